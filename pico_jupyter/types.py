@@ -255,3 +255,21 @@ class ResidentModel(msgspec.Struct, frozen=True):
     size: int
     expires_at: float | None
     active: int
+
+
+class EngineOptions(msgspec.Struct, frozen=True):
+    """What the server's configuration says to the engine.
+
+    `model_dirs` are folders with models below; `preferred_org` wins when two organisations use one model name.
+    `keep_alive` is in seconds (inf: for ever). `max_batch_size` sequences run at once, `max_queue` requests wait.
+    `memory_budget` is in bytes for all resident models and their caches (0: a share of the device's memory).
+    `prefill_step_size` is in tokens.
+    """
+
+    model_dirs: tuple[str, ...] = ()
+    preferred_org: str = "mlx-community"
+    keep_alive: float = 300.0
+    max_batch_size: int = 16
+    max_queue: int = 128
+    memory_budget: int = 0
+    prefill_step_size: int = 512
