@@ -1,0 +1,115 @@
+"""`jupyter pico`: parses the command line and runs one command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pico_jupyter import __version__
+from pico_jupyter.cli.chat import Conversation, LocalChat, ServerChat, converse, print_answer
+from pico_jupyter.cli.doctor import diagnose
+from pico_jupyter.cli.models import print_models, print_resident, show_model
+from pico_jupyter.cli.settings import engine_options, find_server
+from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.engine import Engine
+from pico_jupyter.engine.local import LocalEngineClient
+from pico_jupyter.errors import PicoError
+
+INTERRUPTED = 130
+REASONING = {"on": True, "off": False, "default": None}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return _command(options, parser)
+    except PicoError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jupyter pico",
+        description="Local language models inside Jupyter, on MLX.",
+        epilog="`run` and `ps` talk to a running Jupyter server: the one that PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN "
+        "name, else one of yours.",
+    )
+    parser.add_argument("--version", action="version", version=f"pico_jupyter {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    commands.add_parser("list", help="the models on this machine")
+    show = commands.add_parser("show", help="what a model's files say about it")
+    show.add_argument("name", metavar="NAME")
+    _add_run(commands.add_parser("run", help="chat with a model", description="Chat with a model; thinking is dimmed."))
+    commands.add_parser("ps", help="the models that are loaded in the running server")
+    commands.add_parser("doctor", help="check this installation and say what to do about each problem")
+    return parser
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    run.add_argument("name", metavar="NAME", help="a name from `jupyter pico list`")
+    run.add_argument("prompt", metavar="PROMPT", nargs="*", help="ask this and end (default: a conversation)")
+    run.add_argument("--think", choices=list(REASONING), default="default", help="reasoning (default: the model's own)")
+    run.add_argument("--system", default="", metavar="TEXT", help="the system message")
+    run.add_argument("--temperature", type=float, metavar="T", help="0 always picks the likeliest token")
+    run.add_argument("--seed", type=int, metavar="N", help="makes sampling repeatable")
+    run.add_argument("--max-tokens", type=int, metavar="N", help="end after so many tokens, thinking included")
+    run.add_argument("--local", action="store_true", help="host the model in this process, whatever runs elsewhere")
+
+
+def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    match options.command:
+        case "list":
+            print_models(Catalog(engine_options()).models())
+        case "show":
+            show_model(Catalog(engine_options()).find(options.name))
+        case "run":
+            _run(options)
+        case "ps":
+            print_resident(find_server())
+        case "doctor":
+            return diagnose(engine_options())
+        case _:
+            parser.print_help()
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    conversation = Conversation(
+        model=options.name,
+        reasoning=REASONING[options.think],
+        system=options.system,
+        temperature=options.temperature,
+        seed=options.seed,
+        max_tokens=options.max_tokens,
+    )
+    prompt = " ".join(options.prompt)
+    if not prompt and not sys.stdin.isatty():
+        prompt = sys.stdin.read().strip()
+    server = None if options.local else find_server()
+    if server is None:
+        with _local_chat() as source:
+            _talk(source, conversation, prompt)
+    else:
+        print(f"talking to {server.url}", file=sys.stderr)
+        _talk(ServerChat(server), conversation, prompt)
+
+
+def _local_chat() -> LocalChat:
+    settings = engine_options()
+    engine = Engine(Catalog(settings), settings)
+    engine.start()
+    return LocalChat(LocalEngineClient(engine))
+
+
+def _talk(source: ServerChat | LocalChat, conversation: Conversation, prompt: str) -> None:
+    if prompt:
+        conversation.turns.append(("user", prompt))
+        print_answer(source, conversation)
+    else:
+        converse(source, conversation)

@@ -1,0 +1,103 @@
+"""`jupyter pico list`, `show` and `ps`: tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+
+from pico_jupyter.cli.chat import fetch
+from pico_jupyter.cli.settings import ServerAddress
+from pico_jupyter.types import ModelInfo
+
+FOREVER_YEAR = 2200
+
+
+def print_models(models: Iterable[ModelInfo]) -> None:
+    """One line a model."""
+    rows = [
+        (
+            info.name,
+            readable_bytes(info.size),
+            info.quantization,
+            readable_count(info.parameter_count),
+            ", ".join(info.capabilities),
+            info.source,
+        )
+        for info in models
+    ]
+    _print_table(("NAME", "SIZE", "WEIGHTS", "PARAMETERS", "CAPABILITIES", "SOURCE"), rows)
+
+
+def show_model(info: ModelInfo) -> None:
+    """One line a fact."""
+    sampling = {name: getattr(info.parameters, name) for name in info.parameters.__struct_fields__}
+    facts = {
+        "name": info.name,
+        "repository": info.repo or "-",
+        "folder": info.path,
+        "family": info.family,
+        "parameters": readable_count(info.parameter_count),
+        "weights": info.quantization,
+        "size": readable_bytes(info.size),
+        "context": f"{info.context_length} tokens",
+        "layers": str(info.block_count),
+        "width": str(info.embedding_length),
+        "capabilities": ", ".join(info.capabilities),
+        "reasoning": _reasoning(info),
+        "sampling": ", ".join(f"{name} {value}" for name, value in sampling.items() if value is not None) or "-",
+        "modified": f"{datetime.fromtimestamp(info.modified, timezone.utc):%Y-%m-%d %H:%M} UTC",
+        "digest": info.digest,
+        "license": info.license.partition("\n")[0] or "-",
+    }
+    for name, value in facts.items():
+        print(f"{name:<14}{value}")
+
+
+def _reasoning(info: ModelInfo) -> str:
+    if info.reasoning_switch:
+        return f"switchable, {'on' if info.reasoning_default else 'off'} by default"
+    return "always on" if "thinking" in info.capabilities else "none"
+
+
+def print_resident(server: ServerAddress | None) -> None:
+    """One line a loaded model of the running server."""
+    if server is None:
+        print("no Jupyter server with pico_jupyter is running")
+        return
+    rows = [
+        (model["name"], readable_bytes(model["size"]), f"{model['context_length']}", _until(model["expires_at"]))
+        for model in fetch(server, "api/ps")["models"]
+    ]
+    _print_table(("NAME", "SIZE", "CONTEXT", "UNTIL"), rows)
+
+
+def _until(timestamp: str) -> str:
+    expires = datetime.fromisoformat(timestamp.replace("Z", "+00:00"))
+    if expires.year > FOREVER_YEAR:
+        return "for ever"
+    seconds = max(0, round((expires - datetime.now(timezone.utc)).total_seconds()))
+    return f"{seconds // 60} min {seconds % 60} s from now"
+
+
+def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(len(heads))]
+    for row in [heads, *rows]:
+        print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def readable_bytes(count: float) -> str:
+    """A size in units of 1000, as disks and Ollama count: "2.8 MB"."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def readable_count(count: float) -> str:
+    """A number of parameters: "1.4M"."""
+    for unit in ("", "K", "M"):
+        if count < 1000:
+            return f"{count:.3g}{unit}"
+        count /= 1000
+    return f"{count:.3g}B"

@@ -1,0 +1,134 @@
+"""The main job, for real: starts a Jupyter server, asks the built-in model over both dialects, and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+QUESTION = "What is 12 + 35?"
+START_SECONDS = 60
+DIM, BOLD, RESET = ("\x1b[2m", "\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "", "")
+
+
+def main() -> None:
+    """Ask the question over both dialects, reasoning on and off."""
+    with jupyter_server() as (url, token):
+        print(f"{BOLD}Jupyter server{RESET} at {url}, model pico-tiny (it ships inside the package)\n")
+        answers = [
+            ask("OpenAI  POST v1/chat/completions, reasoning on", openai_chat(url, token, "high")),
+            ask("OpenAI  POST v1/chat/completions, reasoning off", openai_chat(url, token, "none")),
+            ask("Ollama  POST api/chat, think: true", ollama_chat(url, token, True)),
+            ask("Ollama  POST api/chat, think: false", ollama_chat(url, token, False)),
+        ]
+    for reasoned in (answers[0], answers[2]):
+        if "47" not in reasoned:
+            sys.exit(f"the answer to {QUESTION!r} should hold 47, and is {reasoned!r}")
+    print("It works. `make lab` opens JupyterLab; the README shows how to use it from your own code.")
+
+
+@contextlib.contextmanager
+def jupyter_server() -> Iterator[tuple[str, str]]:
+    """A Jupyter server of our own on a free port of loopback, with nothing configured."""
+    token = secrets.token_hex(16)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        environ = {**os.environ, "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "JUPYTER_TOKEN": token}
+        command = [sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
+        command += [f"--ServerApp.root_dir={folder}", "--no-browser", "--allow-root"]
+        with (home / "server.log").open("w+") as log:
+            server = subprocess.Popen(command, env=environ, stdout=log, stderr=subprocess.STDOUT)
+            try:
+                yield wait_for_url(server, home), token
+            except BaseException:
+                log.seek(0)
+                print(log.read(), file=sys.stderr)
+                raise
+            finally:
+                server.terminate()
+                server.wait(timeout=30)
+
+
+def wait_for_url(server: subprocess.Popen[bytes], home: Path) -> str:
+    """The server's URL, from the file that it writes when it is ready."""
+    info = home / "runtime" / f"jpserver-{server.pid}.json"
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            sys.exit(f"the Jupyter server ended with status {server.returncode}")
+        with contextlib.suppress(OSError, ValueError):
+            return str(json.loads(info.read_text())["url"])
+        time.sleep(0.05)
+    sys.exit(f"the Jupyter server did not start within {START_SECONDS} s")
+
+
+def ask(title: str, pieces: Iterator[tuple[str, str]]) -> str:
+    """Print an answer as it streams, thinking apart, and return its visible text."""
+    print(f"{BOLD}{title}{RESET}\n  question  {QUESTION}")
+    start = time.monotonic()
+    first = 0.0
+    text = ""
+    last = ""
+    for kind, piece in pieces:
+        first = first or time.monotonic() - start
+        if kind != last:
+            print(f"{RESET}{chr(10) if last else ''}  {kind:<10}{DIM if kind == 'thinking' else ''}", end="")
+            last = kind
+        print(piece.replace("\n", "\n            "), end="", flush=True)
+        if kind == "answer":
+            text += piece
+    print(f"{RESET}\n  {DIM}first token after {first:.2f} s, all after {time.monotonic() - start:.2f} s{RESET}\n")
+    return text
+
+
+def openai_chat(url: str, token: str, effort: str) -> Iterator[tuple[str, str]]:
+    """Stream an answer over the OpenAI dialect (server-sent events)."""
+    body = {"model": "pico-tiny", "messages": messages(), "reasoning": {"effort": effort}, "stream": True}
+    for line in post(url + "v1/chat/completions", token, body):
+        data = line.removeprefix(b"data: ").strip()
+        if not line.startswith(b"data: ") or data == b"[DONE]":
+            continue
+        delta = json.loads(data)["choices"][0]["delta"]
+        yield from pieces(delta.get("reasoning_content"), delta.get("content"))
+
+
+def ollama_chat(url: str, token: str, think: bool) -> Iterator[tuple[str, str]]:
+    """Stream an answer over the Ollama dialect (a JSON object a line)."""
+    body = {"model": "pico-tiny", "messages": messages(), "think": think}
+    for line in post(url + "api/chat", token, body):
+        message = json.loads(line)["message"]
+        yield from pieces(message.get("thinking"), message["content"])
+
+
+def messages() -> list[dict[str, Any]]:
+    """The conversation so far."""
+    return [{"role": "user", "content": QUESTION}]
+
+
+def pieces(thinking: str | None, text: str | None) -> Iterator[tuple[str, str]]:
+    """What a frame adds, by kind."""
+    if thinking:
+        yield "thinking", thinking
+    if text:
+        yield "answer", text
+
+
+def post(url: str, token: str, body: object) -> Iterator[bytes]:
+    """The lines of the answer to a POST of JSON."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request) as response:
+        yield from response
+
+
+if __name__ == "__main__":
+    main()
