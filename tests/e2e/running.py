@@ -1,0 +1,85 @@
+"""Real Jupyter servers in processes of their own, with nothing configured but a token and a free port."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A Jupyter server of this test run; `url` ends in a slash."""
+
+    url: str
+    token: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    environ: dict[str, str]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def http(self) -> httpx.Client:
+        """An HTTP client with the token."""
+        return httpx.Client(base_url=self.url, headers=self.headers, timeout=60)
+
+    def model_kernels(self) -> list[psutil.Process]:
+        """The model kernel's process, if it runs."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if "pico_jupyter.kernel" in _command_line(child)]
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait until `condition` holds. Fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def running_server(folder: Path, *arguments: str) -> Iterator[RunningServer]:
+    """Start a Jupyter server with more `arguments` and stop it at the end."""
+    token = secrets.token_hex(16)
+    runtime = folder / "runtime"
+    environ = {**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime), "JUPYTER_TOKEN": token}
+    command = [sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
+    command += [f"--ServerApp.root_dir={folder}", "--no-browser", "--allow-root", *arguments]
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=environ, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        info = runtime / f"jpserver-{process.pid}.json"
+        wait_for(lambda: _readable(info) or process.poll() is not None, START_SECONDS)
+        assert process.poll() is None, log.read_text()
+        yield RunningServer(json.loads(info.read_text())["url"], token, process, log, environ)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _readable(info: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        json.loads(info.read_text())
+        return True
+    return False

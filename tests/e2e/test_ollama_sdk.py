@@ -1,0 +1,97 @@
+"""The ollama SDK, unmodified, against a real Jupyter server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ollama
+import pytest
+
+from tests.e2e.running import RunningServer
+
+SUM = [{"role": "user", "content": "What is 12 + 35?"}]
+
+
+@pytest.fixture(params=["", "pico"], ids=["root mount", "pico mount"])
+def client(server: RunningServer, request: pytest.FixtureRequest) -> Any:
+    client = ollama.Client(host=server.url + request.param, headers=server.headers)
+    yield client
+    client._client.close()
+
+
+def test_a_chat_is_answered(client: ollama.Client) -> None:
+    answer = client.chat("pico-tiny", SUM)
+    assert "47" in answer.message.content
+    assert answer.done_reason == "stop"
+    assert answer.total_duration >= answer.load_duration + answer.prompt_eval_duration + answer.eval_duration
+    assert answer.eval_count > 0
+
+
+def test_a_chat_streams_thinking_apart_from_the_answer(client: ollama.Client) -> None:
+    chunks = list(client.chat("pico-tiny", SUM, think=True, stream=True))
+    assert not any(chunk.message.thinking and chunk.message.content for chunk in chunks)
+    assert "".join(chunk.message.thinking or "" for chunk in chunks)
+    assert "47" in "".join(chunk.message.content for chunk in chunks)
+    assert [chunk.done for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+
+
+def test_a_chat_without_thinking_has_none(client: ollama.Client) -> None:
+    answer = client.chat("pico-tiny", SUM, think=False)
+    assert answer.message.thinking is None
+    assert answer.message.content
+
+
+def test_a_prompt_is_completed(client: ollama.Client) -> None:
+    answer = client.generate("pico-tiny", "What is 12 + 35?")
+    assert "47" in answer.response
+    assert answer.thinking
+    assert answer.context
+
+
+def test_a_raw_prompt_goes_to_the_model_as_it_is(client: ollama.Client) -> None:
+    prompt = "<|im_start|>user\nWhat is 12 + 35?<|im_end|>\n<|im_start|>assistant\n"
+    answer = client.generate("pico-tiny", prompt, raw=True)
+    assert "47" in answer.response
+    assert answer.context is None
+
+
+def test_options_reach_the_engine(client: ollama.Client) -> None:
+    answer = client.chat("pico-tiny", SUM, options={"num_predict": 2, "temperature": 0})
+    assert answer.eval_count == 2
+    assert answer.done_reason == "length"
+
+
+def test_the_models_are_listed_with_their_details(client: ollama.Client) -> None:
+    [model] = [model for model in client.list().models if model.model == "pico-tiny:latest"]
+    assert model.details.family == "qwen3"
+    assert model.size > 0
+
+
+def test_a_model_is_shown(client: ollama.Client) -> None:
+    shown = client.show("pico-tiny")
+    assert shown.modelinfo["general.architecture"] == "qwen3"
+    assert {"completion", "thinking", "tools"} <= set(shown.capabilities)
+
+
+def test_a_loaded_model_is_seen_until_it_is_unloaded(client: ollama.Client) -> None:
+    assert client.generate("pico-tiny", keep_alive="1h").done_reason == "load"
+    [model] = client.ps().models
+    assert model.name == "pico-tiny:latest"
+    assert 0 < model.size_vram <= model.size
+    assert client.generate("pico-tiny", keep_alive=0).done_reason == "unload"
+    assert client.ps().models == []
+
+
+def test_an_unknown_model_is_not_found(client: ollama.Client) -> None:
+    with pytest.raises(ollama.ResponseError, match="model 'nobody' not found") as error:
+        client.chat("nobody", SUM)
+    assert error.value.status_code == 404
+
+
+@pytest.mark.parametrize("method", ["pull", "delete", "copy", "create", "push", "embed"])
+def test_what_is_not_offered_says_so(client: ollama.Client, method: str) -> None:
+    arguments = {"copy": ("a", "b"), "embed": ("pico-tiny", "text")}.get(method, ("nobody",))
+    with pytest.raises(ollama.ResponseError) as error:
+        getattr(client, method)(*arguments)
+    assert error.value.status_code in (403, 404, 501)
+    assert error.value.error

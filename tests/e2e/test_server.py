@@ -1,0 +1,94 @@
+"""A real Jupyter server: curl-shaped requests, odd base URLs, and what happens when the model kernel dies."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import httpx
+
+from tests.e2e.running import RunningServer, running_server, wait_for
+
+SUM = [{"role": "user", "content": "What is 12 + 35?"}]
+LONG_SUM = [{"role": "user", "content": "What is 4821 + 3977?"}]
+
+
+def test_the_main_job_works_below_a_base_url_that_needs_quoting(tmp_path: Path) -> None:
+    with running_server(tmp_path, "--ServerApp.base_url=/a%40b/") as server, server.http() as http:
+        assert server.url.endswith("/a%40b/")
+        answer = http.post("v1/chat/completions", json={"model": "pico-tiny", "messages": SUM})
+        assert "47" in answer.json()["choices"][0]["message"]["content"]
+        assert http.post("pico/api/generate/", json={"model": "pico-tiny"}).json()["done_reason"] == "load"
+
+
+def test_curl_without_a_content_type_is_understood(server: RunningServer) -> None:
+    body = json.dumps({"model": "pico-tiny", "messages": [{"role": "user", "content": "a&token=zzz&b=What is 1 + 1?"}]})
+    headers = {**server.headers, "Content-Type": "application/x-www-form-urlencoded"}
+    answer = httpx.post(server.url + "v1/chat/completions", content=body, headers=headers)
+    assert answer.status_code == 200
+
+
+def test_a_path_of_the_old_api_streams_by_default(server: RunningServer) -> None:
+    with server.http() as http:
+        answer = http.post("v1/chat", json={"model": "pico-tiny", "messages": SUM})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.text.endswith("data: [DONE]\n\n")
+
+
+def test_a_killed_model_kernel_ends_its_stream_with_an_error_and_nothing_else(own_server: RunningServer) -> None:
+    with own_server.http() as http:
+        notebook = http.post("api/kernels", json={"name": "python3"}).json()["id"]
+        http.post("api/chat", json={"model": "pico-tiny", "messages": SUM, "stream": False})
+        [kernel] = own_server.model_kernels()
+        with http.stream("POST", "api/chat", json={"model": "pico-tiny", "messages": LONG_SUM}) as response:
+            lines = response.iter_lines()
+            frames = [json.loads(next(lines))]
+            kernel.kill()
+            frames += [json.loads(line) for line in lines]
+        assert frames[0]["done"] is False
+        assert set(frames[-1]) == {"error"}
+        started = time.monotonic()
+        answer = http.post("api/chat", json={"model": "pico-tiny", "messages": SUM, "stream": False})
+        assert "47" in answer.json()["message"]["content"]
+        assert time.monotonic() - started < 10, "the issue's limit for the next request"
+        [survivor] = http.get("api/kernels").json()
+        assert survivor["id"] == notebook
+        assert survivor["execution_state"] != "dead"
+
+
+def test_a_killed_model_kernel_is_an_openai_error_frame_too(own_server: RunningServer) -> None:
+    body = {
+        "model": "pico-tiny",
+        "messages": SUM,
+        "stream": True,
+        "temperature": 2.0,
+        "logit_bias": {"2": -100, "0": -100},
+    }
+    with own_server.http() as http:
+        with http.stream("POST", "v1/chat/completions", json=body) as response:
+            lines = (line for line in response.iter_lines() if line)
+            next(lines)
+            [kernel] = own_server.model_kernels()
+            kernel.kill()
+            *_, error, done = lines
+        assert json.loads(error.removeprefix("data: "))["error"]["type"] == "server_error"
+        assert done == "data: [DONE]"
+
+
+def test_the_model_kernel_ends_with_its_server(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        with server.http() as http:
+            http.get("v1/models").raise_for_status()
+        [kernel] = server.model_kernels()
+    wait_for(lambda: not kernel.is_running())
+
+
+def test_no_prompt_is_ever_logged(own_server: RunningServer) -> None:
+    secret = "xyzzy-plugh-4711"
+    with own_server.http() as http:
+        messages = [{"role": "user", "content": secret}]
+        http.post("api/chat", json={"model": "pico-tiny", "messages": messages})
+        http.post("v1/chat/completions", json={"model": "pico-tiny", "messages": messages, "temperature": 9})
+        http.post("v1/chat/completions", content=f'{{"messages": "{secret}')
+    assert secret not in own_server.log.read_text()

@@ -1,0 +1,25 @@
+"""The package itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("mlx", "mlx_lm", "mlx_vlm", "transformers", "tornado", "jupyter_server", "ipykernel", "numpy")
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = f"import sys, pico_jupyter; print([name for name in {HEAVY} if name in sys.modules])"
+    assert _run(code) == "[]"
+
+
+def test_the_server_extension_loads_no_engine() -> None:
+    code = (
+        "import sys, pico_jupyter.server.extension, pico_jupyter.server.model_kernel;"
+        "print([name for name in ('mlx', 'mlx_lm', 'transformers', 'pico_jupyter.engine') if name in sys.modules])"
+    )
+    assert _run(code) == "[]"
+
+
+def _run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
