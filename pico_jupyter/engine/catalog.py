@@ -22,16 +22,12 @@ from pico_jupyter.types import EngineOptions, ModelInfo
 
 MODEL_PATH_VARIABLE = "PICO_JUPYTER_MODEL_PATH"
 BUILTIN_DIR = Path(__file__).resolve().parent.parent / "builtin"
+HUB_CACHE = Path(huggingface_hub.constants.HF_HUB_CACHE)
 HUB_PREFIXES = ("hf.co/", "huggingface.co/")
 SEGMENT = re.compile(r"[\w.-]+")
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]*)?")
 
 log = logging.getLogger("pico_jupyter")
-
-
-def default_hub_cache() -> Path:
-    """Where huggingface_hub keeps what it downloads."""
-    return Path(huggingface_hub.constants.HF_HUB_CACHE)
 
 
 @dataclass(slots=True, frozen=True)
@@ -67,8 +63,8 @@ class Catalog:
         self,
         options: EngineOptions,
         *,
-        environ: Mapping[str, str],
-        hub_cache: Path | None,
+        environ: Mapping[str, str] = os.environ,
+        hub_cache: Path | None = HUB_CACHE,
         builtin_dir: Path = BUILTIN_DIR,
     ) -> None:
         listed = [entry for entry in environ.get(MODEL_PATH_VARIABLE, "").split(os.pathsep) if entry]
