@@ -1,0 +1,40 @@
+"""What every handler of one server shares: the engine and the settings that shape answers. Knows no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from pico_jupyter.client import EngineClient
+from pico_jupyter.dialects.settings import DialectSettings
+
+
+@dataclass(slots=True)
+class ServerContext:
+    """Shared by all handlers of one server.
+
+    A body may have `max_request_bytes`; after `keepalive_after` seconds of silence a stream gets a keep-alive.
+    `stamp_activity` tells the server that something happened; `running` counts the requests in work.
+    """
+
+    engine: EngineClient
+    settings: DialectSettings
+    max_request_bytes: int
+    keepalive_after: float
+    stamp_activity: Callable[[], None] = field(repr=False)
+    running: int = 0
+
+    def __repr__(self) -> str:
+        return f"<ServerContext {self.engine!r} [{self.running} running]>"
+
+    @contextmanager
+    def activity(self) -> Iterator[None]:
+        """Count a request as running, so that an idle server is not shut down under it."""
+        self.running += 1
+        self.stamp_activity()
+        try:
+            yield
+        finally:
+            self.running -= 1
+            self.stamp_activity()

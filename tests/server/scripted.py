@@ -1,0 +1,115 @@
+"""An engine that plays a script: the floor below the handlers in their tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import TypeAlias
+
+from pico_jupyter.errors import ModelNotFound, PicoError
+from pico_jupyter.types import (
+    Accepted,
+    Delta,
+    Finished,
+    GenerationRequest,
+    ModelInfo,
+    ReasoningDelta,
+    ResidentModel,
+    TextDelta,
+    Timings,
+    Usage,
+)
+
+Step: TypeAlias = Delta | Exception | asyncio.Event
+
+MODEL = ModelInfo(
+    name="tiny",
+    path="models/tiny",
+    repo="org/tiny",
+    source="folder",
+    size=1000,
+    modified=1_760_000_000.0,
+    digest="ab" * 32,
+    family="qwen3",
+    parameter_count=600_000,
+    quantization="4bit",
+    context_length=2048,
+    embedding_length=64,
+    block_count=4,
+    capabilities=("completion", "thinking", "tools"),
+    reasoning_switch=True,
+    reasoning_default=True,
+    stop=("<|im_end|>",),
+    template="{{ messages }}",
+    license="apache-2.0",
+)
+ACCEPTED = Accepted(model="tiny", prompt_tokens=3, reasoning=True)
+FINISHED = Finished(
+    finish_reasons=("stop",),
+    usage=Usage(prompt_tokens=3, completion_tokens=4, reasoning_tokens=2),
+    timings=Timings(total_ns=1000, load_ns=1, prefill_ns=2, decode_ns=3),
+    context=(1, 2, 3),
+)
+ANSWER: tuple[Step, ...] = (ACCEPTED, ReasoningDelta("hm"), TextDelta("4"), TextDelta("7"), FINISHED)
+
+
+class ScriptedEngine:
+    """Plays `script` for every request: yields its deltas, raises its failures, waits for its events."""
+
+    def __init__(self, script: Sequence[Step] = ANSWER) -> None:
+        self.script = script
+        self.catalog: tuple[ModelInfo, ...] = (MODEL,)
+        self.loaded: tuple[ResidentModel, ...] = ()
+        self.requests: list[GenerationRequest] = []
+        self.calls: list[tuple[str, str, float | None]] = []
+        self.reached = asyncio.Event()
+        self.aborted = asyncio.Event()
+        self.closed = False
+
+    def __repr__(self) -> str:
+        return f"<ScriptedEngine [{len(self.requests)} asked]>"
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        self.requests.append(request)
+        whole = False
+        try:
+            for step in self.script:
+                if isinstance(step, asyncio.Event):
+                    self.reached.set()
+                    await step.wait()
+                elif isinstance(step, Exception):
+                    whole = True
+                    raise step
+                else:
+                    yield step
+            whole = True
+        finally:
+            if not whole:
+                self.aborted.set()
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        return self.catalog
+
+    async def model(self, name: str) -> ModelInfo:
+        for info in self.catalog:
+            if name.removesuffix(":latest").lower() in (info.name, info.repo):
+                return info
+        raise ModelNotFound(f"The model '{name}' does not exist", param="model", model=name)
+
+    async def resident(self) -> tuple[ResidentModel, ...]:
+        return self.loaded
+
+    async def load(self, name: str, keep_alive: float | None = None) -> None:
+        await self.model(name)
+        self.calls.append(("load", name, keep_alive))
+
+    async def unload(self, name: str) -> None:
+        await self.model(name)
+        self.calls.append(("unload", name, None))
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def failing(error: PicoError) -> ScriptedEngine:
+    return ScriptedEngine((error,))
