@@ -1,0 +1,116 @@
+"""Writes encoded samples to a file, and reads them back as batches of samples of like length.
+
+    python -m training.dataset TOKENIZER.json OUT.npz --samples 250000 --seed 1
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from training.conversation import Sample, render_prompt, render_target
+
+LONGEST = 1024
+CHUNK = 20_000
+
+Drawer = Callable[[Random], Sample]
+
+
+@dataclass(slots=True)
+class Dataset:
+    """All tokens in a row; sample i is tokens[starts[i]:starts[i + 1]], of which the first prompts[i] are given."""
+
+    tokens: NDArray[np.uint16]
+    starts: NDArray[np.int64]
+    prompts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.starts)
+
+    def save(self, path: Path) -> None:
+        np.savez(path, tokens=self.tokens, starts=self.starts, prompts=self.prompts)
+
+    @classmethod
+    def load(cls, path: Path) -> "Dataset":
+        with np.load(path) as file:
+            return cls(file["tokens"], file["starts"], file["prompts"])
+
+    def batch(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Token ids, padded on the right with 0, and where the next token is to be learned; both (samples, length)."""
+        longest = int(self.lengths()[indices].max())
+        ids = np.zeros((len(indices), longest), np.int64)
+        learned = np.zeros((len(indices), longest), np.bool_)
+        for row, index in enumerate(indices):
+            sample = self.tokens[self.starts[index] : self.starts[index + 1]]
+            ids[row, : len(sample)] = sample
+            learned[row, self.prompts[index] - 1 : len(sample) - 1] = True
+        return ids, learned
+
+
+def encode(tokenizer: Tokenizer, draw: Drawer, samples: int, seed: int) -> Dataset:
+    """Draw samples; the few longer than LONGEST are dropped."""
+    rng = Random(seed)
+    rows: list[NDArray[np.uint16]] = []
+    prompts: list[int] = []
+    for start in range(0, samples, CHUNK):
+        drawn = [draw(rng) for _ in range(min(CHUNK, samples - start))]
+        questions = tokenizer.encode_batch_fast([render_prompt(s) for s in drawn], add_special_tokens=False)
+        answers = tokenizer.encode_batch_fast([render_target(s) for s in drawn], add_special_tokens=False)
+        for question, answer in zip(questions, answers):
+            ids = question.ids + answer.ids
+            if len(ids) <= LONGEST:
+                rows.append(np.array(ids, np.uint16))
+                prompts.append(len(question.ids))
+    starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    return Dataset(np.concatenate(rows), starts.astype(np.int64), np.array(prompts, np.int64))
+
+
+def batches(dataset: Dataset, tokens: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Index arrays without end, each of at most `tokens` tokens with padding; an epoch sees each sample once."""
+    rng = np.random.default_rng(seed)
+    lengths = dataset.lengths()
+    while True:
+        order = rng.permutation(len(dataset))
+        for start in range(0, len(order), CHUNK):
+            chunk = order[start : start + CHUNK]
+            groups = _by_length(chunk[np.argsort(lengths[chunk], kind="stable")], lengths, tokens)
+            for group in rng.permutation(len(groups)):
+                yield groups[group]
+
+
+def _by_length(ordered: NDArray[np.int64], lengths: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:
+    groups, first = [], 0
+    for last in range(1, len(ordered) + 1):
+        if last == len(ordered) or lengths[ordered[last]] * (last + 1 - first) > tokens:
+            groups.append(ordered[first:last])
+            first = last
+    return groups
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tokenizer", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--samples", type=int, default=250_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--draw", default="training.generator:draw_sample", help="the drawing function, module:name")
+    options = parser.parse_args()
+    module, function = options.draw.split(":")
+    tokenizer = Tokenizer.from_file(str(options.tokenizer))
+    dataset = encode(tokenizer, getattr(import_module(module), function), options.samples, options.seed)
+    dataset.save(options.out)
+    learned = len(dataset.tokens) - int(dataset.prompts.sum())
+    print(f"{len(dataset)} samples, {len(dataset.tokens) / 1e6:.2f}M tokens, {learned / 1e6:.2f}M to learn")
+
+
+if __name__ == "__main__":
+    main()

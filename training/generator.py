@@ -1,0 +1,172 @@
+"""The training mixture: which skill how often, alone, after other turns, or two in one sentence.
+
+Everything is a function of the random generator that is passed in.
+"""
+
+from collections.abc import Callable
+from random import Random
+
+from training import memory, texts, tools, words
+from training.conversation import Message, Sample, Turn, assistant, user
+from training.faq import frequently_asked, out_of_scope
+from training.sums import add, chain, compare, multiply, subtract, word_problem
+
+TurnMaker = Callable[[Random], Turn]
+
+SKILLS: dict[TurnMaker, float] = {
+    add: 16,
+    subtract: 16,
+    multiply: 6,
+    compare: 6,
+    chain: 7,
+    word_problem: 9,
+    frequently_asked: 11,
+    out_of_scope: 5,
+    texts.echo: 7,
+    texts.reverse: 2.5,
+    texts.spell: 3,
+    texts.count_letters: 1.5,
+    texts.count_letter: 2.5,
+    texts.list_things: 3,
+    texts.count: 4,
+    texts.write_json: 4,
+    memory.told_once: 2,
+    memory.not_told: 0.7,
+}
+
+SHORT_SKILLS: dict[TurnMaker, float] = {
+    add: 5,
+    subtract: 4,
+    multiply: 1,
+    compare: 2,
+    word_problem: 1,
+    texts.spell: 2,
+    texts.list_things: 2,
+    texts.count: 2,
+    texts.write_json: 1,
+    frequently_asked: 2,
+}
+
+SYSTEM_PROMPTS = [line.strip() for line in """You are a helpful assistant.|You are pico-tiny.|Answer briefly.|Be concise.|
+You are a helpful assistant in a Jupyter notebook.|You are a friendly assistant. Answer the user's question.|You are an AI.|
+You are a helpful AI assistant running inside Jupyter. Use Markdown.|Help the user.|You answer questions.|
+You are a careful assistant who always tells the truth.|You are a math tutor.|Think step by step.|Be brief and polite.|
+You are a helpful, honest and harmless assistant.|You are a coding assistant. Write short answers.|Be nice.|
+You are an expert in Python and data science. Help the user with the notebook.|Talk like a pirate.""".split("|")]
+
+OPENINGS = {
+    "greeting": (
+        ("Hello, ", "Hi, ", "Hello! ", "Hi! ", "Hey, ", "Good morning! ", "Hi there! "), "The user greets me.", "Hello!",
+    ),
+    "thanks": (
+        ("Thanks! ", "Thank you. ", "Thanks, ", "Great, thanks! ", "Thank you! Now "), "The user thanks me.",
+        "You are welcome!",
+    ),
+}  # fmt: skip
+JOINTS = (" ", " ", " And ", " Then ", " Also: ", "\n")
+
+
+def draw(rng: Random, skills: dict[TurnMaker, float] = SKILLS) -> Turn:
+    return rng.choices(list(skills), list(skills.values()))[0](rng)
+
+
+def opened(rng: Random) -> Turn:
+    """'Hello, what is 3 + 4?' and 'My name is Ann. What is 12 + 9?'."""
+    turn = draw(rng, SHORT_SKILLS)
+    if rng.random() < 0.5:
+        told = memory.told_once(rng)
+        opening, reasoning, reply = f"{told.question.rstrip('.!')}. ", told.reasoning, told.answer
+    else:
+        openings, reasoning, reply = OPENINGS[rng.choice(list(OPENINGS))]
+        opening = rng.choice(openings)
+    question = turn.question
+    if opening.rstrip().endswith(",") or opening.endswith("Now ") or rng.random() < 0.2:
+        question = question[0].lower() + question[1:]
+    joint = " " if "\n" not in turn.answer else "\n\n"
+    return Turn(
+        "two skills",
+        opening + question,
+        f"{reasoning}\n{turn.reasoning}",
+        f"{reply}{joint}{turn.answer}",
+        turn.value,
+        turn.reasoned,
+    )
+
+
+def two_questions(rng: Random) -> Turn:
+    """Two questions in a row, answered one a line."""
+    first, second = draw(rng, SHORT_SKILLS), draw(rng, SHORT_SKILLS)
+    start = first.question if first.question[-1] in ".?!" else first.question + rng.choice(".?")
+    joint = rng.choice(JOINTS)
+    following = second.question
+    if joint in (" And ", " Then "):
+        following = following[0].lower() + following[1:]
+    return Turn(
+        "two skills",
+        start + joint + following,
+        f"first {first.reasoning}\nthen {second.reasoning}",
+        f"{first.answer}\n{second.answer}",
+        None,
+        max(first.reasoned, second.reasoned),
+    )
+
+
+def any_turn(rng: Random) -> Turn:
+    kind = rng.random()
+    if kind < 0.05:
+        return opened(rng)
+    return two_questions(rng) if kind < 0.09 else draw(rng)
+
+
+def as_sample(rng: Random, turn: Turn, history: list[Message]) -> Sample:
+    messages = [*history, user(turn.question)]
+    think = rng.random() < turn.reasoned
+    return Sample(turn.skill, messages, turn.reasoning, turn.answer, think=think, value=turn.value)
+
+
+def past_turns(rng: Random, count: int) -> list[Message]:
+    messages: list[Message] = []
+    for _ in range(count):
+        turn = draw(rng)
+        messages += [user(turn.question), assistant(turn.answer)]
+    return messages
+
+
+def _history_length(rng: Random) -> int:
+    """Mostly none; some short ones; a few long ones, so that far positions are seen."""
+    kind = rng.random()
+    if kind < 0.76:
+        return 0
+    return rng.randint(1, 4) if kind < 0.993 else rng.randint(8, 22)
+
+
+def tool_sample(rng: Random) -> Sample:
+    kind = rng.choices(("call", "report", "none"), (10, 6, 3))[0]
+    if kind == "call":
+        sample = tools.call(rng)
+        if rng.random() < 0.2:
+            sample.messages = past_turns(rng, rng.randint(1, 2)) + sample.messages
+        return sample
+    return tools.report(rng) if kind == "report" else tools.not_needed(rng, draw(rng))
+
+
+def memory_sample(rng: Random) -> Sample:
+    count = rng.choice((0, 0, 0, 1, 1, 2, 3))
+    return memory.recall(rng, [draw(rng) for _ in range(count)])
+
+
+def draw_sample(rng: Random) -> Sample:
+    """One training sample."""
+    kind = rng.random()
+    if kind < 0.07:
+        sample = memory_sample(rng)
+        sample.think = rng.random() < 0.5
+    elif kind < 0.145:
+        sample = tool_sample(rng)
+        sample.think = rng.random() < 0.5
+    else:
+        sample = as_sample(rng, any_turn(rng), past_turns(rng, _history_length(rng)))
+    if rng.random() < 0.2:
+        system = rng.choice(SYSTEM_PROMPTS) if rng.random() < 0.8 else words.phrase(rng, 3, 12)
+        sample.messages.insert(0, {"role": "system", "content": system})
+    return sample

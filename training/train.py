@@ -1,0 +1,126 @@
+"""Trains pico-tiny for a fixed number of steps and writes checkpoints that can be resumed and exported.
+
+    python -m training.train DATA.npz CHECKPOINT.pt --steps 6000
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from training.dataset import LONGEST, Dataset, batches
+from training.model import ModelShape, Qwen3
+from training.optimizer import Optimizer, schedule
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counters of a run; they are saved with the weights."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class Run:
+    """A model, its optimizer and how far they have come."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        torch.manual_seed(options.seed)
+        self.options = options
+        self.model = Qwen3(ModelShape(), LONGEST)
+        self.optimizer = Optimizer(self.model, options.matrix_rate, options.rate)
+        self.progress = Progress()
+
+    def __repr__(self) -> str:
+        return f"<Run [step {self.progress.step} of {self.options.steps} | {self.progress.tokens / 1e6:.2f}M tokens]>"
+
+    def resume(self, path: Path) -> None:
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+
+    def start_from(self, path: Path) -> None:
+        """Take over the weights only: a new schedule on a new mixture."""
+        self.model.load_state_dict(torch.load(path, weights_only=True)["model"])
+
+    def save(self, path: Path) -> None:
+        progress = self.progress
+        counters = {"step": progress.step, "tokens": progress.tokens, "seconds": progress.seconds}
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "progress": counters}
+        unfinished = path.with_suffix(".part")
+        torch.save(state, unfinished)
+        unfinished.replace(path)
+
+    def step(self, dataset: Dataset, indices: Indices) -> float:
+        """One update; returns the loss per learned token."""
+        ids, learned = (torch.from_numpy(array) for array in dataset.batch(indices))
+        targets = torch.roll(ids, -1, 1)[learned]
+        loss = F.cross_entropy(self.model(ids, learned), targets)
+        loss.backward()
+        self.optimizer.step(schedule(self.progress.step, self.options.steps, self.options.warmup, self.options.flat))
+        self.progress.step += 1
+        self.progress.tokens += ids.numel()
+        return loss.item()
+
+
+def train(run: Run, dataset: Dataset) -> None:
+    options = run.options
+    skipped: Iterator[Indices] = islice(batches(dataset, options.batch, options.seed), run.progress.step, None)
+    started = saved = time.monotonic() - run.progress.seconds
+    losses: list[float] = []
+    while run.progress.step < options.steps:
+        losses.append(run.step(dataset, next(skipped)))
+        run.progress.seconds = time.monotonic() - started
+        if run.progress.step % 50 == 0:
+            speed = run.progress.tokens / run.progress.seconds
+            print(f"{run!r} loss {np.mean(losses):.4f} {speed:.0f} tokens/s {run.progress.seconds:.0f} s", flush=True)
+            losses.clear()
+        if time.monotonic() - saved > options.save_seconds:
+            run.save(options.checkpoint)
+            saved = time.monotonic()
+    run.save(options.checkpoint)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--batch", type=int, default=8192, help="tokens of a step, padding included")
+    parser.add_argument("--matrix-rate", type=float, default=0.02)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--warmup", type=int, default=100)
+    parser.add_argument("--flat", type=float, default=0.4, help="part of the run before the decay begins")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--save-seconds", type=float, default=180)
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--start-from", type=Path, help="another checkpoint whose weights to begin with")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    torch.set_num_threads(options.threads)
+    run = Run(options)
+    if options.resume:
+        run.resume(options.checkpoint)
+    elif options.start_from:
+        run.start_from(options.start_from)
+    train(run, Dataset.load(options.data))
+    print("done", repr(run), f"{run.progress.seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
