@@ -1,0 +1,288 @@
+"""The OpenAI dialect, v1/*: requests parsed by openai_request, deltas and completions written here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import UNSET, UnsetType
+from typing_extensions import assert_never
+
+from pico_jupyter.client import Choice, Completion
+from pico_jupyter.dialects import openai_schema as schema
+from pico_jupyter.dialects.failures import describe, error_headers
+from pico_jupyter.dialects.framing import (
+    JSON_TYPE,
+    SSE_DONE,
+    SSE_TYPE,
+    encode_json,
+    finite_logprob,
+    sse_event,
+    sse_keepalive,
+)
+from pico_jupyter.dialects.openai_request import ChatCall, ChatPath, parse_chat
+from pico_jupyter.dialects.reasoning import InlineReasoning, fold_inline
+from pico_jupyter.errors import (
+    ContextLengthExceeded,
+    Forbidden,
+    InvalidRequest,
+    MethodNotAllowed,
+    ModelNotFound,
+    NotFound,
+    NotSupported,
+    PicoError,
+    RequestTooLarge,
+    Unauthenticated,
+)
+from pico_jupyter.types import (
+    Accepted,
+    Delta,
+    Finished,
+    FinishReason,
+    ModelInfo,
+    Progress,
+    ReasoningDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+
+__all__ = [
+    "JSON_TYPE",
+    "ChatCall",
+    "ChatPath",
+    "ChatStream",
+    "completion",
+    "error_body",
+    "error_headers",
+    "model_object",
+    "models_list",
+    "parse_chat",
+]
+
+_EMPTY_DELTA = schema.DeltaObject()
+_ROLE_DELTA = schema.DeltaObject(role="assistant", content="")
+
+
+class ChatStream:
+    """Writes the SSE events of one streamed answer. `created` is in seconds since the epoch."""
+
+    content_type = SSE_TYPE
+
+    def __init__(self, call: ChatCall, completion_id: str, created: int) -> None:
+        self._call = call
+        self._id = completion_id
+        self._created = created
+        self._usage: UnsetType | None = None if call.include_usage else UNSET
+        self._choices = [_ChoiceWriter(call, index) for index in range(call.request.n)]
+
+    def __repr__(self) -> str:
+        return f"<ChatStream {self._id} [{len(self._choices)} choices]>"
+
+    def encode(self, delta: Delta) -> bytes:
+        match delta:
+            case Accepted() | Progress():
+                return b""
+            case TextDelta() | ReasoningDelta() | ToolCallDelta():
+                return self._frames(self._choices[delta.index].write(delta))
+            case Finished():
+                return self._finish(delta)
+            case _:
+                assert_never(delta)
+
+    def keepalive(self, done: int, total: int) -> bytes:
+        return sse_keepalive(done, total)
+
+    def error(self, error: PicoError) -> bytes:
+        return sse_event(_describe_error(error)) + SSE_DONE
+
+    def _finish(self, finished: Finished) -> bytes:
+        frames = [
+            self._frames(choice.finish(reason))
+            for choice, reason in zip(self._choices, finished.finish_reasons, strict=True)
+        ]
+        if self._call.include_usage:
+            frames.append(self._frame([], _usage(finished.usage)))
+        return b"".join([*frames, SSE_DONE])
+
+    def _frames(self, choices: Iterable[schema.ChunkChoice]) -> bytes:
+        return b"".join([self._frame([choice], self._usage) for choice in choices])
+
+    def _frame(self, choices: list[schema.ChunkChoice], usage: schema.UsageObject | UnsetType | None) -> bytes:
+        return sse_event(
+            schema.ChatCompletionChunk(
+                id=self._id, created=self._created, model=self._call.model, choices=choices, usage=usage
+            )
+        )
+
+
+class _ChoiceWriter:
+    """The chunks of one choice: the role first, one kind of content in each, the finish reason last."""
+
+    __slots__ = ("_calls", "_index", "_inline", "_is_begun", "_max_calls", "_top_logprobs")
+
+    def __init__(self, call: ChatCall, index: int) -> None:
+        self._index = index
+        self._inline = InlineReasoning() if call.reasoning_output == "inline" else None
+        self._top_logprobs = call.request.top_logprobs
+        self._max_calls = None if call.parallel_tool_calls else 1
+        self._calls = 0
+        self._is_begun = False
+
+    def __repr__(self) -> str:
+        return f"<_ChoiceWriter {self._index} [{self._calls} calls]>"
+
+    def write(self, delta: TextDelta | ReasoningDelta | ToolCallDelta) -> list[schema.ChunkChoice]:
+        match delta:
+            case TextDelta(text=text, logprobs=logprobs):
+                return self._write_text(text, logprobs)
+            case ReasoningDelta(text=text, logprobs=logprobs):
+                return self._write_reasoning(text, logprobs)
+            case ToolCallDelta(call=call):
+                return self._write_call(call)
+            case _:
+                assert_never(delta)
+
+    def finish(self, reason: FinishReason) -> list[schema.ChunkChoice]:
+        closing = self._inline.finish(reason) if self._inline is not None else []
+        deltas = [schema.DeltaObject(content=piece) for piece in closing]
+        last = schema.ChunkChoice(self._index, _EMPTY_DELTA, finish_reason=reason)
+        return [*self._begin(), *self._chunks(deltas), last]
+
+    def _write_text(self, text: str, logprobs: Sequence[TokenLogprob]) -> list[schema.ChunkChoice]:
+        if not text and not logprobs:
+            return []
+        pieces = [text] if self._inline is None else self._inline.text(text)
+        deltas = [schema.DeltaObject(content=piece) for piece in pieces]
+        return [*self._begin(), *self._chunks(deltas, logprobs)]
+
+    def _write_reasoning(self, text: str, logprobs: Sequence[TokenLogprob]) -> list[schema.ChunkChoice]:
+        if not text and not logprobs:
+            return []
+        if self._inline is None:
+            deltas = [schema.DeltaObject(reasoning_content=text, reasoning=text)]
+        else:
+            deltas = [schema.DeltaObject(content=piece) for piece in self._inline.reasoning(text)]
+        return [*self._begin(), *self._chunks(deltas, logprobs)]
+
+    def _write_call(self, call: ToolCall) -> list[schema.ChunkChoice]:
+        if self._calls == self._max_calls:
+            return []
+        closing = self._inline.close() if self._inline is not None else []
+        function = schema.FunctionObject(call.name, call.arguments or "{}")
+        chunk = schema.ToolCallChunk(index=self._calls, id=call.id, function=function)
+        self._calls += 1
+        deltas = [schema.DeltaObject(content=piece) for piece in closing]
+        return [*self._begin(), *self._chunks([*deltas, schema.DeltaObject(tool_calls=[chunk])])]
+
+    def _begin(self) -> list[schema.ChunkChoice]:
+        if self._is_begun:
+            return []
+        self._is_begun = True
+        return [schema.ChunkChoice(self._index, _ROLE_DELTA)]
+
+    def _chunks(
+        self, deltas: list[schema.DeltaObject], logprobs: Sequence[TokenLogprob] = ()
+    ) -> list[schema.ChunkChoice]:
+        """The log-probabilities go with the last of the deltas: the ones before it are tags."""
+        chunks = [schema.ChunkChoice(self._index, delta) for delta in deltas]
+        if logprobs and self._top_logprobs is not None:
+            chunks[-1] = schema.ChunkChoice(self._index, deltas[-1], _logprobs(logprobs))
+        return chunks
+
+
+def completion(call: ChatCall, answer: Completion, completion_id: str, created: int) -> bytes:
+    """The whole answer as one JSON object."""
+    return encode_json(
+        schema.ChatCompletion(
+            id=completion_id,
+            created=created,
+            model=call.model,
+            choices=[_choice(call, index, choice) for index, choice in enumerate(answer.choices)],
+            usage=_usage(answer.usage),
+        )
+    )
+
+
+def models_list(infos: Iterable[ModelInfo]) -> bytes:
+    return encode_json(schema.ModelList(data=[_model(info) for info in infos]))
+
+
+def model_object(info: ModelInfo) -> bytes:
+    return encode_json(_model(info))
+
+
+def error_body(error: PicoError) -> bytes:
+    return encode_json(_describe_error(error))
+
+
+def _choice(call: ChatCall, index: int, choice: Choice) -> schema.ChoiceObject:
+    wants_logprobs = call.request.top_logprobs is not None
+    return schema.ChoiceObject(
+        index=index,
+        message=_message(call, choice),
+        logprobs=_logprobs(choice.logprobs) if wants_logprobs else None,
+        finish_reason=choice.finish_reason,
+    )
+
+
+def _message(call: ChatCall, choice: Choice) -> schema.MessageObject:
+    calls = choice.tool_calls if call.parallel_tool_calls else choice.tool_calls[:1]
+    is_inline = call.reasoning_output == "inline"
+    text = fold_inline(choice) if is_inline else choice.text
+    reasoning = UNSET if is_inline or not choice.reasoning else choice.reasoning
+    return schema.MessageObject(
+        content=text if text or not calls else None,
+        reasoning_content=reasoning,
+        reasoning=reasoning,
+        tool_calls=[_tool_call(tool_call) for tool_call in calls] if calls else UNSET,
+    )
+
+
+def _tool_call(call: ToolCall) -> schema.ToolCallObject:
+    return schema.ToolCallObject(id=call.id, function=schema.FunctionObject(call.name, call.arguments or "{}"))
+
+
+def _logprobs(logprobs: Sequence[TokenLogprob]) -> schema.ChoiceLogprobs:
+    return schema.ChoiceLogprobs([_logprob(entry) for entry in logprobs])
+
+
+def _logprob(entry: TokenLogprob) -> schema.LogprobObject:
+    top = [schema.TopLogprobObject(c.token, finite_logprob(c.logprob), list(c.token_bytes)) for c in entry.top]
+    return schema.LogprobObject(entry.token, finite_logprob(entry.logprob), list(entry.token_bytes), top)
+
+
+def _usage(usage: Usage) -> schema.UsageObject:
+    return schema.UsageObject(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.prompt_tokens + usage.completion_tokens,
+        prompt_tokens_details=schema.PromptTokensDetails(usage.cached_tokens),
+        completion_tokens_details=schema.CompletionTokensDetails(usage.reasoning_tokens),
+    )
+
+
+def _model(info: ModelInfo) -> schema.ModelObject:
+    return schema.ModelObject(id=info.name, created=int(info.modified), max_model_len=info.context_length)
+
+
+def _describe_error(error: PicoError) -> schema.ErrorBody:
+    message, param = describe(error), error.param
+    match error:
+        case Unauthenticated():
+            kind = "authentication_error"
+        case Forbidden():
+            kind = "permission_error"
+        case ModelNotFound():
+            kind, param = "not_found_error", "model"
+            message = f"The model '{error.model}' does not exist"
+        case NotFound():
+            kind = "not_found_error"
+        case ContextLengthExceeded():
+            kind, param = "invalid_request_error", param or "messages"
+        case InvalidRequest() | MethodNotAllowed() | RequestTooLarge() | NotSupported():
+            kind = "invalid_request_error"
+        case _:
+            kind = "server_error"
+    return schema.ErrorBody(schema.ErrorObject(message, kind, param, error.code))
