@@ -1,0 +1,90 @@
+"""Backend: the floor under the scheduler. Says what one loaded model can do; knows no mlx, no request and no text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class RowSampling:
+    """How one row draws its tokens, every value decided.
+
+    `temperature` 0 is greedy; `top_p` 1, `top_k` 0 and `min_p` 0 are off, as are `repetition_penalty` 1 and the other
+    penalties at 0. A context size counts the latest tokens, prompt included, that a penalty looks at. `top_logprobs`
+    None: no log-probabilities.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    seed: int = 0
+    repetition_penalty: float = 1.0
+    repetition_context_size: int = 20
+    presence_penalty: float = 0.0
+    presence_context_size: int = 20
+    frequency_penalty: float = 0.0
+    frequency_context_size: int = 20
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    top_logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A token drawn for a row.
+
+    `logprob` and `top` (token ids with log-probabilities, falling) are natural logarithms in the model's own
+    distribution, before penalties and filters; they are None and empty unless the row asked for them.
+    """
+
+    row: int
+    token: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+class Backend(Protocol):
+    """One model: its weights, its KV caches and its maths. Called by the engine thread only.
+
+    A row goes through insert, prefill (until it returns 0), any number of steps, remove. Rows are numbered by the
+    caller. Computation may run ahead of what step returns, so a row may give its first token a step later.
+    """
+
+    @property
+    def weights_nbytes(self) -> int:
+        """Bytes of the weights once loaded."""
+        ...
+
+    @property
+    def cache_nbytes(self) -> int:
+        """Bytes of the KV caches of all rows."""
+        ...
+
+    def load_step(self) -> int:
+        """Bring the next share of the weights into memory. Returns the bytes still to come; 0: ready."""
+        ...
+
+    def insert(self, rows: Mapping[int, RowSampling], prompt: Sequence[int]) -> None:
+        """Take in rows that share one prompt of at least one token. Computes nothing yet."""
+        ...
+
+    def prefill(self, row: int, limit: int) -> int:
+        """Compute at most `limit` more tokens of the prompt of `row`. Returns the tokens still to come.
+
+        At 0 all rows of that prompt decode from the next step on.
+        """
+        ...
+
+    def step(self) -> list[Draw]:
+        """Advance every decoding row. Returns at most one token for each."""
+        ...
+
+    def remove(self, rows: Collection[int]) -> None:
+        """Forget rows, in any phase. Unknown rows are ignored."""
+        ...
+
+    def close(self) -> None:
+        """Give all memory back. Nothing may be called afterwards."""
+        ...

@@ -1,0 +1,265 @@
+"""Engine: the one thread that touches MLX, and the ways to talk to it from others. Knows no event loop's tasks.
+
+Three kinds of thread: callers post commands and return at once; the preparation thread turns requests into generations
+(templates and tokenizers are slow Python, kept off the MLX thread); the engine thread runs commands between two steps,
+steps, and hands over what a step made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import random
+import secrets
+import string
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pico_jupyter.engine.backends import lm
+from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.memory import device_budget
+from pico_jupyter.engine.models import LoadBackend, ModelManager
+from pico_jupyter.engine.preparation import Preparation
+from pico_jupyter.engine.scheduler import Scheduler
+from pico_jupyter.engine.sequence import Generation, Sink
+from pico_jupyter.engine.stream import HandOver, Stream
+from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
+from pico_jupyter.types import Delta, EngineOptions, Finished, GenerationRequest, ModelInfo, ResidentModel
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_CALL_ID_LETTERS = string.ascii_lowercase + string.digits
+_LONGEST_SLEEP = 3600.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Command:
+    """Something for the engine thread to do, and what to do instead once it has ended."""
+
+    run: Callable[[], None]
+    refuse: Callable[[PicoError], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LoadSink:
+    """Resolves a future when a model is loaded."""
+
+    loaded: Future[None]
+
+    def put(self, delta: Delta) -> None:
+        if isinstance(delta, Finished):
+            self.loaded.set_result(None)
+
+    def fail(self, error: PicoError) -> None:
+        self.loaded.set_exception(error)
+
+
+class Engine:
+    """Owns the engine thread, the scheduler on it, and the models.
+
+    `load_backend` opens a model's files; `clock` is in monotonic seconds, `wall_clock` in seconds since the epoch.
+    Futures that methods return are resolved by other threads and cannot be cancelled.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        options: EngineOptions,
+        *,
+        load_backend: LoadBackend = lm.load,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        new_seed: Callable[[], int] = lambda: random.SystemRandom().getrandbits(63),
+        new_call_id: Callable[[], str] = lambda: "call_" + "".join(secrets.choice(_CALL_ID_LETTERS) for _ in range(8)),
+    ) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._models = ModelManager(
+            load_backend,
+            budget=options.memory_budget or device_budget(),
+            keep_alive=options.keep_alive,
+            clock=clock,
+            wall_clock=wall_clock,
+        )
+        self._scheduler = Scheduler(
+            self._models,
+            max_rows=options.max_batch_size,
+            max_queue=options.max_queue,
+            prefill_step_size=options.prefill_step_size,
+            clock=clock,
+        )
+        self._preparation = Preparation(
+            catalog, keep_alive=options.keep_alive, new_seed=new_seed, new_call_id=new_call_id, clock=clock
+        )
+        self._hand_over = HandOver()
+        self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
+        self._preparing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-prepare")
+        self._thread = threading.Thread(target=self._run, name="pico-engine", daemon=True)
+        # Guards _closing: nothing is posted or prepared once it is set, so nothing waits for an answer for ever.
+        self._lock = threading.Lock()
+        self._closing = False
+
+    def __repr__(self) -> str:
+        state = "running" if self._thread.is_alive() else "stopped"
+        return f"<Engine {state} {self._scheduler!r} {self._models!r}>"
+
+    @property
+    def catalog(self) -> Catalog:
+        """The models on disk; may be asked from any thread."""
+        return self._catalog
+
+    def start(self) -> None:
+        """Start the engine thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End running requests with EngineUnavailable, unload everything and end the threads. Blocks until then."""
+        with self._lock:
+            self._closing = True
+        self._post(lambda: None, lambda error: None)
+        if self._thread.ident is None:
+            self._preparing.shutdown()
+        else:
+            self._thread.join()
+
+    def open_stream(self, loop: asyncio.AbstractEventLoop) -> Stream:
+        """A stream that is read in `loop`, to be given to submit()."""
+        return Stream(loop, self._hand_over)
+
+    def submit(self, request: GenerationRequest, stream: Stream) -> None:
+        """Prepare a request and queue it; what comes of it goes to the stream. Raises EngineUnavailable."""
+        submitted = self._clock()
+        self._prepare(
+            lambda: self._preparation.generation(request, stream, submitted),
+            lambda generation: self._add(generation, stream),
+            stream,
+        )
+
+    def abort(self, stream: Stream) -> None:
+        """Forget a stream's request, wherever it is. Returns at once; it takes effect before the next step."""
+        stream.aborted = True
+        self._post(lambda: self._abort(stream), lambda error: None)
+
+    def load(self, name: str, keep_alive: float | None) -> Future[None]:
+        """Load a model and start its keep_alive timer."""
+        loaded: Future[None] = Future()
+        loaded.set_running_or_notify_cancel()
+        sink = _LoadSink(loaded)
+        self._prepare(lambda: self._preparation.loading(name, keep_alive, sink), self._scheduler.add, sink)
+        return loaded
+
+    def unload(self, info: ModelInfo) -> Future[None]:
+        """Unload a model once the requests that want it are done; the future does not wait for those."""
+        return self._call(lambda: self._models.unload(info.name))
+
+    def resident(self) -> Future[tuple[ResidentModel, ...]]:
+        """The loaded models, latest expiry first."""
+
+        def listed() -> tuple[ResidentModel, ...]:
+            self._models.expire()
+            return self._models.resident()
+
+        return self._call(listed)
+
+    def _prepare(self, prepare: Callable[[], Generation], add: Callable[[Generation], None], sink: Sink) -> None:
+        """Run `prepare` on the preparation thread, then `add` on the engine thread; errors go to the sink."""
+
+        def prepared(future: Future[Generation]) -> None:
+            if future.cancelled():
+                self._post(lambda: sink.fail(_not_running()), sink.fail)
+            elif error := future.exception():
+                refusal = _as_refusal(error)
+                self._post(lambda: sink.fail(refusal), sink.fail)
+            else:
+                generation = future.result()
+                self._post(lambda: add(generation), sink.fail)
+
+        with self._lock:
+            self._check_open()
+            future = self._preparing.submit(prepare)
+        future.add_done_callback(prepared)
+
+    def _call(self, function: Callable[[], T]) -> Future[T]:
+        """Run `function` on the engine thread."""
+        answer: Future[T] = Future()
+        answer.set_running_or_notify_cancel()
+        with self._lock:
+            self._check_open()
+            self._post(lambda: answer.set_result(function()), answer.set_exception)
+        return answer
+
+    def _check_open(self) -> None:
+        if self._closing or not self._thread.is_alive():
+            raise _not_running()
+
+    def _post(self, run: Callable[[], None], refuse: Callable[[PicoError], None]) -> None:
+        self._commands.put(_Command(run, refuse))
+
+    def _run(self) -> None:
+        """The engine thread."""
+        try:
+            while not self._closing:
+                self._turn()
+        finally:
+            self._end()
+
+    def _turn(self) -> None:
+        """Run one command, or one step when there is none; then hand over what came of it."""
+        command = self._next_command()
+        try:
+            if command is None:
+                self._scheduler.step()
+            else:
+                command.run()
+        except Exception as error:  # noqa: BLE001  # whatever a model raises ends its requests, never the thread
+            if command is not None:
+                command.refuse(_as_refusal(error))
+            if command is None or self._scheduler.is_at_work:
+                self._scheduler.fail(error)
+        self._hand_over.flush(self.abort)
+
+    def _next_command(self) -> _Command | None:
+        try:
+            if self._scheduler.has_work:
+                return self._commands.get_nowait()
+            expiry = self._models.next_expiry()
+            return self._commands.get(timeout=_LONGEST_SLEEP if expiry is None else min(expiry, _LONGEST_SLEEP))
+        except queue.Empty:
+            return None
+
+    def _add(self, generation: Generation, stream: Stream) -> None:
+        if not stream.aborted:
+            stream.generation = generation
+            self._scheduler.add(generation)
+
+    def _abort(self, stream: Stream) -> None:
+        if stream.generation is not None:
+            self._scheduler.abort(stream.generation)
+
+    def _end(self) -> None:
+        """Answer everyone who still waits. Nothing new comes once _closing is set under the lock."""
+        with self._lock:
+            self._closing = True
+        self._preparing.shutdown(wait=True, cancel_futures=True)
+        self._scheduler.close(_not_running())
+        while not self._commands.empty():
+            self._commands.get().refuse(_not_running())
+        self._hand_over.flush(lambda stream: None)
+        self._models.close()
+
+
+def _not_running() -> EngineUnavailable:
+    return EngineUnavailable("the engine is not running")
+
+
+def _as_refusal(error: BaseException) -> PicoError:
+    if isinstance(error, PicoError):
+        return error
+    log.error("the engine refused a request: %s", type(error).__name__, exc_info=error)
+    return EngineFailed(f"the engine failed: {type(error).__name__}")

@@ -1,0 +1,31 @@
+"""How many bytes the models of this device may take. Knows no model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import mlx.core as mx
+
+# What is left to the user's notebooks, browser and the operating system.
+_SHARE_OF_RAM = 0.6
+_SHARE_OF_GPU = 0.9
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def device_budget(cgroup_limit: Path = _CGROUP_LIMIT) -> int:
+    """Bytes for all weights and caches together: a share of what the device has."""
+    device = mx.device_info()
+    for key in ("max_recommended_working_set_size", "total_memory", "memory_size"):
+        if size := device.get(key):
+            return int(_SHARE_OF_GPU * int(size))
+    return int(_SHARE_OF_RAM * _ram(cgroup_limit))
+
+
+def _ram(cgroup_limit: Path) -> int:
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = cgroup_limit.read_text().strip()
+    except OSError:
+        return installed
+    return min(installed, int(limit)) if limit.isdigit() else installed
