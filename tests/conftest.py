@@ -1,4 +1,4 @@
-"""Jupyter servers for the end-to-end tests."""
+"""Jupyter servers for the tests that want a real one."""
 
 from __future__ import annotations
 

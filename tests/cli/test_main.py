@@ -1,0 +1,92 @@
+"""`jupyter pico` as a person types it, hosting the model itself."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from pico_jupyter.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _no_running_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.delenv("PICO_JUPYTER_URL", raising=False)
+    monkeypatch.delenv("PICO_JUPYTER_MODEL_PATH", raising=False)
+
+
+def test_without_a_command_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "doctor" in capsys.readouterr().out
+
+
+def test_list_shows_the_built_in_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    heads, *rows = capsys.readouterr().out.splitlines()
+    assert heads.split() == ["NAME", "SIZE", "WEIGHTS", "PARAMETERS", "CAPABILITIES", "SOURCE"]
+    assert any(row.startswith("pico-tiny ") and row.endswith("builtin") for row in rows)
+
+
+def test_list_shows_models_of_the_configured_folders(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_of_pico_tiny(tmp_path / "models" / "some-org" / "my-model")
+    (tmp_path / "config").mkdir()
+    config = f"c.PicoJupyter.model_dirs = [{str(tmp_path / 'models')!r}]"
+    (tmp_path / "config" / "jupyter_server_config.py").write_text(config)
+    assert main(["list"]) == 0
+    assert "my-model" in capsys.readouterr().out
+
+
+def test_show_tells_what_the_files_say(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "PICO-TINY:latest"]) == 0
+    facts = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert facts["name"] == "pico-tiny"
+    assert facts["family"] == "qwen3"
+    assert facts["reasoning"] == "switchable, on by default"
+
+
+def test_an_unknown_model_is_an_error_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "nobody"]) == 1
+    assert capsys.readouterr().err == "error: model 'nobody' not found\n"
+
+
+def test_run_answers_with_the_thinking_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "pico-tiny", "What is", "12 + 35?", "--temperature", "0"]) == 0
+    thinking, _, answer = capsys.readouterr().out.partition("</think>")
+    assert thinking.startswith("<think>")
+    assert "47" in answer
+
+
+def test_run_without_thinking_prints_the_answer_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "pico-tiny", "What is 12 + 35?", "--think", "off", "--max-tokens", "40"]) == 0
+    answer = capsys.readouterr().out
+    assert "<think>" not in answer
+    assert answer.strip()
+
+
+def test_a_prompt_may_come_through_a_pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("What is 12 + 35?\n"))
+    assert main(["run", "pico-tiny"]) == 0
+    assert "47" in capsys.readouterr().out
+
+
+def test_an_unknown_model_cannot_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "nobody", "hello"]) == 1
+    assert capsys.readouterr().err == "error: model 'nobody' not found\n"
+
+
+def test_ps_without_a_server_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ps"]) == 0
+    assert "no Jupyter server" in capsys.readouterr().out
+
+
+def copy_of_pico_tiny(folder: Path) -> None:
+    """The built-in model under another name."""
+    source = Path(__file__).parents[2] / "pico_jupyter" / "builtin" / "pico-tiny"
+    folder.mkdir(parents=True)
+    for file in source.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())

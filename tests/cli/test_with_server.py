@@ -1,0 +1,34 @@
+"""`jupyter pico` next to a running server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.e2e.running import RunningServer
+
+
+def pico(server: RunningServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `jupyter pico` as a user of the server's machine would."""
+    command = [sys.executable, "-m", "jupyter", "pico", *arguments]
+    return subprocess.run(command, env=server.environ, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_run_finds_the_running_server_and_streams_from_it(server: RunningServer) -> None:
+    done = pico(server, "run", "pico-tiny", "What is 12 + 35?", "--temperature", "0")
+    assert "47" in done.stdout
+    assert f"talking to {server.url}" in done.stderr
+    assert server.token not in done.stdout + done.stderr
+
+
+def test_an_error_of_the_server_is_told_in_its_words(server: RunningServer) -> None:
+    done = pico(server, "run", "nobody", "hello")
+    assert done.returncode == 1
+    assert done.stderr.endswith("error: model 'nobody' not found\n")
+
+
+def test_ps_shows_what_the_server_has_loaded(server: RunningServer) -> None:
+    pico(server, "run", "pico-tiny", "hello")
+    rows = pico(server, "ps").stdout.splitlines()
+    assert rows[0].split() == ["NAME", "SIZE", "CONTEXT", "UNTIL"]
+    assert rows[1].startswith("pico-tiny:latest")
