@@ -1,0 +1,166 @@
+"""The Jupyter server extension: configuration, endpoints, and the engine's life. Knows no dialect's fields."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from datetime import datetime, timezone
+from typing import Any
+
+from jupyter_server.extension.application import ExtensionApp
+from jupyter_server.serverapp import ServerApp
+from traitlets import Enum, Float, Int, List, TraitError, Unicode, validate
+
+from pico_jupyter.client import EngineClient
+from pico_jupyter.dialects.durations import parse_go_duration
+from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.server.context import ServerContext
+from pico_jupyter.server.model_kernel import ModelKernel
+from pico_jupyter.server.routes import fallback_rules, rules
+from pico_jupyter.types import EngineOptions
+
+STOP_SECONDS = 10.0
+OLDEST_OLLAMA = (0, 6, 4)
+
+
+class PicoJupyter(ExtensionApp):
+    """Local language models behind OpenAI's and Ollama's endpoints of this Jupyter server."""
+
+    name = "pico_jupyter"
+    description = __doc__
+    load_other_extensions = True
+
+    default_model = Unicode(
+        "", config=True, help="The model of requests that name none. Empty: such requests are refused."
+    )
+    model_dirs = List(
+        Unicode(),
+        config=True,
+        help="Folders with models below: NAME/ or ORG/NAME/ with config.json and safetensors. The Hugging Face cache, "
+        "the folders in PICO_JUPYTER_MODEL_PATH and the built-in models are always listed.",
+    )
+    keep_alive = Unicode(
+        "5m",
+        config=True,
+        help='How long an unused model stays in memory: "5m", "1h30m", seconds, or "-1" for ever. A request\'s own '
+        "keep_alive wins.",
+    )
+    memory_budget = Int(
+        0,
+        min=0,
+        config=True,
+        help="Bytes for all resident models and their caches; the least recently used idle model makes room. "
+        "0: a share of the device's memory.",
+    )
+    max_queue = Int(128, min=0, config=True, help="How many requests may wait; one more is answered 503.")
+    max_batch_size = Int(16, min=1, config=True, help="How many answers are generated at once.")
+    reasoning_output = Enum(
+        ["separate", "inline", "auto"],
+        "separate",
+        config=True,
+        help="Where thinking goes: into fields of its own (separate), into the content between <think> tags (inline), "
+        "or into fields of its own where a request asks for that (auto).",
+    )
+    openai_stream_default = Enum(
+        ["openai", "pico"],
+        "openai",
+        config=True,
+        help="What an omitted `stream` means on v1/chat/completions: no stream, as OpenAI has it, or a stream, as on "
+        "v1/chat. OpenAI's own clients omit it and break on a stream.",
+    )
+    ollama_version = Unicode(
+        "0.20.0", config=True, help="What api/version claims. Clients want digits and dots, and at least 0.6.4."
+    )
+    max_request_bytes = Int(
+        64 * 1024 * 1024, min=1, config=True, help="The largest body of a request, in bytes; beyond it is 413."
+    )
+    keepalive_after = Float(
+        10.0,
+        min=0.05,
+        config=True,
+        help="Seconds of silence after which a stream gets a keep-alive. Proxies cut connections that are silent.",
+    )
+
+    @validate("keep_alive")  # type: ignore[untyped-decorator]  # mypy does not follow traitlets here
+    def _check_keep_alive(self, proposal: dict[str, Any]) -> str:
+        try:
+            parse_go_duration(proposal["value"])
+        except InvalidRequest as error:
+            raise TraitError(f"keep_alive: {error.message}") from None
+        return str(proposal["value"])
+
+    @validate("ollama_version")  # type: ignore[untyped-decorator]  # mypy does not follow traitlets here
+    def _check_ollama_version(self, proposal: dict[str, Any]) -> str:
+        version = str(proposal["value"])
+        if not re.fullmatch(r"\d+(\.\d+)+", version) or tuple(map(int, version.split("."))) < OLDEST_OLLAMA:
+            raise TraitError("ollama_version: digits and dots, at least 0.6.4, because clients compare it")
+        return version
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """What this configuration says to the engine."""
+        keep_alive = parse_go_duration(self.keep_alive)
+        return EngineOptions(
+            model_dirs=tuple(self.model_dirs),
+            keep_alive=math.inf if keep_alive < 0 else keep_alive,
+            max_batch_size=self.max_batch_size,
+            max_queue=self.max_queue,
+            memory_budget=self.memory_budget,
+        )
+
+    @property
+    def dialect_settings(self) -> DialectSettings:
+        """What this configuration says to the dialects."""
+        return DialectSettings(
+            default_model=self.default_model,
+            openai_stream_default=self.openai_stream_default,
+            reasoning_output=self.reasoning_output,
+            ollama_version=self.ollama_version,
+        )
+
+    @property
+    def engine(self) -> EngineClient:
+        """Where the models run. No process is started before the first request needs one."""
+        return self.context.engine
+
+    @engine.setter
+    def engine(self, engine: EngineClient) -> None:
+        self.context.engine = engine
+
+    def initialize_settings(self) -> None:
+        """Make what the handlers share."""
+        self.context = ServerContext(
+            engine=ModelKernel(self.engine_options, log=self.log),
+            settings=self.dialect_settings,
+            max_request_bytes=self.max_request_bytes,
+            keepalive_after=self.keepalive_after,
+            stamp_activity=self._stamp_activity,
+        )
+
+    def initialize_handlers(self) -> None:
+        """Add the endpoints, below the base URL and below its pico/."""
+        self.handlers.extend(rules(self.context))
+
+    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        """Once all extensions have their handlers: answer in JSON what is still unknown below v1/."""
+        fallbacks = fallback_rules(serverapp.base_url, self.context)
+        serverapp.web_app.add_handlers(".*$", fallbacks)  # type: ignore[no-untyped-call]  # as jupyter_server has it
+        base = serverapp.connection_url.rstrip("/")
+        self.log.info("pico_jupyter: OpenAI clients use %s/v1, Ollama clients %s/pico", base, base)
+
+    def current_activity(self) -> bool:
+        """Whether answers are being generated: the server does not shut down as idle under them."""
+        return self.context.running > 0
+
+    async def stop_extension(self) -> None:
+        """Let the engine go, within bounds."""
+        try:
+            await asyncio.wait_for(self.engine.aclose(), STOP_SECONDS)
+        except asyncio.TimeoutError:
+            self.log.warning("pico_jupyter: the engine did not stop within %s s", STOP_SECONDS)
+
+    def _stamp_activity(self) -> None:
+        assert self.serverapp is not None
+        self.serverapp.web_app.settings["last_activity_times"]["pico"] = datetime.now(timezone.utc)

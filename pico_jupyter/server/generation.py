@@ -1,0 +1,128 @@
+"""Runs one request to its end and writes the answer, streamed or whole. Knows no dialect's fields.
+
+The caller's leaving aborts the request wherever it stands: queued, in prefill, in the middle of an answer, streamed or
+not. Headers leave with the first delta that says something, or after `keepalive_after` seconds with a keep-alive, so
+that whatever goes wrong before has its own status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any, Concatenate, TypeVar
+
+from tornado.iostream import StreamClosedError
+from typing_extensions import ParamSpec
+
+from pico_jupyter.client import Completion, collect
+from pico_jupyter.dialects.framing import FrameStream
+from pico_jupyter.server.arrivals import Arrivals
+from pico_jupyter.server.handlers import DialectHandler
+from pico_jupyter.server.refusals import as_pico_error
+from pico_jupyter.types import Accepted, Finished, GenerationRequest, Progress
+
+# Bytes from which on parsing is felt by other requests.
+LARGE_BODY = 64 * 1024
+LONGEST_NAME = 40
+MOST_NAMES = 10
+
+Params = ParamSpec("Params")
+Call = TypeVar("Call")
+
+
+class GenerationHandler(DialectHandler):
+    """Base of the handlers that generate."""
+
+    _work: asyncio.Task[None] | None = None
+    _stream: FrameStream | None = None
+    _left = False
+
+    async def until_left(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`; it is cancelled when the caller leaves, which is no failure."""
+        self._work = asyncio.ensure_future(work)
+        if self._left:
+            self._work.cancel()
+        try:
+            with self.context.activity():
+                await self._work
+        except StreamClosedError:
+            self._left = True
+        except asyncio.CancelledError:
+            if not self._left:
+                raise
+        if self._left:
+            self.log.debug("pico_jupyter: the caller of request %s left", self.request_id)
+
+    def on_connection_close(self) -> None:
+        """The caller has left, perhaps while nothing was being written."""
+        super().on_connection_close()
+        self._left = True
+        if self._work is not None:
+            self._work.cancel()
+
+    async def parse(
+        self, parser: Callable[Concatenate[bytes, Params], Call], *args: Params.args, **kwargs: Params.kwargs
+    ) -> Call:
+        """What the body says. A large body is parsed beside the event loop, which others wait for."""
+        body = self.body()
+        if len(body) < LARGE_BODY:
+            return parser(body, *args, **kwargs)
+        return await asyncio.to_thread(parser, body, *args, **kwargs)
+
+    def warn_of_unknown_options(self, names: Sequence[str]) -> None:
+        """Unknown options are ignored, and the log tells so in one line."""
+        if names:
+            shown = ", ".join(repr(name[:LONGEST_NAME]) for name in names[:MOST_NAMES])
+            self.log.warning("pico_jupyter: request %s: unknown options ignored: %s", self.request_id, shown)
+
+    async def completion(self, request: GenerationRequest) -> Completion:
+        """The whole answer."""
+        async with aclosing(self.context.engine.generate(request)) as deltas:
+            return await collect(deltas, request.n)
+
+    async def answer_stream(self, request: GenerationRequest, stream: FrameStream) -> None:
+        """Answer with frames as the deltas arrive; what is ready together leaves together."""
+        async with aclosing(Arrivals(self.context.engine.generate(request))) as arrivals:
+            await self._write_stream(arrivals, stream)
+        self.finish(set_content_type=stream.content_type)
+
+    async def _write_stream(self, arrivals: Arrivals, stream: FrameStream) -> None:
+        now = asyncio.get_running_loop().time
+        limit = self.context.keepalive_after
+        last_written = now()
+        held = bytearray()
+        done, total = 0, 0
+        finished = False
+        while not finished:
+            batch = await arrivals.batch(timeout=last_written + limit - now())
+            self.context.stamp_activity()
+            for delta in batch:
+                held += stream.encode(delta)
+                if isinstance(delta, Progress):
+                    done, total = delta.done, delta.total
+            finished = any(isinstance(delta, Finished) for delta in batch)
+            silent = all(isinstance(delta, Accepted | Progress) for delta in batch)
+            if silent and now() - last_written < limit:
+                continue
+            await self._send(bytes(held) or stream.keepalive(done, total), stream)
+            held.clear()
+            last_written = now()
+
+    async def _send(self, frames: bytes, stream: FrameStream) -> None:
+        if self._stream is None:
+            self._stream = stream
+            self.set_header("Content-Type", stream.content_type)
+            self.set_header("Cache-Control", "no-cache")
+            self.set_header("X-Accel-Buffering", "no")
+        self.write(frames)
+        await self.flush()
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Tell a failure: as a status before the first byte of the answer, as a frame after it."""
+        if self._stream is None:
+            super().send_error(status_code, **kwargs)
+            return
+        _, raised, _ = kwargs.get("exc_info", (None, None, None))
+        frames = self._stream.error(as_pico_error(raised, status_code))
+        self.finish(frames, set_content_type=self._stream.content_type)

@@ -1,0 +1,89 @@
+"""The endpoints of the OpenAI dialect: v1/chat/completions, v1/chat and v1/models."""
+
+from __future__ import annotations
+
+import time
+
+from pico_jupyter.dialects import openai
+from pico_jupyter.dialects.openai import ChatPath, ChatStream
+from pico_jupyter.errors import NotFound
+from pico_jupyter.server.context import ServerContext
+from pico_jupyter.server.generation import GenerationHandler
+from pico_jupyter.server.handlers import DialectHandler, permitted
+
+
+class ChatHandler(GenerationHandler):
+    """POST v1/chat/completions and v1/chat."""
+
+    dialect = openai
+    methods = ("POST",)
+
+    def initialize(self, context: ServerContext, path: ChatPath = "v1/chat/completions") -> None:
+        """`path` decides what an omitted `stream` means."""
+        super().initialize(context)
+        self._path: ChatPath = path
+
+    @permitted("execute")
+    async def post(self) -> None:
+        """Answer a chat."""
+        await self.until_left(self._chat())
+
+    async def _chat(self) -> None:
+        call = await self.parse(
+            openai.parse_chat,
+            request_id=self.request_id,
+            path=self._path,
+            accept=self.request.headers.get("Accept", ""),
+            settings=self.context.settings,
+        )
+        self.warn_of_unknown_options(call.unknown_options)
+        completion_id, created = f"chatcmpl-{self.request_id}", int(time.time())
+        if call.stream:
+            await self.answer_stream(call.request, ChatStream(call, completion_id, created))
+        else:
+            completion = await self.completion(call.request)
+            self.respond(openai.completion(call, completion, completion_id, created))
+
+
+class ModelsHandler(DialectHandler):
+    """GET v1/models and v1/models/{id}."""
+
+    dialect = openai
+    methods = ("GET", "HEAD")
+
+    @permitted("read")
+    async def get(self, name: str = "") -> None:
+        """List the models, or describe one."""
+        if name:
+            self.respond(openai.model_object(await self.context.engine.model(name)))
+        else:
+            self.respond(openai.models_list(await self.context.engine.models()))
+
+    head = get
+
+
+class StatusHandler(DialectHandler):
+    """GET v1: whether anyone is there."""
+
+    dialect = openai
+    methods = ("GET", "HEAD")
+
+    @permitted("read")
+    async def get(self) -> None:
+        """Say so."""
+        self.respond(b'{"status":"ok"}')
+
+    head = get
+
+
+class UnknownPathHandler(DialectHandler):
+    """Whatever else is below v1/: told in JSON, where Jupyter would show a page."""
+
+    dialect = openai
+    methods = DialectHandler.SUPPORTED_METHODS
+
+    async def prepare(self) -> None:  # type: ignore[override]  # as in DialectHandler
+        """Refuse to callers who are known; to the others as everywhere."""
+        await super().prepare()
+        if self.request.method != "OPTIONS":
+            raise NotFound("There is no such endpoint")

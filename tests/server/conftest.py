@@ -1,0 +1,100 @@
+"""A Jupyter server in the test's own event loop, with the extension on top of a ScriptedEngine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from jupyter_server.serverapp import ServerApp
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+from traitlets.config import Config
+
+from pico_jupyter.server.extension import PicoJupyter
+from tests.server.scripted import ScriptedEngine
+
+TOKEN = "s3cret"
+
+
+class QuietServerApp(ServerApp):
+    def init_signal(self) -> None:
+        """The test runner's signal handlers stay as they are."""
+
+
+@dataclass
+class RunningServer:
+    """A server that listens, and a client that sends no credentials of its own accord."""
+
+    app: ServerApp
+    extension: PicoJupyter
+    engine: ScriptedEngine
+    url: str
+    port: int
+    client: httpx.AsyncClient
+
+    async def request(self, method: str, path: str, *, token: str = TOKEN, **kwargs: Any) -> httpx.Response:
+        """Send a request with the token, or with none where `token` is empty."""
+        headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **kwargs.pop("headers", {})}
+        return await self.client.request(method, self.url + path, headers=headers, **kwargs)
+
+    async def get(self, path: str, **kwargs: Any) -> httpx.Response:
+        return await self.request("GET", path, **kwargs)
+
+    async def post(self, path: str, body: object = None, **kwargs: Any) -> httpx.Response:
+        return (
+            await self.request("POST", path, json=body, **kwargs)
+            if body is not None
+            else await self.request("POST", path, **kwargs)
+        )
+
+
+StartServer = Callable[..., Awaitable[RunningServer]]
+
+
+@pytest.fixture
+async def start_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartServer]:
+    """Start a server with a configuration; it ends with the test."""
+    for name in ("CONFIG", "DATA", "RUNTIME"):
+        monkeypatch.setenv(f"JUPYTER_{name}_DIR", str(tmp_path / name.lower()))
+    monkeypatch.setenv("JUPYTER_NO_CONFIG", "1")
+    running: list[tuple[RunningServer, HTTPServer]] = []
+
+    async def start(base_url: str = "/", token: str = TOKEN, **sections: dict[str, Any]) -> RunningServer:
+        config = Config(sections)
+        config.IdentityProvider.token = token
+        config.ServerApp.jpserver_extensions = {"pico_jupyter": True}
+        ServerApp.clear_instance()
+        app = QuietServerApp.instance(
+            config=config, base_url=base_url, root_dir=str(tmp_path), allow_root=True, open_browser=False
+        )
+        app.initialize(argv=[], new_httpserver=False, find_extensions=False)
+        (extension,) = app.extension_manager.extension_apps["pico_jupyter"]
+        engine = ScriptedEngine()
+        extension.engine = engine
+        await app.extension_manager.start_all_extensions()
+        sock, port = bind_unused_port()
+        http_server = HTTPServer(app.web_app)
+        http_server.add_sockets([sock])
+        url = f"http://127.0.0.1:{port}{app.base_url}"
+        server = RunningServer(app, extension, engine, url, port, httpx.AsyncClient(timeout=30, trust_env=False))
+        running.append((server, http_server))
+        return server
+
+    yield start
+    for server, http_server in running:
+        await server.client.aclose()
+        http_server.stop()
+        await http_server.close_all_connections()
+        await server.app.cleanup_extensions()
+        await server.app.cleanup_kernels()
+        server.app.clear_instance()
+
+
+@pytest.fixture
+async def server(start_server: StartServer) -> RunningServer:
+    """A server as most tests want it."""
+    return await start_server()
