@@ -116,8 +116,10 @@ def _models(options: EngineOptions) -> Iterator[Finding]:
     skipped = _Skipped()
     log = logging.getLogger("pico_jupyter")
     log.addHandler(skipped)
-    log.propagate = False
-    models = Catalog(options).models()
+    try:
+        models = Catalog(options).models()
+    finally:
+        log.removeHandler(skipped)
     yield Finding("ok", "models", f"{len(models)} found: {', '.join(info.name for info in models)}")
     for message in skipped.messages:
         yield Finding("note", "models", message)

@@ -24,7 +24,7 @@ class ServerAddress:
     token: str
 
 
-class _ServerConfig(JupyterApp):  # type: ignore[misc]  # traitlets classes are untyped here
+class _ServerConfig(JupyterApp):
     """Reads the configuration files that a Jupyter server would read, and nothing else."""
 
     name = "jupyter-pico"
