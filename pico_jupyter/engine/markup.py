@@ -26,7 +26,12 @@ class ToolCallText(msgspec.Struct, frozen=True):
 
 
 # Reasoning tags that are ordinary text for some tokenizers; their templates name them.
-TEXT_TAGS = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("<reasoning>", "</reasoning>"))
+TEXT_TAGS = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<seed:think>", "</seed:think>"),
+    ("[THINK]", "[/THINK]"),
+)
 
 # The harmony format (gpt-oss): the analysis channel is the reasoning, the headers of the others are only markup.
 HARMONY_TAGS = ("<|channel|>analysis<|message|>", "<|end|>")

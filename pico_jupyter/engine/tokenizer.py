@@ -208,7 +208,7 @@ def _reasoning_markup(loaded: Any) -> tuple[str | None, str | None, tuple[str, .
     if "<|channel|>" in vocabulary and "<|message|>" in vocabulary:
         return *HARMONY_TAGS, HARMONY_MARKERS
     template = str(loaded.chat_template or "")
-    named = [tags for tags in TEXT_TAGS if tags[0] in template and tags[1] in template]
+    named = [tags for tags in TEXT_TAGS if tags[1] in template]
     return (*named[0], ()) if named else (None, None, ())
 
 
