@@ -64,21 +64,21 @@ _OPTION_KINDS: dict[str, _OptionKind] = {
 }
 # Sent by clients, without a meaning here and unknown to Ollama too by now.
 _RETIRED_OPTIONS = frozenset(
-    [
-        "numa",
-        "low_vram",
+    {
+        "embedding_only",
         "f16_kv",
         "logits_all",
-        "vocab_only",
-        "use_mlock",
-        "embedding_only",
-        "tfs_z",
+        "low_vram",
         "mirostat",
-        "mirostat_tau",
         "mirostat_eta",
-        "penalize_newline",
+        "mirostat_tau",
         "num_gqa",
-    ]
+        "numa",
+        "penalize_newline",
+        "tfs_z",
+        "use_mlock",
+        "vocab_only",
+    }
 )
 
 
@@ -184,7 +184,7 @@ def _read_option(options: Fields, key: str, kind: _OptionKind) -> float | bool |
 
 
 def _options_sampling(values: dict[str, float | bool | None], max_context: int | None) -> SamplingParams:
-    """Ollama refuses no number: what is out of range is moved to its edge. With a repeat_last_n of 0, penalties are off."""
+    """Ollama refuses no number: what is out of range is moved to its edge. A repeat_last_n of 0 turns penalties off."""
     seed = _whole(values.get("seed"))
     top_k = _whole(values.get("top_k"))
     last_n = _whole(values.get("repeat_last_n"))

@@ -1,0 +1,276 @@
+"""The Ollama dialect, api/chat and api/generate: requests parsed by ollama_request, answers written here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+from typing_extensions import assert_never
+
+from pico_jupyter.client import Completion
+from pico_jupyter.dialects import ollama_schema as schema
+from pico_jupyter.dialects.failures import describe, error_headers
+from pico_jupyter.dialects.framing import NDJSON_KEEPALIVE, NDJSON_TYPE, finite_logprob, ndjson_line
+from pico_jupyter.dialects.ollama_models import format_time, ps, show, tags, version
+from pico_jupyter.dialects.ollama_request import (
+    AnswerCall,
+    LoadCall,
+    PullCall,
+    parse_chat,
+    parse_generate,
+    parse_model_name,
+    parse_pull,
+)
+from pico_jupyter.dialects.reasoning import InlineReasoning, fold_inline
+from pico_jupyter.errors import (
+    ContextLengthExceeded,
+    ModelNotFound,
+    PicoError,
+    QueueFull,
+    ReasoningUnsupported,
+    Unauthenticated,
+)
+from pico_jupyter.types import (
+    Accepted,
+    Delta,
+    Finished,
+    FinishReason,
+    Progress,
+    ReasoningDelta,
+    TextDelta,
+    Timings,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+
+__all__ = [
+    "JSON_TYPE",
+    "AnswerCall",
+    "AnswerStream",
+    "LoadCall",
+    "PullCall",
+    "answer",
+    "error_body",
+    "error_headers",
+    "load_answer",
+    "parse_chat",
+    "parse_generate",
+    "parse_model_name",
+    "parse_pull",
+    "ps",
+    "pull_success",
+    "show",
+    "tags",
+    "version",
+]
+
+JSON_TYPE = "application/json; charset=utf-8"
+
+# Line readers of some clients give up on long lines.
+_MAX_CONTEXT_TOKENS = 8192
+
+
+class AnswerStream:
+    """Writes the NDJSON lines of one streamed answer. `clock` gives seconds since the epoch."""
+
+    content_type = NDJSON_TYPE
+
+    def __init__(self, call: AnswerCall, clock: Callable[[], float]) -> None:
+        self._call = call
+        self._clock = clock
+        self._inline = InlineReasoning() if call.reasoning_output == "inline" else None
+        self._calls = 0
+
+    def __repr__(self) -> str:
+        return f"<AnswerStream {self._call.endpoint} {self._call.request.id}>"
+
+    def encode(self, delta: Delta) -> bytes:
+        match delta:
+            case Accepted() | Progress():
+                return b""
+            case TextDelta(text=text, logprobs=logprobs):
+                return self._text(text, logprobs)
+            case ReasoningDelta(text=text, logprobs=logprobs):
+                return self._reasoning(text, logprobs)
+            case ToolCallDelta(call=call):
+                return self._tool_call(call)
+            case Finished():
+                return self._finish(delta)
+            case _:
+                assert_never(delta)
+
+    def keepalive(self, done: int, total: int) -> bytes:
+        return NDJSON_KEEPALIVE
+
+    def error(self, error: PicoError) -> bytes:
+        return error_body(error)
+
+    def _text(self, text: str, logprobs: Sequence[TokenLogprob]) -> bytes:
+        if not text and not logprobs:
+            return b""
+        return self._texts([text] if self._inline is None else self._inline.text(text), logprobs)
+
+    def _reasoning(self, text: str, logprobs: Sequence[TokenLogprob]) -> bytes:
+        if not text and not logprobs:
+            return b""
+        if self._inline is not None:
+            return self._texts(self._inline.reasoning(text), logprobs)
+        return ndjson_line(_piece(self._call, self._now(), thinking=text, logprobs=logprobs))
+
+    def _tool_call(self, call: ToolCall) -> bytes:
+        closing = self._texts(self._inline.close()) if self._inline is not None else b""
+        tool_call = _describe_call(call, self._calls)
+        self._calls += 1
+        return closing + ndjson_line(_piece(self._call, self._now(), tool_calls=[tool_call]))
+
+    def _finish(self, finished: Finished) -> bytes:
+        reason = finished.finish_reasons[0]
+        closing = self._texts(self._inline.finish(reason)) if self._inline is not None else b""
+        last = _piece(self._call, self._now())
+        return closing + ndjson_line(_finish(last, reason, finished.usage, finished.timings, finished.context))
+
+    def _texts(self, texts: list[str], logprobs: Sequence[TokenLogprob] = ()) -> bytes:
+        """Each text in a line of its own; the log-probabilities go with the last one, the others are tags."""
+        lines = [ndjson_line(_piece(self._call, self._now(), text=text)) for text in texts[:-1]]
+        if texts:
+            lines.append(ndjson_line(_piece(self._call, self._now(), text=texts[-1], logprobs=logprobs)))
+        return b"".join(lines)
+
+    def _now(self) -> str:
+        return format_time(self._clock())
+
+
+def answer(call: AnswerCall, completion: Completion, now: float) -> bytes:
+    """The whole answer as one line. `now` is in seconds since the epoch."""
+    [choice] = completion.choices
+    is_inline = call.reasoning_output == "inline"
+    whole = _piece(
+        call,
+        format_time(now),
+        text=fold_inline(choice) if is_inline else choice.text,
+        thinking="" if is_inline else choice.reasoning,
+        tool_calls=[_describe_call(tool_call, index) for index, tool_call in enumerate(choice.tool_calls)],
+        logprobs=choice.logprobs,
+    )
+    done = _finish(whole, choice.finish_reason, completion.usage, completion.timings, completion.context)
+    return ndjson_line(done)
+
+
+def load_answer(call: LoadCall, now: float) -> bytes:
+    """What a load or unload answers, whether a stream was asked for or not."""
+    reason, created_at = "unload" if call.unload else "load", format_time(now)
+    if call.endpoint == "chat":
+        message = schema.MessageObject(content="")
+        return ndjson_line(
+            schema.ChatObject(model=call.model, created_at=created_at, message=message, done=True, done_reason=reason)
+        )
+    return ndjson_line(
+        schema.GenerateObject(model=call.model, created_at=created_at, response="", done=True, done_reason=reason)
+    )
+
+
+def pull_success(call: PullCall) -> bytes:
+    """The answer to a pull of a model that is there."""
+    steps = ["pulling manifest", "success"] if call.stream else ["success"]
+    return b"".join([ndjson_line(schema.StatusObject(step)) for step in steps])
+
+
+def error_body(error: PicoError) -> bytes:
+    return ndjson_line(schema.ErrorBody(_describe_error(error)))
+
+
+def _piece(
+    call: AnswerCall,
+    created_at: str,
+    *,
+    text: str = "",
+    thinking: str = "",
+    tool_calls: list[schema.ToolCallObject] | UnsetType = UNSET,
+    logprobs: Sequence[TokenLogprob] = (),
+) -> schema.ChatObject | schema.GenerateObject:
+    """A part of the answer. What is empty has no key: some clients act on the key alone."""
+    entries = _describe_logprobs(call, logprobs)
+    if call.endpoint == "chat":
+        message = schema.MessageObject(content=text, thinking=thinking or UNSET, tool_calls=tool_calls or UNSET)
+        return schema.ChatObject(model=call.model, created_at=created_at, message=message, logprobs=entries)
+    return schema.GenerateObject(
+        model=call.model,
+        created_at=created_at,
+        response=text,
+        thinking=thinking or UNSET,
+        tool_calls=tool_calls or UNSET,
+        logprobs=entries,
+    )
+
+
+def _finish(
+    piece: schema.ChatObject | schema.GenerateObject,
+    reason: FinishReason,
+    usage: Usage,
+    timings: Timings,
+    context: tuple[int, ...],
+) -> schema.ChatObject | schema.GenerateObject:
+    """`piece` as the last object of an answer. Durations of 0 are reported as 1: clients take them for missing."""
+    load, prefill, decode = (max(ns, 1) for ns in (timings.load_ns, timings.prefill_ns, timings.decode_ns))
+    done: schema.ChatObject | schema.GenerateObject = msgspec.structs.replace(
+        piece,
+        done=True,
+        done_reason="length" if reason == "length" else "stop",
+        total_duration=max(timings.total_ns, load + prefill + decode),
+        load_duration=load,
+        prompt_eval_count=usage.prompt_tokens,
+        prompt_eval_duration=prefill,
+        eval_count=usage.completion_tokens,
+        eval_duration=decode,
+    )
+    if isinstance(done, schema.GenerateObject) and 0 < len(context) <= _MAX_CONTEXT_TOKENS:
+        return msgspec.structs.replace(done, context=context)
+    return done
+
+
+def _describe_call(call: ToolCall, index: int) -> schema.ToolCallObject:
+    return schema.ToolCallObject(call.id, schema.FunctionObject(index, call.name, _arguments(call.arguments)))
+
+
+def _arguments(text: str) -> Raw:
+    """The arguments as an object on one line. What is no object, models write it now and then, is put into one."""
+    try:
+        value = json.loads(text or "{}", parse_constant=str)
+    except (ValueError, RecursionError):
+        value = text
+    if not isinstance(value, dict):
+        value = {"arguments": value}
+    return Raw(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _describe_logprobs(call: AnswerCall, logprobs: Sequence[TokenLogprob]) -> list[schema.LogprobObject] | UnsetType:
+    if not logprobs or call.request.top_logprobs is None:
+        return UNSET
+    wants_top = call.request.top_logprobs > 0
+    return [_describe_logprob(entry, wants_top=wants_top) for entry in logprobs]
+
+
+def _describe_logprob(entry: TokenLogprob, *, wants_top: bool) -> schema.LogprobObject:
+    top = [schema.TopLogprobObject(c.token, finite_logprob(c.logprob), list(c.token_bytes)) for c in entry.top]
+    logprob = finite_logprob(entry.logprob)
+    return schema.LogprobObject(entry.token, logprob, list(entry.token_bytes), top if wants_top else UNSET)
+
+
+def _describe_error(error: PicoError) -> str:
+    match error:
+        case ModelNotFound():
+            return f"model '{error.model}' not found"
+        case ReasoningUnsupported():
+            return f'"{error.model}" does not support thinking'
+        case ContextLengthExceeded():
+            return "the input length exceeds the context length"
+        case Unauthenticated():
+            return "unauthorized"
+        case QueueFull():
+            return "server busy, please try again.  maximum pending requests exceeded"
+        case _:
+            return describe(error)
