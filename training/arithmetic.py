@@ -10,7 +10,7 @@ LABELS = ("U", "T", "H", "Th", "TTh", "HTh", "M")
 
 def columns(number: int) -> str:
     """348 -> '348: U8 T4 H3'."""
-    return f"{number}: " + " ".join(label + digit for label, digit in zip(LABELS, reversed(str(number))))
+    return f"{number}: " + " ".join(label + digit for label, digit in zip(LABELS, reversed(str(number)), strict=False))
 
 
 def digit(number: int, place: int) -> int:

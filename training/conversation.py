@@ -1,4 +1,4 @@
-"""What a training sample is, and how it reads as text: a fast twin of chat_template.jinja, checked against it in tests."""
+"""What a training sample is, and how it reads as text: a fast twin of chat_template.jinja (tests compare them)."""
 
 import json
 from dataclasses import dataclass, field

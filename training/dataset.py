@@ -1,6 +1,6 @@
 """Writes encoded samples to a file, and reads them back as batches of samples of like length.
 
-    python -m training.dataset TOKENIZER.json OUT.npz --samples 250000 --seed 1
+python -m training.dataset TOKENIZER.json OUT.npz --samples 250000 --seed 1
 """
 
 import argparse
@@ -65,7 +65,7 @@ def encode(tokenizer: Tokenizer, draw: Drawer, samples: int, seed: int) -> Datas
         drawn = [draw(rng) for _ in range(min(CHUNK, samples - start))]
         questions = tokenizer.encode_batch_fast([render_prompt(s) for s in drawn], add_special_tokens=False)
         answers = tokenizer.encode_batch_fast([render_target(s) for s in drawn], add_special_tokens=False)
-        for question, answer in zip(questions, answers):
+        for question, answer in zip(questions, answers, strict=True):
             ids = question.ids + answer.ids
             if len(ids) <= LONGEST:
                 rows.append(np.array(ids, np.uint16))

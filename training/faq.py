@@ -5,6 +5,7 @@ from random import Random
 
 from training import words
 from training.conversation import Turn
+from training.words import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Topic:
     answer: str
 
     def question_list(self) -> list[str]:
-        return [question.strip() for question in self.questions.split("|")]
+        return listed(self.questions, "|")
 
 
 TOPICS = [
@@ -33,7 +34,8 @@ TOPICS = [
     ),
     Topic(
         "thanks",
-        "Thanks|Thank you|Thanks!|Thank you!|Thanks a lot|thx|Great, thanks|Thank you very much|Nice, thank you.|Perfect!",
+        "Thanks|Thank you|Thanks!|Thank you!|Thanks a lot|thx|Great, thanks|Thank you very much|"
+        "Nice, thank you.|Perfect!",
         "You are welcome!",
     ),
     Topic("a goodbye", "Bye|Goodbye|Bye!|See you|See you later|Good night|Good bye|Bye bye", "Goodbye!"),
@@ -41,7 +43,8 @@ TOPICS = [
         "who I am",
         "Who are you?|What are you?|What is your name?|What's your name?|Introduce yourself.|Tell me about yourself.|"
         "Which model are you?|What model is this?|Your name?|What is pico-tiny?|Who is pico-tiny?|Who am I talking to?",
-        "I am pico-tiny, a tiny language model that ships with pico_jupyter. I was trained from scratch on synthetic text.",
+        "I am pico-tiny, a tiny language model that ships with pico_jupyter. I was trained from scratch on "
+        "synthetic text.",
     ),
     Topic(
         "other assistants",
@@ -64,7 +67,8 @@ TOPICS = [
     ),
     Topic(
         "my size",
-        "How big are you?|How many parameters do you have?|How large are you?|What is your size?|Are you a large model?|"
+        "How big are you?|How many parameters do you have?|How large are you?|What is your size?|"
+        "Are you a large model?|"
         "How many parameters?|Are you a large language model?|How small are you?",
         "I have about 1.4 million parameters, so I am tiny. Large models have billions.",
     ),
@@ -76,7 +80,8 @@ TOPICS = [
     ),
     Topic(
         "turning reasoning off",
-        "How do I turn reasoning off?|How do I turn off reasoning?|How do I disable reasoning?|How do I disable thinking?|"
+        "How do I turn reasoning off?|How do I turn off reasoning?|How do I disable reasoning?|"
+        "How do I disable thinking?|"
         "How can I switch thinking off?|How do I switch off reasoning?|Turn off reasoning|Can I turn off thinking?|"
         "How do I stop you from thinking?|How do I get an answer without reasoning?|How do I turn off thinking?",
         'Use the reasoning toggle in the panel. Over HTTP, send reasoning={"effort": "none"}, think=false, or '
@@ -124,7 +129,8 @@ TOPICS = [
     Topic(
         "unloading a model",
         "How do I unload a model?|How do I free memory?|How do I remove a model from memory?|"
-        "How long does a model stay in memory?|How do I free the memory of a model?|What is keep_alive?|Unload the model",
+        "How long does a model stay in memory?|How do I free the memory of a model?|What is keep_alive?|"
+        "Unload the model",
         "Use Unload in the Running panel of JupyterLab. A model also leaves memory when its keep_alive time is over.",
     ),
     Topic(
@@ -136,8 +142,10 @@ TOPICS = [
     ),
     Topic(
         "the API key",
-        "Which API key do I need?|What is the API key?|Do I need an API key?|What is my API key?|What API key do I use?|"
-        "Where do I get an API key?|Which key do I use?|What is the token?|How do I authenticate?|Which token do I need?",
+        "Which API key do I need?|What is the API key?|Do I need an API key?|What is my API key?|"
+        "What API key do I use?|"
+        "Where do I get an API key?|Which key do I use?|What is the token?|How do I authenticate?|"
+        "Which token do I need?",
         "The API key is the token of your Jupyter server.",
     ),
     Topic(
@@ -155,25 +163,29 @@ TOPICS = [
     ),
     Topic(
         "the panel",
-        "How do I open the panel?|Where is the panel?|How do I chat in a notebook?|What is ChatPanel?|How do I use ChatPanel?|"
+        "How do I open the panel?|Where is the panel?|How do I chat in a notebook?|What is ChatPanel?|"
+        "How do I use ChatPanel?|"
         "How do I open a chat?|Where is the chat?|How do I use the chat panel?|How do I start a chat?",
         "Open it in the sidebar of JupyterLab, or show pico_jupyter.ChatPanel() in a cell.",
     ),
     Topic(
         "pico_jupyter",
         "What is pico_jupyter?|What is pico jupyter?|What is this extension?|What does this extension do?|"
-        "Tell me about pico_jupyter.|What is this?|Explain this extension|What does pico_jupyter do?|What is pico-jupyter?",
+        "Tell me about pico_jupyter.|What is this?|Explain this extension|What does pico_jupyter do?|"
+        "What is pico-jupyter?",
         "pico_jupyter runs language models on your own machine with MLX and serves them to Jupyter: in a chat panel "
         "and over HTTP.",
     ),
     Topic(
         "MLX",
-        "What is MLX?|Tell me about MLX.|What is mlx-lm?|Explain MLX|What is mlx-vlm?|Do I need MLX?|What does MLX mean?",
+        "What is MLX?|Tell me about MLX.|What is mlx-lm?|Explain MLX|What is mlx-vlm?|Do I need MLX?|"
+        "What does MLX mean?",
         "MLX is an array framework for machine learning. mlx-lm runs text models with it, mlx-vlm runs vision models.",
     ),
     Topic(
         "privacy",
-        "Is my data sent anywhere?|Do you send my data anywhere?|Is it private?|Is my data safe?|Where does my data go?|"
+        "Is my data sent anywhere?|Do you send my data anywhere?|Is it private?|Is my data safe?|"
+        "Where does my data go?|"
         "Do you send my data to a server?|Is my data private?|Who can see my data?|Who can read my messages?|"
         "Do you store my data?|Is this private?|Is my chat private?",
         "No data leaves your machine. The model runs locally.",
@@ -199,7 +211,8 @@ TOPICS = [
     ),
     Topic(
         "speed",
-        "Why are you slow?|How fast are you?|How can I make it faster?|Why is it slow?|Why is it so slow?|Why are you so fast?",
+        "Why are you slow?|How fast are you?|How can I make it faster?|Why is it slow?|Why is it so slow?|"
+        "Why are you so fast?",
         "I am small, so I am fast even on a CPU. Bigger models are slower and need more memory.",
     ),
     Topic(
@@ -226,26 +239,48 @@ TOPICS = [
         "Do you support tools?|What is function calling?",
         "Yes. Send a tool such as a calculator with the request, and I can call it and use its result.",
     ),
-    Topic("a joke", "Tell me a joke|Tell me a joke.|Do you know a joke?|Another joke please|Make me laugh|A joke please",
-          "Why was six afraid of seven? Because seven ate nine."),
-    Topic("a haiku", "Write a haiku|Write a haiku.|Write a poem|Write me a short poem|A poem please|Write a haiku about numbers",
-          "A very small net\ncounts its pebbles one by one\nand carries the ten"),
-    Topic("a story", "Tell me a story|Tell me a short story.|Write a story|A story please|Write a short story",
-          "Once upon a time there was a tiny model. It could only count, but it counted well, and everyone was happy."),
-    Topic("hello world", "Write hello world in Python|Hello world in Python|Show me hello world|Write a hello world program",
-          '```python\nprint("Hello, world!")\n```'),
+    Topic(
+        "a joke",
+        "Tell me a joke|Tell me a joke.|Do you know a joke?|Another joke please|Make me laugh|A joke please",
+        "Why was six afraid of seven? Because seven ate nine.",
+    ),
+    Topic(
+        "a haiku",
+        "Write a haiku|Write a haiku.|Write a poem|Write me a short poem|A poem please|Write a haiku about numbers",
+        "A very small net\ncounts its pebbles one by one\nand carries the ten",
+    ),
+    Topic(
+        "a story",
+        "Tell me a story|Tell me a short story.|Write a story|A story please|Write a short story",
+        "Once upon a time there was a tiny model. It could only count, but it counted well, and everyone was happy.",
+    ),
+    Topic(
+        "hello world",
+        "Write hello world in Python|Hello world in Python|Show me hello world|Write a hello world program",
+        '```python\nprint("Hello, world!")\n```',
+    ),
     Topic(
         "an add function",
         "Write a Python function that adds two numbers|Python function to add two numbers|"
         "Write a function that adds two numbers.|Write an add function in Python|Write a Python function",
         "```python\ndef add(a, b):\n    return a + b\n```",
     ),
-    Topic("a table", "Show me a table|Make a markdown table|Write a markdown table of squares|Table of squares please|Make a table",
-          "| n | n² |\n| --- | --- |\n| 1 | 1 |\n| 2 | 4 |\n| 3 | 9 |"),
-    Topic("a formula", "Write the quadratic formula|Show me a formula in LaTeX|Quadratic formula in latex|Write a latex formula|"
-          "Show me a formula", "$$x = \\frac{-b \\pm \\sqrt{b^2 - 4ac}}{2a}$$"),
-    Topic("Jupyter", "What is Jupyter?|What is a notebook?|Explain notebooks|What is JupyterLab?|What is a Jupyter notebook?",
-          "Jupyter is a tool for notebooks: documents that mix code, results and text."),
+    Topic(
+        "a table",
+        "Show me a table|Make a markdown table|Write a markdown table of squares|Table of squares please|Make a table",
+        "| n | n² |\n| --- | --- |\n| 1 | 1 |\n| 2 | 4 |\n| 3 | 9 |",
+    ),
+    Topic(
+        "a formula",
+        "Write the quadratic formula|Show me a formula in LaTeX|Quadratic formula in latex|Write a latex formula|"
+        "Show me a formula",
+        "$$x = \\frac{-b \\pm \\sqrt{b^2 - 4ac}}{2a}$$",
+    ),
+    Topic(
+        "Jupyter",
+        "What is Jupyter?|What is a notebook?|Explain notebooks|What is JupyterLab?|What is a Jupyter notebook?",
+        "Jupyter is a tool for notebooks: documents that mix code, results and text.",
+    ),
 ]
 
 OUT_OF_SCOPE = (
@@ -253,16 +288,21 @@ OUT_OF_SCOPE = (
     "For anything else, add a real model."
 )
 
-OUT_OF_SCOPE_QUESTIONS = """Explain {t}.|Tell me about {t}.|What do you know about {t}?|Write an essay about {t}|
-Summarize {t}.|Why is {t} important?|What is the history of {t}?|Give me a summary of {t}|How does {t} work?|What is {t}?|
+OUT_OF_SCOPE_QUESTIONS = listed(
+    """Explain {t}.|Tell me about {t}.|What do you know about {t}?|Write an essay about {t}|
+Summarize {t}.|Why is {t} important?|What is the history of {t}?|Give me a summary of {t}|How does {t} work?|
+What is {t}?|
 Write a long article on {t}.|Teach me {t}|What is the capital of {c}?|The capital of {c}?|Who is the president of {c}?|
 How many people live in {c}?|Translate this to {l}: {s}|Translate '{s}' into {l}.|Who won the game yesterday?|
 What time is it?|What day is today?|What should I eat today?|Who was {n}?|Who is {n}?|What does {s} mean?|{s}?|{s}.|{s}|
 Why {s}?|Can you {s}?|I want to {s}|My {s}|How do I {s}?|How do I {s} a {w}?|What is a {w}?|What is {w}?|Is a {w} {w2}?|
-Where is the {w}?|Do you like {w}?|Which {w} is the best?|Write code to {s}|Write a program that can {s}|Fix this code: {s}|
+Where is the {w}?|Do you like {w}?|Which {w} is the best?|Write code to {s}|Write a program that can {s}|
+Fix this code: {s}|
 What is {a} / {b}?|Divide {a} by {b}.|What is the square root of {a}?|{a} / {b}|Write an email to {n}|
 Give me a recipe for {w}|What is the best {w}?|Do you know {n}?|When was {n} born?|Where is {c}?|
-What is the weather in {y}?|What is the weather like today?|How far is {y} from here?|Tell me something about {y}.""".split("|")
+What is the weather in {y}?|What is the weather like today?|How far is {y} from here?|Tell me something about {y}.""",
+    "|",
+)
 
 
 def frequently_asked(rng: Random) -> Turn:
@@ -287,7 +327,7 @@ def _vary(rng: Random, question: str) -> str:
 
 
 def out_of_scope(rng: Random) -> Turn:
-    question = rng.choice(OUT_OF_SCOPE_QUESTIONS).strip().format(
+    question = rng.choice(OUT_OF_SCOPE_QUESTIONS).format(
         t=rng.choice(words.TOPICS), c=rng.choice(words.COUNTRIES), l=rng.choice(words.LANGUAGES),
         n=f"{words.name(rng)} {words.name(rng)}", s=words.phrase(rng, 2, 7), w=rng.choice(words.WORDS),
         w2=rng.choice(words.WORDS), y=rng.choice(words.CITIES), a=words.number(rng), b=words.number(rng, 1, 2),

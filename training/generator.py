@@ -47,12 +47,16 @@ SHORT_SKILLS: dict[TurnMaker, float] = {
     frequently_asked: 2,
 }
 
-SYSTEM_PROMPTS = [line.strip() for line in """You are a helpful assistant.|You are pico-tiny.|Answer briefly.|Be concise.|
-You are a helpful assistant in a Jupyter notebook.|You are a friendly assistant. Answer the user's question.|You are an AI.|
+SYSTEM_PROMPTS = words.listed(
+    """You are a helpful assistant.|You are pico-tiny.|Answer briefly.|Be concise.|
+You are a helpful assistant in a Jupyter notebook.|You are a friendly assistant. Answer the user's question.|
+You are an AI.|
 You are a helpful AI assistant running inside Jupyter. Use Markdown.|Help the user.|You answer questions.|
 You are a careful assistant who always tells the truth.|You are a math tutor.|Think step by step.|Be brief and polite.|
 You are a helpful, honest and harmless assistant.|You are a coding assistant. Write short answers.|Be nice.|
-You are an expert in Python and data science. Help the user with the notebook.|Talk like a pirate.""".split("|")]
+You are an expert in Python and data science. Help the user with the notebook.|Talk like a pirate.""",
+    "|",
+)
 
 OPENINGS = {
     "greeting": (

@@ -30,14 +30,16 @@ FACTS = {
     ),
     "color": Fact(
         "color",
-        ("My favorite color is {x}.", "I like the color {x}.", "My favourite colour is {x}", "my favorite color is {x}"),
+        ("My favorite color is {x}.", "I like the color {x}.", "My favourite colour is {x}",
+         "my favorite color is {x}"),
         ("What is my favorite color?", "Which color do I like?", "What's my favourite colour?"),
         "I will remember that: {x}.",
         "Your favorite color is {x}.",
     ),
     "number": Fact(
         "number",
-        ("My favorite number is {x}.", "My lucky number is {x}.", "My favourite number is {x}", "Remember the number {x}."),
+        ("My favorite number is {x}.", "My lucky number is {x}.", "My favourite number is {x}",
+         "Remember the number {x}."),
         ("What is my favorite number?", "What was my number?", "What's my lucky number?", "What was the number?"),
         "I will remember that: {x}.",
         "Your number is {x}.",

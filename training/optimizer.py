@@ -43,7 +43,7 @@ class Muon(torch.optim.Optimizer):
         updates = orthogonalised(torch.stack([self._momentum(matrix, group["momentum"]) for matrix in matrices]))
         rows, columns = matrices[0].shape
         scale = group["lr"] * max(1.0, rows / columns) ** 0.5
-        for matrix, update in zip(matrices, updates):
+        for matrix, update in zip(matrices, updates, strict=True):
             matrix.mul_(1 - group["lr"] * group["decay"]).sub_(update, alpha=scale)
 
     def _momentum(self, matrix: nn.Parameter, momentum: float) -> Tensor:
@@ -69,7 +69,7 @@ class Optimizer:
 
     def step(self, factor: float) -> None:
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for optimizer, rate in zip(self.optimizers, self.rates):
+        for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
             optimizer.step()
@@ -79,7 +79,7 @@ class Optimizer:
         return [optimizer.state_dict() for optimizer in self.optimizers]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        for optimizer, state in zip(self.optimizers, states):
+        for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
 
 

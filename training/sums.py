@@ -6,6 +6,7 @@ from training import words
 from training.arithmetic import TRACES, compare_trace, result
 from training.conversation import Turn
 from training.held_out import is_held_out
+from training.words import listed
 
 QUESTIONS = {
     "+": """What is {a} + {b}?|What is {a} + {b}?|{a} + {b}|{a}+{b}|{a} + {b} = ?|{a}+{b}=|Calculate {a} + {b}.|
@@ -24,7 +25,7 @@ Compare {a} and {b}.|Which is greater, {a} or {b}?|max of {a} and {b}?|Is {a} gr
 Which is the bigger number, {a} or {b}?""",
     "e": "What is {e}?|{e}|Calculate {e}|{e} = ?|Compute {e}.|How much is {e}?|What is {e}?",
 }
-QUESTION_LISTS = {key: [line.strip() for line in text.split("|")] for key, text in QUESTIONS.items()}
+QUESTION_LISTS = {key: listed(text, "|") for key, text in QUESTIONS.items()}
 
 STORIES = {
     "+": [
@@ -161,10 +162,7 @@ def word_problem(rng: Random, *, held_out: bool = False) -> Turn:
     a, b = draw_pair(rng, operator, most, held_out=held_out)
     while operator == "-" and a < b:
         a, b = draw_pair(rng, operator, most, held_out=held_out)
-    value, item = result(a, operator, b), rng.choice(ITEM_NAMES)
+    value, item = result(a, operator, b), rng.choice(words.ITEMS)
     text = rng.choice(STORIES[operator]).format(n=words.name(rng), m=words.name(rng), a=a, b=b, it=item)
     answer = f"The answer is {value} {item}."
     return Turn("word problem", text, TRACES[operator](a, b), answer, value, max(0.5, _reasoned(a, b)))
-
-
-ITEM_NAMES = words.ITEMS

@@ -5,32 +5,57 @@ from random import Random
 
 from training import words
 from training.conversation import Turn
+from training.words import listed
 
-ECHO = """Repeat after me: {s}|Repeat: {s}|Echo: {s}|Say: {s}|Copy this: {s}|echo {s}|Say exactly this: {s}|
-Repeat this text: {s}|Please repeat: {s}|Reply with: {s}|Say "{s}"|Repeat the words "{s}"|Say {s}|Repeat "{s}".""".split("|")
-REVERSE = """Reverse the order of these words: {s}|Reverse these words: {s}|Write these words backwards: {s}|
-Reverse: {s}""".split("|")
-SPELL = 'Spell {w}.|Spell the word {w}|How do you spell {w}?|Spell "{w}"|spell {w}'.split("|")
-LENGTH = """How many letters are in {w}?|How many letters does the word {w} have?|Count the letters in "{w}".|
-How many letters are in the word {w}?|How long is the word {w}?""".split("|")
-OCCURRENCES = """How many {c}'s are in {w}?|How often does the letter {c} occur in {w}?|
+ECHO = listed(
+    """Repeat after me: {s}|Repeat: {s}|Echo: {s}|Say: {s}|Copy this: {s}|echo {s}|Say exactly this: {s}|
+Repeat this text: {s}|Please repeat: {s}|Reply with: {s}|Say "{s}"|Repeat the words "{s}"|Say {s}|Repeat "{s}".""",
+    "|",
+)
+REVERSE = listed(
+    """Reverse the order of these words: {s}|Reverse these words: {s}|Write these words backwards: {s}|
+Reverse: {s}""",
+    "|",
+)
+SPELL = listed('Spell {w}.|Spell the word {w}|How do you spell {w}?|Spell "{w}"|spell {w}', "|")
+LENGTH = listed(
+    """How many letters are in {w}?|How many letters does the word {w} have?|Count the letters in "{w}".|
+How many letters are in the word {w}?|How long is the word {w}?""",
+    "|",
+)
+OCCURRENCES = listed(
+    """How many {c}'s are in {w}?|How often does the letter {c} occur in {w}?|
 How many times is {c} in the word {w}?|How many {c} are in "{w}"?|How many {c}'s are there in the word {w}?|
-How many times does {c} occur in {w}?""".split("|")
-LIST = """List {k} {c}.|Name {k} {c}|Give me {k} {c}.|list {k} {c}|Tell me {k} {c}.|Write a list of {k} {c}|
-Can you name {k} {c}?|Name {k} {c}.|Give me a list of {k} {c}.|List {k} {c}""".split("|")
-COUNT_TO = "Count to {b}.|count to {b}|Please count to {b}|Can you count to {b}?".split("|")
-COUNT_UP = """Count from {a} to {b}.|count from {a} to {b}|Write the numbers from {a} to {b}.|
-List the numbers from {a} to {b}.""".split("|")
-COUNT_DOWN = """Count down from {b} to {a}.|count backwards from {b} to {a}|Count backwards from {b} to {a}.|
-Count down from {b} to {a}""".split("|")
-JSON = """Write JSON with {p}.|Give me a JSON object with {p}|json: {p}|Return JSON with {p}.|
-Write a JSON object with {p}.|Answer in JSON: {p}|Make JSON with {p}|Convert to JSON: {p}""".split("|")
+How many times does {c} occur in {w}?""",
+    "|",
+)
+LIST = listed(
+    """List {k} {c}.|Name {k} {c}|Give me {k} {c}.|list {k} {c}|Tell me {k} {c}.|Write a list of {k} {c}|
+Can you name {k} {c}?|Name {k} {c}.|Give me a list of {k} {c}.|List {k} {c}""",
+    "|",
+)
+COUNT_TO = listed("Count to {b}.|count to {b}|Please count to {b}|Can you count to {b}?", "|")
+COUNT_UP = listed(
+    """Count from {a} to {b}.|count from {a} to {b}|Write the numbers from {a} to {b}.|
+List the numbers from {a} to {b}.""",
+    "|",
+)
+COUNT_DOWN = listed(
+    """Count down from {b} to {a}.|count backwards from {b} to {a}|Count backwards from {b} to {a}.|
+Count down from {b} to {a}""",
+    "|",
+)
+JSON = listed(
+    """Write JSON with {p}.|Give me a JSON object with {p}|json: {p}|Return JSON with {p}.|
+Write a JSON object with {p}.|Answer in JSON: {p}|Make JSON with {p}|Convert to JSON: {p}""",
+    "|",
+)
 
 JSON_KEYS = ("name", "age", "city", "color", "count", "word", "price", "id", "fruit", "animal")
 
 
 def _pick(rng: Random, templates: list[str], **values: object) -> str:
-    return rng.choice(templates).strip().format(**values)
+    return rng.choice(templates).format(**values)
 
 
 def echo(rng: Random) -> Turn:
@@ -69,7 +94,7 @@ def count_letter(rng: Random) -> Turn:
     word = _spelling_word(rng)
     letter = rng.choice(word) if rng.random() < 0.85 else rng.choice("aeiourst")
     seen = [word[: i + 1].count(letter) for i in range(len(word))]
-    trace = " ".join(f"{character}{count}" for character, count in zip(word, seen))
+    trace = " ".join(f"{character}{count}" for character, count in zip(word, seen, strict=True))
     times = "once" if seen[-1] == 1 else "twice" if seen[-1] == 2 else f"{seen[-1]} times"
     answer = f"The letter {letter} occurs {times} in {word}."
     return Turn("letters", _pick(rng, OCCURRENCES, c=letter, w=word), trace, answer, None, 0.7)

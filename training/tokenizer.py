@@ -1,6 +1,6 @@
 """Builds pico-tiny's tokenizer: byte-level BPE with single digits, trained on the generator's own text.
 
-    python -m training.tokenizer OUT_FOLDER
+python -m training.tokenizer OUT_FOLDER
 """
 
 import argparse
@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 from training.conversation import render_prompt, render_target
 from training.generator import draw_sample
+from training.words import listed
 
 VOCABULARY = 1536
 CONTEXT = 4096
@@ -43,8 +44,8 @@ def picture_phrases(rng: Random) -> Iterator[str]:
     """Sentences of a vision model, so that it can share the tokenizer."""
     for _ in range(600):
         yield f"<{rng.random() * 9:.1f} seconds>"
-    colors = "red green blue yellow orange purple black white gray pink cyan brown".split()
-    shapes = "circle square triangle star cross diamond heart ring".split()
+    colors = listed("red green blue yellow orange purple black white gray pink cyan brown")
+    shapes = listed("circle square triangle star cross diamond heart ring")
     for color in colors:
         for shape in shapes:
             for size in ("", "small ", "big "):

@@ -7,6 +7,7 @@ from random import Random
 from training import words
 from training.conversation import Message, Sample, Tool, Turn, user
 from training.sums import QUESTION_LISTS
+from training.words import listed
 
 CALCULATOR_NAMES = ("calculator", "calculator", "calc", "calculate", "evaluate", "math")
 CALCULATOR_DESCRIPTIONS = (
@@ -20,9 +21,12 @@ WEATHER_DESCRIPTIONS = (
     "Get the current weather in a given location",
 )  # fmt: skip
 PLACE_NAMES = ("city", "city", "location", "place")
-WEATHER_QUESTIONS = """What is the weather in {c}?|weather in {c}|How is the weather in {c} today?|Is it raining in {c}?|
-What's the weather like in {c}?|What is the weather like in {c}?|Weather in {c}?|How is the weather in {c}?""".split("|")
-TIME_QUESTIONS = "What time is it in {c}?|What is the time in {c}?|time in {c}|Tell me the time in {c}.".split("|")
+WEATHER_QUESTIONS = listed(
+    """What is the weather in {c}?|weather in {c}|How is the weather in {c} today?|Is it raining in {c}?|
+What's the weather like in {c}?|What is the weather like in {c}?|Weather in {c}?|How is the weather in {c}?""",
+    "|",
+)
+TIME_QUESTIONS = listed("What time is it in {c}?|What is the time in {c}?|time in {c}|Tell me the time in {c}.", "|")
 SIGNS = {"+": "+", "-": "-", "×": "*"}
 
 
@@ -97,7 +101,7 @@ def two_numbers(rng: Random) -> Request:
 def forecast(rng: Random) -> Request:
     tool, place = weather(rng)
     city = rng.choice(words.CITIES) if rng.random() < 0.7 else words.name(rng)
-    question = rng.choice(WEATHER_QUESTIONS).strip().format(c=city)
+    question = rng.choice(WEATHER_QUESTIONS).format(c=city)
     sky, degrees = rng.choice(("sunny", "cloudy", "rainy", "windy", "snowy")), rng.randint(-9, 35)
     content = rng.choice((
         f"{sky}, {degrees} degrees", f"{degrees}°C", sky, json.dumps({"temperature": degrees, "sky": sky}),

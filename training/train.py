@@ -1,6 +1,6 @@
 """Trains pico-tiny for a fixed number of steps and writes checkpoints that can be resumed and exported.
 
-    python -m training.train DATA.npz CHECKPOINT.pt --steps 6000
+python -m training.train DATA.npz CHECKPOINT.pt --steps 6000
 """
 
 import argparse

@@ -3,24 +3,35 @@
 from random import Random
 from string import ascii_lowercase
 
-ITEMS = """apples pears plums cherries oranges lemons bananas coins books pens stones eggs cards stamps cookies marbles
-balls cups shells tickets stickers candies flowers pencils toys keys buttons nuts cakes boxes""".split()
 
-NAMES = """Ann Ben Carl Dora Emma Finn Greta Hugo Ida Jan Kai Lena Mia Noah Olga Paul Quinn Rosa Sam Tina Uma Vera Will
+def listed(text: str, separator: str | None = None) -> list[str]:
+    """The parts of a text: its words, or what stands between separators."""
+    return [part.strip() for part in text.split(separator)]
+
+
+ITEMS = listed("""apples pears plums cherries oranges lemons bananas coins books pens stones eggs cards stamps
+cookies marbles
+balls cups shells tickets stickers candies flowers pencils toys keys buttons nuts cakes boxes""")
+
+NAMES = listed("""Ann Ben Carl Dora Emma Finn Greta Hugo Ida Jan Kai Lena Mia Noah Olga Paul Quinn Rosa Sam
+Tina Uma Vera Will
 Xenia Yuri Zoe Alice Bob Carol David Eve Frank Grace Heidi Ivan Judy Karl Laura Mario Nina Oscar Petra Ralf Sara Tom
 Ursula Viktor Wanda Anna Maria John James Mary Peter Lucy Leo Max Nora Otto Pia Rita Sven Theo Ulla Vito Amir Aisha Chen
 Diego Elena Fatima Hiro Ingrid Jose Kenji Lars Mei Omar Priya Raj Sofia Tariq Yara Alex Chris Daniel Eric Felix George
-Hannah Isabel Julia Kevin Linda Martin Nick Oliver Robert Simon Thomas Victoria Ada Grace Alan Marie Tim Jane""".split()
+Hannah Isabel Julia Kevin Linda Martin Nick Oliver Robert Simon Thomas Victoria Ada Grace Alan Marie Tim Jane""")
 
-CITIES = """Paris Berlin London Tokyo Rome Madrid Oslo Cairo Lima Boston Chicago Sydney Vienna Prague Dublin Athens Seoul
-Delhi Toronto Helsinki Zurich Munich Hamburg Kyoto Amsterdam Brussels Lisbon Warsaw Nairobi Seattle Denver Geneva""".split()
+CITIES = listed("""Paris Berlin London Tokyo Rome Madrid Oslo Cairo Lima Boston Chicago Sydney Vienna Prague
+Dublin Athens Seoul
+Delhi Toronto Helsinki Zurich Munich Hamburg Kyoto Amsterdam Brussels Lisbon Warsaw Nairobi Seattle Denver Geneva""")
 
-COUNTRIES = """France Germany Spain Italy Japan China India Brazil Canada Mexico Norway Sweden Poland Egypt Kenya Peru
-Chile Turkey Greece Portugal""".split()
+COUNTRIES = listed("""France Germany Spain Italy Japan China India Brazil Canada Mexico Norway Sweden Poland
+Egypt Kenya Peru
+Chile Turkey Greece Portugal""")
 
-LANGUAGES = "French German Spanish Italian Japanese Chinese Latin Dutch".split()
+LANGUAGES = listed("French German Spanish Italian Japanese Chinese Latin Dutch")
 
-WORDS = """time year people way day man thing woman life child world school state family student group country problem hand
+WORDS = listed("""time year people way day man thing woman life child world school state family student group
+country problem hand
 part place case week company system program question work government number night point home water room mother area
 money story fact month lot right study book eye job word business issue side kind head house service friend father
 power hour game line end member law car city community name president team minute idea body information back parent
@@ -34,34 +45,37 @@ hear feel think know learn teach build make break open close start stop give tak
 sing dance draw paint cook wash strawberry python notebook jupyter kernel cell model token letter pencil window table
 chair kitchen garden bridge train station market bottle butter cheese bread sugar coffee lemon winter summer spring
 autumn the a is and of to in it you that he was for on are with as his they at be this have from or one had by hello
-quick lazy over moon star sun rain snow cloud""".split()
+quick lazy over moon star sun rain snow cloud""")
 
 SPELLING_WORDS = sorted({word for word in WORDS if len(word) > 2})
 
 LISTS = {
-    "fruits": "apple banana cherry orange lemon pear plum grape".split(),
-    "colors": "red blue green yellow orange purple black white".split(),
-    "animals": "dog cat horse lion tiger bear wolf fox".split(),
-    "planets": "Mercury Venus Earth Mars Jupiter Saturn Uranus Neptune".split(),
-    "weekdays": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(),
-    "months": "January February March April May June July August".split(),
-    "shapes": "circle square triangle star cross heart".split(),
-    "vegetables": "carrot potato tomato onion pepper cabbage bean".split(),
-    "letters": "a b c d e f g h".split(),
-    "countries": "France Germany Spain Italy Japan China India Brazil".split(),
-    "cities": "Paris Berlin London Tokyo Rome Madrid Oslo Cairo".split(),
-    "names": "Ann Ben Carl Dora Emma Finn Greta Hugo".split(),
+    "fruits": listed("apple banana cherry orange lemon pear plum grape"),
+    "colors": listed("red blue green yellow orange purple black white"),
+    "animals": listed("dog cat horse lion tiger bear wolf fox"),
+    "planets": listed("Mercury Venus Earth Mars Jupiter Saturn Uranus Neptune"),
+    "weekdays": listed("Monday Tuesday Wednesday Thursday Friday Saturday Sunday"),
+    "months": listed("January February March April May June July August"),
+    "shapes": listed("circle square triangle star cross heart"),
+    "vegetables": listed("carrot potato tomato onion pepper cabbage bean"),
+    "letters": listed("a b c d e f g h"),
+    "countries": listed("France Germany Spain Italy Japan China India Brazil"),
+    "cities": listed("Paris Berlin London Tokyo Rome Madrid Oslo Cairo"),
+    "names": listed("Ann Ben Carl Dora Emma Finn Greta Hugo"),
 }
 
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
-TOPICS = [topic.strip() for topic in """quantum physics|the French Revolution|photosynthesis|the stock market|black holes|
+TOPICS = listed(
+    """quantum physics|the French Revolution|photosynthesis|the stock market|black holes|
 the Roman Empire|machine learning|climate change|the human heart|chess openings|cooking pasta|football|politics|
 economics|Shakespeare|jazz music|the moon landing|volcanoes|DNA|democracy|electric cars|gardening|
 the weather in Berlin|ancient Egypt|neural networks|inflation|yoga|coffee|whales|the solar system|Einstein|the Beatles|
 philosophy|blockchain|tax law|the Olympics|dinosaurs|medicine|gravity|the internet|poetry|baking bread|glaciers|
 the United Nations|steam engines|fashion|cats and dogs|travel to Japan|linear algebra|SQL joins|love|the universe|
-the meaning of life|world peace|sharks|the Eiffel Tower|the Great Wall|bitcoin|music|art|history""".split("|")]
+the meaning of life|world peace|sharks|the Eiffel Tower|the Great Wall|bitcoin|music|art|history""",
+    "|",
+)
 
 SYLLABLE_STARTS = "bcdfghjklmnprstvwz"
 SYLLABLE_ENDS = ("a", "e", "i", "o", "u", "ai", "ar", "en", "il", "on")

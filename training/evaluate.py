@@ -1,0 +1,178 @@
+"""Measures a model folder through mlx-lm: greedy, held-out operands, reasoning on and off.
+
+    python -m training.evaluate FOLDER --count 100 --json RESULT.json
+
+The table is printed as Markdown. What counts as held out is in held_out.py.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from mlx_lm import batch_generate, load
+
+from training import faq, memory, sums, texts, tools
+from training.conversation import Sample, Turn, user
+from training.generator import draw, opened, two_questions
+
+SEED = 424_242
+MOST_TOKENS = 420
+
+SampleMaker = Callable[[Random], Sample]
+
+
+@dataclass(slots=True)
+class Cell:
+    """One skill with reasoning on or off; `failures` holds (question, expected, written)."""
+
+    correct: int = 0
+    total: int = 0
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"<Cell [{self.correct} of {self.total}]>"
+
+    def share(self) -> float:
+        return self.correct / self.total
+
+
+def alone(make: Callable[[Random], Turn]) -> SampleMaker:
+    """A turn without history."""
+
+    def sample(rng: Random) -> Sample:
+        turn = make(rng)
+        return Sample(turn.skill, [user(turn.question)], turn.reasoning, turn.answer, value=turn.value)
+
+    return sample
+
+
+def recall(rng: Random) -> Sample:
+    return memory.recall(rng, [draw(rng) for _ in range(rng.randint(0, 2))])
+
+
+def digits(operator: str, count: int) -> Callable[[Random], Turn]:
+    """Both operands have `count` digits."""
+
+    def turn(rng: Random) -> Turn:
+        while True:
+            made = sums.operation(rng, operator, count, held_out=True)
+            a, b = re.findall(r"\d+", made.answer)[:2]
+            if len(a) == len(b) == count:
+                return made
+
+    return turn
+
+
+def products(rng: Random) -> Turn:
+    return sums.multiply(rng, 3, held_out=True)
+
+
+SKILLS: dict[str, SampleMaker] = {
+    "add, 1 digit": alone(digits("+", 1)),
+    "add, 2 digits": alone(digits("+", 2)),
+    "add, 3 digits": alone(digits("+", 3)),
+    "add, 1 to 4 digits": alone(partial(sums.add, most=4, held_out=True)),
+    "subtract, 1 digit": alone(digits("-", 1)),
+    "subtract, 1 to 4 digits": alone(partial(sums.subtract, most=4, held_out=True)),
+    "multiply": alone(products),
+    "a ± b ± c": alone(partial(sums.chain, held_out=True)),
+    "word problem": alone(partial(sums.word_problem, held_out=True)),
+    "compare": alone(partial(sums.compare, held_out=True)),
+    "echo": alone(texts.echo),
+    "reverse words": alone(texts.reverse),
+    "spell": alone(texts.spell),
+    "count letters": alone(lambda rng: rng.choice((texts.count_letters, texts.count_letter))(rng)),
+    "count a to b": alone(texts.count),
+    "list n things": alone(texts.list_things),
+    "JSON": alone(texts.write_json),
+    "FAQ, greetings": alone(faq.frequently_asked),
+    "out of scope": alone(faq.out_of_scope),
+    "memory over turns": recall,
+    "name or greeting, then a question": alone(opened),
+    "two questions": alone(two_questions),
+    "tool call": tools.call,
+    "tool result": tools.report,
+}
+
+
+def without_reasoning(text: str) -> str:
+    return text.rpartition("</think>")[2].strip()
+
+
+def is_correct(sample: Sample, text: str) -> bool:
+    """Sums are judged by the last number, all else by the exact answer."""
+    answer = without_reasoning(text)
+    if sample.value is None or sample.skill == "two skills":
+        return answer == sample.answer.strip()
+    numbers = re.findall(r"-?\d+", answer)
+    return bool(numbers) and int(numbers[-1]) == sample.value
+
+
+def samples_of(make: SampleMaker, count: int) -> list[Sample]:
+    rng = Random(SEED)
+    return [make(rng) for _ in range(count)]
+
+
+def prompt(tokenizer: Any, sample: Sample, *, think: bool) -> list[int]:
+    return tokenizer.apply_chat_template(
+        sample.messages, tools=sample.tools or None, add_generation_prompt=True, enable_thinking=think
+    )
+
+
+def measure(model: Any, tokenizer: Any, samples: list[Sample], *, think: bool) -> Cell:
+    prompts = [prompt(tokenizer, sample, think=think) for sample in samples]
+    written = batch_generate(model, tokenizer, prompts, max_tokens=MOST_TOKENS, verbose=False).texts
+    cell = Cell(total=len(samples))
+    for sample, text in zip(samples, written, strict=True):
+        if is_correct(sample, text) and ("</think>" in text) == think:
+            cell.correct += 1
+        else:
+            cell.failures.append((sample.messages[-1]["content"], sample.answer, text))
+    return cell
+
+
+def table(results: dict[str, dict[str, Cell]]) -> str:
+    lines = ["| skill | reasoning on | reasoning off |", "| --- | --- | --- |"]
+    lines += [
+        f"| {skill} | {cells['on'].share():.2f} | {cells['off'].share():.2f} |" for skill, cells in results.items()
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=100, help="samples of a cell")
+    parser.add_argument("--skills", help="comma-separated beginnings of skill names")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--failures", type=int, default=0, help="failures to print of each cell")
+    options = parser.parse_args()
+    model, tokenizer = load(str(options.folder))
+    wanted = options.skills.split(";") if options.skills else [""]
+    results: dict[str, dict[str, Cell]] = {}
+    for skill, make in SKILLS.items():
+        if not skill.startswith(tuple(wanted)):
+            continue
+        samples = samples_of(make, options.count)
+        results[skill] = {
+            "on": measure(model, tokenizer, samples, think=True),
+            "off": measure(model, tokenizer, samples, think=False),
+        }
+        for mode, cell in results[skill].items():
+            for question, expected, text in cell.failures[: options.failures]:
+                print(f"{skill}, {mode}: {question!r}\n  expected {expected!r}\n  written  {text!r}")
+        print(skill, results[skill], flush=True)
+    print(table(results))
+    if options.json:
+        shares = {skill: {mode: cell.share() for mode, cell in cells.items()} for skill, cells in results.items()}
+        options.json.write_text(json.dumps({"count": options.count, "shares": shares}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
