@@ -171,6 +171,7 @@ class Scheduler:
                 self._models.load_step(resident)
             if resident.is_ready:
                 for generation in waiters:
+                    generation.phase = "queue"
                     generation.marks.load_ended = self._clock()
 
     def _start(self, generation: Generation, resident: Resident) -> None:
