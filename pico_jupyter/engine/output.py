@@ -99,6 +99,7 @@ class OutputParser:
         self._tool_close = markup.tool_close
         calls = (self._tool_open, self._tool_close) if self._tool_open else ()
         self._needles = tuple(n for n in (*self._stops, self._tool_open, *self._markers) if n)
+        self._needle_starts = frozenset(n[0] for n in self._needles)
         self._tags = tuple(n for n in (self._open, self._close, *self._markers, *calls) if n)
 
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -247,13 +248,13 @@ class OutputParser:
         return ""
 
     def _read_content(self, text: str) -> str:
+        # Most tokens hold no character with which a needle begins.
+        if self._needle_starts.isdisjoint(text):
+            self._emit_content(text)
+            return ""
         found = first_match(text, self._needles)
         if found is None:
-            text = self._hold_back(text, self._needles)
-            if self._tool_open:
-                self._emit_before_space(TextDelta, text)
-            else:
-                self._emit(TextDelta, text)
+            self._emit_content(self._hold_back(text, self._needles))
             return ""
         at, needle = found
         before, after = text[:at], text[at + len(needle) :]
@@ -326,6 +327,12 @@ class OutputParser:
         cut = len(text) - partial_length(text, needles)
         self._held = text[cut:]
         return text[:cut]
+
+    def _emit_content(self, text: str) -> None:
+        if self._tool_open:
+            self._emit_before_space(TextDelta, text)
+        else:
+            self._emit(TextDelta, text)
 
     def _emit_before_space(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
         """Emit text and hold its trailing whitespace back."""

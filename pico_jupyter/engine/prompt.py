@@ -205,7 +205,7 @@ def _render_messages(
     tokenizer: Tokenizer,
 ) -> str:
     def render(turns: Sequence[dict[str, Any]]) -> str:
-        return tokenizer.render(turns, tools, continue_final_message=continue_final_message, **variables)
+        return tokenizer.render(turns, tools, variables, continue_final_message=continue_final_message)
 
     turns = [*_turns(messages, tokenizer)]
     try:

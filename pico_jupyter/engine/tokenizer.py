@@ -113,9 +113,9 @@ class Tokenizer:
         self,
         messages: Sequence[Mapping[str, Any]],
         tools: Sequence[Mapping[str, Any]],
+        variables: Mapping[str, Any],
         *,
         continue_final_message: bool = False,
-        **variables: Any,
     ) -> str:
         """The chat template's text for a conversation, sandboxed. Raises TemplateFailed.
 
