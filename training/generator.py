@@ -60,7 +60,8 @@ You are an expert in Python and data science. Help the user with the notebook.|T
 
 OPENINGS = {
     "greeting": (
-        ("Hello, ", "Hi, ", "Hello! ", "Hi! ", "Hey, ", "Good morning! ", "Hi there! "), "The user greets me.", "Hello!",
+        ("Hello, ", "Hi, ", "Hello! ", "Hi! ", "Hey, ", "Good morning! ", "Hi there! "),
+        "The user greets me.", "Hello!",
     ),
     "thanks": (
         ("Thanks! ", "Thank you. ", "Thanks, ", "Great, thanks! ", "Thank you! Now "), "The user thanks me.",

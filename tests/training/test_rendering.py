@@ -1,0 +1,55 @@
+"""The fast rendering of training is the chat template's rendering."""
+
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import jinja2
+import pytest
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from training.conversation import Sample, assistant, render_prompt, user
+from training.generator import draw_sample
+
+TEMPLATE = Path(__file__).parents[2] / "training" / "chat_template.jinja"
+
+
+@pytest.fixture(scope="module")
+def template() -> jinja2.Template:
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return environment.from_string(TEMPLATE.read_text())
+
+
+def render(template: jinja2.Template, sample: Sample, **variables: Any) -> str:
+    return template.render(messages=sample.messages, tools=sample.tools, add_generation_prompt=True, **variables)
+
+
+def test_training_prompts_read_as_the_template_renders_them(template: jinja2.Template) -> None:
+    rng = Random(11)
+
+    for _ in range(1500):
+        sample = draw_sample(rng)
+        assert render(template, sample, enable_thinking=sample.think) == render_prompt(sample)
+
+
+def test_an_undefined_switch_means_reasoning(template: jinja2.Template) -> None:
+    sample = Sample("add", [user("1 + 1")], "", "", think=True)
+
+    assert render(template, sample) == render(template, sample, enable_thinking=True)
+    assert "</think>" in render(template, sample, enable_thinking=False)
+
+
+def test_past_turns_lose_their_reasoning(template: jinja2.Template) -> None:
+    past = assistant("<think>\nlong\n</think>\n\n1 + 1 = 2")
+    sample = Sample("add", [user("1 + 1"), past, user("Thanks")], "", "")
+
+    assert "long" not in render(template, sample)
+    assert "1 + 1 = 2" in render(template, sample)
+
+
+def test_the_template_is_the_one_that_the_model_ships_with() -> None:
+    shipped = TEMPLATE.parents[1] / "pico_jupyter" / "builtin" / "pico-tiny" / "chat_template.jinja"
+
+    assert shipped.read_text() == TEMPLATE.read_text()
