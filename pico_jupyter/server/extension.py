@@ -145,8 +145,7 @@ class PicoJupyter(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Once all extensions have their handlers: answer in JSON what is still unknown below v1/."""
-        fallbacks = fallback_rules(serverapp.base_url, self.context)
-        serverapp.web_app.add_handlers(".*$", fallbacks)  # type: ignore[no-untyped-call]  # as jupyter_server has it
+        serverapp.web_app.add_handlers(".*$", fallback_rules(serverapp.base_url, self.context))
         base = serverapp.connection_url.rstrip("/")
         self.log.info("pico_jupyter: OpenAI clients use %s/v1, Ollama clients %s/pico", base, base)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import allow_unauthenticated, authorized
@@ -20,6 +20,7 @@ from pico_jupyter.dialects.failures import error_headers
 from pico_jupyter.errors import (
     Forbidden,
     MethodNotAllowed,
+    NotFound,
     PicoError,
     RequestTooLarge,
     Unauthenticated,
@@ -29,7 +30,6 @@ from pico_jupyter.server.credentials import normalise_credentials
 from pico_jupyter.server.refusals import NO_TOKEN, as_pico_error, log_line, status_of
 
 RESOURCE = "pico"
-JSON = "application/json"
 PREFLIGHT_SECONDS = 600
 ALL_METHODS = "GET, POST, DELETE, HEAD, OPTIONS"
 
@@ -38,6 +38,8 @@ Verb = TypeVar("Verb", bound=Callable[..., Awaitable[None]])
 
 class ErrorDialect(Protocol):
     """How a dialect tells failures; its module satisfies this."""
+
+    JSON_TYPE: str
 
     def error_body(self, error: PicoError) -> bytes:
         """The JSON object that tells `error`."""
@@ -66,7 +68,7 @@ class DialectHandler(APIHandler):
     """
 
     dialect: ErrorDialect
-    methods: ClassVar[tuple[str, ...]]
+    methods: tuple[str, ...]
 
     def initialize(self, context: ServerContext) -> None:
         """Take what the rule carries."""
@@ -150,9 +152,9 @@ class DialectHandler(APIHandler):
         super().set_default_headers()
         self.set_header("x-request-id", f"req_{self.request_id}")
 
-    def respond(self, body: bytes, content_type: str = JSON) -> None:
-        """Finish with one whole body."""
-        self.finish(body, set_content_type=content_type)
+    def respond(self, body: bytes, content_type: str = "") -> None:
+        """Finish with one whole body: JSON, unless another type is given."""
+        self.finish(body, set_content_type=content_type or self.dialect.JSON_TYPE)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Tell a failure before the first byte of the answer: as a status."""
@@ -177,3 +179,15 @@ class DialectHandler(APIHandler):
         line = log_line(value) if value is not None else ""
         if line:
             self.log.error("pico_jupyter: request %s failed: %s", self.request_id, line)
+
+
+class NoEndpointHandler(DialectHandler):
+    """A path that means nothing: told in the dialect's shape, where Jupyter would show a page."""
+
+    methods = DialectHandler.SUPPORTED_METHODS
+
+    async def prepare(self) -> None:  # type: ignore[override]  # as in DialectHandler
+        """Tell callers who are known; the others are refused as everywhere."""
+        await super().prepare()
+        if self.request.method != "OPTIONS":
+            raise NotFound("There is no such endpoint")

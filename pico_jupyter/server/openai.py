@@ -6,10 +6,9 @@ import time
 
 from pico_jupyter.dialects import openai
 from pico_jupyter.dialects.openai import ChatPath, ChatStream
-from pico_jupyter.errors import NotFound
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.generation import GenerationHandler
-from pico_jupyter.server.handlers import DialectHandler, permitted
+from pico_jupyter.server.handlers import DialectHandler, NoEndpointHandler, permitted
 
 
 class ChatHandler(GenerationHandler):
@@ -76,14 +75,7 @@ class StatusHandler(DialectHandler):
     head = get
 
 
-class UnknownPathHandler(DialectHandler):
-    """Whatever else is below v1/: told in JSON, where Jupyter would show a page."""
+class UnknownPathHandler(NoEndpointHandler):
+    """Whatever else is below v1/."""
 
     dialect = openai
-    methods = DialectHandler.SUPPORTED_METHODS
-
-    async def prepare(self) -> None:  # type: ignore[override]  # as in DialectHandler
-        """Refuse to callers who are known; to the others as everywhere."""
-        await super().prepare()
-        if self.request.method != "OPTIONS":
-            raise NotFound("There is no such endpoint")

@@ -6,33 +6,57 @@ from typing import Any, TypeAlias
 
 from jupyter_server.utils import url_path_join
 
-from pico_jupyter.server import openai
+from pico_jupyter.errors import Forbidden, NotFound, NotSupported, PicoError
+from pico_jupyter.server import ollama, openai
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.handlers import DialectHandler
 
 Rule: TypeAlias = tuple[str, type[DialectHandler], dict[str, Any]]
 
+
+def _refusal(kind: type[PicoError], why: str, *methods: str) -> dict[str, Any]:
+    return {"methods": methods, "kind": kind, "why": why}
+
+
 # The second mount answers HEAD at its root, as Ollama's clients want it, and stays when another extension claims v1/.
 MOUNTS = ("/", "/pico/")
+
+ENDPOINTS: tuple[Rule, ...] = (
+    ("v1/chat/completions", openai.ChatHandler, {"path": "v1/chat/completions"}),
+    ("v1/chat", openai.ChatHandler, {"path": "v1/chat"}),
+    ("v1/models/(.+?)", openai.ModelsHandler, {}),
+    ("v1/models", openai.ModelsHandler, {}),
+    ("v1", openai.StatusHandler, {}),
+    ("api/chat", ollama.ChatHandler, {}),
+    ("api/generate", ollama.GenerateHandler, {}),
+    ("api/tags", ollama.TagsHandler, {}),
+    ("api/ps", ollama.ProcessesHandler, {}),
+    ("api/version", ollama.VersionHandler, {}),
+    ("api/show", ollama.ShowHandler, {}),
+    ("api/pull", ollama.PullHandler, {}),
+    ("api/delete", ollama.RefusingHandler, _refusal(Forbidden, "deleting models is disabled on this server", "DELETE")),
+    ("api/(?:copy|create|push)", ollama.RefusingHandler, _refusal(NotSupported, "not supported", "POST")),
+    ("api/blobs/.+?", ollama.RefusingHandler, _refusal(NotSupported, "not supported", "POST", "HEAD")),
+    ("api/(?:embed|embeddings)", ollama.RefusingHandler, _refusal(NotFound, "embeddings are not served here", "POST")),
+)
 
 
 def rules(context: ServerContext) -> list[Rule]:
     """The rules of both mounts, relative to the server's base URL."""
-    endpoints: list[tuple[str, type[DialectHandler], dict[str, Any]]] = [
-        ("v1/chat/completions", openai.ChatHandler, {"path": "v1/chat/completions"}),
-        ("v1/chat", openai.ChatHandler, {"path": "v1/chat"}),
-        ("v1/models/(.+?)", openai.ModelsHandler, {}),
-        ("v1/models", openai.ModelsHandler, {}),
-        ("v1", openai.StatusHandler, {}),
-    ]
-    return [
-        (f"{mount}{path}/?", handler, {"context": context, **arguments})
+    shared = {"context": context}
+    endpoints = [
+        (f"{mount}{path}/?", handler, {**shared, **arguments})
         for mount in MOUNTS
-        for path, handler, arguments in endpoints
+        for path, handler, arguments in ENDPOINTS
     ]
+    return [*endpoints, ("/pico/?", ollama.RootHandler, shared)]
 
 
 def fallback_rules(base_url: str, context: ServerContext) -> list[Rule]:
     """The rules for what nobody answers, with the base URL. They go behind those of all other extensions."""
     shared = {"context": context}
-    return [(url_path_join(base_url, "v1/.*"), openai.UnknownPathHandler, shared)]
+    return [
+        (url_path_join(base_url, "v1/.*"), openai.UnknownPathHandler, shared),
+        (url_path_join(base_url, "pico/v1/.*"), openai.UnknownPathHandler, shared),
+        (url_path_join(base_url, "pico/.*"), ollama.UnknownPathHandler, shared),
+    ]

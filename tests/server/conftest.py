@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +52,16 @@ class RunningServer:
             if body is not None
             else await self.request("POST", path, **kwargs)
         )
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until `condition` holds. Fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    holds = condition()
+    while not holds:
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        await asyncio.sleep(0.005)
+        holds = condition()
 
 
 StartServer = Callable[..., Awaitable[RunningServer]]

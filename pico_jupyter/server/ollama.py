@@ -1,0 +1,187 @@
+"""The endpoints of the Ollama dialect, below api/ and at the root of the second mount."""
+
+from __future__ import annotations
+
+import time
+
+from jupyter_server.auth.decorator import allow_unauthenticated
+
+from pico_jupyter import __version__
+from pico_jupyter.dialects import ollama
+from pico_jupyter.dialects.framing import NDJSON_TYPE
+from pico_jupyter.dialects.ollama import AnswerCall, AnswerStream, LoadCall
+from pico_jupyter.errors import Forbidden, ModelNotFound, NotSupported, PicoError
+from pico_jupyter.server.context import ServerContext
+from pico_jupyter.server.generation import GenerationHandler
+from pico_jupyter.server.handlers import DialectHandler, NoEndpointHandler, permitted
+
+
+class AnsweringHandler(GenerationHandler):
+    """Base of the two endpoints that generate, load and unload."""
+
+    dialect = ollama
+    methods = ("POST",)
+
+    async def answer(self, call: AnswerCall | LoadCall) -> None:
+        """Do what the body asks for."""
+        if isinstance(call, LoadCall):
+            await self._load(call)
+            return
+        self.warn_of_unknown_options(call.unknown_options)
+        if call.stream:
+            await self.answer_stream(call.request, AnswerStream(call, time.time))
+        else:
+            completion = await self.completion(call.request)
+            self.respond(ollama.answer(call, completion, time.time()))
+
+    async def _load(self, call: LoadCall) -> None:
+        if call.unload:
+            await self.authorize("write")
+            await self.context.engine.unload(call.model)
+        else:
+            await self.context.engine.load(call.model, call.keep_alive)
+        self.respond(ollama.load_answer(call, time.time()))
+
+
+class ChatHandler(AnsweringHandler):
+    """POST api/chat."""
+
+    @permitted("execute")
+    async def post(self) -> None:
+        """Answer a chat, or load or unload a model."""
+        await self.until_left(self._chat())
+
+    async def _chat(self) -> None:
+        settings = self.context.settings
+        await self.answer(await self.parse(ollama.parse_chat, request_id=self.request_id, settings=settings))
+
+
+class GenerateHandler(AnsweringHandler):
+    """POST api/generate."""
+
+    @permitted("execute")
+    async def post(self) -> None:
+        """Complete a prompt, or load or unload a model."""
+        await self.until_left(self._generate())
+
+    async def _generate(self) -> None:
+        settings = self.context.settings
+        await self.answer(await self.parse(ollama.parse_generate, request_id=self.request_id, settings=settings))
+
+
+class TagsHandler(DialectHandler):
+    """GET api/tags."""
+
+    dialect = ollama
+    methods = ("GET", "HEAD")
+
+    @permitted("read")
+    async def get(self) -> None:
+        """List the models."""
+        self.respond(ollama.tags(await self.context.engine.models()))
+
+    head = get
+
+
+class ProcessesHandler(DialectHandler):
+    """GET api/ps."""
+
+    dialect = ollama
+    methods = ("GET", "HEAD")
+
+    @permitted("read")
+    async def get(self) -> None:
+        """List the models that are loaded."""
+        self.respond(ollama.ps(await self.context.engine.resident()))
+
+    head = get
+
+
+class VersionHandler(DialectHandler):
+    """GET api/version."""
+
+    dialect = ollama
+    methods = ("GET", "HEAD")
+
+    @permitted("read")
+    async def get(self) -> None:
+        """Tell the version of Ollama whose API this is, and our own."""
+        self.respond(ollama.version(self.context.settings, __version__))
+
+    head = get
+
+
+class ShowHandler(DialectHandler):
+    """POST api/show."""
+
+    dialect = ollama
+    methods = ("POST",)
+
+    @permitted("read")
+    async def post(self) -> None:
+        """Describe a model."""
+        name = ollama.parse_model_name(self.body())
+        self.respond(ollama.show(await self.context.engine.model(name), name))
+
+
+class PullHandler(DialectHandler):
+    """POST api/pull. Models come by the hand of the server's owner; clients that pull blindly are not stopped."""
+
+    dialect = ollama
+    methods = ("POST",)
+
+    @permitted("write")
+    async def post(self) -> None:
+        """Succeed if the model is there, and refuse if it is not."""
+        call = ollama.parse_pull(self.body())
+        try:
+            await self.context.engine.model(call.model)
+        except ModelNotFound:
+            raise Forbidden("pulling models is disabled on this server") from None
+        self.respond(ollama.pull_success(call), NDJSON_TYPE if call.stream else ollama.JSON_TYPE)
+
+
+class RefusingHandler(DialectHandler):
+    """An endpoint of Ollama's that is known and not served."""
+
+    dialect = ollama
+
+    def initialize(
+        self, context: ServerContext, methods: tuple[str, ...] = (), kind: type[PicoError] = NotSupported, why: str = ""
+    ) -> None:
+        """Who uses one of `methods` is told an error of this `kind` and `why`."""
+        super().initialize(context)
+        self.methods = methods
+        self._kind = kind
+        self._why = why
+
+    @permitted("write")
+    async def post(self, *_: str) -> None:
+        """Refuse."""
+        raise self._kind(self._why)
+
+    delete = post
+    head = post
+
+
+class RootHandler(DialectHandler):
+    """GET and HEAD of the second mount's root: the heartbeat of Ollama's clients.
+
+    They send no token with it, and it tells nothing, so it is answered to everybody.
+    """
+
+    dialect = ollama
+    methods = ("GET", "HEAD")
+
+    @allow_unauthenticated
+    def get(self) -> None:
+        """Say what Ollama says."""
+        self.respond(b"Ollama is running", "text/plain; charset=utf-8")
+
+    head = get
+
+
+class UnknownPathHandler(NoEndpointHandler):
+    """Whatever else is below the second mount."""
+
+    dialect = ollama
