@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -59,11 +59,21 @@ class CommEngineClient:
     """An engine behind a transport.
 
     `silence_limit` is how many seconds a request may hear nothing from the kernel; `pending_limit` how many bytes of
-    deltas may wait for a slow reader, after joining what can be joined. Both fail the request.
+    deltas may wait for a slow reader, after joining what can be joined. Both fail the request. `on_silence` is called
+    when requests are under way and nothing at all comes.
     """
 
-    def __init__(self, transport: Transport, *, silence_limit: float = 20.0, pending_limit: int = 64 << 20) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        silence_limit: float = 20.0,
+        pending_limit: int = 64 << 20,
+        on_silence: Callable[[], None] = lambda: None,
+    ) -> None:
         self._transport = transport
+        self._on_silence = on_silence
+        self._quiet = 0
         self._tick_seconds = silence_limit / TICKS
         self._pending_limit = pending_limit
         self._ids = itertools.count(1)
@@ -142,6 +152,7 @@ class CommEngineClient:
 
     def receive(self, payload: bytes | memoryview) -> None:
         """Take in a message from the kernel, from any of the channels."""
+        self._quiet = 0
         try:
             answer = wire.decode_answer(payload)
         except msgspec.DecodeError as error:
@@ -264,11 +275,16 @@ class CommEngineClient:
 
     def _start_ticking(self) -> None:
         if self._ticking is None:
-            self._ticking = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick)
+            self._quiet = 0
+            self._tick_later()
+
+    def _tick_later(self) -> None:
+        self._ticking = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick)
 
     def _tick(self) -> None:
         """Count silence in ticks and not by the clock: a server whose own loop stood still has heard nothing either."""
         self._ticking = None
+        self._quiet += 1
         for stream in self._streams.values():
             stream.quiet += 1
             if stream.quiet > TICKS:
@@ -277,8 +293,10 @@ class CommEngineClient:
             call.quiet += 1
             if call.quiet > TICKS:
                 _resolve(call, EngineFailed("the model kernel does not answer"))
+        if self._quiet > TICKS:
+            self._on_silence()
         if self._streams or self._calls:
-            self._start_ticking()
+            self._tick_later()
 
 
 def _resolve(call: _Call, answer: wire.Answer | PicoError) -> None:

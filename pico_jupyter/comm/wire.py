@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -9,13 +12,18 @@ from typing_extensions import assert_never
 
 from pico_jupyter import errors
 from pico_jupyter.errors import EngineFailed, PicoError
-from pico_jupyter.types import Delta, Finished, GenerationRequest, ModelInfo, ResidentModel
+from pico_jupyter.types import Delta, EngineOptions, Finished, GenerationRequest, ModelInfo, ResidentModel
 
 # Invariants: `id` numbers the requests of one client, from 1; the deltas of one stream are frames, numbered from 1
 # without a gap. Shell and control lose nothing; iopub may lose, repeat and reorder, so that whatever must arrive
 # travels as a reply: the end of a stream, every answer, and lost frames when they are asked for again.
 
 Channel: TypeAlias = Literal["shell", "control"]
+
+# The types of the Jupyter messages that carry ours, each as its only buffer.
+REQUEST_TYPE = "pico_request"
+REPLY_TYPE = "pico_reply"
+PUBLISHED_TYPE = "pico_published"
 
 
 class ErrorReport(msgspec.Struct, frozen=True):
@@ -220,3 +228,23 @@ def error_from(report: ErrorReport) -> PicoError:
     return kind(
         report.message, param=report.param, code=report.code, model=report.model, retry_after=report.retry_after
     )
+
+
+def seal(payload: bytes) -> dict[str, str]:
+    """The content of the Jupyter message that carries `payload`: Jupyter signs contents, but not buffers."""
+    return {"sha256": hashlib.sha256(payload).hexdigest()}
+
+
+def is_genuine(content: Mapping[str, object], payload: bytes | memoryview) -> bool:
+    """Whether `payload` is what the signed content speaks of."""
+    return content.get("sha256") == hashlib.sha256(payload).hexdigest()
+
+
+def options_text(options: EngineOptions) -> str:
+    """The options as text for a command line; JSON with Python's Infinity."""
+    return json.dumps(msgspec.to_builtins(options))
+
+
+def options_from(text: str) -> EngineOptions:
+    """What options_text wrote. Raises ValueError."""
+    return msgspec.convert(json.loads(text), EngineOptions)

@@ -1,0 +1,77 @@
+"""DeferredEngineClient: answers for the catalog at once and starts the engine when it is needed. Imports no mlx."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from pico_jupyter.client import EngineClient
+from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.errors import EngineUnavailable
+from pico_jupyter.types import Delta, GenerationRequest, ModelInfo, ResidentModel
+
+
+class DeferredEngineClient:
+    """The EngineClient that `start` gives, started on a thread by the first request that computes.
+
+    Importing mlx and its friends takes seconds and hundreds of megabytes; listing models needs none of that.
+    """
+
+    def __init__(self, catalog: Catalog, start: Callable[[], EngineClient]) -> None:
+        self._catalog = catalog
+        self._start = start
+        self._starting: asyncio.Future[EngineClient] | None = None
+
+    def __repr__(self) -> str:
+        state = "not started" if self._started is None else repr(self._started)
+        return f"<DeferredEngineClient {state}>"
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        """See EngineClient.generate."""
+        engine = await self._engine()
+        async with aclosing(engine.generate(request)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """See EngineClient.models."""
+        return await asyncio.to_thread(self._catalog.models)
+
+    async def model(self, name: str) -> ModelInfo:
+        """See EngineClient.model."""
+        return await asyncio.to_thread(self._catalog.find, name)
+
+    async def resident(self) -> tuple[ResidentModel, ...]:
+        """See EngineClient.resident. Starts nothing."""
+        return () if self._started is None else await self._started.resident()
+
+    async def load(self, name: str, keep_alive: float | None = None) -> None:
+        """See EngineClient.load."""
+        await (await self._engine()).load(name, keep_alive)
+
+    async def unload(self, name: str) -> None:
+        """See EngineClient.unload. Starts nothing."""
+        if self._started is None:
+            await self.model(name)
+        else:
+            await self._started.unload(name)
+
+    async def aclose(self) -> None:
+        """See EngineClient.aclose."""
+        if self._started is not None:
+            await self._started.aclose()
+
+    @property
+    def _started(self) -> EngineClient | None:
+        done = self._starting is not None and self._starting.done() and self._starting.exception() is None
+        return self._starting.result() if done and self._starting is not None else None
+
+    async def _engine(self) -> EngineClient:
+        """The engine; requests that come while it starts wait for the same start."""
+        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
+            self._starting = asyncio.ensure_future(asyncio.to_thread(self._start))
+        try:
+            return await asyncio.shield(self._starting)
+        except (ImportError, OSError, RuntimeError) as error:
+            raise EngineUnavailable(f"the engine cannot start: {type(error).__name__}: {error}") from error

@@ -1,0 +1,233 @@
+"""ModelKernel: the engine in the model kernel, which it starts when needed and again when it died. Knows no dialect."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import TypeVar
+
+import msgspec
+
+from pico_jupyter.comm.client import CommEngineClient
+from pico_jupyter.errors import EngineFailed, EngineUnavailable
+from pico_jupyter.server.kernel_process import KERNEL_COMMAND, KernelProcess, Log
+from pico_jupyter.types import (
+    Accepted,
+    Delta,
+    EngineOptions,
+    Finished,
+    GenerationRequest,
+    ModelInfo,
+    Progress,
+    ResidentModel,
+)
+
+# Invariants: at most one kernel runs; all that wait for it wait for the same start, which no caller's cancellation
+# ends; a request is tried twice at most, and only while its reader has seen no text.
+
+START_SECONDS = 60.0
+# A kernel that died sooner than this is not started again until somebody needs it.
+STABLE_SECONDS = 5.0
+MOST_CRASHES = 2
+REMEMBERED_CRASHES = 256
+
+T = TypeVar("T")
+
+
+class ModelKernel:
+    """An EngineClient whose engine is in a process of its own.
+
+    `command` starts the kernel, `-f CONNECTION_FILE --options JSON` are added. `silence_limit` is how many seconds a
+    request may hear nothing from it.
+    """
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        *,
+        log: Log,
+        command: Sequence[str] = KERNEL_COMMAND,
+        environ: Mapping[str, str] = os.environ,
+        silence_limit: float = 20.0,
+    ) -> None:
+        folders = tuple(os.path.abspath(os.path.expanduser(folder)) for folder in options.model_dirs)
+        self._options = msgspec.structs.replace(options, model_dirs=folders)
+        self._log = log
+        self._command = command
+        self._environ = environ
+        self._silence_limit = silence_limit
+        self._process: KernelProcess | None = None
+        self._started_at = 0.0
+        self._starting: asyncio.Task[KernelProcess] | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._crashes: OrderedDict[str, int] = OrderedDict()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        if self._process is not None:
+            return f"<ModelKernel {self._process!r}>"
+        return "<ModelKernel starting>" if self._starting is not None else "<ModelKernel not running>"
+
+    @property
+    def pid(self) -> int | None:
+        """The kernel's process id, None while none runs."""
+        return self._process.pid if self._process is not None else None
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        """See EngineClient.generate. Starts the kernel when none runs."""
+        accepted = False
+        while True:
+            self._refuse_dangerous(request)
+            process = await self._running()
+            said = False
+            try:
+                async with aclosing(process.client.generate(request)) as deltas:
+                    async for delta in deltas:
+                        if isinstance(delta, Accepted) and accepted:
+                            continue
+                        accepted = True
+                        said = said or not isinstance(delta, Accepted | Progress)
+                        if isinstance(delta, Finished):
+                            self._forgive(request)
+                        yield delta
+                return
+            except EngineFailed:
+                if process.exit_status is None:
+                    raise
+                self._blame(request)
+                if said:
+                    raise
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """See EngineClient.models. Starts the kernel when none runs."""
+        return await self._call(lambda engine: engine.models())
+
+    async def model(self, name: str) -> ModelInfo:
+        """See EngineClient.model. Starts the kernel when none runs."""
+        return await self._call(lambda engine: engine.model(name))
+
+    async def resident(self) -> tuple[ResidentModel, ...]:
+        """See EngineClient.resident. Where no kernel runs, nothing is loaded."""
+        process = self._process
+        if process is None:
+            return ()
+        try:
+            return await process.client.resident()
+        except EngineFailed:
+            if process.exit_status is None:
+                raise
+            return ()
+
+    async def load(self, name: str, keep_alive: float | None = None) -> None:
+        """See EngineClient.load. Starts the kernel when none runs."""
+        await self._call(lambda engine: engine.load(name, keep_alive))
+
+    async def unload(self, name: str) -> None:
+        """See EngineClient.unload. Starts the kernel when none runs, because it knows the names."""
+        await self._call(lambda engine: engine.unload(name))
+
+    async def aclose(self) -> None:
+        """End the kernel; what is under way fails with EngineUnavailable. Takes bounded time; may be called twice."""
+        self._closed = True
+        process, self._process = self._process, None
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        if process is not None:
+            process.client.fail(_shutting_down())
+            await process.stop()
+        await asyncio.gather(*self._stopping)
+
+    async def _call(self, ask: Callable[[CommEngineClient], Awaitable[T]]) -> T:
+        """Ask the kernel, and once more when it died meanwhile."""
+        process = await self._running()
+        try:
+            return await ask(process.client)
+        except EngineFailed:
+            if process.exit_status is None:
+                raise
+        return await ask((await self._running()).client)
+
+    async def _running(self) -> KernelProcess:
+        """The kernel, started if need be. Raises EngineUnavailable."""
+        if self._closed:
+            raise _shutting_down()
+        if self._process is not None:
+            return self._process
+        try:
+            return await asyncio.shield(self._start_soon())
+        except asyncio.CancelledError:
+            if self._closed:
+                raise _shutting_down() from None
+            raise
+
+    def _start_soon(self) -> asyncio.Task[KernelProcess]:
+        if self._starting is None:
+            self._starting = asyncio.get_running_loop().create_task(self._start())
+            self._starting.add_done_callback(self._take_start)
+        return self._starting
+
+    async def _start(self) -> KernelProcess:
+        started_at = time.monotonic()
+        process = KernelProcess(self._command, self._options, self._log, self._silence_limit)
+        try:
+            await process.start(self._environ, START_SECONDS)
+        except BaseException:
+            await process.stop()
+            raise
+        process.on_exit = self._take_exit
+        self._started_at = time.monotonic()
+        self._log.info("the model kernel started in %.1f s (pid %d)", self._started_at - started_at, process.pid)
+        return process
+
+    def _take_start(self, starting: asyncio.Task[KernelProcess]) -> None:
+        """Before anybody who waits for the start goes on: remember the process, or say why there is none."""
+        self._starting = None
+        if starting.cancelled():
+            return
+        if error := starting.exception():
+            self._log.error("%s", error)
+        elif starting.result().exit_status is None:
+            self._process = starting.result()
+
+    def _take_exit(self, process: KernelProcess) -> None:
+        """The kernel died. Requests under way hear of it, the remains are cleared away, and a new one is started."""
+        stopping = asyncio.get_running_loop().create_task(process.stop())
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
+        if self._closed:
+            return
+        self._process = None
+        how = process.describe_exit()
+        process.client.fail(EngineFailed(f"the model kernel died in the middle of the request ({how})"))
+        self._log.warning("the model kernel died (%s)\n%s", how, process.tail)
+        if time.monotonic() - self._started_at >= STABLE_SECONDS:
+            self._start_soon()
+
+    def _refuse_dangerous(self, request: GenerationRequest) -> None:
+        if self._crashes and self._crashes.get(_fingerprint(request), 0) >= MOST_CRASHES:
+            raise EngineFailed("this request was running both times when the model kernel died; it is not tried again")
+
+    def _blame(self, request: GenerationRequest) -> None:
+        fingerprint = _fingerprint(request)
+        self._crashes[fingerprint] = self._crashes.pop(fingerprint, 0) + 1
+        while len(self._crashes) > REMEMBERED_CRASHES:
+            self._crashes.popitem(last=False)
+
+    def _forgive(self, request: GenerationRequest) -> None:
+        if self._crashes:
+            self._crashes.pop(_fingerprint(request), None)
+
+
+def _fingerprint(request: GenerationRequest) -> str:
+    """What makes a request the same one when it is sent again: all but its id."""
+    return hashlib.sha256(msgspec.msgpack.encode(msgspec.structs.replace(request, id=""))).hexdigest()
+
+
+def _shutting_down() -> EngineUnavailable:
+    return EngineUnavailable("the server is shutting down")
