@@ -222,18 +222,18 @@ class LmBackend:
                 yield _draw(row.number, token, given[index])
 
 
-def _shares(weights: list[mx.array]) -> Iterator[list[mx.array]]:
-    """Cut the weights into lists of about _LOAD_SHARE bytes, in their own order."""
-    share: list[mx.array] = []
+def _shares(weights: list[mx.array], share: int = _LOAD_SHARE) -> Iterator[list[mx.array]]:
+    """Cut the weights into lists of about `share` bytes, in their own order."""
+    collected: list[mx.array] = []
     size = 0
     for weight in weights:
-        share.append(weight)
+        collected.append(weight)
         size += weight.nbytes
-        if size >= _LOAD_SHARE:
-            yield share
-            share, size = [], 0
-    if share:
-        yield share
+        if size >= share:
+            yield collected
+            collected, size = [], 0
+    if collected:
+        yield collected
 
 
 def _can_merge(cache: Cache) -> bool:

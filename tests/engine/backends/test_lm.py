@@ -1,0 +1,303 @@
+"""The mlx-lm backend: mlx-lm's own generators are the oracle, in the same precision."""
+
+from __future__ import annotations
+
+import gc
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mlx.utils import tree_flatten
+from mlx_lm.generate import BatchGenerator, generate_step
+from mlx_lm.sample_utils import make_logits_processors
+from mlx_lm.utils import load_model, quantize_model, save_config, save_model
+from msgspec.structs import replace
+
+from pico_jupyter.engine.backends import lm
+from pico_jupyter.engine.backends.base import RowSampling
+from pico_jupyter.engine.backends.lm import LmBackend
+from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.tokenizer import load_tokenizer
+from pico_jupyter.types import EngineOptions, ModelInfo
+from tests.engine.tiny_models import TINY_MODELS, VOCABULARY, full_attention
+
+GREEDY = RowSampling()
+ANSWER = 8
+
+
+@cache
+def tiny_model(kind: str) -> Any:
+    return TINY_MODELS[kind]()
+
+
+@cache
+def answer_of(kind: str, prompt: tuple[int, ...]) -> list[int]:
+    """What mlx-lm generates for the prompt alone."""
+    model = tiny_model(kind)
+    return [token for token, _ in generate_step(mx.array(prompt), model, max_tokens=ANSWER)]
+
+
+@pytest.fixture(scope="module")
+def pico_tiny() -> ModelInfo:
+    return Catalog(EngineOptions(), environ={}, hub_cache=None).find("pico-tiny")
+
+
+class Conductor:
+    """Drives a backend by hand and keeps what each row said."""
+
+    def __init__(self, backend: LmBackend) -> None:
+        self.backend = backend
+        self.prefilling: list[int] = []
+        self.given: dict[int, list[int]] = {}
+        self.running: set[int] = set()
+
+    def admit(self, row: int, prompt: list[int], sampling: RowSampling = GREEDY) -> None:
+        self.backend.insert({row: sampling}, prompt)
+        self.prefilling.append(row)
+        self.given[row] = []
+        self.running.add(row)
+
+    def step(self, limit: int = 5) -> None:
+        """One turn of the scheduler: a decode step, then one chunk."""
+        ended = []
+        for draw in self.backend.step():
+            self.given[draw.row].append(draw.token)
+            if len(self.given[draw.row]) >= ANSWER:
+                ended.append(draw.row)
+        self.leave(ended)
+        if self.prefilling:
+            row = self.prefilling.pop(0)
+            if self.backend.prefill(row, limit):
+                self.prefilling.append(row)
+
+    def leave(self, rows: list[int]) -> None:
+        self.backend.remove(rows)
+        self.running -= set(rows)
+        self.prefilling = [row for row in self.prefilling if row not in rows]
+
+    def finish(self) -> None:
+        for _ in range(500):
+            if not self.running:
+                return
+            self.step()
+        raise AssertionError(f"rows {self.running} never ended")
+
+
+prompts = st.lists(st.integers(1, VOCABULARY - 1), min_size=1, max_size=24)
+# An operation: admit a prompt, abort the n-th running row, or take a number of steps.
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("admit"), prompts),
+        st.tuples(st.just("abort"), st.integers(0, 7)),
+        st.tuples(st.just("step"), st.integers(1, 6)),
+    ),
+    min_size=2,
+    max_size=14,
+)
+
+
+@pytest.mark.parametrize("kind", TINY_MODELS)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(script=operations)
+def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(kind: str, script: list[tuple[str, Any]]) -> None:
+    conductor = Conductor(LmBackend(tiny_model(kind), kind))
+    asked: dict[int, list[int]] = {}
+    for number, (verb, value) in enumerate(script):
+        if verb == "admit":
+            asked[number] = value
+            conductor.admit(number, value)
+        elif verb == "abort" and conductor.running:
+            conductor.leave([sorted(conductor.running)[value % len(conductor.running)]])
+        elif verb == "step":
+            for _ in range(value):
+                conductor.step()
+    conductor.finish()
+    for row, tokens in conductor.given.items():
+        assert tokens == answer_of(kind, tuple(asked[row]))[: len(tokens)]
+    assert conductor.backend.cache_nbytes == 0
+
+
+@pytest.mark.parametrize("kind", TINY_MODELS)
+def test_the_best_token_of_the_tiny_models_is_well_ahead(kind: str) -> None:
+    """What makes exact equality fair: no answer hangs on the last bits of a logit."""
+    answers = [answer_of(kind, (seed, seed + 3, 2 * seed)) for seed in range(1, 20)]
+    assert len({tuple(answer) for answer in answers}) > 10
+    model = tiny_model(kind)
+    for seed, answer in enumerate(answers, 1):
+        whole = [seed, seed + 3, 2 * seed, *answer]
+        logits = model(mx.array([whole]))[0, 2:-1]
+        ranked = mx.sort(logits, axis=-1)
+        assert mx.min(ranked[:, -1] - ranked[:, -2]).item() > 1e-4
+
+
+def bench(info: ModelInfo) -> tuple[Any, list[list[int]]]:
+    """The built-in model in float32, and prompts of different lengths for it."""
+    backend = lm.load(info, 1 << 40)
+    assert isinstance(backend, LmBackend)
+    tokenizer = load_tokenizer(Path(info.path))
+    texts = ["What is 12 + 35?", "Hello", "Say the numbers from 1 to 9, then stop, please.", "Who are you? " * 9]
+    chats = [f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n" for text in texts]
+    return backend, [tokenizer.encode(chat, add_special_tokens=False) for chat in chats]
+
+
+def oracle(model: Any, prompts: list[list[int]], count: int) -> list[list[int]]:
+    """mlx-lm's BatchGenerator, greedy."""
+    generator = BatchGenerator(model, max_tokens=count, prefill_step_size=16)
+    numbers = generator.insert(prompts)
+    given: dict[int, list[int]] = {number: [] for number in numbers}
+    while any(len(tokens) < count for tokens in given.values()):
+        for response in generator.next_generated():
+            given[response.uid].append(response.token)
+    generator.close()
+    return [given[number] for number in numbers]
+
+
+def test_greedy_tokens_of_several_prompts_are_those_of_the_batch_generator(pico_tiny: ModelInfo) -> None:
+    backend, several = bench(pico_tiny)
+    expected = oracle(backend._model, several, ANSWER * 3)
+    given: dict[int, list[int]] = {}
+    for row, prompt in enumerate(several):
+        backend.insert({row: GREEDY}, prompt)
+        while backend.prefill(row, 16):
+            pass
+        given[row] = []
+    while any(len(tokens) < ANSWER * 3 for tokens in given.values()):
+        for draw in backend.step():
+            given[draw.row].append(draw.token)
+    assert [tokens[: ANSWER * 3] for tokens in given.values()] == expected
+    backend.close()
+
+
+@pytest.mark.skipif(mx.default_device().type != mx.DeviceType.cpu, reason="only a CPU wants float32")
+def test_half_precision_weights_become_float32_on_a_cpu_with_room(pico_tiny: ModelInfo) -> None:
+    roomy, tight = lm.load(pico_tiny, 1 << 40), lm.load(pico_tiny, 0)
+    assert roomy.weights_nbytes == 2 * tight.weights_nbytes
+
+
+def test_quantised_weights_stay_as_they_are(tmp_path: Path, pico_tiny: ModelInfo) -> None:
+    quantised = quantised_copy(pico_tiny, tmp_path)
+    backend = lm.load(quantised, 1 << 40)
+    assert isinstance(backend, LmBackend)
+    dtypes = {weight.dtype for _, weight in tree_flatten(backend._model.parameters())}
+    assert mx.uint32 in dtypes
+    assert mx.float32 not in dtypes
+
+
+def quantised_copy(info: ModelInfo, folder: Path) -> ModelInfo:
+    model, config = load_model(Path(info.path), lazy=True)
+    model, config = quantize_model(model, config, group_size=64, bits=4)
+    save_model(folder, model)
+    save_config(config, folder / "config.json")
+    return replace(info, path=str(folder))
+
+
+def test_penalties_and_bias_change_only_the_row_that_asked() -> None:
+    kind, prompt = "full attention", (5, 6, 7)
+    expected = answer_of(kind, prompt)
+    conductor = Conductor(LmBackend(tiny_model(kind), kind))
+    conductor.admit(1, list(prompt))
+    conductor.admit(2, list(prompt), RowSampling(logit_bias=((expected[0], -100.0),)))
+    conductor.admit(3, list(prompt), RowSampling(logit_bias=((11, 1000.0),)))
+    conductor.admit(4, list(prompt), RowSampling(presence_penalty=1000.0, presence_context_size=1000))
+    conductor.finish()
+    assert conductor.given[1] == expected
+    assert conductor.given[2][0] != expected[0]
+    assert conductor.given[3] == [11] * ANSWER
+    assert len({*prompt, *conductor.given[4]}) == 3 + ANSWER, "no token comes twice"
+
+
+def test_penalties_are_those_of_mlx_lm_over_a_whole_answer() -> None:
+    processors = make_logits_processors(repetition_penalty=1.8, repetition_context_size=5, frequency_penalty=0.7)
+    model = tiny_model("full attention")
+    prompt = [9, 8, 7, 9, 8, 7, 9]
+    steps = generate_step(mx.array(prompt), model, max_tokens=ANSWER, logits_processors=processors)
+    expected = [token for token, _ in steps]
+    conductor = Conductor(LmBackend(model, "tiny"))
+    conductor.admit(1, [1, 2])
+    conductor.admit(2, prompt, RowSampling(repetition_penalty=1.8, repetition_context_size=5, frequency_penalty=0.7))
+    conductor.finish()
+    assert conductor.given[2] == expected
+
+
+def test_a_seed_gives_the_same_tokens_in_any_batch() -> None:
+    model = tiny_model("full attention")
+    seeded = RowSampling(temperature=1.0, top_p=0.95, seed=7)
+    alone, crowded = Conductor(LmBackend(model, "tiny")), Conductor(LmBackend(model, "tiny"))
+    alone.admit(1, [3, 4, 5], seeded)
+    for row in range(2, 6):
+        crowded.admit(row, [row] * row, RowSampling(temperature=1.3, seed=row))
+    crowded.step()
+    crowded.admit(1, [3, 4, 5], seeded)
+    alone.finish()
+    crowded.finish()
+    assert alone.given[1] == crowded.given[1]
+
+
+def test_log_probabilities_are_of_the_model_s_own_distribution() -> None:
+    model = tiny_model("full attention")
+    backend = LmBackend(model, "tiny")
+    biased = RowSampling(temperature=0.5, logit_bias=((11, 1000.0),), top_logprobs=2)
+    backend.insert({1: biased}, [5, 6, 7])
+    while backend.prefill(1, 2):
+        pass
+    backend.step()
+    (draw,) = backend.step()
+    logits = model(mx.array([[5, 6, 7]]))[0, -1]
+    expected = logits - mx.logsumexp(logits)
+    assert draw.token == 11
+    assert draw.logprob == pytest.approx(expected[11].item(), abs=1e-4)
+    assert [token for token, _ in draw.top] == mx.argsort(-expected)[:2].tolist()
+
+
+def test_accounted_bytes_are_those_of_the_caches() -> None:
+    backend = LmBackend(full_attention(), "tiny")
+    backend.insert({1: GREEDY}, list(range(1, 11)))
+    backend.prefill(1, 4)
+    (prefill,) = backend._prefills
+    assert backend.cache_nbytes == sum(layer.keys.nbytes + layer.values.nbytes for layer in prefill.cache)
+
+
+def test_removing_all_rows_and_closing_gives_the_memory_back() -> None:
+    gc.collect()
+    mx.clear_cache()
+    before = mx.get_active_memory()
+    backend = LmBackend(full_attention(seed=99), "tiny")
+    loaded = mx.get_active_memory()
+    conductor = Conductor(backend)
+    for row in range(4):
+        conductor.admit(row, list(range(1, 20 + row)))
+    for _ in range(12):
+        conductor.step()
+    assert mx.get_active_memory() > loaded
+    conductor.leave([0, 1, 2, 3])
+    settle()
+    assert mx.get_active_memory() == loaded
+    backend.close()
+    settle()
+    assert mx.get_active_memory() <= before
+
+
+def settle() -> None:
+    mx.synchronize()
+    gc.collect()
+
+
+def test_weights_are_loaded_in_shares() -> None:
+    backend = LmBackend(full_attention(), "tiny")
+    weights = [weight for _, weight in tree_flatten(full_attention().parameters())]
+    shares = list(lm._shares(weights, share=10_000))
+    assert len(shares) > 2
+    assert [id(one) for share in shares for one in share] == [id(one) for one in weights]
+    assert backend.load_step() == 0
+
+
+def test_a_backend_counts_its_rows_in_its_repr() -> None:
+    backend = LmBackend(full_attention(), "tiny")
+    backend.insert({1: GREEDY}, [1, 2, 3])
+    backend.insert({2: GREEDY, 3: GREEDY}, [1, 2, 3])
+    backend.prefill(1, 100)
+    assert repr(backend) == "<LmBackend tiny [1 decoding | 2 prefilling]>"

@@ -1,0 +1,185 @@
+"""The contract of a Backend, kept by the fake and by the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pico_jupyter.engine.backends.base import Backend, RowSampling
+from pico_jupyter.engine.backends.lm import LmBackend
+from tests.engine.tiny_models import full_attention
+from tests.fakes import FakeBackend
+
+GREEDY = RowSampling()
+PROMPT = [5, 9, 2, 7, 11]
+
+
+@pytest.fixture(params=["fake", "lm"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    makers: dict[str, Callable[[], Backend]] = {
+        "fake": lambda: FakeBackend(load_steps=2),
+        "lm": lambda: LmBackend(full_attention(), "tiny"),
+    }
+    made = makers[request.param]()
+    for _ in range(100):
+        if made.load_step() == 0:
+            return made
+    raise AssertionError("loading never ended")
+
+
+def prefill(backend: Backend, row: int, limit: int = 100) -> None:
+    while backend.prefill(row, limit):
+        pass
+
+
+def tokens(backend: Backend, count: int, rows: list[int]) -> dict[int, list[int]]:
+    """Step until each row gave `count` tokens; a row may give more."""
+    given: dict[int, list[int]] = {row: [] for row in rows}
+    for _ in range(count + 5):
+        if all(len(one) >= count for one in given.values()):
+            break
+        for draw in backend.step():
+            given[draw.row].append(draw.token)
+    return {row: one[:count] for row, one in given.items()}
+
+
+def alone(backend: Backend, row: int, prompt: list[int], sampling: RowSampling = GREEDY) -> list[int]:
+    backend.insert({row: sampling}, prompt)
+    prefill(backend, row)
+    (given,) = tokens(backend, 6, [row]).values()
+    backend.remove([row])
+    return given
+
+
+def test_a_backend_without_rows_steps_to_nothing(backend: Backend) -> None:
+    assert backend.step() == []
+    assert backend.cache_nbytes == 0
+
+
+def test_weights_have_a_size(backend: Backend) -> None:
+    assert backend.weights_nbytes > 0
+
+
+def test_a_row_gives_one_token_a_step_at_most(backend: Backend) -> None:
+    backend.insert({1: GREEDY}, PROMPT)
+    prefill(backend, 1)
+    for _ in range(5):
+        assert len(backend.step()) <= 1
+
+
+def test_a_prompt_of_one_token_is_enough(backend: Backend) -> None:
+    assert len(alone(backend, 1, [3])) == 6
+
+
+def test_nothing_is_drawn_before_the_prompt_is_prefilled(backend: Backend) -> None:
+    backend.insert({1: GREEDY}, PROMPT)
+    assert backend.prefill(1, 2) > 0
+    for _ in range(3):
+        assert backend.step() == []
+
+
+def test_prefill_counts_down_to_zero(backend: Backend) -> None:
+    backend.insert({1: GREEDY}, list(range(1, 21)))
+    left = [backend.prefill(1, 4)]
+    while left[-1]:
+        left.append(backend.prefill(1, 4))
+    assert left == sorted(left, reverse=True)
+    assert 4 <= len(left) <= 5
+
+
+def test_the_size_of_prefill_chunks_does_not_change_the_answer(backend: Backend) -> None:
+    answers = []
+    for row, limit in enumerate((1, 2, 3, 100)):
+        backend.insert({row: GREEDY}, PROMPT)
+        prefill(backend, row, limit)
+        answers.append(tokens(backend, 6, [row])[row])
+        backend.remove([row])
+    assert answers == [answers[0]] * 4
+
+
+def test_rows_that_share_a_prompt_are_drawn_on_their_own(backend: Backend) -> None:
+    hot = {row: RowSampling(temperature=1.5, seed=row) for row in (1, 2, 3)}
+    backend.insert(hot, PROMPT)
+    prefill(backend, 1)
+    together = tokens(backend, 6, [1, 2, 3])
+    backend.remove([1, 2, 3])
+    assert together == {row: alone(backend, row, PROMPT, sampling) for row, sampling in hot.items()}
+    assert len({tuple(one) for one in together.values()}) == 3
+
+
+def test_a_row_that_joins_late_does_not_change_the_others(backend: Backend) -> None:
+    expected = [alone(backend, 1, PROMPT), alone(backend, 2, [1, 2, 3])]
+    backend.insert({1: GREEDY}, PROMPT)
+    prefill(backend, 1)
+    first = tokens(backend, 2, [1])[1]
+    backend.insert({2: GREEDY}, [1, 2, 3])
+    prefill(backend, 2)
+    rest = tokens(backend, 6, [1, 2])
+    assert (first + rest[1])[:6] == expected[0]
+    assert rest[2] == expected[1]
+
+
+def test_a_row_that_leaves_does_not_change_the_others(backend: Backend) -> None:
+    expected = alone(backend, 9, PROMPT)
+    for row, prompt in ((1, [4, 4, 4, 4, 4, 4, 4]), (2, PROMPT), (3, [8])):
+        backend.insert({row: GREEDY}, prompt)
+        prefill(backend, row)
+    given = tokens(backend, 2, [1, 2, 3])[2]
+    backend.remove([1, 3])
+    assert (given + tokens(backend, 4, [2])[2])[:6] == expected
+
+
+def test_removed_rows_give_no_tokens_and_their_memory_back(backend: Backend) -> None:
+    backend.insert({1: GREEDY, 2: GREEDY}, PROMPT)
+    prefill(backend, 1)
+    backend.step()
+    assert backend.cache_nbytes > 0
+    backend.remove([1, 2])
+    assert backend.step() == []
+    assert backend.cache_nbytes == 0
+
+
+def test_a_row_may_be_removed_while_it_is_prefilled(backend: Backend) -> None:
+    backend.insert({1: GREEDY}, PROMPT)
+    backend.prefill(1, 2)
+    backend.remove([1])
+    assert backend.step() == []
+    assert backend.cache_nbytes == 0
+
+
+def test_removing_unknown_rows_is_harmless(backend: Backend) -> None:
+    backend.remove([77])
+    assert len(alone(backend, 1, PROMPT)) == 6
+
+
+def test_log_probabilities_come_only_to_rows_that_ask(backend: Backend) -> None:
+    backend.insert({1: GREEDY}, PROMPT)
+    prefill(backend, 1)
+    backend.insert({2: RowSampling(top_logprobs=3), 3: RowSampling(top_logprobs=0)}, PROMPT)
+    prefill(backend, 2)
+    given = {}
+    for _ in range(4):
+        given.update({draw.row: draw for draw in backend.step()})
+    assert given[1].logprob is None
+    assert given[1].top == ()
+    assert given[2].logprob is not None
+    assert given[2].logprob <= 0
+    assert given[2].top[0][0] == given[2].token
+    assert [value for _, value in given[2].top] == sorted((value for _, value in given[2].top), reverse=True)
+    assert len(given[2].top) == 3
+    assert given[3].logprob == pytest.approx(given[2].logprob, abs=1e-4)
+    assert given[3].top == ()
+
+
+def test_a_closed_backend_holds_nothing(backend: Backend) -> None:
+    backend.insert({1: GREEDY}, PROMPT)
+    prefill(backend, 1)
+    backend.step()
+    backend.close()
+    assert backend.cache_nbytes == 0
+
+
+def test_a_backend_says_what_it_is(backend: Backend) -> None:
+    backend.insert({1: GREEDY, 2: GREEDY}, PROMPT)
+    assert "2" in repr(backend)
