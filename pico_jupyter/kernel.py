@@ -16,7 +16,7 @@ import msgspec
 import zmq.asyncio
 from ipykernel.parentpoller import ParentPollerUnix, ParentPollerWindows
 from jupyter_client.session import Session
-from zmq import SocketType
+from zmq.constants import SocketType
 
 from pico_jupyter import __version__
 from pico_jupyter.client import EngineClient

@@ -20,7 +20,7 @@ import zmq.asyncio
 from jupyter_client.ioloop.manager import AsyncIOLoopKernelManager
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.session import Session
-from zmq import SocketType
+from zmq.constants import SocketType
 
 from pico_jupyter.comm import wire
 from pico_jupyter.comm.client import CommEngineClient
