@@ -10,7 +10,7 @@ PicoError                     500
 ├── Forbidden                 403   the server does not allow it
 ├── NotFound                  404   no such path
 │   └── ModelNotFound         404   no such model in the catalog
-├── MethodNotAllowed          405
+├── MethodNotAllowed          405   the path takes other methods
 ├── RequestTooLarge           413   the body is over the limit
 ├── NotSupported              501   an endpoint that this server does not implement
 ├── QueueFull                 503   the bounded queue is full; `retry_after` seconds
