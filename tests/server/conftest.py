@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from pico_jupyter.server.extension import PicoJupyter
 from tests.server.scripted import ScriptedEngine
 
 TOKEN = "s3cret"
+# A client that kept the cookie of a request with a token would be known without one.
+NO_COOKIES = DefaultCookiePolicy(allowed_domains=[])
 
 
 class QuietServerApp(ServerApp):
@@ -92,7 +95,14 @@ async def start_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Async
         http_server = HTTPServer(app.web_app)
         http_server.add_sockets([sock])
         url = f"http://127.0.0.1:{port}{app.base_url}"
-        server = RunningServer(app, extension, engine, url, port, httpx.AsyncClient(timeout=30, trust_env=False))
+        server = RunningServer(
+            app,
+            extension,
+            engine,
+            url,
+            port,
+            httpx.AsyncClient(timeout=30, trust_env=False, cookies=CookieJar(NO_COOKIES)),
+        )
         running.append((server, http_server))
         return server
 

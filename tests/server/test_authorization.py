@@ -1,0 +1,295 @@
+"""Who may call what: every endpoint against every way to be known, unknown or not allowed."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from jupyter_server.auth import Authorizer, User
+from jupyter_server.base.handlers import JupyterHandler
+from tornado.routing import PathMatches, Rule
+
+from pico_jupyter.server.handlers import DialectHandler
+from pico_jupyter.server.ollama import RootHandler
+from tests.server.conftest import TOKEN, RunningServer, StartServer
+
+QUESTION = [{"role": "user", "content": "12 + 35?"}]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One verb of one path: what it needs, and what a caller who may gets."""
+
+    method: str
+    path: str
+    action: str
+    status: int
+    body: dict[str, Any] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+CHAT = {"model": "tiny", "messages": QUESTION}
+ENDPOINTS = [
+    Endpoint("POST", "v1/chat/completions", "execute", 200, CHAT),
+    Endpoint("POST", "v1/chat", "execute", 200, CHAT),
+    Endpoint("GET", "v1/models", "read", 200),
+    Endpoint("HEAD", "v1/models", "read", 200),
+    Endpoint("GET", "v1/models/tiny", "read", 200),
+    Endpoint("HEAD", "v1/models/tiny", "read", 200),
+    Endpoint("GET", "v1", "read", 200),
+    Endpoint("HEAD", "v1", "read", 200),
+    Endpoint("POST", "api/chat", "execute", 200, CHAT),
+    Endpoint("POST", "api/generate", "execute", 200, {"model": "tiny", "prompt": "12 + 35?"}),
+    Endpoint("GET", "api/tags", "read", 200),
+    Endpoint("HEAD", "api/tags", "read", 200),
+    Endpoint("GET", "api/ps", "read", 200),
+    Endpoint("HEAD", "api/ps", "read", 200),
+    Endpoint("GET", "api/version", "read", 200),
+    Endpoint("HEAD", "api/version", "read", 200),
+    Endpoint("POST", "api/show", "read", 200, {"model": "tiny"}),
+    Endpoint("POST", "api/pull", "write", 200, {"model": "tiny"}),
+    Endpoint("DELETE", "api/delete", "write", 403, {"model": "tiny"}),
+    Endpoint("POST", "api/copy", "write", 501),
+    Endpoint("POST", "api/create", "write", 501),
+    Endpoint("POST", "api/push", "write", 501),
+    Endpoint("POST", "api/blobs/sha256:00", "write", 501),
+    Endpoint("HEAD", "api/blobs/sha256:00", "write", 501),
+    Endpoint("POST", "api/embed", "write", 404),
+    Endpoint("POST", "api/embeddings", "write", 404),
+]
+MOUNTS = ("", "pico/")
+
+
+async def statuses(server: RunningServer, **kwargs: Any) -> dict[str, int]:
+    """The status of every endpoint on both mounts."""
+    found = {}
+    for mount in MOUNTS:
+        for endpoint in ENDPOINTS:
+            response = await server.request(endpoint.method, mount + endpoint.path, json=endpoint.body, **kwargs)
+            found[mount + str(endpoint)] = response.status_code
+    return found
+
+
+EXPECTED = {mount + str(endpoint): endpoint.status for mount in MOUNTS for endpoint in ENDPOINTS}
+NOBODY = dict.fromkeys(EXPECTED, 401)
+
+BASIC = base64.b64encode(f"user:{TOKEN}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        {"headers": {"Authorization": f"Bearer {TOKEN}"}},
+        {"headers": {"Authorization": f"bearer {TOKEN}"}},
+        {"headers": {"Authorization": f"token {TOKEN}"}},
+        {"headers": {"Authorization": f"Basic {BASIC}"}},
+        {"headers": {"X-API-Key": TOKEN}},
+        {"params": {"token": TOKEN}},
+        {"headers": {"Authorization": f"Bearer {TOKEN}", "Origin": "https://evil.example"}},
+    ],
+    ids=["Bearer", "bearer", "token", "Basic", "X-API-Key", "?token=", "Bearer from another site"],
+)
+async def test_a_token_opens_every_endpoint(server: RunningServer, credentials: dict[str, Any]) -> None:
+    assert await statuses(server, token="", **credentials) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        {},
+        {"headers": {"Authorization": "Bearer wrong"}},
+        {"headers": {"Authorization": "token wrong"}},
+        {"headers": {"Authorization": "Basic d3Jvbmc6d3Jvbmc="}},
+        {"headers": {"X-API-Key": "wrong"}},
+        {"params": {"token": "wrong"}},
+        {"headers": {"Cookie": "username-127-0-0-1=forged"}},
+        {"headers": {"X-XSRFToken": "x", "Cookie": "_xsrf=x"}},
+    ],
+    ids=["nothing", "Bearer", "token", "Basic", "X-API-Key", "?token=", "cookie", "xsrf only"],
+)
+async def test_without_a_right_token_every_endpoint_is_closed(
+    server: RunningServer, credentials: dict[str, Any]
+) -> None:
+    assert await statuses(server, token="", **credentials) == NOBODY
+    assert server.engine.requests == []
+
+
+async def test_an_unknown_page_of_another_site_finds_every_endpoint_closed(server: RunningServer) -> None:
+    found = await statuses(server, token="", headers={"Origin": "https://evil.example"})
+    assert set(found.values()) == {401, 404}
+    assert server.engine.requests == []
+
+
+async def test_a_server_that_lets_nobody_in_unknown_makes_no_difference(start_server: StartServer) -> None:
+    server = await start_server(ServerApp={"allow_unauthenticated_access": False})
+    assert await statuses(server, token="") == NOBODY
+    assert await statuses(server) == EXPECTED
+
+
+async def test_who_is_unknown_is_told_so_in_the_words_of_the_dialect(server: RunningServer) -> None:
+    openai = await server.post("v1/chat/completions", CHAT, token="")
+    assert openai.headers["WWW-Authenticate"] == "Bearer"
+    assert openai.json()["error"]["type"] == "authentication_error"
+    assert openai.json()["error"]["code"] == "invalid_api_key"
+    assert "Authorization: Bearer" in openai.json()["error"]["message"]
+    ollama = await server.get("api/tags", token="")
+    assert ollama.headers["WWW-Authenticate"] == "Bearer"
+    assert ollama.json() == {"error": "unauthorized"}
+
+
+def path_of(rule: Rule) -> str | None:
+    """A path that one of our rules matches, relative to the base URL."""
+    if not (isinstance(rule.matcher, PathMatches) and issubclass(rule.target, DialectHandler)):
+        return None
+    path = rule.matcher.regex.pattern.removesuffix("$").removesuffix("/?")
+    path = re.sub(r"\(\?:([^|)]*)[^)]*\)", r"\1", path)
+    return re.sub(r"\(\.\+\?\)|\.\+\?|\.\*", "x", path).removeprefix("/")
+
+
+async def test_no_verb_of_any_registered_rule_is_open(server: RunningServer) -> None:
+    groups = [group.target for group in server.app.web_app.default_router.rules]
+    ours = [(path_of(rule), rule.target) for group in groups for rule in group.rules]
+    paths = {path: target for path, target in ours if path is not None}
+    assert len(paths) > 2 * 17
+    opened = set()
+    for path, target in paths.items():
+        for method in target.SUPPORTED_METHODS:
+            response = await server.request(method, path, token="")
+            if response.status_code != 401:
+                opened.add((method, target.__name__ if method != "OPTIONS" else "", response.status_code))
+    assert opened == {
+        ("OPTIONS", "", 204),
+        ("GET", RootHandler.__name__, 200),
+        ("HEAD", RootHandler.__name__, 200),
+    }
+
+
+class Recorder(Authorizer):
+    """Allows everything but `denied`, and writes down what it was asked."""
+
+    denied = ""
+
+    def is_authorized(self, handler: JupyterHandler, user: User, action: str, resource: str) -> bool:
+        assert resource == "pico"
+        return action != self.denied
+
+
+class DenyRead(Recorder):
+    denied = "read"
+
+
+class DenyExecute(Recorder):
+    denied = "execute"
+
+
+class DenyWrite(Recorder):
+    denied = "write"
+
+
+@pytest.mark.parametrize("authorizer", [DenyRead, DenyExecute, DenyWrite])
+async def test_each_action_can_be_denied_alone(start_server: StartServer, authorizer: type[Recorder]) -> None:
+    server = await start_server(ServerApp={"authorizer_class": authorizer})
+    denied = {
+        mount + str(endpoint): 403 for mount in MOUNTS for endpoint in ENDPOINTS if endpoint.action == authorizer.denied
+    }
+    assert denied
+    assert await statuses(server) == EXPECTED | denied
+
+
+async def test_who_may_not_is_told_so_in_the_words_of_the_dialect(start_server: StartServer) -> None:
+    server = await start_server(ServerApp={"authorizer_class": DenyExecute})
+    openai = (await server.post("v1/chat/completions", CHAT)).json()["error"]
+    assert openai["type"] == "permission_error"
+    assert openai["message"] == "User is not authorized to execute on resource: pico."
+    ollama = (await server.post("api/chat", CHAT)).json()
+    assert ollama == {"error": "User is not authorized to execute on resource: pico."}
+
+
+@pytest.mark.parametrize("path", ["api/chat", "api/generate"])
+async def test_unloading_is_writing(start_server: StartServer, path: str) -> None:
+    server = await start_server(ServerApp={"authorizer_class": DenyWrite})
+    assert (await server.post(path, {"model": "tiny", "keep_alive": 0})).status_code == 403
+    assert (await server.post(path, {"model": "tiny"})).status_code == 200
+    assert [call for call, _, _ in server.engine.calls] == ["load"]
+
+
+async def test_the_heartbeat_of_ollama_clients_needs_no_token(start_server: StartServer) -> None:
+    server = await start_server(ServerApp={"allow_unauthenticated_access": False})
+    for path in ("pico", "pico/"):
+        response = await server.get(path, token="")
+        assert (response.status_code, response.text) == (200, "Ollama is running")
+        assert response.headers["Content-Type"].startswith("text/plain")
+        assert (await server.request("HEAD", path, token="")).status_code == 200
+        assert (await server.post(path, token="")).status_code == 401
+
+
+@dataclass
+class Browser:
+    """A page of the server's own: known by its cookie."""
+
+    cookies: dict[str, str]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+
+    @property
+    def xsrf(self) -> dict[str, str]:
+        return {**self.headers, "X-XSRFToken": self.cookies["_xsrf"]}
+
+
+async def log_in(server: RunningServer) -> Browser:
+    async with httpx.AsyncClient() as client:
+        await client.get(server.url + "login")
+        await client.get(server.url + "api/status", params={"token": TOKEN})
+        return Browser({cookie.name: cookie.value or "" for cookie in client.cookies.jar})
+
+
+async def test_a_page_of_the_server_sends_its_cookie_and_the_xsrf_header(server: RunningServer) -> None:
+    page = await log_in(server)
+    assert await statuses(server, token="", headers=page.xsrf) == EXPECTED
+
+
+async def test_a_cookie_alone_reads_but_does_not_post(server: RunningServer) -> None:
+    page = await log_in(server)
+    same_site = {**page.headers, "Referer": server.url}
+    response = await server.post("v1/chat/completions", CHAT, token="", headers=same_site)
+    assert response.status_code == 403
+    assert response.json()["error"]["type"] == "permission_error"
+    assert "X-XSRFToken" in response.json()["error"]["message"]
+    assert (await server.get("v1/models", token="", headers=same_site)).status_code == 200
+
+
+async def test_a_page_of_another_site_is_refused_even_with_the_cookie(server: RunningServer) -> None:
+    page = await log_in(server)
+    evil = {**page.headers, "Origin": "https://evil.example"}
+    for mount in MOUNTS:
+        post = await server.post(mount + "v1/chat/completions", CHAT, token="", headers=evil)
+        get = await server.get(mount + "api/tags", token="", headers=evil)
+        assert (post.status_code, get.status_code) == (404, 404)
+        assert post.json()["error"]["type"] == "not_found_error"
+        assert "error" in get.json()
+    assert server.engine.requests == []
+
+
+async def test_a_server_without_authentication_serves_programs_and_no_foreign_pages(start_server: StartServer) -> None:
+    server = await start_server(token="")
+    assert await statuses(server, token="") == EXPECTED
+    asked = len(server.engine.requests)
+    evil = await server.post("api/chat", CHAT, token="", headers={"Origin": "https://evil.example"})
+    own = await server.post("api/chat", CHAT, token="", headers={"Origin": server.url.rstrip("/")})
+    assert (evil.status_code, own.status_code) == (404, 403)
+    assert len(server.engine.requests) == asked
+
+
+async def test_a_foreign_host_name_is_refused_in_the_words_of_the_dialect(server: RunningServer) -> None:
+    response = await server.get("v1/models", headers={"Host": "mac.example"})
+    assert response.status_code == 403
+    assert response.json()["error"]["type"] == "permission_error"
+    assert (await server.get("pico/", token="", headers={"Host": "mac.example"})).status_code == 403
