@@ -6,6 +6,7 @@ Tokenizer may be used on the preparation threads and on the engine's thread at o
 
 from __future__ import annotations
 
+import inspect
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import jinja2
 from mlx_lm import tokenizer_utils
+from transformers import PreTrainedTokenizerBase
 
 from pico_jupyter.engine.decoding import TokenDecoder, token_decoder
 from pico_jupyter.engine.markup import HARMONY_MARKERS, HARMONY_TAGS, TEXT_TAGS, Markup, ToolCallText
@@ -23,25 +25,9 @@ from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
 TEMPLATE_FAILURES = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 TOOL_PARSER_FAILURES = (TypeError, ValueError, LookupError, AttributeError, SyntaxError)
 
-# Arguments of apply_chat_template that are not variables of a template.
-RESERVED_VARIABLES = frozenset(
-    {
-        "add_generation_prompt",
-        "chat_template",
-        "continue_final_message",
-        "conversation",
-        "max_length",
-        "messages",
-        "padding",
-        "return_assistant_tokens_mask",
-        "return_dict",
-        "return_tensors",
-        "tokenize",
-        "tokenizer_kwargs",
-        "tools",
-        "truncation",
-    }
-)
+# Names that a request may not set: arguments of the renderer and of its callees, which are no template's variables.
+_RENDERER_ARGUMENTS = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
+RESERVED_VARIABLES = (frozenset(_RENDERER_ARGUMENTS) | {"conversations", "messages"}) - {"documents"}
 
 
 class Tokenizer:
