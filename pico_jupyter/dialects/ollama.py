@@ -239,12 +239,12 @@ def _describe_call(call: ToolCall, index: int) -> schema.ToolCallObject:
 def _arguments(text: str) -> Raw:
     """The arguments as an object on one line. What is no object, models write it now and then, is put into one."""
     try:
-        value = json.loads(text or "{}", parse_constant=str)
-    except (ValueError, RecursionError):
-        value = text
-    if not isinstance(value, dict):
-        value = {"arguments": value}
-    return Raw(json.dumps(value, separators=(",", ":")).encode())
+        value = msgspec.json.decode(text or "{}")
+        if isinstance(value, dict):
+            return Raw(json.dumps(value, separators=(",", ":")).encode())
+    except (msgspec.MsgspecError, RecursionError):
+        pass
+    return Raw(json.dumps({"arguments": text}).encode())
 
 
 def _describe_logprobs(call: AnswerCall, logprobs: Sequence[TokenLogprob]) -> list[schema.LogprobObject] | UnsetType:
