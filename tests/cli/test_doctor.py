@@ -41,5 +41,6 @@ def test_a_disabled_extension_is_a_problem_with_a_remedy(
     folder.mkdir()
     (folder / "zz.json").write_text('{"ServerApp": {"jpserver_extensions": {"pico_jupyter": false}}}')
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
     assert diagnose(EngineOptions()) == 1
     assert "jupyter server extension enable pico_jupyter" in capsys.readouterr().out
