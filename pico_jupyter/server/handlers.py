@@ -31,6 +31,8 @@ from pico_jupyter.server.refusals import NO_TOKEN, as_pico_error, log_line, stat
 
 RESOURCE = "pico"
 PREFLIGHT_SECONDS = 600
+# A refused body beyond this is not waited for.
+MAX_DRAINED_BYTES = 256 * 1024 * 1024
 ALL_METHODS = "GET, POST, DELETE, HEAD, OPTIONS"
 
 Verb = TypeVar("Verb", bound=Callable[..., Awaitable[None]])
@@ -74,20 +76,48 @@ class DialectHandler(APIHandler):
         """Take what the rule carries."""
         self.context = context
         self._received = bytearray()
-        self._overflowed = False
+        self._is_dropping = False
 
     async def prepare(self) -> None:  # type: ignore[override]  # as in APIHandler itself
-        """Refuse, before the body is read, whatever can be refused."""
+        """Refuse, before a body is kept, whatever can be refused."""
+        try:
+            await self.admit()
+        except (PicoError, web.HTTPError) as refusal:
+            if not self._body_is_coming():
+                raise
+            self._refuse_after_body(refusal)
+
+    async def admit(self) -> None:
+        """Raise whatever speaks against the request before its body is known."""
         normalise_credentials(self.request.headers)
-        await super().prepare()
+        await APIHandler.prepare(self)
         method = self.request.method or ""
         verb = getattr(self, method.lower())
         if self.current_user is None and not getattr(verb, "__allow_unauthenticated", False):
             raise Unauthenticated(NO_TOKEN)
         if method not in (*self.methods, "OPTIONS"):
             raise MethodNotAllowed(f"{method} is not allowed here")
-        if int(self.request.headers.get("Content-Length", 0)) > self.context.max_request_bytes:
+        if self._announced_bytes() > self.context.max_request_bytes:
             raise self._too_large()
+
+    def _announced_bytes(self) -> int:
+        length = self.request.headers.get("Content-Length", "")
+        return int(length) if length.isdecimal() else 0
+
+    def _body_is_coming(self) -> bool:
+        headers = self.request.headers
+        if "Expect" in headers or self._announced_bytes() > MAX_DRAINED_BYTES:
+            return False
+        return self._announced_bytes() > 0 or "Transfer-Encoding" in headers
+
+    def _refuse_after_body(self, refusal: Exception) -> None:
+        """Let the body through, unread. A connection that is closed under a client loses it the answer."""
+
+        async def refuse(*_: str) -> None:
+            raise refusal
+
+        self._is_dropping = True
+        setattr(self, (self.request.method or "").lower(), refuse)
 
     def check_xsrf_cookie(self) -> None:
         """Missing credentials are told as such, and a server without authentication serves callers without Origin.
@@ -116,14 +146,15 @@ class DialectHandler(APIHandler):
     def data_received(self, chunk: bytes) -> None:
         """Collect the body; what is beyond the limit is dropped."""
         if len(self._received) + len(chunk) > self.context.max_request_bytes:
-            self._overflowed = True
+            self._is_dropping = True
+        if self._is_dropping:
             self._received.clear()
-        if not self._overflowed:
+        else:
             self._received.extend(chunk)
 
     def body(self) -> bytes:
         """The whole body. Raises RequestTooLarge."""
-        if self._overflowed:
+        if self._is_dropping:
             raise self._too_large()
         return bytes(self._received)
 
@@ -186,8 +217,8 @@ class NoEndpointHandler(DialectHandler):
 
     methods = DialectHandler.SUPPORTED_METHODS
 
-    async def prepare(self) -> None:  # type: ignore[override]  # as in DialectHandler
+    async def admit(self) -> None:
         """Tell callers who are known; the others are refused as everywhere."""
-        await super().prepare()
+        await super().admit()
         if self.request.method != "OPTIONS":
             raise NotFound("There is no such endpoint")

@@ -78,7 +78,7 @@ async def start_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Async
     monkeypatch.setenv("JUPYTER_NO_CONFIG", "1")
     running: list[tuple[RunningServer, HTTPServer]] = []
 
-    async def start(base_url: str = "/", token: str = TOKEN, **sections: dict[str, Any]) -> RunningServer:
+    async def start(base_url: str = "/", token: str = TOKEN, started: bool = True, **sections: Any) -> RunningServer:
         config = Config(sections)
         config.IdentityProvider.token = token
         config.ServerApp.jpserver_extensions = {"pico_jupyter": True}
@@ -90,7 +90,8 @@ async def start_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Async
         (extension,) = app.extension_manager.extension_apps["pico_jupyter"]
         engine = ScriptedEngine()
         extension.engine = engine
-        await app.extension_manager.start_all_extensions()
+        if started:
+            await app.extension_manager.start_all_extensions()
         sock, port = bind_unused_port()
         http_server = HTTPServer(app.web_app)
         http_server.add_sockets([sock])

@@ -28,13 +28,15 @@ class RawRequest:
 
 
 @asynccontextmanager
-async def raw_post(server: RunningServer, path: str, body: object, length: int = 0) -> AsyncIterator[RawRequest]:
+async def raw_post(
+    server: RunningServer, path: str, body: object, length: int = 0, headers: str = ""
+) -> AsyncIterator[RawRequest]:
     """Post `body`; a `length` beyond it announces more than is sent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     content = json.dumps(body).encode()
     head = (
         f"POST {server.app.base_url}{path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
-        f"Authorization: Bearer {TOKEN}\r\nContent-Length: {length or len(content)}\r\n\r\n"
+        f"Authorization: Bearer {TOKEN}\r\nContent-Length: {length or len(content)}\r\n{headers}\r\n"
     )
     writer.write(head.encode() + content)
     request = RawRequest(reader, writer)

@@ -1,0 +1,307 @@
+"""What every endpoint does alike: bodies, paths, methods, preflights."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from jupyter_server.base.handlers import JupyterHandler
+
+from tests.server.conftest import TOKEN, RunningServer, StartServer
+from tests.server.raw import raw_post
+from tests.server.scripted import MODEL
+from tests.server.test_authorization import CHAT, ENDPOINTS, MOUNTS, Endpoint
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+CHAT_PATHS = ["v1/chat/completions", "v1/chat", "api/chat", "pico/v1/chat/completions", "pico/api/chat"]
+
+
+def saying(text: str) -> bytes:
+    return json.dumps({"model": "tiny", "stream": False, "messages": [{"role": "user", "content": text}]}).encode()
+
+
+@pytest.mark.parametrize("path", CHAT_PATHS)
+@pytest.mark.parametrize(
+    "text",
+    ["a&token=zzz", "&token=zzz&", "&".join("abc" * 800), "a=b;c&no_track_activity=1", "%&=+"],
+    ids=["token", "only token", "many fields", "other fields", "signs"],
+)
+async def test_a_body_typed_as_a_form_is_read_as_json(server: RunningServer, path: str, text: str) -> None:
+    response = await server.request("POST", path, content=saying(text), headers=FORM)
+    assert response.status_code == 200
+    assert text in repr(server.engine.requests[0].prompt)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/json; charset=utf-8", "multipart/form-data"])
+async def test_the_type_of_a_body_does_not_matter(server: RunningServer, content_type: str) -> None:
+    headers = {"Content-Type": content_type}
+    assert (await server.request("POST", "api/chat", content=saying("hi"), headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "missing request body"),
+        (b"{", "not valid JSON"),
+        (b"[]", "must be a JSON object"),
+        (b'{"model": "\xff"}', "not valid JSON"),
+        (b"[" * 100_000, "nested"),
+    ],
+    ids=["empty", "broken", "no object", "no UTF-8", "deep"],
+)
+async def test_a_body_that_is_no_json_object_is_refused(server: RunningServer, body: bytes, message: str) -> None:
+    openai = await server.request("POST", "v1/chat/completions", content=body)
+    assert openai.status_code == 400
+    assert openai.json()["error"]["type"] == "invalid_request_error"
+    assert message in openai.json()["error"]["message"]
+    ollama = await server.request("POST", "api/chat", content=body)
+    assert ollama.status_code == 400
+    assert message in ollama.json()["error"]
+
+
+async def chunks(size: int, count: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b" " * size
+
+
+@pytest.mark.parametrize("path", ["v1/chat/completions", "api/chat", "api/show", "v1/nothing"])
+async def test_a_body_over_the_limit_is_refused(start_server: StartServer, path: str) -> None:
+    server = await start_server(PicoJupyter={"max_request_bytes": 1000})
+    response = await server.request("POST", path, content=b" " * 1001)
+    assert response.status_code == 413
+    assert "1000 bytes" in str(response.json()["error"])
+
+
+@pytest.mark.parametrize("path", ["v1/chat/completions", "api/generate", "api/show"])
+async def test_a_body_over_the_limit_that_names_no_length_is_refused(start_server: StartServer, path: str) -> None:
+    server = await start_server(PicoJupyter={"max_request_bytes": 1000})
+    response = await server.request("POST", path, content=chunks(300, 40))
+    assert response.status_code == 413
+
+
+async def test_a_body_that_just_fits_is_read(start_server: StartServer) -> None:
+    server = await start_server(PicoJupyter={"max_request_bytes": 1000})
+    body = saying("x" * 800).ljust(1000)
+    assert (await server.request("POST", "api/chat", content=body)).status_code == 200
+    assert (await server.request("POST", "api/chat", content=chunks_of(body))).status_code == 200
+
+
+async def chunks_of(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), 100):
+        yield body[start : start + 100]
+
+
+@pytest.mark.parametrize("size", [1000, 20_000_000])
+async def test_a_refused_upload_gets_a_readable_answer(server: RunningServer, size: int) -> None:
+    for path, kwargs, status in (
+        ("v1/chat/completions", {"token": ""}, 401),
+        ("v1/nothing", {}, 404),
+        ("api/tags", {}, 405),
+    ):
+        response = await server.request("POST", path, content=chunks(size // 10, 10), **kwargs)
+        assert response.status_code == status
+        assert response.json()["error"]
+    assert (await server.post("api/copy", {"source": "x" * size})).status_code == 501
+
+
+async def test_a_refused_body_is_not_asked_for(server: RunningServer) -> None:
+    async with raw_post(server, "v1/nothing", {}, length=50_000_000, headers="Expect: 100-continue\r\n") as request:
+        assert b"404" in await request.until(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("length", ["abc", "-1", "1,2"])
+async def test_a_body_whose_length_is_no_number_breaks_nothing(server: RunningServer, length: str) -> None:
+    head = f"POST /api/chat HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {length}"
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(head.encode() + b"\r\n\r\n{}")
+    answer = await asyncio.wait_for(reader.read(), 20)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+    writer.close()
+    await writer.wait_closed()
+    assert (await server.get("v1/models")).status_code == 200
+
+
+async def test_expect_continue_is_honoured(server: RunningServer) -> None:
+    headers = {"Expect": "100-continue"}
+    assert (await server.request("POST", "api/chat", content=saying("hi"), headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+async def test_a_trailing_slash_makes_no_difference(server: RunningServer, mount: str) -> None:
+    for endpoint in ENDPOINTS:
+        response = await server.request(endpoint.method, f"{mount}{endpoint.path}/", json=endpoint.body)
+        assert response.status_code == endpoint.status, endpoint
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+async def test_another_method_is_refused_with_the_ones_that_are_allowed(server: RunningServer, mount: str) -> None:
+    by_path: dict[str, list[Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        by_path.setdefault(endpoint.path, []).append(endpoint)
+    for path, endpoints in by_path.items():
+        allowed = {endpoint.method for endpoint in endpoints} | {"OPTIONS"}
+        for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} - allowed:
+            response = await server.request(method, mount + path)
+            assert response.status_code == 405, (method, path)
+            assert set(response.headers["Allow"].split(", ")) == allowed
+            if method != "HEAD":
+                assert response.json()["error"]
+
+
+async def test_a_refused_method_is_told_in_the_words_of_the_dialect(server: RunningServer) -> None:
+    openai = await server.get("v1/chat/completions")
+    assert openai.json()["error"]["code"] == "method_not_allowed"
+    ollama = await server.get("api/chat")
+    assert ollama.json() == {"error": "GET is not allowed here"}
+
+
+async def test_a_method_that_nobody_knows_is_refused_in_the_words_of_the_dialect(server: RunningServer) -> None:
+    response = await server.request("BREW", "v1/models")
+    assert response.status_code == 405
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+async def test_head_answers_as_get_without_a_body(server: RunningServer) -> None:
+    for path in ("v1/models", "v1/models/tiny", "api/tags", "api/version", "pico/", "pico/api/version"):
+        get, head = await server.get(path), await server.request("HEAD", path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["Content-Length"] == get.headers["Content-Length"]
+        assert head.headers["Content-Type"] == get.headers["Content-Type"]
+
+
+@pytest.mark.parametrize("path", ["v1/embeddings", "v1/chat/nothing", "v1/nothing/at/all", "pico/v1/responses"])
+async def test_an_unknown_path_below_v1_is_told_in_json(server: RunningServer, path: str) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        response = await server.request(method, path)
+        assert response.status_code == 404
+        assert response.json()["error"]["type"] == "not_found_error"
+
+
+@pytest.mark.parametrize("path", ["pico/api/nothing", "pico/nothing", "pico/api/status", "pico/lab"])
+async def test_an_unknown_path_of_the_second_mount_is_told_in_json(server: RunningServer, path: str) -> None:
+    response = await server.post(path, {})
+    assert response.status_code == 404
+    assert response.json() == {"error": "There is no such endpoint"}
+
+
+@pytest.mark.parametrize(
+    "path", ["api", "api/status", "api/me", "api/contents", "api/kernels", "api/sessions", "api/kernelspecs"]
+)
+async def test_the_paths_of_jupyter_stay_its_own(server: RunningServer, path: str) -> None:
+    response = await server.get(path)
+    assert response.status_code == 200
+    assert "error" not in response.text[:20]
+
+
+async def test_another_extension_may_have_paths_below_v1(start_server: StartServer) -> None:
+    server = await start_server(started=False)
+
+    class Other(JupyterHandler):
+        def get(self) -> None:
+            self.finish("other")
+
+    server.app.web_app.add_handlers(".*$", [(server.app.base_url + "v1/other", Other)])
+    await server.app.extension_manager.start_all_extensions()
+    assert (await server.get("v1/other")).text == "other"
+    assert (await server.get("v1/nothing")).json()["error"]["type"] == "not_found_error"
+
+
+@pytest.mark.parametrize("base_url", ["/a%40b/", "/user/ann/", "/x.y/"])
+async def test_every_endpoint_is_below_the_base_url(start_server: StartServer, base_url: str) -> None:
+    server = await start_server(base_url=base_url)
+    assert server.url.endswith(base_url)
+    for mount in MOUNTS:
+        for endpoint in ENDPOINTS:
+            response = await server.request(endpoint.method, mount + endpoint.path, json=endpoint.body)
+            assert response.status_code == endpoint.status, endpoint
+        assert (await server.get(mount + "v1/nothing")).json()["error"]
+    root = server.url.removesuffix(base_url)
+    outside = await server.client.get(root + "/v1/models", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert outside.status_code == 404
+
+
+async def test_a_model_name_may_hold_a_slash_in_either_spelling(server: RunningServer) -> None:
+    for path in ("v1/models/org/tiny", "v1/models/org%2Ftiny", "v1/models/org/tiny/"):
+        response = await server.get(path)
+        assert response.json()["id"] == MODEL.name
+
+
+async def test_every_answer_has_an_id_of_its_own(server: RunningServer) -> None:
+    responses = [await server.get("v1/models") for _ in range(2)]
+    responses += [
+        await server.get("v1/models", token=""),
+        await server.get("v1/nothing"),
+        await server.post("api/chat"),
+    ]
+    responses += [await server.post("v1/chat/completions", {**CHAT, "stream": True})]
+    assert len({response.headers["x-request-id"] for response in responses}) == len(responses)
+
+
+async def test_answers_are_logged_as_jupyter_logs_them(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await server.get("v1/models", token="", params={"token": TOKEN})
+    logged = "\n".join(record.getMessage() for record in caplog.records if record.name == "QuietServerApp")
+    assert "200 GET /v1/models" in logged
+    assert TOKEN not in logged
+
+
+PREFLIGHT = {
+    "Origin": "https://app.example",
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization,content-type,x-stainless-lang",
+}
+
+
+async def preflight(server: RunningServer, path: str) -> httpx.Response:
+    return await server.request("OPTIONS", path, token="", headers=PREFLIGHT)
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+async def test_a_preflight_tells_methods_and_headers_and_allows_no_origin_unasked(
+    server: RunningServer, mount: str
+) -> None:
+    for path in {endpoint.path for endpoint in ENDPOINTS}:
+        response = await preflight(server, mount + path)
+        assert (response.status_code, response.content) == (204, b"")
+        assert response.headers["Access-Control-Allow-Methods"] == "GET, POST, DELETE, HEAD, OPTIONS"
+        assert response.headers["Access-Control-Allow-Headers"] == PREFLIGHT["Access-Control-Request-Headers"]
+        assert response.headers["Access-Control-Max-Age"] == "600"
+        assert "Access-Control-Allow-Origin" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("setting", "allowed"),
+    [
+        ({"allow_origin": "*"}, "*"),
+        ({"allow_origin": "https://app.example"}, "https://app.example"),
+        ({"allow_origin_pat": r"https://.*\.example"}, "https://app.example"),
+        ({"allow_origin_pat": r"https://other"}, None),
+    ],
+)
+async def test_an_origin_is_allowed_where_the_server_allows_it(
+    start_server: StartServer, setting: dict[str, str], allowed: str | None
+) -> None:
+    server = await start_server(ServerApp=setting)
+    assert (await preflight(server, "v1/chat/completions")).headers.get("Access-Control-Allow-Origin") == allowed
+    origin = {"Origin": PREFLIGHT["Origin"]}
+    for path, body in (("v1/chat/completions", CHAT), ("v1/chat/completions", {}), ("v1/chat", CHAT)):
+        response = await server.post(path, body, headers=origin)
+        assert response.headers.get("Access-Control-Allow-Origin") == allowed
+
+
+async def test_a_page_with_a_token_may_read_answers_and_refusals(server: RunningServer) -> None:
+    origin = {"Origin": "https://app.example"}
+    for body in (CHAT, {}):
+        response = await server.post("v1/chat/completions", body, headers=origin)
+        assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
+
+
+async def test_a_request_that_breaks_off_leaves_the_server_well(server: RunningServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x")
+    assert (await server.get("v1/models")).status_code == 200
