@@ -8,6 +8,7 @@ steps, and hands over what a step made.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import queue
 import random
@@ -116,6 +117,8 @@ class Engine:
 
     def start(self) -> None:
         """Start the engine thread."""
+        # The interpreter must not take the thread down while MLX computes on it: that aborts the process.
+        atexit.register(self.close)
         self._thread.start()
 
     def close(self) -> None:
@@ -127,6 +130,7 @@ class Engine:
             self._preparing.shutdown()
         else:
             self._thread.join()
+        atexit.unregister(self.close)
 
     def open_stream(self, loop: asyncio.AbstractEventLoop) -> Stream:
         """A stream that is read in `loop`, to be given to submit()."""

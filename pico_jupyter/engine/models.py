@@ -19,6 +19,9 @@ from pico_jupyter.types import ModelInfo, ResidentModel
 
 log = logging.getLogger(__name__)
 
+# The share of the room for caches up to which further requests are admitted.
+_ADMIT_UP_TO = 0.85
+
 # Opens a model's files; the second argument is the room in bytes that weights and caches may take.
 LoadBackend: TypeAlias = Callable[[ModelInfo, int], Backend]
 
@@ -73,6 +76,13 @@ class ModelManager:
     @property
     def used_bytes(self) -> int:
         return sum(resident.nbytes for resident in self._residents.values())
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether the caches of running rows fill most of the room beside their models' weights."""
+        running = [resident.backend for resident in self._residents.values() if resident.running]
+        room = self._budget - sum(backend.weights_nbytes for backend in running)
+        return sum(backend.cache_nbytes for backend in running) > _ADMIT_UP_TO * room
 
     @property
     def loading(self) -> Resident | None:

@@ -138,6 +138,9 @@ class Scheduler:
             # Alone, a request may have more choices than there are rows: else it would wait for ever.
             if self._lanes and self._free_rows < len(generation.sequences):
                 return
+            # The caches of running requests grow; what comes now must not take the room that they will need.
+            if self._lanes and self._models.is_nearly_full:
+                return
             resident = self._models.get(generation.info)
             if resident is None and self._models.loading is None:
                 resident = self._begin_load(generation)

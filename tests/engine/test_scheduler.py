@@ -322,6 +322,18 @@ def test_a_model_without_room_waits_until_the_running_one_is_done() -> None:
     assert later.finished is not None
 
 
+def test_nobody_is_admitted_while_running_caches_hold_most_of_the_memory() -> None:
+    rig = Rig(budget=1220, prefill_step_size=1000)
+    _, long = rig.add([1] * 200, max_tokens=20)
+    rig.step_until(lambda: bool(long.text))
+    generation, waiting = rig.add([1], max_tokens=1)
+    rig.scheduler.step()
+    assert generation.phase == "queue"
+    rig.run()
+    assert long.finished is not None
+    assert waiting.finished is not None
+
+
 def test_a_model_that_can_never_fit_is_refused_in_words() -> None:
     rig = Rig(budget=1500)
     _, sink = rig.add([1], info=fake_info("huge", size=2_000_000_000))

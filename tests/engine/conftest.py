@@ -1,0 +1,94 @@
+"""Engines for the tests: the real catalog and tokenizer, with or without the real maths."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.engine import Engine
+from pico_jupyter.engine.local import LocalEngineClient
+from pico_jupyter.engine.models import LoadBackend
+from pico_jupyter.engine.tokenizer import Tokenizer, load_tokenizer
+from pico_jupyter.types import EngineOptions, ModelInfo
+from tests.fakes import Answer, FakeBackend, FakeClock, Gate
+
+DEFAULTS = EngineOptions()
+
+
+@dataclass
+class FakeModels:
+    """Loads a FakeBackend for any model. They share a gate, and answer "Hello " for ever unless told otherwise."""
+
+    tokenizer: Tokenizer
+    answer: Answer | None = None
+    gate: Gate = field(default_factory=Gate)
+    load_steps: int = 1
+    backends: dict[str, FakeBackend] = field(default_factory=dict)
+
+    def __call__(self, info: ModelInfo, room: int) -> FakeBackend:
+        hello = self.tokenizer.encode("Hello ", add_special_tokens=False)
+        backend = FakeBackend(
+            answer=self.answer or (lambda prompt, sampling: iter(hello * 10_000)),
+            gate=self.gate,
+            weights_nbytes=info.size,
+            load_steps=self.load_steps,
+        )
+        self.backends[info.name] = backend
+        return backend
+
+    @property
+    def backend(self) -> FakeBackend:
+        return self.backends["pico-tiny"]
+
+
+StartEngine = Callable[..., LocalEngineClient]
+
+
+@pytest.fixture(scope="session")
+def builtin() -> ModelInfo:
+    return Catalog(EngineOptions(), environ={}, hub_cache=None).find("pico-tiny")
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory, builtin: ModelInfo) -> Path:
+    """A folder with two more models: copies of the built-in one."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("second", "third"):
+        shutil.copytree(builtin.path, folder / name)
+    return folder
+
+
+@pytest.fixture
+def fake_models(builtin: ModelInfo) -> FakeModels:
+    return FakeModels(load_tokenizer(Path(builtin.path)))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def start(model_dir: Path) -> Iterator[StartEngine]:
+    """Starts engines over the built-in model and its copies; closes them at the end."""
+    started: list[Engine] = []
+
+    def start_engine(
+        load_backend: LoadBackend | None = None, options: EngineOptions = DEFAULTS, **arguments: object
+    ) -> LocalEngineClient:
+        catalog = Catalog(EngineOptions(model_dirs=(str(model_dir),)), environ={}, hub_cache=None)
+        if load_backend is not None:
+            arguments["load_backend"] = load_backend
+        engine = Engine(catalog, options, **arguments)  # type: ignore[arg-type]  # whatever a test sets
+        engine.start()
+        started.append(engine)
+        return LocalEngineClient(engine)
+
+    yield start_engine
+    for engine in started:
+        engine.close()

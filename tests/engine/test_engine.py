@@ -1,0 +1,331 @@
+"""The engine's threads: orders in, deltas out, and nobody left waiting. Backends here have no maths."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import subprocess
+import sys
+import threading
+from contextlib import aclosing
+
+import pytest
+
+from pico_jupyter.client import collect
+from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.engine import Engine
+from pico_jupyter.engine.local import LocalEngineClient
+from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelLoadFailed, ModelNotFound, OutOfMemory, QueueFull
+from pico_jupyter.types import (
+    Accepted,
+    ChatPrompt,
+    Delta,
+    EngineOptions,
+    GenerationRequest,
+    Message,
+    ModelInfo,
+    Progress,
+    TextDelta,
+    TextPart,
+)
+from tests.engine.conftest import FakeModels, StartEngine
+from tests.fakes import PATIENCE, FakeBackend, FakeClock
+
+
+def ask(text: str = "Hello", model: str = "pico-tiny", **fields: object) -> GenerationRequest:
+    prompt = ChatPrompt((Message("user", (TextPart(text),)),))
+    return GenerationRequest(id=text, model=model, prompt=prompt, **fields)  # type: ignore[arg-type]  # any field
+
+
+async def arrivals(models: FakeModels, count: int) -> None:
+    """Wait until the engine thread has called its backends that often."""
+    await asyncio.to_thread(models.gate.wait_for_arrivals, count)
+
+
+async def names(client: LocalEngineClient) -> set[str]:
+    return {model.info.name for model in await client.resident()}
+
+
+async def test_only_the_engine_thread_calls_backends(start: StartEngine, fake_models: FakeModels) -> None:
+    seen: set[str] = set()
+
+    class Watching(FakeBackend):
+        def _call(self, verb: str) -> None:
+            seen.add(threading.current_thread().name)
+            super()._call(verb)
+
+    client = start(lambda info, room: Watching(answer=lambda prompt, sampling: iter([20] * 99)))
+    await asyncio.gather(*(collect(client.generate(ask(max_tokens=3))) for _ in range(3)))
+    assert seen == {"pico-engine"}
+
+
+async def test_a_full_queue_refuses(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models, EngineOptions(max_batch_size=1, max_queue=1))
+    async with (
+        aclosing(client.generate(ask("first"))) as running,
+        aclosing(client.generate(ask("second"))) as waiting,
+    ):
+        async for delta in running:
+            if isinstance(delta, TextDelta):
+                break
+        assert isinstance(await anext(waiting), Accepted)
+        with pytest.raises(QueueFull) as caught:
+            await collect(client.generate(ask("third")))
+    assert caught.value.retry_after > 0
+
+
+async def test_a_refused_request_is_never_accepted(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models)
+    with pytest.raises(ModelNotFound):
+        await anext(client.generate(ask(model="nobody")))
+    assert fake_models.backends == {}
+
+
+async def test_a_failing_step_fails_its_request_and_the_engine_lives_on(
+    start: StartEngine, fake_models: FakeModels, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = start(fake_models)
+    await client.load("pico-tiny")
+    fake_models.backend.failures["step"] = RuntimeError("broken")
+    with pytest.raises(EngineFailed, match="RuntimeError"):
+        await collect(client.generate(ask(max_tokens=3)))
+    assert (await collect(client.generate(ask(max_tokens=3)))).usage.completion_tokens == 3
+    assert "1 requests failed: RuntimeError" in caplog.text
+
+
+async def test_a_model_that_cannot_be_loaded_says_why(start: StartEngine, caplog: pytest.LogCaptureFixture) -> None:
+    def load(info: ModelInfo, room: int) -> FakeBackend:
+        raise ValueError("Model type abc not supported.")
+
+    client = start(load)
+    with pytest.raises(ModelLoadFailed, match="Model type abc not supported"):
+        await collect(client.generate(ask()))
+    with pytest.raises(ModelLoadFailed, match="Model type abc not supported"):
+        await client.load("pico-tiny")
+    assert "requests failed" in caplog.text
+
+
+async def test_no_prompt_is_ever_logged(
+    start: StartEngine, fake_models: FakeModels, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "pico_jupyter")
+    client = start(fake_models)
+    await collect(client.generate(ask("my secret", max_tokens=2)))
+    fake_models.backend.failures["step"] = RuntimeError("broken")
+    with pytest.raises(EngineFailed):
+        await collect(client.generate(ask("my secret")))
+    assert "loaded" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_a_model_over_the_budget_is_refused_in_words(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models, EngineOptions(memory_budget=1000))
+    with pytest.raises(OutOfMemory, match="pico-tiny needs"):
+        await collect(client.generate(ask()))
+
+
+async def test_two_models_are_resident_together(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models)
+    requests = [ask(model=model, max_tokens=5) for model in ("pico-tiny", "second")]
+    answers = await asyncio.gather(*(collect(client.generate(request)) for request in requests))
+    assert [answer.usage.completion_tokens for answer in answers] == [5, 5]
+    assert await names(client) == {"pico-tiny", "second"}
+
+
+async def test_the_least_recently_used_model_makes_room(
+    start: StartEngine, fake_models: FakeModels, builtin: ModelInfo
+) -> None:
+    client = start(fake_models, EngineOptions(memory_budget=int(2.5 * builtin.size)))
+    for model in ("pico-tiny", "second", "pico-tiny", "third"):
+        await collect(client.generate(ask(model=model, max_tokens=1)))
+    assert await names(client) == {"pico-tiny", "third"}
+    assert fake_models.backends["second"].is_closed
+
+
+async def test_an_idle_model_expires_by_the_clock(
+    start: StartEngine, fake_models: FakeModels, clock: FakeClock
+) -> None:
+    client = start(fake_models, EngineOptions(keep_alive=60.0), clock=clock, wall_clock=lambda: 10_000.0)
+    await collect(client.generate(ask(max_tokens=1)))
+    (resident,) = await client.resident()
+    assert (resident.expires_at, resident.active) == (10_060.0, 0)
+    clock.advance(59)
+    assert await names(client) == {"pico-tiny"}
+    clock.advance(1)
+    assert await names(client) == set()
+    assert fake_models.backend.is_closed
+
+
+async def test_an_idle_model_expires_without_being_asked(start: StartEngine, fake_models: FakeModels) -> None:
+    closed = threading.Event()
+
+    class Watching(FakeBackend):
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    client = start(lambda info, room: Watching(answer=lambda prompt, sampling: iter([20] * 99)))
+    await collect(client.generate(ask(max_tokens=1, keep_alive=0.05)))
+    assert await asyncio.to_thread(closed.wait, PATIENCE)
+
+
+async def test_keep_alive_zero_unloads_after_the_request(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models)
+    await collect(client.generate(ask(max_tokens=1, keep_alive=0.0)))
+    assert await names(client) == set()
+
+
+async def test_keep_alive_for_ever_has_no_expiry(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models)
+    await client.load("pico-tiny", math.inf)
+    (resident,) = await client.resident()
+    assert resident.expires_at is None
+
+
+async def test_a_model_is_loaded_and_unloaded_on_request(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models)
+    await client.load("PICO-tiny:latest")
+    assert await names(client) == {"pico-tiny"}
+    await client.unload("pico-tiny")
+    assert await names(client) == set()
+    await client.unload("pico-tiny")
+    with pytest.raises(ModelNotFound):
+        await client.unload("nobody")
+
+
+async def test_unloading_lets_a_running_request_finish(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models)
+    async with aclosing(client.generate(ask(max_tokens=50))) as deltas:
+        async for delta in deltas:
+            if isinstance(delta, TextDelta):
+                break
+        await client.unload("pico-tiny")
+        rest = [delta async for delta in deltas]
+    assert rest
+    assert await names(client) == set()
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 6], ids=["load", "prefill", "first step", "decode"])
+async def test_an_abort_takes_effect_within_one_step(start: StartEngine, fake_models: FakeModels, calls: int) -> None:
+    fake_models.gate.close()
+    client = start(fake_models)
+    deltas = client.generate(ask(max_tokens=1000))
+    assert isinstance(await anext(deltas), Accepted)
+    fake_models.gate.allow(calls - 1)
+    await arrivals(fake_models, calls)
+    await deltas.aclose()
+    fake_models.gate.allow()
+    assert all(resident.active == 0 for resident in await client.resident())
+    assert fake_models.gate.arrivals == calls, "no call of the backend was for the aborted request"
+    assert fake_models.backend.rows == []
+
+
+async def test_a_waiting_request_is_aborted_without_ever_running(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models, EngineOptions(max_batch_size=1))
+    async with aclosing(client.generate(ask("first", max_tokens=1000))) as running:
+        async for delta in running:
+            if isinstance(delta, TextDelta):
+                break
+        waiting = client.generate(ask("second"))
+        assert isinstance(await anext(waiting), Accepted)
+        await waiting.aclose()
+        (resident,) = await client.resident()
+        assert resident.active == 1
+
+
+async def test_who_waits_hears_heartbeats(start: StartEngine, fake_models: FakeModels, clock: FakeClock) -> None:
+    fake_models.load_steps = 3
+    fake_models.gate.close()
+    client = start(fake_models, EngineOptions(), clock=clock)
+    async with aclosing(client.generate(ask())) as deltas:
+        assert isinstance(await anext(deltas), Accepted)
+        await arrivals(fake_models, 1)
+        clock.advance(1.5)
+        fake_models.gate.allow()
+        beat = await anext(deltas)
+        fake_models.gate.open()
+    assert isinstance(beat, Progress)
+    assert beat.phase == "load"
+    assert 0 < beat.done < beat.total
+
+
+async def test_closing_ends_everyone_with_an_error(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models, EngineOptions(max_batch_size=1))
+    streams = [client.generate(ask(str(number), max_tokens=10_000)) for number in range(3)]
+    for stream in streams:
+        assert isinstance(await anext(stream), Accepted)
+    await client.aclose()
+
+    async def drain(number: int) -> list[Delta]:
+        return [delta async for delta in streams[number]]
+
+    for number in range(3):
+        with pytest.raises(EngineUnavailable):
+            await drain(number)
+    assert all(backend.is_closed for backend in fake_models.backends.values())
+
+
+async def test_a_closed_engine_refuses_and_may_be_closed_again(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models)
+    await client.aclose()
+    await client.aclose()
+    with pytest.raises(EngineUnavailable):
+        await anext(client.generate(ask()))
+    with pytest.raises(EngineUnavailable):
+        await client.resident()
+    with pytest.raises(EngineUnavailable):
+        await client.load("pico-tiny")
+
+
+async def test_an_engine_that_was_never_started_refuses() -> None:
+    engine = Engine(Catalog(EngineOptions(), environ={}, hub_cache=None), EngineOptions())
+    with pytest.raises(EngineUnavailable):
+        await anext(LocalEngineClient(engine).generate(ask()))
+    engine.close()
+    assert repr(engine).startswith("<Engine stopped <Scheduler [0 running | 0 waiting]> <ModelManager [none")
+
+
+# The thread's own traceback is wanted: it is a bug that a person must see.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_an_engine_whose_thread_broke_leaves_nobody_waiting(
+    start: StartEngine, fake_models: FakeModels, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hopeless(FakeBackend):
+        """Fails, and fails again when its rows are taken away."""
+
+        def remove(self, rows: object) -> None:
+            raise RuntimeError("hopeless")
+
+    client = start(lambda info, room: Hopeless(answer=lambda prompt, sampling: iter([20, 21])))
+    with pytest.raises(EngineUnavailable):
+        await collect(client.generate(ask(max_tokens=2)))
+    with pytest.raises(EngineUnavailable):
+        await client.resident()
+
+
+def test_a_process_may_end_in_the_middle_of_an_answer() -> None:
+    """MLX must not be computing on a thread that the interpreter takes down."""
+    script = """
+import asyncio
+from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.engine import Engine
+from pico_jupyter.engine.local import LocalEngineClient
+from pico_jupyter.types import EngineOptions, GenerationRequest, RawPrompt, TextDelta
+
+async def main():
+    engine = Engine(Catalog(EngineOptions(), environ={}, hub_cache=None), EngineOptions())
+    engine.start()
+    request = GenerationRequest(id="1", model="pico-tiny", prompt=RawPrompt("One two three"))
+    keep.append(LocalEngineClient(engine).generate(request))
+    async for delta in keep[0]:
+        if isinstance(delta, TextDelta):
+            return
+
+keep = []
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+print("leaving")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False)
+    assert ended.stdout == "leaving\n"
+    assert ended.returncode == 0, ended.stderr

@@ -1,0 +1,94 @@
+"""Deltas between the engine thread and event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from pico_jupyter.engine.stream import HandOver, Stream
+from pico_jupyter.errors import EngineFailed
+from pico_jupyter.types import Accepted, Finished, TextDelta, Timings, Usage
+
+FINISHED = Finished(("stop",), Usage(1, 1), Timings(1, 0, 0, 0))
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    """Counts how often other threads woke it."""
+
+    wakes = 0
+
+    def call_soon_threadsafe(self, *arguments, **options):  # type: ignore[no-untyped-def]  # passes through
+        self.wakes += 1
+        return super().call_soon_threadsafe(*arguments, **options)
+
+
+def nobody_lost(stream: Stream) -> None:
+    raise AssertionError(f"lost {stream!r}")
+
+
+async def test_deltas_arrive_in_order() -> None:
+    hand_over = HandOver()
+    stream = Stream(asyncio.get_running_loop(), hand_over)
+    sent = [Accepted("m", 1, False), TextDelta("a"), TextDelta("b"), FINISHED]
+    for delta in sent:
+        stream.put(delta)
+        hand_over.flush(nobody_lost)
+    assert [await stream.get() for _ in sent] == sent
+    assert stream.ended
+
+
+async def test_nothing_arrives_before_the_hand_over() -> None:
+    hand_over = HandOver()
+    stream = Stream(asyncio.get_running_loop(), hand_over)
+    stream.put(TextDelta("a"))
+    await asyncio.sleep(0)
+    assert repr(stream) == "<Stream open [0 unread]>"
+    hand_over.flush(nobody_lost)
+    await asyncio.sleep(0)
+    assert repr(stream) == "<Stream open [1 unread]>"
+
+
+async def test_an_error_comes_after_what_was_sent_before_it() -> None:
+    hand_over = HandOver()
+    stream = Stream(asyncio.get_running_loop(), hand_over)
+    stream.put(TextDelta("a"))
+    stream.fail(EngineFailed("broken"))
+    hand_over.flush(nobody_lost)
+    assert await stream.get() == TextDelta("a")
+    assert not stream.ended
+    with pytest.raises(EngineFailed, match="broken"):
+        await stream.get()
+    assert stream.ended
+
+
+def test_one_turn_wakes_a_loop_once_for_all_its_streams() -> None:
+    loop = CountingLoop()
+    hand_over = HandOver()
+    streams = [Stream(loop, hand_over) for _ in range(5)]
+    for stream in streams:
+        stream.put(Accepted("m", 1, False))
+        stream.put(TextDelta("a"))
+    engine_thread = threading.Thread(target=hand_over.flush, args=(nobody_lost,))
+    engine_thread.start()
+    engine_thread.join()
+    wakes = loop.wakes
+
+    async def read() -> list[object]:
+        return [await stream.get() for stream in streams for _ in range(2)]
+
+    assert len(loop.run_until_complete(read())) == 10
+    loop.close()
+    assert wakes == 1
+
+
+def test_streams_of_a_closed_loop_are_reported_lost() -> None:
+    loop = asyncio.new_event_loop()
+    hand_over = HandOver()
+    stream = Stream(loop, hand_over)
+    stream.put(TextDelta("a"))
+    loop.close()
+    lost: list[Stream] = []
+    hand_over.flush(lost.append)
+    assert lost == [stream]
