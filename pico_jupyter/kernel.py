@@ -29,6 +29,8 @@ from pico_jupyter.types import EngineOptions
 # Invariants: everything here runs on one event loop and returns at once; the engine has threads of its own. The
 # process ends with the one that started it, and a Ctrl-C in its terminal is not for this one.
 
+# Seconds between two messages with deltas of one stream.
+PUBLISHING_WINDOW = 0.025
 PROTOCOL_VERSION = "5.3"
 CLOSE_SECONDS = 2.0
 LINGER_MS = 500
@@ -59,15 +61,15 @@ def read_connection(path: Path) -> Connection:
 
 
 class Kernel:
-    """The five sockets of a Jupyter kernel in front of an engine."""
+    """The five sockets of a Jupyter kernel in front of an engine. `window` is in seconds, see CommEngineServer."""
 
-    def __init__(self, connection: Connection, engine: EngineClient) -> None:
+    def __init__(self, connection: Connection, engine: EngineClient, window: float) -> None:
         self._connection = connection
         self._engine = engine
         self._session = Session(
             key=connection.key.encode(), signature_scheme=connection.signature_scheme, username="pico_jupyter"
         )
-        self._link = CommEngineServer(engine, self._publish_payload)
+        self._link = CommEngineServer(engine, self._publish_payload, window=window)
         self._context = zmq.asyncio.Context()
         self._stop = asyncio.Event()
         self._answers: dict[str, Callable[[], dict[str, Any]]] = {
@@ -236,8 +238,8 @@ def _watch_parent() -> None:
         ParentPollerUnix(parent).start()
 
 
-async def _serve(connection: Connection, engine: EngineClient) -> None:
-    kernel = Kernel(connection, engine)
+async def _serve(connection: Connection, engine: EngineClient, window: float) -> None:
+    kernel = Kernel(connection, engine, window)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "win32":
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, kernel.stop)
@@ -248,10 +250,10 @@ async def _serve(connection: Connection, engine: EngineClient) -> None:
     os._exit(0)
 
 
-def run(connection: Connection, engine: EngineClient) -> None:
+def run(connection: Connection, engine: EngineClient, *, window: float = PUBLISHING_WINDOW) -> None:
     """Serve `engine` at `connection`, then end this process. Does not return."""
     _watch_parent()
-    asyncio.run(_serve(connection, engine))
+    asyncio.run(_serve(connection, engine, window))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

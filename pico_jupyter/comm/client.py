@@ -260,6 +260,7 @@ class CommEngineClient:
     def _repair(self, stream: _Stream) -> None:
         if not stream.repairing:
             stream.repairing = True
+            log.debug("frames after number %d of a stream are missing; asking for them again", stream.assembly.received)
             self._send(wire.Resend(stream.id, stream.assembly.received))
 
     def _give_up(self, stream: _Stream, reason: str) -> None:

@@ -31,8 +31,6 @@ from pico_jupyter.types import (
 # ends; a request is tried twice at most, and only while its reader has seen no text.
 
 START_SECONDS = 60.0
-# A kernel that died sooner than this is not started again until somebody needs it.
-STABLE_SECONDS = 5.0
 MOST_CRASHES = 2
 REMEMBERED_CRASHES = 256
 
@@ -43,7 +41,8 @@ class ModelKernel:
     """An EngineClient whose engine is in a process of its own.
 
     `command` starts the kernel, `-f CONNECTION_FILE --options JSON` are added. `silence_limit` is how many seconds a
-    request may hear nothing from it.
+    request may hear nothing from it. A kernel that dies within `stable_seconds` of its start is not started again until
+    somebody needs it.
     """
 
     def __init__(
@@ -54,6 +53,7 @@ class ModelKernel:
         command: Sequence[str] = KERNEL_COMMAND,
         environ: Mapping[str, str] = os.environ,
         silence_limit: float = 20.0,
+        stable_seconds: float = 5.0,
     ) -> None:
         folders = tuple(os.path.abspath(os.path.expanduser(folder)) for folder in options.model_dirs)
         self._options = msgspec.structs.replace(options, model_dirs=folders)
@@ -61,6 +61,7 @@ class ModelKernel:
         self._command = command
         self._environ = environ
         self._silence_limit = silence_limit
+        self._stable_seconds = stable_seconds
         self._process: KernelProcess | None = None
         self._started_at = 0.0
         self._starting: asyncio.Task[KernelProcess] | None = None
@@ -206,7 +207,7 @@ class ModelKernel:
         how = process.describe_exit()
         process.client.fail(EngineFailed(f"the model kernel died in the middle of the request ({how})"))
         self._log.warning("the model kernel died (%s)\n%s", how, process.tail)
-        if time.monotonic() - self._started_at >= STABLE_SECONDS:
+        if time.monotonic() - self._started_at >= self._stable_seconds:
             self._start_soon()
 
     def _refuse_dangerous(self, request: GenerationRequest) -> None:
