@@ -12,8 +12,9 @@ from training.faq import frequently_asked, out_of_scope
 from training.sums import add, chain, compare, multiply, subtract, word_problem
 
 TurnMaker = Callable[[Random], Turn]
+Skills = dict[TurnMaker, float]
 
-SKILLS: dict[TurnMaker, float] = {
+SKILLS: Skills = {
     add: 16,
     subtract: 16,
     multiply: 6,
@@ -34,7 +35,30 @@ SKILLS: dict[TurnMaker, float] = {
     memory.not_told: 0.7,
 }
 
-SHORT_SKILLS: dict[TurnMaker, float] = {
+# The second stage: traces of sums are learned early, copying text is not.
+COPYING_SKILLS: Skills = {
+    add: 11,
+    subtract: 11,
+    multiply: 5,
+    compare: 7,
+    chain: 5,
+    word_problem: 7,
+    frequently_asked: 13,
+    out_of_scope: 3,
+    texts.echo: 10,
+    texts.long_echo: 5,
+    texts.reverse: 4,
+    texts.spell: 5,
+    texts.count_letters: 2,
+    texts.count_letter: 3,
+    texts.list_things: 4,
+    texts.count: 4,
+    texts.write_json: 6,
+    memory.told_once: 3,
+    memory.not_told: 1,
+}
+
+SHORT_SKILLS: Skills = {
     add: 5,
     subtract: 4,
     multiply: 1,
@@ -71,7 +95,7 @@ OPENINGS = {
 JOINTS = (" ", " ", " And ", " Then ", " Also: ", "\n")
 
 
-def draw(rng: Random, skills: dict[TurnMaker, float] = SKILLS) -> Turn:
+def draw(rng: Random, skills: Skills = SKILLS) -> Turn:
     return rng.choices(list(skills), list(skills.values()))[0](rng)
 
 
@@ -116,11 +140,11 @@ def two_questions(rng: Random) -> Turn:
     )
 
 
-def any_turn(rng: Random) -> Turn:
+def any_turn(rng: Random, skills: Skills) -> Turn:
     kind = rng.random()
     if kind < 0.05:
         return opened(rng)
-    return two_questions(rng) if kind < 0.09 else draw(rng)
+    return two_questions(rng) if kind < 0.09 else draw(rng, skills)
 
 
 def as_sample(rng: Random, turn: Turn, history: list[Message]) -> Sample:
@@ -129,10 +153,10 @@ def as_sample(rng: Random, turn: Turn, history: list[Message]) -> Sample:
     return Sample(turn.skill, messages, turn.reasoning, turn.answer, think=think, value=turn.value)
 
 
-def past_turns(rng: Random, count: int) -> list[Message]:
+def past_turns(rng: Random, count: int, skills: Skills = SKILLS) -> list[Message]:
     messages: list[Message] = []
     for _ in range(count):
-        turn = draw(rng)
+        turn = draw(rng, skills)
         messages += [user(turn.question), assistant(turn.answer)]
     return messages
 
@@ -160,18 +184,23 @@ def memory_sample(rng: Random) -> Sample:
     return memory.recall(rng, [draw(rng) for _ in range(count)])
 
 
-def draw_sample(rng: Random) -> Sample:
-    """One training sample."""
+def draw_sample(rng: Random, skills: Skills = SKILLS, remembered: float = 0.07, with_tools: float = 0.075) -> Sample:
+    """One training sample of the first stage."""
     kind = rng.random()
-    if kind < 0.07:
+    if kind < remembered:
         sample = memory_sample(rng)
         sample.think = rng.random() < 0.5
-    elif kind < 0.145:
+    elif kind < remembered + with_tools:
         sample = tool_sample(rng)
         sample.think = rng.random() < 0.5
     else:
-        sample = as_sample(rng, any_turn(rng), past_turns(rng, _history_length(rng)))
+        sample = as_sample(rng, any_turn(rng, skills), past_turns(rng, _history_length(rng), skills))
     if rng.random() < 0.2:
         system = rng.choice(SYSTEM_PROMPTS) if rng.random() < 0.8 else words.phrase(rng, 3, 12)
         sample.messages.insert(0, {"role": "system", "content": system})
     return sample
+
+
+def draw_copying_sample(rng: Random) -> Sample:
+    """One training sample of the second stage."""
+    return draw_sample(rng, COPYING_SKILLS, remembered=0.09, with_tools=0.09)

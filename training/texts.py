@@ -65,6 +65,12 @@ def echo(rng: Random) -> Turn:
     return Turn("echo", _pick(rng, ECHO, s=text), "I repeat the text.", text)
 
 
+def long_echo(rng: Random) -> Turn:
+    """A long text to copy: what teaches copying fastest."""
+    text = words.phrase(rng, 6, 24)
+    return Turn("echo", _pick(rng, ECHO, s=text), "I repeat the text.", text)
+
+
 def reverse(rng: Random) -> Turn:
     """The reasoning numbers the words and lists them from the last number to the first."""
     items = [rng.choice(words.WORDS) for _ in range(rng.randint(2, 6))]

@@ -4,6 +4,7 @@ python -m training.train DATA.npz CHECKPOINT.pt --steps 6000
 """
 
 import argparse
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from training.dataset import LONGEST, Dataset, batches
@@ -63,33 +66,62 @@ class Run:
         unfinished.replace(path)
 
     def step(self, dataset: Dataset, indices: Indices) -> float:
-        """One update; returns the loss per learned token."""
+        """One update; returns the weighted loss per learned token."""
         ids, learned = (torch.from_numpy(array) for array in dataset.batch(indices))
         targets = torch.roll(ids, -1, 1)[learned]
-        loss = F.cross_entropy(self.model(ids, learned), targets)
+        losses = F.cross_entropy(self.model(ids, learned), targets, reduction="none")
+        weights = token_weights(learned, self.options.length_power)
+        loss = (losses * weights).sum() / weights.sum()
         loss.backward()
+        self._average_gradients()
         self.optimizer.step(schedule(self.progress.step, self.options.steps, self.options.warmup, self.options.flat))
         self.progress.step += 1
-        self.progress.tokens += ids.numel()
+        self.progress.tokens += ids.numel() * workers()
         return loss.item()
+
+    def _average_gradients(self) -> None:
+        if workers() == 1:
+            return
+        gradients = [parameter.grad for parameter in self.optimizer.parameters]
+        flat = torch.cat([gradient.view(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        flat.div_(workers())
+        for gradient, averaged in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(averaged.view_as(gradient))
+
+
+def workers() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def token_weights(learned: Tensor, power: float) -> Tensor:
+    """Weights of the learned tokens: the n tokens of a sample count n**-power each, so long traces do not drown all."""
+    counts = learned.sum(1, keepdim=True).float()
+    return (counts**-power).expand(learned.shape)[learned]
 
 
 def train(run: Run, dataset: Dataset) -> None:
     options = run.options
-    skipped: Iterator[Indices] = islice(batches(dataset, options.batch, options.seed), run.progress.step, None)
+    first = run.progress.step * workers() + rank()
+    own: Iterator[Indices] = islice(batches(dataset, options.batch, options.seed), first, None, workers())
     started = saved = time.monotonic() - run.progress.seconds
     losses: list[float] = []
-    while run.progress.step < options.steps:
-        losses.append(run.step(dataset, next(skipped)))
+    while run.progress.step < (options.pause_at or options.steps):
+        losses.append(run.step(dataset, next(own)))
         run.progress.seconds = time.monotonic() - started
-        if run.progress.step % 50 == 0:
+        if rank() == 0 and run.progress.step % 50 == 0:
             speed = run.progress.tokens / run.progress.seconds
             print(f"{run!r} loss {np.mean(losses):.4f} {speed:.0f} tokens/s {run.progress.seconds:.0f} s", flush=True)
             losses.clear()
-        if time.monotonic() - saved > options.save_seconds:
+        if rank() == 0 and time.monotonic() - saved > options.save_seconds:
             run.save(options.checkpoint)
             saved = time.monotonic()
-    run.save(options.checkpoint)
+    if rank() == 0:
+        run.save(options.checkpoint)
 
 
 def parse() -> argparse.Namespace:
@@ -97,11 +129,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--batch", type=int, default=8192, help="tokens of a step, padding included")
+    parser.add_argument("--batch", type=int, default=8192, help="tokens of a step and process, padding included")
     parser.add_argument("--matrix-rate", type=float, default=0.02)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--flat", type=float, default=0.4, help="part of the run before the decay begins")
+    parser.add_argument("--length-power", type=float, default=0.5, help="see token_weights")
+    parser.add_argument("--pause-at", type=int, help="save and stop at this step of the schedule")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save-seconds", type=float, default=180)
@@ -113,6 +147,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
+    if workers() > 1:
+        dist.init_process_group("gloo")
     run = Run(options)
     if options.resume:
         run.resume(options.checkpoint)
@@ -120,6 +156,8 @@ def main() -> None:
         run.start_from(options.start_from)
     train(run, Dataset.load(options.data))
     print("done", repr(run), f"{run.progress.seconds:.0f} s")
+    if workers() > 1:
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":
