@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from http.client import responses
 from typing import TypeAlias
 
 from tornado import web
@@ -69,7 +70,7 @@ def log_line(raised: BaseException) -> str:
 def _from_http_error(raised: web.HTTPError) -> PicoError:
     status = raised.status_code
     kind = BY_STATUS.get(status, InvalidRequest if status < 500 else PicoError)
-    message = raised.log_message or MESSAGES.get(status) or raised.reason or UNEXPECTED
+    message = raised.log_message or MESSAGES.get(status) or raised.reason or responses.get(status, UNEXPECTED)
     if "_xsrf" in message or "XSRF" in message:
         return Forbidden(NO_COOKIE_TOKEN)
     return kind(message % raised.args if raised.args else message)

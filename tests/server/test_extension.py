@@ -1,0 +1,112 @@
+"""The extension in its server: configuration, start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import subprocess
+import sys
+
+import pytest
+from traitlets import TraitError
+from traitlets.config import Config
+
+from pico_jupyter.server import extension as extension_module
+from pico_jupyter.server.extension import PicoJupyter
+from pico_jupyter.types import EngineOptions
+from tests.server.conftest import TOKEN, RunningServer, StartServer
+
+
+def configured(**traits: object) -> PicoJupyter:
+    return PicoJupyter(config=Config({"PicoJupyter": traits}))
+
+
+def test_unconfigured_the_engine_gets_its_own_defaults() -> None:
+    assert configured().engine_options == EngineOptions()
+
+
+def test_the_configuration_reaches_the_engine() -> None:
+    options = configured(
+        model_dirs=["a", "b"], keep_alive="1h", memory_budget=5, max_queue=6, max_batch_size=7
+    ).engine_options
+    assert options == EngineOptions(
+        model_dirs=("a", "b"), keep_alive=3600.0, memory_budget=5, max_queue=6, max_batch_size=7
+    )
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("90", 90.0), ("1m30s", 90.0), ("0", 0.0), ("-1", math.inf)])
+def test_keep_alive_is_written_as_in_a_request(written: str, seconds: float) -> None:
+    assert configured(keep_alive=written).engine_options.keep_alive == seconds
+
+
+@pytest.mark.parametrize(
+    "traits",
+    [
+        {"keep_alive": "soon"},
+        {"ollama_version": "0.6.3"},
+        {"ollama_version": "0.20.0rc1"},
+        {"ollama_version": "9"},
+        {"reasoning_output": "loud"},
+        {"openai_stream_default": "ollama"},
+        {"max_queue": -1},
+        {"max_batch_size": 0},
+        {"keepalive_after": 0.0},
+        {"max_request_bytes": 0},
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(traits: dict[str, object]) -> None:
+    with pytest.raises(TraitError):
+        configured(**traits)
+
+
+def test_every_option_is_explained_and_there_are_few() -> None:
+    options = PicoJupyter.class_own_traits(config=True)
+    assert len(options) <= 12
+    assert all(trait.help for trait in options.values())
+
+
+async def test_the_start_tells_where_the_endpoints_are_and_no_token(
+    start_server: StartServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start_server(base_url="/user/ann/", started=False)
+    server.extension.log.addHandler(caplog.handler)
+    server.extension.log.setLevel(logging.INFO)
+    await server.app.extension_manager.start_all_extensions()
+    server.extension.log.removeHandler(caplog.handler)
+    [line] = {record.getMessage() for record in caplog.records if "OpenAI clients" in record.getMessage()}
+    assert "/user/ann/v1" in line
+    assert "/user/ann/pico" in line
+    assert TOKEN not in line
+
+
+async def test_the_end_lets_the_engine_go(server: RunningServer) -> None:
+    await server.extension.stop_extension()
+    assert server.engine.closed
+
+
+async def test_an_engine_that_does_not_stop_holds_nobody_up(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(extension_module, "STOP_SECONDS", 0.01)
+    monkeypatch.setattr(server.engine, "aclose", asyncio.Event().wait)
+    await server.extension.stop_extension()
+    assert "did not stop within 0.01 s" in caplog.text
+
+
+async def test_the_server_is_idle_when_nothing_is_generated(server: RunningServer) -> None:
+    assert server.extension.current_activity() is False
+    assert repr(server.extension.context) == "<ServerContext <ScriptedEngine [0 asked]> [0 running]>"
+
+
+IMPORTED = """
+import sys
+import pico_jupyter.server.extension
+heavy = {"mlx", "mlx_lm", "mlx_vlm", "transformers", "numpy", "torch", "huggingface_hub", "ipywidgets"}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_the_server_process_imports_nothing_heavy() -> None:
+    printed = subprocess.run([sys.executable, "-c", IMPORTED], check=True, capture_output=True, text=True)
+    assert printed.stdout.strip() == "[]"
