@@ -1,0 +1,104 @@
+"""The engine starts when something is to be computed, once, and not to list models."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from pico_jupyter.client import EngineClient
+from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.deferred import DeferredEngineClient
+from pico_jupyter.errors import EngineUnavailable, ModelNotFound
+from pico_jupyter.types import Delta, EngineOptions, GenerationRequest, RawPrompt
+from tests.engine.model_folders import write_model
+from tests.server.scripted import FINISHED, ScriptedEngine
+
+REQUEST = GenerationRequest(id="r", model="m", prompt=RawPrompt("Hello"))
+
+
+class Starter:
+    """Starts a ScriptedEngine when `go` is set; fails first as often as told."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.engine = ScriptedEngine()
+        self.starts = 0
+        self.failures = failures
+        self.go = threading.Event()
+        self.go.set()
+
+    def __call__(self) -> EngineClient:
+        self.starts += 1
+        self.go.wait(30)
+        if self.starts <= self.failures:
+            raise ImportError("no mlx here")
+        return self.engine
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    write_model(tmp_path / "m")
+    return Catalog(
+        EngineOptions(model_dirs=(str(tmp_path),)), environ={}, hub_cache=None, builtin_dir=tmp_path / "none"
+    )
+
+
+async def read(engine: DeferredEngineClient) -> list[Delta]:
+    async with aclosing(engine.generate(REQUEST)) as deltas:
+        return [delta async for delta in deltas]
+
+
+async def test_what_the_catalog_knows_starts_nothing(catalog: Catalog) -> None:
+    start = Starter()
+    engine = DeferredEngineClient(catalog, start)
+    assert [info.name for info in await engine.models()] == ["m"]
+    assert (await engine.model("M:latest")).name == "m"
+    assert await engine.resident() == ()
+    await engine.unload("m")
+    with pytest.raises(ModelNotFound):
+        await engine.unload("none")
+    await engine.aclose()
+    assert start.starts == 0
+    assert repr(engine) == "<DeferredEngineClient not started>"
+
+
+async def test_the_first_requests_share_one_start(catalog: Catalog) -> None:
+    start = Starter()
+    start.go.clear()
+    engine = DeferredEngineClient(catalog, start)
+    reading = [asyncio.create_task(read(engine)) for _ in range(3)]
+    await asyncio.sleep(0)
+    reading[0].cancel()
+    start.go.set()
+    assert [(await one)[-1] for one in reading[1:]] == [FINISHED, FINISHED]
+    assert start.starts == 1
+
+
+async def test_a_started_engine_is_asked(catalog: Catalog) -> None:
+    start = Starter()
+    engine = DeferredEngineClient(catalog, start)
+    await engine.load("tiny", 5.0)
+    await engine.unload("tiny")
+    await engine.resident()
+    await engine.aclose()
+    assert start.engine.calls == [("load", "tiny", 5.0), ("unload", "tiny", None)]
+    assert start.engine.closed
+    assert repr(engine) == "<DeferredEngineClient <ScriptedEngine [0 asked]>>"
+
+
+async def test_a_start_that_fails_says_why_and_can_be_tried_again(catalog: Catalog) -> None:
+    engine = DeferredEngineClient(catalog, Starter(failures=1))
+    with pytest.raises(EngineUnavailable, match="the engine cannot start: ImportError: no mlx here"):
+        await read(engine)
+    assert (await read(engine))[-1] == FINISHED
+
+
+async def test_leaving_reaches_the_engine(catalog: Catalog) -> None:
+    start = Starter()
+    start.engine.script = (*start.engine.script[:1], asyncio.Event())
+    async with aclosing(DeferredEngineClient(catalog, start).generate(REQUEST)) as deltas:
+        await anext(deltas)
+    assert start.engine.aborted.is_set()
