@@ -8,7 +8,7 @@ import msgspec
 
 from pico_jupyter.dialects import media
 from pico_jupyter.dialects.durations import read_keep_alive
-from pico_jupyter.dialects.fields import Fields, decode_body, refuse_type, refuse_value
+from pico_jupyter.dialects.fields import Fields, as_fields, decode_body, refuse_type, refuse_value
 from pico_jupyter.dialects.messages import order_turns, read_content, read_tool_calls
 from pico_jupyter.dialects.options import (
     OPENAI_FALLBACK,
@@ -156,9 +156,7 @@ def _check_response_format(fields: Fields) -> None:
             param="response_format",
             code="missing_required_parameter",
         )
-    schema = Fields(response_format.values, "response_format").fields("json_schema")
-    if schema is not None:
-        schema.fields("schema")
+    as_fields(response_format.get("json_schema"), "response_format.json_schema").fields("schema")
 
 
 def _read_prompt(fields: Fields, model: str) -> ChatPrompt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 from pico_jupyter.client import Choice, Completion
 from pico_jupyter.dialects import ollama, openai
@@ -24,6 +25,8 @@ from pico_jupyter.types import (
     TopLogprob,
     Usage,
 )
+
+Json: TypeAlias = dict[str, Any]
 
 USER = {"role": "user", "content": "hi"}
 NOW = 1763823600.123456
@@ -117,7 +120,7 @@ def written(stream: FrameStream, *deltas: Delta) -> bytes:
     return b"".join([stream.encode(delta) for delta in deltas])
 
 
-def sse_objects(frames: bytes) -> list[dict[str, object]]:
+def sse_objects(frames: bytes) -> list[Json]:
     """The objects of the events; every event is one data line and a blank line, and the last one is [DONE]."""
     events = frames.decode("ascii").split("\n\n")
     assert events[-2:] == ["data: [DONE]", ""]
@@ -125,7 +128,7 @@ def sse_objects(frames: bytes) -> list[dict[str, object]]:
     return [json.loads(event.removeprefix("data: ")) for event in events[:-2]]
 
 
-def ndjson_objects(lines: bytes) -> list[dict[str, object]]:
+def ndjson_objects(lines: bytes) -> list[Json]:
     """The objects of the lines; none is empty, and the last one ends too."""
     rows = lines.decode("ascii").split("\n")
     assert rows[-1] == ""
@@ -137,6 +140,6 @@ def complaint(error: InvalidRequest) -> tuple[str, str | None]:
     return error.message, error.param
 
 
-def deltas_of(frames: Iterable[dict[str, object]]) -> list[object]:
+def deltas_of(frames: Iterable[Json]) -> list[Json]:
     """The `delta` of every chunk that has choices."""
-    return [choice["delta"] for frame in frames for choice in frame["choices"]]  # type: ignore[attr-defined,index] -- JSON
+    return [choice["delta"] for frame in frames for choice in frame["choices"]]

@@ -6,6 +6,7 @@ from tests.dialects.samples import chat_call, ollama_chat, ollama_generate
 
 PICTURE = "data:image/png;base64,aGk="
 CLIP = "data:video/mp4;base64,aGk="
+BAD_URLS = ["file:///etc/passwd", "/etc/passwd", "x.png", "", "ftp://a/x", 5, None, {}, {"url": 5}]
 
 
 def openai_parts(*parts: object) -> tuple[Part, ...]:
@@ -39,9 +40,7 @@ def test_urls_of_the_known_schemes_are_taken(url: str) -> None:
     assert openai_parts({"type": "image_url", "image_url": url}) == (ImagePart(url, "messages[0].content[0]"),)
 
 
-@pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "/etc/passwd", "x.png", "", "ftp://a/x", 5, None, {}, {"url": 5}]
-)
+@pytest.mark.parametrize("url", BAD_URLS)
 @pytest.mark.parametrize("kind", ["image", "video"])
 def test_files_paths_and_other_things_are_refused(kind: str, url: object) -> None:
     with pytest.raises(InvalidRequest, match=f"^invalid {kind} input$") as caught:

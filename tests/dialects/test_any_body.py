@@ -1,0 +1,167 @@
+"""Whatever arrives, the dialects raise nothing but their own errors, and what they accept survives the link."""
+
+import json
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pico_jupyter.dialects import ollama, openai
+from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.errors import InvalidRequest, ModelNotFound, PicoError
+from pico_jupyter.types import GenerationRequest
+
+Parse: TypeAlias = Callable[[bytes], object]
+
+SETTINGS = DialectSettings(default_model="m")
+PARSERS: dict[str, Parse] = {
+    "openai": lambda body: openai.parse_chat(body, request_id="r", path="v1/chat", accept="", settings=SETTINGS),
+    "ollama chat": lambda body: ollama.parse_chat(body, request_id="r", settings=SETTINGS),
+    "ollama generate": lambda body: ollama.parse_generate(body, request_id="r", settings=SETTINGS),
+    "model name": ollama.parse_model_name,
+    "pull": ollama.parse_pull,
+}
+NESTED = [
+    "role",
+    "content",
+    "type",
+    "text",
+    "image_url",
+    "url",
+    "tool_calls",
+    "function",
+    "name",
+    "arguments",
+    "effort",
+    "enabled",
+    "enable_thinking",
+    "num_ctx",
+    "num_predict",
+    "repeat_last_n",
+    "temperature",
+    "stop",
+    "json_schema",
+    "allowed_tools",
+    "mode",
+]
+WORDS = ["user", "assistant", "system", "tool", "text", "function", "auto", "json_schema", "5m", "high", "image_url"]
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(min_value=-(10**40), max_value=10**40)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+    | st.sampled_from(WORDS)
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NESTED), inner, max_size=5),
+    max_leaves=12,
+)
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+parts = st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": text}), max_size=3)
+calls = st.lists(st.fixed_dictionaries({"id": text, "function": st.just({"name": "f", "arguments": "{}"})}), max_size=2)
+turns = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "system", "tool", "developer"]), "content": text | parts},
+    optional={"tool_calls": calls, "reasoning_content": text, "tool_call_id": text, "images": st.just([])},
+)
+members: dict[str, st.SearchStrategy[object]] = {
+    "model": text,
+    "messages": st.lists(turns, min_size=1, max_size=4),
+    "prompt": text,
+    "system": text,
+    "context": st.lists(st.integers(0, 2**40), max_size=3),
+    "stream": st.booleans(),
+    "max_tokens": st.integers(1, 2**40) | st.just(-1),
+    "temperature": st.floats(0, 2),
+    "top_p": st.floats(0, 1),
+    "top_k": st.integers(-1, 2**40),
+    "seed": st.integers(-(2**63), 2**63 - 1),
+    "stop": text | st.lists(text, max_size=3),
+    "n": st.integers(1, 8),
+    "logprobs": st.just(True),
+    "logit_bias": st.dictionaries(st.integers(0, 2**40).map(str), st.floats(-100, 100), max_size=2),
+    "reasoning": st.sampled_from(["on", "off", {"effort": "low"}, {"enabled": True}]),
+    "chat_template_kwargs": st.dictionaries(text, values, max_size=2),
+    "think": st.sampled_from([True, False, "high"]),
+    "options": st.fixed_dictionaries(
+        {},
+        optional={
+            "num_ctx": st.integers(-2, 2**40),
+            "num_predict": st.integers(-(2**40), 2**40),
+            "repeat_last_n": st.integers(-5, 2**40),
+            "temperature": st.floats(-1e30, 1e30),
+            "top_p": st.floats(-1e30, 1e30),
+        },
+    ),
+    "keep_alive": st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["5m", "-1", "0"]),
+    "tools": st.just([{"type": "function", "function": {"name": "f"}}]),
+    "response_format": st.just({"type": "json_object"}),
+}
+required = {"messages": members["messages"]}
+optional = {key: member for key, member in members.items() if key != "messages"}
+good_bodies = st.fixed_dictionaries(required, optional=optional)
+spoilt_bodies = st.tuples(
+    good_bodies, st.dictionaries(st.sampled_from(sorted(members)), values, min_size=1, max_size=2)
+)
+bodies = good_bodies | spoilt_bodies.map(lambda both: {**both[0], **both[1]})
+
+
+def parsed(parse: Parse, body: bytes) -> object | None:
+    """What `parse` makes of the body; None when it refuses it properly."""
+    try:
+        return parse(body)
+    except (InvalidRequest, ModelNotFound) as error:
+        refusal = error
+    assert refusal.message
+    for dialect in (openai, ollama):
+        assert json.loads(dialect.error_body(refusal))["error"]
+    return None
+
+
+@settings(max_examples=300, deadline=None)
+@given(body=st.binary(max_size=64))
+def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
+    for parse in PARSERS.values():
+        parsed(parse, body)
+
+
+@settings(max_examples=200, deadline=None)
+@given(body=values)
+def test_any_json_is_parsed_or_refused(body: object) -> None:
+    for parse in PARSERS.values():
+        parsed(parse, json.dumps(body).encode())
+
+
+@settings(max_examples=300, deadline=None)
+@given(body=bodies)
+def test_any_body_with_our_fields_is_parsed_or_refused_and_survives_the_link(body: dict[str, object]) -> None:
+    for parse in PARSERS.values():
+        request = getattr(parsed(parse, json.dumps(body).encode()), "request", None)
+        if isinstance(request, GenerationRequest):
+            assert msgspec.msgpack.decode(msgspec.msgpack.encode(request), type=GenerationRequest) == request
+
+
+def test_the_generated_bodies_are_neither_all_refused_nor_all_taken() -> None:
+    refusals: list[bool] = []
+
+    @settings(max_examples=100, deadline=None, database=None)
+    @given(body=bodies)
+    def look(body: dict[str, object]) -> None:
+        refusals.append(parsed(PARSERS["openai"], json.dumps(body).encode()) is None)
+
+    look()
+    assert any(refusals)
+    assert not all(refusals)
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_a_body_of_nothing_but_brackets_is_refused(name: str) -> None:
+    for body in (b"[" * 200_000, b'{"messages":' * 200_000, b'{"options":{"stop":' + b"[" * 200_000):
+        with pytest.raises(PicoError):
+            PARSERS[name](body)

@@ -1,0 +1,260 @@
+import math
+from collections.abc import Callable
+
+import pytest
+
+from pico_jupyter.dialects import ollama
+from pico_jupyter.dialects.ollama import AnswerCall, LoadCall
+from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.errors import InvalidRequest, ModelNotFound
+from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, RawPrompt, SamplingParams, TextPart
+from tests.dialects.samples import (
+    USER,
+    encoded,
+    ollama_chat,
+    ollama_generate,
+    parsed_ollama_chat,
+    parsed_ollama_generate,
+)
+
+HI = Message("user", (TextPart("hi"),))
+
+
+def chat_prompt(call: AnswerCall) -> ChatPrompt:
+    assert isinstance(call.request.prompt, ChatPrompt)
+    return call.request.prompt
+
+
+def test_a_chat_with_everything_in_our_own_words() -> None:
+    call = ollama_chat(
+        model="Qwen3:latest",
+        stream=False,
+        think="high",
+        keep_alive="10m",
+        options={"temperature": 0, "num_ctx": 512, "num_predict": 9, "stop": "END", "warmth": 1},
+        logprobs=True,
+        top_logprobs=2,
+        chat_template_kwargs={"documents": []},
+        truncate=False,
+        tools=[],
+        format={"type": "object"},
+        user=5,
+        nonsense=1,
+    )
+    assert call.request == GenerationRequest(
+        id="r1",
+        model="Qwen3:latest",
+        prompt=ChatPrompt((HI,), template_kwargs='{"documents":[]}'),
+        sampling=SamplingParams(temperature=0.0),
+        fallback_sampling=call.request.fallback_sampling,
+        reasoning=True,
+        reasoning_required=True,
+        reasoning_effort="high",
+        max_tokens=9,
+        max_context=512,
+        stop=("END",),
+        top_logprobs=2,
+        keep_alive=600.0,
+    )
+    assert (call.endpoint, call.model, call.stream) == ("chat", "Qwen3:latest", False)
+    assert call.unknown_options == ("warmth",)
+
+
+def test_a_chat_with_nothing_streams_and_drops_what_does_not_fit() -> None:
+    call = ollama_chat()
+    assert call.stream
+    assert chat_prompt(call).truncate
+    assert (call.request.reasoning, call.request.reasoning_required) == (None, False)
+
+
+def test_what_ollama_python_and_the_go_client_send_for_nothing_is_accepted() -> None:
+    assert ollama_chat(tools=[], options=None, format="", keep_alive=None, think=None) == ollama_chat()
+    empty = {"suffix": "", "system": "", "template": "", "options": None, "context": None, "images": None}
+    assert ollama_generate(**empty) == ollama_generate()
+
+
+@pytest.mark.parametrize("value", ["json", "", {"type": "object"}, 5, ["x"]])
+def test_any_format_is_accepted(value: object) -> None:
+    assert ollama_chat(format=value) == ollama_chat()
+
+
+def test_top_level_sampling_wins_over_options() -> None:
+    request = ollama_chat(temperature=0.1, max_tokens=3, options={"temperature": 0.9, "num_predict": 5}).request
+    assert (request.sampling.temperature, request.max_tokens) == (0.1, 3)
+
+
+@pytest.mark.parametrize("messages", [None, []])
+@pytest.mark.parametrize(
+    ("keep_alive", "seconds", "unload"),
+    [(None, None, False), (0, 0, True), ("0s", 0, True), ("5m", 300, False), (-1, math.inf, False)],
+)
+def test_a_chat_without_messages_loads_or_unloads(
+    messages: object, keep_alive: object, seconds: float | None, unload: bool
+) -> None:
+    call = parsed_ollama_chat(messages=messages, keep_alive=keep_alive, stream=True)
+    assert call == LoadCall("chat", "m", seconds, unload=unload)
+
+
+@pytest.mark.parametrize("prompt", [None, ""])
+@pytest.mark.parametrize(("keep_alive", "unload"), [("1h", False), (0, True)])
+def test_a_generate_without_a_prompt_loads_or_unloads(prompt: object, keep_alive: object, unload: bool) -> None:
+    call = parsed_ollama_generate(prompt=prompt, keep_alive=keep_alive)
+    assert call == LoadCall("generate", "m", 0 if unload else 3600, unload=unload)
+    assert isinstance(parsed_ollama_generate(prompt=prompt, raw=True), LoadCall)
+
+
+def test_a_prompt_with_keep_alive_0_is_answered_first() -> None:
+    assert ollama_generate(keep_alive=0).request.keep_alive == 0.0
+    assert ollama_chat(keep_alive=0).request.keep_alive == 0.0
+
+
+def test_generate_makes_a_conversation_of_system_and_prompt() -> None:
+    call = ollama_generate(system="be kind", context=[1, 2, 3])
+    assert chat_prompt(call) == ChatPrompt(
+        (Message("system", (TextPart("be kind"),)), HI), context=(1, 2, 3), truncate=True
+    )
+    assert call.request.return_context
+    assert call.endpoint == "generate"
+
+
+def test_a_raw_prompt_stays_as_it_is() -> None:
+    call = ollama_generate(prompt="<s>hi", raw=True)
+    assert call.request.prompt == RawPrompt("<s>hi")
+    assert not call.request.return_context
+
+
+@pytest.mark.parametrize("members", [{"template": "x"}, {"system": "x"}, {"context": [1]}])
+@pytest.mark.parametrize("prompt", ["hi", ""])
+def test_raw_excludes_everything_that_shapes_a_prompt(members: dict[str, object], prompt: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^raw mode does not support template, system, or context$"):
+        parsed_ollama_generate(prompt=prompt, raw=True, **members)
+
+
+def test_a_raw_prompt_holds_no_images() -> None:
+    with pytest.raises(InvalidRequest, match="raw mode does not support images"):
+        ollama_generate(raw=True, images=["aGk="])
+
+
+def test_generate_takes_messages_when_there_is_no_prompt() -> None:
+    call = parsed_ollama_generate(prompt="", messages=[USER], system="be kind")
+    assert isinstance(call, AnswerCall)
+    assert chat_prompt(call).messages == (Message("system", (TextPart("be kind"),)), HI)
+    assert call.endpoint == "generate"
+
+
+def test_a_prompt_wins_over_messages() -> None:
+    call = ollama_generate(messages=[{"role": "user", "content": "other"}])
+    assert chat_prompt(call).messages == (HI,)
+
+
+def test_a_template_is_not_supported() -> None:
+    with pytest.raises(InvalidRequest, match=r"^template is not supported$") as caught:
+        ollama_generate(template="{{ .Prompt }}")
+    assert caught.value.param == "template"
+
+
+def test_a_suffix_is_refused_with_the_name_of_the_model() -> None:
+    with pytest.raises(InvalidRequest, match=r"^m does not support insert$") as caught:
+        ollama_generate(suffix="}")
+    assert caught.value.param == "suffix"
+
+
+@pytest.mark.parametrize("token", [-1, 1.5, "1", True, None, 2**64])
+def test_context_holds_token_ids(token: object) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        ollama_generate(context=[1, token])
+    assert caught.value.param == "context[1]"
+
+
+@pytest.mark.parametrize("model", [None, ""])
+def test_a_missing_model_is_a_400_for_chat_and_a_404_for_generate(model: str | None) -> None:
+    with pytest.raises(InvalidRequest, match=r"^model is required$"):
+        ollama_chat(model=model)
+    with pytest.raises(ModelNotFound, match=r"^model '' not found$"):
+        ollama_generate(model=model)
+
+
+def test_a_missing_model_is_the_default_one() -> None:
+    settings = DialectSettings(default_model="pico-tiny")
+    assert ollama_chat(model="", settings=settings).model == "pico-tiny"
+    assert ollama_generate(model=None, settings=settings).model == "pico-tiny"
+
+
+@pytest.mark.parametrize("top_logprobs", [-1, 21])
+@pytest.mark.parametrize("logprobs", [True, False])
+def test_top_logprobs_out_of_range_are_refused_in_the_words_of_ollama(top_logprobs: int, logprobs: bool) -> None:
+    with pytest.raises(InvalidRequest, match=r"^top_logprobs must be between 0 and 20$"):
+        ollama_chat(logprobs=logprobs, top_logprobs=top_logprobs)
+
+
+@pytest.mark.parametrize(
+    ("members", "top_logprobs"),
+    [({}, None), ({"top_logprobs": 3}, None), ({"logprobs": True}, 0), ({"logprobs": True, "top_logprobs": 3}, 3)],
+)
+def test_top_logprobs_count_only_with_logprobs(members: dict[str, object], top_logprobs: int | None) -> None:
+    assert ollama_chat(**members).request.top_logprobs == top_logprobs
+
+
+def test_roles_are_lower_cased() -> None:
+    assert chat_prompt(ollama_chat(messages=[{"role": "User", "content": "hi"}])).messages == (HI,)
+
+
+def test_an_unknown_role_is_refused() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        ollama_chat(messages=[{"role": "robot", "content": "hi"}])
+    assert caught.value.param == "messages[0].role"
+
+
+def test_null_content_is_empty() -> None:
+    assert chat_prompt(ollama_chat(messages=[{"role": "user", "content": None}])).messages == (Message("user"),)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("model", 5), ("messages", {}), ("stream", "yes"), ("truncate", 1), ("logprobs", 1), ("keep_alive", [])],
+)
+def test_wrong_types_are_refused_by_name(field: str, value: object) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        ollama_chat(**{field: value})
+    assert caught.value.param == field
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("prompt", 5), ("system", []), ("suffix", 1), ("raw", "x"), ("context", "x"), ("images", 1)]
+)
+def test_wrong_types_of_generate_are_refused_by_name(field: str, value: object) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        ollama_generate(**{field: value})
+    assert caught.value.param == field
+
+
+@pytest.mark.parametrize(
+    "body", [{"model": "x"}, {"name": "x"}, {"model": "", "name": "x"}, {"model": "x", "name": "", "verbose": True}]
+)
+def test_a_model_is_named_by_model_or_name(body: dict[str, object]) -> None:
+    assert ollama.parse_model_name(encoded(**body)) == "x"
+
+
+@pytest.mark.parametrize("body", [{}, {"model": ""}, {"model": None, "name": ""}])
+def test_without_a_name_a_model_is_required(body: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequest, match=r"^model is required$"):
+        ollama.parse_model_name(encoded(**body))
+
+
+def test_a_pull_streams_unless_told_otherwise() -> None:
+    assert ollama.parse_pull(encoded(model="x", insecure=True)) == ollama.PullCall("x", stream=True)
+    assert ollama.parse_pull(encoded(name="x", stream=False)) == ollama.PullCall("x", stream=False)
+
+
+@pytest.mark.parametrize(
+    "parse",
+    [
+        lambda body: ollama.parse_chat(body, request_id="r", settings=DialectSettings()),
+        lambda body: ollama.parse_generate(body, request_id="r", settings=DialectSettings()),
+        ollama.parse_model_name,
+        ollama.parse_pull,
+    ],
+)
+def test_an_empty_body_is_missing_on_every_endpoint(parse: Callable[[bytes], object]) -> None:
+    with pytest.raises(InvalidRequest, match=r"^missing request body$"):
+        parse(b"")
