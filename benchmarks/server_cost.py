@@ -75,23 +75,22 @@ def jupyter_server(*, enabled: bool) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         runtime = Path(folder) / "runtime"
         environ = {**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime), "JUPYTER_TOKEN": token}
-        extensions = json.dumps({"pico_jupyter": enabled})
         command = [sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
         command += ["--no-browser", "--allow-root", f"--ServerApp.root_dir={folder}"]
-        command += [f"--ServerApp.jpserver_extensions={extensions}"]
+        command += [f"--ServerApp.jpserver_extensions=pico_jupyter={enabled}"]
         start = time.perf_counter()
         process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            url = wait_until_it_answers(runtime / f"jpserver-{process.pid}.json", token, start + 120)
+            url = wait_until_it_answers(process, runtime / f"jpserver-{process.pid}.json", token, start + 120)
             yield {"pid": process.pid, "url": url, "token": token, "seconds": time.perf_counter() - start}
         finally:
             process.terminate()
             process.wait(timeout=30)
 
 
-def wait_until_it_answers(info: Path, token: str, deadline: float) -> str:
+def wait_until_it_answers(process: subprocess.Popen[bytes], info: Path, token: str, deadline: float) -> str:
     """The URL of the server, once it has answered a request."""
-    while time.perf_counter() < deadline:
+    while time.perf_counter() < deadline and process.poll() is None:
         with contextlib.suppress(OSError, ValueError):
             url = str(json.loads(info.read_text())["url"])
             request = urllib.request.Request(url + "api/status", headers={"Authorization": f"Bearer {token}"})
