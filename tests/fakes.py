@@ -10,7 +10,7 @@ from pico_jupyter.engine.backends.base import Draw, RowSampling
 from pico_jupyter.errors import PicoError
 from pico_jupyter.types import Delta, Finished, ModelInfo, TextDelta, TokenLogprob
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 FAKE_EOS = 0
 
 
@@ -189,15 +189,18 @@ class FakeVocabulary:
 
 @dataclass
 class FakeParser:
-    """Gives each token out as text; stops where told to."""
+    """Gives each token out as text; stops, or breaks, where told to."""
 
     stop_at: int | None = None
     index: int = 0
+    break_at: int | None = None
     stopped: bool = False
     reasoning_tokens: int = 0
     has_tool_calls: bool = False
 
     def push(self, token_id: int, logprob: TokenLogprob | None = None) -> list[Delta]:
+        if token_id == self.break_at:
+            raise RuntimeError("the parser broke")
         self.stopped = token_id == self.stop_at
         if self.stopped:
             return []

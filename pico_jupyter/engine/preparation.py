@@ -43,6 +43,9 @@ class Preparation:
         self._rows = itertools.count(1)
         self._tokenizers: OrderedDict[tuple[str, str], Tokenizer] = OrderedDict()
 
+    def __repr__(self) -> str:
+        return f"<Preparation [{len(self._tokenizers)} tokenizers]>"
+
     def generation(self, request: GenerationRequest, sink: Sink, submitted: float) -> Generation:
         """The request, ready to run. Raises ModelNotFound, InvalidRequest and its kinds, ModelLoadFailed."""
         info = self._catalog.find(request.model)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from pico_jupyter.engine.backends.base import Draw
 from pico_jupyter.engine.models import ModelManager, Resident
 from pico_jupyter.engine.sequence import Generation, Sequence
 from pico_jupyter.errors import EngineFailed, ModelLoadFailed, OutOfMemory, PicoError, QueueFull
@@ -25,15 +26,20 @@ _HEARTBEAT_SECONDS = 1.0
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """The work of one model: prompts being prefilled, in turn, and rows that decode."""
+    """The work of one model: prompts being prefilled, in turn, rows that decode, and draws not yet taken."""
 
     resident: Resident
     prefilling: deque[Generation] = field(default_factory=deque)
     decoding: dict[int, tuple[Generation, Sequence]] = field(default_factory=dict)
+    draws: deque[Draw] = field(default_factory=deque)
+
+    @property
+    def decoding_generations(self) -> list[Generation]:
+        return list({id(generation): generation for generation, _ in self.decoding.values()}.values())
 
     @property
     def generations(self) -> list[Generation]:
-        return [*self.prefilling, *{id(generation): generation for generation, _ in self.decoding.values()}.values()]
+        return [*self.prefilling, *self.decoding_generations]
 
     @property
     def row_count(self) -> int:
@@ -197,23 +203,37 @@ class Scheduler:
             resident.backend.insert(rows, generation.prompt)
 
     def _decode_step(self, lane: _Lane) -> None:
-        if not lane.decoding:
+        decoding = lane.decoding_generations
+        # Draws are left over when the last step's were interrupted by the failure of one request.
+        if decoding and not lane.draws:
+            with self._working_on(decoding):
+                lane.draws.extend(lane.resident.backend.step())
+        while lane.draws:
+            self._take(lane, lane.draws.popleft())
+        self._retire(lane)
+
+    def _take(self, lane: _Lane, draw: Draw) -> None:
+        generation, sequence = lane.decoding.get(draw.row, (None, None))
+        if generation is None or sequence is None or sequence.finish_reason is not None:
             return
-        decoding = list({id(generation): generation for generation, _ in lane.decoding.values()}.values())
+        if generation.marks.first_token is None:
+            generation.marks.first_token = self._clock()
+        with self._working_on([generation]):
+            generation.take(sequence, draw)
+
+    def _retire(self, lane: _Lane) -> None:
+        """Take the rows that have ended out of the backend, and finish the generations that have no other."""
+        decoding = lane.decoding_generations
+        ended = [row for row, (_, sequence) in lane.decoding.items() if sequence.finish_reason is not None]
+        if not ended:
+            return
         with self._working_on(decoding):
-            for draw in lane.resident.backend.step():
-                generation, sequence = lane.decoding[draw.row]
-                if generation.marks.first_token is None:
-                    generation.marks.first_token = self._clock()
-                generation.take(sequence, draw)
-            ended = [row for row, (_, sequence) in lane.decoding.items() if sequence.finish_reason]
-            if ended:
-                lane.resident.backend.remove(ended)
-        for row in ended:
-            del lane.decoding[row]
+            lane.resident.backend.remove(ended)
         for generation in decoding:
             if not generation.open_rows:
                 self._finish(generation)
+        for row in ended:
+            lane.decoding.pop(row, None)
 
     def _prefill_step(self, lane: _Lane) -> None:
         if not lane.prefilling:

@@ -33,6 +33,9 @@ class HandOver:
     def __init__(self) -> None:
         self._parcels: dict[asyncio.AbstractEventLoop, dict[Stream, _Parcel]] = {}
 
+    def __repr__(self) -> str:
+        return f"<HandOver [{sum(map(len, self._parcels.values()))} streams waiting]>"
+
     def parcel_for(self, stream: Stream) -> _Parcel:
         return self._parcels.setdefault(stream.loop, {}).setdefault(stream, _Parcel(stream))
 

@@ -210,6 +210,7 @@ def test_several_event_loops_share_an_engine(start: StartEngine, fake_models: Fa
 
 async def test_the_catalog_is_read_without_starting_a_model(start: StartEngine, fake_models: FakeModels) -> None:
     client = as_engine_client(start(fake_models))
+    assert repr(client).startswith("<LocalEngineClient <Engine running <Scheduler [0 running | 0 waiting]>")
     assert {"pico-tiny", "second", "third"} <= {info.name for info in await client.models()}
     assert (await client.model("Second:latest")).name == "second"
     with pytest.raises(ModelNotFound):

@@ -128,4 +128,4 @@ def test_only_the_latest_tokenizers_are_kept(tmp_path: Path, preparation: Prepar
     )
     for number in range(6):
         prepared(own, model=f"copy-{number}")
-    assert len(own._tokenizers) == 4
+    assert repr(own) == "<Preparation [4 tokenizers]>"

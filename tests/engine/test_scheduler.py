@@ -5,8 +5,12 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pico_jupyter.engine.backends.base import RowSampling
 from pico_jupyter.engine.models import ModelManager
@@ -61,6 +65,7 @@ class Rig:
         n: int = 1,
         keep_alive: float = 300.0,
         stop_at: int | None = None,
+        break_at: int | None = None,
         sampling: RowSampling = GREEDY,
         return_context: bool = False,
     ) -> tuple[Generation, ListSink]:
@@ -71,7 +76,9 @@ class Rig:
             prompt=prompt,
             max_tokens=max_tokens,
             reasoning=False,
-            sequences=[Sequence(next(self._rows), index, sampling, FakeParser(stop_at, index)) for index in range(n)],
+            sequences=[
+                Sequence(next(self._rows), index, sampling, FakeParser(stop_at, index, break_at)) for index in range(n)
+            ],
             vocabulary=FakeVocabulary(),
             keep_alive=keep_alive,
             sink=sink,
@@ -389,6 +396,18 @@ def test_a_failing_prefill_fails_its_own_request_alone() -> None:
     assert running.finished is not None
 
 
+def test_an_answer_that_cannot_be_parsed_fails_alone_and_costs_the_others_no_token() -> None:
+    rig = Rig()
+    _, before = rig.add([10], max_tokens=6)
+    _, broken = rig.add([20], max_tokens=6, break_at=23)
+    _, after = rig.add([30], max_tokens=6)
+    step_and_fail(rig, lambda: broken.error is not None)
+    rig.run()
+    assert isinstance(broken.error, EngineFailed)
+    assert before.text == "11 12 13 14 15 16 "
+    assert after.text == "31 32 33 34 35 36 "
+
+
 def test_running_out_of_memory_is_told_as_that() -> None:
     rig = Rig()
     _, sink = rig.add([1], max_tokens=50)
@@ -491,6 +510,63 @@ def test_fails_are_never_left_unanswered() -> None:
     errors: list[PicoError | None] = [running.error, waiting.error]
     assert all(isinstance(error, PicoError) for error in errors)
     assert not rig.scheduler.has_work
+
+
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.sampled_from("abc"), st.integers(1, 12), st.integers(0, 5), st.integers(1, 3)),
+        st.tuples(st.just("abort"), st.integers(0, 9)),
+        st.tuples(st.just("step"), st.integers(1, 5)),
+        st.tuples(st.just("fail"), st.sampled_from(["load_step", "prefill", "step"])),
+        st.tuples(st.just("wait"), st.sampled_from([0.5, 400.0])),
+    ),
+    max_size=25,
+)
+
+
+@settings(deadline=None, max_examples=150, derandomize=True)
+@given(script=operations)
+def test_whatever_happens_everyone_ends_once_and_nothing_is_left(script: list[tuple[Any, ...]]) -> None:
+    rig = Rig(max_rows=3, max_queue=2, prefill_step_size=3, budget=2200)
+    added: list[tuple[Generation, ListSink]] = []
+    aborted: set[int] = set()
+
+    def turn() -> None:
+        try:
+            rig.scheduler.step()
+        except RuntimeError as error:
+            rig.scheduler.fail(error)
+
+    for verb, *values in script:
+        if verb == "add":
+            model, length, max_tokens, n = values
+            with suppress(QueueFull):
+                added.append(rig.add([5] * length, info=fake_info(model), max_tokens=max_tokens, n=n))
+        elif verb == "abort" and added:
+            generation, _ = added[values[0] % len(added)]
+            if generation.phase != "done":
+                aborted.add(id(generation))
+            rig.scheduler.abort(generation)
+        elif verb == "fail" and rig.backends:
+            list(rig.backends.values())[-1].failures[values[0]] = RuntimeError("as told")
+        elif verb == "wait":
+            rig.clock.advance(values[0])
+        elif verb == "step":
+            for _ in range(values[0]):
+                turn()
+    for _ in range(500):
+        turn()
+    assert not rig.scheduler.has_work
+    for generation, sink in added:
+        assert sink.is_ended != (id(generation) in aborted)
+        if sink.finished and generation.max_tokens:
+            assert sink.text.count("6 ") == len(generation.sequences)
+            assert sink.finished.usage.completion_tokens == generation.max_tokens * len(generation.sequences)
+    assert all(model.active == 0 for model in rig.models.resident())
+    assert all(backend.rows == [] for backend in rig.backends.values())
+    rig.clock.advance(10_000)
+    rig.models.expire()
+    assert rig.models.used_bytes == 0
 
 
 def test_a_finished_stream_has_exactly_one_end() -> None:

@@ -45,6 +45,7 @@ async def test_nothing_arrives_before_the_hand_over() -> None:
     stream.put(TextDelta("a"))
     await asyncio.sleep(0)
     assert repr(stream) == "<Stream open [0 unread]>"
+    assert repr(hand_over) == "<HandOver [1 streams waiting]>"
     hand_over.flush(nobody_lost)
     await asyncio.sleep(0)
     assert repr(stream) == "<Stream open [1 unread]>"
