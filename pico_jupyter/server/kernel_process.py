@@ -142,6 +142,8 @@ class KernelProcess:
             await asyncio.wait_for(self._shake_hands(), timeout)
         except asyncio.TimeoutError:
             raise EngineUnavailable(f"the model kernel did not answer within {timeout:.0f} s\n{self.tail}") from None
+        if self.exit_status is not None:
+            raise self._not_started()
 
     async def stop(self) -> None:
         """End the process, politely first, and leave no process, socket or file behind. Takes bounded time."""
@@ -195,9 +197,12 @@ class KernelProcess:
                 await asyncio.wait([heard, exited], timeout=NUDGE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 heard.cancel()
                 if exited.done():
-                    raise EngineUnavailable(f"the model kernel did not start ({self.describe_exit()})\n{self.tail}")
+                    raise self._not_started()
         finally:
             exited.cancel()
+
+    def _not_started(self) -> EngineUnavailable:
+        return EngineUnavailable(f"the model kernel did not start ({self.describe_exit()})\n{self.tail}".rstrip())
 
     async def _listen(self, channel: str, socket: zmq.asyncio.Socket) -> None:
         while True:

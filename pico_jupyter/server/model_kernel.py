@@ -183,7 +183,9 @@ class ModelKernel:
             raise
         process.on_exit = self._take_exit
         self._started_at = time.monotonic()
-        self._log.info("the model kernel started in %.1f s (pid %d)", self._started_at - started_at, process.pid)
+        self._log.info(
+            "pico_jupyter: the model kernel started in %.1f s (pid %d)", self._started_at - started_at, process.pid
+        )
         return process
 
     def _take_start(self, starting: asyncio.Task[KernelProcess]) -> None:
@@ -192,7 +194,7 @@ class ModelKernel:
         if starting.cancelled():
             return
         if error := starting.exception():
-            self._log.error("%s", error)
+            self._log.error("pico_jupyter: %s", error)
         elif starting.result().exit_status is None:
             self._process = starting.result()
 
@@ -206,7 +208,9 @@ class ModelKernel:
         self._process = None
         how = process.describe_exit()
         process.client.fail(EngineFailed(f"the model kernel died in the middle of the request ({how})"))
-        self._log.warning("the model kernel died (%s)\n%s", how, process.tail)
+        self._log.warning(
+            "pico_jupyter: the model kernel died (%s). Its last lines:\n%s", how, process.tail or "(none)"
+        )
         if time.monotonic() - self._started_at >= self._stable_seconds:
             self._start_soon()
 

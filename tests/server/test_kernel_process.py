@@ -1,0 +1,65 @@
+"""One life of the model kernel: what it is given, and that Jupyter's launchers do not offer it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+
+from pico_jupyter.errors import EngineUnavailable
+from pico_jupyter.server.kernel_process import KernelProcess, kernel_environment
+from pico_jupyter.types import EngineOptions
+
+LOG = logging.getLogger("pico_jupyter.test_kernel_process")
+
+
+def test_model_paths_are_absolute_in_the_kernels_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    environ = {"A": "b", "PICO_JUPYTER_MODEL_PATH": os.pathsep.join(["models", "~/more", ""])}
+    home = os.path.expanduser("~")
+    assert kernel_environment(environ) == {
+        "A": "b",
+        "PICO_JUPYTER_MODEL_PATH": os.pathsep.join([str(tmp_path / "models"), os.path.join(home, "more")]),
+    }
+    assert environ["PICO_JUPYTER_MODEL_PATH"].startswith("models")
+
+
+def test_an_environment_without_model_paths_stays_as_it_is() -> None:
+    assert kernel_environment({"A": "b"}) == {"A": "b"}
+
+
+def test_launchers_do_not_offer_the_model_kernel() -> None:
+    assert not any("pico" in name for name in KernelSpecManager().find_kernel_specs())
+
+
+async def test_a_kernel_that_says_nothing_is_given_up_and_ended() -> None:
+    command = (sys.executable, "-c", "import time; print('busy', flush=True); time.sleep(600)")
+    process = KernelProcess(command, EngineOptions(), LOG, silence_limit=20.0)
+    with pytest.raises(EngineUnavailable, match=r"did not answer within 1 s\nbusy"):
+        await process.start(os.environ, timeout=1.0)
+    await asyncio.wait_for(process.stop(), 20)
+    assert process.exit_status is not None
+    assert "killed by SIG" in repr(process)
+
+
+async def test_a_process_that_was_never_started_can_be_stopped() -> None:
+    process = KernelProcess(("none",), EngineOptions(), LOG, silence_limit=20.0)
+    await process.stop()
+    assert process.pid == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(3, "exit status 3"), (-9, "killed by SIGKILL"), (-250, "killed by signal 250")]
+)
+async def test_the_end_of_a_process_is_told_in_words(status: int, words: str) -> None:
+    command = (sys.executable, "-c", "")
+    process = KernelProcess(command, EngineOptions(), LOG, silence_limit=20.0)
+    assert process.describe_exit() == "running"
+    process.exit_status = status
+    assert process.describe_exit() == words
+    await process.stop()
