@@ -164,6 +164,9 @@ ROWS = {
     "a stop string inside a tool call": (
         THINK, {"tools": TOOLS, "stop": ("add",)}, f"{CALL}add", Answer(calls=[("add", '{"a": 1}')], stopped=True),
     ),
+    "whitespace before a stop string stays": (
+        THINK, {"tools": TOOLS, "stop": ("END",)}, "hi \nEND", Answer(text="hi \n", stopped=True),
+    ),
     "almost a tool call": (THINK, {"tools": TOOLS}, "x <tool_cal ", Answer(text="x <tool_cal ")),
     "calls that reach to the end": (
         OPEN_CALLS, {"tools": TOOLS}, 'ok [TOOL_CALLS]{"name": "add", "arguments": {}}',
