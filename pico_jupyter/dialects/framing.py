@@ -22,7 +22,8 @@ NDJSON_KEEPALIVE = b" "
 _LOWEST_LOGPROB = -9999.0
 
 _encoder = msgspec.json.Encoder()
-_NON_ASCII = re.compile(r"[^\x00-\x7f]+")
+# From a character beyond ASCII to where a JSON string ends or has an escape: one long run, and not one per word.
+_NON_ASCII = re.compile(r"[^\x00-\x7f][^\"\\\x00-\x1f]*")
 
 
 class FrameStream(Protocol):

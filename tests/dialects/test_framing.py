@@ -12,7 +12,9 @@ from pico_jupyter.dialects.framing import (
 )
 
 
-@pytest.mark.parametrize("text", ["\u2028", "\u0085", "é", "你好", "😀", "\x7f", 'a"\\b\n\t\x00', "</script>", ""])
+@pytest.mark.parametrize(
+    "text", ["\u2028", "\u0085", "é", "你好", "😀", "\x7f", 'a"\\b\n\t\x00', "</script>", "", 'é "q" \\ \n é']
+)
 def test_any_text_arrives_as_ascii_on_one_line(text: str) -> None:
     encoded = encode_json({"text": text})
     assert encoded.isascii()

@@ -102,3 +102,10 @@ def test_ollama_images_must_be_strings_in_an_array(images: object, param: str) -
     with pytest.raises(InvalidRequest) as caught:
         ollama_chat(messages=[{"role": "user", "content": "look", "images": images}])
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize("role", ["system", "assistant"])
+def test_ollama_images_belong_to_users_and_tools(role: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^invalid message format$") as caught:
+        ollama_chat(messages=[{"role": role, "content": "x", "images": ["aGk="]}])
+    assert caught.value.param == "messages[0].images"

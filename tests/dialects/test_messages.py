@@ -91,6 +91,11 @@ def test_tags_that_are_no_reasoning_block_stay(text: str) -> None:
     assert openai_messages(said("assistant", text), USER)[0].content == texts(text)
 
 
+def test_turns_without_text_are_left_alone() -> None:
+    before, _ = openai_messages({"role": "assistant", "tool_calls": [CALL]}, USER)
+    assert before.content == ()
+
+
 def test_a_tool_result_learns_its_name_from_the_latest_call_with_its_id() -> None:
     def calling(name: str) -> dict[str, object]:
         return {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": name, "arguments": "{}"}}]}

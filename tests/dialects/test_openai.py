@@ -110,6 +110,7 @@ def test_each_delta_is_written_at_once() -> None:
     assert stream.encode(TextDelta("Hel")).count(b"data: ") == 2
     assert stream.encode(TextDelta("lo")).count(b"data: ") == 1
     assert stream.encode(TextDelta("")) == b""
+    assert stream.encode(ReasoningDelta("")) == b""
 
 
 def test_an_empty_answer_still_has_a_role_and_an_end() -> None:

@@ -84,6 +84,10 @@ def test_a_wrong_type_is_refused_in_the_words_of_ollama(option: str, value: obje
     assert caught.value.param == f"options.{option}"
 
 
+def test_a_boolean_option_that_changes_nothing_is_accepted() -> None:
+    assert read_options(fields(options={"use_mmap": True})) == Options()
+
+
 def test_options_must_be_an_object() -> None:
     with pytest.raises(InvalidRequest, match="'options': expected an object"):
         read_options(fields(options=["temperature"]))
