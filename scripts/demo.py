@@ -59,14 +59,16 @@ def jupyter_server() -> Iterator[tuple[str, str]]:
 
 
 def wait_for_url(server: subprocess.Popen[bytes], home: Path) -> str:
-    """The server's URL, from the file that it writes when it is ready."""
+    """The server's URL, from the file that it writes, once it answers there."""
     info = home / "runtime" / f"jpserver-{server.pid}.json"
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
             sys.exit(f"the Jupyter server ended with status {server.returncode}")
         with contextlib.suppress(OSError, ValueError):
-            return str(json.loads(info.read_text())["url"])
+            url = str(json.loads(info.read_text())["url"])
+            with urllib.request.urlopen(url + "api"):
+                return url
         time.sleep(0.05)
     sys.exit(f"the Jupyter server did not start within {START_SECONDS} s")
 

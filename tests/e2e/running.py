@@ -70,16 +70,18 @@ def running_server(folder: Path, *arguments: str) -> Iterator[RunningServer]:
         process = subprocess.Popen(command, env=environ, stdout=output, stderr=subprocess.STDOUT)
     try:
         info = runtime / f"jpserver-{process.pid}.json"
-        wait_for(lambda: _readable(info) or process.poll() is not None, START_SECONDS)
+        wait_for(lambda: _answering_url(info) or process.poll() is not None, START_SECONDS)
         assert process.poll() is None, log.read_text()
-        yield RunningServer(json.loads(info.read_text())["url"], token, process, log, environ)
+        yield RunningServer(_answering_url(info), token, process, log, environ)
     finally:
         process.terminate()
         process.wait(timeout=30)
 
 
-def _readable(info: Path) -> bool:
-    with contextlib.suppress(OSError, ValueError):
-        json.loads(info.read_text())
-        return True
-    return False
+def _answering_url(info: Path) -> str:
+    """The URL in the server's info file, which is written a moment before the server listens; "" until it answers."""
+    with contextlib.suppress(OSError, ValueError, httpx.TransportError):
+        url = str(json.loads(info.read_text())["url"])
+        httpx.get(url + "api")
+        return url
+    return ""
