@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,12 @@ class RunningKernel:
                 return message
 
 
-@pytest.fixture
-def kernel(tmp_path: Path) -> Iterator[RunningKernel]:
+@contextmanager
+def running_kernel(folder: Path) -> Iterator[RunningKernel]:
     """The kernel as it is shipped, over tcp."""
-    file = str(tmp_path / "kernel.json")
-    write_connection_file(file, ip="127.0.0.1")
-    process = subprocess.Popen([*COMMAND, "-f", file], cwd=tmp_path, start_new_session=True)
+    file = str(folder / "kernel.json")
+    write_connection_file(file, ip="127.0.0.1", key=b"a key of this test")
+    process = subprocess.Popen([*COMMAND, "-f", file], cwd=folder, start_new_session=True)
     client = BlockingKernelClient(connection_file=file)
     client.load_connection_file()
     client.start_channels(hb=False)
@@ -79,6 +80,20 @@ def kernel(tmp_path: Path) -> Iterator[RunningKernel]:
         client.context.destroy(linger=0)
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningKernel]:
+    """A kernel that tests share."""
+    with running_kernel(tmp_path_factory.mktemp("kernel")) as running:
+        yield running
+
+
+@pytest.fixture
+def own_kernel(tmp_path: Path) -> Iterator[RunningKernel]:
+    """A kernel that a test may end, or load a model in."""
+    with running_kernel(tmp_path) as running:
+        yield running
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -138,11 +153,11 @@ def test_models_are_listed_without_loading_mlx(kernel: RunningKernel) -> None:
     assert "libmlx" not in libraries(kernel.process)
 
 
-def test_the_built_in_model_answers(kernel: RunningKernel) -> None:
-    answer = kernel.ask_engine(wire.Generate(1, REQUEST))
+def test_the_built_in_model_answers(own_kernel: RunningKernel) -> None:
+    answer = own_kernel.ask_engine(wire.Generate(1, REQUEST))
     assert isinstance(answer, wire.Ended)
     assert isinstance(answer.finished, Finished)
-    resent = kernel.ask_engine(wire.Resend(1, 0))
+    resent = own_kernel.ask_engine(wire.Resend(1, 0))
     assert isinstance(resent, wire.Resent)
     text = "".join(delta.text for delta in resent.deltas if isinstance(delta, TextDelta))
     assert "47" in text
@@ -165,15 +180,15 @@ def test_a_payload_that_is_not_the_signed_one_is_ignored(kernel: RunningKernel) 
     assert answer.id == 3
 
 
-def test_a_shutdown_request_ends_the_process(kernel: RunningKernel) -> None:
-    assert kernel.ask("shutdown_request", {"restart": False}, "control")["content"]["status"] == "ok"
-    assert kernel.process.wait(PATIENCE) == 0
+def test_a_shutdown_request_ends_the_process(own_kernel: RunningKernel) -> None:
+    assert own_kernel.ask("shutdown_request", {"restart": False}, "control")["content"]["status"] == "ok"
+    assert own_kernel.process.wait(PATIENCE) == 0
 
 
-def test_a_termination_signal_ends_the_process_in_order(kernel: RunningKernel) -> None:
-    kernel.ask("kernel_info_request")
-    kernel.process.send_signal(signal.SIGTERM)
-    assert kernel.process.wait(PATIENCE) == 0
+def test_a_termination_signal_ends_the_process_in_order(own_kernel: RunningKernel) -> None:
+    own_kernel.ask("kernel_info_request")
+    own_kernel.process.send_signal(signal.SIGTERM)
+    assert own_kernel.process.wait(PATIENCE) == 0
 
 
 def test_ctrl_c_does_not_end_the_process(kernel: RunningKernel) -> None:
@@ -184,7 +199,7 @@ def test_ctrl_c_does_not_end_the_process(kernel: RunningKernel) -> None:
 
 def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
     file = str(tmp_path / "kernel.json")
-    write_connection_file(file, ip="127.0.0.1")
+    write_connection_file(file, ip="127.0.0.1", key=b"a key of this test")
     script = (
         "import os, subprocess, sys, time\n"
         "environ = {**os.environ, 'JPY_PARENT_PID': str(os.getpid())}\n"
@@ -214,7 +229,7 @@ def test_a_command_line_without_a_connection_file_is_refused() -> None:
 def test_options_reach_the_process(tmp_path: Path) -> None:
     """A model folder that is not there is named in what the process prints."""
     file = str(tmp_path / "kernel.json")
-    write_connection_file(file, ip="127.0.0.1")
+    write_connection_file(file, ip="127.0.0.1", key=b"a key of this test")
     options = wire.options_text(EngineOptions(model_dirs=(str(tmp_path / "nowhere"),)))
     process = subprocess.Popen(
         [*COMMAND, "-f", file, "--options", options], stderr=subprocess.PIPE, text=True, env=dict(os.environ)
