@@ -24,25 +24,25 @@ Drawer = Callable[[Random], Sample]
 
 @dataclass(slots=True)
 class Dataset:
-    """All tokens in a row; sample i is tokens[starts[i]:starts[i + 1]], of which the first prompts[i] are given."""
+    """All tokens in a row; sample i is tokens[starts[i]:starts[i + 1]], and learned tells which tokens it teaches."""
 
     tokens: NDArray[np.uint16]
+    learned: NDArray[np.bool_]
     starts: NDArray[np.int64]
-    prompts: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.prompts)
+        return len(self.starts) - 1
 
     def lengths(self) -> NDArray[np.int64]:
         return np.diff(self.starts)
 
     def save(self, path: Path) -> None:
-        np.savez(path, tokens=self.tokens, starts=self.starts, prompts=self.prompts)
+        np.savez(path, tokens=self.tokens, learned=self.learned, starts=self.starts)
 
     @classmethod
     def load(cls, path: Path) -> "Dataset":
         with np.load(path) as file:
-            return cls(file["tokens"], file["starts"], file["prompts"])
+            return cls(file["tokens"], file["learned"], file["starts"])
 
     def batch(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Token ids, padded on the right with 0, and where the next token is to be learned; both (samples, length)."""
@@ -50,28 +50,51 @@ class Dataset:
         ids = np.zeros((len(indices), longest), np.int64)
         learned = np.zeros((len(indices), longest), np.bool_)
         for row, index in enumerate(indices):
-            sample = self.tokens[self.starts[index] : self.starts[index + 1]]
-            ids[row, : len(sample)] = sample
-            learned[row, self.prompts[index] - 1 : len(sample) - 1] = True
+            place = slice(self.starts[index], self.starts[index + 1])
+            length = place.stop - place.start
+            ids[row, :length] = self.tokens[place]
+            learned[row, : length - 1] = self.learned[place][1:]
         return ids, learned
 
 
-def encode(tokenizer: Tokenizer, draw: Drawer, samples: int, seed: int) -> Dataset:
+def encode(tokenizer: Tokenizer, draw: Drawer, samples: int, seed: int, *, learn_past: bool = False) -> Dataset:
     """Draw samples; the few longer than LONGEST are dropped."""
     rng = Random(seed)
     rows: list[NDArray[np.uint16]] = []
-    prompts: list[int] = []
+    masks: list[NDArray[np.bool_]] = []
+    opening = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False).ids
+    end = tokenizer.token_to_id("<|im_end|>")
     for start in range(0, samples, CHUNK):
         drawn = [draw(rng) for _ in range(min(CHUNK, samples - start))]
         questions = tokenizer.encode_batch_fast([render_prompt(s) for s in drawn], add_special_tokens=False)
         answers = tokenizer.encode_batch_fast([render_target(s) for s in drawn], add_special_tokens=False)
         for question, answer in zip(questions, answers, strict=True):
-            ids = question.ids + answer.ids
-            if len(ids) <= LONGEST:
-                rows.append(np.array(ids, np.uint16))
-                prompts.append(len(question.ids))
+            given = past_answers(question.ids, opening, end) if learn_past else [False] * len(question.ids)
+            if len(given) + len(answer.ids) <= LONGEST:
+                rows.append(np.array(question.ids + answer.ids, np.uint16))
+                masks.append(np.array(given + [True] * len(answer.ids), np.bool_))
     starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    return Dataset(np.concatenate(rows), starts.astype(np.int64), np.array(prompts, np.int64))
+    return Dataset(np.concatenate(rows), np.concatenate(masks), starts.astype(np.int64))
+
+
+def past_answers(ids: list[int], opening: list[int], end: int) -> list[bool]:
+    """Which tokens of a prompt are answers of past turns.
+
+    The first token of each is left out: there the model is to open its reasoning, which past turns have lost.
+    """
+    learned = [False] * len(ids)
+    position = 0
+    while position + len(opening) < len(ids):
+        if ids[position : position + len(opening)] != opening:
+            position += 1
+            continue
+        position += len(opening) + 1
+        while position < len(ids) and end in ids[position:]:
+            learned[position] = True
+            position += 1
+            if ids[position - 1] == end:
+                break
+    return learned
 
 
 def batches(dataset: Dataset, tokens: int, seed: int) -> Iterator[NDArray[np.int64]]:
@@ -103,12 +126,14 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=250_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--draw", default="training.generator:draw_sample", help="the drawing function, module:name")
+    parser.add_argument("--learn-past", action="store_true", help="also teach the answers of past turns")
     options = parser.parse_args()
     module, function = options.draw.split(":")
     tokenizer = Tokenizer.from_file(str(options.tokenizer))
-    dataset = encode(tokenizer, getattr(import_module(module), function), options.samples, options.seed)
+    draw = getattr(import_module(module), function)
+    dataset = encode(tokenizer, draw, options.samples, options.seed, learn_past=options.learn_past)
     dataset.save(options.out)
-    learned = len(dataset.tokens) - int(dataset.prompts.sum())
+    learned = int(dataset.learned.sum())
     print(f"{len(dataset)} samples, {len(dataset.tokens) / 1e6:.2f}M tokens, {learned / 1e6:.2f}M to learn")
 
 

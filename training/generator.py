@@ -4,6 +4,7 @@ Everything is a function of the random generator that is passed in.
 """
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from training import memory, texts, tools, words
@@ -55,6 +56,26 @@ COPYING_SKILLS: Skills = {
     texts.count: 4,
     texts.write_json: 6,
     memory.told_once: 3,
+    memory.not_told: 1,
+}
+
+# The third stage: conversations in which every answer is learned, so past turns have short ones.
+PAST_SKILLS: Skills = {
+    partial(add, most=2): 9,
+    partial(subtract, most=2): 7,
+    partial(multiply, most=1): 3,
+    compare: 4,
+    frequently_asked: 9,
+    out_of_scope: 1.5,
+    texts.echo: 16,
+    texts.long_echo: 9,
+    texts.reverse: 6,
+    texts.spell: 6,
+    texts.count_letters: 1,
+    texts.list_things: 5,
+    texts.count: 4,
+    texts.write_json: 9,
+    memory.told_once: 8,
     memory.not_told: 1,
 }
 
@@ -204,3 +225,11 @@ def draw_sample(rng: Random, skills: Skills = SKILLS, remembered: float = 0.07, 
 def draw_copying_sample(rng: Random) -> Sample:
     """One training sample of the second stage."""
     return draw_sample(rng, COPYING_SKILLS, remembered=0.09, with_tools=0.09)
+
+
+def draw_conversation_sample(rng: Random) -> Sample:
+    """One training sample of the third stage, meant for `training.dataset --learn-past`."""
+    sample = draw_sample(rng, COPYING_SKILLS, remembered=0.12, with_tools=0.07)
+    if len(sample.messages) < 3 and not sample.tools:
+        sample.messages[-1:-1] = past_turns(rng, rng.choice((0, 1, 2, 3, 4)), PAST_SKILLS)
+    return sample
