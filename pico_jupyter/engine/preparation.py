@@ -105,7 +105,7 @@ class Preparation:
                 ),
                 parser=OutputParser(
                     tokenizer,
-                    stop=request.stop,
+                    stop=(*request.stop, *info.stop),
                     reasoning_started=prompt.reasoning_started,
                     tools=prompt.tools,
                     index=index,

@@ -70,6 +70,8 @@ def render_prompt(request: GenerationRequest, info: ModelInfo, tokenizer: Tokeni
     match request.prompt:
         case ChatPrompt() as prompt:
             _refuse_media(prompt, name)
+            if prompt.tools != "[]" and "tools" not in info.capabilities:
+                raise InvalidRequest(f"{name} does not support tools", param="tools", model=name)
             rendering = _render_chat(request, prompt, tokenizer, limit)
             tools, continuation, param = prompt.tools, prompt.continue_final_message, "messages"
         case RawPrompt(text):

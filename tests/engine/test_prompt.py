@@ -313,6 +313,13 @@ def test_reasoning_that_is_not_required_is_ignored_by_a_model_without_it(with_te
     assert text_of(render_prompt(asked(reasoning=True), DULL, tokenizer), tokenizer) == "[user]hi[assistant]"
 
 
+def test_tools_for_a_model_that_knows_none_are_refused(pico: Tokenizer) -> None:
+    tools = '[{"type": "function", "function": {"name": "add", "parameters": {}}}]'
+    with pytest.raises(InvalidRequest, match="tiny does not support tools") as failure:
+        render_prompt(asked(chat(tools=tools)), DULL, pico)
+    assert failure.value.param == "tools"
+
+
 def test_reasoning_off_is_fine_for_a_model_without_it(pico: Tokenizer) -> None:
     assert not render_prompt(asked(reasoning=False, reasoning_required=True), DULL, pico).reasoning
 
