@@ -1,8 +1,8 @@
 """Runs one request to its end and writes the answer, streamed or whole. Knows no dialect's fields.
 
 The caller's leaving aborts the request wherever it stands: queued, in prefill, in the middle of an answer, streamed or
-not. Headers leave with the first delta that says something, or after `keepalive_after` seconds with a keep-alive, so
-that whatever goes wrong before has its own status.
+not. Headers leave with the first delta that says something, or with a keep-alive after `keepalive_after` seconds of
+silence, so that whatever goes wrong before has its own status.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from pico_jupyter.types import Accepted, Finished, GenerationRequest, Progress
 
 # Bytes from which on parsing is felt by other requests.
 LARGE_BODY = 64 * 1024
+# Until the engine has accepted a request, its refusal is still a status. That is worth a longer wait, though not the
+# minute after which proxies cut a silent connection.
+PATIENCE_BEFORE_ACCEPTED = 3
 LONGEST_NAME = 40
 MOST_NAMES = 10
 
@@ -89,25 +92,24 @@ class GenerationHandler(DialectHandler):
 
     async def _write_stream(self, arrivals: Arrivals, stream: FrameStream) -> None:
         now = asyncio.get_running_loop().time
-        limit = self.context.keepalive_after
-        last_written = now()
-        held = bytearray()
+        patience = self.context.keepalive_after * PATIENCE_BEFORE_ACCEPTED
+        deadline = now() + patience
         done, total = 0, 0
         finished = False
         while not finished:
-            batch = await arrivals.batch(timeout=last_written + limit - now())
+            batch = await arrivals.batch(timeout=deadline - now())
             self.context.stamp_activity()
             for delta in batch:
-                held += stream.encode(delta)
-                if isinstance(delta, Progress):
+                if isinstance(delta, Accepted):
+                    patience = self.context.keepalive_after
+                    deadline = now() + patience
+                elif isinstance(delta, Progress):
                     done, total = delta.done, delta.total
             finished = any(isinstance(delta, Finished) for delta in batch)
-            silent = all(isinstance(delta, Accepted | Progress) for delta in batch)
-            if silent and now() - last_written < limit:
-                continue
-            await self._send(bytes(held) or stream.keepalive(done, total), stream)
-            held.clear()
-            last_written = now()
+            frames = b"".join([stream.encode(delta) for delta in batch])
+            if frames or now() >= deadline:
+                await self._send(frames or stream.keepalive(done, total), stream)
+                deadline = now() + patience
 
     async def _send(self, frames: bytes, stream: FrameStream) -> None:
         if self._stream is None:

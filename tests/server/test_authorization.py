@@ -126,6 +126,11 @@ async def test_an_unknown_page_of_another_site_finds_every_endpoint_closed(serve
     assert server.engine.requests == []
 
 
+async def test_a_server_without_xsrf_checks_is_closed_all_the_same(start_server: StartServer) -> None:
+    server = await start_server(ServerApp={"disable_check_xsrf": True})
+    assert await statuses(server, token="") == NOBODY
+
+
 async def test_a_server_that_lets_nobody_in_unknown_makes_no_difference(start_server: StartServer) -> None:
     server = await start_server(ServerApp={"allow_unauthenticated_access": False})
     assert await statuses(server, token="") == NOBODY

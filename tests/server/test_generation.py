@@ -108,6 +108,22 @@ async def test_a_stream_that_goes_silent_in_the_middle_gets_keepalives(start_ser
         await request.until(b"[DONE]")
 
 
+async def test_a_request_that_is_not_accepted_yet_is_waited_for_longer(start_server: StartServer) -> None:
+    server = await start_server(PicoJupyter={"keepalive_after": 0.5})
+    late = asyncio.Event()
+    plays(server, late, ContextLengthExceeded("too long"))
+    asyncio.get_running_loop().call_later(0.75, late.set)
+    assert (await server.post("v1/chat/completions", STREAMED)).status_code == 400
+
+
+async def test_a_request_that_is_not_accepted_for_long_gets_keepalives_all_the_same(start_server: StartServer) -> None:
+    server = await start_server(PicoJupyter={"keepalive_after": 0.05})
+    plays(server, asyncio.Event())
+    async with raw_post(server, "v1/chat/completions", STREAMED) as request:
+        await request.until(b": keepalive 0/0\n\n")
+        await request.until(b": keepalive 0/0\n\n")
+
+
 async def test_a_failure_after_a_keepalive_is_a_frame(start_server: StartServer) -> None:
     server = await start_server(PicoJupyter={"keepalive_after": 0.05})
     more = asyncio.Event()
