@@ -256,6 +256,7 @@ class Engine:
             self._commands.get().refuse(_not_running())
         self._hand_over.flush(lambda stream: None)
         self._models.close()
+        lm.leave_thread()
 
 
 def _not_running() -> EngineUnavailable:

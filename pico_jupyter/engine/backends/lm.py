@@ -8,6 +8,7 @@ step is always in flight: step() queues the next forward pass before it reads th
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,17 @@ def load(info: ModelInfo, room: int = 0) -> Backend:
     if is_half and mx.default_device() == mx.Device(mx.cpu) and _float32_nbytes(model) <= room:
         model.set_dtype(mx.float32)
     return LmBackend(model, info.name)
+
+
+def leave_thread() -> None:
+    """Let go of what MLX keeps for the calling thread, which must not use MLX afterwards.
+
+    MLX computes on a thread of its own for each thread that uses it. If that one still frees arrays while the
+    interpreter ends, the process aborts (seen with mlx 0.32).
+    """
+    gc.collect()
+    mx.synchronize()
+    mx.clear_streams()
 
 
 def _weights(model: Any) -> list[mx.array]:
