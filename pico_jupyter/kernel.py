@@ -94,17 +94,20 @@ class Kernel:
         control = self._bind(SocketType.ROUTER, self._connection.control_port)
         self._bind(SocketType.ROUTER, self._connection.stdin_port)
         heart = self._bind(SocketType.ROUTER, self._connection.hb_port)
-        listeners = [
+        tasks = [
             asyncio.create_task(self._listen(shell)),
             asyncio.create_task(self._listen(control)),
             asyncio.create_task(_echo(heart)),
+            asyncio.create_task(self._stop.wait()),
         ]
         try:
-            await self._stop.wait()
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            # A listener never ends but by an error; a kernel that hears nothing had better die and be started again.
+            ended.pop().result()
         finally:
-            for listener in listeners:
-                listener.cancel()
-            await asyncio.gather(*listeners, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._close()
 
     def stop(self) -> None:
@@ -238,11 +241,11 @@ def _watch_parent() -> None:
         ParentPollerUnix(parent).start()
 
 
-async def _serve(connection: Connection, engine: EngineClient, window: float) -> None:
-    kernel = Kernel(connection, engine, window)
+async def _serve(kernel: Kernel, on_start: Callable[[], None]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "win32":
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, kernel.stop)
+    asyncio.get_running_loop().call_soon(on_start)
     await kernel.serve()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -250,23 +253,31 @@ async def _serve(connection: Connection, engine: EngineClient, window: float) ->
     os._exit(0)
 
 
-def run(connection: Connection, engine: EngineClient, *, window: float = PUBLISHING_WINDOW) -> None:
-    """Serve `engine` at `connection`, then end this process. Does not return."""
+def run(
+    connection: Connection,
+    engine: EngineClient,
+    *,
+    window: float = PUBLISHING_WINDOW,
+    on_start: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve `engine` at `connection`, then end this process. Does not return. `on_start` runs in the event loop."""
     _watch_parent()
-    asyncio.run(_serve(connection, engine, window))
+    asyncio.run(_serve(Kernel(connection, engine, window), on_start))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """`python -m pico_jupyter.kernel -f CONNECTION_FILE --options JSON`."""
+    """`python -m pico_jupyter.kernel -f CONNECTION_FILE --options JSON [--prepare]`."""
     parser = argparse.ArgumentParser(prog="python -m pico_jupyter.kernel", description=__doc__)
     parser.add_argument("-f", dest="connection_file", type=Path, required=True, help="the Jupyter connection file")
     parser.add_argument("--options", type=wire.options_from, default=EngineOptions(), help="EngineOptions as JSON")
+    parser.add_argument("--prepare", action="store_true", help="start the engine before the first request needs it")
     arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
     options: EngineOptions = arguments.options
     catalog = Catalog(options)
     engine = DeferredEngineClient(catalog, lambda: _start_engine(catalog, options))
-    run(read_connection(arguments.connection_file), engine)
+    on_start = engine.prepare if arguments.prepare else lambda: None
+    run(read_connection(arguments.connection_file), engine, on_start=on_start)
 
 
 if __name__ == "__main__":

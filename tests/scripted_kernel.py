@@ -78,7 +78,10 @@ if __name__ == "__main__":
     parser.add_argument("-f", dest="connection_file", type=Path)
     parser.add_argument("--options", type=wire.options_from)
     parser.add_argument("--window", type=float, default=0.025)
+    parser.add_argument("--prepare", action="store_true")
     arguments = parser.parse_args()
+    if arguments.prepare:
+        print("prepares", flush=True)
     print("a word on stdout", flush=True)
     print("WARNING: a word of warning", file=sys.stderr, flush=True)
     run(read_connection(arguments.connection_file), ObedientEngine(), window=arguments.window)

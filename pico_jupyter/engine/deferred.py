@@ -27,6 +27,10 @@ class DeferredEngineClient:
         state = "not started" if self._started is None else repr(self._started)
         return f"<DeferredEngineClient {state}>"
 
+    def prepare(self) -> None:
+        """Start the engine in the background, for a first request that is sure to come. Needs a running event loop."""
+        self._begin()
+
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         """See EngineClient.generate."""
         engine = await self._engine()
@@ -64,14 +68,22 @@ class DeferredEngineClient:
 
     @property
     def _started(self) -> EngineClient | None:
-        done = self._starting is not None and self._starting.done() and self._starting.exception() is None
-        return self._starting.result() if done and self._starting is not None else None
+        return self._starting.result() if self._starting is not None and self._starting.done() else None
 
     async def _engine(self) -> EngineClient:
         """The engine; requests that come while it starts wait for the same start."""
-        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
-            self._starting = asyncio.ensure_future(asyncio.to_thread(self._start))
         try:
-            return await asyncio.shield(self._starting)
+            return await asyncio.shield(self._begin())
         except (ImportError, OSError, RuntimeError) as error:
             raise EngineUnavailable(f"the engine cannot start: {type(error).__name__}: {error}") from error
+
+    def _begin(self) -> asyncio.Future[EngineClient]:
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(asyncio.to_thread(self._start))
+            self._starting.add_done_callback(self._forget_failure)
+        return self._starting
+
+    def _forget_failure(self, starting: asyncio.Future[EngineClient]) -> None:
+        """So that the next request tries again."""
+        if starting.cancelled() or starting.exception() is not None:
+            self._starting = None

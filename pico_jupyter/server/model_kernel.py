@@ -40,9 +40,9 @@ T = TypeVar("T")
 class ModelKernel:
     """An EngineClient whose engine is in a process of its own.
 
-    `command` starts the kernel, `-f CONNECTION_FILE --options JSON` are added. `silence_limit` is how many seconds a
-    request may hear nothing from it. A kernel that dies within `stable_seconds` of its start is not started again until
-    somebody needs it.
+    `command` starts the kernel; `-f CONNECTION_FILE --options JSON` are added, and `--prepare` where the engine is sure
+    to be needed. `silence_limit` is how many seconds a request may hear nothing from it. A kernel that dies within
+    `stable_seconds` of its start is not started again until somebody needs it.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class ModelKernel:
         accepted = False
         while True:
             self._refuse_dangerous(request)
-            process = await self._running()
+            process = await self._running(prepare=True)
             said = False
             try:
                 async with aclosing(process.client.generate(request)) as deltas:
@@ -126,7 +126,7 @@ class ModelKernel:
 
     async def load(self, name: str, keep_alive: float | None = None) -> None:
         """See EngineClient.load. Starts the kernel when none runs."""
-        await self._call(lambda engine: engine.load(name, keep_alive))
+        await self._call(lambda engine: engine.load(name, keep_alive), prepare=True)
 
     async def unload(self, name: str) -> None:
         """See EngineClient.unload. Starts the kernel when none runs, because it knows the names."""
@@ -144,38 +144,39 @@ class ModelKernel:
             await process.stop()
         await asyncio.gather(*self._stopping)
 
-    async def _call(self, ask: Callable[[CommEngineClient], Awaitable[T]]) -> T:
+    async def _call(self, ask: Callable[[CommEngineClient], Awaitable[T]], *, prepare: bool = False) -> T:
         """Ask the kernel, and once more when it died meanwhile."""
-        process = await self._running()
+        process = await self._running(prepare=prepare)
         try:
             return await ask(process.client)
         except EngineFailed:
             if process.exit_status is None:
                 raise
-        return await ask((await self._running()).client)
+        return await ask((await self._running(prepare=prepare)).client)
 
-    async def _running(self) -> KernelProcess:
-        """The kernel, started if need be. Raises EngineUnavailable."""
+    async def _running(self, *, prepare: bool = False) -> KernelProcess:
+        """The kernel, started if need be, with its engine where that is to `prepare`. Raises EngineUnavailable."""
         if self._closed:
             raise _shutting_down()
         if self._process is not None:
             return self._process
         try:
-            return await asyncio.shield(self._start_soon())
+            return await asyncio.shield(self._start_soon(prepare=prepare))
         except asyncio.CancelledError:
             if self._closed:
                 raise _shutting_down() from None
             raise
 
-    def _start_soon(self) -> asyncio.Task[KernelProcess]:
+    def _start_soon(self, *, prepare: bool) -> asyncio.Task[KernelProcess]:
         if self._starting is None:
-            self._starting = asyncio.get_running_loop().create_task(self._start())
+            self._starting = asyncio.get_running_loop().create_task(self._start(prepare))
             self._starting.add_done_callback(self._take_start)
         return self._starting
 
-    async def _start(self) -> KernelProcess:
+    async def _start(self, prepare: bool) -> KernelProcess:
         started_at = time.monotonic()
-        process = KernelProcess(self._command, self._options, self._log, self._silence_limit)
+        command = (*self._command, "--prepare") if prepare else self._command
+        process = KernelProcess(command, self._options, self._log, self._silence_limit)
         try:
             await process.start(self._environ, START_SECONDS)
         except BaseException:
@@ -212,7 +213,7 @@ class ModelKernel:
             "pico_jupyter: the model kernel died (%s). Its last lines:\n%s", how, process.tail or "(none)"
         )
         if time.monotonic() - self._started_at >= self._stable_seconds:
-            self._start_soon()
+            self._start_soon(prepare=True)
 
     def _refuse_dangerous(self, request: GenerationRequest) -> None:
         if self._crashes and self._crashes.get(_fingerprint(request), 0) >= MOST_CRASHES:

@@ -14,6 +14,7 @@ from pico_jupyter.engine.catalog import Catalog
 from pico_jupyter.engine.deferred import DeferredEngineClient
 from pico_jupyter.errors import EngineUnavailable, ModelNotFound
 from pico_jupyter.types import Delta, EngineOptions, GenerationRequest, RawPrompt
+from tests.comm.loopback import until
 from tests.engine.model_folders import write_model
 from tests.server.scripted import FINISHED, ScriptedEngine
 
@@ -102,3 +103,20 @@ async def test_leaving_reaches_the_engine(catalog: Catalog) -> None:
     async with aclosing(DeferredEngineClient(catalog, start).generate(REQUEST)) as deltas:
         await anext(deltas)
     assert start.engine.aborted.is_set()
+
+
+async def test_an_engine_can_be_prepared_before_it_is_needed(catalog: Catalog) -> None:
+    start = Starter()
+    engine = DeferredEngineClient(catalog, start)
+    engine.prepare()
+    await until(lambda: repr(engine) == "<DeferredEngineClient <ScriptedEngine [0 asked]>>")
+    await read(engine)
+    assert start.starts == 1
+
+
+async def test_a_preparation_that_failed_is_tried_again_by_the_first_request(catalog: Catalog) -> None:
+    start = Starter(failures=1)
+    engine = DeferredEngineClient(catalog, start)
+    engine.prepare()
+    await until(lambda: start.starts == 1 and "not started" in repr(engine))
+    assert (await read(engine))[-1] == FINISHED

@@ -291,3 +291,24 @@ async def test_what_the_kernel_prints_is_in_the_servers_log(
     records = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert ("DEBUG", "model kernel: a word on stdout") in records
     assert ("WARNING", "model kernel: a word of warning") in records
+
+
+async def test_the_engine_is_prepared_for_an_answer_but_not_for_a_list(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger=LOG.name)
+    await start_kernel().models()
+    assert "prepares" not in caplog.text
+    await read(start_kernel(), "count 1")
+    assert "prepares" in caplog.text
+
+
+async def test_the_engine_is_prepared_after_a_death(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger=LOG.name)
+    kernel = start_kernel(stable_seconds=0.0)
+    await kernel.models()
+    assert kernel.pid is not None
+    os.kill(kernel.pid, signal.SIGKILL)
+    await until(lambda: "prepares" in caplog.text)
