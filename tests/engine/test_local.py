@@ -74,11 +74,11 @@ async def test_without_reasoning_there_is_none(start: StartEngine) -> None:
 
 async def test_requests_at_once_get_the_answers_they_get_alone(start: StartEngine) -> None:
     client = start(options=EngineOptions(max_batch_size=4, prefill_step_size=8))
-    requests = [ask(f"What is {number} + 35?", sampling=GREEDY, reasoning=True) for number in range(10, 16)]
+    requests = [ask(f"What is {number} + 35?", sampling=GREEDY, reasoning=True) for number in range(11, 15)]
     together = await asyncio.gather(*(collect(client.generate(request)) for request in requests))
     alone = [await collect(client.generate(request)) for request in requests]
     assert [answer.choices for answer in together] == [answer.choices for answer in alone]
-    assert "47" in together[2].choices[0].text
+    assert "47" in together[1].choices[0].text
 
 
 async def test_a_seed_gives_the_same_text_in_any_batch(start: StartEngine) -> None:

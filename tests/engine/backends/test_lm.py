@@ -101,7 +101,7 @@ operations = st.lists(
 
 
 @pytest.mark.parametrize("kind", TINY_MODELS)
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(script=operations)
 def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(kind: str, script: list[tuple[str, Any]]) -> None:
     conductor = Conductor(LmBackend(tiny_model(kind), kind))
