@@ -2,7 +2,8 @@
 
 Prompts: `count N [PAUSE]` writes N numbers; `hang` waits after Accepted; `talk` waits after a word; `die` kills the
 process before any text, `die late` after some; `die once FILE` only where FILE is not there yet; `mark FILE` writes a
-word, and FILE when it is aborted; `freeze` stops the whole process.
+word, and FILE when it is aborted; `freeze` stops the whole process; `orphan SECONDS` leaves a child that holds the
+kernel's output open.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ class ObedientEngine(ScriptedEngine):
             await _wait_for_abort(Path(rest) if rest else None)
         elif verb == "hang":
             await asyncio.Event().wait()
+        elif verb == "orphan":
+            orphan = await asyncio.create_subprocess_exec("sleep", rest)
+            yield TextDelta(str(orphan.pid))
         elif verb == "freeze":
             os.kill(os.getpid(), signal.SIGSTOP)
         elif verb == "die":

@@ -34,6 +34,7 @@ MODEL_PATH_VARIABLE = "PICO_JUPYTER_MODEL_PATH"
 LONGEST_SOCKET_PATH = 100
 NUDGE_SECONDS = 0.1
 STOP_SECONDS = 6.0
+LAST_WORDS_SECONDS = 1.0
 LINGER_MS = 500
 TAIL_LINES = 20
 Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
@@ -83,7 +84,7 @@ class KernelProcess:
         self._context = zmq.asyncio.Context()
         self._sockets: dict[str, zmq.asyncio.Socket] = {}
         self._listeners: list[asyncio.Task[None]] = []
-        self._output: threading.Thread | None = None
+        self._watched = False
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._answered: set[str] = set()
         self._heard = asyncio.Event()
@@ -136,7 +137,7 @@ class KernelProcess:
             raise EngineUnavailable(f"the model kernel cannot be started: {error}") from error
         finally:
             os.close(writing)
-        self._read_output(os.fdopen(reading, encoding="utf-8", errors="replace"), asyncio.get_running_loop())
+        self._watch(os.fdopen(reading, encoding="utf-8", errors="replace"), asyncio.get_running_loop())
         self._connect()
         try:
             await asyncio.wait_for(self._shake_hands(), timeout)
@@ -147,7 +148,7 @@ class KernelProcess:
 
     async def stop(self) -> None:
         """End the process, politely first, and leave no process, socket or file behind. Takes bounded time."""
-        if self._output is None:
+        if not self._watched:
             await self._manager.shutdown_kernel(now=True)
         elif self.exit_status is None:
             try:
@@ -224,22 +225,29 @@ class KernelProcess:
         message = self._session.msg(kind, content)
         self._sockets[channel].send_multipart([*self._session.serialize(message), *buffers])
 
-    def _read_output(self, output: IO[str], loop: asyncio.AbstractEventLoop) -> None:
-        """Hand the kernel's output to the log; its end is the first sign of the process's end."""
+    def _watch(self, output: IO[str], loop: asyncio.AbstractEventLoop) -> None:
+        """Hand the kernel's output to the log and tell of its end, each on a thread that sleeps until there is news."""
         process = self._process
 
         def read() -> None:
             with output:
                 for line in output:
                     self._log_line(line.rstrip())
+
+        reader = threading.Thread(target=read, name="pico-kernel-output", daemon=True)
+
+        def wait() -> None:
             status = process.wait()
+            # Its last words are worth a moment; a process that it left behind may keep the pipe open.
+            reader.join(LAST_WORDS_SECONDS)
             try:
                 loop.call_soon_threadsafe(self._take_exit, status)
             except RuntimeError:
                 return  # The loop is closed: nobody waits for the news.
 
-        self._output = threading.Thread(target=read, name="pico-kernel-output", daemon=True)
-        self._output.start()
+        reader.start()
+        threading.Thread(target=wait, name="pico-kernel-exit", daemon=True).start()
+        self._watched = True
 
     def _log_line(self, line: str) -> None:
         if not line:

@@ -201,12 +201,12 @@ class ModelKernel:
 
     def _take_exit(self, process: KernelProcess) -> None:
         """The kernel died. Requests under way hear of it, the remains are cleared away, and a new one is started."""
-        stopping = asyncio.get_running_loop().create_task(process.stop())
-        self._stopping.add(stopping)
-        stopping.add_done_callback(self._stopping.discard)
         if self._closed:
             return
         self._process = None
+        stopping = asyncio.get_running_loop().create_task(process.stop())
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
         how = process.describe_exit()
         process.client.fail(EngineFailed(f"the model kernel died in the middle of the request ({how})"))
         self._log.warning(

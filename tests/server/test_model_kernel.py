@@ -31,8 +31,12 @@ StartKernel = Callable[..., ModelKernel]
 
 
 @pytest.fixture
-def left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder for temporary files; the test fails when it is not empty afterwards, or a process is left."""
+def left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files; the test fails when it is not empty afterwards, or a process is left.
+
+    It is not below tmp_path, whose path may be too long for a socket; asked for so that pytest makes its own first.
+    """
+    assert tmp_path.is_dir()
     folder = Path(tempfile.mkdtemp(prefix="t"))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     before = set(psutil.Process().children(recursive=True))
@@ -312,3 +316,17 @@ async def test_the_engine_is_prepared_after_a_death(
     assert kernel.pid is not None
     os.kill(kernel.pid, signal.SIGKILL)
     await until(lambda: "prepares" in caplog.text)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sleep is a command elsewhere")
+async def test_a_death_is_noticed_even_when_a_child_lives_on(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    orphan = psutil.Process(int(text_of(await read(kernel, "orphan 600"))))
+    async with aclosing(kernel.generate(request("talk"))) as deltas:
+        await anext(deltas)
+        await anext(deltas)
+        assert kernel.pid is not None
+        os.kill(kernel.pid, signal.SIGKILL)
+        with pytest.raises(EngineFailed, match="died"):
+            await asyncio.wait_for(anext(deltas), 10)
+    orphan.kill()
