@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.e2e.running import RunningServer, running_server
+
+# No deadlines: machines are noisy. CI runs the same examples each time, so that a red run is about its change.
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if "CI" in os.environ else "default")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -111,7 +112,8 @@ def test_byte_level_tokens_join_to_the_bytes_of_the_text(pico: Tokenizer, text: 
 @settings(deadline=None)
 @given(text=st.text(max_size=40))
 def test_any_text_comes_back_from_byte_level_tokens(pico: Tokenizer, text: str) -> None:
-    assert pico.decode(pico.encode(text, add_special_tokens=False)) == text
+    normalized = unicodedata.normalize("NFC", text)  # as Qwen's tokenizers have it
+    assert pico.decode(pico.encode(text, add_special_tokens=False)) == normalized
 
 
 @pytest.mark.parametrize("strip", [True, False])
