@@ -67,7 +67,7 @@ def test_a_killed_model_kernel_is_an_openai_error_frame_too(own_server: RunningS
     }
     with own_server.http() as http:
         with http.stream("POST", "v1/chat/completions", json=body) as response:
-            lines = (line for line in response.iter_lines() if line)
+            lines = (line for line in response.iter_lines() if line.startswith("data:"))
             next(lines)
             [kernel] = own_server.model_kernels()
             kernel.kill()
