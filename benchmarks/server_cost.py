@@ -1,7 +1,8 @@
 """What pico_jupyter costs a Jupyter server, and how soon it answers: `python -m benchmarks.server_cost`.
 
 Starts servers with and without the extension in turn (A B A B ...) and compares start-up time and resident memory
-before the first chat. Then measures the time from a request to its first token: cold (no model kernel yet), and warm.
+before the first chat. Then measures the time from a request to its first token: cold (no model kernel yet), warm, and
+after the model kernel was killed.
 """
 
 from __future__ import annotations
@@ -44,12 +45,16 @@ def main() -> None:
     report("memory, MB", memory)
     cold: list[float] = []
     warm: list[float] = []
+    killed: list[float] = []
     for _ in range(3):
         with jupyter_server(enabled=True) as server:
             cold.append(first_token_seconds(server))
             warm += [first_token_seconds(server) for _ in range(options.chats)]
-    print(f"first token, cold  {spread(cold)} s")
-    print(f"first token, warm  {spread(warm)} s")
+            kill_model_kernel(server)
+            killed.append(first_token_seconds(server))
+    print(f"first token, cold             {spread(cold)} s")
+    print(f"first token, warm             {spread(warm)} s")
+    print(f"first token, after a kill -9  {spread(killed)} s")
 
 
 def report(title: str, values: dict[str, list[float]]) -> None:
@@ -111,6 +116,13 @@ def first_token_seconds(server: dict[str, Any]) -> float:
         seconds = time.perf_counter() - start
         response.read()
     return seconds
+
+
+def kill_model_kernel(server: dict[str, Any]) -> None:
+    """SIGKILL, as an out-of-memory killer does it."""
+    for child in psutil.Process(server["pid"]).children(recursive=True):
+        if "pico_jupyter.kernel" in child.cmdline():
+            child.kill()
 
 
 if __name__ == "__main__":
