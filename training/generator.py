@@ -79,6 +79,47 @@ PAST_SKILLS: Skills = {
     memory.not_told: 1,
 }
 
+# The fourth stage: long traces and spelling again, while the learning rate goes down.
+FINAL_SKILLS: Skills = {
+    add: 12,
+    subtract: 13,
+    multiply: 4,
+    compare: 8,
+    chain: 9,
+    word_problem: 9,
+    frequently_asked: 10,
+    out_of_scope: 3,
+    texts.echo: 6,
+    texts.long_echo: 1,
+    texts.reverse: 5,
+    texts.spell: 8,
+    texts.count_letters: 3,
+    texts.count_letter: 5,
+    texts.list_things: 3,
+    texts.count: 5,
+    texts.write_json: 3,
+    memory.told_once: 2,
+    memory.not_told: 1.5,
+}
+
+# Its past turns tell no facts: one that contradicts the last question would be taught as right.
+FINAL_PAST_SKILLS: Skills = {
+    partial(add, most=2): 15,
+    partial(subtract, most=2): 13,
+    partial(multiply, most=1): 5,
+    compare: 7,
+    frequently_asked: 9,
+    out_of_scope: 1.5,
+    texts.echo: 8,
+    texts.long_echo: 2,
+    texts.reverse: 7,
+    texts.spell: 11,
+    texts.count_letters: 2,
+    texts.list_things: 4,
+    texts.count: 4,
+    texts.write_json: 5,
+}
+
 SHORT_SKILLS: Skills = {
     add: 5,
     subtract: 4,
@@ -232,4 +273,23 @@ def draw_conversation_sample(rng: Random) -> Sample:
     sample = draw_sample(rng, COPYING_SKILLS, remembered=0.12, with_tools=0.07)
     if len(sample.messages) < 3 and not sample.tools:
         sample.messages[-1:-1] = past_turns(rng, rng.choice((0, 1, 2, 3, 4)), PAST_SKILLS)
+    return sample
+
+
+def draw_final_sample(rng: Random) -> Sample:
+    """One training sample of the fourth stage, meant for `training.dataset --learn-past`."""
+    kind = rng.random()
+    if kind < 0.07:
+        distractors = [draw(rng, FINAL_PAST_SKILLS) for _ in range(rng.choice((0, 0, 1, 2, 3)))]
+        sample = memory.recall(rng, distractors)
+        sample.think = rng.random() < 0.5
+    elif kind < 0.15:
+        sample = tool_sample(rng)
+        sample.think = rng.random() < 0.5
+    else:
+        count = rng.randint(8, 16) if rng.random() < 0.005 else rng.choice((0, 0, 0, 0, 1, 1, 2, 3))
+        turn = any_turn(rng, FINAL_SKILLS)
+        sample = as_sample(rng, turn, past_turns(rng, count, FINAL_PAST_SKILLS))
+    if rng.random() < 0.15:
+        sample.messages.insert(0, {"role": "system", "content": rng.choice(SYSTEM_PROMPTS)})
     return sample
