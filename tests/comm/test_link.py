@@ -90,6 +90,22 @@ async def test_an_answer_survives_an_iopub_that_carries_nothing() -> None:
     assert text_of(await read(link)) == text_of(LONG)
 
 
+async def test_a_gap_is_repaired_as_soon_as_it_is_seen() -> None:
+    """Without a heartbeat, and before the end: by the frame behind the gap."""
+    gates = [asyncio.Event() for _ in range(3)]
+    script = (ACCEPTED, gates[0], TextDelta("lost"), gates[1], TextDelta("seen"), gates[2], FINISHED)
+    link = Loopback(ScriptedEngine(script), ["pass", "drop", "pass"], window=0.0, heartbeat=3600.0)
+    async with aclosing(link.client.generate(REQUEST)) as deltas:
+        assert await anext(deltas) == ACCEPTED
+        gates[0].set()
+        await until(lambda: len(link.frames()) == 2)
+        gates[1].set()
+        assert await asyncio.wait_for(anext(deltas), 10) == TextDelta("lostseen")
+        assert link.count_sent(wire.Resend) == 1
+        gates[2].set()
+        assert await anext(deltas) == FINISHED
+
+
 async def test_a_lost_tail_is_noticed_before_the_answer_ends() -> None:
     gate = asyncio.Event()
     engine = ScriptedEngine((ACCEPTED, TextDelta("lost"), gate, FINISHED))
