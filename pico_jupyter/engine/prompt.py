@@ -32,6 +32,9 @@ from pico_jupyter.types import (
 )
 
 PARAGRAPH = "\n\n"
+# A text beyond this many characters is counted piece by piece before it is encoded whole: 30 MB in one go take minutes
+# and gigabytes, only to be refused.
+LARGE_TEXT = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,11 @@ class RenderedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class _Rendering:
+    """`whole`: the tokens are all there; else they are the beginning's, and too many already."""
+
     text: str
     tokens: list[int]
+    whole: bool = True
 
 
 def render_prompt(request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer) -> RenderedPrompt:
@@ -75,14 +81,15 @@ def render_prompt(request: GenerationRequest, info: ModelInfo, tokenizer: Tokeni
             rendering = _render_chat(request, prompt, tokenizer, limit)
             tools, continuation, param = prompt.tools, prompt.continue_final_message, "messages"
         case RawPrompt(text):
-            rendering = _Rendering(text, tokenizer.encode(text, add_special_tokens=False))
+            rendering = _encode(text, (), tokenizer, limit)
             tools, continuation, param = "[]", True, "prompt"
         case _:
             assert_never(request.prompt)
     room = limit - len(rendering.tokens)
     if room < 1:
+        length = str(len(rendering.tokens)) if rendering.whole else f"more than {limit}"
         raise ContextLengthExceeded(
-            f"the prompt has {len(rendering.tokens)} tokens, and the context holds {limit} with the answer", param=param
+            f"the prompt has {length} tokens, and the context holds {limit} with the answer", param=param
         )
     started, closed = reasoning_at_end(rendering.text, tokenizer.reasoning_open, tokenizer.reasoning_close)
     started = started or _is_left_open(request.prompt, tokenizer)
@@ -153,7 +160,7 @@ def _render_chat(request: GenerationRequest, prompt: ChatPrompt, tokenizer: Toke
 
     def render(kept: Sequence[Message]) -> _Rendering:
         text = _render_messages(kept, tools, variables, prompt.continue_final_message, tokenizer)
-        return _Rendering(text, [*prompt.context, *tokenizer.encode(text, add_special_tokens=False)])
+        return _encode(text, prompt.context, tokenizer, limit)
 
     whole = render(messages)
     if len(whole.tokens) < limit or not prompt.truncate:
@@ -169,6 +176,18 @@ def _render_chat(request: GenerationRequest, prompt: ChatPrompt, tokenizer: Toke
         else:
             low, best = middle + 1, best if len(best.tokens) < limit else candidate
     return best
+
+
+def _encode(text: str, context: Sequence[int], tokenizer: Tokenizer, limit: int) -> _Rendering:
+    """A text's tokens behind those of `context`. Of a text far longer than `limit` only the beginning is encoded."""
+    beginning = [*context]
+    if len(text) > LARGE_TEXT:
+        for start in range(0, len(text), LARGE_TEXT):
+            beginning += tokenizer.encode(text[start : start + LARGE_TEXT], add_special_tokens=False)
+            # Where a text is cut it may take a token more: to be a little above `limit` proves nothing.
+            if len(beginning) > 2 * limit:
+                return _Rendering(text, beginning, whole=False)
+    return _Rendering(text, [*context, *tokenizer.encode(text, add_special_tokens=False)])
 
 
 def _cuts(messages: Sequence[Message]) -> Iterator[list[Message]]:

@@ -429,6 +429,44 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers(
     assert failure.value.param == param
 
 
+class CountingTokenizer:
+    """A tokenizer that tells how many characters it has encoded."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.characters = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        self.characters += len(text)
+        return self._tokenizer.encode(text, add_special_tokens)
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+def test_a_text_of_megabytes_is_refused_without_being_encoded_whole(pico: Tokenizer, truncate: bool) -> None:
+    text = "x y z " * 1_000_000
+    for prompt in (chat(said("user", text), truncate=truncate), RawPrompt(text)):
+        counting: Any = CountingTokenizer(pico)
+        with pytest.raises(ContextLengthExceeded, match="more than 100 tokens"):
+            render_prompt(asked(prompt), info(context_length=100), counting)
+        assert counting.characters < len(text) / 10
+
+
+def test_a_large_text_that_fits_is_encoded_as_one(pico: Tokenizer) -> None:
+    text = "1234 times 567 is what? " * 5_000
+    rendered = render_prompt(asked(RawPrompt(text)), info(context_length=1_000_000), pico)
+    assert rendered.tokens == pico.encode(text, add_special_tokens=False)
+
+
+def test_behind_a_turn_of_megabytes_the_last_question_is_kept(with_template: WithTemplate) -> None:
+    messages = [said("user", "x y z " * 100_000), said("assistant", "a"), said("user", "last")]
+    tokenizer = with_template(PLAIN)
+    rendered = render_prompt(asked(chat(*messages, truncate=True), max_context=100), DULL, tokenizer)
+    assert text_of(rendered, tokenizer) == "[user]last[assistant]"
+
+
 def conversation(turns: int) -> list[Message]:
     each = [(said("user", f"question {i}"), said("assistant", f"answer {i}")) for i in range(turns)]
     return [said("system", "be brief"), *(message for turn in each for message in turn), said("user", "last")]
