@@ -68,7 +68,10 @@ class DeferredEngineClient:
 
     @property
     def _started(self) -> EngineClient | None:
-        return self._starting.result() if self._starting is not None and self._starting.done() else None
+        starting = self._starting
+        if starting is None or not starting.done() or _has_failed(starting):
+            return None
+        return starting.result()
 
     async def _engine(self) -> EngineClient:
         """The engine; requests that come while it starts wait for the same start."""
@@ -85,5 +88,9 @@ class DeferredEngineClient:
 
     def _forget_failure(self, starting: asyncio.Future[EngineClient]) -> None:
         """So that the next request tries again."""
-        if starting.cancelled() or starting.exception() is not None:
+        if _has_failed(starting):
             self._starting = None
+
+
+def _has_failed(starting: asyncio.Future[EngineClient]) -> bool:
+    return starting.cancelled() or starting.exception() is not None
