@@ -77,13 +77,15 @@ class DialectHandler(APIHandler):
         self.context = context
         self._received = bytearray()
         self._is_dropping = False
+        self._is_closing = False
 
     async def prepare(self) -> None:  # type: ignore[override]  # as in APIHandler itself
         """Refuse, before a body is kept, whatever can be refused."""
         try:
             await self.admit()
         except (PicoError, web.HTTPError) as refusal:
-            if not self._body_is_coming():
+            if self._body_is_not_waited_for():
+                self._is_closing = True
                 raise
             self._refuse_after_body(refusal)
 
@@ -104,14 +106,13 @@ class DialectHandler(APIHandler):
         length = self.request.headers.get("Content-Length", "")
         return int(length) if length.isdecimal() else 0
 
-    def _body_is_coming(self) -> bool:
-        headers = self.request.headers
-        if "Expect" in headers or self._announced_bytes() > MAX_DRAINED_BYTES:
-            return False
-        return self._announced_bytes() > 0 or "Transfer-Encoding" in headers
+    def _body_is_not_waited_for(self) -> bool:
+        return "Expect" in self.request.headers or self._announced_bytes() > MAX_DRAINED_BYTES
 
     def _refuse_after_body(self, refusal: Exception) -> None:
-        """Let the body through, unread. A connection that is closed under a client loses it the answer."""
+        """Let the body through, unread, be it empty. Tornado closes a connection whose request was not read to its end,
+        and a client loses the answer, or the request that it sends next.
+        """
 
         async def refuse(*_: str) -> None:
             raise refusal
@@ -199,6 +200,8 @@ class DialectHandler(APIHandler):
             self.set_cors_headers()  # send_error has cleared what prepare had set
         for name, value in error_headers(error).items():
             self.set_header(name, value)
+        if self._is_closing:
+            self.set_header("Connection", "close")
         if isinstance(error, MethodNotAllowed):
             self.set_header("Allow", ", ".join((*self.methods, "OPTIONS")))
         self.respond(self.dialect.error_body(error))

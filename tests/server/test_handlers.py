@@ -111,7 +111,36 @@ async def test_a_refused_upload_gets_a_readable_answer(server: RunningServer, si
 
 async def test_a_refused_body_is_not_asked_for(server: RunningServer) -> None:
     async with raw_post(server, "v1/nothing", {}, length=50_000_000, headers="Expect: 100-continue\r\n") as request:
-        assert b"404" in await request.until(b"\r\n\r\n")
+        refusal = await request.until(b"\r\n\r\n")
+    assert b"404" in refusal
+    assert b"Connection: close" in refusal
+
+
+@pytest.mark.parametrize(
+    ("refused", "token", "status"),
+    [
+        ("GET /v1/models", "wrong", b"401"),
+        ("GET /v1/nothing", TOKEN, b"404"),
+        ("GET /api/chat", TOKEN, b"405"),
+        ("PUT /pico/x", TOKEN, b"404"),
+    ],
+)
+async def test_after_a_refusal_the_connection_serves_the_next_request(
+    server: RunningServer, refused: str, token: str, status: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    host = f"Host: 127.0.0.1:{server.port}"
+    for request, expected in [
+        (f"{refused} HTTP/1.1\r\n{host}\r\nAuthorization: Bearer {token}\r\n\r\n", status),
+        (f"HEAD /pico/ HTTP/1.1\r\n{host}\r\n\r\n", b"200"),
+    ]:
+        writer.write(request.encode())
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+        assert expected in head.splitlines()[0]
+        lengths = [int(line.split(b":")[1]) for line in head.splitlines() if line.startswith(b"Content-Length")]
+        await reader.readexactly(0 if request.startswith("HEAD") else lengths[0])
+    writer.close()
+    await writer.wait_closed()
 
 
 @pytest.mark.parametrize("length", ["abc", "-1", "1,2"])
