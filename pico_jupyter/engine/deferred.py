@@ -24,8 +24,9 @@ class DeferredEngineClient:
         self._starting: asyncio.Future[EngineClient] | None = None
 
     def __repr__(self) -> str:
-        state = "not started" if self._started is None else repr(self._started)
-        return f"<DeferredEngineClient {state}>"
+        if self._started is None:
+            return f"<DeferredEngineClient {'not started' if self._starting is None else 'starting'}>"
+        return f"<DeferredEngineClient {self._started!r}>"
 
     def prepare(self) -> None:
         """Start the engine in the background, for a first request that is sure to come. Needs a running event loop."""
