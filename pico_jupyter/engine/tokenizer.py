@@ -143,6 +143,9 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise ModelLoadFailed(f"the tokenizer cannot be loaded: {error}") from error
     # mlx-lm's object decides enable_thinking by itself when it renders; the tokenizer inside it does not.
     hf = loaded.get_chat_template.__self__
+    # Without its files transformers makes some tokenizers from nothing: they read every text as no token at all.
+    if len(hf) <= len(hf.added_tokens_decoder):
+        raise ModelLoadFailed("the tokenizer cannot be loaded: it has no vocabulary; is a file missing?")
     return Tokenizer(
         hf,
         decoder=token_decoder(hf),

@@ -276,6 +276,13 @@ def test_a_folder_without_a_tokenizer_cannot_be_loaded(tmp_path: Path) -> None:
         load_tokenizer(tmp_path)
 
 
+def test_a_tokenizer_without_its_vocabulary_cannot_be_loaded(tmp_path: Path) -> None:
+    shutil.copytree(PICO_TINY, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors"))
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(ModelLoadFailed, match="no vocabulary"):
+        load_tokenizer(tmp_path)
+
+
 def test_a_tokenizer_with_code_of_its_own_is_refused(save: Save) -> None:
     path = save(sentencepiece(), auto_map={"AutoTokenizer": ["evil.Evil", None]}, tokenizer_class="Evil")
     (path / "tokenizer.json").unlink()
