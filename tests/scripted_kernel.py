@@ -1,9 +1,9 @@
 """A model kernel whose engine does what the prompt says: the floor below ModelKernel in its tests. Imports no mlx.
 
-Prompts: `count N [PAUSE]` writes N numbers; `hang` waits after Accepted; `talk` waits after a word; `die` kills the
-process before any text, `die late` after some; `die once FILE` only where FILE is not there yet; `mark FILE` writes a
-word, and FILE when it is aborted; `freeze` stops the whole process; `orphan SECONDS` leaves a child that holds the
-kernel's output open.
+Prompts: `count N [PAUSE [FILE]]` writes N numbers, and FILE when all are out; `hang` waits after Accepted; `talk` waits
+after a word; `die` kills the process before any text, `die late` after some; `die once FILE` only where FILE is not there
+yet; `mark FILE` writes a word, and FILE when it is aborted; `freeze` stops the whole process; `orphan SECONDS` leaves a
+child that holds the kernel's output open.
 """
 
 from __future__ import annotations
@@ -51,11 +51,13 @@ class ObedientEngine(ScriptedEngine):
 
 
 async def _count(rest: str) -> AsyncGenerator[Delta, None]:
-    number, _, pause = rest.partition(" ")
+    number, pause, file = [*rest.split(" ", 2), "", ""][:3]
     for i in range(int(number)):
         yield TextDelta(f"{i} ")
         if pause:
             await asyncio.sleep(float(pause))
+    if file:
+        _touch(Path(file))
 
 
 async def _wait_for_abort(mark: Path | None) -> None:
