@@ -1,9 +1,9 @@
 """A model kernel whose engine does what the prompt says: the floor below ModelKernel in its tests. Imports no mlx.
 
-Prompts: `count N [PAUSE [FILE]]` writes N numbers, and FILE when all are out; `hang` waits after Accepted; `talk` waits
-after a word; `die` kills the process before any text, `die late` after some; `die once FILE` only where FILE is not there
-yet; `mark FILE` writes a word, and FILE when it is aborted; `freeze` stops the whole process; `orphan SECONDS` leaves a
-child that holds the kernel's output open.
+Prompts: `count N [PAUSE [FILE]]` writes N numbers, and FILE when all are out; `hang` waits after Accepted; `talk`
+waits after a word; `die` kills the process before any text, `die late` after some; `die once FILE` only where FILE is
+not there yet; `mark FILE` writes a word, and FILE when it is aborted; `freeze` stops the whole process; `orphan
+SECONDS` leaves a child that holds the kernel's output open.
 """
 
 from __future__ import annotations
