@@ -19,7 +19,7 @@ from mlx_lm import batch_generate, load
 
 from training import faq, memory, sums, texts, tools
 from training.conversation import Sample, Turn, user
-from training.generator import draw, opened, two_questions
+from training.generator import FINAL_PAST_SKILLS, LAST_SHORT_SKILLS, draw, opened, two_questions
 
 SEED = 424_242
 MOST_TOKENS = 420
@@ -53,7 +53,7 @@ def alone(make: Callable[[Random], Turn]) -> SampleMaker:
 
 
 def recall(rng: Random) -> Sample:
-    return memory.recall(rng, [draw(rng) for _ in range(rng.randint(0, 2))])
+    return memory.recall(rng, [draw(rng, FINAL_PAST_SKILLS) for _ in range(rng.randint(0, 2))])
 
 
 def digits(operator: str, count: int) -> Callable[[Random], Turn]:
@@ -94,8 +94,8 @@ SKILLS: dict[str, SampleMaker] = {
     "FAQ, greetings": alone(faq.frequently_asked),
     "out of scope": alone(faq.out_of_scope),
     "memory over turns": recall,
-    "name or greeting, then a question": alone(opened),
-    "two questions": alone(two_questions),
+    "name or greeting, then a question": alone(partial(opened, skills=LAST_SHORT_SKILLS)),
+    "two questions": alone(partial(two_questions, skills=LAST_SHORT_SKILLS)),
     "tool call": tools.call,
     "tool result": tools.report,
 }

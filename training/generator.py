@@ -3,6 +3,7 @@
 Everything is a function of the random generator that is passed in.
 """
 
+import json
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -133,6 +134,40 @@ SHORT_SKILLS: Skills = {
     frequently_asked: 2,
 }
 
+# The fifth stage: what the evaluation of the fourth found weak.
+LAST_SKILLS: Skills = {
+    add: 9,
+    subtract: 10,
+    multiply: 4,
+    compare: 8,
+    chain: 8,
+    word_problem: 8,
+    frequently_asked: 12,
+    out_of_scope: 6,
+    texts.echo: 6,
+    texts.reverse: 7,
+    texts.spell: 7,
+    texts.spelled_first: 9,
+    texts.list_things: 1.5,
+    texts.count: 9,
+    texts.write_json: 3,
+    memory.told_once: 1.5,
+    memory.not_told: 1,
+}
+
+LAST_SHORT_SKILLS: Skills = {
+    partial(add, most=3): 6,
+    partial(subtract, most=3): 5,
+    partial(multiply, most=1): 1,
+    compare: 3,
+    word_problem: 1,
+    texts.spell: 2,
+    texts.list_things: 1.5,
+    texts.count: 2,
+    texts.write_json: 1,
+    frequently_asked: 2,
+}
+
 SYSTEM_PROMPTS = words.listed(
     """You are a helpful assistant.|You are pico-tiny.|Answer briefly.|Be concise.|
 You are a helpful assistant in a Jupyter notebook.|You are a friendly assistant. Answer the user's question.|
@@ -161,9 +196,9 @@ def draw(rng: Random, skills: Skills = SKILLS) -> Turn:
     return rng.choices(list(skills), list(skills.values()))[0](rng)
 
 
-def opened(rng: Random) -> Turn:
+def opened(rng: Random, skills: Skills = SHORT_SKILLS) -> Turn:
     """'Hello, what is 3 + 4?' and 'My name is Ann. What is 12 + 9?'."""
-    turn = draw(rng, SHORT_SKILLS)
+    turn = draw(rng, skills)
     if rng.random() < 0.5:
         told = memory.told_once(rng)
         opening, reasoning, reply = f"{told.question.rstrip('.!')}. ", told.reasoning, told.answer
@@ -184,9 +219,9 @@ def opened(rng: Random) -> Turn:
     )
 
 
-def two_questions(rng: Random) -> Turn:
+def two_questions(rng: Random, skills: Skills = SHORT_SKILLS) -> Turn:
     """Two questions in a row, answered one a line."""
-    first, second = draw(rng, SHORT_SKILLS), draw(rng, SHORT_SKILLS)
+    first, second = draw(rng, skills), draw(rng, skills)
     start = first.question if first.question[-1] in ".?!" else first.question + rng.choice(".?")
     joint = rng.choice(JOINTS)
     following = second.question
@@ -293,3 +328,41 @@ def draw_final_sample(rng: Random) -> Sample:
     if rng.random() < 0.15:
         sample.messages.insert(0, {"role": "system", "content": rng.choice(SYSTEM_PROMPTS)})
     return sample
+
+
+def draw_last_sample(rng: Random) -> Sample:
+    """One training sample of the fifth stage, meant for `training.dataset --learn-past`."""
+    kind = rng.random()
+    if kind < 0.06:
+        distractors = [draw(rng, FINAL_PAST_SKILLS) for _ in range(rng.choice((0, 0, 1, 2, 3)))]
+        sample = memory.recall(rng, distractors)
+        sample.think = rng.random() < 0.5
+    elif kind < 0.16:
+        sample = tool_sample(rng)
+        sample.think = rng.random() < 0.5
+        alone = sample.skill == "tool result" or (sample.skill == "tool call" and len(sample.messages) == 1)
+        if alone and rng.random() < 0.5:
+            repeat_digits(rng, sample)
+    else:
+        count = rng.choice((0, 0, 0, 0, 0, 1, 1, 2))
+        sample = as_sample(rng, _last_turn(rng), past_turns(rng, count, FINAL_PAST_SKILLS))
+        if sample.skill == "echo" and count == 0:
+            repeat_digits(rng, sample)
+    if rng.random() < 0.15:
+        sample.messages.insert(0, {"role": "system", "content": rng.choice(SYSTEM_PROMPTS)})
+    return sample
+
+
+def _last_turn(rng: Random) -> Turn:
+    kind = rng.random()
+    if kind < 0.09:
+        return opened(rng, LAST_SHORT_SKILLS)
+    return two_questions(rng, LAST_SHORT_SKILLS) if kind < 0.18 else draw(rng, LAST_SKILLS)
+
+
+def repeat_digits(rng: Random, sample: Sample) -> None:
+    """Make 5271 a 5225: runs of one digit are what copying gets wrong. For texts whose digits mean nothing."""
+    few = rng.sample("123456789", 2)
+    table = str.maketrans({digit: rng.choice(few) for digit in "0123456789"})
+    sample.messages = json.loads(json.dumps(sample.messages, ensure_ascii=False).translate(table))
+    sample.answer = sample.answer.translate(table)

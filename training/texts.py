@@ -1,6 +1,7 @@
 """Turns that handle text: repeat, reverse, spell, count, list and JSON."""
 
 import json
+from dataclasses import replace
 from random import Random
 
 from training import words
@@ -104,6 +105,13 @@ def count_letter(rng: Random) -> Turn:
     times = "once" if seen[-1] == 1 else "twice" if seen[-1] == 2 else f"{seen[-1]} times"
     answer = f"The letter {letter} occurs {times} in {word}."
     return Turn("letters", _pick(rng, OCCURRENCES, c=letter, w=word), trace, answer, None, 0.7)
+
+
+def spelled_first(rng: Random) -> Turn:
+    """One of the two counts of letters; the reasoning spells the word before it counts."""
+    turn = count_letters(rng) if rng.random() < 0.4 else count_letter(rng)
+    spelling = "-".join(step[0] for step in turn.reasoning.split())
+    return replace(turn, reasoning=f"{spelling}\n{turn.reasoning}")
 
 
 def list_things(rng: Random) -> Turn:
