@@ -212,7 +212,8 @@ def print_answer(source: ChatSource, conversation: Conversation) -> str:
         close = getattr(pieces, "close", None)
         if close is not None:
             close()
-        print(RESET if colour else "", flush=True)
+        if last:
+            print(RESET if colour else "", flush=True)
     return "".join(text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -13,6 +14,11 @@ from pico_jupyter.errors import InvalidRequest
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 MAX_NESTING = 100
+
+# JavaScript cuts emoji in half: a lone surrogate becomes U+FFFD. Every escape is matched, so that `\\ud83d` stays.
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
 
 _TYPE_NAMES = {
     bool: "a boolean",
@@ -58,8 +64,8 @@ class Fields:
             return value
         refuse_type(self.param(key), "a boolean", value)
 
-    def integer(self, key: str, minimum: int = INT64_MIN, maximum: int = INT64_MAX) -> int | None:
-        """An integer in the range given; 16.0 is one too, 16.5 is not."""
+    def integer(self, key: str, minimum: int | None = None, maximum: int | None = None) -> int | None:
+        """An integer in the range given; 16.0 is one too, 16.5 is not. With a minimum alone, no count is too large."""
         value = self.values.get(key)
         if value is None:
             return None
@@ -67,7 +73,10 @@ class Fields:
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             refuse_type(self.param(key), "an integer", value)
-        _check_range(self.param(key), value, minimum, maximum)
+        if minimum is not None and maximum is None:
+            value = min(value, INT64_MAX)
+        low = INT64_MIN if minimum is None else minimum
+        _check_range(self.param(key), value, low, INT64_MAX if maximum is None else maximum)
         return value
 
     def number(self, key: str, minimum: float, maximum: float) -> float | None:
@@ -101,7 +110,7 @@ def decode_body(body: bytes) -> Fields:
     if not body.strip():
         raise InvalidRequest("missing request body")
     try:
-        value = msgspec.json.decode(body)
+        value = _decode(body)
     except RecursionError:
         raise InvalidRequest("The request body is nested too deeply.") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -109,6 +118,19 @@ def decode_body(body: bytes) -> Fields:
     if not isinstance(value, dict):
         raise InvalidRequest(f"The request body must be a JSON object, but it is {_name_type(value)}.")
     return Fields(value)
+
+
+def _decode(body: bytes) -> object:
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.MsgspecError:
+        if b"\\u" not in body:
+            raise
+        return msgspec.json.decode(_ESCAPE.sub(_mend_surrogate, body))
+
+
+def _mend_surrogate(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape["lone"] else escape[0]
 
 
 def as_fields(value: object, param: str) -> Fields:

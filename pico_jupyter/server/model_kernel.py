@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -33,8 +35,18 @@ from pico_jupyter.types import (
 START_SECONDS = 60.0
 MOST_CRASHES = 2
 REMEMBERED_CRASHES = 256
+# An innocent request may have run beside the one that kills: nobody is refused for longer.
+CRASH_MEMORY_SECONDS = 300.0
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Crashes:
+    """How often the kernel died while a request ran, and when it last did, by the clock."""
+
+    count: int
+    latest: float
 
 
 class ModelKernel:
@@ -54,6 +66,7 @@ class ModelKernel:
         environ: Mapping[str, str] = os.environ,
         silence_limit: float = 20.0,
         stable_seconds: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         folders = tuple(os.path.abspath(os.path.expanduser(folder)) for folder in options.model_dirs)
         self._options = msgspec.structs.replace(options, model_dirs=folders)
@@ -66,7 +79,8 @@ class ModelKernel:
         self._started_at = 0.0
         self._starting: asyncio.Task[KernelProcess] | None = None
         self._stopping: set[asyncio.Task[None]] = set()
-        self._crashes: OrderedDict[str, int] = OrderedDict()
+        self._clock = clock
+        self._crashes: OrderedDict[str, _Crashes] = OrderedDict()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -174,7 +188,7 @@ class ModelKernel:
         return self._starting
 
     async def _start(self, prepare: bool) -> KernelProcess:
-        started_at = time.monotonic()
+        started_at = self._clock()
         command = (*self._command, "--prepare") if prepare else self._command
         process = KernelProcess(command, self._options, self._log, self._silence_limit)
         try:
@@ -183,7 +197,7 @@ class ModelKernel:
             await process.stop()
             raise
         process.on_exit = self._take_exit
-        self._started_at = time.monotonic()
+        self._started_at = self._clock()
         self._log.info(
             "pico_jupyter: the model kernel started in %.1f s (pid %d)", self._started_at - started_at, process.pid
         )
@@ -212,16 +226,25 @@ class ModelKernel:
         self._log.warning(
             "pico_jupyter: the model kernel died (%s). Its last lines:\n%s", how, process.tail or "(none)"
         )
-        if time.monotonic() - self._started_at >= self._stable_seconds:
+        if self._clock() - self._started_at >= self._stable_seconds:
             self._start_soon(prepare=True)
 
     def _refuse_dangerous(self, request: GenerationRequest) -> None:
-        if self._crashes and self._crashes.get(_fingerprint(request), 0) >= MOST_CRASHES:
-            raise EngineFailed("this request was running both times when the model kernel died; it is not tried again")
+        crashes = self._crashes.get(_fingerprint(request)) if self._crashes else None
+        if crashes is None or crashes.count < MOST_CRASHES:
+            return
+        left = crashes.latest + CRASH_MEMORY_SECONDS - self._clock()
+        if left > 0:
+            raise EngineFailed(
+                "this request was running both times when the model kernel died; it is not tried again for "
+                f"{math.ceil(left / 60)} min"
+            )
+        self._forgive(request)
 
     def _blame(self, request: GenerationRequest) -> None:
         fingerprint = _fingerprint(request)
-        self._crashes[fingerprint] = self._crashes.pop(fingerprint, 0) + 1
+        earlier = self._crashes.pop(fingerprint, None)
+        self._crashes[fingerprint] = _Crashes(1 if earlier is None else earlier.count + 1, self._clock())
         while len(self._crashes) > REMEMBERED_CRASHES:
             self._crashes.popitem(last=False)
 

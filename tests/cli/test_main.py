@@ -76,7 +76,7 @@ def test_a_prompt_may_come_through_a_pipe(capsys: pytest.CaptureFixture[str], mo
 
 def test_an_unknown_model_cannot_be_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "nobody", "hello"]) == 1
-    assert capsys.readouterr().err == "error: model 'nobody' not found\n"
+    assert capsys.readouterr() == ("", "error: model 'nobody' not found\n")
 
 
 def test_ps_without_a_server_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,6 @@ def test_an_empty_body_is_missing(body: bytes) -> None:
         b'{"a":1' + b"0" * 5000 + b"}",
         b'{"a":"\xff"}',
         b"\xff",
-        b'{"a":"\\ud800 "}',
         b'{"a":"line\nbreak"}',
         b"\x00",
     ],
@@ -77,6 +76,25 @@ def test_a_float_without_fraction_is_an_integer() -> None:
 def test_integers_stay_within_64_bits(value: float) -> None:
     with pytest.raises(InvalidRequest, match="Invalid value for 'a'"):
         Fields({"a": value}).integer("a")
+
+
+@pytest.mark.parametrize("value", [2**63, 10**400, 1e300])
+def test_a_count_without_a_maximum_is_never_too_large(value: float) -> None:
+    assert Fields({"a": value}).integer("a", minimum=-1) == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("escaped", "text"),
+    [
+        (r"cut \ud83d", "cut \ufffd"),
+        (r"\ude00 cut", "\ufffd cut"),
+        (r"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+        (r"\ud83dx\\ud83d", "\ufffdx\\ud83d"),
+        (r"\uD83D\uDE00", "\U0001f600"),
+    ],
+)
+def test_half_an_emoji_becomes_a_replacement_character(escaped: str, text: str) -> None:
+    assert decode_body(f'{{"a": "{escaped}"}}'.encode()).string("a") == text
 
 
 @pytest.mark.parametrize("value", [True, "0.5", []])

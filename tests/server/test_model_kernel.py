@@ -17,8 +17,9 @@ import psutil
 import pytest
 
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound
-from pico_jupyter.server.model_kernel import ModelKernel
+from pico_jupyter.server.model_kernel import CRASH_MEMORY_SECONDS, ModelKernel
 from pico_jupyter.types import Accepted, Delta, EngineOptions, Finished, GenerationRequest, RawPrompt, TextDelta
+from tests.fakes import FakeClock
 from tests.server.conftest import until
 from tests.server.scripted import MODEL
 
@@ -211,8 +212,9 @@ async def test_a_request_that_has_said_something_is_not_tried_again(start_kernel
             await anext(deltas)
 
 
-async def test_a_request_that_killed_two_kernels_is_refused_from_then_on(start_kernel: StartKernel) -> None:
-    kernel = start_kernel()
+async def test_a_request_that_killed_two_kernels_is_refused_for_minutes(start_kernel: StartKernel) -> None:
+    clock = FakeClock()
+    kernel = start_kernel(clock=clock)
     with pytest.raises(EngineFailed, match="it is not tried again"):
         await read(kernel, "die")
     pid = (await kernel.models()) and kernel.pid
@@ -220,6 +222,10 @@ async def test_a_request_that_killed_two_kernels_is_refused_from_then_on(start_k
         await read(kernel, "die")
     assert kernel.pid == pid
     assert text_of(await read(kernel, "count 1")) == "0 "
+    clock.advance(CRASH_MEMORY_SECONDS)
+    with pytest.raises(EngineFailed, match="it is not tried again"):
+        await read(kernel, "die")
+    assert kernel.pid != pid, "it was tried again, and killed two more"
 
 
 async def test_a_stable_kernel_that_dies_is_started_again_unasked(start_kernel: StartKernel) -> None:
