@@ -168,6 +168,17 @@ LAST_SHORT_SKILLS: Skills = {
     frequently_asked: 2,
 }
 
+# The sixth stage: the same once more.
+POLISH_SKILLS: Skills = {
+    **LAST_SKILLS,
+    multiply: 9,
+    frequently_asked: 15,
+    texts.reverse: 8,
+    texts.spelled_first: 10,
+    texts.count: 5,
+    texts.long_count: 6,
+}
+
 SYSTEM_PROMPTS = words.listed(
     """You are a helpful assistant.|You are pico-tiny.|Answer briefly.|Be concise.|
 You are a helpful assistant in a Jupyter notebook.|You are a friendly assistant. Answer the user's question.|
@@ -330,7 +341,7 @@ def draw_final_sample(rng: Random) -> Sample:
     return sample
 
 
-def draw_last_sample(rng: Random) -> Sample:
+def draw_last_sample(rng: Random, skills: Skills = LAST_SKILLS, pairs: float = 0.09) -> Sample:
     """One training sample of the fifth stage, meant for `training.dataset --learn-past`."""
     kind = rng.random()
     if kind < 0.06:
@@ -345,7 +356,7 @@ def draw_last_sample(rng: Random) -> Sample:
             repeat_digits(rng, sample)
     else:
         count = rng.choice((0, 0, 0, 0, 0, 1, 1, 2))
-        sample = as_sample(rng, _last_turn(rng), past_turns(rng, count, FINAL_PAST_SKILLS))
+        sample = as_sample(rng, _last_turn(rng, skills, pairs), past_turns(rng, count, FINAL_PAST_SKILLS))
         if sample.skill == "echo" and count == 0:
             repeat_digits(rng, sample)
     if rng.random() < 0.15:
@@ -353,11 +364,16 @@ def draw_last_sample(rng: Random) -> Sample:
     return sample
 
 
-def _last_turn(rng: Random) -> Turn:
+def _last_turn(rng: Random, skills: Skills, pairs: float) -> Turn:
     kind = rng.random()
     if kind < 0.09:
         return opened(rng, LAST_SHORT_SKILLS)
-    return two_questions(rng, LAST_SHORT_SKILLS) if kind < 0.18 else draw(rng, LAST_SKILLS)
+    return two_questions(rng, LAST_SHORT_SKILLS) if kind < 0.09 + pairs else draw(rng, skills)
+
+
+def draw_polish_sample(rng: Random) -> Sample:
+    """One training sample of the sixth stage, meant for `training.dataset --learn-past`."""
+    return draw_last_sample(rng, POLISH_SKILLS, pairs=0.22)
 
 
 def repeat_digits(rng: Random, sample: Sample) -> None:

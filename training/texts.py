@@ -133,6 +133,15 @@ def count(rng: Random) -> Turn:
     return Turn("count", _pick(rng, templates, a=a, b=b), trace, ", ".join(map(str, numbers)))
 
 
+def long_count(rng: Random) -> Turn:
+    """Past a full ten, where the last digit of the end is met early."""
+    a = rng.randint(0, 85)
+    b = a + rng.randint(10, 14)
+    numbers, templates = rng.choice(((range(a, b + 1), COUNT_UP), (range(b, a - 1, -1), COUNT_DOWN)))
+    trace = f"I start at {numbers[0]} and stop at {numbers[-1]}."
+    return Turn("count", _pick(rng, templates, a=a, b=b), trace, ", ".join(map(str, numbers)))
+
+
 def _json_value(rng: Random, key: str) -> str | int:
     match key:
         case "name":
