@@ -61,6 +61,22 @@ def test_options_reach_the_engine(client: ollama.Client) -> None:
     assert answer.done_reason == "length"
 
 
+def test_a_tool_is_called_with_arguments_as_an_object(client: ollama.Client) -> None:
+    def get_weather(city: str) -> str:
+        """Get the current weather in a city.
+
+        Args:
+            city: The city.
+        """
+        return f"sunny in {city}"
+
+    answer = client.chat(
+        "pico-tiny", [{"role": "user", "content": "What is the weather in Paris?"}], tools=[get_weather]
+    )
+    [call] = answer.message.tool_calls
+    assert (call.function.name, dict(call.function.arguments)) == ("get_weather", {"city": "Paris"})
+
+
 def test_the_models_are_listed_with_their_details(client: ollama.Client) -> None:
     [model] = [model for model in client.list().models if model.model == "pico-tiny:latest"]
     assert model.details.family == "qwen3"

@@ -135,6 +135,29 @@ def test_a_logit_bias_forbids_a_token(client: openai.OpenAI, server: RunningServ
     assert biased.choices[0].logprobs.content[0].token != first
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tool_is_called_and_its_result_is_told(client: openai.OpenAI, stream: bool) -> None:
+    weather = [{"role": "user", "content": "What is the weather in Paris?"}]
+    function = {
+        "name": "get_weather",
+        "description": "Get the current weather in a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    }
+    tools = [{"type": "function", "function": function}]
+    if stream:
+        with client.chat.completions.stream(model="pico-tiny", messages=weather, tools=tools) as events:
+            choice = events.get_final_completion().choices[0]
+    else:
+        choice = client.chat.completions.create(model="pico-tiny", messages=weather, tools=tools).choices[0]
+    assert choice.finish_reason == "tool_calls"
+    [call] = choice.message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"city": "Paris"})
+    result = {"role": "tool", "tool_call_id": call.id, "content": "sunny, 21 degrees"}
+    asked = {"role": "assistant", "content": None, "tool_calls": [call.model_dump()]}
+    told = client.chat.completions.create(model="pico-tiny", messages=[*weather, asked, result], tools=tools)
+    assert "sunny, 21 degrees" in told.choices[0].message.content
+
+
 def test_the_models_are_listed_and_described(client: openai.OpenAI) -> None:
     assert "pico-tiny" in [model.id for model in client.models.list()]
     assert client.models.retrieve("pico-tiny").owned_by == "pico_jupyter"
