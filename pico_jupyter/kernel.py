@@ -23,7 +23,7 @@ from pico_jupyter.client import EngineClient
 from pico_jupyter.comm import wire
 from pico_jupyter.comm.server import CommEngineServer
 from pico_jupyter.engine.catalog import Catalog
-from pico_jupyter.engine.deferred import DeferredEngineClient
+from pico_jupyter.engine.deferred import DeferredEngineClient, start_engine
 from pico_jupyter.types import EngineOptions
 
 # Invariants: everything here runs on one event loop and returns at once; the engine has threads of its own. The
@@ -221,16 +221,6 @@ def _unsupported() -> dict[str, Any]:
     return {"status": "error", "ename": "NotSupported", "evalue": evalue, "traceback": []}
 
 
-def _start_engine(catalog: Catalog, options: EngineOptions) -> EngineClient:
-    # These bring in mlx and transformers, seconds of work; the kernel lists models before and without them.
-    from pico_jupyter.engine.engine import Engine  # noqa: PLC0415
-    from pico_jupyter.engine.local import LocalEngineClient  # noqa: PLC0415
-
-    engine = Engine(catalog, options)
-    engine.start()
-    return LocalEngineClient(engine)
-
-
 def _watch_parent() -> None:
     """End this process when the one that started it is gone, however that went."""
     parent = int(os.environ.get("JPY_PARENT_PID", "0"))
@@ -275,7 +265,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
     options: EngineOptions = arguments.options
     catalog = Catalog(options)
-    engine = DeferredEngineClient(catalog, lambda: _start_engine(catalog, options))
+    engine = DeferredEngineClient(catalog, lambda: start_engine(catalog, options))
     on_start = engine.prepare if arguments.prepare else lambda: None
     run(read_connection(arguments.connection_file), engine, on_start=on_start)
 

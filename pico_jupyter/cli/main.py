@@ -12,6 +12,7 @@ from pico_jupyter.cli.doctor import diagnose
 from pico_jupyter.cli.models import print_models, print_resident, show_model
 from pico_jupyter.cli.settings import engine_options, find_server
 from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.deferred import start_engine
 from pico_jupyter.errors import PicoError
 
 INTERRUPTED = 130
@@ -99,14 +100,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _local_chat() -> LocalChat:
-    # Seconds that only this command needs: the engine brings mlx-lm and transformers along.
-    from pico_jupyter.engine.engine import Engine  # noqa: PLC0415  # see above
-    from pico_jupyter.engine.local import LocalEngineClient  # noqa: PLC0415  # see above
-
     settings = engine_options()
-    engine = Engine(Catalog(settings), settings)
-    engine.start()
-    return LocalChat(LocalEngineClient(engine))
+    return LocalChat(start_engine(Catalog(settings), settings))
 
 
 def _talk(source: ServerChat | LocalChat, conversation: Conversation, prompt: str) -> None:

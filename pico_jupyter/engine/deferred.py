@@ -9,7 +9,7 @@ from contextlib import aclosing
 from pico_jupyter.client import EngineClient
 from pico_jupyter.engine.catalog import Catalog
 from pico_jupyter.errors import EngineUnavailable
-from pico_jupyter.types import Delta, GenerationRequest, ModelInfo, ResidentModel
+from pico_jupyter.types import Delta, EngineOptions, GenerationRequest, ModelInfo, ResidentModel
 
 
 class DeferredEngineClient:
@@ -95,3 +95,13 @@ class DeferredEngineClient:
 
 def _has_failed(starting: asyncio.Future[EngineClient]) -> bool:
     return starting.cancelled() or starting.exception() is not None
+
+
+def start_engine(catalog: Catalog, options: EngineOptions) -> EngineClient:
+    """Start an engine in this process. Importing it takes seconds, which only who computes should pay."""
+    from pico_jupyter.engine.engine import Engine  # noqa: PLC0415  # mlx and transformers come along
+    from pico_jupyter.engine.local import LocalEngineClient  # noqa: PLC0415  # mlx and transformers come along
+
+    engine = Engine(catalog, options)
+    engine.start()
+    return LocalEngineClient(engine)
