@@ -108,7 +108,8 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     take one. `max_tokens` counts visible and reasoning tokens (None: as many as the context holds; 0 is legal).
     `max_context` caps prompt plus completion tokens. `top_logprobs` None: no log-probabilities; 0: of the chosen tokens
     only. `n` completions are drawn, the i-th with seed + i. `keep_alive` is in seconds (inf: forever; None: the
-    server's default). With `return_context`, Finished carries the token ids of prompt and completion.
+    server's default). With `return_context`, Finished carries the token ids of prompt and completion. `draft_model` names a smaller
+    model with the same tokens that proposes `draft_tokens` tokens a step (None: as the server is configured).
     """
 
     id: str
@@ -126,6 +127,8 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     top_logprobs: int | None = None
     keep_alive: float | None = None
     return_context: bool = False
+    draft_model: str | None = None
+    draft_tokens: int | None = None
 
 
 class TopLogprob(msgspec.Struct, frozen=True):
@@ -263,13 +266,19 @@ class EngineOptions(msgspec.Struct, frozen=True):
     `model_dirs` are folders with models below; `preferred_org` wins when two organisations use one model name.
     `keep_alive` is in seconds (inf: for ever). `max_batch_size` sequences run at once, `max_queue` requests wait.
     `memory_budget` is in bytes for all resident models and their caches (0: a share of the device's memory).
-    `prefill_step_size` is in tokens.
+    `prefill_step_size` is in tokens, at most. A request that waits for its turn longer than `queue_timeout` seconds is
+    refused. `kv_bits` quantises KV caches (0: not). `float32_on_cpu` computes 16-bit models in float32 where there is
+    no GPU and the memory suffices. `draft_models` maps a model's name to that of the model that drafts for it.
     """
 
     model_dirs: tuple[str, ...] = ()
     preferred_org: str = "mlx-community"
     keep_alive: float = 300.0
-    max_batch_size: int = 16
+    max_batch_size: int = 32
     max_queue: int = 128
     memory_budget: int = 0
-    prefill_step_size: int = 512
+    prefill_step_size: int = 2048
+    queue_timeout: float = 600.0
+    kv_bits: int = 0
+    float32_on_cpu: bool = True
+    draft_models: dict[str, str] = {}

@@ -45,11 +45,20 @@ class Draw:
     top: tuple[tuple[int, float], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Drafting:
+    """A loaded smaller model with the same tokens, which proposes up to `tokens` tokens for each step of a row."""
+
+    backend: Backend
+    tokens: int
+
+
 class Backend(Protocol):
     """One model: its weights, its KV caches and its maths. Called by the engine thread only.
 
     A row goes through insert, prefill (until it returns 0), any number of steps, remove. Rows are numbered by the
-    caller. Computation may run ahead of what step returns, so a row may give its first token a step later.
+    caller. Computation may run ahead of what step returns, so a row may give its first token a step later. What rows
+    leave behind in the prefix cache is counted there and not here.
     """
 
     @property
@@ -66,8 +75,33 @@ class Backend(Protocol):
         """Bring the next share of the weights into memory. Returns the bytes still to come; 0: ready."""
         ...
 
-    def insert(self, rows: Mapping[int, RowSampling], prompt: Sequence[int]) -> None:
-        """Take in rows that share one prompt of at least one token. Computes nothing yet."""
+    def estimate_cache(self, tokens: int) -> int:
+        """Bytes that the KV cache of one row of so many tokens takes."""
+        ...
+
+    def match(self, prompt: Sequence[int]) -> int:
+        """How many leading tokens of a prompt insert() would find in the prefix cache just now."""
+        ...
+
+    def insert(
+        self,
+        rows: Mapping[int, RowSampling],
+        prompt: Sequence[int],
+        *,
+        drawn: int = 0,
+        boundary: int = 0,
+        drafting: Drafting | None = None,
+    ) -> int:
+        """Take in rows that share one prompt of at least one token. Returns how many of its tokens were cached.
+
+        Computes nothing yet. The last `drawn` tokens of the prompt were drawn by this row before (it goes on after it
+        was removed): its next token is the one that it would have drawn then. The conversation's next prompt will
+        probably go on after the first `boundary` tokens of this one (0: not known).
+        """
+        ...
+
+    def keep(self, row: int, length: int) -> None:
+        """Put the first `length` tokens of a row's prompt into the prefix cache as soon as they are prefilled."""
         ...
 
     def prefill(self, row: int, limit: int) -> int:
@@ -78,13 +112,13 @@ class Backend(Protocol):
         ...
 
     def step(self) -> list[Draw]:
-        """Advance every decoding row. Returns at most one token for each."""
+        """Advance every decoding row. Returns the tokens drawn, each row's in order: one or none, more if drafted."""
         ...
 
-    def remove(self, rows: Collection[int]) -> None:
-        """Forget rows, in any phase. Unknown rows are ignored."""
+    def remove(self, rows: Collection[int], *, keep: bool) -> None:
+        """Forget rows, in any phase; with `keep` their KV caches go to the prefix cache. Unknown rows are ignored."""
         ...
 
     def close(self) -> None:
-        """Give all memory back. Nothing may be called afterwards."""
+        """Give all memory back, the model's part of the prefix cache included. Nothing may be called afterwards."""
         ...
