@@ -260,6 +260,36 @@ class ResidentModel(msgspec.Struct, frozen=True):
     active: int
 
 
+class ModelLoaded(msgspec.Struct, frozen=True, tag="model_loaded"):
+    """A model came into memory in `seconds`. `model` is its name in the catalog, `size` its resident bytes."""
+
+    model: str
+    size: int
+    seconds: float
+
+
+class ModelUnloaded(msgspec.Struct, frozen=True, tag="model_unloaded"):
+    """A model left memory. `model` is its name in the catalog, `reason` a word or two, as in the log."""
+
+    model: str
+    reason: str
+
+
+Notice: TypeAlias = ModelLoaded | ModelUnloaded
+
+
+class EngineStatistics(msgspec.Struct, frozen=True, tag="statistics"):
+    """How the engine stands: sequences that run, requests that wait for their turn, bytes of weights and caches,
+    the bytes of them that are kept prefixes only, and how often a sequence was preempted since the engine started.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    resident_bytes: int = 0
+    prefix_cache_bytes: int = 0
+    preemptions: int = 0
+
+
 class EngineOptions(msgspec.Struct, frozen=True):
     """What the server's configuration says to the engine.
 
