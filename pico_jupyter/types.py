@@ -290,6 +290,9 @@ class EngineStatistics(msgspec.Struct, frozen=True, tag="statistics"):
     preemptions: int = 0
 
 
+News: TypeAlias = ModelLoaded | ModelUnloaded | EngineStatistics
+
+
 class EngineOptions(msgspec.Struct, frozen=True):
     """What the server's configuration says to the engine.
 
