@@ -48,7 +48,7 @@ def alone(backend: Backend, row: int, prompt: list[int], sampling: RowSampling =
     backend.insert({row: sampling}, prompt)
     prefill(backend, row)
     (given,) = tokens(backend, 6, [row]).values()
-    backend.remove([row])
+    backend.remove([row], keep=False)
     return given
 
 
@@ -94,7 +94,7 @@ def test_the_size_of_prefill_chunks_does_not_change_the_answer(backend: Backend)
         backend.insert({row: GREEDY}, PROMPT)
         prefill(backend, row, limit)
         answers.append(tokens(backend, 6, [row])[row])
-        backend.remove([row])
+        backend.remove([row], keep=False)
     assert answers == [answers[0]] * 4
 
 
@@ -103,7 +103,7 @@ def test_rows_that_share_a_prompt_are_drawn_on_their_own(backend: Backend) -> No
     backend.insert(hot, PROMPT)
     prefill(backend, 1)
     together = tokens(backend, 6, [1, 2, 3])
-    backend.remove([1, 2, 3])
+    backend.remove([1, 2, 3], keep=False)
     assert together == {row: alone(backend, row, PROMPT, sampling) for row, sampling in hot.items()}
     assert len({tuple(one) for one in together.values()}) == 3
 
@@ -126,7 +126,7 @@ def test_a_row_that_leaves_does_not_change_the_others(backend: Backend) -> None:
         backend.insert({row: GREEDY}, prompt)
         prefill(backend, row)
     given = tokens(backend, 2, [1, 2, 3])[2]
-    backend.remove([1, 3])
+    backend.remove([1, 3], keep=False)
     assert (given + tokens(backend, 4, [2])[2])[:6] == expected
 
 
@@ -135,7 +135,7 @@ def test_removed_rows_give_no_tokens_and_their_memory_back(backend: Backend) -> 
     prefill(backend, 1)
     backend.step()
     assert backend.cache_nbytes > 0
-    backend.remove([1, 2])
+    backend.remove([1, 2], keep=False)
     assert backend.step() == []
     assert backend.cache_nbytes == 0
 
@@ -143,13 +143,13 @@ def test_removed_rows_give_no_tokens_and_their_memory_back(backend: Backend) -> 
 def test_a_row_may_be_removed_while_it_is_prefilled(backend: Backend) -> None:
     backend.insert({1: GREEDY}, PROMPT)
     backend.prefill(1, 2)
-    backend.remove([1])
+    backend.remove([1], keep=False)
     assert backend.step() == []
     assert backend.cache_nbytes == 0
 
 
 def test_removing_unknown_rows_is_harmless(backend: Backend) -> None:
-    backend.remove([77])
+    backend.remove([77], keep=False)
     assert len(alone(backend, 1, PROMPT)) == 6
 
 

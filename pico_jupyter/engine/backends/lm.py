@@ -1,8 +1,8 @@
 """A text model of mlx-lm behind the Backend floor. Knows caches and logits; knows no text and no request.
 
-Invariants: everything here runs on the thread that loaded the model. A prompt is prefilled alone, in a scalar cache;
-its last token is the row's first input to decode. A lone row decodes in its scalar cache, several in a merged one. One
-step is always in flight: step() queues the next forward pass before it reads the tokens of the previous one.
+Invariants: everything here runs on the thread that loaded the model. A prompt is prefilled alone, in a scalar cache,
+from where the prefix cache leaves off; its last token is the row's first input to decode. Rows decode in one batch, or
+in several where their lengths differ so much that padding costs more than reading the weights again.
 """
 
 from __future__ import annotations
@@ -11,32 +11,37 @@ import copy
 import gc
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from pico_jupyter.engine.backends.base import Backend, Draw, RowSampling
-from pico_jupyter.engine.sampling import (
-    LogitsProcessor,
-    logits_processors,
-    penalty_window,
-    sample,
-    top_candidates,
-)
+from pico_jupyter.engine.backends import kv
+from pico_jupyter.engine.backends.base import Backend, Drafting, Draw, RowSampling
+from pico_jupyter.engine.backends.batch import Batch, Row
+from pico_jupyter.engine.prefix_cache import Found, Kept, ModelPrefixes, PrefixCache
+from pico_jupyter.engine.sampling import logits_processors
 from pico_jupyter.types import ModelInfo
 
-# Layers' caches, as mlx-lm's models take them: a scalar cache object, or a batch one, per layer.
-Cache = list[Any]
-
-_LOAD_SHARE = 256 << 20
+_LOAD_SHARE = 128 << 20
 _BUFFER_CACHE = 512 << 20
-# How often the whole state of the caches is evaluated, so that no lazy graph grows behind a part that is rarely read.
-_STEPS_BETWEEN_EVALS = 50
+# Padding that is never worth a second pass over the weights, in bytes, and the share of the caches that always is.
+_LITTLE_PADDING = 16 << 20
+_MUCH_PADDING = 0.25
+# How far a prompt must be known beyond what is cached for a checkpoint of its own, in tokens.
+_WORTH_A_CHECKPOINT = 64
 
 
-def load(info: ModelInfo, room: int = 0) -> Backend:
+def load(
+    info: ModelInfo,
+    room: int = 0,
+    *,
+    prefixes: PrefixCache | None = None,
+    kv_bits: int = 0,
+    float32_on_cpu: bool = True,
+) -> Backend:
     """Open a model's files. Weights are read by load_step(), not here.
 
     On a CPU 16-bit weights become float32, which is several times faster there, when they then still fit in `room`
@@ -46,11 +51,14 @@ def load(info: ModelInfo, room: int = 0) -> Backend:
 
     mx.set_cache_limit(_BUFFER_CACHE)
     model, _ = load_model(Path(info.path), lazy=True)
-    dtypes = {weight.dtype for weight in _weights(model)}
-    is_half = bool(dtypes) and dtypes <= {mx.bfloat16, mx.float16, mx.float32} and dtypes != {mx.float32}
-    if is_half and mx.default_device() == mx.Device(mx.cpu) and _float32_nbytes(model) <= room:
+    if (
+        float32_on_cpu
+        and mx.default_device() == mx.Device(mx.cpu)
+        and _is_half(model)
+        and _float32_nbytes(model) <= room
+    ):
         model.set_dtype(mx.float32)
-    return LmBackend(model, info.name)
+    return LmBackend(model, info.name, prefixes=prefixes.of(info.name) if prefixes else None, kv_bits=kv_bits)
 
 
 def leave_thread() -> None:
@@ -68,73 +76,40 @@ def _weights(model: Any) -> list[mx.array]:
     return [weight for _, weight in tree_flatten(model.parameters())]
 
 
+def _is_half(model: Any) -> bool:
+    dtypes = {weight.dtype for weight in _weights(model)}
+    return bool(dtypes) and dtypes <= {mx.bfloat16, mx.float16, mx.float32} and dtypes != {mx.float32}
+
+
 def _float32_nbytes(model: Any) -> int:
     return sum(4 * weight.size for weight in _weights(model))
 
 
 @dataclass(slots=True, eq=False)
-class _Row:
-    """A row that decodes. `recent` are the latest tokens that its penalties see; `drawn` counts the tokens sampled."""
-
-    number: int
-    sampling: RowSampling
-    processors: list[LogitsProcessor]
-    recent: list[int] = field(default_factory=list)
-    drawn: int = 0
-
-    def remember(self, tokens: Sequence[int]) -> None:
-        if window := penalty_window(self.sampling):
-            self.recent = [*self.recent, *tokens][-window:]
-
-
-@dataclass(slots=True, eq=False)
 class _Prefill:
-    """A prompt on its way into a scalar cache; `rows` will share it."""
+    """A prompt on its way into a scalar cache, which `rows` will share. `marks` are lengths at which to keep it."""
 
-    rows: list[_Row]
+    rows: list[Row]
     prompt: list[int]
-    cache: Cache
-    done: int = 0
-
-
-@dataclass(slots=True)
-class _Logprobs:
-    """Lazy log-probabilities of one row's token and of the likeliest ones."""
-
-    chosen: mx.array
-    top: mx.array
-    top_values: mx.array
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Rows that decode together. `inputs` are the tokens that the next forward pass takes, one per row.
-
-    `is_drawn` tells for each row whether its input was sampled (and is to be given out) or is the prompt's last token.
-    """
-
-    rows: list[_Row]
-    cache: Cache
-    inputs: mx.array
-    is_drawn: list[bool]
-    logprobs: list[_Logprobs | None]
-    steps: int = 0
+    cache: kv.Cache
+    done: int
+    marks: set[int] = field(default_factory=set)
 
 
 class LmBackend:
     """One model with the rows that it generates."""
 
-    def __init__(self, model: Any, name: str) -> None:
-        from mlx_lm.models.cache import make_prompt_cache
-
-        self._make_cache = make_prompt_cache
+    def __init__(self, model: Any, name: str, *, prefixes: ModelPrefixes | None = None, kv_bits: int = 0) -> None:
         self._model = model
         self._name = name
+        self._kv_bits = kv_bits
+        self._prefixes = prefixes or PrefixCache(0).of(name)
         self._loading = list(_shares(_weights(model)))
         self._weights_nbytes = sum(weight.nbytes for weight in _weights(model))
         self._prefills: list[_Prefill] = []
-        self._batches: list[_Batch] = []
-        self._can_merge = _can_merge(make_prompt_cache(model))
+        self._batches: list[Batch] = []
+        self._is_cuttable = kv.is_cuttable(self._new_cache())
+        self._can_merge = kv.can_merge(self._new_cache())
 
     def __repr__(self) -> str:
         decoding = sum(len(batch.rows) for batch in self._batches)
@@ -148,90 +123,153 @@ class LmBackend:
     @property
     def cache_nbytes(self) -> int:
         caches = [prefill.cache for prefill in self._prefills] + [batch.cache for batch in self._batches]
-        return sum(layer.nbytes for cache in caches for layer in cache)
+        return sum(kv.nbytes(cache) for cache in caches)
 
     def load_step(self) -> int:
         if self._loading:
             mx.eval(self._loading.pop(0))
         return sum(weight.nbytes for share in self._loading for weight in share)
 
-    def insert(self, rows: Mapping[int, RowSampling], prompt: Sequence[int]) -> None:
-        opened = [_Row(number, sampling, logits_processors(sampling)) for number, sampling in rows.items()]
-        self._prefills.append(_Prefill(opened, list(prompt), self._make_cache(self._model)))
+    def estimate_cache(self, tokens: int) -> int:
+        return sum(size.nbytes(tokens) for size in self._sizes)
+
+    def match(self, prompt: Sequence[int]) -> int:
+        return self._prefixes.match(list(prompt), is_cuttable=self._is_cuttable)
+
+    def insert(
+        self,
+        rows: Mapping[int, RowSampling],
+        prompt: Sequence[int],
+        *,
+        drawn: int = 0,
+        boundary: int = 0,
+        drafting: Drafting | None = None,
+    ) -> int:
+        tokens = list(prompt)
+        turn = boundary or len(tokens) - 1
+        opened = [Row(number, sampling, logits_processors(sampling), turn, drawn) for number, sampling in rows.items()]
+        known = self._prefixes.overlap(tokens)
+        found = self._prefixes.take(tokens, kv.cut, is_cuttable=self._is_cuttable) or Found(0)
+        prefill = _Prefill(opened, tokens, self._cache_from(found), found.length)
+        if not self._is_cuttable:
+            prefill.marks.add(boundary)
+            if known - found.length >= _WORTH_A_CHECKPOINT:
+                # Here this prompt leaves the road of another one; others may do so as well.
+                prefill.marks.add(min(known, len(tokens) - 1))
+        self._prefills.append(prefill)
+        return found.length
+
+    def keep(self, row: int, length: int) -> None:
+        prefill = self._prefill_of(row)
+        length = min(length, len(prefill.prompt) - 1)
+        if length > prefill.done:
+            prefill.marks.add(length)
+        elif self._is_cuttable or length == prefill.done:
+            self._keep_prefix(prefill, length)
 
     def prefill(self, row: int, limit: int) -> int:
-        prefill = next(prefill for prefill in self._prefills if row in (one.number for one in prefill.rows))
+        prefill = self._prefill_of(row)
         # The last token is left to the first decode step, which needs its logits.
-        chunk = prefill.prompt[prefill.done : min(prefill.done + limit, len(prefill.prompt) - 1)]
-        if chunk:
+        end = len(prefill.prompt) - 1
+        stop = min(prefill.done + limit, end, *(mark for mark in prefill.marks if mark > prefill.done))
+        if chunk := prefill.prompt[prefill.done : stop]:
             self._model(mx.array([chunk]), cache=prefill.cache)
             mx.eval([layer.state for layer in prefill.cache])
+            prefill.done = stop
+            if stop in prefill.marks:
+                self._keep_prefix(prefill, stop)
+        if prefill.done == end:
             mx.clear_cache()
-            prefill.done += len(chunk)
-        left = len(prefill.prompt) - 1 - prefill.done
-        if left == 0:
             self._prefills.remove(prefill)
             self._join(prefill)
-        return left
+        return end - prefill.done
 
     def step(self) -> list[Draw]:
-        return [draw for batch in self._batches for draw in self._step_batch(batch)]
+        for batch in self._batches:
+            batch.advance(self._model)
+        return [draw for batch in self._batches for draw in batch.collect()]
 
-    def remove(self, rows: Collection[int]) -> None:
+    def remove(self, rows: Collection[int], *, keep: bool) -> None:
         for prefill in self._prefills:
-            prefill.rows = [row for row in prefill.rows if row.number not in rows]
+            leaving = [row for row in prefill.rows if row.number in rows]
+            prefill.rows = [row for row in prefill.rows if row not in leaving]
+            if leaving and not prefill.rows and keep:
+                self._keep_whole(prefill.prompt[: prefill.done], prefill.cache, leaving[0].turn)
         self._prefills = [prefill for prefill in self._prefills if prefill.rows]
         for batch in self._batches:
-            keep = [index for index, row in enumerate(batch.rows) if row.number not in rows]
-            if 0 < len(keep) < len(batch.rows):
-                _leave(batch, keep)
-            elif not keep:
-                batch.rows = []
+            leaving_at = [index for index, row in enumerate(batch.rows) if row.number in rows]
+            if keep:
+                for index in leaving_at:
+                    self._keep_whole(batch.rows[index].tokens, batch.cache_of(index), batch.rows[index].turn)
+            if leaving_at:
+                batch.reduce([index for index in range(len(batch.rows)) if index not in leaving_at])
         self._batches = [batch for batch in self._batches if batch.rows]
 
     def close(self) -> None:
         self._prefills.clear()
         self._batches.clear()
         self._loading.clear()
+        self._prefixes.clear()
         self._model = None
         mx.clear_cache()
 
+    @cached_property
+    def _sizes(self) -> list[kv.LayerSize]:
+        cache = self._new_cache()
+        self._model(mx.array([[0]]), cache=cache)  # lazy: shapes are known, nothing is computed
+        return kv.sizes(cache)
+
+    def _new_cache(self) -> kv.Cache:
+        from mlx_lm.models.cache import make_prompt_cache
+
+        return kv.quantized(make_prompt_cache(self._model), self._kv_bits)
+
+    def _cache_from(self, found: Found) -> kv.Cache:
+        if found.whole is not None:
+            cache: kv.Cache = found.whole
+            if self._is_cuttable:
+                kv.trim(cache, found.length)
+            return cache
+        if found.length:
+            return kv.restore(self._new_cache(), found.blocks, found.checkpoint, found.length)
+        return self._new_cache()
+
+    def _prefill_of(self, row: int) -> _Prefill:
+        return next(prefill for prefill in self._prefills if row in (one.number for one in prefill.rows))
+
+    def _keep_prefix(self, prefill: _Prefill, length: int) -> None:
+        held = None if self._is_cuttable else kv.checkpoint(prefill.cache)
+        self._prefixes.keep_blocks(prefill.prompt[:length], lambda start, end: kv.cut(prefill.cache, start, end), held)
+
+    def _keep_whole(self, tokens: list[int], cache: kv.Cache, turn: int) -> None:
+        kept = Kept(cache, kv.nbytes(cache))
+        self._prefixes.keep_whole(tokens, kept, kv.cut, turn=turn, is_cuttable=self._is_cuttable)
+
     def _join(self, prefill: _Prefill) -> None:
-        """Let the rows of a finished prefill decode: in the batch, or each on its own where caches cannot merge."""
+        """Let the rows of a finished prefill decode: in a batch, or each on its own where caches cannot merge."""
+        count = len(prefill.rows)
         for row in prefill.rows:
-            row.remember(prefill.prompt[:-1])
+            row.tokens = prefill.prompt[:-1]
         last = prefill.prompt[-1]
         if not self._can_merge:
             for index, row in enumerate(prefill.rows):
                 cache = copy.deepcopy(prefill.cache) if index else prefill.cache
-                self._batches.append(_Batch([row], cache, mx.array([last]), [False], [None]))
+                self._batches.append(Batch([row], cache, last))
             return
-        count = len(prefill.rows)
-        cache = prefill.cache if count == 1 else _merge([prefill.cache] * count)
-        joining = _Batch(prefill.rows, cache, mx.array([last] * count), [False] * count, [None] * count)
-        if self._batches:
-            _extend(self._batches[0], joining)
-        else:
-            self._batches.append(joining)
+        cache = prefill.cache if count == 1 else kv.merge([prefill.cache] * count)
+        joining = Batch(prefill.rows, cache, last)
+        for batch in self._batches:
+            if self._should_join(batch, joining):
+                batch.extend(joining)
+                return
+        self._batches.append(joining)
 
-    def _step_batch(self, batch: _Batch) -> Iterator[Draw]:
-        inputs, is_drawn, given = batch.inputs, batch.is_drawn, batch.logprobs
-        logits = self._model(inputs[:, None], cache=batch.cache)[:, -1, :].astype(mx.float32)
-        raw = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
-        drawn_from = _penalised(batch.rows, inputs, logits, raw)
-        batch.inputs = sample(drawn_from, [row.sampling for row in batch.rows], [row.drawn for row in batch.rows])
-        batch.is_drawn = [True] * len(batch.rows)
-        batch.logprobs = [_logprobs_of(row, raw[index], batch.inputs[index]) for index, row in enumerate(batch.rows)]
-        asked = [[one.chosen, one.top, one.top_values] for one in batch.logprobs if one]
-        mx.async_eval(batch.inputs, asked)  # type: ignore[no-untyped-call]  # untyped in mlx's stubs
-        batch.steps += 1
-        if batch.steps % _STEPS_BETWEEN_EVALS == 0:
-            mx.eval([layer.state for layer in batch.cache])
-        for index, (row, token) in enumerate(zip(batch.rows, _ints(inputs), strict=True)):
-            row.drawn += 1
-            row.remember([token])
-            if is_drawn[index]:
-                yield _draw(row.number, token, given[index])
+    def _should_join(self, batch: Batch, joining: Batch) -> bool:
+        """Whether padding all rows to the longest costs less than another pass over the weights."""
+        lengths = [len(row.tokens) for row in (*batch.rows, *joining.rows)]
+        exact = sum(self.estimate_cache(length) for length in lengths)
+        padding = len(lengths) * self.estimate_cache(max(lengths)) - exact
+        return padding <= max(_LITTLE_PADDING, min(self._weights_nbytes, int(_MUCH_PADDING * exact)))
 
 
 def _shares(weights: list[mx.array], share: int = _LOAD_SHARE) -> Iterator[list[mx.array]]:
@@ -246,75 +284,3 @@ def _shares(weights: list[mx.array], share: int = _LOAD_SHARE) -> Iterator[list[
             collected, size = [], 0
     if collected:
         yield collected
-
-
-def _can_merge(cache: Cache) -> bool:
-    """Whether the layers' caches know how to form a batch; asked of empty ones, nested kinds included."""
-    try:
-        _merge([cache, cache])
-    except (AttributeError, NotImplementedError):
-        return False
-    return True
-
-
-def _merge(caches: list[Cache]) -> Cache:
-    return [layers[0].merge(list(layers)) for layers in zip(*caches, strict=True)]
-
-
-def _extend(batch: _Batch, joining: _Batch) -> None:
-    """Add rows to a batch. A lone row's scalar cache becomes a batch of one first."""
-    if len(batch.rows) == 1:
-        batch.cache = _merge([batch.cache])
-    other = _merge([joining.cache]) if len(joining.rows) == 1 else joining.cache
-    for layer, layer_of_other in zip(batch.cache, other, strict=True):
-        layer.extend(layer_of_other)
-    batch.rows = batch.rows + joining.rows
-    batch.inputs = mx.concatenate([batch.inputs, joining.inputs])
-    batch.is_drawn = batch.is_drawn + joining.is_drawn
-    batch.logprobs = batch.logprobs + joining.logprobs
-
-
-def _leave(batch: _Batch, keep: list[int]) -> None:
-    """Keep only some rows of a merged batch; a last one goes back to a scalar cache."""
-    if len(keep) == 1:
-        batch.cache = [layer.extract(keep[0]) for layer in batch.cache]
-    else:
-        for layer in batch.cache:
-            layer.filter(keep)
-    batch.rows = [batch.rows[index] for index in keep]
-    batch.inputs = batch.inputs[mx.array(keep)]
-    batch.is_drawn = [batch.is_drawn[index] for index in keep]
-    batch.logprobs = [batch.logprobs[index] for index in keep]
-
-
-def _penalised(rows: list[_Row], inputs: mx.array, logits: mx.array, raw: mx.array) -> mx.array:
-    """Log-probabilities to draw from: `raw`, but for rows with penalties or a bias."""
-    if not any(row.processors for row in rows):
-        return raw
-    changed = []
-    for index, row in enumerate(rows):
-        own = logits[index : index + 1]
-        # The newest input may still be in flight, so the context is an array and never waits for it.
-        context = mx.concatenate([mx.array(row.recent, inputs.dtype), inputs[index : index + 1]])
-        for process in row.processors:
-            own = process(context, own)
-        changed.append(own - mx.logsumexp(own, axis=-1, keepdims=True) if row.processors else raw[index : index + 1])
-    return mx.concatenate(changed)
-
-
-def _logprobs_of(row: _Row, raw: mx.array, token: mx.array) -> _Logprobs | None:
-    if row.sampling.top_logprobs is None:
-        return None
-    top = top_candidates(raw, row.sampling.top_logprobs) if row.sampling.top_logprobs else mx.array([], mx.uint32)
-    return _Logprobs(raw[token], top, raw[top])
-
-
-def _draw(number: int, token: int, given: _Logprobs | None) -> Draw:
-    if given is None:
-        return Draw(number, token)
-    values = cast("list[float]", given.top_values.tolist())
-    return Draw(number, token, float(given.chosen), tuple(zip(_ints(given.top), values, strict=True)))
-
-
-def _ints(array: mx.array) -> list[int]:
-    return cast("list[int]", array.tolist())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +20,11 @@ from pico_jupyter.engine.backends import lm
 from pico_jupyter.engine.backends.base import RowSampling
 from pico_jupyter.engine.backends.lm import LmBackend
 from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.prefix_cache import PrefixCache
 from pico_jupyter.engine.tokenizer import load_tokenizer
 from pico_jupyter.types import EngineOptions, ModelInfo
-from tests.engine.tiny_models import TINY_MODELS, VOCABULARY, full_attention
-
-GREEDY = RowSampling()
-ANSWER = 8
-
-
-@cache
-def tiny_model(kind: str) -> Any:
-    return TINY_MODELS[kind]()
-
-
-@cache
-def answer_of(kind: str, prompt: tuple[int, ...]) -> list[int]:
-    """What mlx-lm generates for the prompt alone."""
-    model = tiny_model(kind)
-    return [token for token, _ in generate_step(mx.array(prompt), model, max_tokens=ANSWER)]
+from tests.engine.backends.conductor import ANSWER, GREEDY, KINDS, Conductor, answer_of, backend_for, tiny_model
+from tests.engine.tiny_models import TINY_MODELS, full_attention
 
 
 @pytest.fixture(scope="module")
@@ -46,48 +32,10 @@ def pico_tiny() -> ModelInfo:
     return Catalog(EngineOptions(), environ={}, hub_cache=None).find("pico-tiny")
 
 
-class Conductor:
-    """Drives a backend by hand and keeps what each row said."""
-
-    def __init__(self, backend: LmBackend) -> None:
-        self.backend = backend
-        self.prefilling: list[int] = []
-        self.given: dict[int, list[int]] = {}
-        self.running: set[int] = set()
-
-    def admit(self, row: int, prompt: list[int], sampling: RowSampling = GREEDY) -> None:
-        self.backend.insert({row: sampling}, prompt)
-        self.prefilling.append(row)
-        self.given[row] = []
-        self.running.add(row)
-
-    def step(self, limit: int = 5) -> None:
-        """One turn of the scheduler: a decode step, then one chunk."""
-        ended = []
-        for draw in self.backend.step():
-            self.given[draw.row].append(draw.token)
-            if len(self.given[draw.row]) >= ANSWER:
-                ended.append(draw.row)
-        self.leave(ended)
-        if self.prefilling:
-            row = self.prefilling.pop(0)
-            if self.backend.prefill(row, limit):
-                self.prefilling.append(row)
-
-    def leave(self, rows: list[int]) -> None:
-        self.backend.remove(rows)
-        self.running -= set(rows)
-        self.prefilling = [row for row in self.prefilling if row not in rows]
-
-    def finish(self) -> None:
-        for _ in range(500):
-            if not self.running:
-                return
-            self.step()
-        raise AssertionError(f"rows {self.running} never ended")
-
-
-prompts = st.lists(st.integers(1, VOCABULARY - 1), min_size=1, max_size=24)
+# Prompts out of a few pieces, so that many begin alike.
+prompts = st.lists(
+    st.sampled_from([[1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 9], [5], [8, 8], [60, 2, 41]]), min_size=1, max_size=6
+).map(lambda pieces: [token for piece in pieces for token in piece])
 # An operation: admit a prompt, abort the n-th running row, or take a number of steps.
 operations = st.lists(
     st.one_of(
@@ -100,11 +48,14 @@ operations = st.lists(
 )
 
 
-@pytest.mark.parametrize("kind", TINY_MODELS)
+@pytest.mark.parametrize("kind", KINDS)
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-@given(script=operations)
-def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(kind: str, script: list[tuple[str, Any]]) -> None:
-    conductor = Conductor(LmBackend(tiny_model(kind), kind))
+@given(script=operations, limit=st.sampled_from([0, 30_000, 1 << 30]))
+def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(
+    kind: str, script: list[tuple[str, Any]], limit: int
+) -> None:
+    prefixes = PrefixCache(limit, block=4, least=2)
+    conductor = Conductor(backend_for(kind, prefixes))
     asked: dict[int, list[int]] = {}
     for number, (verb, value) in enumerate(script):
         if verb == "admit":
@@ -119,6 +70,7 @@ def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(kind: str,
     for row, tokens in conductor.given.items():
         assert tokens == answer_of(kind, tuple(asked[row]))[: len(tokens)]
     assert conductor.backend.cache_nbytes == 0
+    assert prefixes.nbytes <= limit
 
 
 @pytest.mark.parametrize("kind", TINY_MODELS)

@@ -1,0 +1,161 @@
+"""Batch: rows of one model that decode together, one step always in flight. Knows no prompt and no prefix cache.
+
+Invariants: a lone row decodes in its scalar cache, several in a merged one. advance() queues the next forward pass;
+collect() then reads the tokens that went into it. A row's tokens are those that its cache holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import mlx.core as mx
+
+from pico_jupyter.engine.backends import kv
+from pico_jupyter.engine.backends.base import Draw, RowSampling
+from pico_jupyter.engine.sampling import LogitsProcessor, penalty_window, sample, top_candidates
+
+# How often the whole state of the caches is evaluated, so that no lazy graph grows behind a part that is rarely read.
+_STEPS_BETWEEN_EVALS = 50
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """A row of the backend.
+
+    `tokens` are those in its KV cache; `drawn` counts the tokens sampled. From `turn` tokens on, another prompt counts
+    as the next one of the same conversation.
+    """
+
+    number: int
+    sampling: RowSampling
+    processors: list[LogitsProcessor]
+    turn: int
+    drawn: int = 0
+    tokens: list[int] = field(default_factory=list)
+
+    @property
+    def recent(self) -> list[int]:
+        """The latest tokens that the row's penalties look at."""
+        window = penalty_window(self.sampling)
+        return self.tokens[-window:] if window else []
+
+
+@dataclass(slots=True)
+class _Logprobs:
+    """Lazy log-probabilities of one row's token and of the likeliest ones."""
+
+    chosen: mx.array
+    top: mx.array
+    top_values: mx.array
+
+
+class Batch:
+    """Some rows, their common cache, and the tokens that the next forward pass takes in."""
+
+    def __init__(self, rows: list[Row], cache: kv.Cache, last_prompt_token: int) -> None:
+        self.rows = rows
+        self.cache = cache
+        self.inputs = mx.array([last_prompt_token] * len(rows))
+        # Whether a row's input was sampled, and so is to be given out, or is the prompt's last token.
+        self._is_drawn = [False] * len(rows)
+        self._logprobs: list[_Logprobs | None] = [None] * len(rows)
+        self._fed: tuple[mx.array, list[bool], list[_Logprobs | None]] | None = None
+        self._steps = 0
+
+    def __repr__(self) -> str:
+        return f"<Batch [{len(self.rows)} rows | {max(len(row.tokens) for row in self.rows)} tokens]>"
+
+    def advance(self, model: Any) -> None:
+        """Queue a forward pass and the draws after it; nothing is waited for."""
+        inputs = self.inputs
+        logits = model(inputs[:, None], cache=self.cache)[:, -1, :].astype(mx.float32)
+        raw = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+        drawn_from = _penalised(self.rows, inputs, logits, raw)
+        self._fed = inputs, self._is_drawn, self._logprobs
+        self.inputs = sample(drawn_from, [row.sampling for row in self.rows], [row.drawn for row in self.rows])
+        self._is_drawn = [True] * len(self.rows)
+        self._logprobs = [_logprobs_of(row, raw[index], self.inputs[index]) for index, row in enumerate(self.rows)]
+        asked = [[one.chosen, one.top, one.top_values] for one in self._logprobs if one]
+        mx.async_eval(self.inputs, asked)  # type: ignore[no-untyped-call]  # untyped in mlx's stubs
+        self._steps += 1
+        if self._steps % _STEPS_BETWEEN_EVALS == 0:
+            kv.evaluate(self.cache)
+
+    def collect(self) -> list[Draw]:
+        """The tokens that the last advance() took in, as far as they were drawn."""
+        if self._fed is None:
+            return []
+        (inputs, is_drawn, logprobs), self._fed = self._fed, None
+        draws = []
+        for index, (row, token) in enumerate(zip(self.rows, ints(inputs), strict=True)):
+            row.drawn += 1
+            row.tokens.append(token)
+            if is_drawn[index]:
+                draws.append(_draw(row.number, token, logprobs[index]))
+        return draws
+
+    def extend(self, other: Batch) -> None:
+        """Take in the rows of another batch."""
+        mine, theirs = (batch.cache if len(batch.rows) > 1 else kv.merge([batch.cache]) for batch in (self, other))
+        for layer, layer_of_other in zip(mine, theirs, strict=True):
+            layer.extend(layer_of_other)
+        self.cache = mine
+        self.rows = self.rows + other.rows
+        self.inputs = mx.concatenate([self.inputs, other.inputs])
+        self._is_drawn = self._is_drawn + other._is_drawn
+        self._logprobs = self._logprobs + other._logprobs
+
+    def cache_of(self, index: int) -> kv.Cache:
+        """The scalar cache of one row that is about to leave; a copy, unless the row is alone."""
+        return self.cache if len(self.rows) == 1 else kv.extract(self.cache, index)
+
+    def reduce(self, keep: list[int]) -> None:
+        """Keep only some rows; a last one goes back to a scalar cache."""
+        if not keep:
+            self.rows = []
+            return
+        if len(keep) == 1:
+            self.cache = [layer.extract(keep[0]) for layer in self.cache]
+        else:
+            for layer in self.cache:
+                layer.filter(keep)
+        self.rows = [self.rows[index] for index in keep]
+        self.inputs = self.inputs[mx.array(keep)]
+        self._is_drawn = [self._is_drawn[index] for index in keep]
+        self._logprobs = [self._logprobs[index] for index in keep]
+
+
+def _penalised(rows: Sequence[Row], inputs: mx.array, logits: mx.array, raw: mx.array) -> mx.array:
+    """Log-probabilities to draw from: `raw`, but for rows with penalties or a bias."""
+    if not any(row.processors for row in rows):
+        return raw
+    changed = []
+    for index, row in enumerate(rows):
+        own = logits[index : index + 1]
+        # The newest input may still be in flight, so the context is an array and never waits for it.
+        context = mx.concatenate([mx.array(row.recent, inputs.dtype), inputs[index : index + 1]])
+        for process in row.processors:
+            own = process(context, own)
+        changed.append(own - mx.logsumexp(own, axis=-1, keepdims=True) if row.processors else raw[index : index + 1])
+    return mx.concatenate(changed)
+
+
+def _logprobs_of(row: Row, raw: mx.array, token: mx.array) -> _Logprobs | None:
+    if row.sampling.top_logprobs is None:
+        return None
+    top = top_candidates(raw, row.sampling.top_logprobs) if row.sampling.top_logprobs else mx.array([], mx.uint32)
+    return _Logprobs(raw[token], top, raw[top])
+
+
+def _draw(number: int, token: int, given: _Logprobs | None) -> Draw:
+    if given is None:
+        return Draw(number, token)
+    values = cast("list[float]", given.top_values.tolist())
+    return Draw(number, token, float(given.chosen), tuple(zip(ints(given.top), values, strict=True)))
+
+
+def ints(array: mx.array) -> list[int]:
+    """The whole numbers in an array; waits until they are computed."""
+    return cast("list[int]", array.tolist())

@@ -1,0 +1,91 @@
+"""Drives a backend by hand, as the scheduler would; and what each answer must be."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import mlx.core as mx
+from mlx_lm.generate import generate_step
+from mlx_lm.models.cache import make_prompt_cache
+
+from pico_jupyter.engine.backends import kv
+from pico_jupyter.engine.backends.base import RowSampling
+from pico_jupyter.engine.backends.lm import LmBackend
+from pico_jupyter.engine.prefix_cache import PrefixCache
+from tests.engine.tiny_models import TINY_MODELS
+
+GREEDY = RowSampling()
+ANSWER = 8
+# Kinds of models by the caches that they use; the last one holds its keys and values in 8 bits.
+KINDS = [*TINY_MODELS, "quantised"]
+
+
+@cache
+def tiny_model(kind: str) -> Any:
+    return TINY_MODELS["full attention" if kind == "quantised" else kind]()
+
+
+def kv_bits(kind: str) -> int:
+    return 8 if kind == "quantised" else 0
+
+
+def backend_for(kind: str, prefixes: PrefixCache | None = None) -> LmBackend:
+    kept = prefixes.of(kind) if prefixes else None
+    return LmBackend(tiny_model(kind), kind, prefixes=kept, kv_bits=kv_bits(kind))
+
+
+@cache
+def answer_of(kind: str, prompt: tuple[int, ...]) -> list[int]:
+    """What mlx-lm generates for the prompt alone."""
+    model = tiny_model(kind)
+    caches = kv.quantized(make_prompt_cache(model), kv_bits(kind))
+    return [token for token, _ in generate_step(mx.array(prompt), model, max_tokens=ANSWER, prompt_cache=caches)]
+
+
+class Conductor:
+    """Drives a backend by hand and keeps what each row said."""
+
+    def __init__(self, backend: LmBackend) -> None:
+        self.backend = backend
+        self.prefilling: list[int] = []
+        self.given: dict[int, list[int]] = {}
+        self.running: set[int] = set()
+        self.cached: dict[int, int] = {}
+
+    def admit(self, row: int, prompt: list[int], sampling: RowSampling = GREEDY) -> None:
+        self.cached[row] = self.backend.insert({row: sampling}, prompt, boundary=max(0, len(prompt) - 3))
+        self.prefilling.append(row)
+        self.given[row] = []
+        self.running.add(row)
+
+    def step(self, limit: int = 5) -> None:
+        """One turn of the scheduler: a decode step, then one chunk."""
+        ended = []
+        for draw in self.backend.step():
+            self.given[draw.row].append(draw.token)
+            if len(self.given[draw.row]) >= ANSWER:
+                ended.append(draw.row)
+        self.leave(ended)
+        if self.prefilling:
+            row = self.prefilling.pop(0)
+            if self.backend.prefill(row, limit):
+                self.prefilling.append(row)
+
+    def leave(self, rows: list[int], *, keep: bool = True) -> None:
+        self.backend.remove(rows, keep=keep)
+        self.running -= set(rows)
+        self.prefilling = [row for row in self.prefilling if row not in rows]
+
+    def finish(self) -> None:
+        for _ in range(500):
+            if not self.running:
+                return
+            self.step()
+        raise AssertionError(f"rows {self.running} never ended")
+
+    def answer(self, row: int, prompt: list[int], sampling: RowSampling = GREEDY) -> list[int]:
+        """Admit a prompt and run until nothing is left to do."""
+        self.admit(row, prompt, sampling)
+        self.finish()
+        return self.given[row]
