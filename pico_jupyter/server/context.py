@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pico_jupyter.client import EngineClient
 from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.server.metrics import METRICS, ServerMetrics
 
 
 @dataclass(slots=True)
@@ -23,6 +24,7 @@ class ServerContext:
     max_request_bytes: int
     keepalive_after: float
     stamp_activity: Callable[[], None] = field(repr=False)
+    metrics: ServerMetrics = METRICS
     running: int = 0
 
     def __repr__(self) -> str:
@@ -32,9 +34,11 @@ class ServerContext:
     def activity(self) -> Iterator[None]:
         """Count a request as running, so that an idle server is not shut down under it."""
         self.running += 1
+        self.metrics.running.inc()
         self.stamp_activity()
         try:
             yield
         finally:
             self.running -= 1
+            self.metrics.running.dec()
             self.stamp_activity()

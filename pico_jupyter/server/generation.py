@@ -18,7 +18,9 @@ from typing_extensions import ParamSpec
 from pico_jupyter.client import Completion, collect
 from pico_jupyter.dialects.framing import FrameStream
 from pico_jupyter.server.arrivals import Arrivals
+from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.handlers import DialectHandler
+from pico_jupyter.server.metrics import ABORTED
 from pico_jupyter.server.refusals import as_pico_error
 from pico_jupyter.types import Accepted, Finished, GenerationRequest, Progress
 
@@ -35,11 +37,18 @@ Call = TypeVar("Call")
 
 
 class GenerationHandler(DialectHandler):
-    """Base of the handlers that generate."""
+    """Base of the handlers that generate. `dialect_name` and `endpoint` are what the metrics call them."""
 
+    dialect_name: str
+    endpoint: str
     _work: asyncio.Task[None] | None = None
     _stream: FrameStream | None = None
     _left = False
+
+    def initialize(self, context: ServerContext) -> None:
+        """Take what the rule carries."""
+        super().initialize(context)
+        self.meter = context.metrics.request(self.dialect_name, self.endpoint)
 
     async def until_left(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work`; it is cancelled when the caller leaves, which is no failure."""
@@ -55,7 +64,10 @@ class GenerationHandler(DialectHandler):
             if not self._left:
                 raise
         if self._left:
+            self.meter.end(ABORTED)
             self.log.debug("pico_jupyter: the caller of request %s left", self.request_id)
+        else:
+            self.meter.end()
 
     def on_connection_close(self) -> None:
         """The caller has left, perhaps while nothing was being written."""
@@ -81,12 +93,12 @@ class GenerationHandler(DialectHandler):
 
     async def completion(self, request: GenerationRequest) -> Completion:
         """The whole answer."""
-        async with aclosing(self.context.engine.generate(request)) as deltas:
+        async with aclosing(self.meter.watch(self.context.engine.generate(request))) as deltas:
             return await collect(deltas, request.n)
 
     async def answer_stream(self, request: GenerationRequest, stream: FrameStream) -> None:
         """Answer with frames as the deltas arrive; what is ready together leaves together."""
-        async with aclosing(Arrivals(self.context.engine.generate(request))) as arrivals:
+        async with aclosing(Arrivals(self.meter.watch(self.context.engine.generate(request)))) as arrivals:
             await self._write_stream(arrivals, stream)
         self.finish(set_content_type=stream.content_type)
 
@@ -122,9 +134,11 @@ class GenerationHandler(DialectHandler):
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Tell a failure: as a status before the first byte of the answer, as a frame after it."""
+        _, raised, _ = kwargs.get("exc_info", (None, None, None))
+        error = as_pico_error(raised, status_code)
+        self.meter.fail(error)
         if self._stream is None:
             super().send_error(status_code, **kwargs)
             return
-        _, raised, _ = kwargs.get("exc_info", (None, None, None))
-        frames = self._stream.error(as_pico_error(raised, status_code))
+        frames = self._stream.error(error)
         self.finish(frames, set_content_type=self._stream.content_type)

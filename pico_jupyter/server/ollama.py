@@ -20,6 +20,7 @@ class AnsweringHandler(GenerationHandler):
     """Base of the two endpoints that generate, load and unload."""
 
     dialect = ollama
+    dialect_name = "ollama"
     methods = ("POST",)
 
     async def answer(self, call: AnswerCall | LoadCall) -> None:
@@ -41,10 +42,13 @@ class AnsweringHandler(GenerationHandler):
         else:
             await self.context.engine.load(call.model, call.keep_alive)
         self.respond(ollama.load_answer(call, time.time()))
+        self.meter.end("unload" if call.unload else "load")
 
 
 class ChatHandler(AnsweringHandler):
     """POST api/chat."""
+
+    endpoint = "api/chat"
 
     @permitted("execute")
     async def post(self) -> None:
@@ -58,6 +62,8 @@ class ChatHandler(AnsweringHandler):
 
 class GenerateHandler(AnsweringHandler):
     """POST api/generate."""
+
+    endpoint = "api/generate"
 
     @permitted("execute")
     async def post(self) -> None:

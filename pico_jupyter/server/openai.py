@@ -15,12 +15,14 @@ class ChatHandler(GenerationHandler):
     """POST v1/chat/completions and v1/chat."""
 
     dialect = openai
+    dialect_name = "openai"
     methods = ("POST",)
 
     def initialize(self, context: ServerContext, path: ChatPath = "v1/chat/completions") -> None:
         """`path` decides what an omitted `stream` means."""
-        super().initialize(context)
         self._path: ChatPath = path
+        self.endpoint = path
+        super().initialize(context)
 
     @permitted("execute")
     async def post(self) -> None:
