@@ -1,0 +1,180 @@
+"""Writes the models of the benchmarks from fixed seeds: `python -m benchmarks.checkpoint_builder`.
+
+Random weights in float32, so that both servers compute the same thing on every machine. Only words of an invented
+vocabulary are ever drawn (the rows of all other tokens are scaled down). So an answer always has the length that was
+asked for, one token is one word, and the text of an answer gives the same tokens when it is read back. Knows no server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm.models import gemma3_text, qwen3
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from benchmarks.checkpoints import SHAPES, TINY, WORDS_FILE, Shape, default_folder
+
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>", "</tool_call>"]
+VOCABULARY = 4096
+CONTEXT = 65536
+# Rows of tokens that must not be drawn: their logits stay near 0 where those of words spread over +-11.
+QUIET = 0.05
+LOUD = 3.0
+
+TEMPLATE = """\
+{%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\\n' + (message.content or '') + '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<|im_start|>assistant\\n' }}
+{%- if enable_thinking is defined and enable_thinking is false %}
+{{- '<think>\\n\\n</think>\\n\\n' }}
+{%- endif %}
+{%- endif %}
+"""
+
+
+def build(folder: Path) -> None:
+    """Write all checkpoints below a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = list(invented_words(random.Random(0), 6000))
+    tokenizer = train_tokenizer(words)
+    drawable = drawable_tokens(tokenizer, set(words))
+    (folder / WORDS_FILE).write_text("\n".join(sorted(drawable)) + "\n")
+    for name, shape in SHAPES.items():
+        _finish(folder / name, lambda part, shape=shape: _write_random(part, shape, tokenizer, drawable.values()))
+    _finish(folder / TINY, _write_tiny)
+
+
+def invented_words(draw: random.Random, count: int) -> Iterator[str]:
+    """Pronounceable words that no language knows, each once."""
+    seen: set[str] = set()
+    while len(seen) < count:
+        word = "".join(draw.choice("bcdfghjklmnprstvwz") + draw.choice("aeiou") for _ in range(draw.choice((2, 2, 3))))
+        if word not in seen:
+            seen.add(word)
+            yield word
+
+
+def train_tokenizer(words: list[str]) -> Tokenizer:
+    """A byte-level BPE tokenizer whose tokens are mostly whole words with the space in front of them."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    # The frequent words become whole tokens; rare ones stay in pieces, as in a real vocabulary.
+    lines = (" " + " ".join(words[: 1 + len(words) // rank]) for rank in range(1, 200))
+    tokenizer.train_from_iterator([*lines, "system\nuser\nassistant\n" * 100], trainer)
+    return tokenizer
+
+
+def drawable_tokens(tokenizer: Tokenizer, words: Collection[str]) -> dict[str, int]:
+    """The words that are one token with their space, and read back as that token."""
+    single = {word: tokenizer.encode(" " + word).ids for word in words}
+    return {word: ids[0] for word, ids in single.items() if len(ids) == 1}
+
+
+def _finish(target: Path, write: Callable[[Path], None]) -> None:
+    """Write beside the target and move into place, so that what is there is whole."""
+    if (target / "config.json").exists():
+        return
+    part = target.with_name(target.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    write(part)
+    part.rename(target)
+    size = sum(file.stat().st_size for file in target.iterdir())
+    print(f"built {target} ({size / 1e6:.0f} MB)", flush=True)
+
+
+def _write_random(target: Path, shape: Shape, tokenizer: Tokenizer, drawable: Collection[int]) -> None:
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    fast.chat_template = TEMPLATE
+    fast.save_pretrained(target)
+    config = _config(shape)
+    mx.random.seed(shape.seed)
+    model = _model(config)
+    weights = dict(tree_flatten(model.parameters()))
+    scale = [QUIET] * VOCABULARY
+    for token in drawable:
+        scale[token] = LOUD
+    embedding = next(name for name in weights if "embed_tokens" in name)
+    weights[embedding] = weights[embedding] * mx.array(scale)[:, None]
+    weights.pop("lm_head.weight", None)
+    mx.save_safetensors(str(target / "model.safetensors"), weights, metadata={"format": "mlx"})
+    (target / "generation_config.json").write_text(json.dumps({"eos_token_id": config["eos_token_id"]}))
+    (target / "config.json").write_text(json.dumps(config, indent=1))
+
+
+def _config(shape: Shape) -> dict[str, Any]:
+    config = {
+        "model_type": "gemma3_text" if shape.window else "qwen3",
+        "architectures": ["Gemma3ForCausalLM" if shape.window else "Qwen3ForCausalLM"],
+        "hidden_size": shape.hidden,
+        "num_hidden_layers": shape.layers,
+        "intermediate_size": 3 * shape.hidden,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_dim,
+        "rms_norm_eps": 1e-6,
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": CONTEXT,
+        "rope_theta": 1e6,
+        "tie_word_embeddings": True,
+        "eos_token_id": SPECIAL.index("<|im_end|>"),
+        "torch_dtype": "float32",
+    }
+    if shape.window:
+        config |= {
+            "sliding_window": shape.window,
+            "sliding_window_pattern": 6,
+            "query_pre_attn_scalar": shape.head_dim,
+            "rope_local_base_freq": 10_000.0,
+        }
+    return config
+
+
+def _model(config: dict[str, Any]) -> Any:
+    family = gemma3_text if config["model_type"] == "gemma3_text" else qwen3
+    return family.Model(family.ModelArgs.from_dict(config))
+
+
+def _write_tiny(target: Path) -> None:
+    source = Path(str(files("pico_jupyter.builtin") / "pico-tiny"))
+    for file in source.iterdir():
+        if file.suffix != ".safetensors":
+            shutil.copy(file, target / file.name)
+    weights = mx.load(str(source / "model.safetensors"))
+    mx.save_safetensors(
+        str(target / "model.safetensors"),
+        {name: weight.astype(mx.float32) for name, weight in weights.items()},
+        metadata={"format": "mlx"},
+    )
+    config = json.loads((target / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps(config | {"torch_dtype": "float32"}, indent=1))
+
+
+def main() -> None:
+    """Build what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=default_folder(), help="where to (default: %(default)s)")
+    build(parser.parse_args().folder)
+
+
+if __name__ == "__main__":
+    main()

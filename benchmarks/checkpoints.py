@@ -1,0 +1,54 @@
+"""The models that the benchmarks run on: their names, shapes and folder. checkpoint_builder.py writes them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+# Part of the cache folder's name: raise it when what is built changes.
+RECIPE = 1
+WORDS_FILE = "words.txt"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The dimensions of a random model. `window`: its caches rotate in five of six layers."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    seed: int
+    head_dim: int = 64
+    window: int = 0
+
+    @property
+    def kv_nbytes(self) -> int:
+        """Bytes of the keys and values of one token."""
+        return self.layers * 2 * self.kv_heads * self.head_dim * 4
+
+
+SHAPES = {
+    "small": Shape(layers=6, hidden=384, heads=6, kv_heads=2, seed=1),
+    "small-2": Shape(layers=6, hidden=384, heads=6, kv_heads=2, seed=2),
+    "large": Shape(layers=12, hidden=768, heads=12, kv_heads=4, seed=3),
+    "rotating": Shape(layers=6, hidden=384, heads=6, kv_heads=2, seed=4, window=512),
+}
+# pico-tiny as it ships, but in float32.
+TINY = "tiny"
+NAMES = (TINY, *SHAPES)
+
+
+def default_folder() -> Path:
+    """Where checkpoints are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "pico_jupyter" / f"benchmarks-{RECIPE}"
+
+
+def ensure(folder: Path) -> None:
+    """Build what is missing, in a process of its own: the benchmark's own process stays free of mlx."""
+    if any(not (folder / name / "config.json").exists() for name in NAMES):
+        subprocess.run([sys.executable, "-m", "benchmarks.checkpoint_builder", "--folder", str(folder)], check=True)

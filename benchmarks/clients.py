@@ -1,0 +1,261 @@
+"""A lean HTTP client that notes when every piece of an answer arrives. Knows both servers' streams, and no benchmark.
+
+It shares the processors with the server that it measures. So while bytes arrive it only notes time and bytes, and reads
+them once the answer is over. Every request has its own connection, on both sides alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+# Non-empty text of an answer, in any of the dialects spoken here.
+_TEXT = re.compile(rb'"(?:content|reasoning|reasoning_content|text|response)": ?"[^"]')
+_RETRY_SECONDS = 0.05
+_MOST_RETRIES = 200
+
+
+class Refused(Exception):
+    """The server answered with an error status."""
+
+
+class Broken(Exception):
+    """The connection ended before the answer did."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens and what it wants to be told with each request."""
+
+    host: str
+    port: int
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Answer:
+    """A finished answer. Times are those of time.perf_counter().
+
+    `pieces` are arrivals of visible text; a server may put several tokens into one. `failures` counts connections that
+    were lost before any answer came and were tried again.
+    """
+
+    sent: float
+    ended: float
+    pieces: list[tuple[float, str]]
+    finish_reason: str | None = None
+    usage: dict[str, Any] = field(default_factory=dict)
+    failures: int = 0
+
+    @property
+    def text(self) -> str:
+        return "".join(text for _, text in self.pieces)
+
+    @property
+    def ttft(self) -> float:
+        """Seconds from sending to the first visible text."""
+        return self.pieces[0][0] - self.sent
+
+    @property
+    def prompt_tokens(self) -> int:
+        return int(self.usage["prompt_tokens"])
+
+    @property
+    def completion_tokens(self) -> int:
+        return int(self.usage["completion_tokens"])
+
+    @property
+    def cached_tokens(self) -> int:
+        return int((self.usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+
+
+class _Reads(asyncio.Protocol):
+    """Notes what arrives and when."""
+
+    def __init__(self) -> None:
+        self.reads: list[tuple[float, bytes]] = []
+        self.began = asyncio.Event()
+        self.ended: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        self.reads.append((time.perf_counter(), data))
+        if not self.began.is_set() and _TEXT.search(data):
+            self.began.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(time.perf_counter())
+        self.began.set()
+
+
+class Exchange:
+    """One request that was sent. Await began() or answer(), or close() it before its end."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: _Reads, sent: float, failures: int) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self.sent = sent
+        self.failures = failures
+
+    async def began(self) -> float:
+        """When the first text arrived. Raises Broken or Refused if none did."""
+        await self._protocol.began.wait()
+        for moment, data in self._protocol.reads:
+            if _TEXT.search(data):
+                return moment
+        await self.answer()
+        raise Broken("an answer without text")
+
+    async def answer(self) -> Answer:
+        """The whole answer, once its last byte is here."""
+        ended = await self._protocol.ended
+        answer = _read_answer(self._protocol.reads, self.sent, ended)
+        answer.failures = self.failures
+        return answer
+
+    def arrivals(self) -> list[tuple[float, str]]:
+        """The text so far, with the time at which each piece came."""
+        return _read_answer(self._protocol.reads, self.sent, 0.0, whole=False).pieces
+
+    def close(self) -> None:
+        """Break the connection off."""
+        self._transport.abort()
+
+
+async def send(address: Address, path: str, body: dict[str, Any]) -> Exchange:
+    """Send a request. A refused connection is tried again, and counted, but `sent` stays the first attempt."""
+    payload = json.dumps(body).encode()
+    lines = [f"POST {path} HTTP/1.1", f"Host: {address.host}:{address.port}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in address.headers.items()]
+    lines += ["Content-Type: application/json", f"Content-Length: {len(payload)}", "", ""]
+    message = "\r\n".join(lines).encode() + payload
+    sent = time.perf_counter()
+    for failures in range(_MOST_RETRIES):
+        try:
+            transport, protocol = await asyncio.get_running_loop().create_connection(_Reads, address.host, address.port)
+        except OSError:
+            await asyncio.sleep(_RETRY_SECONDS)
+            continue
+        transport.write(message)
+        return Exchange(transport, protocol, sent, failures)
+    raise Broken("no connection")
+
+
+async def ask(address: Address, path: str, body: dict[str, Any]) -> Answer:
+    """Send a request and read its answer. A connection that is lost before the answer begins is tried again."""
+    sent, failures = time.perf_counter(), 0
+    while True:
+        exchange = await send(address, path, body)
+        failures += exchange.failures
+        try:
+            answer = await exchange.answer()
+        except Broken:
+            if exchange._protocol.reads or failures >= _MOST_RETRIES:
+                raise
+            failures += 1
+            await asyncio.sleep(_RETRY_SECONDS)
+            continue
+        answer.sent, answer.failures = sent, failures
+        return answer
+
+
+async def get(address: Address, path: str, timeout: float = 30.0) -> Any:
+    """The JSON of a GET."""
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    try:
+        lines = [f"GET {path} HTTP/1.1", f"Host: {address.host}:{address.port}", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in address.headers.items()]
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        data = await asyncio.wait_for(reader.read(), timeout)
+    finally:
+        writer.close()
+    status, reads = _split_head([(0.0, data)])
+    text = b"".join(part for _, part in reads)
+    if status != 200:
+        raise Refused(f"{status}: {text[:200].decode(errors='replace')}")
+    return json.loads(text)
+
+
+def _read_answer(reads: list[tuple[float, bytes]], sent: float, ended: float, *, whole: bool = True) -> Answer:
+    status, parts = _split_head(reads)
+    if status != 200:
+        if not status:
+            raise Broken("the connection was lost before the answer")
+        text = b"".join(data for _, data in parts).decode(errors="replace")
+        raise Refused(f"{status}: {text[:200]}")
+    answer = Answer(sent, ended, [])
+    for moment, line in _lines(parts):
+        if line.startswith(b"data: [DONE]") or not line.startswith((b"data: ", b"{")):
+            continue
+        _take_event(answer, json.loads(line.removeprefix(b"data: ")), moment)
+    if whole and answer.finish_reason is None:
+        raise Broken("the answer has no end")
+    return answer
+
+
+def _split_head(reads: list[tuple[float, bytes]]) -> tuple[int, list[tuple[float, bytes]]]:
+    """The status (0: none came) and the body's bytes, out of their chunks, each with its time."""
+    held = b""
+    for index, (moment, data) in enumerate(reads):
+        held += data
+        head, found, rest = held.partition(b"\r\n\r\n")
+        if found:
+            body = [(moment, rest), *reads[index + 1 :]]
+            status = int(head.split(maxsplit=2)[1])
+            is_chunked = b"transfer-encoding: chunked" in head.lower()
+            return status, _unchunk(body) if is_chunked else body
+    return 0, []
+
+
+def _unchunk(reads: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+    parts: list[tuple[float, bytes]] = []
+    held, left = b"", 0
+    for moment, data in reads:
+        held += data
+        while held:
+            if left:
+                part, held = held[:left], held[left:]
+                left -= len(part)
+                parts.append((moment, part))
+                continue
+            # A chunk's size stands on a line of its own; an empty line ends the chunk before.
+            line, found, rest = held.removeprefix(b"\r\n").partition(b"\r\n")
+            if not found:
+                break
+            left, held = int(line, 16), rest
+            if not left:
+                return parts
+    return parts
+
+
+def _lines(parts: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+    lines: list[tuple[float, bytes]] = []
+    held = b""
+    for moment, data in parts:
+        *ready, held = (held + data).split(b"\n")
+        lines += [(moment, line) for line in ready]
+    if held:
+        lines.append((parts[-1][0], held))
+    return lines
+
+
+def _take_event(answer: Answer, event: dict[str, Any], moment: float) -> None:
+    """Read one event of an OpenAI stream, or the one body of an answer that is not streamed, in any dialect here."""
+    if "error" in event:
+        raise Broken(f"an error inside the answer: {str(event['error'])[:200]}")
+    if event.get("usage"):
+        answer.usage = event["usage"]
+    texts = [event.get("response")]
+    if event.get("done"):
+        answer.finish_reason = event.get("done_reason") or "stop"
+    for choice in event.get("choices", ()):
+        message = choice.get("delta") or choice.get("message") or {}
+        texts += [message.get("reasoning") or message.get("reasoning_content"), message.get("content")]
+        texts.append(choice.get("text"))
+        answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
+    if text := "".join(text for text in texts if text):
+        answer.pieces.append((moment, text))
