@@ -43,7 +43,8 @@ class RenderedPrompt:
 
     `max_tokens` is what the request asks for, clamped to the room left. `reasoning`: the model may reason in this
     answer; `reasoning_started`: the prompt ends inside a reasoning block. `tools` is the JSON array given to the
-    template. `continuation`: the answer goes on in the middle of a text.
+    template. `continuation`: the answer goes on in the middle of a text. The conversation's next prompt begins with the
+    first `boundary` tokens of this one, whatever its template does to past answers (0: not known).
     """
 
     tokens: list[int]
@@ -52,6 +53,7 @@ class RenderedPrompt:
     reasoning_started: bool
     tools: str = "[]"
     continuation: bool = False
+    boundary: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,20 @@ def render_prompt(request: GenerationRequest, info: ModelInfo, tokenizer: Tokeni
         reasoning_started=started,
         tools=tools,
         continuation=continuation,
+        boundary=_boundary(request.prompt, rendering, tokenizer),
     )
+
+
+def _boundary(prompt: Prompt, rendering: _Rendering, tokenizer: Tokenizer) -> int:
+    """How many tokens there are up to the end of the last message's content."""
+    if isinstance(prompt, RawPrompt) or prompt.continue_final_message:
+        return 0
+    content = _text(prompt.messages[-1].content).strip()
+    end = rendering.text.rfind(content) + len(content)
+    if not content or end < len(content):
+        return 0
+    behind = tokenizer.encode(rendering.text[end:], add_special_tokens=False)
+    return max(0, len(rendering.tokens) - len(behind))
 
 
 def reasoning_at_end(text: str, opened: str | None, closed: str | None) -> tuple[bool, bool]:

@@ -497,3 +497,25 @@ def test_the_last_message_stays_even_when_it_is_no_question(with_template: WithT
 def test_without_truncation_a_long_conversation_is_refused(with_template: WithTemplate) -> None:
     with pytest.raises(ContextLengthExceeded):
         render_prompt(asked(chat(*conversation(6)), max_context=40), DULL, with_template(PLAIN))
+
+
+def test_the_boundary_is_where_the_last_message_ends(pico: Tokenizer) -> None:
+    rendered = render_prompt(
+        asked(chat(said("user", "one"), said("assistant", "two"), said("user", " three "))), info(), pico
+    )
+    before = b"".join(pico.token_bytes(token) for token in rendered.tokens[: rendered.boundary]).decode()
+    assert before == "<|im_start|>user\none<|im_end|>\n<|im_start|>assistant\ntwo<|im_end|>\n<|im_start|>user\n three"
+
+
+@pytest.mark.parametrize("reasoning", [None, True, False])
+def test_the_next_turn_begins_with_all_before_the_boundary(pico: Tokenizer, reasoning: bool | None) -> None:
+    turns = [said("user", "one"), said("assistant", "two"), said("user", "three")]
+    first = render_prompt(asked(chat(*turns[:1]), reasoning=reasoning), info(), pico)
+    second = render_prompt(asked(chat(*turns), reasoning=reasoning), info(), pico)
+    assert 0 < first.boundary < len(first.tokens)
+    assert second.tokens[: first.boundary] == first.tokens[: first.boundary]
+
+
+def test_a_prompt_whose_last_message_is_nowhere_in_it_has_no_boundary(with_template: WithTemplate) -> None:
+    assert render_prompt(asked(), info(), with_template("nothing of it")).boundary == 0
+    assert render_prompt(asked(RawPrompt("hello")), info(), with_template("x")).boundary == 0

@@ -13,7 +13,14 @@ from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
-from mlx_lm.models.cache import CacheList, KVCache, QuantizedKVCache, RotatingKVCache
+from mlx_lm.models.cache import (
+    CacheList,
+    ChunkedKVCache,
+    ConcatenateKVCache,
+    KVCache,
+    QuantizedKVCache,
+    RotatingKVCache,
+)
 
 from pico_jupyter.engine.prefix_cache import Kept
 
@@ -154,8 +161,11 @@ def _sizes(layer: Any) -> list[LayerSize]:
         return [size for inner in layer.caches for size in _sizes(inner)]
     if isinstance(layer, QuantizedKVCache):
         return [LayerSize(layer.nbytes / layer.keys[0].shape[-2], layer.step)]
-    if isinstance(layer, KVCache):
-        return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step)]
+    if isinstance(layer, KVCache | ChunkedKVCache):
+        most = layer.chunk_size if isinstance(layer, ChunkedKVCache) else None
+        return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step, most=most)]
+    if isinstance(layer, ConcatenateKVCache):
+        return [LayerSize(layer.nbytes / layer.keys.shape[-2])]
     if isinstance(layer, RotatingKVCache):
         return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step, most=layer.max_size)]
     return [LayerSize(constant=0 if layer.empty() else layer.nbytes)]

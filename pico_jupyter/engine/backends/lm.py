@@ -99,7 +99,16 @@ class _Prefill:
 class LmBackend:
     """One model with the rows that it generates."""
 
-    def __init__(self, model: Any, name: str, *, prefixes: ModelPrefixes | None = None, kv_bits: int = 0) -> None:
+    def __init__(
+        self,
+        model: Any,
+        name: str,
+        *,
+        prefixes: ModelPrefixes | None = None,
+        kv_bits: int = 0,
+        little_padding: int = _LITTLE_PADDING,
+    ) -> None:
+        self._little_padding = little_padding
         self._model = model
         self._name = name
         self._kv_bits = kv_bits
@@ -269,7 +278,7 @@ class LmBackend:
         lengths = [len(row.tokens) for row in (*batch.rows, *joining.rows)]
         exact = sum(self.estimate_cache(length) for length in lengths)
         padding = len(lengths) * self.estimate_cache(max(lengths)) - exact
-        return padding <= max(_LITTLE_PADDING, min(self._weights_nbytes, int(_MUCH_PADDING * exact)))
+        return padding <= max(self._little_padding, min(self._weights_nbytes, int(_MUCH_PADDING * exact)))
 
 
 def _shares(weights: list[mx.array], share: int = _LOAD_SHARE) -> Iterator[list[mx.array]]:

@@ -1,0 +1,151 @@
+"""Prompts that begin like earlier ones, on real models with every kind of cache: less is computed, nothing changes."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import pytest
+
+from pico_jupyter.engine.backends.base import RowSampling
+from pico_jupyter.engine.backends.lm import LmBackend
+from pico_jupyter.engine.prefix_cache import PrefixCache
+from tests.engine.backends.conductor import GREEDY, KINDS, Conductor, answer_of, backend_for, tiny_model
+
+CUTTABLE = ["full attention", "quantised"]
+CHECKPOINTED = ["sliding window", "convolution", "unmergeable"]
+SYSTEM = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]
+ROOM = 1 << 30
+
+
+def warm(kind: str, limit: int = ROOM) -> tuple[Conductor, PrefixCache]:
+    prefixes = PrefixCache(limit, block=4, least=2)
+    return Conductor(backend_for(kind, prefixes)), prefixes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_conversation_s_next_turn_computes_only_what_is_new(kind: str) -> None:
+    conductor, _ = warm(kind)
+    first = conductor.answer(1, SYSTEM)
+    second = [*SYSTEM, *first, 30, 31]
+    assert conductor.answer(2, second) == answer_of(kind, tuple(second))
+    assert conductor.cached[2] == len(SYSTEM) + len(first)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_turn_whose_past_reasoning_is_stripped_still_finds_the_prompt(kind: str) -> None:
+    conductor, _ = warm(kind)
+    first = conductor.answer(1, SYSTEM)
+    second = [*SYSTEM[:-1], first[-1], 30, 31]
+    assert conductor.answer(2, second) == answer_of(kind, tuple(second))
+    expected = len(SYSTEM) - 1 if kind in CUTTABLE else len(SYSTEM) - 3
+    assert conductor.cached[2] == expected, "the boundary is three tokens before the end"
+
+
+@pytest.mark.parametrize("kind", CUTTABLE)
+def test_a_new_question_behind_a_known_system_prompt_finds_all_of_it(kind: str) -> None:
+    conductor, _ = warm(kind)
+    conductor.answer(1, [*SYSTEM, 40, 41, 42, 43, 44])
+    other = [*SYSTEM, 50, 51, 52, 53, 54]
+    assert conductor.answer(2, other) == answer_of(kind, tuple(other))
+    assert conductor.cached[2] == len(SYSTEM)
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTED)
+def test_caches_that_cannot_be_cut_learn_where_conversations_part(kind: str) -> None:
+    conductor, _ = warm(kind)
+    long = SYSTEM * 5
+    questions = [[*long, *([first] * 5)] for first in (40, 41, 42)]
+    for row, question in enumerate(questions):
+        assert conductor.answer(row, question) == answer_of(kind, tuple(question))
+    assert [conductor.cached[row] for row in range(3)] == [0, 0, len(long)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_one_prompt_prefills_another_that_waited_can_use(kind: str) -> None:
+    conductor, _ = warm(kind)
+    leader, follower = [*SYSTEM, 40, 41, 42], [*SYSTEM, 50, 51, 52]
+    conductor.admit(1, leader)
+    conductor.backend.keep(1, len(SYSTEM))
+    while conductor.backend.match(follower) < len(SYSTEM):
+        assert conductor.backend.prefill(1, 3) > 0
+    conductor.admit(2, follower)
+    conductor.finish()
+    assert conductor.cached[2] == len(SYSTEM)
+    assert conductor.given == {row: answer_of(kind, tuple(prompt)) for row, prompt in ((1, leader), (2, follower))}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_aborted_prefill_is_taken_up_where_it_stopped(kind: str) -> None:
+    conductor, _ = warm(kind)
+    conductor.admit(1, SYSTEM)
+    conductor.backend.prefill(1, 9)
+    conductor.leave([1])
+    assert conductor.answer(2, SYSTEM) == answer_of(kind, tuple(SYSTEM))
+    assert conductor.cached[2] == 9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_removed_for_a_failure_leave_nothing(kind: str) -> None:
+    conductor, prefixes = warm(kind)
+    conductor.admit(1, SYSTEM)
+    conductor.backend.prefill(1, 9)
+    conductor.leave([1], keep=False)
+    assert prefixes.nbytes == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_after_a_restored_beginning_equal_those_of_the_whole_prompt(kind: str) -> None:
+    whole, restored = (tiny_prefill(kind, is_warm=is_warm) for is_warm in (False, True))
+    assert mx.allclose(whole, restored, atol=1e-4).item()
+
+
+def tiny_prefill(kind: str, *, is_warm: bool) -> mx.array:
+    """Logits after SYSTEM and two tokens, from a cache that was computed at once, or restored from blocks."""
+    conductor, _ = warm(kind)
+    prompt = [*SYSTEM, 33, 34]
+    if is_warm:
+        conductor.admit(1, [*SYSTEM, 40, 41])
+        conductor.backend.keep(1, len(SYSTEM))
+        conductor.finish()
+    conductor.admit(2, prompt)
+    assert conductor.cached[2] == (len(SYSTEM) if is_warm else 0)
+    backend = conductor.backend
+    (prefill,) = backend._prefills
+    logits: mx.array = tiny_model(kind)(mx.array([prompt[prefill.done :]]), cache=prefill.cache)
+    return logits[0, -1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_that_goes_on_after_it_was_removed_draws_what_it_would_have_drawn(kind: str) -> None:
+    seeded = RowSampling(temperature=1.0, seed=11)
+    conductor, _ = warm(kind)
+    expected = conductor.answer(1, SYSTEM, seeded)
+    backend = backend_for(kind)
+    backend.insert({2: seeded}, [*SYSTEM, *expected[:3]], drawn=3)
+    while backend.prefill(2, 4):
+        pass
+    given: list[int] = []
+    while len(given) < len(expected) - 3:
+        given += [draw.token for draw in backend.step()]
+    assert given == expected[3:]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_estimate_is_what_a_row_then_takes(kind: str) -> None:
+    backend = backend_for(kind)
+    backend.insert({1: GREEDY}, list(range(1, 31)))
+    while backend.prefill(1, 30):
+        pass
+    backend.step()
+    backend.step()
+    assert backend.cache_nbytes <= backend.estimate_cache(32) * 1.01
+    assert backend.cache_nbytes >= backend.estimate_cache(32) * 0.5
+
+
+def test_rows_of_very_different_length_decode_apart_and_alike_ones_together() -> None:
+    backend = LmBackend(tiny_model("full attention"), "tiny", little_padding=0)
+    prompts = {1: [3] * 900, 2: [4] * 20, 3: [5] * 30, 4: [6] * 880}
+    for row, prompt in prompts.items():
+        backend.insert({row: GREEDY}, prompt)
+        while backend.prefill(row, 1000):
+            pass
+    assert [sorted(row.number for row in batch.rows) for batch in backend._batches] == [[1, 4], [2, 3]]
