@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,10 +11,12 @@ from typing_extensions import assert_never
 from pico_jupyter.types import (
     Accepted,
     Delta,
+    EngineStatistics,
     Finished,
     FinishReason,
     GenerationRequest,
     ModelInfo,
+    Notice,
     Progress,
     ReasoningDelta,
     ResidentModel,
@@ -59,6 +61,18 @@ class EngineClient(Protocol):
 
     async def aclose(self) -> None:
         """Let go of the engine. Running requests end."""
+        ...
+
+
+class NearEngine(EngineClient, Protocol):
+    """An EngineClient in the process of its engine, which can also be asked how it stands."""
+
+    def listen(self, listener: Callable[[Notice], None]) -> None:
+        """Have `listener` called, in the running event loop, whenever a model comes or goes. There is one listener."""
+        ...
+
+    async def statistics(self) -> EngineStatistics:
+        """The engine's figures."""
         ...
 
 

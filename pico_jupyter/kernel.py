@@ -19,7 +19,7 @@ from jupyter_client.session import Session
 from zmq.constants import SocketType
 
 from pico_jupyter import __version__
-from pico_jupyter.client import EngineClient
+from pico_jupyter.client import NearEngine
 from pico_jupyter.comm import wire
 from pico_jupyter.comm.server import CommEngineServer
 from pico_jupyter.engine.catalog import Catalog
@@ -63,7 +63,7 @@ def read_connection(path: Path) -> Connection:
 class Kernel:
     """The five sockets of a Jupyter kernel in front of an engine. `window` is in seconds, see CommEngineServer."""
 
-    def __init__(self, connection: Connection, engine: EngineClient, window: float) -> None:
+    def __init__(self, connection: Connection, engine: NearEngine, window: float) -> None:
         self._connection = connection
         self._engine = engine
         self._session = Session(
@@ -231,7 +231,8 @@ def _watch_parent() -> None:
         ParentPollerUnix(parent).start()
 
 
-async def _serve(kernel: Kernel, on_start: Callable[[], None]) -> None:
+async def _serve(connection: Connection, engine: NearEngine, window: float, on_start: Callable[[], None]) -> None:
+    kernel = Kernel(connection, engine, window)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "win32":
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, kernel.stop)
@@ -245,14 +246,14 @@ async def _serve(kernel: Kernel, on_start: Callable[[], None]) -> None:
 
 def run(
     connection: Connection,
-    engine: EngineClient,
+    engine: NearEngine,
     *,
     window: float = PUBLISHING_WINDOW,
     on_start: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve `engine` at `connection`, then end this process. Does not return. `on_start` runs in the event loop."""
     _watch_parent()
-    asyncio.run(_serve(Kernel(connection, engine, window), on_start))
+    asyncio.run(_serve(connection, engine, window, on_start))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from typing_extensions import assert_never
 from pico_jupyter.comm import wire
 from pico_jupyter.comm.pending import Assembly, PendingDeltas
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
-from pico_jupyter.types import Delta, Finished, GenerationRequest, ModelInfo, ResidentModel
+from pico_jupyter.types import Delta, Finished, GenerationRequest, ModelInfo, News, ResidentModel
 
 # Invariants: a stream ends exactly once, with Finished or with an error; whoever stops reading a stream before its end
 # sends an Abort; a stream asks for one repair at a time; every request under way hears from the kernel or fails.
@@ -60,7 +60,7 @@ class CommEngineClient:
 
     `silence_limit` is how many seconds a request may hear nothing from the kernel; `pending_limit` how many bytes of
     deltas may wait for a slow reader, after joining what can be joined. Both fail the request. `on_silence` is called
-    when requests are under way and nothing at all comes.
+    when requests are under way and nothing at all comes; `on_news` with what the kernel tells of its own accord.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class CommEngineClient:
     ) -> None:
         self._transport = transport
         self._on_silence = on_silence
+        self.on_news: Callable[[News], None] = lambda _: None
         self._quiet = 0
         self._tick_seconds = silence_limit / TICKS
         self._pending_limit = pending_limit
@@ -172,6 +173,9 @@ class CommEngineClient:
                 self._take_repair(answer)
             case wire.ModelList() | wire.ResidentList() | wire.Done():
                 self._take_answer(answer.id, answer)
+            case wire.Bulletin():
+                if self._failure is None:
+                    self.on_news(answer.news)
             case _:
                 assert_never(answer)
 

@@ -1,4 +1,4 @@
-"""The model kernel's end of the link: answers a CommEngineClient out of any EngineClient. Knows no socket."""
+"""The model kernel's end of the link: answers a CommEngineClient out of any NearEngine. Knows no socket."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import msgspec
 from typing_extensions import assert_never
 
-from pico_jupyter.client import EngineClient
+from pico_jupyter.client import NearEngine
 from pico_jupyter.comm import wire
 from pico_jupyter.comm.pending import PendingDeltas, weigh
 from pico_jupyter.errors import EngineFailed, PicoError
-from pico_jupyter.types import Delta, Finished
+from pico_jupyter.types import Delta, Finished, Notice
 
 # Invariants: a frame is kept from its publication until it is acknowledged, or the stream is over and nobody asked for
 # long; a stream publishes at most once in `window` seconds, and its first frame at once; every request that was not
@@ -76,7 +76,7 @@ class CommEngineServer:
 
     def __init__(
         self,
-        engine: EngineClient,
+        engine: NearEngine,
         publish: Callable[[bytes], None],
         *,
         window: float = 0.025,
@@ -96,6 +96,8 @@ class CommEngineServer:
         self._early_aborts: deque[int] = deque(maxlen=EARLY_ABORTS)
         self._publishing: asyncio.TimerHandle | None = None
         self._beating: asyncio.TimerHandle | None = None
+        self._counting: asyncio.Task[None] | None = None
+        engine.listen(self._tell)
 
     def __repr__(self) -> str:
         return f"<CommEngineServer [{len(self._tasks)} requests | {len(self._streams)} streams kept]>"
@@ -124,7 +126,7 @@ class CommEngineServer:
 
     async def aclose(self) -> None:
         """Abort every request. The engine stays as it is."""
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *([self._counting] if self._counting is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -260,11 +262,30 @@ class CommEngineServer:
 
     def _beat(self) -> None:
         self._beating = None
+        self._tell_figures()
         if not self._tasks:
             return
         latest = {id_: self._streams[id_].last if id_ in self._streams else 0 for id_ in self._tasks}
         self._publish(wire.encode(wire.Heartbeat(latest)))
         self._beating = asyncio.get_running_loop().call_later(self._heartbeat, self._beat)
+
+    def _tell(self, notice: Notice) -> None:
+        """A model came or went, and the figures with it."""
+        self._publish(wire.encode(wire.Bulletin(notice)))
+        self._tell_figures()
+
+    def _tell_figures(self) -> None:
+        """Publish how the engine stands; at most one question is under way, because a long step delays its answer."""
+        if self._counting is None:
+            self._counting = asyncio.get_running_loop().create_task(self._publish_figures())
+
+    async def _publish_figures(self) -> None:
+        try:
+            self._publish(wire.encode(wire.Bulletin(await self._engine.statistics())))
+        except PicoError as error:
+            log.debug("the engine's figures are not known: %s", type(error).__name__)
+        finally:
+            self._counting = None
 
 
 def _unforeseen(error: Exception) -> EngineFailed:

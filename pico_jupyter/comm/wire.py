@@ -12,7 +12,7 @@ from typing_extensions import assert_never
 
 from pico_jupyter import errors
 from pico_jupyter.errors import EngineFailed, PicoError
-from pico_jupyter.types import Delta, EngineOptions, Finished, GenerationRequest, ModelInfo, ResidentModel
+from pico_jupyter.types import Delta, EngineOptions, Finished, GenerationRequest, ModelInfo, News, ResidentModel
 
 # Invariants: `id` numbers the requests of one client, from 1; the deltas of one stream are frames, numbered from 1
 # without a gap. Shell and control lose nothing; iopub may lose, repeat and reorder, so that whatever must arrive
@@ -172,7 +172,15 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     active: dict[int, int]
 
 
-Answer: TypeAlias = Ended | Failed | ModelList | ResidentList | Done | Resent | Lost | Frames | Heartbeat
+class Bulletin(msgspec.Struct, frozen=True, tag="bulletin"):
+    """Published: a model came or went; or the engine's figures, each second while requests are under way, and once
+    after. Not numbered, because a lost one harms nobody.
+    """
+
+    news: News
+
+
+Answer: TypeAlias = Ended | Failed | ModelList | ResidentList | Done | Resent | Lost | Frames | Heartbeat | Bulletin
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)

@@ -6,10 +6,18 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from pico_jupyter.client import EngineClient
+from pico_jupyter.client import NearEngine
 from pico_jupyter.engine.catalog import Catalog
 from pico_jupyter.errors import EngineUnavailable
-from pico_jupyter.types import Delta, EngineOptions, GenerationRequest, ModelInfo, ResidentModel
+from pico_jupyter.types import (
+    Delta,
+    EngineOptions,
+    EngineStatistics,
+    GenerationRequest,
+    ModelInfo,
+    Notice,
+    ResidentModel,
+)
 
 
 class DeferredEngineClient:
@@ -18,10 +26,11 @@ class DeferredEngineClient:
     Importing mlx and its friends takes seconds and hundreds of megabytes; listing models needs none of that.
     """
 
-    def __init__(self, catalog: Catalog, start: Callable[[], EngineClient]) -> None:
+    def __init__(self, catalog: Catalog, start: Callable[[], NearEngine]) -> None:
         self._catalog = catalog
         self._start = start
-        self._starting: asyncio.Future[EngineClient] | None = None
+        self._starting: asyncio.Future[NearEngine] | None = None
+        self._listener: Callable[[Notice], None] | None = None
 
     def __repr__(self) -> str:
         if self._started is None:
@@ -62,42 +71,54 @@ class DeferredEngineClient:
         else:
             await self._started.unload(name)
 
+    def listen(self, listener: Callable[[Notice], None]) -> None:
+        """See NearEngine.listen. Starts nothing; an engine that is started later is listened to from then on."""
+        self._listener = listener
+        if self._started is not None:
+            self._started.listen(listener)
+
+    async def statistics(self) -> EngineStatistics:
+        """See NearEngine.statistics. Starts nothing."""
+        return EngineStatistics() if self._started is None else await self._started.statistics()
+
     async def aclose(self) -> None:
         """See EngineClient.aclose."""
         if self._started is not None:
             await self._started.aclose()
 
     @property
-    def _started(self) -> EngineClient | None:
+    def _started(self) -> NearEngine | None:
         starting = self._starting
         if starting is None or not starting.done() or _has_failed(starting):
             return None
         return starting.result()
 
-    async def _engine(self) -> EngineClient:
+    async def _engine(self) -> NearEngine:
         """The engine; requests that come while it starts wait for the same start."""
         try:
             return await asyncio.shield(self._begin())
         except (ImportError, OSError, RuntimeError) as error:
             raise EngineUnavailable(f"the engine cannot start: {type(error).__name__}: {error}") from error
 
-    def _begin(self) -> asyncio.Future[EngineClient]:
+    def _begin(self) -> asyncio.Future[NearEngine]:
         if self._starting is None:
             self._starting = asyncio.ensure_future(asyncio.to_thread(self._start))
-            self._starting.add_done_callback(self._forget_failure)
+            self._starting.add_done_callback(self._take_start)
         return self._starting
 
-    def _forget_failure(self, starting: asyncio.Future[EngineClient]) -> None:
-        """So that the next request tries again."""
+    def _take_start(self, starting: asyncio.Future[NearEngine]) -> None:
+        """Before anybody who waits for the start goes on: listen to the engine, or let the next request try again."""
         if _has_failed(starting):
             self._starting = None
+        elif self._listener is not None:
+            starting.result().listen(self._listener)
 
 
-def _has_failed(starting: asyncio.Future[EngineClient]) -> bool:
+def _has_failed(starting: asyncio.Future[NearEngine]) -> bool:
     return starting.cancelled() or starting.exception() is not None
 
 
-def start_engine(catalog: Catalog, options: EngineOptions) -> EngineClient:
+def start_engine(catalog: Catalog, options: EngineOptions) -> NearEngine:
     """Start an engine in this process. Importing it takes seconds, which only who computes should pay."""
     from pico_jupyter.engine.engine import Engine  # noqa: PLC0415  # mlx and transformers come along
     from pico_jupyter.engine.local import LocalEngineClient  # noqa: PLC0415  # mlx and transformers come along

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import contextlib
+from collections.abc import AsyncGenerator, Callable
 
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.types import Delta, GenerationRequest, ModelInfo, ResidentModel
+from pico_jupyter.types import Delta, EngineStatistics, GenerationRequest, ModelInfo, Notice, ResidentModel
 
 
 class LocalEngineClient:
@@ -42,6 +43,19 @@ class LocalEngineClient:
 
     async def unload(self, name: str) -> None:
         await asyncio.wrap_future(self._engine.unload(await self.model(name)))
+
+    def listen(self, listener: Callable[[Notice], None]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def tell(notice: Notice) -> None:
+            # A loop that was closed has nobody to tell.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(listener, notice)
+
+        self._engine.on_notice = tell
+
+    async def statistics(self) -> EngineStatistics:
+        return await asyncio.wrap_future(self._engine.statistics())
 
     async def aclose(self) -> None:
         await asyncio.to_thread(self._engine.close)

@@ -17,7 +17,9 @@ from pico_jupyter.dialects.durations import parse_go_duration
 from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.server.context import ServerContext
+from pico_jupyter.server.events import emit, register_schemas
 from pico_jupyter.server.model_kernel import ModelKernel
+from pico_jupyter.server.news import KernelNews
 from pico_jupyter.server.routes import fallback_rules, rules
 from pico_jupyter.types import EngineOptions
 
@@ -131,8 +133,10 @@ class PicoJupyter(ExtensionApp):
 
     def initialize_settings(self) -> None:
         """Make what the handlers share."""
+        assert self.serverapp is not None
+        register_schemas(self.serverapp.event_logger)
         self.context = ServerContext(
-            engine=ModelKernel(self.engine_options, log=self.log),
+            engine=ModelKernel(self.engine_options, log=self.log, on_news=self._take_news),
             settings=self.dialect_settings,
             max_request_bytes=self.max_request_bytes,
             keepalive_after=self.keepalive_after,
@@ -159,6 +163,12 @@ class PicoJupyter(ExtensionApp):
             await asyncio.wait_for(self.engine.aclose(), STOP_SECONDS)
         except asyncio.TimeoutError:
             self.log.warning("pico_jupyter: the engine did not stop within %s s", STOP_SECONDS)
+
+    def _take_news(self, news: KernelNews) -> None:
+        """Pass on what the model kernel tells to those who watch this server."""
+        assert self.serverapp is not None
+        self.context.metrics.take(news)
+        emit(self.serverapp.event_logger, news)
 
     def _stamp_activity(self) -> None:
         assert self.serverapp is not None

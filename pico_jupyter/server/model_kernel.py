@@ -18,6 +18,7 @@ import msgspec
 from pico_jupyter.comm.client import CommEngineClient
 from pico_jupyter.errors import EngineFailed, EngineUnavailable
 from pico_jupyter.server.kernel_process import KERNEL_COMMAND, KernelProcess, Log
+from pico_jupyter.server.news import KernelCrashed, KernelNews, KernelStarted
 from pico_jupyter.types import (
     Accepted,
     Delta,
@@ -54,7 +55,7 @@ class ModelKernel:
 
     `command` starts the kernel; `-f CONNECTION_FILE --options JSON` are added, and `--prepare` where the engine is sure
     to be needed. `silence_limit` is how many seconds a request may hear nothing from it. A kernel that dies within
-    `stable_seconds` of its start is not started again until somebody needs it.
+    `stable_seconds` of its start is not started again until somebody needs it. `on_news` is called in the event loop.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class ModelKernel:
         silence_limit: float = 20.0,
         stable_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
+        on_news: Callable[[KernelNews], None] = lambda _: None,
     ) -> None:
         folders = tuple(os.path.abspath(os.path.expanduser(folder)) for folder in options.model_dirs)
         self._options = msgspec.structs.replace(options, model_dirs=folders)
@@ -80,6 +82,7 @@ class ModelKernel:
         self._starting: asyncio.Task[KernelProcess] | None = None
         self._stopping: set[asyncio.Task[None]] = set()
         self._clock = clock
+        self._on_news = on_news
         self._crashes: OrderedDict[str, _Crashes] = OrderedDict()
         self._closed = False
 
@@ -197,6 +200,7 @@ class ModelKernel:
             await process.stop()
             raise
         process.on_exit = self._take_exit
+        process.client.on_news = self._on_news
         self._started_at = self._clock()
         self._log.info(
             "pico_jupyter: the model kernel started in %.1f s (pid %d)", self._started_at - started_at, process.pid
@@ -212,6 +216,7 @@ class ModelKernel:
             self._log.error("pico_jupyter: %s", error)
         elif starting.result().exit_status is None:
             self._process = starting.result()
+            self._on_news(KernelStarted())
 
     def _take_exit(self, process: KernelProcess) -> None:
         """The kernel died. Requests under way hear of it, the remains are cleared away, and a new one is started."""
@@ -226,6 +231,7 @@ class ModelKernel:
         self._log.warning(
             "pico_jupyter: the model kernel died (%s). Its last lines:\n%s", how, process.tail or "(none)"
         )
+        self._on_news(KernelCrashed(how))
         if self._clock() - self._started_at >= self._stable_seconds:
             self._start_soon(prepare=True)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pico_jupyter.client import EngineClient
+from pico_jupyter.client import NearEngine
 from pico_jupyter.engine.catalog import Catalog
 from pico_jupyter.engine.deferred import DeferredEngineClient
 from pico_jupyter.errors import EngineUnavailable, ModelNotFound
@@ -31,7 +31,7 @@ class Starter:
         self.go = threading.Event()
         self.go.set()
 
-    def __call__(self) -> EngineClient:
+    def __call__(self) -> NearEngine:
         self.starts += 1
         self.go.wait(30)
         if self.starts <= self.failures:

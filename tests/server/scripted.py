@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TypeAlias
 
 from pico_jupyter.errors import ModelNotFound, PicoError
 from pico_jupyter.types import (
     Accepted,
     Delta,
+    EngineStatistics,
     Finished,
     GenerationRequest,
     ModelInfo,
+    Notice,
     ReasoningDelta,
     ResidentModel,
     TextDelta,
@@ -65,6 +67,8 @@ class ScriptedEngine:
         self.reached = asyncio.Event()
         self.aborted = asyncio.Event()
         self.closed = False
+        self.tell: Callable[[Notice], None] = lambda _: None
+        self.figures = EngineStatistics()
 
     def __repr__(self) -> str:
         return f"<ScriptedEngine [{len(self.requests)} asked]>"
@@ -106,6 +110,12 @@ class ScriptedEngine:
     async def unload(self, name: str) -> None:
         await self.model(name)
         self.calls.append(("unload", name, None))
+
+    def listen(self, listener: Callable[[Notice], None]) -> None:
+        self.tell = listener
+
+    async def statistics(self) -> EngineStatistics:
+        return self.figures
 
     async def aclose(self) -> None:
         self.closed = True

@@ -1,0 +1,41 @@
+"""What listeners of Jupyter's events are told: models that come and go, crashes of the model kernel. Knows no request.
+
+Listeners are at the server's api/events/subscribe, or handlers of its EventLogger. Without any, an event costs nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jupyter_events import EventLogger
+from typing_extensions import assert_never
+
+from pico_jupyter.server.news import KernelCrashed, KernelNews, KernelStarted
+from pico_jupyter.types import EngineStatistics, ModelLoaded, ModelUnloaded
+
+SCHEMAS = Path(__file__).parent / "event_schemas"
+MODEL_LOADED = "urn:pico-jupyter:events:model_loaded"
+MODEL_UNLOADED = "urn:pico-jupyter:events:model_unloaded"
+MODEL_KERNEL_CRASHED = "urn:pico-jupyter:events:model_kernel_crashed"
+
+
+def register_schemas(logger: EventLogger) -> None:
+    """Make our events known to a server's logger, once."""
+    for path in sorted(SCHEMAS.glob("*.yaml")):
+        logger.register_event_schema(path)
+
+
+def emit(logger: EventLogger, news: KernelNews) -> None:
+    """Tell the listeners, where the news is an event."""
+    match news:
+        case ModelLoaded():
+            data = {"model": news.model, "size": news.size, "seconds": news.seconds}
+            logger.emit(schema_id=MODEL_LOADED, data=data)
+        case ModelUnloaded():
+            logger.emit(schema_id=MODEL_UNLOADED, data={"model": news.model, "reason": news.reason})
+        case KernelCrashed():
+            logger.emit(schema_id=MODEL_KERNEL_CRASHED, data={"exit": news.exit})
+        case KernelStarted() | EngineStatistics():
+            pass
+        case _:
+            assert_never(news)
