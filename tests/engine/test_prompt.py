@@ -517,5 +517,5 @@ def test_the_next_turn_begins_with_all_before_the_boundary(pico: Tokenizer, reas
 
 
 def test_a_prompt_whose_last_message_is_nowhere_in_it_has_no_boundary(with_template: WithTemplate) -> None:
-    assert render_prompt(asked(), info(), with_template("nothing of it")).boundary == 0
+    assert render_prompt(asked(), info(), with_template("empty")).boundary == 0
     assert render_prompt(asked(RawPrompt("hello")), info(), with_template("x")).boundary == 0

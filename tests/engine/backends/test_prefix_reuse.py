@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import mlx.core as mx
 import pytest
 
@@ -149,3 +151,24 @@ def test_rows_of_very_different_length_decode_apart_and_alike_ones_together() ->
         while backend.prefill(row, 1000):
             pass
     assert [sorted(row.number for row in batch.rows) for batch in backend._batches] == [[1, 4], [2, 3]]
+
+
+def test_after_all_is_aborted_and_shed_the_memory_is_back_at_the_weights() -> None:
+    backend_for("full attention").load_step()
+    conductor, prefixes = warm("full attention")
+    settle()
+    before = mx.get_active_memory()
+    for row in range(4):
+        conductor.admit(row, [*SYSTEM, row, row + 1])
+    for _ in range(9):
+        conductor.step()
+    conductor.leave([0, 1, 2, 3])
+    assert prefixes.nbytes > 0
+    prefixes.shed(prefixes.nbytes)
+    settle()
+    assert mx.get_active_memory() == before
+
+
+def settle() -> None:
+    mx.synchronize()
+    gc.collect()
