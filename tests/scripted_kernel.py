@@ -3,7 +3,7 @@
 Prompts: `count N [PAUSE [FILE]]` writes N numbers, and FILE when all are out; `hang` waits after Accepted; `talk`
 waits after a word; `die` kills the process before any text, `die late` after some; `die once FILE` only where FILE is
 not there yet; `mark FILE` writes a word, and FILE when it is aborted; `freeze` stops the whole process; `orphan
-SECONDS` leaves a child that holds the kernel's output open.
+SECONDS` leaves a child that holds the kernel's output open; `tell` tells of a model that was loaded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pico_jupyter.comm import wire
 from pico_jupyter.kernel import read_connection, run
-from pico_jupyter.types import Accepted, Delta, GenerationRequest, RawPrompt, TextDelta
+from pico_jupyter.types import Accepted, Delta, EngineStatistics, GenerationRequest, ModelLoaded, RawPrompt, TextDelta
 from tests.server.scripted import ACCEPTED, FINISHED, ScriptedEngine
 
 
@@ -38,6 +38,9 @@ class ObedientEngine(ScriptedEngine):
         elif verb == "orphan":
             orphan = await asyncio.create_subprocess_exec("sleep", rest)
             yield TextDelta(str(orphan.pid))
+        elif verb == "tell":
+            self.figures = EngineStatistics(resident_bytes=1000)
+            self.tell(ModelLoaded("tiny", 1000, 0.5))
         elif verb == "freeze":
             os.kill(os.getpid(), signal.SIGSTOP)
         elif verb == "die":

@@ -16,8 +16,11 @@ from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound, 
 from pico_jupyter.types import (
     Accepted,
     Delta,
+    EngineStatistics,
     Finished,
     GenerationRequest,
+    ModelLoaded,
+    News,
     Progress,
     ReasoningDelta,
     TextDelta,
@@ -418,3 +421,84 @@ async def test_an_idle_link_publishes_nothing() -> None:
     published = len(link.published)
     await asyncio.sleep(0.05)
     assert len(link.published) <= published + 1
+
+
+def figures(link: Loopback) -> int:
+    return sum(isinstance(one, wire.Bulletin) and isinstance(one.news, EngineStatistics) for one in link.published)
+
+
+async def test_a_model_that_comes_is_told_unasked_and_the_figures_with_it() -> None:
+    engine = ScriptedEngine()
+    engine.figures = EngineStatistics(resident_bytes=1000)
+    link = Loopback(engine)
+    heard: list[News] = []
+    link.client.on_news = heard.append
+    engine.tell(ModelLoaded("tiny", 1000, 0.5))
+    await until(lambda: len(heard) == 2)
+    assert heard == [ModelLoaded("tiny", 1000, 0.5), EngineStatistics(resident_bytes=1000)]
+
+
+async def test_the_figures_are_told_while_requests_are_under_way_and_once_after() -> None:
+    gate = asyncio.Event()
+    engine = ScriptedEngine((ACCEPTED, gate, FINISHED))
+    link = Loopback(engine, heartbeat=0.005)
+    heard: list[News] = []
+    link.client.on_news = heard.append
+    reading = asyncio.create_task(read(link))
+    await until(lambda: len(heard) > 3)
+    gate.set()
+    await reading
+    engine.figures = EngineStatistics(preemptions=7)
+    await until(lambda: heard[-1] == EngineStatistics(preemptions=7))
+
+
+async def test_lost_news_are_not_sent_again() -> None:
+    engine = ScriptedEngine()
+    link = Loopback(engine, ["drop"])
+    heard: list[News] = []
+    link.client.on_news = heard.append
+    engine.tell(ModelLoaded("tiny", 1000, 0.5))
+    await until(lambda: heard)
+    assert heard == [EngineStatistics()]
+    assert link.sent == []
+
+
+async def test_an_engine_that_cannot_say_how_it_stands_harms_no_request() -> None:
+    class Closing(ScriptedEngine):
+        async def statistics(self) -> EngineStatistics:
+            raise EngineUnavailable("the engine is not running")
+
+    gate = asyncio.Event()
+    link = Loopback(Closing((ACCEPTED, gate, FINISHED)), heartbeat=0.002)
+    reading = asyncio.create_task(read(link))
+    await until(lambda: sum(isinstance(message, wire.Heartbeat) for message in link.published) > 3)
+    gate.set()
+    assert (await reading)[-1] == FINISHED
+    assert figures(link) == 0
+
+
+async def test_a_question_for_the_figures_that_takes_long_is_asked_once() -> None:
+    asked = 0
+
+    class Busy(ScriptedEngine):
+        async def statistics(self) -> EngineStatistics:
+            nonlocal asked
+            asked += 1
+            await asyncio.Event().wait()
+            return self.figures
+
+    link = Loopback(Busy((ACCEPTED, asyncio.Event())), heartbeat=0.002)
+    reading = asyncio.create_task(read(link))
+    await until(lambda: sum(isinstance(message, wire.Heartbeat) for message in link.published) > 5)
+    reading.cancel()
+    await asyncio.wait_for(link.server.aclose(), 5)
+    assert asked == 1
+
+
+async def test_a_kernel_that_is_given_up_is_not_listened_to() -> None:
+    link = Loopback(ScriptedEngine())
+    heard: list[News] = []
+    link.client.on_news = heard.append
+    link.client.fail(EngineFailed("it died"))
+    link.client.receive(wire.encode(wire.Bulletin(ModelLoaded("tiny", 1000, 0.5))))
+    assert heard == []

@@ -11,9 +11,11 @@ from pico_jupyter.errors import ContextLengthExceeded, EngineFailed, PicoError, 
 from pico_jupyter.types import (
     ChatPrompt,
     EngineOptions,
+    EngineStatistics,
     GenerationRequest,
     ImagePart,
     Message,
+    ModelLoaded,
     SamplingParams,
     TextDelta,
     TextPart,
@@ -60,6 +62,8 @@ ANSWERS: list[wire.Answer] = [
     wire.Lost(8),
     wire.Frames((wire.Batch(1, 1, (TextDelta("a"),)), wire.Batch(2, 5, ()))),
     wire.Heartbeat({1: 2}),
+    wire.Bulletin(ModelLoaded("tiny", 1000, 0.5)),
+    wire.Bulletin(EngineStatistics(1, 2, 3, 4, 5)),
 ]
 
 

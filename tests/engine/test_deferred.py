@@ -13,12 +13,13 @@ from pico_jupyter.client import NearEngine
 from pico_jupyter.engine.catalog import Catalog
 from pico_jupyter.engine.deferred import DeferredEngineClient
 from pico_jupyter.errors import EngineUnavailable, ModelNotFound
-from pico_jupyter.types import Delta, EngineOptions, GenerationRequest, RawPrompt
+from pico_jupyter.types import Delta, EngineOptions, EngineStatistics, GenerationRequest, ModelLoaded, Notice, RawPrompt
 from tests.comm.loopback import until
 from tests.engine.model_folders import write_model
 from tests.server.scripted import FINISHED, ScriptedEngine
 
 REQUEST = GenerationRequest(id="r", model="m", prompt=RawPrompt("Hello"))
+LOADED = ModelLoaded("m", 1000, 0.5)
 
 
 class Starter:
@@ -120,3 +121,34 @@ async def test_a_preparation_that_failed_is_tried_again_by_the_first_request(cat
     engine.prepare()
     await until(lambda: start.starts == 1 and "not started" in repr(engine))
     assert (await read(engine))[-1] == FINISHED
+
+
+async def test_an_engine_that_starts_later_is_listened_to_from_then_on(catalog: Catalog) -> None:
+    start = Starter()
+    engine = DeferredEngineClient(catalog, start)
+    heard: list[Notice] = []
+    engine.listen(heard.append)
+    assert start.starts == 0
+    await read(engine)
+    start.engine.tell(LOADED)
+    assert heard == [LOADED]
+
+
+async def test_an_engine_that_runs_already_is_listened_to_at_once(catalog: Catalog) -> None:
+    start = Starter()
+    engine = DeferredEngineClient(catalog, start)
+    await read(engine)
+    heard: list[Notice] = []
+    engine.listen(heard.append)
+    start.engine.tell(LOADED)
+    assert heard == [LOADED]
+
+
+async def test_the_figures_of_an_engine_that_does_not_run_are_zero(catalog: Catalog) -> None:
+    start = Starter()
+    start.engine.figures = EngineStatistics(resident_bytes=1000)
+    engine = DeferredEngineClient(catalog, start)
+    assert await engine.statistics() == EngineStatistics()
+    assert start.starts == 0
+    await read(engine)
+    assert await engine.statistics() == EngineStatistics(resident_bytes=1000)

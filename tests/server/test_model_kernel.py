@@ -18,7 +18,19 @@ import pytest
 
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound
 from pico_jupyter.server.model_kernel import CRASH_MEMORY_SECONDS, ModelKernel
-from pico_jupyter.types import Accepted, Delta, EngineOptions, Finished, GenerationRequest, RawPrompt, TextDelta
+from pico_jupyter.server.news import KernelCrashed, KernelNews, KernelStarted
+from pico_jupyter.server.openblas import find_openblas
+from pico_jupyter.types import (
+    Accepted,
+    Delta,
+    EngineOptions,
+    EngineStatistics,
+    Finished,
+    GenerationRequest,
+    ModelLoaded,
+    RawPrompt,
+    TextDelta,
+)
 from tests.fakes import FakeClock
 from tests.server.conftest import until
 from tests.server.scripted import MODEL
@@ -228,6 +240,25 @@ async def test_a_request_that_killed_two_kernels_is_refused_for_minutes(start_ke
     assert kernel.pid != pid, "it was tried again, and killed two more"
 
 
+async def test_what_the_engine_tells_of_its_own_accord_arrives(start_kernel: StartKernel) -> None:
+    news: list[KernelNews] = []
+    await read(start_kernel(on_news=news.append), "tell")
+    await until(lambda: len(news) >= 3)
+    assert news[:3] == [KernelStarted(), ModelLoaded("tiny", 1000, 0.5), EngineStatistics(resident_bytes=1000)]
+
+
+async def test_every_start_is_told_and_every_crash_but_no_end_that_was_asked_for(start_kernel: StartKernel) -> None:
+    news: list[KernelNews] = []
+    kernel = start_kernel(on_news=lambda one: None if isinstance(one, EngineStatistics) else news.append(one))
+    await kernel.models()
+    assert kernel.pid is not None
+    os.kill(kernel.pid, signal.SIGKILL)
+    await until(lambda: kernel.pid is None)
+    await kernel.models()
+    await kernel.aclose()
+    assert news == [KernelStarted(), KernelCrashed("killed by SIGKILL"), KernelStarted()]
+
+
 async def test_a_stable_kernel_that_dies_is_started_again_unasked(start_kernel: StartKernel) -> None:
     kernel = start_kernel(stable_seconds=0.0)
     await kernel.models()
@@ -258,6 +289,61 @@ async def test_a_kernel_that_cannot_start_says_why(start_kernel: StartKernel) ->
         await kernel.models()
     with pytest.raises(EngineUnavailable, match="no such thing as mlx"):
         await read(kernel, "count 1")
+
+
+PICKY = """
+import os, runpy, sys
+if "libpicky.so" in os.environ.get("LD_PRELOAD", ""):
+    sys.exit("cannot bear libpicky.so")
+runpy.run_module("tests.scripted_kernel", run_name="__main__")
+"""
+
+
+async def test_a_kernel_that_dies_at_once_of_a_preloaded_library_starts_without_it(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=LOG.name)
+    asked: list[Path] = []
+
+    def find(environ: object) -> Path:
+        asked.append(Path("/lib/libpicky.so"))
+        return asked[-1]
+
+    kernel = start_kernel(command=(sys.executable, "-c", PICKY), find_openblas=find)
+    assert await kernel.models() == (MODEL,)
+    assert "with /lib/libpicky.so preloaded the model kernel did not start (exit status 1)" in caplog.text
+    assert "with mlx's own BLAS" in caplog.text
+    assert kernel.pid is not None
+    os.kill(kernel.pid, signal.SIGKILL)
+    assert text_of(await read(kernel, "count 1")) == "0 "
+    assert len(asked) == 1, "it is not tried again"
+
+
+async def test_a_kernel_that_starts_neither_way_may_try_the_library_again(start_kernel: StartKernel) -> None:
+    asked: list[Path] = []
+
+    def find(environ: object) -> Path:
+        asked.append(Path("/lib/libfine.so"))
+        return asked[-1]
+
+    kernel = start_kernel(command=(sys.executable, "-c", "raise SystemExit('no mlx')"), find_openblas=find)
+    for _ in range(2):
+        with pytest.raises(EngineUnavailable, match="no mlx"):
+            await kernel.models()
+    assert len(asked) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="preloading is for Linux")
+async def test_a_library_that_is_found_is_in_the_kernel_and_told_in_the_log(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=LOG.name)
+    library = find_openblas(os.environ)
+    assert library is not None, "mlx-vlm brings one along"
+    kernel = start_kernel(find_openblas=find_openblas)
+    await kernel.models()
+    assert f"with {library}" in caplog.text
+    assert str(library) in Path(f"/proc/{kernel.pid}/maps").read_text()
 
 
 async def test_a_program_that_is_not_there_says_so(start_kernel: StartKernel) -> None:

@@ -1,0 +1,217 @@
+"""What Prometheus is told of requests, of the engine, and of the model kernel."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from pico_jupyter.errors import EngineFailed, InvalidRequest, ModelNotFound, PicoError, QueueFull
+from pico_jupyter.server.metrics import METRICS, RequestMeter, ServerMetrics, outcome_of
+from pico_jupyter.server.news import KernelCrashed, KernelStarted
+from pico_jupyter.types import (
+    Accepted,
+    Delta,
+    EngineStatistics,
+    Finished,
+    ModelLoaded,
+    ModelUnloaded,
+    Progress,
+    ReasoningDelta,
+    TextDelta,
+    Timings,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from tests.fakes import FakeClock
+
+ACCEPTED = Accepted("tiny", 5, True)
+TIMINGS = Timings(4, 1, 1, 1)
+
+
+class Measured:
+    """Metrics of one test, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.metrics = ServerMetrics(self.registry)
+        self.clock = FakeClock()
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"pico_jupyter_{name}", labels)
+
+    def meter(self) -> RequestMeter:
+        return self.metrics.request("openai", "v1/chat", self.clock)
+
+    async def play(self, meter: RequestMeter, steps: Iterable[Delta | float]) -> list[Delta]:
+        """Let the meter see these deltas; numbers are seconds that pass."""
+
+        async def script() -> AsyncGenerator[Delta, None]:
+            for step in steps:
+                if isinstance(step, float):
+                    self.clock.advance(step)
+                else:
+                    yield step
+
+        return [delta async for delta in meter.watch(script())]
+
+
+@pytest.fixture
+def measured() -> Measured:
+    return Measured()
+
+
+def finished(tokens: int, *reasons: str, **usage: int) -> Finished:
+    return Finished(reasons or ("stop",), Usage(5, tokens, **usage), TIMINGS)  # type: ignore[arg-type]  # any word
+
+
+async def test_a_request_is_counted_by_how_its_answer_finished(measured: Measured) -> None:
+    meter = measured.meter()
+    await measured.play(meter, [ACCEPTED, TextDelta("a"), finished(1, "length")])
+    meter.end()
+    assert measured.value("requests_total", dialect="openai", endpoint="v1/chat", outcome="length") == 1
+
+
+async def test_only_the_first_end_of_a_request_counts(measured: Measured) -> None:
+    meter = measured.meter()
+    meter.fail(QueueFull("busy"))
+    meter.end("aborted")
+    assert measured.value("requests_total", dialect="openai", endpoint="v1/chat", outcome="server_busy") == 1
+    assert measured.value("requests_total", dialect="openai", endpoint="v1/chat", outcome="aborted") is None
+
+
+async def test_a_request_lasts_from_its_headers_to_its_end(measured: Measured) -> None:
+    meter = measured.meter()
+    measured.clock.advance(1.5)
+    meter.end("load")
+    assert measured.value("request_duration_seconds_sum", dialect="openai", endpoint="v1/chat") == 1.5
+
+
+async def test_the_tokens_of_an_answer_are_counted_for_its_model(measured: Measured) -> None:
+    await measured.play(measured.meter(), [ACCEPTED, finished(7, cached_tokens=4, reasoning_tokens=3)])
+    counts = {
+        name: measured.value(f"{name}_total", model="tiny")
+        for name in ("prompt_tokens", "cached_prompt_tokens", "completion_tokens", "reasoning_tokens")
+    }
+    assert counts == {
+        "prompt_tokens": 5,
+        "cached_prompt_tokens": 4,
+        "completion_tokens": 7,
+        "reasoning_tokens": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    "first", [TextDelta("a"), ReasoningDelta("a"), ToolCallDelta(ToolCall("call_1", "f", "{}"))], ids=type
+)
+async def test_the_first_token_comes_with_whatever_says_something_first(measured: Measured, first: Delta) -> None:
+    progress = Progress("prefill", 1, 2)
+    await measured.play(measured.meter(), [0.25, ACCEPTED, 0.5, progress, 0.25, first, 4.0, TextDelta("b")])
+    assert measured.value("time_to_first_token_seconds_count", model="tiny") == 1
+    assert measured.value("time_to_first_token_seconds_sum", model="tiny") == 1.0
+
+
+async def test_the_time_between_tokens_is_that_between_deltas_over_the_tokens_after_the_first(
+    measured: Measured,
+) -> None:
+    texts: list[Delta | float] = [TextDelta("a"), 1.0, TextDelta("b c"), 3.0, TextDelta("d")]
+    await measured.play(measured.meter(), [ACCEPTED, 9.0, *texts, 9.0, finished(5)])
+    assert measured.value("inter_token_latency_seconds_sum", model="tiny") == 1.0
+    assert measured.value("longest_gap_seconds_sum", model="tiny") == 3.0
+
+
+async def test_choices_that_are_written_side_by_side_share_their_time(measured: Measured) -> None:
+    texts: list[Delta | float] = [TextDelta("a", 0), TextDelta("b", 1), 2.0, TextDelta("c", 0)]
+    await measured.play(measured.meter(), [ACCEPTED, *texts, finished(6, "stop", "length")])
+    assert measured.value("inter_token_latency_seconds_sum", model="tiny") == 1.0
+
+
+async def test_an_answer_of_one_token_has_no_time_between_tokens(measured: Measured) -> None:
+    await measured.play(measured.meter(), [ACCEPTED, TextDelta("a"), finished(1)])
+    assert measured.value("inter_token_latency_seconds_count", model="tiny") is None
+
+
+async def test_the_deltas_pass_unchanged(measured: Measured) -> None:
+    deltas: list[Delta] = [ACCEPTED, Progress("load", 1, 2), ReasoningDelta("hm"), TextDelta("a"), finished(2)]
+    assert await measured.play(measured.meter(), deltas) == deltas
+
+
+async def test_closing_the_watched_stream_closes_the_stream(measured: Measured) -> None:
+    closed = False
+
+    async def endless() -> AsyncGenerator[Delta, None]:
+        nonlocal closed
+        try:
+            while True:
+                yield TextDelta("a")
+        finally:
+            closed = True
+
+    async with aclosing(measured.meter().watch(endless())) as deltas:
+        await anext(deltas)
+    assert closed
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (QueueFull("busy"), "server_busy"),
+        (ModelNotFound("none"), "model_not_found"),
+        (InvalidRequest("bad", code="invalid_value"), "invalid_value"),
+        (InvalidRequest("bad"), "invalid_request"),
+        (EngineFailed("boom"), "engine_failed"),
+        (PicoError("who knows"), "internal_error"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_error_is_counted_by_its_code_or_else_its_kind(error: PicoError, outcome: str) -> None:
+    assert outcome_of(error) == outcome
+
+
+def test_the_engines_figures_are_those_told_last(measured: Measured) -> None:
+    measured.metrics.take(EngineStatistics(9, 9, 9, 9))
+    measured.metrics.take(EngineStatistics(running=1, waiting=2, resident_bytes=3, prefix_cache_bytes=4))
+    assert measured.value("engine_running_sequences") == 1
+    assert measured.value("engine_waiting_requests") == 2
+    assert measured.value("resident_bytes") == 3
+    assert measured.value("prefix_cache_bytes") == 4
+
+
+def test_after_a_crash_the_engine_does_and_holds_nothing(measured: Measured) -> None:
+    measured.metrics.take(KernelStarted())
+    measured.metrics.take(EngineStatistics(1, 2, 3, 4, 5))
+    measured.metrics.take(KernelCrashed("killed by SIGKILL"))
+    assert measured.value("model_kernel_starts_total") == 1
+    assert measured.value("model_kernel_crashes_total") == 1
+    assert measured.value("engine_running_sequences") == 0
+    assert measured.value("resident_bytes") == 0
+
+
+def test_preemptions_add_up_over_the_lives_of_the_model_kernel(measured: Measured) -> None:
+    for preemptions in (2, 2, 5):
+        measured.metrics.take(EngineStatistics(preemptions=preemptions))
+    measured.metrics.take(KernelCrashed("exit status 1"))
+    measured.metrics.take(EngineStatistics(preemptions=6))
+    assert measured.value("preemptions_total") == 11
+
+
+def test_models_that_come_and_go_are_counted(measured: Measured) -> None:
+    measured.metrics.take(ModelLoaded("tiny", 1000, 0.5))
+    measured.metrics.take(ModelUnloaded("tiny", "idle"))
+    assert measured.value("model_load_seconds_sum", model="tiny") == 0.5
+    assert measured.value("model_unloads_total", model="tiny") == 1
+
+
+def test_the_metrics_of_the_process_are_where_jupyter_looks_for_them() -> None:
+    assert b"pico_jupyter_requests_running" in generate_latest()
+    assert repr(METRICS) == "<ServerMetrics pico_jupyter_*>"
+
+
+def test_a_meter_says_what_it_follows(measured: Measured) -> None:
+    meter = measured.meter()
+    assert repr(meter) == "<RequestMeter v1/chat running>"
+    meter.end("load")
+    assert repr(meter) == "<RequestMeter v1/chat ended>"
