@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +231,18 @@ def _watch_parent() -> None:
         ParentPollerUnix(parent).start()
 
 
+def hide_preloaded(environ: MutableMapping[str, str]) -> None:
+    """Programs that this process starts do not inherit the library that the server put in front for this one."""
+    library = environ.pop(wire.PRELOADED_VARIABLE, "")
+    if not library:
+        return
+    others = environ.get("LD_PRELOAD", "").removesuffix(library).rstrip()
+    if others:
+        environ["LD_PRELOAD"] = others
+    else:
+        environ.pop("LD_PRELOAD", None)
+
+
 async def _serve(connection: Connection, engine: NearEngine, window: float, on_start: Callable[[], None]) -> None:
     kernel = Kernel(connection, engine, window)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -264,6 +276,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--prepare", action="store_true", help="start the engine before the first request needs it")
     arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
+    hide_preloaded(os.environ)
     options: EngineOptions = arguments.options
     catalog = Catalog(options)
     engine = DeferredEngineClient(catalog, lambda: start_engine(catalog, options))

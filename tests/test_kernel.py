@@ -20,9 +20,11 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
 from pico_jupyter.comm import wire
+from pico_jupyter.kernel import hide_preloaded
 from pico_jupyter.types import ChatPrompt, EngineOptions, Finished, GenerationRequest, Message, TextDelta, TextPart
 
 PATIENCE = 60.0
+OPENBLAS = "/lib/libopenblas.so.0"
 COMMAND = (sys.executable, "-m", "pico_jupyter.kernel")
 REQUEST = GenerationRequest(
     id="r", model="pico-tiny", prompt=ChatPrompt((Message("user", (TextPart("What is 12 + 35?"),)),)), reasoning=True
@@ -245,3 +247,24 @@ def test_options_reach_the_process(tmp_path: Path) -> None:
         client.context.destroy(linger=0)
         assert process.stderr is not None
         assert f"WARNING: skipping {tmp_path / 'nowhere'}: there is no such model folder" in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("preloaded", "left"),
+    [
+        (OPENBLAS, {"A": "b"}),
+        (f"/lib/libjemalloc.so {OPENBLAS}", {"A": "b", "LD_PRELOAD": "/lib/libjemalloc.so"}),
+    ],
+)
+def test_children_of_the_kernel_do_not_inherit_the_library_that_was_put_in_front(
+    preloaded: str, left: dict[str, str]
+) -> None:
+    environ = {"A": "b", "LD_PRELOAD": preloaded, wire.PRELOADED_VARIABLE: OPENBLAS}
+    hide_preloaded(environ)
+    assert environ == left
+
+
+def test_what_the_user_preloads_stays() -> None:
+    environ = {"LD_PRELOAD": OPENBLAS}
+    hide_preloaded(environ)
+    assert environ == {"LD_PRELOAD": OPENBLAS}

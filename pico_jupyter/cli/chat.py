@@ -131,7 +131,7 @@ def fetch(address: ServerAddress, path: str, body: object = None) -> dict[str, A
 
 
 class LocalChat:
-    """Answers by an engine in this process."""
+    """Answers by an engine of its own, which it closes in the end."""
 
     def __init__(self, engine: EngineClient) -> None:
         self._engine = engine

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import platform
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import psutil
 from jupyter_core.paths import jupyter_config_path
 from jupyter_server.extension.config import ExtensionConfigManager
 
 from pico_jupyter.cli.models import readable_bytes
+from pico_jupyter.engine.backends import probe
+from pico_jupyter.engine.backends.probe import Speed
 from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.server.kernel_process import kernel_environment
+from pico_jupyter.server.openblas import THREAD_VARIABLES, find_openblas
 from pico_jupyter.types import EngineOptions
 
 PACKAGES = ("pico-jupyter", "jupyter-server", "jupyter-client", "ipykernel", "mlx", "mlx-lm", "mlx-vlm", "transformers")
 LITTLE_MEMORY = 2e9
+PROBE_SECONDS = 60.0
 MARKS = {"ok": "ok  ", "note": "note", "problem": "FAIL"}
 
 
@@ -35,9 +43,9 @@ class Finding:
     remedy: str = ""
 
 
-def diagnose(options: EngineOptions) -> int:
-    """Print every finding and return the exit status: 1 when there is a problem."""
-    findings = [*_packages(), *_device(), *_memory(options), *_extension(), *_models(options)]
+def diagnose(options: EngineOptions, *, openblas: bool = True) -> int:
+    """Print every finding and return the exit status: 1 when there is a problem. `openblas`: whether it is wanted."""
+    findings = [*_packages(), *_device(options, openblas), *_memory(options), *_extension(), *_models(options)]
     for finding in findings:
         print(f"{MARKS[finding.grade]}  {finding.subject:<11}{finding.text}")
         if finding.remedy:
@@ -56,7 +64,7 @@ def _packages() -> Iterator[Finding]:
             yield Finding("problem", "package", f"{package} is not installed", f'run "pip install {package}"')
 
 
-def _device() -> Iterator[Finding]:
+def _device(options: EngineOptions, openblas: bool) -> Iterator[Finding]:
     try:
         mx: Any = importlib.import_module("mlx.core")
         device = mx.default_device()
@@ -72,20 +80,56 @@ def _device() -> Iterator[Finding]:
         return
     remedy = "models run on the processor, which is slow; a Mac with Apple silicon is what this is made for"
     yield Finding("note", "device", f"{device}, {name}", remedy)
-    yield from _blas()
+    if sys.platform == "linux":
+        library = find_openblas(os.environ) if openblas else None
+        yield from _blas(library, openblas)
+        yield from _precision(options, library)
 
 
-def _blas() -> Iterator[Finding]:
-    maps = Path("/proc/self/maps")
-    if not maps.exists():
-        return
-    mapped = {line.split()[-1] for line in maps.read_text().splitlines() if "blas" in line.lower()}
-    names = sorted(Path(path).name for path in mapped)
-    if any("openblas" in name.lower() for name in names):
-        yield Finding("ok", "blas", ", ".join(names))
-    elif names:
-        remedy = "matrices in float32 are multiplied by the slow reference library that mlx brings along"
-        yield Finding("note", "blas", ", ".join(names), remedy)
+def _blas(library: Path | None, wanted: bool) -> Iterator[Finding]:
+    """What multiplies the model kernel's matrices, measured in processes that are started like it."""
+    plain = _speed(kernel_environment(os.environ))
+    measured = f"{plain.float32:.1f} GFLOP/s in float32, {plain.bfloat16:.1f} in bfloat16" if plain else "not measured"
+    others = ", ".join(Path(path).name for path in plain.blas) if plain else ""
+    if not wanted:
+        remedy = "c.PicoJupyter.openblas = True preloads an OpenBLAS into the model kernel"
+        yield Finding("note", "blas", f"{others}: {measured}; OpenBLAS is switched off", remedy)
+    elif library is None and "blas" in os.environ.get("LD_PRELOAD", "").lower():
+        yield Finding("ok", "blas", f"{others}: {measured}, as your LD_PRELOAD says")
+    elif library is None:
+        remedy = 'run "apt install libopenblas0-pthread", "conda install libopenblas" or "pip install opencv-python"'
+        yield Finding("note", "blas", f"{others}: {measured}; no OpenBLAS to preload was found", remedy)
+    else:
+        yield _preloaded(library, measured)
+
+
+def _preloaded(library: Path, otherwise: str) -> Finding:
+    environ = kernel_environment(os.environ, library)
+    speed = _speed(environ)
+    if speed is None or os.path.realpath(library) not in speed.blas:
+        remedy = "the model kernel starts without it; c.PicoJupyter.openblas = False keeps it from trying"
+        return Finding("note", "blas", f"{library} cannot be preloaded", remedy)
+    threads = next(environ[name] for name in THREAD_VARIABLES if environ.get(name))
+    text = f"{speed.float32:.1f} GFLOP/s in float32 with {library}, preloaded into the model kernel, threads: {threads}"
+    remedy = f"without it: {otherwise}; c.PicoJupyter.openblas = False switches it off, OPENBLAS_NUM_THREADS counts"
+    return Finding("ok", "blas", text, remedy)
+
+
+def _speed(environ: Mapping[str, str]) -> Speed | None:
+    """What a process in this environment measures; None where it fails."""
+    command = [sys.executable, "-m", probe.__name__]
+    done = subprocess.run(command, env=environ, capture_output=True, check=False, timeout=PROBE_SECONDS)
+    return msgspec.json.decode(done.stdout, type=Speed) if done.returncode == 0 else None
+
+
+def _precision(options: EngineOptions, library: Path | None) -> Iterator[Finding]:
+    if options.float32_on_cpu:
+        text = "16-bit models are computed in float32 where memory allows"
+        yield Finding("ok", "precision", text, "c.PicoJupyter.float32_on_cpu = False keeps half the memory free")
+    else:
+        grade: Literal["ok", "note"] = "ok" if library is None else "note"
+        text = "16-bit models are computed as they are"
+        yield Finding(grade, "precision", text, "c.PicoJupyter.float32_on_cpu = True computes them in float32")
 
 
 def _memory(options: EngineOptions) -> Iterator[Finding]:

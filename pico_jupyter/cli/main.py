@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -10,9 +11,8 @@ from pico_jupyter import __version__
 from pico_jupyter.cli.chat import Conversation, LocalChat, ServerChat, converse, print_answer
 from pico_jupyter.cli.doctor import diagnose
 from pico_jupyter.cli.models import print_models, print_resident, show_model
-from pico_jupyter.cli.settings import engine_options, find_server
+from pico_jupyter.cli.settings import configured, engine_options, find_server
 from pico_jupyter.engine.catalog import Catalog
-from pico_jupyter.engine.deferred import start_engine
 from pico_jupyter.errors import PicoError
 
 INTERRUPTED = 130
@@ -58,7 +58,9 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--temperature", type=float, metavar="T", help="0 always picks the likeliest token")
     run.add_argument("--seed", type=int, metavar="N", help="makes sampling repeatable")
     run.add_argument("--max-tokens", type=int, metavar="N", help="end after so many tokens, thinking included")
-    run.add_argument("--local", action="store_true", help="host the model in this process, whatever runs elsewhere")
+    run.add_argument(
+        "--local", action="store_true", help="host the model for this conversation, whatever runs elsewhere"
+    )
 
 
 def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -72,7 +74,8 @@ def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> in
         case "ps":
             print_resident(find_server())
         case "doctor":
-            return diagnose(engine_options())
+            extension = configured()
+            return diagnose(extension.engine_options, openblas=extension.openblas)
         case _:
             parser.print_help()
     return 0
@@ -100,8 +103,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _local_chat() -> LocalChat:
-    settings = engine_options()
-    return LocalChat(start_engine(Catalog(settings), settings))
+    """The engine in a model kernel of its own, as a server has it: started in the same way, with the same speed."""
+    return LocalChat(configured().model_kernel(logging.getLogger("pico_jupyter")))
 
 
 def _talk(source: ServerChat | LocalChat, conversation: Conversation, prompt: str) -> None:

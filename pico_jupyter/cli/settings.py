@@ -31,11 +31,16 @@ class _ServerConfig(JupyterApp):
     config_file_name = "jupyter_server_config"
 
 
-def engine_options() -> EngineOptions:
-    """The EngineOptions that a Jupyter server of this user would pass to its engine."""
+def configured() -> PicoJupyter:
+    """The extension as a Jupyter server of this user would configure it; it belongs to no server."""
     reader = _ServerConfig()
     reader.load_config_file()
-    return PicoJupyter(config=reader.config).engine_options
+    return PicoJupyter(config=reader.config)
+
+
+def engine_options() -> EngineOptions:
+    """The EngineOptions that a Jupyter server of this user would pass to its engine."""
+    return configured().engine_options
 
 
 def find_server() -> ServerAddress | None:

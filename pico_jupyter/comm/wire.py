@@ -25,6 +25,9 @@ REQUEST_TYPE = "pico_request"
 REPLY_TYPE = "pico_reply"
 PUBLISHED_TYPE = "pico_published"
 
+# Names the library that the server put into the kernel's LD_PRELOAD: the kernel's own children go without it.
+PRELOADED_VARIABLE = "PICO_JUPYTER_PRELOADED"
+
 
 class ErrorReport(msgspec.Struct, frozen=True):
     """A PicoError by the name of its class."""

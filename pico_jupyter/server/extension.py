@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import ServerApp
-from traitlets import Enum, Float, Int, List, TraitError, Unicode, validate
+from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, Unicode, validate
 
 from pico_jupyter.client import EngineClient
 from pico_jupyter.dialects.durations import parse_go_duration
@@ -18,8 +20,10 @@ from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.events import emit, register_schemas
+from pico_jupyter.server.kernel_process import Log
 from pico_jupyter.server.model_kernel import ModelKernel
 from pico_jupyter.server.news import KernelNews
+from pico_jupyter.server.openblas import find_openblas
 from pico_jupyter.server.routes import fallback_rules, rules
 from pico_jupyter.types import EngineOptions
 
@@ -57,7 +61,34 @@ class PicoJupyter(ExtensionApp):
         "0: a share of the device's memory.",
     )
     max_queue = Int(128, min=0, config=True, help="How many requests may wait; one more is answered 503.")
-    max_batch_size = Int(16, min=1, config=True, help="How many answers are generated at once.")
+    queue_timeout = Float(
+        600.0, min=0.0, config=True, help="Seconds that a request may wait for its turn before it is answered 503."
+    )
+    max_batch_size = Int(32, min=1, config=True, help="How many answers are generated at once.")
+    kv_bits = Enum(
+        [0, 4, 8],
+        0,
+        config=True,
+        help="Bits of a number in KV caches. 8 and 4 take less memory and are not exact; 0: as the model computes.",
+    )
+    draft_models = Dict(
+        value_trait=Unicode(),
+        key_trait=Unicode(),
+        config=True,
+        help="For a model, by name, the smaller model with the same tokens that drafts for it while a single answer is "
+        "generated. A request's own draft_model wins.",
+    )
+    float32_on_cpu = Bool(
+        True,
+        config=True,
+        help="Compute models of 16-bit weights in float32 where there is no GPU and memory allows: twice the memory, "
+        "many times the speed.",
+    )
+    openblas = Bool(
+        True,
+        config=True,
+        help="On Linux, preload an OpenBLAS into the model kernel when one is found, in place of mlx's slow BLAS.",
+    )
     reasoning_output = Enum(
         ["separate", "inline", "auto"],
         "separate",
@@ -110,7 +141,16 @@ class PicoJupyter(ExtensionApp):
             max_batch_size=self.max_batch_size,
             max_queue=self.max_queue,
             memory_budget=self.memory_budget,
+            queue_timeout=self.queue_timeout,
+            kv_bits=self.kv_bits,
+            float32_on_cpu=self.float32_on_cpu,
+            draft_models=dict(self.draft_models),
         )
+
+    def model_kernel(self, log: Log, on_news: Callable[[KernelNews], None] = lambda _: None) -> ModelKernel:
+        """A model kernel that is configured so; it starts when it is needed."""
+        find = find_openblas if self.openblas else _no_library
+        return ModelKernel(self.engine_options, log=log, on_news=on_news, find_openblas=find)
 
     @property
     def dialect_settings(self) -> DialectSettings:
@@ -136,7 +176,7 @@ class PicoJupyter(ExtensionApp):
         assert self.serverapp is not None
         register_schemas(self.serverapp.event_logger)
         self.context = ServerContext(
-            engine=ModelKernel(self.engine_options, log=self.log, on_news=self._take_news),
+            engine=self.model_kernel(self.log, self.take_news),
             settings=self.dialect_settings,
             max_request_bytes=self.max_request_bytes,
             keepalive_after=self.keepalive_after,
@@ -164,7 +204,7 @@ class PicoJupyter(ExtensionApp):
         except asyncio.TimeoutError:
             self.log.warning("pico_jupyter: the engine did not stop within %s s", STOP_SECONDS)
 
-    def _take_news(self, news: KernelNews) -> None:
+    def take_news(self, news: KernelNews) -> None:
         """Pass on what the model kernel tells to those who watch this server."""
         assert self.serverapp is not None
         self.context.metrics.take(news)
@@ -173,3 +213,7 @@ class PicoJupyter(ExtensionApp):
     def _stamp_activity(self) -> None:
         assert self.serverapp is not None
         self.serverapp.web_app.settings["last_activity_times"]["pico"] = datetime.now(timezone.utc)
+
+
+def _no_library(environ: Mapping[str, str]) -> Path | None:
+    return None

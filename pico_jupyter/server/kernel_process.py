@@ -25,6 +25,7 @@ from zmq.constants import SocketType
 from pico_jupyter.comm import wire
 from pico_jupyter.comm.client import CommEngineClient
 from pico_jupyter.errors import EngineUnavailable
+from pico_jupyter.server.openblas import preloading
 from pico_jupyter.types import EngineOptions
 
 KERNEL_NAME = "pico-models"
@@ -41,12 +42,17 @@ Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 LOG_LEVELS = {"WARNING": logging.WARNING, "ERROR": logging.ERROR, "CRITICAL": logging.CRITICAL}
 
 
-def kernel_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the model kernel's environment is, in one place. It runs in a folder of its own, so paths are absolute."""
+def kernel_environment(environ: Mapping[str, str], openblas: Path | None = None) -> dict[str, str]:
+    """What the model kernel's environment is, in one place. It runs in a folder of its own, so paths are absolute.
+
+    `openblas` is a library that takes the place of mlx's own BLAS, see find_openblas().
+    """
     environment = dict(environ)
     folders = [entry for entry in environ.get(MODEL_PATH_VARIABLE, "").split(os.pathsep) if entry]
     if folders:
         environment[MODEL_PATH_VARIABLE] = os.pathsep.join(os.path.abspath(os.path.expanduser(f)) for f in folders)
+    if openblas is not None:
+        environment |= preloading(environ, openblas)
     return environment
 
 
@@ -90,6 +96,7 @@ class KernelProcess:
         self._heard = asyncio.Event()
         self.exited = asyncio.Event()
         self.exit_status: int | None = None
+        self.openblas: Path | None = None
         self.on_exit: Callable[[KernelProcess], None] = lambda _: None
         self.client = CommEngineClient(self, silence_limit=silence_limit, on_silence=self.kill)
 
@@ -126,11 +133,12 @@ class KernelProcess:
         """End the process at once; on_exit follows."""
         self._process.kill()
 
-    async def start(self, environ: Mapping[str, str], timeout: float) -> None:
+    async def start(self, environ: Mapping[str, str], timeout: float, openblas: Path | None = None) -> None:
         """Start the process and wait until both directions work. Raises EngineUnavailable; stop() cleans up."""
+        self.openblas = openblas
         reading, writing = os.pipe()
         try:
-            environment = kernel_environment(environ)
+            environment = kernel_environment(environ, openblas)
             await self._manager.start_kernel(stdout=writing, stderr=writing, env=environment, cwd=str(self._folder))
         except OSError as error:
             os.close(reading)

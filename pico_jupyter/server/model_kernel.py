@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -56,6 +57,7 @@ class ModelKernel:
     `command` starts the kernel; `-f CONNECTION_FILE --options JSON` are added, and `--prepare` where the engine is sure
     to be needed. `silence_limit` is how many seconds a request may hear nothing from it. A kernel that dies within
     `stable_seconds` of its start is not started again until somebody needs it. `on_news` is called in the event loop.
+    `find_openblas` is asked at each start for a library to preload.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ModelKernel:
         stable_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
         on_news: Callable[[KernelNews], None] = lambda _: None,
+        find_openblas: Callable[[Mapping[str, str]], Path | None] = lambda _: None,
     ) -> None:
         folders = tuple(os.path.abspath(os.path.expanduser(folder)) for folder in options.model_dirs)
         self._options = msgspec.structs.replace(options, model_dirs=folders)
@@ -83,6 +86,7 @@ class ModelKernel:
         self._stopping: set[asyncio.Task[None]] = set()
         self._clock = clock
         self._on_news = on_news
+        self._find_openblas = find_openblas
         self._crashes: OrderedDict[str, _Crashes] = OrderedDict()
         self._closed = False
 
@@ -193,18 +197,35 @@ class ModelKernel:
     async def _start(self, prepare: bool) -> KernelProcess:
         started_at = self._clock()
         command = (*self._command, "--prepare") if prepare else self._command
-        process = KernelProcess(command, self._options, self._log, self._silence_limit)
-        try:
-            await process.start(self._environ, START_SECONDS)
-        except BaseException:
-            await process.stop()
-            raise
+        openblas = self._find_openblas(self._environ)
+        process = await self._launch(command, openblas)
         process.on_exit = self._take_exit
         process.client.on_news = self._on_news
         self._started_at = self._clock()
         self._log.info(
-            "pico_jupyter: the model kernel started in %.1f s (pid %d)", self._started_at - started_at, process.pid
+            "pico_jupyter: the model kernel started in %.1f s (pid %d, %s)",
+            self._started_at - started_at,
+            process.pid,
+            f"with {process.openblas}" if process.openblas else "with mlx's own BLAS",
         )
+        return process
+
+    async def _launch(self, command: Sequence[str], openblas: Path | None) -> KernelProcess:
+        """Start a process; once more without `openblas` where it dies at once with it."""
+        process = KernelProcess(command, self._options, self._log, self._silence_limit)
+        try:
+            await process.start(self._environ, START_SECONDS, openblas)
+        except BaseException as error:
+            await process.stop()
+            if openblas is None or not isinstance(error, EngineUnavailable) or process.exit_status is None:
+                raise
+            failure = error
+        else:
+            return process
+        self._log.warning("pico_jupyter: with %s preloaded %s; trying without", openblas, failure)
+        process = await self._launch(command, None)
+        # It starts without: so the library was to blame, and will be the next time.
+        self._find_openblas = lambda _: None
         return process
 
     def _take_start(self, starting: asyncio.Task[KernelProcess]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from pico_jupyter.cli.doctor import diagnose
+from pico_jupyter.cli.doctor import _blas, diagnose
+from pico_jupyter.server.openblas import find_openblas
 from pico_jupyter.types import EngineOptions
 
 
@@ -15,6 +19,56 @@ def test_every_part_of_the_installation_is_looked_at(capsys: pytest.CaptureFixtu
     report = capsys.readouterr().out
     for subject in ("python", "mlx-lm", "device", "memory", "pico_jupyter is enabled", "pico-tiny"):
         assert subject in report
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mlx needs help on Linux only")
+def test_it_says_which_blas_the_model_kernel_gets_and_what_that_brings(capsys: pytest.CaptureFixture[str]) -> None:
+    library = find_openblas(os.environ)
+    assert library is not None, "mlx-vlm brings one along"
+    assert diagnose(EngineOptions()) == 0
+    report = capsys.readouterr().out
+    assert re.search(rf"ok    blas +[\d.]+ GFLOP/s in float32 with {library}, preloaded .* threads: \d", report)
+    assert re.search(r"without it: [\d.]+ GFLOP/s in float32, [\d.]+ in bfloat16; .*openblas = False", report)
+    assert "float32_on_cpu = False" in report
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mlx needs help on Linux only")
+def test_it_says_how_what_is_switched_off_is_switched_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert diagnose(EngineOptions(float32_on_cpu=False), openblas=False) == 0
+    report = capsys.readouterr().out
+    assert "OpenBLAS is switched off" in report
+    assert "c.PicoJupyter.openblas = True" in report
+    assert "c.PicoJupyter.float32_on_cpu = True" in report
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mlx needs help on Linux only")
+def test_a_blas_that_the_user_preloads_is_left_in_place(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = find_openblas(os.environ)
+    assert library is not None, "mlx-vlm brings one along"
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    assert diagnose(EngineOptions()) == 0
+    assert re.search(
+        rf"ok    blas .*{library.name}.*: [\d.]+ GFLOP/s .* as your LD_PRELOAD says", capsys.readouterr().out
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mlx needs help on Linux only")
+def test_without_an_openblas_it_says_how_to_get_one() -> None:
+    [finding] = _blas(None, wanted=True)
+    assert finding.grade == "note"
+    assert re.search(r"libblas.*: [\d.]+ GFLOP/s in float32.*no OpenBLAS to preload was found", finding.text)
+    assert "apt install libopenblas0-pthread" in finding.remedy
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mlx needs help on Linux only")
+def test_a_library_that_cannot_be_preloaded_is_told(tmp_path: Path) -> None:
+    broken = tmp_path / "libopenblas.so.0"
+    broken.write_bytes(b"no library")
+    [finding] = _blas(broken, wanted=True)
+    assert finding.grade == "note"
+    assert finding.text == f"{broken} cannot be preloaded"
 
 
 def test_a_missing_model_folder_is_a_problem_with_a_remedy(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -28,10 +28,26 @@ def test_unconfigured_the_engine_gets_its_own_defaults() -> None:
 
 def test_the_configuration_reaches_the_engine() -> None:
     options = configured(
-        model_dirs=["a", "b"], keep_alive="1h", memory_budget=5, max_queue=6, max_batch_size=7
+        model_dirs=["a", "b"],
+        keep_alive="1h",
+        memory_budget=5,
+        max_queue=6,
+        max_batch_size=7,
+        queue_timeout=8.0,
+        kv_bits=4,
+        float32_on_cpu=False,
+        draft_models={"big": "small"},
     ).engine_options
     assert options == EngineOptions(
-        model_dirs=("a", "b"), keep_alive=3600.0, memory_budget=5, max_queue=6, max_batch_size=7
+        model_dirs=("a", "b"),
+        keep_alive=3600.0,
+        memory_budget=5,
+        max_queue=6,
+        max_batch_size=7,
+        queue_timeout=8.0,
+        kv_bits=4,
+        float32_on_cpu=False,
+        draft_models={"big": "small"},
     )
 
 
@@ -52,6 +68,9 @@ def test_keep_alive_is_written_as_in_a_request(written: str, seconds: float) -> 
         {"max_queue": -1},
         {"max_batch_size": 0},
         {"keepalive_after": 0.0},
+        {"queue_timeout": -1.0},
+        {"kv_bits": 3},
+        {"draft_models": {"big": 1}},
         {"max_request_bytes": 0},
     ],
 )
@@ -62,7 +81,7 @@ def test_a_value_that_makes_no_sense_is_refused(traits: dict[str, object]) -> No
 
 def test_every_option_is_explained_and_there_are_few() -> None:
     options = PicoJupyter.class_own_traits(config=True)
-    assert len(options) <= 12
+    assert len(options) <= 16
     assert all(trait.help for trait in options.values())
 
 

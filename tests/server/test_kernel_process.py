@@ -33,6 +33,13 @@ def test_an_environment_without_model_paths_stays_as_it_is() -> None:
     assert kernel_environment({"A": "b"}) == {"A": "b"}
 
 
+def test_an_openblas_goes_into_the_kernels_environment_and_nowhere_else() -> None:
+    environ = {"LD_PRELOAD": "/lib/libjemalloc.so"}
+    environment = kernel_environment(environ, Path("/lib/libopenblas.so.0"))
+    assert environment["LD_PRELOAD"] == "/lib/libjemalloc.so /lib/libopenblas.so.0"
+    assert environ == {"LD_PRELOAD": "/lib/libjemalloc.so"}
+
+
 def test_launchers_do_not_offer_the_model_kernel() -> None:
     assert not any("pico" in name for name in KernelSpecManager().find_kernel_specs())
 

@@ -343,7 +343,7 @@ async def test_a_library_that_is_found_is_in_the_kernel_and_told_in_the_log(
     kernel = start_kernel(find_openblas=find_openblas)
     await kernel.models()
     assert f"with {library}" in caplog.text
-    assert str(library) in Path(f"/proc/{kernel.pid}/maps").read_text()
+    assert str(library) in {mapped.path for mapped in psutil.Process(kernel.pid).memory_maps()}
 
 
 async def test_a_program_that_is_not_there_says_so(start_kernel: StartKernel) -> None:
