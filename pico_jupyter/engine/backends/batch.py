@@ -1,7 +1,8 @@
 """Batch: rows of one model that decode together, one step always in flight. Knows no prompt and no prefix cache.
 
 Invariants: a lone row decodes in its scalar cache, several in a merged one. advance() queues the next forward pass;
-collect() then reads the tokens that went into it. A row's tokens are those that its cache holds.
+collect() then reads the tokens that went into it. verify() does both for a lone row and tokens that were drafted for
+it. A row's tokens are those that its cache holds.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ class Batch:
     def __init__(self, rows: list[Row], cache: kv.Cache, last_prompt_token: int) -> None:
         self.rows = rows
         self.cache = cache
-        self.inputs = mx.array([last_prompt_token] * len(rows))
-        # Whether a row's input was sampled, and so is to be given out, or is the prompt's last token.
-        self._is_drawn = [False] * len(rows)
+        self.inputs = mx.array([last_prompt_token] * len(rows), mx.uint32)
+        # Whether a row's input is to be given out: it was drawn, and nobody has heard of it.
+        self._is_news = [False] * len(rows)
         self._logprobs: list[_Logprobs | None] = [None] * len(rows)
         self._fed: tuple[mx.array, list[bool], list[_Logprobs | None]] | None = None
         self._steps = 0
@@ -71,14 +72,12 @@ class Batch:
         """Queue a forward pass and the draws after it; nothing is waited for."""
         inputs = self.inputs
         logits = model(inputs[:, None], cache=self.cache)[:, -1, :].astype(mx.float32)
-        raw = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
-        drawn_from = _penalised(self.rows, inputs, logits, raw)
-        self._fed = inputs, self._is_drawn, self._logprobs
+        self._fed = inputs, self._is_news, self._logprobs
+        drawn_from = _penalised(self.rows, inputs, logits)
         self.inputs = sample(drawn_from, [row.sampling for row in self.rows], [row.drawn for row in self.rows])
-        self._is_drawn = [True] * len(self.rows)
-        self._logprobs = [_logprobs_of(row, raw[index], self.inputs[index]) for index, row in enumerate(self.rows)]
-        asked = [[one.chosen, one.top, one.top_values] for one in self._logprobs if one]
-        mx.async_eval(self.inputs, asked)  # type: ignore[no-untyped-call]  # untyped in mlx's stubs
+        self._is_news = [True] * len(self.rows)
+        self._logprobs = [_logprobs_of(row, logits[index], self.inputs[index]) for index, row in enumerate(self.rows)]
+        mx.async_eval(self.inputs, _arrays(self._logprobs))  # type: ignore[no-untyped-call]  # untyped in mlx's stubs
         self._steps += 1
         if self._steps % _STEPS_BETWEEN_EVALS == 0:
             kv.evaluate(self.cache)
@@ -87,14 +86,37 @@ class Batch:
         """The tokens that the last advance() took in, as far as they were drawn."""
         if self._fed is None:
             return []
-        (inputs, is_drawn, logprobs), self._fed = self._fed, None
+        (inputs, is_news, logprobs), self._fed = self._fed, None
         draws = []
         for index, (row, token) in enumerate(zip(self.rows, ints(inputs), strict=True)):
             row.drawn += 1
             row.tokens.append(token)
-            if is_drawn[index]:
+            if is_news[index]:
                 draws.append(_draw(row.number, token, logprobs[index]))
         return draws
+
+    def verify(self, model: Any, drafted: mx.array) -> tuple[list[Draw], int]:
+        """Take in the lone row's input and tokens drafted to follow it, as far as the row draws the same ones.
+
+        Returns what is new, the row's next input included, and how many of the drafted tokens were right. The cache
+        must be one that can be cut at any token.
+        """
+        (row,) = self.rows
+        fed = mx.concatenate([self.inputs, drafted])
+        logits = model(fed[None], cache=self.cache)[0].astype(mx.float32)
+        count = fed.size
+        drawn = sample(_penalised_each(row, fed, logits), [row.sampling] * count, range(row.drawn, row.drawn + count))
+        logprobs = [_logprobs_of(row, logits[place], drawn[place]) for place in range(count)]
+        mx.eval(fed, drawn, _arrays(logprobs))
+        taken, next_ones = ints(fed), ints(drawn)
+        right = next((place for place in range(count - 1) if taken[place + 1] != next_ones[place]), count - 1)
+        news = [_draw(row.number, taken[0], self._logprobs[0])] if self._is_news[0] else []
+        news += [_draw(row.number, next_ones[place], logprobs[place]) for place in range(right + 1)]
+        row.tokens += taken[: right + 1]
+        row.drawn += right + 1
+        kv.trim(self.cache, len(row.tokens))
+        self.inputs, self._is_news, self._logprobs = drawn[right : right + 1], [False], [None]
+        return news, right
 
     def extend(self, other: Batch) -> None:
         """Take in the rows of another batch."""
@@ -104,7 +126,7 @@ class Batch:
         self.cache = mine
         self.rows = self.rows + other.rows
         self.inputs = mx.concatenate([self.inputs, other.inputs])
-        self._is_drawn = self._is_drawn + other._is_drawn
+        self._is_news = self._is_news + other._is_news
         self._logprobs = self._logprobs + other._logprobs
 
     def cache_of(self, index: int) -> kv.Cache:
@@ -123,30 +145,50 @@ class Batch:
                 layer.filter(keep)
         self.rows = [self.rows[index] for index in keep]
         self.inputs = self.inputs[mx.array(keep)]
-        self._is_drawn = [self._is_drawn[index] for index in keep]
+        self._is_news = [self._is_news[index] for index in keep]
         self._logprobs = [self._logprobs[index] for index in keep]
 
 
-def _penalised(rows: Sequence[Row], inputs: mx.array, logits: mx.array, raw: mx.array) -> mx.array:
-    """Log-probabilities to draw from: `raw`, but for rows with penalties or a bias."""
+def penalise(row: Row, latest: mx.array, logits: mx.array) -> mx.array:
+    """One row's logits (1, vocabulary) after its penalties and its bias; `latest` came after the row's tokens.
+
+    The latest tokens may still be in flight: they are an array, and nothing waits for them.
+    """
+    if not row.processors:
+        return logits
+    context = mx.concatenate([mx.array(row.recent, mx.uint32), latest])
+    for process in row.processors:
+        logits = process(context, logits)
+    return logits
+
+
+def _penalised(rows: Sequence[Row], inputs: mx.array, logits: mx.array) -> mx.array:
+    """The logits of several rows, each after its own input."""
     if not any(row.processors for row in rows):
-        return raw
-    changed = []
-    for index, row in enumerate(rows):
-        own = logits[index : index + 1]
-        # The newest input may still be in flight, so the context is an array and never waits for it.
-        context = mx.concatenate([mx.array(row.recent, inputs.dtype), inputs[index : index + 1]])
-        for process in row.processors:
-            own = process(context, own)
-        changed.append(own - mx.logsumexp(own, axis=-1, keepdims=True) if row.processors else raw[index : index + 1])
-    return mx.concatenate(changed)
+        return logits
+    one_by_one = [slice(index, index + 1) for index in range(len(rows))]
+    return mx.concatenate([penalise(row, inputs[own], logits[own]) for row, own in zip(rows, one_by_one, strict=True)])
 
 
-def _logprobs_of(row: Row, raw: mx.array, token: mx.array) -> _Logprobs | None:
+def _penalised_each(row: Row, fed: mx.array, logits: mx.array) -> mx.array:
+    """The logits of one row after each of the tokens that were fed to it."""
+    if not row.processors:
+        return logits
+    places = range(fed.size)
+    return mx.concatenate([penalise(row, fed[: place + 1], logits[place : place + 1]) for place in places])
+
+
+def _logprobs_of(row: Row, logits: mx.array, token: mx.array) -> _Logprobs | None:
+    """What a row asked to know about its token. `logits` is (vocabulary,), before penalties."""
     if row.sampling.top_logprobs is None:
         return None
+    raw = logits - mx.logsumexp(logits)
     top = top_candidates(raw, row.sampling.top_logprobs) if row.sampling.top_logprobs else mx.array([], mx.uint32)
     return _Logprobs(raw[token], top, raw[top])
+
+
+def _arrays(logprobs: Sequence[_Logprobs | None]) -> list[mx.array]:
+    return [array for one in logprobs if one for array in (one.chosen, one.top, one.top_values)]
 
 
 def _draw(number: int, token: int, given: _Logprobs | None) -> Draw:

@@ -2,7 +2,8 @@
 
 Invariants: everything here runs on the thread that loaded the model. A prompt is prefilled alone, in a scalar cache,
 from where the prefix cache leaves off; its last token is the row's first input to decode. Rows decode in one batch, or
-in several where their lengths differ so much that padding costs more than reading the weights again.
+in several where their lengths differ so much that padding costs more than reading the weights again. Tokens are
+drafted while one row decodes alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mlx.utils import tree_flatten
 from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.base import Backend, Drafting, Draw, RowSampling
 from pico_jupyter.engine.backends.batch import Batch, Row
+from pico_jupyter.engine.backends.speculation import Speculation
 from pico_jupyter.engine.prefix_cache import Found, Kept, ModelPrefixes, PrefixCache
 from pico_jupyter.engine.sampling import logits_processors
 from pico_jupyter.types import ModelInfo
@@ -117,6 +119,7 @@ class LmBackend:
         self._weights_nbytes = sum(weight.nbytes for weight in _weights(model))
         self._prefills: list[_Prefill] = []
         self._batches: list[Batch] = []
+        self._speculations: dict[int, Speculation] = {}
         self._is_cuttable = kv.is_cuttable(self._new_cache())
         self._can_merge = kv.can_merge(self._new_cache())
 
@@ -132,7 +135,8 @@ class LmBackend:
     @property
     def cache_nbytes(self) -> int:
         caches = [prefill.cache for prefill in self._prefills] + [batch.cache for batch in self._batches]
-        return sum(kv.nbytes(cache) for cache in caches)
+        drafts = sum(speculation.nbytes for speculation in self._speculations.values())
+        return sum(kv.nbytes(cache) for cache in caches) + drafts
 
     def load_step(self) -> int:
         if self._loading:
@@ -157,16 +161,18 @@ class LmBackend:
         tokens = list(prompt)
         turn = boundary or len(tokens) - 1
         opened = [Row(number, sampling, logits_processors(sampling), turn, drawn) for number, sampling in rows.items()]
+        if drafting:
+            self._speculate(rows, drafting)
         known = self._prefixes.overlap(tokens)
-        found = self._prefixes.take(tokens, kv.cut, is_cuttable=self._is_cuttable) or Found(0)
-        prefill = _Prefill(opened, tokens, self._cache_from(found), found.length)
+        cache, cached = self.open_cache(tokens)
+        prefill = _Prefill(opened, tokens, cache, cached)
         if not self._is_cuttable:
             prefill.marks.add(boundary)
-            if known - found.length >= _WORTH_A_CHECKPOINT:
+            if known - cached >= _WORTH_A_CHECKPOINT:
                 # Here this prompt leaves the road of another one; others may do so as well.
                 prefill.marks.add(min(known, len(tokens) - 1))
         self._prefills.append(prefill)
-        return found.length
+        return cached
 
     def keep(self, row: int, length: int) -> None:
         prefill = self._prefill_of(row)
@@ -194,8 +200,14 @@ class LmBackend:
         return end - prefill.done
 
     def step(self) -> list[Draw]:
+        rows = [row for batch in self._batches for row in batch.rows]
+        speculation = self._speculations.get(rows[0].number) if len(rows) == 1 else None
+        if speculation and not speculation.is_behind(rows[0]):
+            return speculation.step(self._batches[0], self._model)
         for batch in self._batches:
             batch.advance(self._model)
+        if speculation:
+            speculation.follow(rows[0])
         return [draw for batch in self._batches for draw in batch.collect()]
 
     def remove(self, rows: Collection[int], *, keep: bool) -> None:
@@ -209,18 +221,46 @@ class LmBackend:
             leaving_at = [index for index, row in enumerate(batch.rows) if row.number in rows]
             if keep:
                 for index in leaving_at:
-                    self._keep_whole(batch.rows[index].tokens, batch.cache_of(index), batch.rows[index].turn)
+                    row = batch.rows[index]
+                    self._keep_whole(row.tokens, batch.cache_of(index), row.turn)
+                    if speculation := self._speculations.get(row.number):
+                        speculation.keep(row)
             if leaving_at:
                 batch.reduce([index for index in range(len(batch.rows)) if index not in leaving_at])
         self._batches = [batch for batch in self._batches if batch.rows]
+        for number in rows:
+            self._speculations.pop(number, None)
 
     def close(self) -> None:
         self._prefills.clear()
         self._batches.clear()
+        self._speculations.clear()
         self._loading.clear()
         self._prefixes.clear()
         self._model = None
         mx.clear_cache()
+
+    # What this model does for the rows of a larger one
+
+    def logits(self, tokens: mx.array, cache: kv.Cache) -> mx.array:
+        logits: mx.array = self._model(tokens[None], cache=cache)[0, -1]
+        return logits.astype(mx.float32)
+
+    def open_cache(self, tokens: Sequence[int]) -> tuple[kv.Cache, int]:
+        found = self._prefixes.take(list(tokens), kv.cut, is_cuttable=self._is_cuttable) or Found(0)
+        return self._cache_from(found), found.length
+
+    def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, turn: int) -> None:
+        self._keep_whole(list(tokens), cache, turn)
+
+    def _speculate(self, rows: Collection[int], drafting: Drafting) -> None:
+        """Have tokens drafted for new rows, where both models' caches allow it."""
+        drafter = drafting.backend
+        if drafting.tokens and isinstance(drafter, LmBackend) and drafter._is_cuttable and self._is_cuttable:
+            cost = drafter.weights_nbytes / self._weights_nbytes
+            vocabulary = self._model(mx.array([[0]])).shape[-1]  # lazy: nothing is computed for it
+            for number in rows:
+                self._speculations[number] = Speculation(drafter, drafting.tokens, cost=cost, vocabulary=vocabulary)
 
     @cached_property
     def _sizes(self) -> list[kv.LayerSize]:

@@ -1,0 +1,338 @@
+"""Drafted tokens, checked: the text without drafts is the oracle, and so are the caches after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import mlx.core as mx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mlx.utils import tree_flatten
+
+from pico_jupyter.engine.backends.base import Drafting, Draw, RowSampling
+from pico_jupyter.engine.backends.batch import Batch, Row, ints
+from pico_jupyter.engine.backends.lm import LmBackend
+from pico_jupyter.engine.backends.speculation import Speculation, best_length
+from pico_jupyter.engine.prefix_cache import PrefixCache
+from tests.engine.backends.conductor import tiny_model
+from tests.engine.tiny_models import TINY_MODELS, full_attention
+
+GREEDY = RowSampling()
+WARM = RowSampling(temperature=0.8, seed=7)
+PROMPT = [3, 1, 4, 1, 5, 9, 2, 6]
+SAMPLINGS = {
+    "greedy": GREEDY,
+    "temperature": WARM,
+    "filters": RowSampling(temperature=1.0, top_p=0.9, top_k=20, min_p=0.01, seed=3),
+    "penalties": RowSampling(temperature=0.8, seed=5, repetition_penalty=1.3, frequency_penalty=0.4),
+    "bias": RowSampling(logit_bias=((5, 8.0), (9, -100.0))),
+    "log-probabilities": RowSampling(temperature=0.8, seed=2, top_logprobs=3),
+}
+
+
+@cache
+def large_model() -> Any:
+    """The same function as the tiny model, with many times the weights: those it has more are zero."""
+    small = tiny_model("full attention")
+    large = type(small)(replace(small.args, intermediate_size=2048))
+    shapes = {name: weight.shape for name, weight in tree_flatten(large.parameters())}
+    padded = []
+    for name, weight in tree_flatten(small.parameters()):
+        missing = [(0, wide - narrow) for narrow, wide in zip(weight.shape, shapes[name], strict=True)]
+        padded.append((name, mx.pad(weight, missing)))
+    large.load_weights(padded)
+    return large
+
+
+@cache
+def draft_model(kind: str) -> Any:
+    """A draft model that is always right, one that is sometimes, or one that hardly ever is."""
+    if kind == "right":
+        return tiny_model("full attention")
+    if kind == "another":
+        return full_attention(seed=99)
+    model = full_attention()
+    model.lm_head.weight = model.lm_head.weight + 0.15 * mx.random.normal(
+        model.lm_head.weight.shape, key=mx.random.key(4)
+    )
+    return model
+
+
+def target(kind: str = "large", **options: Any) -> LmBackend:
+    return LmBackend(large_model() if kind == "large" else tiny_model(kind), "target", **options)
+
+
+def drafting(kind: str = "right", tokens: int = 4, **options: Any) -> Drafting:
+    return Drafting(LmBackend(draft_model(kind), "draft", **options), tokens)
+
+
+def begin(
+    backend: LmBackend,
+    row: int = 0,
+    prompt: Sequence[int] = PROMPT,
+    sampling: RowSampling = GREEDY,
+    *,
+    drafting: Drafting | None = None,
+    drawn: int = 0,
+) -> None:
+    backend.insert({row: sampling}, prompt, drawn=drawn, drafting=drafting)
+    while backend.prefill(row, 5):
+        pass
+
+
+def steps(backend: LmBackend, count: int, row: int = 0) -> list[list[Draw]]:
+    """The draws of one row in each of its steps, until there are `count`; the last step's are given whole."""
+    taken: list[list[Draw]] = []
+    while sum(len(draws) for draws in taken) < count:
+        taken.append([draw for draw in backend.step() if draw.row == row])
+    return taken
+
+
+def tokens(backend: LmBackend, count: int, row: int = 0) -> list[int]:
+    return [draw.token for draws in steps(backend, count, row) for draw in draws][:count]
+
+
+def undrafted(count: int, prompt: Sequence[int] = PROMPT, sampling: RowSampling = GREEDY) -> list[int]:
+    backend = target()
+    begin(backend, prompt=prompt, sampling=sampling)
+    return tokens(backend, count)
+
+
+@pytest.mark.parametrize("draft", ["right", "similar", "another"])
+@pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS)
+def test_the_tokens_are_those_without_drafts(sampling: RowSampling, draft: str) -> None:
+    backend = target()
+    begin(backend, sampling=sampling, drafting=drafting(draft))
+    assert tokens(backend, 40) == undrafted(40, sampling=sampling)
+
+
+def test_the_tokens_are_those_without_drafts_in_a_quantised_cache() -> None:
+    plain, drafted = target(kv_bits=8), target(kv_bits=8)
+    begin(plain)
+    begin(drafted, drafting=drafting("similar", kv_bits=8))
+    assert tokens(drafted, 40) == tokens(plain, 40)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "temperature"])
+def test_a_model_that_drafts_for_its_like_is_always_right(sampling: RowSampling) -> None:
+    backend = target()
+    begin(backend, sampling=sampling, drafting=drafting(tokens=4))
+    assert [len(draws) for draws in steps(backend, 20)] == [5, 5, 5, 5]
+
+
+def test_a_similar_model_is_often_right_at_any_temperature() -> None:
+    for sampling in (GREEDY, WARM):
+        backend = target()
+        begin(backend, sampling=sampling, drafting=drafting("similar", tokens=1))
+        assert len(steps(backend, 60)) < 45
+
+
+def test_a_model_that_is_hardly_ever_right_soon_drafts_one_token_a_step() -> None:
+    backend = target()
+    begin(backend, drafting=drafting("another", tokens=8))
+    (speculation,) = backend._speculations.values()
+    before = speculation.length
+    tokens(backend, 20)
+    assert before > 1
+    assert speculation.length == 1
+
+
+@pytest.mark.parametrize(
+    ("chance", "cost", "length"), [(1.0, 0.1, 8), (0.0, 0.1, 1), (0.5, 0.3, 1), (0.8, 0.1, 6), (0.95, 0.01, 8)]
+)
+def test_as_many_tokens_are_drafted_as_pay_off(chance: float, cost: float, length: int) -> None:
+    assert best_length(chance, cost, 8) == length
+
+
+def test_log_probabilities_are_those_without_drafts() -> None:
+    sampling = SAMPLINGS["log-probabilities"]
+    plain, drafted = target(), target()
+    begin(plain, sampling=sampling)
+    begin(drafted, sampling=sampling, drafting=drafting("similar"))
+    ours = [draw for draws in steps(drafted, 30) for draw in draws][:30]
+    theirs = [draw for draws in steps(plain, 30) for draw in draws][:30]
+    assert [[token for token, _ in draw.top] for draw in ours] == [[token for token, _ in draw.top] for draw in theirs]
+    assert [draw.logprob for draw in ours] == pytest.approx([draw.logprob for draw in theirs], abs=1e-4)
+
+
+def logits_after(model: Any, cache: Any, token: int) -> mx.array:
+    logits: mx.array = model(mx.array([[token]]), cache=cache)[0, -1]
+    return logits
+
+
+@pytest.mark.parametrize("draft", ["right", "similar", "another"])
+def test_the_caches_hold_what_was_right_and_nothing_else(draft: str) -> None:
+    backend = target()
+    helper = drafting(draft)
+    begin(backend, drafting=helper)
+    answer = [draw.token for draws in steps(backend, 11) for draw in draws]
+    (batch,), (speculation,) = backend._batches, backend._speculations.values()
+    # The last token was given out, and is the next one to be taken in.
+    (row,) = batch.rows
+    assert row.tokens == [*PROMPT, *answer[:-1]]
+    assert [layer.offset for layer in batch.cache] == [len(row.tokens)] * 2
+    held = row.tokens[: speculation._held]
+    assert len(held) >= len(row.tokens) - 1
+    assert [layer.offset for layer in speculation._cache or ()] == [len(held)] * 2
+    for model, layers, known in (
+        (large_model(), batch.cache, row.tokens),
+        (draft_model(draft), speculation._cache, held),
+    ):
+        expected = model(mx.array([[*known, 7]]))[0, -1]
+        assert mx.allclose(logits_after(model, layers, 7), expected, atol=1e-4)
+
+
+def test_a_conversation_goes_on_where_an_answer_ended_among_accepted_tokens() -> None:
+    prefixes = PrefixCache(1 << 30, block=4, least=2)
+    backend = target(prefixes=prefixes.of("target"))
+    helper = drafting(prefixes=prefixes.of("draft"))
+    begin(backend, drafting=helper)
+    answer = [draw.token for draws in steps(backend, 9) for draw in draws]
+    # The answer ends at its seventh token, whatever was accepted after it.
+    backend.remove([0], keep=True)
+    following = [*PROMPT, *answer[:7], 11, 12, 13]
+    assert backend.match(following) == len(PROMPT) + 7
+    assert helper.backend.match(following) == len(PROMPT) + 7
+    begin(backend, 1, following, drafting=helper)
+    assert tokens(backend, 20, row=1) == undrafted(20, following)
+
+
+def test_a_row_that_was_removed_goes_on_with_the_tokens_it_would_have_drawn() -> None:
+    backend = target()
+    helper = drafting("similar")
+    begin(backend, sampling=WARM, drafting=helper)
+    first = [draw.token for draws in steps(backend, 10) for draw in draws]
+    backend.remove([0], keep=False)
+    begin(backend, 1, [*PROMPT, *first], WARM, drafting=helper, drawn=len(first))
+    assert first + tokens(backend, 15, row=1) == undrafted(len(first) + 15, sampling=WARM)
+
+
+# Lengths of stays: the first row decodes alone, then so many steps in company, and so on.
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(
+    stays=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=4),
+    draft=st.sampled_from(["right", "similar", "another"]),
+    sampling=st.sampled_from([GREEDY, WARM]),
+    keep=st.booleans(),
+)
+def test_company_that_comes_and_goes_changes_no_token(
+    stays: list[tuple[int, int]], draft: str, sampling: RowSampling, keep: bool
+) -> None:
+    backend = target()
+    begin(backend, sampling=sampling, drafting=drafting(draft))
+    given_out: dict[int, list[int]] = {0: []}
+
+    def step(count: int) -> None:
+        for _ in range(count):
+            for draw in backend.step():
+                given_out[draw.row].append(draw.token)
+
+    for visitor, (alone, together) in enumerate(stays, 1):
+        step(alone)
+        given_out[visitor] = []
+        begin(backend, visitor, [visitor, 8, 8], drafting=drafting("similar"))
+        step(together)
+        backend.remove([visitor], keep=keep)
+    step(3)
+    expected = undrafted(len(given_out[0]), sampling=sampling)
+    assert given_out.pop(0) == expected
+    for visitor, own in given_out.items():
+        assert own == undrafted(len(own), [visitor, 8, 8])
+
+
+def test_drafting_pauses_in_company_and_goes_on_afterwards() -> None:
+    backend = target()
+    begin(backend, drafting=drafting(tokens=4))
+    assert len(steps(backend, 5)[-1]) == 5
+    begin(backend, 1, [1, 2, 3])
+    together = [[draw.row for draw in backend.step()] for _ in range(6)]
+    assert together[2:] == [[0, 1]] * 4
+    backend.remove([1], keep=False)
+    # The pending token is news this time, because it was drawn in company.
+    assert [len(draws) for draws in steps(backend, 11)] == [6, 5]
+
+
+def test_a_long_prompt_reaches_the_draft_model_in_chunks_while_the_row_decodes() -> None:
+    prompt = [1 + (index * index) % 60 for index in range(1200)]
+    backend = target()
+    begin(backend, prompt=prompt, drafting=drafting(tokens=4))
+    taken = steps(backend, 12)
+    # Two steps without drafts leave less than a chunk; the first of them has nothing to give out yet.
+    assert [len(draws) for draws in taken] == [0, 1, 6, 5]
+    assert [draw.token for draws in taken for draw in draws] == undrafted(12, prompt)
+
+
+def test_the_draft_models_cache_is_counted_until_the_row_leaves() -> None:
+    plain, drafted = target(), target()
+    begin(plain)
+    begin(drafted, drafting=drafting())
+    for backend in (plain, drafted):
+        tokens(backend, 5)
+    assert drafted.cache_nbytes == 2 * plain.cache_nbytes
+    drafted.remove([0], keep=False)
+    assert drafted.cache_nbytes == 0
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TINY_MODELS if kind != "full attention"])
+def test_models_whose_caches_cannot_be_cut_decode_without_drafts(kind: str) -> None:
+    plain, drafted, helped = target(kind), target(kind), target()
+    begin(plain)
+    begin(drafted, drafting=drafting())
+    begin(helped, drafting=Drafting(LmBackend(tiny_model(kind), kind), 4))
+    assert tokens(drafted, 20) == tokens(plain, 20)
+    assert {len(draws) for draws in steps(helped, 5)[1:]} == {1}
+
+
+def test_zero_drafted_tokens_are_none() -> None:
+    backend = target()
+    begin(backend, drafting=drafting(tokens=0))
+    assert {len(draws) for draws in steps(backend, 5)[1:]} == {1}
+
+
+def test_several_rows_of_one_prompt_are_drafted_for_once_one_is_left() -> None:
+    backend = target()
+    rows = {number: replace(WARM, seed=number) for number in (0, 1)}
+    backend.insert(rows, PROMPT, drafting=drafting(tokens=4))
+    while backend.prefill(0, 5):
+        pass
+    together = [draw for _ in range(4) for draw in backend.step()]
+    backend.remove([1], keep=False)
+    alone = [draw.token for draws in steps(backend, 12) for draw in draws]
+    assert [draw.token for draw in together if draw.row == 0] + alone == undrafted(3 + len(alone), sampling=rows[0])
+    assert len(alone) >= 12
+
+
+class WideDrafter:
+    """Drafts token ids that the row's model does not have; the likeliest one that it has is 5."""
+
+    def logits(self, tokens: mx.array, cache: Any) -> mx.array:
+        return mx.zeros((100,)).at[mx.array([5, 90])].add(mx.array([1.0, 2.0]))
+
+    def open_cache(self, tokens: Sequence[int]) -> tuple[Any, int]:
+        return [], 0
+
+    def keep_cache(self, tokens: Sequence[int], cache: Any, turn: int) -> None:
+        raise AssertionError("nobody asked to keep it")
+
+
+def test_a_draft_model_with_more_token_ids_drafts_those_that_its_target_has() -> None:
+    row = Row(0, GREEDY, [], 0)
+    fed: list[list[int]] = []
+
+    def model(tokens: mx.array, cache: Any) -> mx.array:
+        fed.append(ints(tokens[0]))
+        return mx.zeros((1, tokens.shape[1], 10)).at[..., 5].add(1.0)
+
+    draws = Speculation(WideDrafter(), 2, cost=0.1, vocabulary=10).step(Batch([row], [], 1), model)
+    assert fed == [[1, 5, 5]]
+    assert [draw.token for draw in draws] == [5, 5, 5]
+
+
+def test_a_speculation_shows_how_it_fares() -> None:
+    backend = target()
+    begin(backend, drafting=drafting(tokens=4))
+    assert [repr(one) for one in backend._speculations.values()] == ["<Speculation [4 of 4 tokens | 80% right]>"]
