@@ -77,7 +77,7 @@ class ServerMetrics:
         self._inter_token = seconds(
             "inter_token_latency",
             "One value for each finished answer, its mean: seconds between its first and last delta in the server "
-            "over the tokens after the first. Deltas travel in batches of 25 ms, so that short answers are imprecise",
+            "over the tokens after the first. Deltas travel in batches, so that short answers are imprecise",
             *(INTER_TOKEN, "model"),
         )
         self._longest_gap = seconds(

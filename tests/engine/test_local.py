@@ -8,22 +8,27 @@ from contextlib import aclosing
 
 import pytest
 
-from pico_jupyter.client import EngineClient, collect
+from pico_jupyter.client import NearEngine, collect
 from pico_jupyter.engine.local import LocalEngineClient
 from pico_jupyter.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound
 from pico_jupyter.types import (
     Accepted,
     ChatPrompt,
     EngineOptions,
+    EngineStatistics,
     Finished,
     GenerationRequest,
     Message,
+    ModelLoaded,
+    ModelUnloaded,
+    Notice,
     RawPrompt,
     ReasoningDelta,
     SamplingParams,
     TextDelta,
     TextPart,
 )
+from tests.comm.loopback import until
 from tests.engine.conftest import FakeModels, StartEngine
 
 GREEDY = SamplingParams(temperature=0.0)
@@ -35,7 +40,7 @@ def ask(text: str = SUM, model: str = "pico-tiny", **fields: object) -> Generati
     return GenerationRequest(id=text, model=model, prompt=prompt, **fields)  # type: ignore[arg-type]  # any field
 
 
-def as_engine_client(client: LocalEngineClient) -> EngineClient:
+def as_engine_client(client: LocalEngineClient) -> NearEngine:
     """mypy checks here that the client keeps the protocol."""
     return client
 
@@ -216,3 +221,50 @@ async def test_the_catalog_is_read_without_starting_a_model(start: StartEngine, 
     with pytest.raises(ModelNotFound):
         await client.model("nobody")
     assert await client.resident() == ()
+
+
+async def test_a_listener_hears_in_its_event_loop_of_models_that_come_and_go(
+    start: StartEngine, fake_models: FakeModels
+) -> None:
+    client = start(fake_models)
+    heard: list[Notice] = []
+    threads: set[int] = set()
+
+    def listen(notice: Notice) -> None:
+        threads.add(threading.get_ident())
+        heard.append(notice)
+
+    client.listen(listen)
+    await client.load("PICO-tiny:latest")
+    await client.unload("pico-tiny")
+    await until(lambda: len(heard) == 2)
+    loaded, unloaded = heard
+    assert isinstance(loaded, ModelLoaded)
+    assert isinstance(unloaded, ModelUnloaded)
+    assert (loaded.model, loaded.size, unloaded.model) == ("pico-tiny", fake_models.backend.weights_nbytes, "pico-tiny")
+    assert threads == {threading.get_ident()}
+
+
+def test_a_listener_whose_event_loop_is_gone_harms_nobody(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models)
+    heard: list[Notice] = []
+
+    async def listen() -> None:
+        client.listen(heard.append)
+
+    asyncio.run(listen())
+    asyncio.run(client.load("pico-tiny"))
+    assert len(asyncio.run(client.resident())) == 1
+    assert heard == []
+
+
+async def test_the_figures_count_what_runs_and_what_is_resident(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models)
+    assert await client.statistics() == EngineStatistics()
+    async with aclosing(client.generate(ask())) as deltas:
+        async for delta in deltas:
+            if isinstance(delta, TextDelta):
+                break
+        figures = await client.statistics()
+    assert figures.running == 1
+    assert figures.resident_bytes >= fake_models.backend.weights_nbytes
