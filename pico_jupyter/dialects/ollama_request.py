@@ -13,6 +13,8 @@ from pico_jupyter.dialects.messages import order_turns, read_content, read_tool_
 from pico_jupyter.dialects.options import (
     OLLAMA_FALLBACK,
     Options,
+    read_draft_model,
+    read_draft_tokens,
     read_max_tokens,
     read_options,
     read_sampling,
@@ -147,6 +149,8 @@ def _read_request(fields: Fields, model: str, prompt: Prompt, options: Options, 
         stop=read_stop(fields, options),
         top_logprobs=_read_logprobs(fields),
         keep_alive=read_keep_alive(fields),
+        draft_model=read_draft_model(fields),
+        draft_tokens=read_draft_tokens(fields, options),
         return_context="prompt" in fields and isinstance(prompt, ChatPrompt),
     )
 

@@ -12,6 +12,8 @@ from pico_jupyter.dialects.fields import Fields, as_fields, decode_body, refuse_
 from pico_jupyter.dialects.messages import order_turns, read_content, read_tool_calls
 from pico_jupyter.dialects.options import (
     OPENAI_FALLBACK,
+    read_draft_model,
+    read_draft_tokens,
     read_max_tokens,
     read_options,
     read_sampling,
@@ -77,6 +79,8 @@ def parse_chat(body: bytes, *, request_id: str, path: ChatPath, accept: str, set
         n=_read_n(fields),
         top_logprobs=_read_logprobs(fields),
         keep_alive=read_keep_alive(fields),
+        draft_model=read_draft_model(fields),
+        draft_tokens=read_draft_tokens(fields, options),
     )
     return ChatCall(
         request=request,

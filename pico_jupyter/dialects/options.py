@@ -1,4 +1,4 @@
-"""Sampling fields and Ollama's `options`, which every endpoint takes. Knows no message and no answer."""
+"""How to generate: sampling, limits, drafts, and Ollama's `options`. Knows no message and no answer."""
 
 from __future__ import annotations
 
@@ -92,6 +92,7 @@ class Options(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     max_context: int | None = None
     stop: tuple[str, ...] | None = None
+    draft_tokens: int | None = None
     unknown: tuple[str, ...] = ()
 
 
@@ -103,12 +104,14 @@ def read_options(fields: Fields) -> Options:
     known = {*_OPTION_KINDS, *_RETIRED_OPTIONS, "stop"}
     num_ctx = _whole(values.get("num_ctx"))
     num_predict = _whole(values.get("num_predict"))
+    draft_num_predict = _whole(values.get("draft_num_predict"))
     max_context = num_ctx if num_ctx is not None and num_ctx > 0 else None
     return Options(
         sampling=_options_sampling(values, max_context),
         max_tokens=num_predict if num_predict is None else max(num_predict, -1),
         max_context=max_context,
         stop=_read_option_stop(options),
+        draft_tokens=draft_num_predict if draft_num_predict is None else max(draft_num_predict, 0),
         unknown=tuple(key for key in options.values if key not in known),
     )
 
@@ -147,6 +150,18 @@ def read_max_tokens(fields: Fields, options: Options) -> int | None:
     given = (max_completion_tokens, max_tokens, options.max_tokens)
     limit = next((value for value in given if value is not None), -1)
     return None if limit == -1 else limit
+
+
+def read_draft_model(fields: Fields) -> str | None:
+    """The model that drafts; None for what the server is configured with, which mlx_lm.server calls default_model."""
+    model = fields.string("draft_model")
+    return None if model in ("", "default_model") else model
+
+
+def read_draft_tokens(fields: Fields, options: Options) -> int | None:
+    """How many tokens a step may draft; None for the engine's own choice, 0 for none."""
+    draft_tokens = fields.integer("num_draft_tokens", minimum=0)
+    return options.draft_tokens if draft_tokens is None else draft_tokens
 
 
 def read_stop(fields: Fields, options: Options) -> tuple[str, ...]:

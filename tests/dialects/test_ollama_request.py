@@ -31,7 +31,14 @@ def test_a_chat_with_everything_in_our_own_words() -> None:
         stream=False,
         think="high",
         keep_alive="10m",
-        options={"temperature": 0, "num_ctx": 512, "num_predict": 9, "stop": "END", "warmth": 1},
+        options={
+            "temperature": 0,
+            "num_ctx": 512,
+            "num_predict": 9,
+            "stop": "END",
+            "draft_num_predict": 5,
+            "warmth": 1,
+        },
         logprobs=True,
         top_logprobs=2,
         chat_template_kwargs={"documents": []},
@@ -55,6 +62,7 @@ def test_a_chat_with_everything_in_our_own_words() -> None:
         stop=("END",),
         top_logprobs=2,
         keep_alive=600.0,
+        draft_tokens=5,
     )
     assert (call.endpoint, call.model, call.stream) == ("chat", "Qwen3:latest", False)
     assert call.unknown_options == ("warmth",)

@@ -41,6 +41,8 @@ OPTIONAL_FIELDS = [
     "include_reasoning",
     "separate_reasoning",
     "modalities",
+    "draft_model",
+    "num_draft_tokens",
 ]
 
 
@@ -68,6 +70,8 @@ def test_a_request_with_everything_in_our_own_words() -> None:
         parallel_tool_calls=False,
         keep_alive="10m",
         options={"num_ctx": 100, "warmth": 1},
+        draft_model="Qwen3-0.6B-4bit",
+        num_draft_tokens=3,
         user={"any": "thing"},
         format=5,
         metadata=[],
@@ -87,6 +91,8 @@ def test_a_request_with_everything_in_our_own_words() -> None:
         n=2,
         top_logprobs=3,
         keep_alive=600.0,
+        draft_model="Qwen3-0.6B-4bit",
+        draft_tokens=3,
     )
     assert (call.model, call.stream, call.include_usage) == ("Qwen3-0.6B-4bit:latest", True, True)
     assert not call.parallel_tool_calls
@@ -98,6 +104,7 @@ def test_a_request_with_nothing_leaves_everything_open() -> None:
     assert request.sampling == SamplingParams()
     assert (request.reasoning, request.reasoning_effort, request.max_tokens, request.top_logprobs) == (None,) * 4
     assert (request.n, request.stop, request.keep_alive, request.max_context) == (1, (), None, None)
+    assert (request.draft_model, request.draft_tokens) == (None, None)
 
 
 def test_null_is_the_same_as_nothing_for_every_field() -> None:

@@ -4,6 +4,8 @@ from pico_jupyter.dialects.options import (
     OLLAMA_FALLBACK,
     OPENAI_FALLBACK,
     Options,
+    read_draft_model,
+    read_draft_tokens,
     read_max_tokens,
     read_options,
     read_sampling,
@@ -30,6 +32,7 @@ def test_options_become_our_own_words() -> None:
                 "presence_penalty": 0.5,
                 "frequency_penalty": -0.5,
                 "stop": ["a", "", "b"],
+                "draft_num_predict": 6,
             }
         )
     )
@@ -50,6 +53,7 @@ def test_options_become_our_own_words() -> None:
         max_tokens=100,
         max_context=2048,
         stop=("a", "b"),
+        draft_tokens=6,
     )
 
 
@@ -72,6 +76,7 @@ def test_options_without_values_say_nothing(options: object) -> None:
         ("num_ctx", {}, "of type integer"),
         ("num_gpu", "all", "of type integer"),
         ("num_predict", 10**30, "of type integer"),
+        ("draft_num_predict", "4", "of type integer"),
         ("use_mmap", 1, "of type boolean"),
         ("stop", 5, "of type array"),
         ("stop", ["a", 5], "of an array of strings"),
@@ -280,6 +285,44 @@ def test_more_than_64_stops_are_refused_in_options_too() -> None:
     with pytest.raises(InvalidRequest, match="at most 64") as caught:
         read_options(fields(options={"stop": ["x"] * 65}))
     assert caught.value.param == "options.stop"
+
+
+@pytest.mark.parametrize(
+    ("members", "draft_tokens"),
+    [
+        ({}, None),
+        ({"num_draft_tokens": 3}, 3),
+        ({"num_draft_tokens": 0}, 0),
+        ({"options": {"draft_num_predict": 5}}, 5),
+        ({"options": {"draft_num_predict": -1}}, 0),
+        ({"num_draft_tokens": 3, "options": {"draft_num_predict": 5}}, 3),
+        ({"num_draft_tokens": None, "options": {"draft_num_predict": 5}}, 5),
+    ],
+)
+def test_the_number_of_drafted_tokens_in_its_spellings(members: dict[str, object], draft_tokens: int | None) -> None:
+    body = fields(**members)
+    assert read_draft_tokens(body, read_options(body)) == draft_tokens
+
+
+@pytest.mark.parametrize(
+    ("value", "code"), [(-1, "invalid_value"), (2.5, "invalid_type"), ("4", "invalid_type"), (True, "invalid_type")]
+)
+def test_other_numbers_of_drafted_tokens_are_refused(value: object, code: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read_draft_tokens(fields(num_draft_tokens=value), Options())
+    assert (caught.value.param, caught.value.code) == ("num_draft_tokens", code)
+
+
+@pytest.mark.parametrize(
+    ("value", "model"), [(None, None), ("", None), ("default_model", None), ("Qwen3-0.6B-4bit", "Qwen3-0.6B-4bit")]
+)
+def test_the_model_that_drafts(value: object, model: str | None) -> None:
+    assert read_draft_model(fields(draft_model=value)) == model
+
+
+def test_the_model_that_drafts_is_a_name() -> None:
+    with pytest.raises(InvalidRequest, match="'draft_model': expected a string, but got an array"):
+        read_draft_model(fields(draft_model=["a"]))
 
 
 def test_each_dialect_has_its_own_fallback() -> None:
