@@ -20,6 +20,8 @@ from pico_jupyter.engine.sampling import sample
 
 # How many of the row's tokens the draft model takes in at a step, at most: the row's own next token waits for it.
 _CHUNK = 512
+# Callers may ask for any number; more drafts than these are hardly ever right to the last.
+_MOST = 16
 # Drafts that a new row is taken to have seen, and how many of them were right: the first steps soon outweigh them.
 _ASSUMED_CHECKED = 3.0
 _ASSUMED_RIGHT = 2.4
@@ -51,7 +53,7 @@ class Speculation:
 
     def __init__(self, drafter: Drafter, tokens: int, *, cost: float, vocabulary: int) -> None:
         self._drafter = drafter
-        self._most = tokens
+        self._most = min(tokens, _MOST)
         self._cost = cost
         self._vocabulary = vocabulary
         self._cache: kv.Cache | None = None

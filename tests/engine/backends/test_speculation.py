@@ -23,6 +23,7 @@ from tests.engine.tiny_models import TINY_MODELS, full_attention
 
 GREEDY = RowSampling()
 WARM = RowSampling(temperature=0.8, seed=7)
+LONGEST = 80
 PROMPT = [3, 1, 4, 1, 5, 9, 2, 6]
 SAMPLINGS = {
     "greedy": GREEDY,
@@ -97,9 +98,16 @@ def tokens(backend: LmBackend, count: int, row: int = 0) -> list[int]:
 
 
 def undrafted(count: int, prompt: Sequence[int] = PROMPT, sampling: RowSampling = GREEDY) -> list[int]:
+    """What the row would say without drafts."""
+    assert count <= LONGEST
+    return decode(tuple(prompt), sampling)[:count]
+
+
+@cache
+def decode(prompt: tuple[int, ...], sampling: RowSampling) -> list[int]:
     backend = target()
     begin(backend, prompt=prompt, sampling=sampling)
-    return tokens(backend, count)
+    return tokens(backend, LONGEST)
 
 
 @pytest.mark.parametrize("draft", ["right", "similar", "another"])
@@ -285,6 +293,12 @@ def test_models_whose_caches_cannot_be_cut_decode_without_drafts(kind: str) -> N
     begin(helped, drafting=Drafting(LmBackend(tiny_model(kind), kind), 4))
     assert tokens(drafted, 20) == tokens(plain, 20)
     assert {len(draws) for draws in steps(helped, 5)[1:]} == {1}
+
+
+def test_no_number_of_drafted_tokens_is_too_large() -> None:
+    backend = target()
+    begin(backend, drafting=drafting(tokens=2**63))
+    assert tokens(backend, 40) == undrafted(40)
 
 
 def test_zero_drafted_tokens_are_none() -> None:
