@@ -127,7 +127,7 @@ def _config(shape: Shape) -> dict[str, Any]:
         "architectures": ["Gemma3ForCausalLM" if shape.window else "Qwen3ForCausalLM"],
         "hidden_size": shape.hidden,
         "num_hidden_layers": shape.layers,
-        "intermediate_size": 3 * shape.hidden,
+        "intermediate_size": shape.feed_forward,
         "num_attention_heads": shape.heads,
         "num_key_value_heads": shape.kv_heads,
         "head_dim": shape.head_dim,
@@ -142,7 +142,7 @@ def _config(shape: Shape) -> dict[str, Any]:
     if shape.window:
         config |= {
             "sliding_window": shape.window,
-            "sliding_window_pattern": 6,
+            "sliding_window_pattern": shape.layers,
             "query_pre_attn_scalar": shape.head_dim,
             "rope_local_base_freq": 10_000.0,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 # Part of the cache folder's name: raise it when what is built changes.
@@ -15,14 +15,15 @@ WORDS_FILE = "words.txt"
 
 @dataclass(frozen=True)
 class Shape:
-    """The dimensions of a random model. `window`: its caches rotate in five of six layers."""
+    """The dimensions of a random model. `window`: the caches of all layers but the last hold so many tokens."""
 
     layers: int
     hidden: int
     heads: int
     kv_heads: int
+    feed_forward: int
     seed: int
-    head_dim: int = 64
+    head_dim: int = 128
     window: int = 0
 
     @property
@@ -31,11 +32,12 @@ class Shape:
         return self.layers * 2 * self.kv_heads * self.head_dim * 4
 
 
+_SMALL = Shape(layers=3, hidden=512, heads=4, kv_heads=1, feed_forward=2048, seed=1)
 SHAPES = {
-    "small": Shape(layers=6, hidden=384, heads=6, kv_heads=2, seed=1),
-    "small-2": Shape(layers=6, hidden=384, heads=6, kv_heads=2, seed=2),
-    "large": Shape(layers=12, hidden=768, heads=12, kv_heads=4, seed=3),
-    "rotating": Shape(layers=6, hidden=384, heads=6, kv_heads=2, seed=4, window=512),
+    "small": _SMALL,
+    "small-2": replace(_SMALL, seed=2),
+    "large": Shape(layers=10, hidden=768, heads=6, kv_heads=2, feed_forward=3072, seed=3),
+    "rotating": replace(_SMALL, seed=4, window=512),
 }
 # pico-tiny as it ships, but in float32.
 TINY = "tiny"

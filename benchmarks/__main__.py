@@ -1,0 +1,100 @@
+"""pico_jupyter beside mlx_lm.server: same machine, same checkpoints, same BLAS, in turn.
+
+Both are real servers that this command starts; nothing is mocked. Checkpoints are built on the first run. Each case
+visits one server and then the other (A B A B ...); the one that is not measured idles. A case is written to the JSON
+file as soon as it is done, so that --resume goes on where a run was broken off. Keep the machine quiet meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.cases import Case
+from benchmarks.checkpoints import default_folder, ensure
+from benchmarks.measures import CASES
+from benchmarks.report import results_page, terminal_table
+from benchmarks.results import Results, about_this_run
+from benchmarks.runner import Runner
+
+HERE = Path(__file__).parent
+RESULTS_PAGE, RESULTS_JSON, REMARKS = HERE / "RESULTS.md", HERE / "results.json", HERE / "remarks.md"
+EXAMPLES = """\
+examples:
+  python -m benchmarks                     all of it, about 20 minutes
+  python -m benchmarks --quick             a first look, under 5 minutes
+  python -m benchmarks --only B3,B6        two of them
+  python -m benchmarks --write             all of it, and benchmarks/RESULTS.md from it
+  python -m benchmarks --report --write    no run: RESULTS.md again, from the committed figures and remarks.md
+"""
+
+
+def main() -> None:
+    """Parse, run, report."""
+    options = _parser().parse_args()
+    cases = _chosen(options.only, is_quick=options.quick)
+    if options.list:
+        print("\n".join(case.key for case in cases))
+        return
+    path = options.json or (RESULTS_JSON if options.report else options.folder / "results.json")
+    results = Results.read(path) if options.report else _run(options, cases, path)
+    print(terminal_table(CASES, results))
+    if options.write:
+        results.write(RESULTS_JSON) if not options.report else None
+        RESULTS_PAGE.write_text(results_page(CASES, results, REMARKS.read_text()))
+        print(f"\nwrote {RESULTS_PAGE}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer cases, fewer repetitions, one round")
+    parser.add_argument("--only", default="", metavar="IDS", help="such as B3,B6")
+    parser.add_argument("--rounds", type=int, default=0, help="visits to each server (3; with --quick 1)")
+    parser.add_argument("--list", action="store_true", help="name the cases and end")
+    parser.add_argument("--resume", action="store_true", help="keep the cases that the JSON file has already")
+    parser.add_argument("--report", action="store_true", help="measure nothing: show what the JSON file has")
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS_PAGE.name} and {RESULTS_JSON.name}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where figures go (results.json in the folder)")
+    parser.add_argument(
+        "--folder", type=Path, default=default_folder(), help="where checkpoints are kept (%(default)s)"
+    )
+    return parser
+
+
+def _chosen(only: str, *, is_quick: bool) -> list[Case]:
+    wanted = {name.strip().upper() for name in only.split(",") if name.strip()}
+    if unknown := wanted - {case.id for case in CASES}:
+        sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; see --list")
+    return [case for case in CASES if (not wanted or case.id in wanted) and (case.is_quick or not is_quick)]
+
+
+def _run(options: argparse.Namespace, cases: Sequence[Case], path: Path) -> Results:
+    # An end that is asked for politely also ends the servers.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ensure(options.folder)
+    rounds = options.rounds or (1 if options.quick else 3)
+    results = Results(about_this_run(is_quick=options.quick, rounds=rounds))
+    if options.resume and path.exists():
+        results = Results.read(path)
+    start = time.perf_counter()
+
+    def say(text: str) -> None:
+        print(f"{time.perf_counter() - start:6.0f} s  {text}", flush=True)
+
+    runner = Runner(options.folder, results, path, is_quick=options.quick, rounds=rounds, say=say)
+    try:
+        runner.run(cases)
+    except KeyboardInterrupt:
+        sys.exit(f"\nbroken off; the cases so far are in {path}, --resume goes on")
+    say(f"done, figures in {path}")
+    return results
+
+
+if __name__ == "__main__":
+    main()

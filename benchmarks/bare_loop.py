@@ -1,0 +1,83 @@
+"""Loops around a model without any server: `python -m benchmarks.bare_loop rate|cache ...`, called by bare.py."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import mlx.core as mx
+from mlx_lm.generate import BatchGenerator
+from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.utils import load_model
+
+from benchmarks.checkpoint_builder import SPECIAL, VOCABULARY
+from pico_jupyter.engine.backends import lm
+from pico_jupyter.engine.backends.base import RowSampling
+from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.types import EngineOptions
+
+_ROOM = 4 << 30
+
+
+def rate(checkpoint: Path, rows: int, prompt: int, tokens: int) -> float:
+    """Tokens per second of LmBackend while all rows decode."""
+    catalog = Catalog(EngineOptions(model_dirs=(str(checkpoint.parent),)), hub_cache=None)
+    info = next(info for info in catalog.models() if info.name == checkpoint.name)
+    backend = lm.load(info, _ROOM)
+    while backend.load_step():
+        pass
+    for row in range(rows):
+        backend.insert({row: RowSampling()}, _prompt(row, prompt))
+        while backend.prefill(row, 2048):
+            pass
+    while len({draw.row for draw in backend.step()}) < rows:
+        pass
+    start, drawn = time.perf_counter(), 0
+    while drawn < rows * tokens:
+        drawn += len(backend.step())
+    seconds = time.perf_counter() - start
+    backend.close()
+    return drawn / seconds
+
+
+def cache(checkpoint: Path, tokens: int, lengths: Sequence[int]) -> int:
+    """Bytes that BatchGenerator counts when every row has drawn so many tokens.
+
+    The rows come with caches of their lengths, as after a prefill; what those hold does not matter here.
+    """
+    model, _ = load_model(checkpoint)
+    generator = BatchGenerator(model)
+    caches = [make_prompt_cache(model) for _ in lengths]
+    heads, size = model.args.num_key_value_heads, model.args.head_dim
+    for length, layers in zip(lengths, caches, strict=True):
+        for layer in layers:
+            layer.update_and_fetch(mx.zeros((1, heads, length, size)), mx.zeros((1, heads, length, size)))
+    generator.insert([_prompt(0, 1)] * len(lengths), max_tokens=[4 * tokens] * len(lengths), caches=caches)
+    drawn: dict[int, int] = {}
+    while len(drawn) < len(lengths) or min(drawn.values()) < tokens:
+        _, responses = generator.next()
+        for response in responses:
+            drawn[response.uid] = drawn.get(response.uid, 0) + 1
+    return int(generator.prompt_cache_nbytes)
+
+
+def _prompt(seed: int, length: int) -> list[int]:
+    draw = random.Random(seed)
+    return [draw.randrange(len(SPECIAL), VOCABULARY) for _ in range(length)]
+
+
+def main() -> None:
+    """Print one number."""
+    kind, checkpoint, *numbers = sys.argv[1:]
+    counts = [int(number) for number in numbers]
+    if kind == "rate":
+        print(rate(Path(checkpoint), *counts))
+    else:
+        print(cache(Path(checkpoint), counts[0], counts[1:]))
+
+
+if __name__ == "__main__":
+    main()

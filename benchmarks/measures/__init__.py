@@ -1,0 +1,14 @@
+"""All cases, in the order in which they run: those that share a setup stand together."""
+
+from benchmarks.measures import correctness, ground, latency, prefixes, residency, throughput
+
+CASES = (
+    *latency.CASES,
+    *prefixes.CASES,
+    *throughput.CASES,
+    *residency.CASES,
+    *ground.CASES,
+    *correctness.CASES,
+    *latency.ONE_SLOT_CASES,
+    *prefixes.BUDGET_CASES,
+)

@@ -1,0 +1,147 @@
+"""B4, B5 and B11: what is not computed twice."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+
+import psutil
+
+from benchmarks.cases import Case, Figure, Figures, Setup, Visit
+from benchmarks.clients import Answer
+from benchmarks.prompts import Messages, said
+from benchmarks.servers import PICO
+from benchmarks.spread import Bar
+
+SYSTEM = 1100
+QUESTION = 20
+# B11: a tight budget. Weights take 48 MB, one conversation up to 15 MB, all fifty without sharing 700 MB.
+BUDGET = 400_000_000
+
+
+async def warm_prefix(visit: Visit) -> Figures:
+    """One system prompt, one question after the other."""
+    system = visit.words.text(SYSTEM)
+    cold = await visit.ask(visit.words.under(system, QUESTION), 4)
+    await asyncio.sleep(0.1)
+    warm = []
+    for _ in range(visit.times(10, 4)):
+        warm.append(await visit.ask(visit.words.under(system, QUESTION), 4))
+        await asyncio.sleep(0.05)
+    missing = visit.words.shared_tokens(system) - min(answer.cached_tokens for answer in warm)
+    return {
+        "warm": statistics.median(answer.ttft for answer in warm),
+        "cold": cold.ttft,
+        "missing": missing,
+    }
+
+
+async def simultaneous(visit: Visit) -> Figures:
+    """Eight requests at once under one new system prompt, against a single one under another."""
+    alone_start = time.perf_counter()
+    await visit.ask(visit.words.under(visit.words.text(SYSTEM), QUESTION), 8)
+    alone = time.perf_counter() - alone_start
+    await asyncio.sleep(0.2)
+    system = visit.words.text(SYSTEM)
+    start = time.perf_counter()
+    answers = await asyncio.gather(*(visit.ask(visit.words.under(system, QUESTION), 8) for _ in range(8)))
+    wall = time.perf_counter() - start
+    shared = visit.words.shared_tokens(system)
+    computed = sum(answer.prompt_tokens - answer.cached_tokens for answer in answers)
+    own = sum(answer.prompt_tokens - shared for answer in answers)
+    return {"prefix": (computed - own) / shared, "wall": wall / alone, "seconds": wall}
+
+
+async def conversations(visit: Visit) -> Figures:
+    """Conversations that share a system prompt and take turns, four at a time.
+
+    The hit rate is the sum of cached tokens over that of prompt tokens; `own` is that of what a conversation had said
+    before, beyond the shared prompt. Memory is what pico_jupyter counts itself (models and caches), and for both the
+    growth of the computing process since before the first turn.
+    """
+    system = visit.words.text(2000)
+    shared = visit.words.shared_tokens(system)
+    talks: list[Messages] = [[{"role": "system", "content": system}] for _ in range(visit.times(50, 12))]
+    room = asyncio.Semaphore(4)
+    before = visit.server.engine.memory_info().rss
+    peak_rss, peak_counted = before, 0
+    first: list[Answer] = []
+    later: list[Answer] = []
+
+    async def take_turn(talk: Messages, answers: list[Answer]) -> None:
+        async with room:
+            talk += visit.words.question(40)
+            answer = await visit.ask(talk, 32)
+            talk.append(said(answer.text))
+            answers.append(answer)
+
+    for turn in range(visit.times(4, 3)):
+        await asyncio.gather(*(take_turn(talk, later if turn else first) for talk in talks))
+        peak_rss = max(peak_rss, visit.server.engine.memory_info().rss)
+        if visit.server.name == PICO:
+            peak_counted = max(peak_counted, await visit.resident_bytes())
+    answers = [*first, *later]
+    beyond = sum(max(0, answer.cached_tokens - shared) for answer in later)
+    # What was said before: all of a prompt but the shared part, this turn's question and the generation prompt.
+    said_before = sum(answer.prompt_tokens - shared - 45 for answer in later)
+    figures = {
+        "hits": sum(answer.cached_tokens for answer in answers) / sum(answer.prompt_tokens for answer in answers),
+        "own": beyond / said_before,
+        "computed": sum(answer.prompt_tokens - answer.cached_tokens for answer in answers),
+        "growth": float(peak_rss - before),
+        "all memory": float(psutil.Process(visit.server.engine.pid).memory_info().rss),
+    }
+    return {**figures, "counted": float(peak_counted)} if peak_counted else figures
+
+
+def _warm(missing_bar: str) -> tuple[Figure, ...]:
+    return (
+        Figure("warm", "TTFT, warm", "s", Bar("no slower", "ratio", at_most=1.0)),
+        Figure("cold", "TTFT, cold", "s"),
+        Figure("missing", "tokens of the prefix not cached", "", Bar(missing_bar, "ours", at_most=16)),
+    )
+
+
+CASES = (
+    Case("B4", "warm 1.1k-token prefix, new question", warm_prefix, _warm("cached >= prefix - 16")),
+    Case(
+        "B4",
+        "the same on rotating caches",
+        warm_prefix,
+        _warm("cached >= prefix - 16"),
+        checkpoint="rotating",
+    ),
+    Case(
+        "B5",
+        "8 at once under one new 1.1k-token system prompt",
+        simultaneous,
+        (
+            Figure("prefix", "how often the prefix was computed", "", Bar("once", "ours", at_most=1.02)),
+            Figure("wall", "wall, as a multiple of one request's", "", Bar("<= 1.5x of one", "ours", at_most=1.5)),
+            Figure("seconds", "wall", "s"),
+        ),
+    ),
+)
+
+BUDGET_CASES = (
+    Case(
+        "B11",
+        "50 conversations x 4 turns sharing 2k tokens",
+        conversations,
+        (
+            Figure("hits", "hit rate, of all prompt tokens", "%", Bar("hit rate >= 2x", "ratio", at_least=2.0)),
+            Figure("own", "hit rate, of a conversation's own past", "%"),
+            Figure("computed", "prompt tokens computed", ""),
+            Figure(
+                "counted",
+                f"models and caches, budget {BUDGET / 1e6:.0f} MB",
+                "MB",
+                Bar("within budget", "ours", at_most=BUDGET),
+            ),
+            Figure("growth", "growth of the process", "MB"),
+            Figure("all memory", "the process at the end", "MB"),
+        ),
+        setup=Setup(traits=(f"--PicoJupyter.memory_budget={BUDGET}",)),
+    ),
+)

@@ -1,0 +1,108 @@
+"""What was measured, in a JSON file that is whole after every case. Knows no server."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.cases import Case, Figures
+from benchmarks.spread import Comparison
+
+PACKAGES = ("pico-jupyter", "mlx", "mlx-lm", "jupyter-server", "tornado")
+
+
+@dataclass
+class CaseResult:
+    """The rounds of a case: for each server's name what one visit gave.
+
+    `errors` says why a visit gave nothing, `notes` what else there was to see.
+    """
+
+    rounds: list[dict[str, Figures]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def comparison(self, key: str, ours: str, theirs: str) -> Comparison:
+        """One figure of both sides, round by round."""
+        return Comparison(
+            tuple(one.get(ours, {}).get(key) for one in self.rounds),
+            tuple(one.get(theirs, {}).get(key) for one in self.rounds) if theirs else (),
+        )
+
+
+@dataclass
+class Results:
+    """A run: where and how it was made, and its cases by their keys."""
+
+    about: dict[str, Any]
+    cases: dict[str, CaseResult] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        """Raises OSError or ValueError."""
+        content = json.loads(path.read_text())
+        return cls(content["about"], {key: CaseResult(**value) for key, value in content["cases"].items()})
+
+    def write(self, path: Path) -> None:
+        """Replace the file in one step."""
+        self.about["finished"] = _now()
+        content = {"about": self.about, "cases": {key: vars(value) for key, value in self.cases.items()}}
+        part = path.with_name(path.name + ".part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(content, indent=1) + "\n")
+        part.replace(path)
+
+    def result(self, case: Case) -> CaseResult | None:
+        return self.cases.get(case.key)
+
+
+def about_this_run(*, is_quick: bool, rounds: int) -> dict[str, Any]:
+    """The machine, the versions and the settings."""
+    return {
+        "started": _now(),
+        "quick": is_quick,
+        "rounds": rounds,
+        "load before": round(os.getloadavg()[0], 2),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": psutil.cpu_count(),
+        "memory": psutil.virtual_memory().total,
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in PACKAGES},
+        "commit": _commit(),
+        "blas": {},
+    }
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _commit() -> str:
+    folder = Path(__file__).parent
+    try:
+        head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=folder, capture_output=True, check=True)
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--", "../pico_jupyter"], cwd=folder, capture_output=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.decode().strip() + (" with changes" if changed.stdout.strip() else "")

@@ -1,0 +1,147 @@
+"""Runs cases: starts both servers, visits them in turn, and survives what happens to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.cases import Case, Figures, Setup, Visit
+from benchmarks.clients import Broken, Refused
+from benchmarks.results import CaseResult, Results
+from benchmarks.servers import (
+    BARE,
+    MLX_LM,
+    PICO,
+    JupyterServer,
+    MlxLmServer,
+    NotStarted,
+    Server,
+    blas_libraries,
+    blas_of,
+    environ_with,
+    running,
+    settle,
+)
+
+VISIT_SECONDS = 240.0
+_SURVIVABLE = (Broken, Refused, NotStarted, OSError, ValueError, KeyError, RuntimeError, psutil.Error)
+
+
+@dataclass
+class Pair:
+    """Both servers of a setup, alive at the same time; the one that is not measured is idle."""
+
+    ours: Server
+    theirs: Server | None
+    blas: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def servers(self) -> list[Server]:
+        return [self.ours, *([self.theirs] if self.theirs else [])]
+
+
+class _Bare:
+    """Stands where a server stands, for what is measured without one."""
+
+    name = BARE
+
+
+class Runner:
+    """Measures cases into results, which are written after each. `say` is told what goes on."""
+
+    def __init__(
+        self, folder: Path, results: Results, path: Path, *, is_quick: bool, rounds: int, say: Callable[[str], None]
+    ) -> None:
+        self._folder = folder
+        self._results = results
+        self._path = path
+        self._is_quick = is_quick
+        self._rounds = rounds
+        self._say = say
+
+    def run(self, cases: Sequence[Case]) -> None:
+        """Measure what is not in the results yet."""
+        missing = [case for case in cases if self._results.result(case) is None]
+        done = len(cases) - len(missing)
+        for setup, group in groupby(missing, key=lambda case: case.setup):
+            together = list(group)
+            with self._pair(setup, needs_rival=any(case.rival == MLX_LM for case in together)) as pair:
+                for case in together:
+                    done += 1
+                    self._say(f"[{done}/{len(cases)}] {case.key}")
+                    self._results.cases[case.key] = self._measure(case, pair)
+                    self._results.write(self._path)
+
+    @contextlib.contextmanager
+    def _pair(self, setup: Setup, *, needs_rival: bool) -> Iterator[Pair]:
+        environ = {"PICO_JUPYTER_MODEL_PATH": str(self._folder)}
+        ours = JupyterServer(environ=environ, traits=setup.traits)
+        with contextlib.ExitStack() as stack:
+            self._say(f"starting {PICO}")
+            stack.enter_context(running(ours))
+            pair = Pair(ours, None)
+            asyncio.run(self._visit(pair, setup.checkpoint, ours, "start").warm_up())
+            pair.blas = blas_of(ours.engine)
+            if needs_rival:
+                self._say(f"starting {MLX_LM}")
+                theirs = MlxLmServer(self._folder, setup.checkpoint, environ_with(pair.blas), setup.flags)
+                stack.enter_context(running(theirs))
+                pair.theirs = theirs
+                asyncio.run(self._visit(pair, setup.checkpoint, theirs, "start").warm_up())
+            for server in pair.servers:
+                blas = {"variables": blas_of(server.engine), "libraries": blas_libraries(server.engine)}
+                self._results.about["blas"][server.name] = blas
+            yield pair
+
+    def _measure(self, case: Case, pair: Pair) -> CaseResult:
+        result = CaseResult()
+        start = time.perf_counter()
+        for number in range(self._rounds):
+            round_: dict[str, Figures] = {}
+            for side in self._sides(case, pair):
+                visit = self._visit(pair, case.checkpoint, side, f"{case.key}/{number}/{side.name}")
+                try:
+                    round_[side.name] = self._figures(case, pair, side, visit)
+                    self._say(f"    {side.name}: {_brief(round_[side.name])}")
+                except (*_SURVIVABLE, asyncio.TimeoutError) as error:
+                    text = f"round {number + 1}, {side.name}: {type(error).__name__}: {error}"
+                    result.errors.append(text[:400])
+                    self._say(f"    {text}")
+                notes = [f"{side.name}: {note}" for note in visit.notes]
+                result.notes += [note for note in notes if note not in result.notes]
+            result.rounds.append(round_)
+        result.seconds = round(time.perf_counter() - start, 1)
+        return result
+
+    def _sides(self, case: Case, pair: Pair) -> list[Any]:
+        if case.rival == BARE:
+            return [pair.ours, _Bare()]
+        return pair.servers if case.rival else [pair.ours]
+
+    def _figures(self, case: Case, pair: Pair, side: Any, visit: Visit) -> Figures:
+
+        async def measure() -> Figures:
+            if side.name != BARE:
+                await visit.warm_up()
+            return await case.measure(visit)
+
+        if side.name != BARE and not side.is_alive:
+            side.stop()
+            side.start()
+        settle(pair.servers)
+        return asyncio.run(asyncio.wait_for(measure(), VISIT_SECONDS))
+
+    def _visit(self, pair: Pair, checkpoint: str, side: Any, seed: str) -> Visit:
+        return Visit(side, checkpoint, self._folder, seed, self._is_quick, pair.blas)
+
+
+def _brief(figures: Figures) -> str:
+    return ", ".join(f"{key} {value:.4g}" for key, value in figures.items())

@@ -1,0 +1,106 @@
+"""Medians, spreads and bars. Pure: numbers in, numbers out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of some values and their range."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Raises ValueError if there are none."""
+        if not values:
+            raise ValueError("no values")
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A figure of ours and of a rival, one value each per round; None where a round gave none."""
+
+    ours: tuple[float | None, ...]
+    theirs: tuple[float | None, ...] = ()
+
+    @property
+    def our_spread(self) -> Spread | None:
+        return _spread(self.ours)
+
+    @property
+    def their_spread(self) -> Spread | None:
+        return _spread(self.theirs)
+
+    @property
+    def ratio(self) -> Spread | None:
+        """Ours over theirs, round by round."""
+        return _spread([a / b for a, b in self._pairs() if b])
+
+    @property
+    def difference(self) -> Spread | None:
+        """Ours less theirs, round by round."""
+        return _spread([a - b for a, b in self._pairs()])
+
+    def _pairs(self) -> list[tuple[float, float]]:
+        return [(a, b) for a, b in zip(self.ours, self.theirs, strict=False) if a is not None and b is not None]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a figure must be: the median of ours, of the ratio or of the difference lies within bounds."""
+
+    text: str
+    of: Literal["ours", "ratio", "difference"]
+    at_most: float = math.inf
+    at_least: float = -math.inf
+
+    def holds(self, comparison: Comparison) -> bool | None:
+        """None: nothing to judge by. A round that gave no figure of ours fails it."""
+        if not comparison.ours:
+            return None
+        if any(value is None for value in comparison.ours):
+            return False
+        spreads = {"ours": comparison.our_spread, "ratio": comparison.ratio, "difference": comparison.difference}
+        spread = spreads[self.of]
+        return None if spread is None else self.at_least <= spread.median <= self.at_most
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that so large a share of all does not exceed. Raises ValueError if there are none."""
+    if not values:
+        raise ValueError("no values")
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def largest_gap(times: Sequence[float], start: float, end: float) -> float:
+    """The longest silence between arrivals that reaches into a stretch of time, its end included."""
+    edges = [*(time for time in times if time <= end), end] if times else [start, end]
+    return max((b - a for a, b in itertools.pairwise(edges) if b >= start), default=0.0)
+
+
+def rate_together(streams: Sequence[Sequence[tuple[float, int]]]) -> float:
+    """Tokens per second of all streams, from the last one's first arrival to the first one's last.
+
+    A stream is a list of arrivals: time and count of tokens. Raises ValueError if the streams never ran together.
+    """
+    start = max(stream[0][0] for stream in streams)
+    end = min(stream[-1][0] for stream in streams)
+    if end <= start:
+        raise ValueError("the streams did not run at the same time")
+    tokens = sum(count for stream in streams for moment, count in stream if start < moment <= end)
+    return tokens / (end - start)
+
+
+def _spread(values: Sequence[float | None]) -> Spread | None:
+    known = [value for value in values if value is not None]
+    return Spread.of(known) if known else None
