@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
-from pico_jupyter.engine.backends.base import Draw, RowSampling
+from pico_jupyter.engine.backends.base import Drafting, Draw, RowSampling
+from pico_jupyter.engine.prefix_cache import common_length
 from pico_jupyter.errors import PicoError
 from pico_jupyter.types import Delta, Finished, ModelInfo, TextDelta, TokenLogprob
 
@@ -79,10 +81,45 @@ def count_up(prompt: Sequence[int], sampling: RowSampling) -> Iterator[int]:
         yield token
 
 
+class FakePrefixes:
+    """The prefix cache of all fake models: whole sequences of tokens, the least recently kept first to go."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[FakeBackend, tuple[int, ...]]] = []
+
+    @property
+    def nbytes(self) -> int:
+        return sum(backend.bytes_per_token * len(tokens) for backend, tokens in self._kept)
+
+    def shed(self, nbytes: int) -> int:
+        before = self.nbytes
+        while self._kept and before - self.nbytes < nbytes:
+            self._kept.pop(0)
+        return before - self.nbytes
+
+    def keep(self, backend: FakeBackend, tokens: Sequence[int]) -> None:
+        if tokens and (backend, tuple(tokens)) not in self._kept:
+            self._kept.append((backend, tuple(tokens)))
+
+    def match(self, backend: FakeBackend, prompt: Sequence[int]) -> int:
+        lengths = [common_length(prompt, list(tokens)) for owner, tokens in self._kept if owner is backend]
+        return min(max(lengths, default=0), len(prompt) - 1)
+
+    def drop(self, backend: FakeBackend) -> None:
+        self._kept = [(owner, tokens) for owner, tokens in self._kept if owner is not backend]
+
+
 @dataclass(slots=True)
 class _FakePrompt:
+    """`done` tokens are computed; the last one is left to the first step. Kept at each of `marks`."""
+
     tokens: list[int]
-    left: int
+    done: int
+    marks: set[int] = field(default_factory=set)
+
+    @property
+    def left(self) -> int:
+        return len(self.tokens) - 1 - self.done
 
 
 @dataclass(slots=True)
@@ -90,10 +127,21 @@ class _FakeRow:
     prompt: _FakePrompt
     sampling: RowSampling
     answer: Iterator[int]
+    is_decoding: bool = False
+    given: list[int] = field(default_factory=list)
+    drafting: Drafting | None = None
+
+    @property
+    def cached(self) -> list[int]:
+        return [*self.prompt.tokens[: self.prompt.done], *self.given]
 
 
 class FakeBackend:
-    """A Backend whose answers are a rule. `gate` stops its calls; `failures` are raised by the verb that they name."""
+    """A Backend whose answers are a rule. `gate` stops its calls; fail() lets a verb raise.
+
+    A step with a row whose prompt begins with one of the `poison` tokens fails always. `computed` counts the tokens
+    prefilled.
+    """
 
     def __init__(
         self,
@@ -103,17 +151,26 @@ class FakeBackend:
         weights_nbytes: int = 1000,
         load_steps: int = 1,
         bytes_per_token: int = 1,
+        prefixes: FakePrefixes | None = None,
+        poison: Collection[int] = (),
+        on_prefill: Callable[[int], None] = lambda tokens: None,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         self.gate = gate or Gate()
-        self.failures: dict[str, Exception] = {}
+        self._failures: dict[str, list[Exception]] = {}
         self.is_closed = False
         self.steps = 0
         self.prefills: list[tuple[int, int]] = []
+        self.computed = 0
+        self.bytes_per_token = bytes_per_token
         self._answer = answer
         self._weights_nbytes = weights_nbytes
         self._load_steps = load_steps
         self._load_steps_left = load_steps
-        self._bytes_per_token = bytes_per_token
+        self._prefixes = prefixes or FakePrefixes()
+        self._poison = frozenset(poison)
+        self._on_prefill = on_prefill
+        self._on_step = on_step
         self._rows: dict[int, _FakeRow] = {}
 
     def __repr__(self) -> str:
@@ -124,51 +181,124 @@ class FakeBackend:
         return list(self._rows)
 
     @property
+    def decoding(self) -> list[int]:
+        return [number for number, row in self._rows.items() if row.is_decoding]
+
+    @property
+    def drafted(self) -> list[int]:
+        """The rows for which another model drafts."""
+        return [number for number, row in self._rows.items() if row.drafting]
+
+    @property
     def weights_nbytes(self) -> int:
         return self._weights_nbytes
 
     @property
     def cache_nbytes(self) -> int:
-        return self._bytes_per_token * sum(len(row.prompt.tokens) - row.prompt.left for row in self._rows.values())
+        return self.bytes_per_token * sum(len(row.cached) for row in self._rows.values())
+
+    def fail(self, verb: str, error: Exception, times: int = 1) -> None:
+        """Let the next calls of a verb raise."""
+        self._failures[verb] = [error] * times
 
     def load_step(self) -> int:
         self._call("load_step")
         self._load_steps_left = max(0, self._load_steps_left - 1)
         return self._weights_nbytes * self._load_steps_left // self._load_steps
 
-    def insert(self, rows: Mapping[int, RowSampling], prompt: Sequence[int]) -> None:
+    def estimate_cache(self, tokens: int) -> int:
+        return self.bytes_per_token * tokens
+
+    def match(self, prompt: Sequence[int]) -> int:
+        return self._prefixes.match(self, prompt)
+
+    def insert(
+        self,
+        rows: Mapping[int, RowSampling],
+        prompt: Sequence[int],
+        *,
+        drawn: int = 0,
+        boundary: int = 0,
+        drafting: Drafting | None = None,
+    ) -> int:
         assert prompt, "a prompt has at least one token"
-        shared = _FakePrompt(list(prompt), len(prompt))
+        self._fail("insert")
+        asked = list(prompt[: len(prompt) - drawn])
+        cached = self.match(prompt)
+        shared = _FakePrompt(list(prompt), cached)
         for row, sampling in rows.items():
             assert row not in self._rows, f"row {row} is there already"
-            self._rows[row] = _FakeRow(shared, sampling, self._answer(prompt, sampling))
+            answer = self._answer(asked, sampling)
+            said = list(islice(answer, drawn))
+            assert said == list(prompt[len(asked) :]), "a row goes on with the tokens that it drew"
+            self._rows[row] = _FakeRow(shared, sampling, answer, drafting=drafting)
+        return cached
+
+    def keep(self, row: int, length: int) -> None:
+        prompt = self._rows[row].prompt
+        assert 0 < length < len(prompt.tokens)
+        if length <= prompt.done:
+            self._prefixes.keep(self, prompt.tokens[:length])
+        else:
+            prompt.marks.add(length)
 
     def prefill(self, row: int, limit: int) -> int:
         self._call("prefill")
+        assert limit > 0
         self.prefills.append((row, limit))
         prompt = self._rows[row].prompt
-        prompt.left = max(0, prompt.left - limit)
+        count = min(limit, prompt.left)
+        prompt.done += count
+        self.computed += count
+        self._on_prefill(count)
+        for length in [mark for mark in prompt.marks if mark <= prompt.done]:
+            self._prefixes.keep(self, prompt.tokens[:length])
+            prompt.marks.remove(length)
+        if prompt.left == 0:
+            for one in self._rows.values():
+                one.is_decoding = one.is_decoding or one.prompt is prompt
         return prompt.left
 
     def step(self) -> list[Draw]:
         self._call("step")
         self.steps += 1
-        ready = [(number, row) for number, row in self._rows.items() if row.prompt.left == 0]
-        return [_fake_draw(number, next(row.answer), row.sampling) for number, row in ready]
+        self._on_step()
+        ready = [(number, row) for number, row in self._rows.items() if row.is_decoding]
+        if any(row.prompt.tokens[0] in self._poison for _, row in ready):
+            raise RuntimeError("poisoned")
+        return [draw for number, row in ready for draw in self._draws(number, row)]
 
-    def remove(self, rows: Collection[int]) -> None:
-        for row in rows:
-            self._rows.pop(row, None)
+    def remove(self, rows: Collection[int], *, keep: bool) -> None:
+        for number in rows:
+            row = self._rows.pop(number, None)
+            if row and keep:
+                self._prefixes.keep(self, row.cached)
 
     def close(self) -> None:
         self.is_closed = True
+        self._prefixes.drop(self)
         self._rows.clear()
+
+    def _draws(self, number: int, row: _FakeRow) -> Iterator[Draw]:
+        """One token, and those that a draft model would have got right: all of them."""
+        count = 1
+        if row.drafting:
+            assert isinstance(row.drafting.backend, FakeBackend)
+            assert not row.drafting.backend.is_closed, "nobody unloads a draft model under its rows"
+            count += row.drafting.tokens
+        for _ in range(count):
+            token = next(row.answer)
+            row.given.append(token)
+            yield _fake_draw(number, token, row.sampling)
 
     def _call(self, verb: str) -> None:
         assert not self.is_closed, "called after close()"
         self.gate.arrive()
-        if verb in self.failures:
-            raise self.failures.pop(verb)
+        self._fail(verb)
+
+    def _fail(self, verb: str) -> None:
+        if errors := self._failures.get(verb):
+            raise errors.pop()
 
 
 def _fake_draw(row: int, token: int, sampling: RowSampling) -> Draw:

@@ -18,25 +18,39 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pico_jupyter.engine.backends import lm
+from pico_jupyter.engine.backends.base import Backend
 from pico_jupyter.engine.catalog import Catalog
-from pico_jupyter.engine.memory import device_budget
+from pico_jupyter.engine.memory import device_budget, limit_wired_memory
 from pico_jupyter.engine.models import LoadBackend, ModelManager
+from pico_jupyter.engine.prefix_cache import PrefixCache
 from pico_jupyter.engine.preparation import Preparation
 from pico_jupyter.engine.scheduler import Scheduler
 from pico_jupyter.engine.sequence import Generation, Sink
 from pico_jupyter.engine.stream import HandOver, Stream
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
-from pico_jupyter.types import Delta, EngineOptions, Finished, GenerationRequest, ModelInfo, ResidentModel
+from pico_jupyter.types import (
+    Delta,
+    EngineOptions,
+    EngineStatistics,
+    Finished,
+    GenerationRequest,
+    ModelInfo,
+    Notice,
+    ResidentModel,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _CALL_ID_LETTERS = string.ascii_lowercase + string.digits
 _LONGEST_SLEEP = 3600.0
+# The share of the memory budget that prefixes may take while nobody else needs it.
+_SHARE_OF_PREFIXES = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,8 +78,9 @@ class _LoadSink:
 class Engine:
     """Owns the engine thread, the scheduler on it, and the models.
 
-    `load_backend` opens a model's files; `clock` is in monotonic seconds, `wall_clock` in seconds since the epoch.
-    Futures that methods return are resolved by other threads and cannot be cancelled.
+    `load_backend` opens a model's files (by default mlx-lm does); `clock` is in monotonic seconds, `wall_clock` in
+    seconds since the epoch. Futures that methods return are resolved by other threads and cannot be cancelled.
+    `on_notice` is called on the engine thread when a model comes or goes; it may be set at any time and must not block.
     """
 
     def __init__(
@@ -73,30 +88,42 @@ class Engine:
         catalog: Catalog,
         options: EngineOptions,
         *,
-        load_backend: LoadBackend = lm.load,
+        load_backend: LoadBackend | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         new_seed: Callable[[], int] = lambda: random.SystemRandom().getrandbits(63),
         new_call_id: Callable[[], str] = lambda: "call_" + "".join(secrets.choice(_CALL_ID_LETTERS) for _ in range(8)),
+        on_notice: Callable[[Notice], None] = lambda notice: None,
     ) -> None:
+        self.on_notice = on_notice
         self._catalog = catalog
         self._clock = clock
+        budget = options.memory_budget or device_budget()
+        prefixes = PrefixCache(int(_SHARE_OF_PREFIXES * budget))
         self._models = ModelManager(
-            load_backend,
-            budget=options.memory_budget or device_budget(),
+            load_backend or _mlx_lm(options, prefixes),
+            prefixes=prefixes,
+            budget=budget,
             keep_alive=options.keep_alive,
             clock=clock,
             wall_clock=wall_clock,
+            on_notice=self._notice,
         )
         self._scheduler = Scheduler(
             self._models,
             max_rows=options.max_batch_size,
             max_queue=options.max_queue,
+            queue_timeout=options.queue_timeout,
             prefill_step_size=options.prefill_step_size,
             clock=clock,
         )
         self._preparation = Preparation(
-            catalog, keep_alive=options.keep_alive, new_seed=new_seed, new_call_id=new_call_id, clock=clock
+            catalog,
+            keep_alive=options.keep_alive,
+            draft_models=options.draft_models,
+            new_seed=new_seed,
+            new_call_id=new_call_id,
+            clock=clock,
         )
         self._hand_over = HandOver()
         self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
@@ -171,6 +198,10 @@ class Engine:
 
         return self._call(listed)
 
+    def statistics(self) -> Future[EngineStatistics]:
+        """How the engine stands."""
+        return self._call(lambda: self._scheduler.statistics)
+
     def _prepare(self, prepare: Callable[[], Generation], add: Callable[[Generation], None], sink: Sink) -> None:
         """Run `prepare` on the preparation thread, then `add` on the engine thread; errors go to the sink."""
 
@@ -214,28 +245,43 @@ class Engine:
             self._end()
 
     def _turn(self) -> None:
-        """Run one command, or one step when there is none; then hand over what came of it."""
-        command = self._next_command()
-        try:
-            if command is None:
-                self._scheduler.step()
-            else:
-                command.run()
-        except Exception as error:  # noqa: BLE001  # whatever a model raises ends its requests, never the thread
-            if command is not None:
-                command.refuse(_as_refusal(error))
-            if command is None or self._scheduler.is_at_work:
-                self._scheduler.fail(error)
+        """Run the commands that have come, then one step; hand over at once what came of either."""
+        commands = self._due_commands()
+        for command in commands:
+            self._attempt(command.run, command.refuse)
+        if commands:
+            self._hand_over.flush(self.abort)
+        if self._scheduler.has_work or not commands:
+            self._attempt(self._scheduler.step)
         self._hand_over.flush(self.abort)
 
-    def _next_command(self) -> _Command | None:
+    def _attempt(self, run: Callable[[], None], refuse: Callable[[PicoError], None] | None = None) -> None:
+        """Run a command (which `refuse` answers) or a step."""
         try:
-            if self._scheduler.has_work:
-                return self._commands.get_nowait()
+            run()
+        except Exception as error:  # noqa: BLE001  # whatever a model raises ends its requests, never the thread
+            if refuse:
+                refuse(_as_refusal(error))
+            if refuse is None or self._scheduler.is_at_work:
+                self._scheduler.fail(error)
+
+    def _due_commands(self) -> list[_Command]:
+        """All commands that have come. Without work to do waits for one, but not longer than a model stays."""
+        due: list[_Command] = []
+        if not self._scheduler.has_work:
             expiry = self._models.next_expiry()
-            return self._commands.get(timeout=_LONGEST_SLEEP if expiry is None else min(expiry, _LONGEST_SLEEP))
-        except queue.Empty:
-            return None
+            with suppress(queue.Empty):
+                due.append(
+                    self._commands.get(timeout=_LONGEST_SLEEP if expiry is None else min(expiry, _LONGEST_SLEEP))
+                )
+        # Not more than are there now: a flood of commands must not hold up the next step.
+        for _ in range(self._commands.qsize()):
+            due.append(self._commands.get_nowait())
+        return due
+
+    def _notice(self, notice: Notice) -> None:
+        limit_wired_memory(self._models.weights_nbytes)
+        self.on_notice(notice)
 
     def _add(self, generation: Generation, stream: Stream) -> None:
         if not stream.aborted:
@@ -257,6 +303,13 @@ class Engine:
         self._hand_over.flush(lambda stream: None)
         self._models.close()
         lm.leave_thread()
+
+
+def _mlx_lm(options: EngineOptions, prefixes: PrefixCache) -> LoadBackend:
+    def load(info: ModelInfo, room: int) -> Backend:
+        return lm.load(info, room, prefixes=prefixes, kv_bits=options.kv_bits, float32_on_cpu=options.float32_on_cpu)
+
+    return load
 
 
 def _not_running() -> EngineUnavailable:

@@ -1,4 +1,4 @@
-"""How many bytes the models of this device may take. Knows no model."""
+"""How many bytes the models of this device may take, and which of them stay in memory. Knows no model."""
 
 from __future__ import annotations
 
@@ -20,6 +20,20 @@ def device_budget(cgroup_limit: Path = _CGROUP_LIMIT) -> int:
         if size := device.get(key):
             return int(_SHARE_OF_GPU * int(size))
     return int(_SHARE_OF_RAM * _ram(cgroup_limit))
+
+
+def limit_wired_memory(weights_nbytes: int) -> None:
+    """Keep the weights from being paged out, and nothing else; without Metal there is nothing to do.
+
+    Wiring all that the device recommends panics the kernel where caches come and go (seen with two streams).
+    """
+    if mx.metal.is_available():
+        mx.set_wired_limit(wired_limit(weights_nbytes, int(mx.device_info()["max_recommended_working_set_size"])))
+
+
+def wired_limit(weights_nbytes: int, recommended: int) -> int:
+    """Bytes to wire for so many bytes of weights, on a device that recommends a maximum."""
+    return max(0, min(weights_nbytes, recommended))
 
 
 def _ram(cgroup_limit: Path) -> int:

@@ -1,7 +1,8 @@
 """ModelManager: which models are resident, and until when. Knows no mlx and no request.
 
 Invariants: a model with running rows is never unloaded. The bytes of all weights and caches stay within the budget when
-a load begins. At most one model is loading at a time.
+a load begins and when a row is let in. At most one model is loading at a time. What is kept only because it may be of
+use goes first: prefixes, then idle models.
 """
 
 from __future__ import annotations
@@ -9,26 +10,43 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from pico_jupyter.engine.backends.base import Backend
 from pico_jupyter.errors import OutOfMemory
-from pico_jupyter.types import ModelInfo, ResidentModel
+from pico_jupyter.types import ModelInfo, ModelLoaded, ModelUnloaded, Notice, ResidentModel
 
 log = logging.getLogger(__name__)
 
-# The share of the room for caches up to which further requests are admitted.
+# The share of the room beside the weights up to which rows are let in.
 _ADMIT_UP_TO = 0.85
+# The share of the budget from which prefixes are shed, and down to which.
+_SHED_FROM = 0.92
+_SHED_TO = 0.85
 
 # Opens a model's files; the second argument is the room in bytes that weights and caches may take.
 LoadBackend: TypeAlias = Callable[[ModelInfo, int], Backend]
 
 
+class Prefixes(Protocol):
+    """The prefix cache of all models, as far as its memory is concerned (engine.prefix_cache.PrefixCache)."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def shed(self, nbytes: int) -> int:
+        """Free so many bytes, or all there are. Returns the bytes freed."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Resident:
-    """A model in memory, or on its way there (`to_load` bytes are missing). Times are of the engine's clock."""
+    """A model in memory, or on its way there (`to_load` bytes are missing). Times are of the engine's clock.
+
+    `running` counts the requests that compute on it, `reserved` the bytes that the caches of their rows may take.
+    """
 
     info: ModelInfo
     backend: Backend
@@ -36,11 +54,18 @@ class Resident:
     keep_alive: float
     expires_at: float
     last_used: float
+    load_began: float
     running: int = 0
+    reserved: int = 0
 
     @property
     def is_ready(self) -> bool:
         return self.to_load == 0
+
+    @property
+    def rows_nbytes(self) -> int:
+        """What the caches of its rows take, or soon will."""
+        return max(self.backend.cache_nbytes, self.reserved)
 
     @property
     def nbytes(self) -> int:
@@ -54,12 +79,16 @@ class ModelManager:
         self,
         load_backend: LoadBackend,
         *,
+        prefixes: Prefixes,
         budget: int,
         keep_alive: float,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        on_notice: Callable[[Notice], None] = lambda notice: None,
     ) -> None:
         self._load_backend = load_backend
+        self._prefixes = prefixes
+        self._on_notice = on_notice
         self._budget = budget
         self._keep_alive = keep_alive
         self._clock = clock
@@ -75,14 +104,16 @@ class ModelManager:
 
     @property
     def used_bytes(self) -> int:
-        return sum(resident.nbytes for resident in self._residents.values())
+        """Weights, the caches of rows, and the prefix cache."""
+        return sum(resident.nbytes for resident in self._residents.values()) + self._prefixes.nbytes
 
     @property
-    def is_nearly_full(self) -> bool:
-        """Whether the caches of running rows fill most of the room beside their models' weights."""
-        running = [resident.backend for resident in self._residents.values() if resident.running]
-        room = self._budget - sum(backend.weights_nbytes for backend in running)
-        return sum(backend.cache_nbytes for backend in running) > _ADMIT_UP_TO * room
+    def weights_nbytes(self) -> int:
+        return sum(resident.backend.weights_nbytes for resident in self._residents.values())
+
+    @property
+    def prefix_cache_nbytes(self) -> int:
+        return self._prefixes.nbytes
 
     @property
     def loading(self) -> Resident | None:
@@ -110,10 +141,10 @@ class ModelManager:
         resident.last_used = now
         self.expire()
 
-    def begin_load(self, info: ModelInfo) -> Resident | None:
-        """Start to load a model, unloading idle ones where it needs their room.
+    def begin_load(self, info: ModelInfo, *, beside: Collection[ModelInfo] = ()) -> Resident | None:
+        """Start to load a model; prefixes and idle models, but for those `beside` it, go where it needs their room.
 
-        Returns None while running models hold the room. Raises OutOfMemory when it cannot fit at all.
+        Returns None while other models hold the room. Raises OutOfMemory when it cannot fit at all.
         """
         if info.size > self._budget:
             raise OutOfMemory(
@@ -121,12 +152,14 @@ class ModelManager:
                 "Choose a smaller or more strongly quantised model, or raise memory_budget.",
                 model=info.name,
             )
-        if not self._make_room(info.size):
+        others = [one for one in self._idle() if one.info.name not in [other.name for other in beside]]
+        if not self._make_room(self._committed + info.size - self._budget, others):
             return None
         log.info("loading %s (%s)", info.name, _gigabytes(info.size))
-        backend = self._load_backend(info, self._budget - self.used_bytes)
+        began = self._clock()
+        backend = self._load_backend(info, self._budget - self._committed)
         now = self._clock()
-        resident = Resident(info, backend, max(1, backend.weights_nbytes), self._keep_alive, math.inf, now)
+        resident = Resident(info, backend, max(1, backend.weights_nbytes), self._keep_alive, math.inf, now, began)
         self._residents[info.name] = resident
         self._unload_when_idle.discard(info.name)
         return resident
@@ -135,8 +168,51 @@ class ModelManager:
         """Load one more share of a model's weights."""
         resident.to_load = resident.backend.load_step()
         if resident.is_ready:
-            resident.expires_at = self._clock() + resident.keep_alive
+            now = self._clock()
+            resident.expires_at = now + resident.keep_alive
             log.info("loaded %s, %s resident", resident.info.name, _gigabytes(resident.nbytes))
+            self._on_notice(ModelLoaded(resident.info.name, resident.nbytes, now - resident.load_began))
+
+    def check_fits(self, models: tuple[Resident, ...], rows_nbytes: int) -> None:
+        """Raises OutOfMemory for a request whose rows do not fit beside the weights of its models, were it alone."""
+        weights = sum(resident.backend.weights_nbytes for resident in models)
+        if weights + rows_nbytes <= self._budget:
+            return
+        name = models[0].info.name
+        raise OutOfMemory(
+            f"this request needs {_gigabytes(rows_nbytes)} for its prompt and answer, and beside {name} "
+            f"{_gigabytes(max(0, self._budget - weights))} are there. Shorten the prompt, ask for fewer tokens or "
+            "choices, choose a smaller model, or raise memory_budget.",
+            model=name,
+        )
+
+    def let_in(self, models: tuple[Resident, ...], rows_nbytes: int, *, is_alone: bool) -> bool:
+        """Reserve memory for the rows of a request on the first of its models. False: others hold it for now.
+
+        Rows are let in up to a share of the room beside the weights, a request that is alone up to all of it.
+        """
+        share = 1.0 if is_alone else _ADMIT_UP_TO
+        room = int(share * (self._budget - self.weights_nbytes))
+        taken = sum(resident.rows_nbytes for resident in self._residents.values()) + self._prefixes.nbytes
+        idle = [one for one in self._idle() if one not in models and (is_alone or not self._wanted[one.info.name])]
+        if not self._make_room(taken + rows_nbytes - room, idle):
+            return False
+        models[0].reserved += rows_nbytes
+        return True
+
+    def relieve(self) -> bool:
+        """Give up what nobody needs while memory runs short. Returns whether the rest is still over the budget."""
+        used = self.used_bytes
+        if used > _SHED_FROM * self._budget:
+            self._prefixes.shed(used - int(_SHED_TO * self._budget))
+            unwanted = [one for one in self._idle() if not self._wanted[one.info.name]]
+            while unwanted and self.used_bytes > self._budget:
+                self._drop(unwanted.pop(0), "memory runs short")
+        return self.used_bytes > self._budget
+
+    def shed_all(self) -> None:
+        """Give the whole prefix cache up: the device has no memory left, whatever the budget says."""
+        self._prefixes.shed(self._prefixes.nbytes)
 
     def unload(self, name: str) -> None:
         """Unload a model now, or as soon as the requests that want it are done."""
@@ -185,20 +261,29 @@ class ModelManager:
         for resident in list(self._residents.values()):
             self._drop(resident, "the engine closes")
 
-    def _make_room(self, size: int) -> bool:
-        """Unload idle models, least recently used first, until `size` bytes fit. Unloads none if that cannot do."""
-        idle = sorted(
-            (one for one in self._residents.values() if not one.running and one.is_ready),
-            key=lambda one: one.last_used,
-        )
-        missing = self.used_bytes + size - self._budget
-        if missing > sum(one.nbytes for one in idle):
+    @property
+    def _committed(self) -> int:
+        """The bytes used, and those that running rows will soon need."""
+        taken = sum(one.backend.weights_nbytes + one.rows_nbytes for one in self._residents.values())
+        return taken + self._prefixes.nbytes
+
+    def _idle(self) -> list[Resident]:
+        """What may be unloaded, the least recently used first."""
+        idle = (one for one in self._residents.values() if not one.running and one.is_ready)
+        return sorted(idle, key=lambda one: one.last_used)
+
+    def _make_room(self, missing: int, idle: list[Resident]) -> bool:
+        """Free `missing` bytes: prefixes first, then idle models in their order. Frees nothing if that cannot do."""
+        if missing > self._prefixes.nbytes + sum(one.nbytes for one in idle):
             return False
+        if missing > 0:
+            missing -= self._prefixes.shed(missing)
         for resident in idle:
             if missing <= 0:
                 break
-            missing -= resident.nbytes
+            before = self._committed
             self._drop(resident, "least recently used")
+            missing -= before - self._committed
         return True
 
     def _drop(self, resident: Resident, reason: str) -> None:
@@ -206,6 +291,7 @@ class ModelManager:
         self._unload_when_idle.discard(resident.info.name)
         resident.backend.close()
         log.info("unloaded %s: %s", resident.info.name, reason)
+        self._on_notice(ModelUnloaded(resident.info.name, reason))
 
 
 def _gigabytes(size: int) -> str:

@@ -7,20 +7,27 @@ preparation thread.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from pico_jupyter.engine.catalog import Catalog
 from pico_jupyter.engine.output import OutputParser
 from pico_jupyter.engine.prompt import RenderedPrompt, render_prompt
 from pico_jupyter.engine.sequence import Generation, Marks, Sequence, Sink, resolve_sampling
 from pico_jupyter.engine.tokenizer import Tokenizer, load_tokenizer
-from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.errors import InvalidRequest, ModelLoadFailed, ModelNotFound
 from pico_jupyter.types import GenerationRequest, ModelInfo
+
+log = logging.getLogger(__name__)
 
 # Tokenizers are large (tens of megabytes with a large vocabulary) and slow to load.
 _TOKENIZERS_KEPT = 4
+_DRAFT_TOKENS = 4
+# How many tokens of two vocabularies are compared.
+_SAMPLED_TOKENS = 512
 
 
 class Preparation:
@@ -34,9 +41,12 @@ class Preparation:
         new_seed: Callable[[], int],
         new_call_id: Callable[[], str],
         clock: Callable[[], float],
+        draft_models: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._catalog = catalog
         self._keep_alive = keep_alive
+        self._draft_models = draft_models
+        self._warned: set[str] = set()
         self._new_seed = new_seed
         self._new_call_id = new_call_id
         self._clock = clock
@@ -54,6 +64,7 @@ class Preparation:
         prompt = render_prompt(request, info, tokenizer)
         if not prompt.tokens and prompt.max_tokens:
             raise InvalidRequest("the prompt is empty", param="prompt")
+        draft = self._draft(request, info, tokenizer)
         return Generation(
             id=request.id,
             info=info,
@@ -66,6 +77,9 @@ class Preparation:
             sink=sink,
             marks=Marks(submitted),
             return_context=request.return_context,
+            boundary=prompt.boundary,
+            draft=draft,
+            draft_tokens=_DRAFT_TOKENS if request.draft_tokens is None else request.draft_tokens,
         )
 
     def loading(self, name: str, keep_alive: float | None, sink: Sink) -> Generation:
@@ -84,6 +98,35 @@ class Preparation:
             sink=sink,
             marks=Marks(self._clock()),
         )
+
+    def _draft(self, request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo | None:
+        """The model that drafts: the request's own, which must be right, or the configured one if it is."""
+        if request.draft_tokens == 0 or request.n != 1:
+            return None
+        if request.draft_model:
+            return self._draft_model(request.draft_model, info, tokenizer)
+        if configured := self._draft_models.get(info.name):
+            try:
+                return self._draft_model(configured, info, tokenizer)
+            except (InvalidRequest, ModelNotFound, ModelLoadFailed) as error:
+                if info.name not in self._warned:
+                    log.warning("draft_models: %s goes on without drafts: %s", info.name, error)
+                    self._warned.add(info.name)
+        return None
+
+    def _draft_model(self, name: str, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo:
+        """Raises ModelNotFound, ModelLoadFailed, InvalidRequest."""
+        try:
+            draft = self._catalog.find(name)
+        except ModelNotFound as error:
+            raise ModelNotFound(error.message, param="draft_model", model=name) from error
+        if draft.name == info.name:
+            raise InvalidRequest(f"{info.name} cannot draft for itself", param="draft_model", model=name)
+        if not _have_same_tokens(tokenizer, self._tokenizer(draft)):
+            raise InvalidRequest(
+                f"{draft.name} cannot draft for {info.name}: their tokens differ", param="draft_model", model=name
+            )
+        return draft
 
     def _sequences(
         self, request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer, prompt: RenderedPrompt
@@ -124,6 +167,13 @@ class Preparation:
         if len(self._tokenizers) > _TOKENIZERS_KEPT:
             self._tokenizers.popitem(last=False)
         return self._tokenizers[key]
+
+
+def _have_same_tokens(one: Tokenizer, other: Tokenizer) -> bool:
+    if one.vocab_size != other.vocab_size:
+        return False
+    sample = range(0, one.vocab_size, max(1, one.vocab_size // _SAMPLED_TOKENS))
+    return all(one.token_bytes(token) == other.token_bytes(token) for token in sample)
 
 
 def _check_bias(request: GenerationRequest, tokenizer: Tokenizer) -> None:

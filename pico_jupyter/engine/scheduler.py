@@ -1,49 +1,35 @@
 """Scheduler: who may run, and whose turn it is. step() is the only verb that moves time; knows no mlx and no thread.
 
-Invariants: admission is first come, first served; a request is passed over only while its model loads. Models take
-turns, and within a model one prefill chunk of one request follows each decode step. A request in any phase ends exactly
-once: finished, failed or aborted.
+Invariants: admission is first come, first served; a request is passed over only while its model loads or finds out who
+broke its batch. Models have equal shares of the time. A turn of a model is one decode step and one chunk's worth of
+prefill. A request in any phase ends exactly once: finished, failed or aborted; between two phases it may be put back
+into the line, and goes on later where it was.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections import deque
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
 
-from pico_jupyter.engine.backends.base import Draw
+from typing_extensions import assert_never
+
+from pico_jupyter.engine.backends.base import Drafting, Draw
+from pico_jupyter.engine.lane import LEAST_CHUNK, Lane, Pace, Prefill
 from pico_jupyter.engine.models import ModelManager, Resident
-from pico_jupyter.engine.sequence import Generation, Sequence
-from pico_jupyter.errors import EngineFailed, ModelLoadFailed, OutOfMemory, PicoError, QueueFull
-from pico_jupyter.types import Accepted, Finished, Progress
+from pico_jupyter.engine.sequence import Generation
+from pico_jupyter.engine.waiting import Waiting
+from pico_jupyter.engine.work import Call, Work, as_pico_error, is_out_of_memory
+from pico_jupyter.errors import OutOfMemory, PicoError
+from pico_jupyter.types import Accepted, EngineStatistics, Finished, ModelInfo, Progress
 
 log = logging.getLogger(__name__)
 
 _HEARTBEAT_SECONDS = 1.0
-
-
-@dataclass(slots=True, eq=False)
-class _Lane:
-    """The work of one model: prompts being prefilled, in turn, rows that decode, and draws not yet taken."""
-
-    resident: Resident
-    prefilling: deque[Generation] = field(default_factory=deque)
-    decoding: dict[int, tuple[Generation, Sequence]] = field(default_factory=dict)
-    draws: deque[Draw] = field(default_factory=deque)
-
-    @property
-    def decoding_generations(self) -> list[Generation]:
-        return list({id(generation): generation for generation, _ in self.decoding.values()}.values())
-
-    @property
-    def generations(self) -> list[Generation]:
-        return [*self.prefilling, *self.decoding_generations]
-
-    @property
-    def row_count(self) -> int:
-        return len(self.decoding) + sum(len(generation.sequences) for generation in self.prefilling)
+# A model that had more than its share makes up for at most this much of it, in seconds.
+_MOST_DEBT = 0.25
+# How many tokens of the answer a request must have memory for when it is let in.
+_FORESIGHT = 512
 
 
 class Scheduler:
@@ -55,17 +41,21 @@ class Scheduler:
         *,
         max_rows: int,
         max_queue: int,
+        queue_timeout: float,
         prefill_step_size: int,
         clock: Callable[[], float],
     ) -> None:
         self._models = models
         self._max_rows = max_rows
-        self._max_queue = max_queue
         self._prefill_step_size = prefill_step_size
         self._clock = clock
-        self._waiting: deque[Generation] = deque()
-        self._lanes: deque[_Lane] = deque()
-        self._at_work: Collection[Generation] = ()
+        self._waiting = Waiting(max_queue=max_queue, max_rows=max_rows, timeout=queue_timeout, clock=clock)
+        self._lanes: list[Lane] = []
+        self._work = Work()
+        self._paces: dict[str, Pace] = {}
+        self._arrivals = itertools.count(1)
+        self._turns = itertools.count(1)
+        self._preemptions = 0
         self._last_beat = clock()
 
     def __repr__(self) -> str:
@@ -78,7 +68,17 @@ class Scheduler:
     @property
     def is_at_work(self) -> bool:
         """Whether a call of a backend has begun and not ended: true behind an exception that a backend raised."""
-        return bool(self._at_work)
+        return self._work.current is not None
+
+    @property
+    def statistics(self) -> EngineStatistics:
+        return EngineStatistics(
+            running=self._max_rows - self._free_rows,
+            waiting=len(self._waiting),
+            resident_bytes=self._models.used_bytes,
+            prefix_cache_bytes=self._models.prefix_cache_nbytes,
+            preemptions=self._preemptions,
+        )
 
     @property
     def _running(self) -> list[Generation]:
@@ -90,45 +90,29 @@ class Scheduler:
 
     def add(self, generation: Generation) -> None:
         """Queue a generation and say so to its sink. Raises QueueFull."""
-        if len(self._waiting) >= self._max_queue + max(0, self._free_rows):
-            rounds = 1 + len(self._waiting) // self._max_rows
-            raise QueueFull(f"{len(self._waiting)} requests are waiting already; try again later", retry_after=rounds)
-        self._waiting.append(generation)
-        self._models.want(generation.info)
+        self._waiting.add(generation, free_rows=self._free_rows)
+        generation.arrival = next(self._arrivals)
+        for info in generation.models:
+            self._models.want(info)
         accepted = Accepted(generation.info.name, len(generation.prompt), generation.reasoning)
         generation.sink.put(accepted)
 
     def abort(self, generation: Generation) -> None:
         """Forget a generation in any phase; its sink hears nothing more. One that has ended is left alone."""
         if generation.phase != "done":
-            self._leave(generation)
+            self._leave(generation, keep=True)
 
     def step(self) -> None:
-        """Admit, load a share, then for each model: one decode step and one prefill chunk."""
+        """Admit, load a share, and give a turn to the model that had the least time."""
         self._models.expire()
+        for generation, refusal in self._waiting.late():
+            self._end(generation, refusal)
+        self._relieve_memory()
         self._admit()
         self._load_step()
-        self._lanes.rotate(-1)
-        for lane in list(self._lanes):
-            self._decode_step(lane)
-            self._prefill_step(lane)
+        if self._lanes:
+            self._give_turn(min(self._lanes, key=lambda lane: (lane.spent, lane.turn)))
         self._beat()
-
-    def fail(self, error: Exception) -> None:
-        """End the generations that were being worked on when `error` was raised; all of them where that is unknown."""
-        failed = list(self._at_work) or [*self._running, *self._waiting]
-        self._at_work = ()
-        log.error("%d requests failed: %s", len(failed), type(error).__name__, exc_info=error)
-        if (loading := self._models.loading) and any(generation.phase == "load" for generation in failed):
-            self._models.discard(loading)
-        # All at once, so that no half of a broken batch is computed with again.
-        rows = [row for generation in failed for row in generation.rows]
-        for lane in self._lanes:
-            lane.resident.backend.remove(rows)
-        for generation in failed:
-            phase = generation.phase
-            self._leave(generation)
-            generation.sink.fail(_as_pico_error(error, generation, is_loading=phase in ("queue", "load")))
 
     def close(self, error: PicoError) -> None:
         """End everything with `error`. The backends are not told: they are closed next."""
@@ -139,173 +123,335 @@ class Scheduler:
             generation.phase = "done"
             generation.sink.fail(error)
 
-    def _admit(self) -> None:
-        for generation in list(self._waiting):
-            # Alone, a request may have more choices than there are rows: else it would wait for ever.
-            if self._lanes and self._free_rows < len(generation.sequences):
-                return
-            # The caches of running requests grow; what comes now must not take the room that they will need.
-            if self._lanes and self._models.is_nearly_full:
-                return
-            resident = self._models.get(generation.info)
-            if resident is None and self._models.loading is None:
-                resident = self._begin_load(generation)
-                if resident is None and generation.phase != "done":
-                    return  # Running models hold the memory; whoever comes later must not keep them busy.
-            if resident and resident.is_ready:
-                self._start(generation, resident)
-            elif resident and generation.phase == "queue":
-                generation.phase = "load"
-                generation.marks.load_started = self._clock()
+    # Admission
 
-    def _begin_load(self, generation: Generation) -> Resident | None:
-        started = self._clock()
+    def _admit(self) -> None:
+        for generation in self._waiting:
+            # Alone, a request may have more choices than there are rows: else it would wait for ever.
+            if self._lanes and self._free_rows < len(generation.open_sequences):
+                return
+            models = self._loaded_models(generation)
+            if models is None:
+                if generation.phase == "queue" and self._models.loading is None:
+                    return  # Running models hold the memory; whoever comes later must not keep them busy.
+                continue
+            lane = self._lane_of(generation)
+            if lane and lane.is_on_trial:
+                continue
+            if generation.max_tokens == 0 or not generation.sequences:
+                for sequence in generation.sequences:
+                    sequence.finish_reason = "length"
+                self._finish(generation)
+            elif self._has_memory(generation, models):
+                self._start(generation, models[0])
+            elif generation.phase != "done":
+                return  # The caches of running requests grow; who comes now must not take the room they will need.
+
+    def _loaded_models(self, generation: Generation) -> tuple[Resident, ...] | None:
+        """The models that a generation needs, or None while one is missing; begins to load it where that can be."""
+        for info in generation.models:
+            resident = self._models.get(info)
+            if resident is None and self._models.loading is None:
+                resident = self._begin_load(generation, info)
+                if generation.phase == "done" or (resident is None and info == generation.info):
+                    return None
+                if resident is None:
+                    self._go_without_draft(generation, "there is no memory for it")
+                    break
+            if resident is None or not resident.is_ready:
+                if resident and generation.phase == "queue":
+                    generation.phase = "load"
+                    generation.marks.load_started = generation.marks.load_started or self._clock()
+                return None
+        found = (self._models.get(info) for info in generation.models)
+        return tuple(resident for resident in found if resident)
+
+    def _begin_load(self, generation: Generation, info: ModelInfo) -> Resident | None:
         try:
-            with self._working_on([generation]):
-                resident = self._models.begin_load(generation.info)
+            with self._work.on("load", [generation], model=info):
+                return self._models.begin_load(info, beside=generation.models)
         except PicoError as error:
-            self._at_work = ()
-            self._leave(generation)
-            generation.sink.fail(error)
+            self._work.take()
+            if info == generation.info:
+                self._end(generation, error)
             return None
-        if resident:
-            generation.phase = "load"
-            generation.marks.load_started = started
-        return resident
 
     def _load_step(self) -> None:
         if resident := self._models.loading:
-            waiters = [one for one in self._waiting if one.info.name == resident.info.name]
-            with self._working_on(waiters):
+            waiters = [one for one in self._waiting if resident.info in one.models]
+            with self._work.on("load", waiters, model=resident.info):
                 self._models.load_step(resident)
             if resident.is_ready:
                 for generation in waiters:
                     generation.phase = "queue"
                     generation.marks.load_ended = self._clock()
 
+    def _has_memory(self, generation: Generation, models: tuple[Resident, ...]) -> bool:
+        """Whether there is memory for a generation's rows, which is then its own. Ends it if there never will be."""
+        drawn = max(len(sequence.tokens) for sequence in generation.open_sequences)
+        tokens = len(generation.prompt) + min(generation.max_tokens, drawn + _FORESIGHT)
+        rows = len(generation.open_sequences)
+        try:
+            with self._work.on("prefill", [generation]):
+                needed = rows * sum(resident.backend.estimate_cache(tokens) for resident in models)
+            self._models.check_fits(models, needed)
+        except OutOfMemory as error:
+            self._work.take()
+            if generation.draft:
+                self._go_without_draft(generation, "there is no memory for it")
+            else:
+                self._end(generation, error)
+            return False
+        has_memory = self._models.let_in(models, needed, is_alone=not self._lanes)
+        generation.reserved = needed if has_memory else 0
+        return has_memory
+
     def _start(self, generation: Generation, resident: Resident) -> None:
-        """Take a generation whose model is ready from the queue to its prefill."""
-        if generation.max_tokens == 0 or not generation.sequences:
-            for sequence in generation.sequences:
-                sequence.finish_reason = "length"
-            self._finish(generation)
-            return
+        """Take a generation whose models are ready from the line to its prefill."""
         self._waiting.remove(generation)
         generation.phase = "prefill"
-        generation.marks.prefill_started = self._clock()
-        lane = self._lane_of(generation) or _Lane(resident)
-        if lane not in self._lanes:
+        generation.marks.prefill_started = generation.marks.prefill_started or self._clock()
+        lane = self._lane_of(generation)
+        if lane is None:
+            least = min((other.spent for other in self._lanes), default=0.0)
+            pace = self._paces.setdefault(resident.info.name, Pace(self._prefill_step_size))
+            lane = Lane(resident, pace, spent=least)
             self._lanes.append(lane)
-        lane.prefilling.append(generation)
-        resident.running += 1
-        with self._working_on([generation]):
-            rows = {sequence.row: sequence.sampling for sequence in generation.sequences}
-            resident.backend.insert(rows, generation.prompt)
+        for info in generation.models:
+            if needed := self._models.get(info):
+                needed.running += 1
+        for prefill in lane.enter(generation):
+            self._place(lane, prefill)
 
-    def _decode_step(self, lane: _Lane) -> None:
-        decoding = lane.decoding_generations
+    def _place(self, lane: Lane, prefill: Prefill) -> None:
+        generation = prefill.generation
+        draft = self._models.get(generation.draft) if generation.draft else None
+        with self._work.on("prefill", [generation], lane):
+            lane.place(prefill, Drafting(draft.backend, generation.draft_tokens) if draft else None)
+
+    def _go_without_draft(self, generation: Generation, reason: str) -> None:
+        draft, generation.draft = generation.draft, None
+        if draft:
+            log.warning("%s does not draft for %s: %s", draft.name, generation.info.name, reason)
+            self._models.done(draft, generation.keep_alive)
+
+    # Turns
+
+    def _give_turn(self, lane: Lane) -> None:
+        began = self._clock()
+        lane.turn = next(self._turns)
+        self._decode_step(lane)
+        for prefill in lane.released():
+            self._place(lane, prefill)
+        self._prefill_step(lane)
+        lane.spent += self._clock() - began
+        if others := [other.spent for other in self._lanes if other is not lane]:
+            lane.spent = min(lane.spent, min(others) + _MOST_DEBT)
+
+    def _decode_step(self, lane: Lane) -> None:
         # Draws are left over when the last step's were interrupted by the failure of one request.
-        if decoding and not lane.draws:
-            with self._working_on(decoding):
-                lane.draws.extend(lane.resident.backend.step())
+        if lane.decoding and not lane.draws:
+            with self._work.on("decode", lane.decoding_generations, lane):
+                lane.draws.extend(lane.backend.step())
         while lane.draws:
             self._take(lane, lane.draws.popleft())
         self._retire(lane)
 
-    def _take(self, lane: _Lane, draw: Draw) -> None:
+    def _take(self, lane: Lane, draw: Draw) -> None:
         generation, sequence = lane.decoding.get(draw.row, (None, None))
         if generation is None or sequence is None or sequence.finish_reason is not None:
             return
         if generation.marks.first_token is None:
             generation.marks.first_token = self._clock()
-        with self._working_on([generation]):
+        if generation.phase == "decode":
+            generation.is_suspect = False
+        with self._work.on("take", [generation], lane):
             generation.take(sequence, draw)
 
-    def _retire(self, lane: _Lane) -> None:
+    def _retire(self, lane: Lane) -> None:
         """Take the rows that have ended out of the backend, and finish the generations that have no other."""
-        decoding = lane.decoding_generations
         ended = [row for row, (_, sequence) in lane.decoding.items() if sequence.finish_reason is not None]
         if not ended:
             return
-        with self._working_on(decoding):
-            lane.resident.backend.remove(ended)
-        for generation in decoding:
-            if not generation.open_rows:
+        generations = lane.decoding_generations
+        with self._work.on("remove", generations, lane):
+            lane.backend.remove(ended, keep=True)
+        for generation in generations:
+            if not generation.open_sequences:
                 self._finish(generation)
         for row in ended:
             lane.decoding.pop(row, None)
 
-    def _prefill_step(self, lane: _Lane) -> None:
-        if not lane.prefilling:
+    def _prefill_step(self, lane: Lane) -> None:
+        """Compute one chunk's worth of tokens: a part of one prompt, or several short ones."""
+        spent = 0
+        while prefill := lane.next_prefill():
+            chunk = lane.pace.chunk(while_decoding=any(other.decoding for other in self._lanes))
+            if spent and chunk - spent < LEAST_CHUNK:
+                return
+            before, began = prefill.left, self._clock()
+            with self._work.on("prefill", [prefill.generation], lane):
+                left = lane.backend.prefill(prefill.row, chunk - spent)
+            lane.pace.measure(before - left, self._clock() - began)
+            lane.advance(prefill, left)
+            if left:
+                return
+            spent += max(before, LEAST_CHUNK)
+
+    # Memory
+
+    def _relieve_memory(self) -> None:
+        """While running rows have outgrown the budget, the newest of several goes back into the line."""
+        while self._models.relieve() and len(running := self._running) > 1:
+            newest = max(running, key=lambda one: one.arrival)
+            log.warning("%s puts a request back into the line: memory runs short", newest.info.name)
+            self._preemptions += 1
+            self._put_back([newest])
+
+    # Failures
+
+    def fail(self, error: Exception) -> None:
+        """Make good what `error` broke: whoever it is about is tried again, and ended where that failed before."""
+        call = self._work.take()
+        log.error("a step of the engine failed: %s", type(error).__name__, exc_info=error)
+        if call is None:
+            for generation in [*self._running, *self._waiting]:
+                self._end(generation, as_pico_error(error, generation))
             return
-        generation = lane.prefilling[0]
-        with self._working_on([generation]):
-            left = lane.resident.backend.prefill(generation.sequences[0].row, self._prefill_step_size)
-        generation.prefilled = len(generation.prompt) - left
-        lane.prefilling.rotate(-1)
-        if left == 0:
-            lane.prefilling.remove(generation)
-            generation.phase = "decode"
-            lane.decoding.update({sequence.row: (generation, sequence) for sequence in generation.sequences})
+        if is_out_of_memory(error):
+            self._models.shed_all()
+        match call.verb:
+            case "load":
+                self._load_failed(call, error)
+            case "prefill":
+                self._prefill_failed(call, error)
+            case "take":
+                for generation in call.generations:
+                    self._end(generation, as_pico_error(error, generation))
+            case "decode":
+                self._clear(call)
+                self._find_culprit(call, error)
+                self._rebuild(call)
+            case "remove":
+                self._clear(call)
+                self._rebuild(call)
+            case _:
+                assert_never(call.verb)
+
+    def _load_failed(self, call: Call, error: Exception) -> None:
+        """Who needs the model hears of it; who would only have been faster with it goes on without."""
+        if loading := self._models.loading:
+            self._models.discard(loading)
+        for generation in call.generations:
+            if generation.info == call.model:
+                self._end(generation, as_pico_error(error, generation, is_loading=True))
+            else:
+                generation.phase = "queue"
+                self._go_without_draft(generation, f"{type(error).__name__} while it was loaded")
+
+    def _prefill_failed(self, call: Call, error: Exception) -> None:
+        for generation in call.generations:
+            generation.failures += 1
+            if generation.failures > 1:
+                self._end(generation, as_pico_error(error, generation))
+            elif generation.phase == "prefill":
+                self._put_back([generation])
+
+    def _find_culprit(self, call: Call, error: Exception) -> None:
+        """After the first failure of a batch its generations come back one at a time, until one fails alone.
+
+        Whoever it is ends; the others go on as if nothing had been.
+        """
+        suspects = [one for one in call.generations if one.is_suspect] or list(call.generations)
+        if len(suspects) > 1 or not suspects[0].failures:
+            for generation in suspects:
+                generation.failures += 1
+                generation.is_suspect = True
+            return
+        for generation in [*self._running, *self._waiting]:
+            if generation.info.name == suspects[0].info.name:
+                generation.is_suspect = False
+        self._end(suspects[0], as_pico_error(error, suspects[0]))
+
+    def _clear(self, call: Call) -> None:
+        """Take all rows of a lane out of its backend at once: no half of a broken batch is computed with again."""
+        if lane := call.lane:
+            generations = [*lane.generations, *call.generations]
+            lane.backend.remove([row for generation in generations for row in generation.rows], keep=False)
+
+    def _rebuild(self, call: Call) -> None:
+        """Put everything of a lane back into the line, but for the answers that are whole."""
+        generations = call.lane.generations if call.lane else []
+        self._put_back([one for one in generations if one.open_sequences])
+        for generation in generations:
+            if not generation.open_sequences:
+                self._finish(generation)
+
+    # Ends
 
     def _finish(self, generation: Generation) -> None:
+        now = self._clock()
+        if generation.marks.prefill_started is not None:
+            self._waiting.note_duration(now - generation.marks.prefill_started)
         reasons = tuple(sequence.finish_reason or "stop" for sequence in generation.sequences)
-        timings = generation.marks.timings(self._clock())
-        self._leave(generation)
+        timings = generation.marks.timings(now)
+        self._leave(generation, keep=True)
         generation.sink.put(Finished(reasons, generation.usage, timings, generation.context))
 
-    def _leave(self, generation: Generation) -> None:
-        """Take a generation out of wherever it is, with its rows. Called once for each."""
-        lane = self._lane_of(generation)
-        if generation.phase in ("queue", "load"):
-            self._waiting.remove(generation)
-        elif lane:
-            with self._working_on(lane.generations):
-                lane.resident.backend.remove(generation.rows)
-            if generation.phase == "prefill":
-                lane.prefilling.remove(generation)
-            for row in generation.rows:
-                lane.decoding.pop(row, None)
-            lane.resident.running -= 1
-            if not lane.row_count:
-                self._lanes.remove(lane)
+    def _end(self, generation: Generation, error: PicoError) -> None:
+        self._leave(generation, keep=False)
+        generation.sink.fail(error)
+
+    def _put_back(self, generations: Collection[Generation]) -> None:
+        """Take generations out of their lane, to go on later from the tokens that they have."""
+        self._waiting.put_back(generations)
+        for generation in generations:
+            generation.phase = "queue"
+            self._take_out(generation, keep=False)
+
+    def _leave(self, generation: Generation, *, keep: bool) -> None:
+        """Take a generation out of wherever it is, for good. Called once for each."""
+        is_running = generation.phase in ("prefill", "decode")
         generation.phase = "done"
-        self._models.done(generation.info, generation.keep_alive)
+        try:
+            if is_running:
+                self._take_out(generation, keep=keep)
+            else:
+                self._waiting.remove(generation)
+        finally:
+            for info in generation.models:
+                self._models.done(info, generation.keep_alive)
 
-    def _lane_of(self, generation: Generation) -> _Lane | None:
+    def _take_out(self, generation: Generation, *, keep: bool) -> None:
+        lane = self._lane_of(generation)
+        assert lane, "it runs"
+        rows = lane.forget(generation)
+        if not lane.row_count:
+            self._lanes.remove(lane)
+        lane.resident.reserved -= generation.reserved
+        generation.reserved = 0
+        for info in generation.models:
+            if resident := self._models.get(info):
+                resident.running -= 1
+        with self._work.on("remove", [generation], lane):
+            lane.backend.remove(rows, keep=keep)
+
+    def _lane_of(self, generation: Generation) -> Lane | None:
         return next((lane for lane in self._lanes if lane.resident.info.name == generation.info.name), None)
-
-    @contextmanager
-    def _working_on(self, generations: Collection[Generation]) -> Iterator[None]:
-        """Name the generations that an exception of the backend ends. Not reset then: fail() reads it."""
-        self._at_work = generations
-        yield
-        self._at_work = ()
 
     def _beat(self) -> None:
         """About once a second, a sign of life to everyone who still waits for a first token."""
         if self._clock() - self._last_beat < _HEARTBEAT_SECONDS:
             return
         self._last_beat = self._clock()
-        for generation in [*self._waiting, *(one for lane in self._lanes for one in lane.prefilling)]:
-            generation.sink.put(self._progress(generation))
+        for generation in [*self._waiting, *self._running]:
+            if generation.marks.first_token is None:
+                generation.sink.put(self._progress(generation))
 
     def _progress(self, generation: Generation) -> Progress:
-        if generation.phase == "prefill":
+        if generation.phase in ("prefill", "decode"):
             return Progress("prefill", generation.prefilled, len(generation.prompt))
-        if generation.phase == "load" and (resident := self._models.get(generation.info)):
-            total = resident.backend.weights_nbytes
-            return Progress("load", total - min(total, resident.to_load), total)
+        if generation.phase == "load" and (loading := self._models.loading):
+            total = loading.backend.weights_nbytes
+            return Progress("load", total - min(total, loading.to_load), total)
         return Progress("queue", 0, len(generation.prompt))
-
-
-def _as_pico_error(error: Exception, generation: Generation, *, is_loading: bool) -> PicoError:
-    """Our words for a foreign exception. Its own text may hold paths or prompts and goes to the log only."""
-    name = generation.info.name
-    if isinstance(error, PicoError):
-        return error
-    if isinstance(error, MemoryError) or "malloc" in str(error):
-        return OutOfMemory(f"{name} ran out of memory", model=name)
-    if is_loading:
-        return ModelLoadFailed(f"{name} could not be loaded: {type(error).__name__}: {error}", model=name)
-    return EngineFailed(f"the engine failed while it ran {name}: {type(error).__name__}", model=name)

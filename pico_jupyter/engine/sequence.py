@@ -101,7 +101,11 @@ def _ns(start: float | None, end: float | None) -> int:
 class Generation:
     """One request inside the engine, ready to run: its prompt are tokens and every parameter is decided.
 
-    A generation with max_tokens 0 or without sequences loads its model and is finished.
+    A generation with max_tokens 0 or without sequences loads its model and is finished. `boundary` is how many tokens
+    of the prompt the conversation's next one will begin with (0: not known). The model `draft` proposes `draft_tokens`
+    tokens a step (None: it does without). What stands below `phase` is the scheduler's: its place in the order of
+    arrival, its share of the memory, and how often a call of a backend failed for it; a suspect may be to blame for
+    the failure of a whole batch.
     """
 
     id: str
@@ -115,8 +119,16 @@ class Generation:
     sink: Sink
     marks: Marks
     return_context: bool = False
+    boundary: int = 0
+    draft: ModelInfo | None = None
+    draft_tokens: int = 0
     phase: Phase = "queue"
+    arrival: int = 0
+    reserved: int = 0
     prefilled: int = 0
+    cached_tokens: int | None = None
+    failures: int = 0
+    is_suspect: bool = False
 
     def __repr__(self) -> str:
         drawn = sum(len(sequence.tokens) for sequence in self.sequences)
@@ -127,14 +139,20 @@ class Generation:
         return [sequence.row for sequence in self.sequences]
 
     @property
-    def open_rows(self) -> list[int]:
-        return [sequence.row for sequence in self.sequences if sequence.finish_reason is None]
+    def open_sequences(self) -> list[Sequence]:
+        return [sequence for sequence in self.sequences if sequence.finish_reason is None]
+
+    @property
+    def models(self) -> tuple[ModelInfo, ...]:
+        """What must be resident for it to run."""
+        return (self.info,) if self.draft is None else (self.info, self.draft)
 
     @property
     def usage(self) -> Usage:
         return Usage(
             prompt_tokens=len(self.prompt),
             completion_tokens=sum(len(sequence.tokens) for sequence in self.sequences),
+            cached_tokens=self.cached_tokens or 0,
             reasoning_tokens=sum(sequence.parser.reasoning_tokens for sequence in self.sequences),
         )
 

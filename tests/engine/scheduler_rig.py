@@ -10,9 +10,13 @@ from pico_jupyter.engine.models import ModelManager
 from pico_jupyter.engine.scheduler import Scheduler
 from pico_jupyter.engine.sequence import Generation, Marks, Sequence
 from pico_jupyter.types import ModelInfo
-from tests.fakes import FakeBackend, FakeClock, FakeParser, FakeVocabulary, ListSink, fake_info
+from tests.fakes import FakeBackend, FakeClock, FakeParser, FakePrefixes, FakeVocabulary, ListSink, fake_info
 
 GREEDY = RowSampling()
+
+
+def plain(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:
+    return FakeBackend(weights_nbytes=info.size, prefixes=prefixes)
 
 
 class Rig:
@@ -23,29 +27,37 @@ class Rig:
         *,
         max_rows: int = 4,
         max_queue: int = 8,
+        queue_timeout: float = 600.0,
         prefill_step_size: int = 4,
-        budget: int = 10_000,
-        make: Callable[[ModelInfo], FakeBackend] = lambda info: FakeBackend(weights_nbytes=info.size),
+        budget: int = 1_000_000,
+        make: Callable[[ModelInfo, FakePrefixes], FakeBackend] = plain,
     ) -> None:
         self.clock = FakeClock()
+        self.prefixes = FakePrefixes()
         self.backends: dict[str, FakeBackend] = {}
         self.opened: list[str] = []
         self._make = make
         self._rows = itertools.count(1)
         self.models = ModelManager(
-            self._open, budget=budget, keep_alive=300.0, clock=self.clock, wall_clock=lambda: 0.0
+            self._open,
+            prefixes=self.prefixes,
+            budget=budget,
+            keep_alive=300.0,
+            clock=self.clock,
+            wall_clock=lambda: 0.0,
         )
         self.scheduler = Scheduler(
             self.models,
             max_rows=max_rows,
             max_queue=max_queue,
+            queue_timeout=queue_timeout,
             prefill_step_size=prefill_step_size,
             clock=self.clock,
         )
 
     def _open(self, info: ModelInfo, room: int) -> FakeBackend:
         self.opened.append(info.name)
-        self.backends[info.name] = self._make(info)
+        self.backends[info.name] = self._make(info, self.prefixes)
         return self.backends[info.name]
 
     def add(
@@ -60,6 +72,7 @@ class Rig:
         break_at: int | None = None,
         sampling: RowSampling = GREEDY,
         return_context: bool = False,
+        draft: ModelInfo | None = None,
     ) -> tuple[Generation, ListSink]:
         sink = ListSink()
         generation = Generation(
@@ -76,6 +89,8 @@ class Rig:
             sink=sink,
             marks=Marks(self.clock()),
             return_context=return_context,
+            draft=draft,
+            draft_tokens=3 if draft else 0,
         )
         self.scheduler.add(generation)
         return generation, sink

@@ -86,11 +86,11 @@ async def test_a_failing_step_fails_its_request_and_the_engine_lives_on(
 ) -> None:
     client = start(fake_models)
     await client.load("pico-tiny")
-    fake_models.backend.failures["step"] = RuntimeError("broken")
+    fake_models.backend.fail("step", RuntimeError("broken"), times=2)
     with pytest.raises(EngineFailed, match="RuntimeError"):
         await collect(client.generate(ask(max_tokens=3)))
     assert (await collect(client.generate(ask(max_tokens=3)))).usage.completion_tokens == 3
-    assert "1 requests failed: RuntimeError" in caplog.text
+    assert "a step of the engine failed: RuntimeError" in caplog.text
 
 
 async def test_a_model_that_cannot_be_loaded_says_why(start: StartEngine, caplog: pytest.LogCaptureFixture) -> None:
@@ -102,7 +102,7 @@ async def test_a_model_that_cannot_be_loaded_says_why(start: StartEngine, caplog
         await collect(client.generate(ask()))
     with pytest.raises(ModelLoadFailed, match="Model type abc not supported"):
         await client.load("pico-tiny")
-    assert "requests failed" in caplog.text
+    assert "a step of the engine failed: ValueError" in caplog.text
 
 
 async def test_no_prompt_is_ever_logged(
@@ -111,7 +111,7 @@ async def test_no_prompt_is_ever_logged(
     caplog.set_level("DEBUG", "pico_jupyter")
     client = start(fake_models)
     await collect(client.generate(ask("my secret", max_tokens=2)))
-    fake_models.backend.failures["step"] = RuntimeError("broken")
+    fake_models.backend.fail("step", RuntimeError("broken"), times=2)
     with pytest.raises(EngineFailed):
         await collect(client.generate(ask("my secret")))
     assert "loaded" in caplog.text
@@ -293,7 +293,7 @@ async def test_an_engine_whose_thread_broke_leaves_nobody_waiting(
     class Hopeless(FakeBackend):
         """Fails, and fails again when its rows are taken away."""
 
-        def remove(self, rows: object) -> None:
+        def remove(self, rows: object, *, keep: bool) -> None:
             raise RuntimeError("hopeless")
 
     client = start(lambda info, room: Hopeless(answer=lambda prompt, sampling: iter([20, 21])))

@@ -9,8 +9,8 @@ import pytest
 from pico_jupyter.engine.backends.base import RowSampling
 from pico_jupyter.engine.models import ModelManager, Resident
 from pico_jupyter.errors import OutOfMemory
-from pico_jupyter.types import ModelInfo
-from tests.fakes import FakeBackend, FakeClock, fake_info
+from pico_jupyter.types import ModelInfo, Notice
+from tests.fakes import FakeBackend, FakeClock, FakePrefixes, fake_info
 
 WALL = 5_000_000.0
 
@@ -19,13 +19,21 @@ class Rig:
     def __init__(self, budget: int = 10_000, keep_alive: float = 300.0) -> None:
         self.clock = FakeClock()
         self.rooms: list[int] = []
+        self.prefixes = FakePrefixes()
+        self.notices: list[Notice] = []
         self.manager = ModelManager(
-            self._open, budget=budget, keep_alive=keep_alive, clock=self.clock, wall_clock=lambda: WALL
+            self._open,
+            prefixes=self.prefixes,
+            budget=budget,
+            keep_alive=keep_alive,
+            clock=self.clock,
+            wall_clock=lambda: WALL,
+            on_notice=self.notices.append,
         )
 
     def _open(self, info: ModelInfo, room: int) -> FakeBackend:
         self.rooms.append(room)
-        return FakeBackend(weights_nbytes=info.size)
+        return FakeBackend(weights_nbytes=info.size, prefixes=self.prefixes)
 
     def load(self, name: str, size: int = 1000) -> Resident:
         resident = self.manager.begin_load(fake_info(name, size))
@@ -170,7 +178,7 @@ def test_caches_count_towards_the_budget() -> None:
     before = rig.manager.used_bytes
     backend.insert({1: RowSampling()}, [1] * 700)
     backend.prefill(1, 1000)
-    assert rig.manager.used_bytes == before + 700
+    assert rig.manager.used_bytes == before + 699
     assert rig.manager.begin_load(fake_info("b")) is None
 
 

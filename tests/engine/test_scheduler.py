@@ -38,7 +38,7 @@ def test_several_requests_run_at_once() -> None:
 
 
 def test_the_end_token_stops_and_is_not_text() -> None:
-    rig = Rig(make=lambda info: FakeBackend(answer=lambda prompt, sampling: iter([7, 8, FAKE_EOS])))
+    rig = Rig(make=lambda info, prefixes: FakeBackend(answer=lambda prompt, sampling: iter([7, 8, FAKE_EOS])))
     _, sink = rig.add([1], max_tokens=50)
     rig.run()
     assert sink.text == "7 8 "
@@ -79,7 +79,7 @@ def test_n_choices_share_one_prefill() -> None:
 
 def test_a_choice_that_ends_early_leaves_the_others_running() -> None:
     endings = iter([[5, FAKE_EOS], [5, 6, 7, 8]])
-    rig = Rig(make=lambda info: FakeBackend(answer=lambda prompt, sampling: iter(next(endings))))
+    rig = Rig(make=lambda info, prefixes: FakeBackend(answer=lambda prompt, sampling: iter(next(endings))))
     _, sink = rig.add([1], n=2, max_tokens=4)
     rig.run()
     assert sink.finished is not None
@@ -148,7 +148,7 @@ def test_a_burst_may_fill_free_rows_and_the_queue() -> None:
 
 @pytest.mark.parametrize("phase", ["queue", "load", "prefill", "decode"])
 def test_an_abort_takes_effect_in_every_phase(phase: str) -> None:
-    rig = Rig(max_rows=1, prefill_step_size=1, make=lambda info: FakeBackend(load_steps=3))
+    rig = Rig(max_rows=1, prefill_step_size=1, make=lambda info, prefixes: FakeBackend(load_steps=3))
     if phase == "queue":
         _, other = rig.add([1], max_tokens=100)
         rig.step_until(lambda: bool(other.text))
@@ -184,7 +184,7 @@ def test_aborting_twice_or_after_the_end_is_harmless() -> None:
 
 
 def test_aborting_during_the_load_gives_the_load_up() -> None:
-    rig = Rig(make=lambda info: FakeBackend(load_steps=5))
+    rig = Rig(make=lambda info, prefixes: FakeBackend(load_steps=5))
     generation, _ = rig.add([1])
     rig.scheduler.step()
     rig.scheduler.abort(generation)
@@ -202,7 +202,7 @@ def test_two_models_take_turns() -> None:
 
 
 def test_a_running_model_answers_while_another_loads() -> None:
-    rig = Rig(make=lambda info: FakeBackend(load_steps=20 if info.name == "slow" else 1))
+    rig = Rig(make=lambda info, prefixes: FakeBackend(load_steps=20 if info.name == "slow" else 1))
     _, quick = rig.add([1], max_tokens=100, info=fake_info("quick"))
     rig.step_until(lambda: bool(quick.text))
     before = len(quick.deltas)
@@ -212,7 +212,7 @@ def test_a_running_model_answers_while_another_loads() -> None:
 
 
 def test_a_request_of_a_loaded_model_passes_one_whose_model_loads() -> None:
-    rig = Rig(make=lambda info: FakeBackend(load_steps=50 if info.name == "slow" else 1))
+    rig = Rig(make=lambda info, prefixes: FakeBackend(load_steps=50 if info.name == "slow" else 1))
     _, warm = rig.add([1], info=fake_info("quick"))
     rig.run()
     rig.add([1], info=fake_info("slow"))
@@ -223,7 +223,9 @@ def test_a_request_of_a_loaded_model_passes_one_whose_model_loads() -> None:
 
 
 def test_who_waits_hears_a_heartbeat_each_second() -> None:
-    rig = Rig(max_rows=1, prefill_step_size=1, make=lambda info: FakeBackend(weights_nbytes=1000, load_steps=4))
+    rig = Rig(
+        max_rows=1, prefill_step_size=1, make=lambda info, prefixes: FakeBackend(weights_nbytes=1000, load_steps=4)
+    )
     _, first = rig.add([1] * 50)
     _, second = rig.add([2])
     for _ in range(20):
@@ -239,7 +241,7 @@ def test_who_waits_hears_a_heartbeat_each_second() -> None:
 
 
 def test_timings_account_for_load_prefill_and_decode() -> None:
-    rig = Rig(prefill_step_size=1, make=lambda info: FakeBackend(load_steps=3))
+    rig = Rig(prefill_step_size=1, make=lambda info, prefixes: FakeBackend(load_steps=3))
     _, sink = rig.add([1, 2, 3], max_tokens=4)
     while rig.scheduler.has_work:
         rig.clock.advance(1.0)

@@ -14,7 +14,7 @@ from pico_jupyter.engine.sequence import Generation
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelLoadFailed, OutOfMemory, PicoError, QueueFull
 from pico_jupyter.types import Finished, ModelInfo
 from tests.engine.scheduler_rig import Rig, step_and_fail
-from tests.fakes import FakeBackend, ListSink, fake_info
+from tests.fakes import FakeBackend, FakePrefixes, ListSink, fake_info
 
 
 def test_a_model_without_room_waits_until_the_running_one_is_done() -> None:
@@ -58,9 +58,9 @@ def test_a_failing_load_fails_its_requests_and_no_others(caplog: pytest.LogCaptu
     rig.step_until(lambda: bool(good.text))
     _, bad = rig.add([1], info=fake_info("bad"))
 
-    def open_badly(info: ModelInfo) -> FakeBackend:
+    def open_badly(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:
         backend = FakeBackend()
-        backend.failures["load_step"] = ValueError("Model type bad not supported.")
+        backend.fail("load_step", ValueError("Model type bad not supported."))
         return backend
 
     rig._make = open_badly
@@ -69,14 +69,14 @@ def test_a_failing_load_fails_its_requests_and_no_others(caplog: pytest.LogCaptu
     assert "Model type bad not supported." in bad.error.message
     rig.run()
     assert good.finished is not None
-    assert "requests failed" in caplog.text
+    assert "a step of the engine failed: ValueError" in caplog.text
 
 
 def test_a_failing_decode_step_fails_its_model_and_the_next_request_works(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig()
     _, first = rig.add([1], max_tokens=50)
     rig.step_until(lambda: bool(first.text))
-    rig.backends["fake"].failures["step"] = RuntimeError("broken")
+    rig.backends["fake"].fail("step", RuntimeError("broken"), times=2)
     step_and_fail(rig, lambda: first.error is not None)
     assert isinstance(first.error, EngineFailed)
     _, second = rig.add([5], max_tokens=2)
@@ -91,7 +91,7 @@ def test_a_failing_prefill_fails_its_own_request_alone() -> None:
     rig.step_until(lambda: bool(running.text))
     generation, failing = rig.add([1, 2, 3, 4], max_tokens=5)
     rig.step_until(lambda: generation.phase == "prefill")
-    rig.backends["fake"].failures["prefill"] = RuntimeError("broken")
+    rig.backends["fake"].fail("prefill", RuntimeError("broken"), times=2)
     step_and_fail(rig, lambda: failing.error is not None)
     assert isinstance(failing.error, EngineFailed)
     rig.run()
@@ -114,7 +114,8 @@ def test_running_out_of_memory_is_told_as_that() -> None:
     rig = Rig()
     _, sink = rig.add([1], max_tokens=50)
     rig.step_until(lambda: bool(sink.text))
-    rig.backends["fake"].failures["step"] = RuntimeError("[metal::malloc] Attempting to allocate 99 bytes")
+    error = RuntimeError("[metal::malloc] Attempting to allocate 99 bytes")
+    rig.backends["fake"].fail("step", error, times=2)
     step_and_fail(rig, lambda: sink.error is not None)
     assert isinstance(sink.error, OutOfMemory)
 
@@ -147,7 +148,7 @@ operations = st.lists(
         st.tuples(st.just("add"), st.sampled_from("abc"), st.integers(1, 12), st.integers(0, 5), st.integers(1, 3)),
         st.tuples(st.just("abort"), st.integers(0, 9)),
         st.tuples(st.just("step"), st.integers(1, 5)),
-        st.tuples(st.just("fail"), st.sampled_from(["load_step", "prefill", "step"])),
+        st.tuples(st.just("fail"), st.sampled_from(["load_step", "insert", "prefill", "step"]), st.integers(1, 3)),
         st.tuples(st.just("wait"), st.sampled_from([0.5, 400.0])),
     ),
     max_size=25,
@@ -178,7 +179,7 @@ def test_whatever_happens_everyone_ends_once_and_nothing_is_left(script: list[tu
                 aborted.add(id(generation))
             rig.scheduler.abort(generation)
         elif verb == "fail" and rig.backends:
-            list(rig.backends.values())[-1].failures[values[0]] = RuntimeError("as told")
+            list(rig.backends.values())[-1].fail(values[0], RuntimeError("as told"), values[1])
         elif verb == "wait":
             rig.clock.advance(values[0])
         elif verb == "step":

@@ -81,7 +81,7 @@ def test_a_token_ends_its_sequence_for_one_reason(token: int, parser: FakeParser
     made, sequence, _ = generation(parser)
     made.take(sequence, Draw(1, token))
     assert sequence.finish_reason == reason
-    assert made.open_rows == ([] if reason else [1])
+    assert made.open_sequences == ([] if reason else [sequence])
 
 
 def test_the_token_limit_is_length_even_with_tool_calls() -> None:
