@@ -133,7 +133,10 @@ class _FakeRow:
 
     @property
     def cached(self) -> list[int]:
-        return [*self.prompt.tokens[: self.prompt.done], *self.given]
+        """The tokens that its cache holds: the one drawn last is not computed with yet."""
+        if not self.given:
+            return self.prompt.tokens[: self.prompt.done]
+        return [*self.prompt.tokens, *self.given[:-1]]
 
 
 class FakeBackend:
@@ -242,12 +245,22 @@ class FakeBackend:
         else:
             prompt.marks.add(length)
 
-    def prefill(self, row: int, limit: int) -> int:
+    def prefill(self, rows: Sequence[int], limit: int) -> dict[int, int]:
+        """Takes along the prompts that end within what the ones before them leave of the limit."""
         self._call("prefill")
         assert limit > 0
-        self.prefills.append((row, limit))
-        prompt = self._rows[row].prompt
-        count = min(limit, prompt.left)
+        left: dict[int, int] = {}
+        for row in rows:
+            prompt = self._rows[row].prompt
+            if left and prompt.left > limit:
+                continue
+            self.prefills.append((row, limit))
+            count = min(limit, prompt.left)
+            limit -= count
+            left[row] = self._advance(prompt, count)
+        return left
+
+    def _advance(self, prompt: _FakePrompt, count: int) -> int:
         prompt.done += count
         self.computed += count
         self._on_prefill(count)

@@ -162,9 +162,14 @@ class Lane:
         """The prompts whose leaders have computed what they wait for, or have left."""
         return [one for one in self.prefilling if one.leader and not self._is_ahead(one.leader, one.shared)]
 
-    def next_prefill(self) -> Prefill | None:
-        """Whose turn it is; prompts that wait for a leader have none."""
-        return next((prefill for prefill in self.prefilling if prefill.is_inserted), None)
+    def prefills_in_turn(self, limit: int) -> list[Prefill]:
+        """Whose turn it is, and the short prompts that may be taken along; who waits for a leader has no turn.
+
+        Prompts that failed before are computed alone.
+        """
+        ready = [prefill for prefill in self.prefilling if prefill.is_inserted]
+        along = [one for one in ready if one.left <= limit and not one.generation.failures]
+        return along if ready[:1] == along[:1] else ready[:1]
 
     def advance(self, prefill: Prefill, left: int) -> None:
         """`left` tokens of a prompt are still to come; at 0 its rows decode, else the others have their turns first."""
@@ -179,8 +184,8 @@ class Lane:
         if not any(other.generation is prefill.generation for other in self.prefilling):
             prefill.generation.phase = "decode"
 
-    def forget(self, generation: Generation) -> list[int]:
-        """Let go of a generation. Returns its rows."""
+    def forget(self, generation: Generation) -> None:
+        """Let go of a generation."""
         leaving = [prefill for prefill in self.prefilling if prefill.generation is generation]
         for prefill in leaving:
             self.prefilling.remove(prefill)
@@ -189,7 +194,6 @@ class Lane:
             self.decoding.pop(row, None)
         # A draw that nobody took is drawn again when the row goes on.
         self.draws = deque(draw for draw in self.draws if draw.row not in generation.rows)
-        return generation.rows
 
     def _leader_for(self, prefill: Prefill) -> tuple[Prefill | None, int]:
         """The prompt before it with which it has most in common, where that is more than is cached; and how much."""

@@ -1,9 +1,8 @@
 """Scheduler: who may run, and whose turn it is. step() is the only verb that moves time; knows no mlx and no thread.
 
 Invariants: admission is first come, first served; a request is passed over only while its model loads or finds out who
-broke its batch. Models have equal shares of the time. A turn of a model is one decode step and one chunk's worth of
-prefill. A request in any phase ends exactly once: finished, failed or aborted; between two phases it may be put back
-into the line, and goes on later where it was.
+broke its batch. A request in any phase ends exactly once: finished, failed or aborted. While it runs it may be put back
+into the line, and goes on later where it was; nobody who reads the answer notices.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ from collections.abc import Callable, Collection
 
 from typing_extensions import assert_never
 
-from pico_jupyter.engine.backends.base import Drafting, Draw
-from pico_jupyter.engine.lane import LEAST_CHUNK, Lane, Pace, Prefill
+from pico_jupyter.engine.backends.base import Draw
+from pico_jupyter.engine.lane import Lane
+from pico_jupyter.engine.lanes import Lanes
 from pico_jupyter.engine.models import ModelManager, Resident
 from pico_jupyter.engine.sequence import Generation
 from pico_jupyter.engine.waiting import Waiting
@@ -26,8 +26,6 @@ from pico_jupyter.types import Accepted, EngineStatistics, Finished, ModelInfo, 
 log = logging.getLogger(__name__)
 
 _HEARTBEAT_SECONDS = 1.0
-# A model that had more than its share makes up for at most this much of it, in seconds.
-_MOST_DEBT = 0.25
 # How many tokens of the answer a request must have memory for when it is let in.
 _FORESIGHT = 512
 
@@ -46,20 +44,17 @@ class Scheduler:
         clock: Callable[[], float],
     ) -> None:
         self._models = models
-        self._max_rows = max_rows
-        self._prefill_step_size = prefill_step_size
         self._clock = clock
         self._waiting = Waiting(max_queue=max_queue, max_rows=max_rows, timeout=queue_timeout, clock=clock)
-        self._lanes: list[Lane] = []
         self._work = Work()
-        self._paces: dict[str, Pace] = {}
+        self._lanes = Lanes(models, self._work, max_rows=max_rows, most=prefill_step_size, clock=clock)
         self._arrivals = itertools.count(1)
-        self._turns = itertools.count(1)
         self._preemptions = 0
+        self._is_crowded = False
         self._last_beat = clock()
 
     def __repr__(self) -> str:
-        return f"<Scheduler [{len(self._running)} running | {len(self._waiting)} waiting]>"
+        return f"<Scheduler [{len(self._lanes.generations)} running | {len(self._waiting)} waiting]>"
 
     @property
     def has_work(self) -> bool:
@@ -73,24 +68,16 @@ class Scheduler:
     @property
     def statistics(self) -> EngineStatistics:
         return EngineStatistics(
-            running=self._max_rows - self._free_rows,
+            running=self._lanes.row_count,
             waiting=len(self._waiting),
             resident_bytes=self._models.used_bytes,
             prefix_cache_bytes=self._models.prefix_cache_nbytes,
             preemptions=self._preemptions,
         )
 
-    @property
-    def _running(self) -> list[Generation]:
-        return [generation for lane in self._lanes for generation in lane.generations]
-
-    @property
-    def _free_rows(self) -> int:
-        return self._max_rows - sum(lane.row_count for lane in self._lanes)
-
     def add(self, generation: Generation) -> None:
         """Queue a generation and say so to its sink. Raises QueueFull."""
-        self._waiting.add(generation, free_rows=self._free_rows)
+        self._waiting.add(generation, free_rows=self._lanes.free_rows)
         generation.arrival = next(self._arrivals)
         for info in generation.models:
             self._models.want(info)
@@ -110,13 +97,13 @@ class Scheduler:
         self._relieve_memory()
         self._admit()
         self._load_step()
-        if self._lanes:
-            self._give_turn(min(self._lanes, key=lambda lane: (lane.spent, lane.turn)))
+        if lane := self._lanes.next():
+            self._give_turn(lane)
         self._beat()
 
     def close(self, error: PicoError) -> None:
         """End everything with `error`. The backends are not told: they are closed next."""
-        ended = [*self._running, *self._waiting]
+        ended = [*self._lanes.generations, *self._waiting]
         self._lanes.clear()
         self._waiting.clear()
         for generation in ended:
@@ -126,16 +113,19 @@ class Scheduler:
     # Admission
 
     def _admit(self) -> None:
+        # Running requests have outgrown the memory: nobody is let in before one of them has left.
+        if self._is_crowded and self._lanes:
+            return
         for generation in self._waiting:
             # Alone, a request may have more choices than there are rows: else it would wait for ever.
-            if self._lanes and self._free_rows < len(generation.open_sequences):
+            if self._lanes and self._lanes.free_rows < len(generation.open_sequences):
                 return
             models = self._loaded_models(generation)
             if models is None:
                 if generation.phase == "queue" and self._models.loading is None:
                     return  # Running models hold the memory; whoever comes later must not keep them busy.
                 continue
-            lane = self._lane_of(generation)
+            lane = self._lanes.of(generation)
             if lane and lane.is_on_trial:
                 continue
             if generation.max_tokens == 0 or not generation.sequences:
@@ -211,23 +201,7 @@ class Scheduler:
         self._waiting.remove(generation)
         generation.phase = "prefill"
         generation.marks.prefill_started = generation.marks.prefill_started or self._clock()
-        lane = self._lane_of(generation)
-        if lane is None:
-            least = min((other.spent for other in self._lanes), default=0.0)
-            pace = self._paces.setdefault(resident.info.name, Pace(self._prefill_step_size))
-            lane = Lane(resident, pace, spent=least)
-            self._lanes.append(lane)
-        for info in generation.models:
-            if needed := self._models.get(info):
-                needed.running += 1
-        for prefill in lane.enter(generation):
-            self._place(lane, prefill)
-
-    def _place(self, lane: Lane, prefill: Prefill) -> None:
-        generation = prefill.generation
-        draft = self._models.get(generation.draft) if generation.draft else None
-        with self._work.on("prefill", [generation], lane):
-            lane.place(prefill, Drafting(draft.backend, generation.draft_tokens) if draft else None)
+        self._lanes.enter(generation, resident)
 
     def _go_without_draft(self, generation: Generation, reason: str) -> None:
         draft, generation.draft = generation.draft, None
@@ -239,14 +213,10 @@ class Scheduler:
 
     def _give_turn(self, lane: Lane) -> None:
         began = self._clock()
-        lane.turn = next(self._turns)
         self._decode_step(lane)
-        for prefill in lane.released():
-            self._place(lane, prefill)
-        self._prefill_step(lane)
-        lane.spent += self._clock() - began
-        if others := [other.spent for other in self._lanes if other is not lane]:
-            lane.spent = min(lane.spent, min(others) + _MOST_DEBT)
+        self._lanes.release(lane)
+        self._lanes.prefill(lane)
+        self._lanes.charge(lane, self._clock() - began)
 
     def _decode_step(self, lane: Lane) -> None:
         # Draws are left over when the last step's were interrupted by the failure of one request.
@@ -282,30 +252,15 @@ class Scheduler:
         for row in ended:
             lane.decoding.pop(row, None)
 
-    def _prefill_step(self, lane: Lane) -> None:
-        """Compute one chunk's worth of tokens: a part of one prompt, or several short ones."""
-        spent = 0
-        while prefill := lane.next_prefill():
-            chunk = lane.pace.chunk(while_decoding=any(other.decoding for other in self._lanes))
-            if spent and chunk - spent < LEAST_CHUNK:
-                return
-            before, began = prefill.left, self._clock()
-            with self._work.on("prefill", [prefill.generation], lane):
-                left = lane.backend.prefill(prefill.row, chunk - spent)
-            lane.pace.measure(before - left, self._clock() - began)
-            lane.advance(prefill, left)
-            if left:
-                return
-            spent += max(before, LEAST_CHUNK)
-
     # Memory
 
     def _relieve_memory(self) -> None:
         """While running rows have outgrown the budget, the newest of several goes back into the line."""
-        while self._models.relieve() and len(running := self._running) > 1:
+        while self._models.relieve() and len(running := self._lanes.generations) > 1:
             newest = max(running, key=lambda one: one.arrival)
             log.warning("%s puts a request back into the line: memory runs short", newest.info.name)
             self._preemptions += 1
+            self._is_crowded = True
             self._put_back([newest])
 
     # Failures
@@ -315,7 +270,7 @@ class Scheduler:
         call = self._work.take()
         log.error("a step of the engine failed: %s", type(error).__name__, exc_info=error)
         if call is None:
-            for generation in [*self._running, *self._waiting]:
+            for generation in [*self._lanes.generations, *self._waiting]:
                 self._end(generation, as_pico_error(error, generation))
             return
         if is_out_of_memory(error):
@@ -368,7 +323,7 @@ class Scheduler:
                 generation.failures += 1
                 generation.is_suspect = True
             return
-        for generation in [*self._running, *self._waiting]:
+        for generation in [*self._lanes.generations, *self._waiting]:
             if generation.info.name == suspects[0].info.name:
                 generation.is_suspect = False
         self._end(suspects[0], as_pico_error(error, suspects[0]))
@@ -407,44 +362,28 @@ class Scheduler:
         self._waiting.put_back(generations)
         for generation in generations:
             generation.phase = "queue"
-            self._take_out(generation, keep=False)
+            self._lanes.take_out(generation, keep=False)
 
     def _leave(self, generation: Generation, *, keep: bool) -> None:
         """Take a generation out of wherever it is, for good. Called once for each."""
         is_running = generation.phase in ("prefill", "decode")
         generation.phase = "done"
+        self._is_crowded = self._is_crowded and not is_running
         try:
             if is_running:
-                self._take_out(generation, keep=keep)
+                self._lanes.take_out(generation, keep=keep)
             else:
                 self._waiting.remove(generation)
         finally:
             for info in generation.models:
                 self._models.done(info, generation.keep_alive)
 
-    def _take_out(self, generation: Generation, *, keep: bool) -> None:
-        lane = self._lane_of(generation)
-        assert lane, "it runs"
-        rows = lane.forget(generation)
-        if not lane.row_count:
-            self._lanes.remove(lane)
-        lane.resident.reserved -= generation.reserved
-        generation.reserved = 0
-        for info in generation.models:
-            if resident := self._models.get(info):
-                resident.running -= 1
-        with self._work.on("remove", [generation], lane):
-            lane.backend.remove(rows, keep=keep)
-
-    def _lane_of(self, generation: Generation) -> Lane | None:
-        return next((lane for lane in self._lanes if lane.resident.info.name == generation.info.name), None)
-
     def _beat(self) -> None:
         """About once a second, a sign of life to everyone who still waits for a first token."""
         if self._clock() - self._last_beat < _HEARTBEAT_SECONDS:
             return
         self._last_beat = self._clock()
-        for generation in [*self._waiting, *self._running]:
+        for generation in [*self._waiting, *self._lanes.generations]:
             if generation.marks.first_token is None:
                 generation.sink.put(self._progress(generation))
 

@@ -177,7 +177,7 @@ def test_caches_count_towards_the_budget() -> None:
     backend = resident.backend
     before = rig.manager.used_bytes
     backend.insert({1: RowSampling()}, [1] * 700)
-    backend.prefill(1, 1000)
+    backend.prefill([1], 1000)
     assert rig.manager.used_bytes == before + 699
     assert rig.manager.begin_load(fake_info("b")) is None
 
