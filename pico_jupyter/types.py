@@ -108,8 +108,9 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     take one. `max_tokens` counts visible and reasoning tokens (None: as many as the context holds; 0 is legal).
     `max_context` caps prompt plus completion tokens. `top_logprobs` None: no log-probabilities; 0: of the chosen tokens
     only. `n` completions are drawn, the i-th with seed + i. `keep_alive` is in seconds (inf: forever; None: the
-    server's default). With `return_context`, Finished carries the token ids of prompt and completion. `draft_model` names a smaller
-    model with the same tokens that proposes `draft_tokens` tokens a step (None: as the server is configured).
+    server's default). With `return_context`, Finished carries the token ids of prompt and completion. `draft_model`
+    names a smaller model with the same tokens that proposes `draft_tokens` tokens a step (None: as the server is
+    configured).
     """
 
     id: str

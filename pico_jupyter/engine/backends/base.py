@@ -104,10 +104,11 @@ class Backend(Protocol):
         """Put the first `length` tokens of a row's prompt into the prefix cache as soon as they are prefilled."""
         ...
 
-    def prefill(self, row: int, limit: int) -> int:
-        """Compute at most `limit` more tokens of the prompt of `row`. Returns the tokens still to come.
+    def prefill(self, rows: Sequence[int], limit: int) -> dict[int, int]:
+        """Compute at most `limit` more tokens of the prompt of the first row.
 
-        At 0 all rows of that prompt decode from the next step on.
+        Prompts of the others that end within the same limit may be taken along. Returns the tokens still to come for
+        each of the given rows that was worked on; at 0 all rows of that prompt decode from the next step on.
         """
         ...
 

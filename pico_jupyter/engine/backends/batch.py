@@ -55,10 +55,10 @@ class _Logprobs:
 class Batch:
     """Some rows, their common cache, and the tokens that the next forward pass takes in."""
 
-    def __init__(self, rows: list[Row], cache: kv.Cache, last_prompt_token: int) -> None:
+    def __init__(self, rows: list[Row], cache: kv.Cache, inputs: list[int]) -> None:
         self.rows = rows
         self.cache = cache
-        self.inputs = mx.array([last_prompt_token] * len(rows), mx.uint32)
+        self.inputs = mx.array(inputs, mx.uint32)
         # Whether a row's input is to be given out: it was drawn, and nobody has heard of it.
         self._is_news = [False] * len(rows)
         self._logprobs: list[_Logprobs | None] = [None] * len(rows)
@@ -68,19 +68,30 @@ class Batch:
     def __repr__(self) -> str:
         return f"<Batch [{len(self.rows)} rows | {max(len(row.tokens) for row in self.rows)} tokens]>"
 
+    def begin(self, logits: mx.array) -> None:
+        """The inputs are in the cache already, and these logits (rows, vocabulary) came out: draw the next ones."""
+        inputs = self.inputs
+        self._draw(logits)
+        for row, token in zip(self.rows, ints(inputs), strict=True):
+            row.drawn += 1
+            row.tokens.append(token)
+
     def advance(self, model: Any) -> None:
         """Queue a forward pass and the draws after it; nothing is waited for."""
-        inputs = self.inputs
-        logits = model(inputs[:, None], cache=self.cache)[:, -1, :].astype(mx.float32)
-        self._fed = inputs, self._is_news, self._logprobs
-        drawn_from = _penalised(self.rows, inputs, logits)
+        self._fed = self.inputs, self._is_news, self._logprobs
+        self._draw(model(self.inputs[:, None], cache=self.cache)[:, -1, :])
+        self._steps += 1
+        if self._steps % _STEPS_BETWEEN_EVALS == 0:
+            kv.evaluate(self.cache)
+
+    def _draw(self, logits: mx.array) -> None:
+        """Draw what follows the inputs; nothing is waited for."""
+        logits = logits.astype(mx.float32)
+        drawn_from = _penalised(self.rows, self.inputs, logits)
         self.inputs = sample(drawn_from, [row.sampling for row in self.rows], [row.drawn for row in self.rows])
         self._is_news = [True] * len(self.rows)
         self._logprobs = [_logprobs_of(row, logits[index], self.inputs[index]) for index, row in enumerate(self.rows)]
         mx.async_eval(self.inputs, _arrays(self._logprobs))  # type: ignore[no-untyped-call]  # untyped in mlx's stubs
-        self._steps += 1
-        if self._steps % _STEPS_BETWEEN_EVALS == 0:
-            kv.evaluate(self.cache)
 
     def collect(self) -> list[Draw]:
         """The tokens that the last advance() took in, as far as they were drawn."""

@@ -1,7 +1,7 @@
 """A text model of mlx-lm behind the Backend floor. Knows caches and logits; knows no text and no request.
 
-Invariants: everything here runs on the thread that loaded the model. A prompt is prefilled alone, in a scalar cache,
-from where the prefix cache leaves off; its last token is the row's first input to decode. Rows decode in one batch, or
+Invariants: everything here runs on the thread that loaded the model. A prompt is prefilled from where the prefix cache
+leaves off. Rows decode in one batch, or
 in several where their lengths differ so much that padding costs more than reading the weights again. Tokens are
 drafted while one row decodes alone.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import gc
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from mlx.utils import tree_flatten
 from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.base import Backend, Drafting, Draw, RowSampling
 from pico_jupyter.engine.backends.batch import Batch, Row
-from pico_jupyter.engine.backends.speculation import Speculation
+from pico_jupyter.engine.backends.prefill import Prefill, choose_along, finish_together
+from pico_jupyter.engine.backends.speculation import Prospect, Speculation
 from pico_jupyter.engine.prefix_cache import Found, Kept, ModelPrefixes, PrefixCache
 from pico_jupyter.engine.sampling import logits_processors
 from pico_jupyter.types import ModelInfo
@@ -87,17 +88,6 @@ def _float32_nbytes(model: Any) -> int:
     return sum(4 * weight.size for weight in _weights(model))
 
 
-@dataclass(slots=True, eq=False)
-class _Prefill:
-    """A prompt on its way into a scalar cache, which `rows` will share. `marks` are lengths at which to keep it."""
-
-    rows: list[Row]
-    prompt: list[int]
-    cache: kv.Cache
-    done: int
-    marks: set[int] = field(default_factory=set)
-
-
 class LmBackend:
     """One model with the rows that it generates."""
 
@@ -109,7 +99,9 @@ class LmBackend:
         prefixes: ModelPrefixes | None = None,
         kv_bits: int = 0,
         little_padding: int = _LITTLE_PADDING,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self._clock = clock
         self._little_padding = little_padding
         self._model = model
         self._name = name
@@ -117,7 +109,7 @@ class LmBackend:
         self._prefixes = prefixes or PrefixCache(0).of(name)
         self._loading = list(_shares(_weights(model)))
         self._weights_nbytes = sum(weight.nbytes for weight in _weights(model))
-        self._prefills: list[_Prefill] = []
+        self._prefills: list[Prefill] = []
         self._batches: list[Batch] = []
         self._speculations: dict[int, Speculation] = {}
         self._is_cuttable = kv.is_cuttable(self._new_cache())
@@ -165,7 +157,7 @@ class LmBackend:
             self._speculate(rows, drafting)
         known = self._prefixes.overlap(tokens)
         cache, cached = self.open_cache(tokens)
-        prefill = _Prefill(opened, tokens, cache, cached)
+        prefill = Prefill(opened, tokens, cache, cached)
         if not self._is_cuttable:
             prefill.marks.add(boundary)
             if known - cached >= _WORTH_A_CHECKPOINT:
@@ -182,32 +174,26 @@ class LmBackend:
         elif self._is_cuttable or length == prefill.done:
             self._keep_prefix(prefill, length)
 
-    def prefill(self, row: int, limit: int) -> int:
-        prefill = self._prefill_of(row)
-        # The last token is left to the first decode step, which needs its logits.
-        end = len(prefill.prompt) - 1
-        stop = min(prefill.done + limit, end, *(mark for mark in prefill.marks if mark > prefill.done))
-        if chunk := prefill.prompt[prefill.done : stop]:
-            self._model(mx.array([chunk]), cache=prefill.cache)
-            mx.eval([layer.state for layer in prefill.cache])
-            prefill.done = stop
-            if stop in prefill.marks:
-                self._keep_prefix(prefill, stop)
-        if prefill.done == end:
-            mx.clear_cache()
-            self._prefills.remove(prefill)
-            self._join(prefill)
-        return end - prefill.done
+    def prefill(self, rows: Sequence[int], limit: int) -> dict[int, int]:
+        first, *others = (self._prefill_of(row) for row in rows)
+        along = choose_along(first, others, limit) if self._can_merge else []
+        if along:
+            cache, logits = finish_together(self._model, [first, *along])
+        else:
+            cache, logits = first.cache, first.advance(self._model, limit)
+            if first.done in first.marks:
+                self._keep_prefix(first, first.done)
+        worked_on = [first, *along]
+        if not first.left:
+            self._join(worked_on, cache, logits)
+        return {row: prefill.left for prefill, row in zip((first, *others), rows, strict=True) if prefill in worked_on}
 
     def step(self) -> list[Draw]:
         rows = [row for batch in self._batches for row in batch.rows]
-        speculation = self._speculations.get(rows[0].number) if len(rows) == 1 else None
-        if speculation and not speculation.is_behind(rows[0]):
+        if len(rows) == 1 and (speculation := self._speculations.get(rows[0].number)):
             return speculation.step(self._batches[0], self._model)
         for batch in self._batches:
             batch.advance(self._model)
-        if speculation:
-            speculation.follow(rows[0])
         return [draw for batch in self._batches for draw in batch.collect()]
 
     def remove(self, rows: Collection[int], *, keep: bool) -> None:
@@ -257,10 +243,13 @@ class LmBackend:
         """Have tokens drafted for new rows, where both models' caches allow it."""
         drafter = drafting.backend
         if drafting.tokens and isinstance(drafter, LmBackend) and drafter._is_cuttable and self._is_cuttable:
-            cost = drafter.weights_nbytes / self._weights_nbytes
             vocabulary = self._model(mx.array([[0]])).shape[-1]  # lazy: nothing is computed for it
             for number in rows:
-                self._speculations[number] = Speculation(drafter, drafting.tokens, cost=cost, vocabulary=vocabulary)
+                # Decoding reads all weights at every pass and does little else.
+                prospect = Prospect(cost=drafter.weights_nbytes / self._weights_nbytes)
+                self._speculations[number] = Speculation(
+                    drafter, drafting.tokens, prospect=prospect, vocabulary=vocabulary, clock=self._clock
+                )
 
     @cached_property
     def _sizes(self) -> list[kv.LayerSize]:
@@ -283,10 +272,10 @@ class LmBackend:
             return kv.restore(self._new_cache(), found.blocks, found.checkpoint, found.length)
         return self._new_cache()
 
-    def _prefill_of(self, row: int) -> _Prefill:
+    def _prefill_of(self, row: int) -> Prefill:
         return next(prefill for prefill in self._prefills if row in (one.number for one in prefill.rows))
 
-    def _keep_prefix(self, prefill: _Prefill, length: int) -> None:
+    def _keep_prefix(self, prefill: Prefill, length: int) -> None:
         held = None if self._is_cuttable else kv.checkpoint(prefill.cache)
         self._prefixes.keep_blocks(prefill.prompt[:length], lambda start, end: kv.cut(prefill.cache, start, end), held)
 
@@ -294,20 +283,32 @@ class LmBackend:
         kept = Kept(cache, kv.nbytes(cache))
         self._prefixes.keep_whole(tokens, kept, kv.cut, turn=turn, is_cuttable=self._is_cuttable)
 
-    def _join(self, prefill: _Prefill) -> None:
-        """Let the rows of a finished prefill decode: in a batch, or each on its own where caches cannot merge."""
-        count = len(prefill.rows)
-        for row in prefill.rows:
-            row.tokens = prefill.prompt[:-1]
-        last = prefill.prompt[-1]
-        if not self._can_merge:
-            for index, row in enumerate(prefill.rows):
-                cache = copy.deepcopy(prefill.cache) if index else prefill.cache
-                self._batches.append(Batch([row], cache, last))
-            return
-        cache = prefill.cache if count == 1 else kv.merge([prefill.cache] * count)
-        joining = Batch(prefill.rows, cache, last)
-        for batch in self._batches:
+    def _join(self, prefills: list[Prefill], cache: kv.Cache, logits: mx.array | None) -> None:
+        """Let the rows of finished prompts decode: in a batch, or each on its own where caches cannot merge.
+
+        `cache` is that of the prompts, merged if they are several; `logits` came after their last tokens, if those are
+        in it.
+        """
+        mx.clear_cache()
+        self._prefills = [prefill for prefill in self._prefills if prefill not in prefills]
+        rows = [row for prefill in prefills for row in prefill.rows]
+        inputs = [prefill.prompt[-1] for prefill in prefills for _ in prefill.rows]
+        for prefill in prefills:
+            for row in prefill.rows:
+                row.tokens = prefill.prompt[:-1]
+        if self._can_merge:
+            is_shared = len(prefills) == 1 < len(rows)
+            joining = [Batch(rows, kv.merge([cache] * len(rows)) if is_shared else cache, inputs)]
+        else:
+            copies = [copy.deepcopy(cache) if index else cache for index in range(len(rows))]
+            joining = [Batch([row], own, inputs[:1]) for row, own in zip(rows, copies, strict=True)]
+        for batch in joining:
+            if logits is not None:
+                batch.begin(logits if len(prefills) > 1 else mx.repeat(logits, len(batch.rows), axis=0))
+            self._find_company(batch)
+
+    def _find_company(self, joining: Batch) -> None:
+        for batch in self._batches if self._can_merge else ():
             if self._should_join(batch, joining):
                 batch.extend(joining)
                 return

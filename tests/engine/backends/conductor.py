@@ -59,7 +59,7 @@ class Conductor:
         self.given[row] = []
         self.running.add(row)
 
-    def step(self, limit: int = 5) -> None:
+    def step(self, limit: int = 12) -> None:
         """One turn of the scheduler: a decode step, then one chunk."""
         ended = []
         for draw in self.backend.step():
@@ -68,9 +68,9 @@ class Conductor:
                 ended.append(draw.row)
         self.leave(ended)
         if self.prefilling:
-            row = self.prefilling.pop(0)
-            if self.backend.prefill(row, limit):
-                self.prefilling.append(row)
+            left = self.backend.prefill(self.prefilling, limit)
+            first, *others = self.prefilling
+            self.prefilling = [row for row in (*others, first) if left.get(row, 1)]
 
     def leave(self, rows: list[int], *, keep: bool = True) -> None:
         self.backend.remove(rows, keep=keep)

@@ -114,7 +114,7 @@ def test_greedy_tokens_of_several_prompts_are_those_of_the_batch_generator(pico_
     given: dict[int, list[int]] = {}
     for row, prompt in enumerate(several):
         backend.insert({row: GREEDY}, prompt)
-        while backend.prefill(row, 16):
+        while backend.prefill([row], 16)[row]:
             pass
         given[row] = []
     while any(len(tokens) < ANSWER * 3 for tokens in given.values()):
@@ -194,10 +194,9 @@ def test_log_probabilities_are_of_the_model_s_own_distribution() -> None:
     backend = LmBackend(model, "tiny")
     biased = RowSampling(temperature=0.5, logit_bias=((11, 1000.0),), top_logprobs=2)
     backend.insert({1: biased}, [5, 6, 7])
-    while backend.prefill(1, 2):
+    while backend.prefill([1], 2)[1]:
         pass
-    backend.step()
-    (draw,) = backend.step()
+    draw, *_ = [*backend.step(), *backend.step()]
     logits = model(mx.array([[5, 6, 7]]))[0, -1]
     expected = logits - mx.logsumexp(logits)
     assert draw.token == 11
@@ -208,7 +207,7 @@ def test_log_probabilities_are_of_the_model_s_own_distribution() -> None:
 def test_accounted_bytes_are_those_of_the_caches() -> None:
     backend = LmBackend(full_attention(), "tiny")
     backend.insert({1: GREEDY}, list(range(1, 11)))
-    backend.prefill(1, 4)
+    backend.prefill([1], 4)
     (prefill,) = backend._prefills
     assert backend.cache_nbytes == sum(layer.keys.nbytes + layer.values.nbytes for layer in prefill.cache)
 
@@ -251,5 +250,5 @@ def test_a_backend_counts_its_rows_in_its_repr() -> None:
     backend = LmBackend(full_attention(), "tiny")
     backend.insert({1: GREEDY}, [1, 2, 3])
     backend.insert({2: GREEDY, 3: GREEDY}, [1, 2, 3])
-    backend.prefill(1, 100)
+    backend.prefill([1], 100)
     assert repr(backend) == "<LmBackend tiny [1 decoding | 2 prefilling]>"

@@ -68,7 +68,7 @@ def test_what_one_prompt_prefills_another_that_waited_can_use(kind: str) -> None
     conductor.admit(1, leader)
     conductor.backend.keep(1, len(SYSTEM))
     while conductor.backend.match(follower) < len(SYSTEM):
-        assert conductor.backend.prefill(1, 3) > 0
+        assert conductor.backend.prefill([1], 3)[1] > 0
     conductor.admit(2, follower)
     conductor.finish()
     assert conductor.cached[2] == len(SYSTEM)
@@ -79,7 +79,7 @@ def test_what_one_prompt_prefills_another_that_waited_can_use(kind: str) -> None
 def test_an_aborted_prefill_is_taken_up_where_it_stopped(kind: str) -> None:
     conductor, _ = warm(kind)
     conductor.admit(1, SYSTEM)
-    conductor.backend.prefill(1, 9)
+    conductor.backend.prefill([1], 9)
     conductor.leave([1])
     assert conductor.answer(2, SYSTEM) == answer_of(kind, tuple(SYSTEM))
     assert conductor.cached[2] == 9
@@ -89,7 +89,7 @@ def test_an_aborted_prefill_is_taken_up_where_it_stopped(kind: str) -> None:
 def test_rows_removed_for_a_failure_leave_nothing(kind: str) -> None:
     conductor, prefixes = warm(kind)
     conductor.admit(1, SYSTEM)
-    conductor.backend.prefill(1, 9)
+    conductor.backend.prefill([1], 9)
     conductor.leave([1], keep=False)
     assert prefixes.nbytes == 0
 
@@ -123,7 +123,7 @@ def test_a_row_that_goes_on_after_it_was_removed_draws_what_it_would_have_drawn(
     expected = conductor.answer(1, SYSTEM, seeded)
     backend = backend_for(kind)
     backend.insert({2: seeded}, [*SYSTEM, *expected[:3]], drawn=3)
-    while backend.prefill(2, 4):
+    while backend.prefill([2], 4)[2]:
         pass
     given: list[int] = []
     while len(given) < len(expected) - 3:
@@ -135,7 +135,7 @@ def test_a_row_that_goes_on_after_it_was_removed_draws_what_it_would_have_drawn(
 def test_an_estimate_is_what_a_row_then_takes(kind: str) -> None:
     backend = backend_for(kind)
     backend.insert({1: GREEDY}, list(range(1, 31)))
-    while backend.prefill(1, 30):
+    while backend.prefill([1], 30)[1]:
         pass
     backend.step()
     backend.step()
@@ -148,7 +148,7 @@ def test_rows_of_very_different_length_decode_apart_and_alike_ones_together() ->
     prompts = {1: [3] * 900, 2: [4] * 20, 3: [5] * 30, 4: [6] * 880}
     for row, prompt in prompts.items():
         backend.insert({row: GREEDY}, prompt)
-        while backend.prefill(row, 1000):
+        while backend.prefill([row], 1000)[row]:
             pass
     assert [sorted(row.number for row in batch.rows) for batch in backend._batches] == [[1, 4], [2, 3]]
 

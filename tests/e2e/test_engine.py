@@ -1,0 +1,80 @@
+"""The engine behind a real server: prefixes that are found again, and a model kernel that dies under many clients."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.e2e.running import RunningServer
+
+QUESTION = {"role": "user", "content": "What is 12 + 35?"}
+CLIENTS = 6
+NEVER_ENDS = {"2": -100, "0": -100}
+
+
+def cached_tokens(answer: dict[str, Any]) -> int:
+    return int(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
+
+
+def test_the_second_turn_of_a_chat_finds_the_first_one_in_the_cache(server: RunningServer) -> None:
+    with server.http() as http:
+
+        def ask(messages: list[dict[str, str]]) -> dict[str, Any]:
+            body = {"model": "pico-tiny", "messages": messages, "temperature": 0, "reasoning": "none"}
+            answer: dict[str, Any] = http.post("v1/chat/completions", json=body).json()
+            return answer
+
+        first = ask([QUESTION])
+        said = first["choices"][0]["message"]["content"]
+        second = ask([QUESTION, {"role": "assistant", "content": said}, {"role": "user", "content": "What is 5 + 6?"}])
+    assert "47" in said
+    assert "11" in second["choices"][0]["message"]["content"]
+    assert cached_tokens(second) >= 10
+
+
+def test_reasoning_that_the_template_strips_does_not_lose_the_cache(server: RunningServer) -> None:
+    system = {"role": "system", "content": "You are a calculator of few words, in a test of two turns."}
+    with server.http() as http:
+
+        def ask(messages: list[dict[str, str]]) -> dict[str, Any]:
+            body = {"model": "pico-tiny", "messages": messages, "temperature": 0, "reasoning": "on"}
+            answer: dict[str, Any] = http.post("v1/chat/completions", json=body).json()
+            return answer
+
+        first = ask([system, QUESTION])
+        said = first["choices"][0]["message"]["content"]
+        again = [system, QUESTION, {"role": "assistant", "content": said}, {"role": "user", "content": "What is 5 + 6?"}]
+        second = ask(again)
+    assert first["choices"][0]["message"]["reasoning"]
+    assert cached_tokens(second) >= first["usage"]["prompt_tokens"] - 8
+
+
+@pytest.mark.parametrize("deltas", [1, 17, 60])
+def test_a_model_kernel_killed_at_any_step_hangs_no_client(own_server: RunningServer, deltas: int) -> None:
+    """Half of the clients stream. All of them are heard of again: by an error, or by an answer from the next kernel."""
+    body = {"model": "pico-tiny", "messages": [QUESTION], "max_tokens": 400, "temperature": 2, "logit_bias": NEVER_ENDS}
+    seen = threading.Semaphore(0)
+
+    def chat(number: int) -> str:
+        with own_server.http() as http, http.stream(
+            "POST", "v1/chat/completions", json={**body, "stream": number % 2 == 0, "seed": number}
+        ) as response:
+            text = ""
+            for line in response.iter_lines():
+                seen.release()
+                text += line
+        return text
+
+    with own_server.http() as http:
+        http.post("api/generate", json={"model": "pico-tiny"}).raise_for_status()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        answers = [pool.submit(chat, number) for number in range(CLIENTS)]
+        for _ in range(deltas):
+            assert seen.acquire(timeout=60)
+        [kernel] = own_server.model_kernels()
+        kernel.kill()
+        ends = [answer.result(timeout=60) for answer in answers]
+    assert all('"error"' in end or '"finish_reason"' in end for end in ends)
