@@ -58,6 +58,8 @@ class Case:
     setup: Setup = Setup()
     rival: str = MLX_LM
     is_quick: bool = True
+    # One round less than the others have, and at least one.
+    is_long: bool = False
 
     @property
     def key(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,11 @@ from benchmarks.servers import (
 )
 
 VISIT_SECONDS = 240.0
-_SURVIVABLE = (Broken, Refused, NotStarted, OSError, ValueError, KeyError, RuntimeError, psutil.Error)
+# What a server, or its absence, can do to a visit. A timeout is an OSError only from Python 3.11 on.
+_SURVIVABLE = (
+    *(Broken, Refused, NotStarted, OSError, ValueError, KeyError, RuntimeError),
+    *(asyncio.TimeoutError, psutil.Error, subprocess.SubprocessError),
+)
 
 
 @dataclass
@@ -69,16 +74,24 @@ class Runner:
 
     def run(self, cases: Sequence[Case]) -> None:
         """Measure what is not in the results yet."""
-        missing = [case for case in cases if self._results.result(case) is None]
+        missing = [case for case in cases if not getattr(self._results.result(case), "rounds", [])]
         done = len(cases) - len(missing)
+        for case in missing:
+            self._results.cases.pop(case.key, None)
         for setup, group in groupby(missing, key=lambda case: case.setup):
             together = list(group)
-            with self._pair(setup, needs_rival=any(case.rival == MLX_LM for case in together)) as pair:
+            try:
+                with self._pair(setup, needs_rival=any(case.rival == MLX_LM for case in together)) as pair:
+                    for case in together:
+                        done += 1
+                        self._say(f"[{done}/{len(cases)}] {case.key}")
+                        self._results.cases[case.key] = self._measure(case, pair)
+                        self._results.write(self._path)
+            except _SURVIVABLE as error:
+                self._say(f"the servers cannot be started: {error}")
                 for case in together:
-                    done += 1
-                    self._say(f"[{done}/{len(cases)}] {case.key}")
-                    self._results.cases[case.key] = self._measure(case, pair)
-                    self._results.write(self._path)
+                    self._results.cases.setdefault(case.key, CaseResult(errors=[f"not started: {error}"[:400]]))
+                self._results.write(self._path)
 
     @contextlib.contextmanager
     def _pair(self, setup: Setup, *, needs_rival: bool) -> Iterator[Pair]:
@@ -104,14 +117,14 @@ class Runner:
     def _measure(self, case: Case, pair: Pair) -> CaseResult:
         result = CaseResult()
         start = time.perf_counter()
-        for number in range(self._rounds):
+        for number in range(max(1, self._rounds - case.is_long)):
             round_: dict[str, Figures] = {}
             for side in self._sides(case, pair):
                 visit = self._visit(pair, case.checkpoint, side, f"{case.key}/{number}/{side.name}")
                 try:
                     round_[side.name] = self._figures(case, pair, side, visit)
                     self._say(f"    {side.name}: {_brief(round_[side.name])}")
-                except (*_SURVIVABLE, asyncio.TimeoutError) as error:
+                except _SURVIVABLE as error:
                     text = f"round {number + 1}, {side.name}: {type(error).__name__}: {error}"
                     result.errors.append(text[:400])
                     self._say(f"    {text}")

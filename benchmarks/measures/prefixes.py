@@ -57,7 +57,7 @@ async def conversations(visit: Visit) -> Figures:
     """Conversations that share a system prompt and take turns, four at a time.
 
     The hit rate is the sum of cached tokens over that of prompt tokens; `own` is that of what a conversation had said
-    before, beyond the shared prompt. Memory is what pico_jupyter counts itself (models and caches), and for both the
+    before, beyond the prompt that all share and both servers find. Memory is what pico_jupyter counts itself (models and caches), and for both the
     growth of the computing process since before the first turn.
     """
     system = visit.words.text(2000)
@@ -131,7 +131,7 @@ BUDGET_CASES = (
         conversations,
         (
             Figure("hits", "hit rate, of all prompt tokens", "%", Bar("hit rate >= 2x", "ratio", at_least=2.0)),
-            Figure("own", "hit rate, of a conversation's own past", "%"),
+            Figure("own", "hit rate, of a conversation's own past", "%", Bar("hit rate >= 2x", "ratio", at_least=2.0)),
             Figure("computed", "prompt tokens computed", ""),
             Figure(
                 "counted",
@@ -142,6 +142,7 @@ BUDGET_CASES = (
             Figure("growth", "growth of the process", "MB"),
             Figure("all memory", "the process at the end", "MB"),
         ),
+        is_long=True,
         setup=Setup(traits=(f"--PicoJupyter.memory_budget={BUDGET}",)),
     ),
 )
