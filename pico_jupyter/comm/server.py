@@ -17,10 +17,10 @@ from pico_jupyter.client import NearEngine
 from pico_jupyter.comm import wire
 from pico_jupyter.comm.pending import PendingDeltas, weigh
 from pico_jupyter.errors import EngineFailed, PicoError
-from pico_jupyter.types import Delta, Finished, Notice
+from pico_jupyter.types import Accepted, Delta, Finished, Notice, Progress
 
 # Invariants: a frame is kept from its publication until it is acknowledged, or the stream is over and nobody asked for
-# long; a stream publishes at most once in `window` seconds, and its first frame at once; every request that was not
+# long; a stream publishes text at most once in `window` seconds, and its first text at once; every request that was not
 # aborted is answered once.
 
 Reply = Callable[[bytes], None]
@@ -253,8 +253,11 @@ class CommEngineServer:
         batches = []
         for stream in due:
             self._waiting.discard(stream)
-            stream.published_at = now
-            batches.append(wire.Batch(stream.id, *stream.number(self._keep_limit)))
+            batch = wire.Batch(stream.id, *stream.number(self._keep_limit))
+            # What comes before the text is rare, and must not hold the first of the text up.
+            if not isinstance(batch.deltas[-1], Accepted | Progress):
+                stream.published_at = now
+            batches.append(batch)
         if batches:
             self._publish(wire.encode(wire.Frames(tuple(batches))))
         if self._waiting:

@@ -140,10 +140,11 @@ async def test_the_deltas_of_one_step_travel_in_one_message() -> None:
     assert [deltas for deltas in carried if deltas] == [(ACCEPTED, TextDelta("ac", 0), TextDelta("b", 1))]
 
 
-async def test_a_stream_publishes_once_in_a_window() -> None:
+async def test_a_stream_publishes_text_once_in_a_window_and_the_first_at_once() -> None:
     link = Loopback(TextEngine(LONG, lambda: asyncio.sleep(0.0005)), window=3600.0)
     assert text_of(await read(link)) == text_of(LONG)
-    assert len(link.frames()) == 1
+    published = [batch.deltas for frames in link.frames() for batch in frames.batches]
+    assert published == [(ACCEPTED,), (LONG[0],)]
 
 
 async def test_streams_that_are_due_together_share_a_message() -> None:

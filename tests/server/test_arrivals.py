@@ -59,7 +59,7 @@ async def test_a_limit_ends_the_wait_and_loses_nothing() -> None:
     later = asyncio.Event()
     arrivals = Arrivals(Script(later, TextDelta("a"), FINISHED).deltas())
     assert await arrivals.batch(0.01) == []
-    assert repr(arrivals) == "<Arrivals waiting>"
+    assert repr(arrivals) == "<Arrivals open [0 ready]>"
     later.set()
     assert await arrivals.batch(5) == [TextDelta("a"), FINISHED]
     await arrivals.aclose()
@@ -101,4 +101,34 @@ async def test_a_failure_nobody_asked_for_is_no_noise_at_closing() -> None:
     arrivals = Arrivals(Script(TextDelta("a"), EngineFailed("boom")).deltas())
     await arrivals.batch(5)
     await arrivals.aclose()
-    assert repr(arrivals).startswith("<Arrivals")
+    assert repr(arrivals) == "<Arrivals ended [0 ready]>"
+
+
+async def test_no_more_than_a_batch_is_taken_ahead_of_a_slow_reader() -> None:
+    taken = 0
+
+    async def endless() -> AsyncGenerator[Delta, None]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield TextDelta("a")
+
+    arrivals = Arrivals(endless())
+    for batches in range(1, 4):
+        await asyncio.sleep(0)
+        assert taken == batches * MAX_BATCH
+        assert len(await arrivals.batch(5)) == MAX_BATCH
+        await asyncio.sleep(0)
+    await arrivals.aclose()
+
+
+async def test_a_reader_that_gives_up_waiting_loses_nothing() -> None:
+    later = asyncio.Event()
+    arrivals = Arrivals(Script(later, TextDelta("a"), FINISHED).deltas())
+    waiting = asyncio.create_task(arrivals.batch(5))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    later.set()
+    assert await arrivals.batch(5) == [TextDelta("a"), FINISHED]
+    await arrivals.aclose()

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.session import Session
 
+from pico_jupyter.comm import wire
 from pico_jupyter.errors import EngineUnavailable
-from pico_jupyter.server.kernel_process import KernelProcess, kernel_environment
+from pico_jupyter.server.kernel_process import KernelProcess, kernel_environment, read_message
 from pico_jupyter.types import EngineOptions
 
 LOG = logging.getLogger("pico_jupyter.test_kernel_process")
@@ -70,3 +72,36 @@ async def test_the_end_of_a_process_is_told_in_words(status: int, words: str) ->
     process.exit_status = status
     assert process.describe_exit() == words
     await process.stop()
+
+
+def message(session: Session, payload: bytes, content: dict[str, str]) -> list[bytes]:
+    """A message as the model kernel publishes it."""
+    return [*session.serialize(session.msg("pico_published", content), [b"topic"]), payload]
+
+
+def test_a_message_of_the_kernel_is_read() -> None:
+    session = Session(key=b"key")
+    parts = message(session, b"payload", wire.seal(b"payload"))
+    assert read_message(session, parts) == ("pico_published", b"payload")
+    assert read_message(session, parts[:-1]) == ("pico_published", b"")
+
+
+@pytest.mark.parametrize("part", range(2, 8))
+def test_a_message_that_was_changed_on_its_way_is_refused(part: int) -> None:
+    session = Session(key=b"key")
+    parts = message(session, b"payload", wire.seal(b"payload"))
+    parts[part] += b" "
+    with pytest.raises(ValueError, match=r"signature|signed"):
+        read_message(session, parts)
+
+
+def test_a_payload_without_a_seal_is_refused() -> None:
+    session = Session(key=b"key")
+    with pytest.raises(ValueError, match="not the signed one"):
+        read_message(session, message(session, b"payload", {}))
+
+
+@pytest.mark.parametrize("parts", [[], [b"<IDS|MSG>"], [b"<IDS|MSG>", b"signature", b"{}"]])
+def test_what_is_no_message_is_refused(parts: list[bytes]) -> None:
+    with pytest.raises((ValueError, IndexError)):
+        read_message(Session(key=b"key"), parts)
