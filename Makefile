@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab check format clean
+.PHONY: help demo test lab bench check format clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,9 @@ test: $(VENV)/installed-test ## set up and run every check
 
 lab: $(VENV)/installed-lab ## set up and open JupyterLab
 	$(BIN)/jupyter lab
+
+bench: $(VENV)/installed-test ## measure beside mlx_lm.server (20 minutes; BENCH=--quick: under 5)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 format: $(VENV)/installed-test ## format the code and mend what can be mended by machine
 	$(BIN)/ruff format .

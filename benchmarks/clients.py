@@ -113,13 +113,13 @@ class Exchange:
     async def answer(self) -> Answer:
         """The whole answer, once its last byte is here."""
         ended = await self._protocol.ended
-        answer = _read_answer(self._protocol.reads, self.sent, ended)
+        answer = read_answer(self._protocol.reads, self.sent, ended)
         answer.failures = self.failures
         return answer
 
     def arrivals(self) -> list[tuple[float, str]]:
         """The text so far, with the time at which each piece came."""
-        return _read_answer(self._protocol.reads, self.sent, 0.0, whole=False).pieces
+        return read_answer(self._protocol.reads, self.sent, 0.0, whole=False).pieces
 
     def close(self) -> None:
         """Break the connection off."""
@@ -180,7 +180,7 @@ async def get(address: Address, path: str, timeout: float = 30.0) -> Any:
     return json.loads(text)
 
 
-def _read_answer(reads: list[tuple[float, bytes]], sent: float, ended: float, *, whole: bool = True) -> Answer:
+def read_answer(reads: list[tuple[float, bytes]], sent: float, ended: float, *, whole: bool = True) -> Answer:
     status, parts = _split_head(reads)
     if status != 200:
         if not status:

@@ -98,15 +98,11 @@ def _row(case: Case, figure: Figure, result: CaseResult) -> Row:
         case,
         figure,
         _written(comparison.our_spread, figure.unit, is_missing=FAILED),
-        _written(comparison.their_spread, figure.unit, is_missing=_their_absence(case, comparison)),
+        _written(comparison.their_spread, figure.unit, is_missing=FAILED if case.rival else NOTHING),
         _ratio(comparison, figure),
         bar.text if bar else "",
         "" if holds is None else "holds" if holds else "fails",
     )
-
-
-def _their_absence(case: Case, comparison: Comparison) -> str:
-    return FAILED if case.rival and comparison.our_spread is None else NOTHING
 
 
 def _ratio(comparison: Comparison, figure: Figure) -> str:

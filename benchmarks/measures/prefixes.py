@@ -57,8 +57,8 @@ async def conversations(visit: Visit) -> Figures:
     """Conversations that share a system prompt and take turns, four at a time.
 
     The hit rate is the sum of cached tokens over that of prompt tokens; `own` is that of what a conversation had said
-    before, beyond the prompt that all share and both servers find. Memory is what pico_jupyter counts itself (models and caches), and for both the
-    growth of the computing process since before the first turn.
+    before, beyond the prompt that all share. Memory is what pico_jupyter counts itself (models and caches), and for
+    both the growth of the computing process since before the first turn.
     """
     system = visit.words.text(2000)
     shared = visit.words.shared_tokens(system)

@@ -1,0 +1,127 @@
+"""The tables that are made of figures."""
+
+from benchmarks.cases import Case, Figure, Figures, Visit
+from benchmarks.report import remarks_of, results_page, terminal_table
+from benchmarks.results import CaseResult, Results
+from benchmarks.spread import Bar
+
+ABOUT = {
+    "started": "2026-01-01T10:00:00+00:00",
+    "finished": "2026-01-01T10:20:00+00:00",
+    "quick": False,
+    "rounds": 2,
+    "load before": 0.1,
+    "system": "Linux x86_64",
+    "processor": "a processor",
+    "cores": 2,
+    "memory": 24_000_000_000,
+    "python": "3.11.0",
+    "versions": {"mlx": "0.32.4"},
+    "commit": "abc1234",
+    "blas": {"pico_jupyter": {"variables": {"OPENBLAS_NUM_THREADS": "1"}, "libraries": ["libopenblas.so"]}},
+}
+
+
+async def measure(visit: Visit) -> Figures:
+    """Asks twice."""
+    return {}
+
+
+CASE = Case(
+    "B2",
+    "a short request",
+    measure,
+    (
+        Figure("mean", "mean TTFT", "s", Bar("under 0.05 s", "ours", at_most=0.05)),
+        Figure("max", "max TTFT", "s"),
+        Figure("works", "it works", "pass", Bar("pass", "ours", at_least=1)),
+    ),
+)
+EARLIER = Case("B1", "idle", measure, (Figure("ttft", "TTFT", "ms"),))
+
+
+def results(ours: float = 0.04) -> Results:
+    rounds = [
+        {
+            "pico_jupyter": {"mean": ours, "max": 0.1, "works": 1.0},
+            "mlx_lm.server": {"mean": 0.2, "max": 0.4, "works": 0.0},
+        },
+        {
+            "pico_jupyter": {"mean": ours, "max": 0.3, "works": 1.0},
+            "mlx_lm.server": {"mean": 0.2, "max": 0.4, "works": 1.0},
+        },
+    ]
+    return Results(ABOUT, {CASE.key: CaseResult(rounds, notes=["mlx_lm.server: it died"])})
+
+
+def line_with(text: str, page: str) -> list[str]:
+    line = next(line for line in page.splitlines() if text in line)
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_row_has_both_figures_their_ratio_the_bar_and_whether_it_holds() -> None:
+    assert line_with("mean TTFT", results_page([CASE], results(), "")) == [
+        *("B2", "a short request", "mean TTFT"),
+        *("0.040 s", "0.200 s", "0.20", "under 0.05 s", "yes"),
+    ]
+
+
+def test_a_bar_that_fails_says_no() -> None:
+    assert line_with("mean TTFT", results_page([CASE], results(0.06), ""))[-1] == "**no**"
+
+
+def test_values_that_differ_show_their_range() -> None:
+    assert "0.200 (0.100–0.300) s" in line_with("max TTFT", results_page([CASE], results(), ""))
+
+
+def test_a_check_that_failed_once_passed_sometimes() -> None:
+    assert line_with("it works", results_page([CASE], results(), ""))[3:5] == ["pass", "sometimes"]
+
+
+def test_the_page_counts_the_bars_that_hold() -> None:
+    assert "**2 of 2 bars hold.**" in results_page([CASE], results(), "")
+    assert "**1 of 2 bars hold.**" in results_page([CASE], results(0.06), "")
+
+
+def test_rows_stand_in_the_order_of_their_ids() -> None:
+    both = results()
+    both.cases[EARLIER.key] = CaseResult([{"pico_jupyter": {"ttft": 0.02}, "mlx_lm.server": {"ttft": 0.01}}])
+    page = results_page([CASE, EARLIER], both, "")
+    assert page.index("| B1 |") < page.index("| B2 |")
+
+
+def test_a_case_that_was_not_measured_has_no_row() -> None:
+    assert "idle" not in results_page([CASE, EARLIER], results(), "")
+
+
+def test_figures_that_a_side_did_not_give_have_failed() -> None:
+    empty = Results(ABOUT, {CASE.key: CaseResult([{}], errors=["round 1, pico_jupyter: Broken: no end"])})
+    page = results_page([CASE], empty, "")
+    assert line_with("mean TTFT", page)[3:] == ["failed", "failed", "—", "under 0.05 s", "**no**"]
+    assert "Broken: no end" in page
+
+
+def test_remarks_are_kept_beside_their_ids() -> None:
+    remarks = "## B2\n\nToo many pages.\n\n## B11\n\nNobody can.\n"
+    assert remarks_of(remarks) == {"B2": "Too many pages.", "B11": "Nobody can."}
+    assert "**B2.** Too many pages." in results_page([CASE], results(0.06), remarks)
+
+
+def test_a_failing_bar_without_a_remark_says_that_one_is_missing() -> None:
+    assert "**B2.** A bar fails and its reason is not written down yet." in results_page([CASE], results(0.06), "")
+
+
+def test_what_else_was_seen_is_told() -> None:
+    assert "mlx_lm.server: it died" in results_page([CASE], results(), "")
+    assert "mlx_lm.server: it died" in terminal_table([CASE], results())
+
+
+def test_the_page_says_how_it_was_measured_and_with_which_blas() -> None:
+    page = results_page([CASE], results(), "")
+    assert "- **B2** Asks twice." in page
+    assert "- BLAS of pico_jupyter: libopenblas.so (OPENBLAS_NUM_THREADS=1)" in page
+
+
+def test_the_terminal_marks_what_holds_and_what_fails() -> None:
+    assert "  ok   mean TTFT" in terminal_table([CASE], results())
+    assert "  FAIL mean TTFT" in terminal_table([CASE], results(0.06))
