@@ -157,13 +157,13 @@ async def test_frames_that_iopub_dropped_are_sent_again(
     kernel = start_kernel("--window", "0")
     text = ""
     all_sent = tmp_path / "all sent"
-    async with aclosing(kernel.generate(request(f"count 6000 0 {all_sent}"))) as deltas:
+    async with aclosing(kernel.generate(request(f"count 20000 0 {all_sent}"))) as deltas:
         await anext(deltas)
         while not all_sent.exists():
             time.sleep(0.01)  # noqa: ASYNC251  standing still is what is tested
         async for delta in deltas:
             text += delta.text if isinstance(delta, TextDelta) else ""
-    assert text == "".join(f"{i} " for i in range(6000))
+    assert text == "".join(f"{i} " for i in range(20_000))
     assert "are missing; asking for them again" in caplog.text
 
 
