@@ -340,17 +340,17 @@ class Scheduler:
         self._put_back([one for one in generations if one.open_sequences])
         for generation in generations:
             if not generation.open_sequences:
-                self._finish(generation)
+                self._finish(generation, keep=False)
 
     # Ends
 
-    def _finish(self, generation: Generation) -> None:
+    def _finish(self, generation: Generation, *, keep: bool = True) -> None:
         now = self._clock()
         if generation.marks.prefill_started is not None:
             self._waiting.note_duration(now - generation.marks.prefill_started)
         reasons = tuple(sequence.finish_reason or "stop" for sequence in generation.sequences)
         timings = generation.marks.timings(now)
-        self._leave(generation, keep=True)
+        self._leave(generation, keep=keep)
         generation.sink.put(Finished(reasons, generation.usage, timings, generation.context))
 
     def _end(self, generation: Generation, error: PicoError) -> None:

@@ -111,14 +111,14 @@ class Rig:
         raise AssertionError(f"did not come about: {self.scheduler!r}")
 
 
-def step_and_fail(rig: Rig, condition: Callable[[], bool]) -> None:
+def step_and_fail(rig: Rig, condition: Callable[[], bool], turns: int = 200) -> None:
     """Step as the engine does, which hands every exception to fail()."""
 
     def turn() -> bool:
         try:
             rig.scheduler.step()
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, MemoryError) as error:
             rig.scheduler.fail(error)
         return condition()
 
-    assert any(turn() for _ in range(200))
+    assert any(turn() for _ in range(turns))

@@ -24,6 +24,9 @@ from pico_jupyter.types import (
     GenerationRequest,
     Message,
     ModelInfo,
+    ModelLoaded,
+    ModelUnloaded,
+    Notice,
     Progress,
     TextDelta,
     TextPart,
@@ -231,6 +234,58 @@ async def test_a_waiting_request_is_aborted_without_ever_running(start: StartEng
         await waiting.aclose()
         (resident,) = await client.resident()
         assert resident.active == 1
+
+
+async def test_models_that_come_and_go_are_told_of(start: StartEngine, fake_models: FakeModels) -> None:
+    notices: list[Notice] = []
+    client = start(fake_models, on_notice=notices.append)
+    await client.load("pico-tiny")
+    await client.unload("pico-tiny")
+    assert await names(client) == set()
+    loaded, unloaded = notices
+    assert isinstance(loaded, ModelLoaded)
+    assert (loaded.model, loaded.size) == ("pico-tiny", fake_models.backend.weights_nbytes)
+    assert unloaded == ModelUnloaded("pico-tiny", "as asked")
+
+
+async def test_the_engine_says_how_it_stands(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models, EngineOptions(max_batch_size=1))
+    async with (
+        aclosing(client.generate(ask("first"))) as running,
+        aclosing(client.generate(ask("second"))) as waiting,
+    ):
+        async for delta in running:
+            if isinstance(delta, TextDelta):
+                break
+        assert isinstance(await anext(waiting), Accepted)
+        statistics = await client.statistics()
+    assert (statistics.running, statistics.waiting, statistics.preemptions) == (1, 1, 0)
+    assert statistics.resident_bytes > fake_models.backend.weights_nbytes
+
+
+async def test_commands_that_came_during_a_step_all_run_before_the_next_one(
+    start: StartEngine, fake_models: FakeModels
+) -> None:
+    client = start(fake_models)
+    await client.load("pico-tiny")
+    fake_models.gate.close()
+    before = fake_models.gate.arrivals
+    first = client.generate(ask("first", max_tokens=1000))
+    assert isinstance(await anext(first), Accepted)
+    await arrivals(fake_models, before + 1)
+    others = [client.generate(ask(str(number), max_tokens=1000)) for number in range(3)]
+    accepted = [asyncio.ensure_future(anext(other)) for other in others]
+    await asyncio.sleep(0)  # the tasks begin; behind them the preparation thread has nothing left to do
+    await asyncio.wrap_future(client._engine._preparing.submit(lambda: None))
+    statistics = asyncio.ensure_future(client.statistics())
+    await asyncio.sleep(0)
+    fake_models.gate.allow()
+    assert (await statistics).waiting == 3
+    assert fake_models.gate.arrivals == before + 1, "no step came between the commands"
+    fake_models.gate.open()
+    await asyncio.gather(*accepted)
+    for stream in (first, *others):
+        await stream.aclose()
 
 
 async def test_who_waits_hears_heartbeats(start: StartEngine, fake_models: FakeModels, clock: FakeClock) -> None:

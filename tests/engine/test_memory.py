@@ -8,7 +8,7 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 
-from pico_jupyter.engine.memory import device_budget
+from pico_jupyter.engine.memory import device_budget, limit_wired_memory, wired_limit
 
 RAM = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 on_a_cpu = pytest.mark.skipif(
@@ -35,3 +35,13 @@ def test_a_container_s_limit_counts(tmp_path: Path) -> None:
 def test_a_container_without_a_limit_says_max(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     assert device_budget(tmp_path / "memory.max") == int(0.6 * RAM)
+
+
+@pytest.mark.parametrize(("weights", "wired"), [(0, 0), (70, 70), (100, 100), (130, 100)])
+def test_the_weights_are_wired_and_never_more_than_the_device_recommends(weights: int, wired: int) -> None:
+    assert wired_limit(weights, recommended=100) == wired
+
+
+@on_a_cpu
+def test_without_metal_nothing_is_wired() -> None:
+    limit_wired_memory(1 << 30)

@@ -9,7 +9,7 @@ import pytest
 from pico_jupyter.engine.backends.base import RowSampling
 from pico_jupyter.engine.models import ModelManager, Resident
 from pico_jupyter.errors import OutOfMemory
-from pico_jupyter.types import ModelInfo, Notice
+from pico_jupyter.types import ModelInfo, ModelLoaded, ModelUnloaded, Notice
 from tests.fakes import FakeBackend, FakeClock, FakePrefixes, fake_info
 
 WALL = 5_000_000.0
@@ -237,3 +237,104 @@ def test_a_load_that_nobody_waits_for_is_given_up() -> None:
     rig.manager.done(fake_info("a"), keep_alive=300)
     assert rig.manager.loading is None
     assert rig.manager.used_bytes == 0
+
+
+def test_a_model_that_comes_and_goes_is_told_of() -> None:
+    rig = Rig()
+    resident = rig.manager.begin_load(fake_info("a"))
+    assert resident is not None
+    rig.clock.advance(2.5)
+    rig.manager.load_step(resident)
+    rig.manager.unload("a")
+    assert rig.notices == [ModelLoaded("a", 1000, 2.5), ModelUnloaded("a", "as asked")]
+
+
+def test_prefixes_go_before_a_model_does() -> None:
+    rig = Rig(budget=2500)
+    backend = rig.load("a").backend
+    rig.prefixes.keep(backend, [1] * 700)
+    rig.load("b")
+    assert sorted(rig.names) == ["a", "b"]
+    assert rig.manager.used_bytes == 2000
+
+
+def test_prefixes_are_spared_when_they_and_idle_models_cannot_make_room() -> None:
+    rig = Rig(budget=2500)
+    running = rig.load("a")
+    running.running = 1
+    rig.prefixes.keep(running.backend, [1] * 100)
+    assert rig.manager.begin_load(fake_info("b", 1600)) is None
+    assert rig.manager.prefix_cache_nbytes == 100
+
+
+def test_a_model_makes_no_room_for_the_one_that_is_to_draft_for_it() -> None:
+    rig = Rig(budget=1500)
+    resident = rig.load("a")
+    assert rig.manager.begin_load(fake_info("draft"), beside=[resident.info]) is None
+    assert rig.names == ["a"]
+
+
+def test_rows_are_let_in_up_to_a_share_of_the_room() -> None:
+    rig = Rig(budget=2000)
+    resident = rig.load("a")
+    resident.running = 1
+    assert rig.manager.let_in((resident,), 500, is_alone=False)
+    assert not rig.manager.let_in((resident,), 400, is_alone=False)
+    assert rig.manager.let_in((resident,), 350, is_alone=False)
+    assert resident.reserved == 850
+
+
+def test_a_request_that_is_alone_may_have_all_the_room() -> None:
+    rig = Rig(budget=2000)
+    resident = rig.load("a")
+    assert rig.manager.let_in((resident,), 1000, is_alone=True)
+
+
+def test_an_idle_model_that_others_wait_for_goes_only_for_a_request_that_is_alone() -> None:
+    rig = Rig(budget=3000)
+    idle, resident = rig.load("idle"), rig.load("a")
+    rig.manager.want(idle.info)
+    assert not rig.manager.let_in((resident,), 1200, is_alone=False)
+    assert rig.manager.let_in((resident,), 1200, is_alone=True)
+    assert rig.names == ["a"]
+
+
+def test_what_does_not_fit_beside_the_weights_is_refused_in_words() -> None:
+    rig = Rig(budget=2_000_000_000)
+    resident = rig.load("a", size=1_000_000_000)
+    rig.manager.check_fits((resident,), 1_000_000_000)
+    with pytest.raises(OutOfMemory, match=r"needs 1\.50 GB .* beside a 1\.00 GB are there") as caught:
+        rig.manager.check_fits((resident,), 1_500_000_000)
+    assert caught.value.model == "a"
+
+
+def test_prefixes_are_shed_when_memory_is_nearly_full() -> None:
+    rig = Rig(budget=2000)
+    backend = rig.load("a").backend
+    for number in range(10):
+        rig.prefixes.keep(backend, [number] * 80)
+    assert not rig.manager.relieve()
+    assert rig.manager.used_bytes == 1800, "up to here nothing is shed"
+    rig.prefixes.keep(backend, [99] * 80)
+    assert not rig.manager.relieve()
+    assert rig.manager.used_bytes <= 1700
+
+
+def test_idle_models_go_when_running_rows_have_outgrown_the_memory() -> None:
+    rig = Rig(budget=2500)
+    rig.load("idle")
+    resident = rig.load("a")
+    resident.running = 1
+    resident.backend.insert({1: RowSampling()}, [1] * 700)
+    resident.backend.prefill([1], 1000)
+    assert not rig.manager.relieve()
+    assert rig.names == ["a"]
+
+
+def test_when_nothing_more_can_go_the_rest_is_over_the_budget() -> None:
+    rig = Rig(budget=1500)
+    resident = rig.load("a")
+    resident.running = 1
+    resident.backend.insert({1: RowSampling()}, [1] * 700)
+    resident.backend.prefill([1], 1000)
+    assert rig.manager.relieve()

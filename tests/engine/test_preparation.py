@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,84 @@ def test_a_bias_on_a_token_that_does_not_exist_is_refused(preparation: Preparati
     with pytest.raises(InvalidRequest) as caught:
         prepared(preparation, sampling=SamplingParams(logit_bias={token: 1.0}))
     assert caught.value.param == "logit_bias"
+
+
+@pytest.fixture(scope="module")
+def model_dirs(tmp_path_factory: pytest.TempPathFactory, preparation: Preparation) -> tuple[str, ...]:
+    """A folder with a model of the same tokens, and one whose tokens differ."""
+    source, folder = Path(preparation._catalog.find("pico-tiny").path), tmp_path_factory.mktemp("models")
+    for name in ("small", "stranger"):
+        shutil.copytree(source, folder / name)
+    tokenizer = json.loads((folder / "stranger" / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary: dict[str, int] = tokenizer["model"]["vocab"]
+    numbers = list(vocabulary.values())
+    tokenizer["model"]["vocab"] = dict(zip(vocabulary, numbers[1:] + numbers[:1], strict=True))
+    (folder / "stranger" / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    return (str(folder),)
+
+
+def drafting(model_dirs: tuple[str, ...], **draft_models: str) -> Preparation:
+    return Preparation(
+        Catalog(EngineOptions(model_dirs=model_dirs), environ={}, hub_cache=None),
+        keep_alive=300.0,
+        new_seed=lambda: 1,
+        new_call_id=lambda: "call_1",
+        clock=lambda: 0.0,
+        draft_models={name.replace("_", "-"): draft for name, draft in draft_models.items()},
+    )
+
+
+def drafts(made: Generation) -> tuple[str, int] | None:
+    return (made.draft.name, made.draft_tokens) if made.draft else None
+
+
+def test_without_a_word_nobody_drafts(preparation: Preparation) -> None:
+    assert drafts(prepared(preparation)) is None
+
+
+def test_a_request_names_the_model_that_drafts(model_dirs: tuple[str, ...]) -> None:
+    made = prepared(drafting(model_dirs), draft_model="small", draft_tokens=7)
+    assert drafts(made) == ("small", 7)
+
+
+def test_a_configured_model_drafts_four_tokens(model_dirs: tuple[str, ...]) -> None:
+    assert drafts(prepared(drafting(model_dirs, pico_tiny="small"))) == ("small", 4)
+
+
+@pytest.mark.parametrize("fields", [{"draft_tokens": 0}, {"n": 2}])
+def test_drafting_is_off_for_zero_tokens_and_for_several_choices(
+    model_dirs: tuple[str, ...], fields: dict[str, int]
+) -> None:
+    assert drafts(prepared(drafting(model_dirs, pico_tiny="small"), **fields)) is None
+
+
+def test_an_unknown_draft_model_is_refused(preparation: Preparation) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        prepared(preparation, draft_model="nobody")
+    assert (caught.value.param, caught.value.model) == ("draft_model", "nobody")
+
+
+@pytest.mark.parametrize(
+    ("draft", "words"), [("stranger", "their tokens differ"), ("pico-tiny", "cannot draft for itself")]
+)
+def test_a_model_that_cannot_draft_for_another_is_refused(model_dirs: tuple[str, ...], draft: str, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words) as caught:
+        prepared(drafting(model_dirs), draft_model=draft)
+    assert caught.value.param == "draft_model"
+
+
+@pytest.mark.parametrize("draft", ["stranger", "nobody"])
+def test_a_configured_model_that_cannot_draft_costs_a_warning(
+    model_dirs: tuple[str, ...], draft: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    preparation = drafting(model_dirs, pico_tiny=draft)
+    assert [drafts(prepared(preparation)) for _ in range(2)] == [None, None]
+    assert caplog.text.count("pico-tiny goes on without drafts") == 1
+
+
+def test_the_boundary_of_the_conversation_goes_along(preparation: Preparation) -> None:
+    made = prepared(preparation)
+    assert 0 < made.boundary < len(made.prompt)
 
 
 def test_loading_is_a_generation_that_generates_nothing(preparation: Preparation) -> None:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
-from typing import Any
+from collections.abc import Collection
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from pico_jupyter.engine.sequence import Generation
-from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelLoadFailed, OutOfMemory, PicoError, QueueFull
+from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelLoadFailed, OutOfMemory, PicoError
 from pico_jupyter.types import Finished, ModelInfo
 from tests.engine.scheduler_rig import Rig, step_and_fail
-from tests.fakes import FakeBackend, FakePrefixes, ListSink, fake_info
+from tests.fakes import FakeBackend, FakePrefixes, fake_info
 
 
 def test_a_model_without_room_waits_until_the_running_one_is_done() -> None:
@@ -120,6 +116,130 @@ def test_running_out_of_memory_is_told_as_that() -> None:
     assert isinstance(sink.error, OutOfMemory)
 
 
+def test_one_failing_step_costs_nobody_a_token() -> None:
+    rig = Rig(max_rows=8)
+    sinks = [rig.add([100 * number], max_tokens=10)[1] for number in range(1, 5)]
+    rig.step_until(lambda: all(sink.text for sink in sinks))
+    rig.backends["fake"].fail("step", RuntimeError("once"))
+    step_and_fail(rig, lambda: not rig.scheduler.has_work)
+    for number, sink in enumerate(sinks, 1):
+        assert sink.text.split() == [str(100 * number + token) for token in range(1, 11)]
+
+
+def test_after_a_failing_step_its_requests_come_back_one_at_a_time() -> None:
+    rig = Rig(max_rows=8)
+    generations = [rig.add([100 * number], max_tokens=50)[0] for number in range(1, 4)]
+    rig.step_until(lambda: all(one.sequences[0].tokens for one in generations))
+    backend = rig.backends["fake"]
+    backend.fail("step", RuntimeError("once"))
+    step_and_fail(rig, lambda: generations[0].is_suspect)
+    most_on_trial = 0
+    for _ in range(30):
+        rig.scheduler.step()
+        most_on_trial = max(most_on_trial, sum(one.is_suspect and one.phase == "decode" for one in generations))
+    assert most_on_trial == 1
+    assert not any(one.is_suspect for one in generations)
+    assert len(backend.decoding) == 3
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_one_poisonous_request_among_eight_ends_alone(place: int) -> None:
+    rig = Rig(
+        max_rows=8,
+        max_queue=8,
+        prefill_step_size=100,
+        make=lambda info, prefixes: FakeBackend(prefixes=prefixes, poison={666}),
+    )
+    firsts = [100 * number for number in range(1, 9)]
+    firsts[place] = 666
+    sinks = [rig.add([first, first], max_tokens=5)[1] for first in firsts]
+    step_and_fail(rig, lambda: not rig.scheduler.has_work, turns=1000)
+    for first, sink in zip(firsts, sinks, strict=True):
+        if first == 666:
+            assert isinstance(sink.error, EngineFailed)
+        else:
+            assert sink.text.split() == [str(first + token) for token in range(1, 6)]
+
+
+def test_two_poisonous_requests_are_found_out_one_after_the_other() -> None:
+    rig = Rig(max_rows=8, make=lambda info, prefixes: FakeBackend(prefixes=prefixes, poison={666, 667}))
+    sinks = [rig.add([first], max_tokens=5)[1] for first in (1, 666, 2, 667, 3)]
+    step_and_fail(rig, lambda: not rig.scheduler.has_work, turns=1000)
+    assert [sink.error is None for sink in sinks] == [True, False, True, False, True]
+
+
+def test_while_a_request_is_on_trial_nobody_else_is_let_in() -> None:
+    rig = Rig(max_rows=8, make=lambda info, prefixes: FakeBackend(prefixes=prefixes, poison={666}))
+    rig.add([666], max_tokens=5)
+    step_and_fail(rig, lambda: any(one.is_suspect for one in rig.scheduler._waiting))
+    rig.scheduler.step()
+    newcomer, sink = rig.add([1], max_tokens=3)
+    step_and_fail(rig, lambda: not rig.scheduler.has_work)
+    assert newcomer.failures == 0
+    assert sink.text == "2 3 4 "
+
+
+def test_another_model_goes_on_while_a_batch_is_rebuilt() -> None:
+    rig = Rig(max_rows=8)
+    broken, _ = rig.add([1], max_tokens=50, info=fake_info("broken"))
+    other, _ = rig.add([1], max_tokens=50, info=fake_info("other"))
+    rig.step_until(lambda: bool(broken.sequences[0].tokens and other.sequences[0].tokens))
+    rig.backends["broken"].fail("step", RuntimeError("once"))
+    step_and_fail(rig, lambda: broken.failures == 1)
+    assert other.phase == "decode"
+    assert rig.backends["other"].decoding == other.rows
+
+
+def test_a_prefill_that_fails_once_is_tried_again() -> None:
+    rig = Rig(prefill_step_size=2)
+    _, sink = rig.add([1, 2, 3, 4], max_tokens=3)
+    rig.step_until(lambda: bool(rig.backends and rig.backends["fake"].prefills))
+    rig.backends["fake"].fail("prefill", RuntimeError("once"))
+    step_and_fail(rig, lambda: not rig.scheduler.has_work)
+    assert sink.text == "5 6 7 "
+
+
+def test_an_answer_that_is_whole_is_finished_though_its_row_cannot_be_removed() -> None:
+    class Sticky(FakeBackend):
+        def remove(self, rows: Collection[int], *, keep: bool) -> None:
+            if keep:
+                raise RuntimeError("sticky")
+            super().remove(rows, keep=keep)
+
+    rig = Rig(make=lambda info, prefixes: Sticky(prefixes=prefixes))
+    _, short = rig.add([1], max_tokens=2)
+    _, long = rig.add([10], max_tokens=9)
+    step_and_fail(rig, lambda: not rig.scheduler.has_work)
+    assert short.text == "2 3 "
+    assert long.text.split()[-1] == "19"
+
+
+def test_prefixes_are_given_up_when_the_device_has_no_memory_left() -> None:
+    rig = Rig()
+    rig.add([1] * 50, max_tokens=1)
+    rig.run()
+    _, sink = rig.add([2], max_tokens=9)
+    rig.step_until(lambda: bool(sink.text))
+    rig.backends["fake"].fail("step", MemoryError())
+    step_and_fail(rig, lambda: rig.prefixes.nbytes == 0)
+    step_and_fail(rig, lambda: not rig.scheduler.has_work)
+    assert sink.finished
+
+
+def test_a_draft_model_that_cannot_be_loaded_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
+    def make(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:
+        backend = FakeBackend(prefixes=prefixes)
+        if info.name == "small":
+            backend.fail("load_step", ValueError("Model type small not supported."))
+        return backend
+
+    rig = Rig(make=make)
+    _, sink = rig.add([1], max_tokens=3, draft=fake_info("small"))
+    step_and_fail(rig, lambda: not rig.scheduler.has_work)
+    assert sink.text == "2 3 4 "
+    assert "small does not draft for fake: ValueError" in caplog.text
+
+
 def test_closing_ends_everybody() -> None:
     rig = Rig(max_rows=1)
     _, running = rig.add([1], max_tokens=50)
@@ -141,63 +261,6 @@ def test_fails_are_never_left_unanswered() -> None:
     errors: list[PicoError | None] = [running.error, waiting.error]
     assert all(isinstance(error, PicoError) for error in errors)
     assert not rig.scheduler.has_work
-
-
-operations = st.lists(
-    st.one_of(
-        st.tuples(st.just("add"), st.sampled_from("abc"), st.integers(1, 12), st.integers(0, 5), st.integers(1, 3)),
-        st.tuples(st.just("abort"), st.integers(0, 9)),
-        st.tuples(st.just("step"), st.integers(1, 5)),
-        st.tuples(st.just("fail"), st.sampled_from(["load_step", "insert", "prefill", "step"]), st.integers(1, 3)),
-        st.tuples(st.just("wait"), st.sampled_from([0.5, 400.0])),
-    ),
-    max_size=25,
-)
-
-
-@settings(deadline=None, max_examples=150, derandomize=True)
-@given(script=operations)
-def test_whatever_happens_everyone_ends_once_and_nothing_is_left(script: list[tuple[Any, ...]]) -> None:
-    rig = Rig(max_rows=3, max_queue=2, prefill_step_size=3, budget=2200)
-    added: list[tuple[Generation, ListSink]] = []
-    aborted: set[int] = set()
-
-    def turn() -> None:
-        try:
-            rig.scheduler.step()
-        except RuntimeError as error:
-            rig.scheduler.fail(error)
-
-    for verb, *values in script:
-        if verb == "add":
-            model, length, max_tokens, n = values
-            with suppress(QueueFull):
-                added.append(rig.add([5] * length, info=fake_info(model), max_tokens=max_tokens, n=n))
-        elif verb == "abort" and added:
-            generation, _ = added[values[0] % len(added)]
-            if generation.phase != "done":
-                aborted.add(id(generation))
-            rig.scheduler.abort(generation)
-        elif verb == "fail" and rig.backends:
-            list(rig.backends.values())[-1].fail(values[0], RuntimeError("as told"), values[1])
-        elif verb == "wait":
-            rig.clock.advance(values[0])
-        elif verb == "step":
-            for _ in range(values[0]):
-                turn()
-    for _ in range(500):
-        turn()
-    assert not rig.scheduler.has_work
-    for generation, sink in added:
-        assert sink.is_ended != (id(generation) in aborted)
-        if sink.finished and generation.max_tokens:
-            assert sink.text.count("6 ") == len(generation.sequences)
-            assert sink.finished.usage.completion_tokens == generation.max_tokens * len(generation.sequences)
-    assert all(model.active == 0 for model in rig.models.resident())
-    assert all(backend.rows == [] for backend in rig.backends.values())
-    rig.clock.advance(10_000)
-    rig.models.expire()
-    assert rig.models.used_bytes == 0
 
 
 def test_a_finished_stream_has_exactly_one_end() -> None:
