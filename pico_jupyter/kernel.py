@@ -31,6 +31,9 @@ from pico_jupyter.types import EngineOptions
 
 # Seconds between two messages with deltas of one stream.
 PUBLISHING_WINDOW = 0.025
+# The engine thread goes from one step to the next without a pause and is in Python for a good part of each; with
+# Python's own 5 ms, an answer or an abort would wait that long for the event loop to get its turn.
+SWITCH_SECONDS = 0.0005
 PROTOCOL_VERSION = "5.3"
 CLOSE_SECONDS = 2.0
 LINGER_MS = 500
@@ -276,6 +279,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--prepare", action="store_true", help="start the engine before the first request needs it")
     arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
+    sys.setswitchinterval(SWITCH_SECONDS)
     hide_preloaded(os.environ)
     options: EngineOptions = arguments.options
     catalog = Catalog(options)
