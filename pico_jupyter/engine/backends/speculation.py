@@ -23,8 +23,11 @@ from pico_jupyter.engine.sampling import sample
 _CHUNK = 512
 # Callers may ask for any number; more drafts than these are hardly ever right to the last.
 _MOST = 16
-# Tokens without drafts after drafts did not pay; each time that they still do not, twice as many.
+# Tokens without drafts after drafts did not pay, and so many times as many each time that they still do not.
 _PAUSE = 32
+_LONGER = 4
+# The same where not even right drafts would pay.
+_LONG_PAUSE = 1024
 # What the newest measurement counts among all.
 _WEIGHT = 0.5
 
@@ -61,13 +64,18 @@ class Prospect:
     def note_plain(self, seconds: float) -> None:
         self.plain = seconds if self.plain is None else _between(self.plain, seconds)
 
-    def note_drafts(self, count: int, right: int, seconds: float | None) -> None:
-        """A step drafted `count` tokens, of which the first `right` were right; None: it was not timed."""
+    def note_drafts(self, count: int, right: int, seconds: float) -> None:
+        """A step drafted `count` tokens, of which the first `right` were right."""
         # Each draft after the first wrong one was in vain, and tells nothing about the chance.
         for place in range(min(right + 1, count)):
             self.chance += 0.1 * ((place < right) - self.chance)
-        if seconds is not None and self.plain:
+        if self.plain:
             self.cost = _between(self.cost, max(0.0, (seconds / self.plain - 1) / count))
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether a draft costs so much that it does not pay even when it is right."""
+        return self.cost >= 1
 
     def best_count(self, most: int) -> int:
         """How many tokens to draft, 0 to `most`, for the most tokens in a time."""
@@ -115,14 +123,14 @@ class Speculation:
         (row,) = batch.rows
         if self._prospect.plain is None or len(row.tokens) < self._pause_ends:
             return self._step_plainly(batch, model)
-        if self._lag(row) > _CHUNK:
+        if self._lag(row) > 1:
             draws = self._step_plainly(batch, model)
             self._follow(row)
             return draws
         count = self._prospect.best_count(self._most)
         if count == 0 and not self._pause_ends:
-            self._pause_ends = len(row.tokens) + self._pause
-            self._pause *= 2
+            self._pause_ends = len(row.tokens) + (_LONG_PAUSE if self._prospect.is_hopeless else self._pause)
+            self._pause *= _LONGER
             return self._step_plainly(batch, model)
         # Behind a pause one draft tells whether times have changed.
         self._pause_ends = 0
@@ -144,13 +152,13 @@ class Speculation:
         return len(row.tokens) - self._held
 
     def _follow(self, row: Row) -> None:
-        """Let the draft model take in some more of the row's tokens. Nothing is waited for."""
+        """Let the draft model take in more of the row's tokens. Nothing is waited for."""
         cache = self._open(row)
         chunk = row.tokens[self._held : self._held + _CHUNK]
         self._drafter.logits(mx.array(chunk, mx.uint32), cache)
         kv.evaluate(cache)
         self._held += len(chunk)
-        self._last_plain = None  # The next step waits for this.
+        self._last_plain = None  # The next step waits for this, so its time tells nothing.
 
     def _step_plainly(self, batch: Batch, model: Any) -> list[Draw]:
         (row,) = batch.rows
@@ -165,11 +173,10 @@ class Speculation:
 
     def _step_with_drafts(self, batch: Batch, model: Any, count: int) -> list[Draw]:
         (row,) = batch.rows
-        is_timed = self._lag(row) <= 1
-        mx.eval(batch.inputs)
+        mx.synchronize()  # What is still under way is no part of this step.
         started = self._clock()
         draws, right = batch.verify(model, self._draft(row, batch.inputs, count))
-        self._prospect.note_drafts(count, right, self._clock() - started if is_timed else None)
+        self._prospect.note_drafts(count, right, self._clock() - started)
         # The last draft was not taken in by the draft model, and wrong ones go.
         self._held = min(self._held, len(row.tokens))
         kv.trim(self._open(row), self._held)

@@ -16,7 +16,7 @@ from mlx.utils import tree_flatten
 from pico_jupyter.engine.backends.base import Drafting, Draw, RowSampling
 from pico_jupyter.engine.backends.batch import Batch, Row, ints
 from pico_jupyter.engine.backends.lm import LmBackend
-from pico_jupyter.engine.backends.speculation import Speculation, best_length
+from pico_jupyter.engine.backends.speculation import Prospect, Speculation
 from pico_jupyter.engine.prefix_cache import PrefixCache
 from tests.engine.backends.conductor import tiny_model
 from tests.engine.tiny_models import TINY_MODELS, full_attention
@@ -63,11 +63,48 @@ def draft_model(kind: str) -> Any:
     return model
 
 
+class Machine:
+    """Counts the time that models take; it passes when a model is called, and at no other time.
+
+    A pass of a large model takes 1, and `width_time` more for each token beyond the first.
+    """
+
+    def __init__(self, width_time: float = 0.0) -> None:
+        self.width_time = width_time
+        self.now = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def run(self, width: int, share: float = 1.0) -> None:
+        self.now += share * (1 + (width - 1) * self.width_time)
+
+
+class Timed:
+    """A model that takes its time."""
+
+    def __init__(self, model: Any, machine: Machine) -> None:
+        self._model = model
+        self._machine = machine
+
+    def __call__(self, tokens: mx.array, cache: Any = None) -> mx.array:
+        self._machine.run(tokens.shape[1])
+        logits: mx.array = self._model(tokens, cache=cache)
+        return logits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
 def target(kind: str = "large", **options: Any) -> LmBackend:
-    return LmBackend(large_model() if kind == "large" else tiny_model(kind), "target", **options)
+    """On a machine where a wide pass takes no longer than a narrow one."""
+    machine = Machine()
+    model = large_model() if kind == "large" else tiny_model(kind)
+    return LmBackend(Timed(model, machine), "target", clock=machine.clock, **options)
 
 
 def drafting(kind: str = "right", tokens: int = 4, **options: Any) -> Drafting:
+    """Drafts that take no time."""
     return Drafting(LmBackend(draft_model(kind), "draft", **options), tokens)
 
 
@@ -81,7 +118,7 @@ def begin(
     drawn: int = 0,
 ) -> None:
     backend.insert({row: sampling}, prompt, drawn=drawn, drafting=drafting)
-    while backend.prefill(row, 5):
+    while backend.prefill([row], 5)[row]:
         pass
 
 
@@ -129,7 +166,9 @@ def test_the_tokens_are_those_without_drafts_in_a_quantised_cache() -> None:
 def test_a_model_that_drafts_for_its_like_is_always_right(sampling: RowSampling) -> None:
     backend = target()
     begin(backend, sampling=sampling, drafting=drafting(tokens=4))
-    assert [len(draws) for draws in steps(backend, 20)] == [5, 5, 5, 5]
+    # Two steps without drafts show how long one takes, and a third gives the draft model time to take in the prompt.
+    # The token that is then under way is news to the next one.
+    assert [len(draws) for draws in steps(backend, 24)] == [1, 1, 1, 6, 5, 5, 5]
 
 
 def test_a_similar_model_is_often_right_at_any_temperature() -> None:
@@ -139,21 +178,115 @@ def test_a_similar_model_is_often_right_at_any_temperature() -> None:
         assert len(steps(backend, 60)) < 45
 
 
-def test_a_model_that_is_hardly_ever_right_soon_drafts_one_token_a_step() -> None:
-    backend = target()
-    begin(backend, drafting=drafting("another", tokens=8))
-    (speculation,) = backend._speculations.values()
-    before = speculation.length
-    tokens(backend, 20)
-    assert before > 1
-    assert speculation.length == 1
+class Counting:
+    """A pair of models that count to ten and begin again; the draft model, of a tenth of the size, errs at times.
+
+    It is wrong after every `wrong_after`-th token; its largest token id is one that the large model does not have.
+    """
+
+    def __init__(self, machine: Machine, wrong_after: int | None = None) -> None:
+        self.machine = machine
+        self.wrong_after = wrong_after
+        self.fed: list[list[int]] = []
+        self.row = Row(0, GREEDY, [], 0)
+        self.batch = Batch([self.row], [], [1])
+
+    def speculation(self, tokens: int = 4, *, plain: float | None = None) -> Speculation:
+        prospect = Prospect(0.1, plain=plain)
+        return Speculation(self, tokens, prospect=prospect, vocabulary=10, clock=self.machine.clock)
+
+    def __call__(self, tokens: mx.array, cache: Any) -> mx.array:
+        self.machine.run(tokens.shape[1])
+        self.fed.append(ints(tokens[0]))
+        return (mx.arange(10) == (tokens[..., None] + 1) % 10).astype(mx.float32)
+
+    def logits(self, tokens: mx.array, cache: Any) -> mx.array:
+        self.machine.run(tokens.size, share=0.1)
+        following = (tokens[-1] + 1) % 10
+        if self.wrong_after:
+            following = mx.where(tokens[-1] % self.wrong_after == 0, (following + 5) % 10, following)
+        ids = mx.arange(11)
+        return (ids == following) + 2.0 * (ids == 10)
+
+    def open_cache(self, tokens: Sequence[int]) -> tuple[Any, int]:
+        return [], 0
+
+    def keep_cache(self, tokens: Sequence[int], cache: Any, turn: int) -> None:
+        raise AssertionError("nobody asked to keep it")
+
+
+def lengths(speculation: Speculation, models: Counting, count: int) -> list[int]:
+    """How many tokens each of some steps gave."""
+    return [len(speculation.step(models.batch, models)) for _ in range(count)]
 
 
 @pytest.mark.parametrize(
-    ("chance", "cost", "length"), [(1.0, 0.1, 8), (0.0, 0.1, 1), (0.5, 0.3, 1), (0.8, 0.1, 6), (0.95, 0.01, 8)]
+    ("wrong_after", "width_time", "most"),
+    [
+        (None, 0.0, 0.3),
+        (3, 0.0, 0.6),
+        (1, 0.0, 1.05),
+        (None, 0.2, 0.6),
+        (3, 0.2, 0.8),
+        (None, 1.0, 1.05),
+        (3, 1.0, 1.07),
+        (1, 1.0, 1.07),
+    ],
 )
-def test_as_many_tokens_are_drafted_as_pay_off(chance: float, cost: float, length: int) -> None:
-    assert best_length(chance, cost, 8) == length
+def test_drafts_save_time_where_they_can_and_cost_little_where_they_cannot(
+    wrong_after: int | None, width_time: float, most: float
+) -> None:
+    models = Counting(Machine(width_time), wrong_after)
+    speculation = models.speculation()
+    while len(models.row.tokens) < 400:
+        speculation.step(models.batch, models)
+    assert models.machine.now / len(models.row.tokens) < most
+
+
+def test_drafts_that_were_not_worth_it_are_tried_again() -> None:
+    models = Counting(Machine(), wrong_after=1)
+    speculation = models.speculation()
+    assert sum(lengths(speculation, models, 100)[-50:]) == 50
+    models.wrong_after = None
+    assert lengths(speculation, models, 400)[-10:] == [5] * 10
+
+
+def test_where_not_even_right_drafts_pay_they_are_tried_again_much_later() -> None:
+    models = Counting(Machine(width_time=1.0))
+    speculation = models.speculation()
+    lengths(speculation, models, 20)
+    models.machine.width_time = 0.0
+    assert lengths(speculation, models, 900) == [1] * 900
+    assert lengths(speculation, models, 300)[-10:] == [5] * 10
+
+
+def test_a_draft_model_with_more_token_ids_drafts_those_that_its_target_has() -> None:
+    models = Counting(Machine())
+    assert lengths(models.speculation(2, plain=1.0), models, 2) == [3, 3]
+    assert models.fed == [[1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize(
+    ("chance", "cost", "count"),
+    [(1.0, 0.1, 8), (0.0, 0.1, 0), (0.5, 0.3, 1), (0.8, 0.1, 6), (0.95, 0.01, 8), (1.0, 1.1, 0)],
+)
+def test_as_many_tokens_are_drafted_as_pay_off(chance: float, cost: float, count: int) -> None:
+    assert Prospect(cost, chance).best_count(8) == count
+
+
+def test_drafts_after_a_wrong_one_tell_nothing_about_the_chance() -> None:
+    one, several = Prospect(0.1, 0.5), Prospect(0.1, 0.5)
+    one.note_drafts(1, 0, 1.0)
+    several.note_drafts(5, 0, 1.0)
+    assert one == several == Prospect(0.1, 0.45)
+
+
+def test_what_a_draft_costs_is_measured_in_steps_without_drafts() -> None:
+    prospect = Prospect(0.1)
+    prospect.note_plain(2.0)
+    for _ in range(10):
+        prospect.note_drafts(4, 4, 6.0)
+    assert prospect.cost == pytest.approx(0.5, abs=0.001)
 
 
 def test_log_probabilities_are_those_without_drafts() -> None:
@@ -179,12 +312,12 @@ def test_the_caches_hold_what_was_right_and_nothing_else(draft: str) -> None:
     begin(backend, drafting=helper)
     answer = [draw.token for draws in steps(backend, 11) for draw in draws]
     (batch,), (speculation,) = backend._batches, backend._speculations.values()
-    # The last token was given out, and is the next one to be taken in.
     (row,) = batch.rows
-    assert row.tokens == [*PROMPT, *answer[:-1]]
+    # After a step with drafts the token to be taken in next was given out already.
+    assert [*PROMPT, *answer[:-1]] in (row.tokens, row.tokens[:-1])
     assert [layer.offset for layer in batch.cache] == [len(row.tokens)] * 2
     held = row.tokens[: speculation._held]
-    assert len(held) >= len(row.tokens) - 1
+    assert len(held) > len(PROMPT)
     assert [layer.offset for layer in speculation._cache or ()] == [len(held)] * 2
     for model, layers, known in (
         (large_model(), batch.cache, row.tokens),
@@ -255,23 +388,22 @@ def test_company_that_comes_and_goes_changes_no_token(
 def test_drafting_pauses_in_company_and_goes_on_afterwards() -> None:
     backend = target()
     begin(backend, drafting=drafting(tokens=4))
-    assert len(steps(backend, 5)[-1]) == 5
+    assert len(steps(backend, 9)[-1]) == 6
     begin(backend, 1, [1, 2, 3])
     together = [[draw.row for draw in backend.step()] for _ in range(6)]
-    assert together[2:] == [[0, 1]] * 4
+    assert together == [[1], *[[0, 1]] * 5]
     backend.remove([1], keep=False)
-    # The pending token is news this time, because it was drawn in company.
-    assert [len(draws) for draws in steps(backend, 11)] == [6, 5]
+    assert [len(draws) for draws in steps(backend, 12)] == [1, 6, 5]
 
 
 def test_a_long_prompt_reaches_the_draft_model_in_chunks_while_the_row_decodes() -> None:
     prompt = [1 + (index * index) % 60 for index in range(1200)]
     backend = target()
     begin(backend, prompt=prompt, drafting=drafting(tokens=4))
-    taken = steps(backend, 12)
-    # Two steps without drafts leave less than a chunk; the first of them has nothing to give out yet.
-    assert [len(draws) for draws in taken] == [0, 1, 6, 5]
-    assert [draw.token for draws in taken for draw in draws] == undrafted(12, prompt)
+    taken = steps(backend, 16)
+    # After the two that show how long a step takes, three go by with a chunk each.
+    assert [len(draws) for draws in taken] == [1, 1, 1, 1, 1, 6, 5]
+    assert [draw.token for draws in taken for draw in draws] == undrafted(16, prompt)
 
 
 def test_the_draft_models_cache_is_counted_until_the_row_leaves() -> None:
@@ -311,39 +443,13 @@ def test_several_rows_of_one_prompt_are_drafted_for_once_one_is_left() -> None:
     backend = target()
     rows = {number: replace(WARM, seed=number) for number in (0, 1)}
     backend.insert(rows, PROMPT, drafting=drafting(tokens=4))
-    while backend.prefill(0, 5):
+    while backend.prefill([0], 5)[0]:
         pass
     together = [draw for _ in range(4) for draw in backend.step()]
     backend.remove([1], keep=False)
     alone = [draw.token for draws in steps(backend, 12) for draw in draws]
-    assert [draw.token for draw in together if draw.row == 0] + alone == undrafted(3 + len(alone), sampling=rows[0])
-    assert len(alone) >= 12
-
-
-class WideDrafter:
-    """Drafts token ids that the row's model does not have; the likeliest one that it has is 5."""
-
-    def logits(self, tokens: mx.array, cache: Any) -> mx.array:
-        return mx.zeros((100,)).at[mx.array([5, 90])].add(mx.array([1.0, 2.0]))
-
-    def open_cache(self, tokens: Sequence[int]) -> tuple[Any, int]:
-        return [], 0
-
-    def keep_cache(self, tokens: Sequence[int], cache: Any, turn: int) -> None:
-        raise AssertionError("nobody asked to keep it")
-
-
-def test_a_draft_model_with_more_token_ids_drafts_those_that_its_target_has() -> None:
-    row = Row(0, GREEDY, [], 0)
-    fed: list[list[int]] = []
-
-    def model(tokens: mx.array, cache: Any) -> mx.array:
-        fed.append(ints(tokens[0]))
-        return mx.zeros((1, tokens.shape[1], 10)).at[..., 5].add(1.0)
-
-    draws = Speculation(WideDrafter(), 2, cost=0.1, vocabulary=10).step(Batch([row], [], 1), model)
-    assert fed == [[1, 5, 5]]
-    assert [draw.token for draw in draws] == [5, 5, 5]
+    own = [draw.token for draw in together if draw.row == 0] + alone
+    assert own == undrafted(len(own), sampling=rows[0])
 
 
 def test_a_speculation_shows_how_it_fares() -> None:
