@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
+from mlx_lm.utils import load_model, quantize_model
 
 from pico_jupyter.client import NearEngine, collect
+from pico_jupyter.engine.backends.base import Backend, Draw
+from pico_jupyter.engine.backends.lm import LmBackend
 from pico_jupyter.engine.local import LocalEngineClient
 from pico_jupyter.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound
 from pico_jupyter.types import (
@@ -19,6 +23,7 @@ from pico_jupyter.types import (
     Finished,
     GenerationRequest,
     Message,
+    ModelInfo,
     ModelLoaded,
     ModelUnloaded,
     Notice,
@@ -268,3 +273,33 @@ async def test_the_figures_count_what_runs_and_what_is_resident(start: StartEngi
         figures = await client.statistics()
     assert figures.running == 1
     assert figures.resident_bytes >= fake_models.backend.weights_nbytes
+
+
+@pytest.mark.parametrize(
+    "sampling", [GREEDY, SamplingParams(temperature=0.8, top_p=0.9, seed=4)], ids=["greedy", "warm"]
+)
+async def test_a_draft_model_changes_the_steps_and_not_the_text(start: StartEngine, sampling: SamplingParams) -> None:
+    steps: list[int] = []
+
+    class Watching(LmBackend):
+        def step(self) -> list[Draw]:
+            draws = super().step()
+            steps.append(len(draws))
+            return draws
+
+    def load(info: ModelInfo, room: int) -> Backend:
+        model, config = load_model(Path(info.path))
+        if info.name == "second":
+            model, _ = quantize_model(model, config, 64, 8)
+        # A clock that stands still: drafts cost what their weights say.
+        return Watching(model, info.name, clock=lambda: 0.0)
+
+    client = start(load)
+    plain = await collect(client.generate(ask(sampling=sampling, max_tokens=60)))
+    assert max(steps) == 1
+    drafted = await collect(
+        client.generate(ask(sampling=sampling, max_tokens=60, draft_model="second", draft_tokens=4))
+    )
+    assert max(steps) > 3
+    assert drafted.choices == plain.choices
+    assert drafted.usage.completion_tokens == plain.usage.completion_tokens
