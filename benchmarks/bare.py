@@ -23,5 +23,7 @@ def batch_cache_bytes(checkpoint: Path, lengths: Sequence[int], tokens: int, bla
 
 def _run(arguments: Sequence[str], blas: Mapping[str, str]) -> float:
     command = [sys.executable, "-m", "benchmarks.bare_loop", *arguments]
-    done = subprocess.run(command, env=environ_with(blas), stdout=subprocess.PIPE, timeout=300, check=True)
+    done = subprocess.run(command, env=environ_with(blas), capture_output=True, timeout=300, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the bare loop failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
     return float(json.loads(done.stdout.splitlines()[-1]))

@@ -20,6 +20,7 @@ from pico_jupyter.engine.catalog import Catalog
 from pico_jupyter.types import EngineOptions
 
 _ROOM = 4 << 30
+_CHUNK = 2048
 
 
 def rate(checkpoint: Path, rows: int, prompt: int, tokens: int) -> float:
@@ -31,7 +32,7 @@ def rate(checkpoint: Path, rows: int, prompt: int, tokens: int) -> float:
         pass
     for row in range(rows):
         backend.insert({row: RowSampling()}, _prompt(row, prompt))
-        while backend.prefill(row, 2048):
+        while backend.prefill([row], _CHUNK)[row]:
             pass
     while len({draw.row for draw in backend.step()}) < rows:
         pass

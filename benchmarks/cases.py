@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -38,12 +39,16 @@ class Setup:
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that a case gives: its name in the results, its words and unit, and what it must be."""
+    """A number that a case gives: its name in the results, its words and unit, and what it must be.
+
+    `is_ours`: there is none of the rival.
+    """
 
     key: str
     title: str
     unit: str
     bar: Bar | None = None
+    is_ours: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,13 @@ class Visit:
                 exchange.close()
 
     async def resident_bytes(self) -> int:
-        """Bytes of all loaded models with their caches, as pico_jupyter counts them."""
-        return sum(model["size"] for model in (await get(self.address, "/api/ps"))["models"])
+        """Bytes of all loaded models with the caches of what runs, as pico_jupyter's api/ps has it at this moment."""
+        return sum(model["size"] for model in json.loads(await get(self.address, "/api/ps"))["models"])
+
+    async def metric(self, name: str) -> float:
+        """One of pico_jupyter's gauges, as it was told last."""
+        lines = (await get(self.address, "/metrics")).splitlines()
+        return next((float(line.split()[1]) for line in lines if line.startswith(name + " ")), 0.0)
 
     async def warm_up(self) -> None:
         """Have the checkpoint loaded and the first step's costs paid."""

@@ -163,8 +163,8 @@ async def ask(address: Address, path: str, body: dict[str, Any]) -> Answer:
         return answer
 
 
-async def get(address: Address, path: str, timeout: float = 30.0) -> Any:
-    """The JSON of a GET."""
+async def get(address: Address, path: str, timeout: float = 30.0) -> str:
+    """What a GET answers."""
     reader, writer = await asyncio.open_connection(address.host, address.port)
     try:
         lines = [f"GET {path} HTTP/1.1", f"Host: {address.host}:{address.port}", "Connection: close"]
@@ -174,10 +174,10 @@ async def get(address: Address, path: str, timeout: float = 30.0) -> Any:
     finally:
         writer.close()
     status, reads = _split_head([(0.0, data)])
-    text = b"".join(part for _, part in reads)
+    text = b"".join(part for _, part in reads).decode(errors="replace")
     if status != 200:
-        raise Refused(f"{status}: {text[:200].decode(errors='replace')}")
-    return json.loads(text)
+        raise Refused(f"{status}: {text[:200]}")
+    return text
 
 
 def read_answer(reads: list[tuple[float, bytes]], sent: float, ended: float, *, whole: bool = True) -> Answer:

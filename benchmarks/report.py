@@ -98,7 +98,9 @@ def _row(case: Case, figure: Figure, result: CaseResult) -> Row:
         case,
         figure,
         _written(comparison.our_spread, figure.unit, is_missing=FAILED),
-        _written(comparison.their_spread, figure.unit, is_missing=FAILED if case.rival else NOTHING),
+        _written(
+            comparison.their_spread, figure.unit, is_missing=FAILED if case.rival and not figure.is_ours else NOTHING
+        ),
         _ratio(comparison, figure),
         bar.text if bar else "",
         "" if holds is None else "holds" if holds else "fails",

@@ -127,5 +127,6 @@ CASES = (
             Figure("killed", "engine killed mid-stream, and the next request", "pass", _PASS),
             Figure("recovery", "from a kill to the next answer (mlx_lm.server: started again by us)", "s"),
         ),
+        is_long=True,
     ),
 )

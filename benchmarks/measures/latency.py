@@ -100,6 +100,7 @@ CASES = (
             Figure("short", "TTFT of a short request 1 s later", "s", Bar("<= 0.6 s", "ours", at_most=0.6)),
             Figure("long", "TTFT of the long prompt", "s", Bar("<= 1.25x", "ratio", at_most=1.25)),
         ),
+        is_long=True,
     ),
 )
 
@@ -113,6 +114,7 @@ ONE_SLOT_CASES = (
             Figure("prefill", "closed in prefill", "s", Bar("<= 0.3 s", "ours", at_most=0.3)),
             Figure("whole", "closed, not streaming", "s", Bar("<= 0.1 s", "ours", at_most=0.1)),
         ),
+        is_long=True,
         setup=Setup(
             traits=("--PicoJupyter.max_batch_size=1",),
             flags=("--decode-concurrency", "1", "--prompt-concurrency", "1"),
