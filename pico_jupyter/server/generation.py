@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, Concatenate, TypeVar
 
+from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from typing_extensions import ParamSpec
 
@@ -126,11 +127,18 @@ class GenerationHandler(DialectHandler):
     async def _send(self, frames: bytes, stream: FrameStream) -> None:
         if self._stream is None:
             self._stream = stream
+            self._send_at_once()
             self.set_header("Content-Type", stream.content_type)
             self.set_header("Cache-Control", "no-cache")
             self.set_header("X-Accel-Buffering", "no")
         self.write(frames)
         await self.flush()
+
+    def _send_at_once(self) -> None:
+        """Have the system send each frame when it is written, and not when the caller has acknowledged the last."""
+        connection = self.request.connection
+        if isinstance(connection, HTTP1Connection):
+            connection.stream.set_nodelay(True)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Tell a failure: as a status before the first byte of the answer, as a frame after it."""

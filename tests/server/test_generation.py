@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 from datetime import datetime, timezone
 
 import pytest
@@ -83,6 +84,17 @@ async def test_text_reaches_the_caller_while_the_engine_goes_on(server: RunningS
         assert b'"content":"4"' in await request.until(b'"content":"4"')
         more.set()
         assert b'"content":"7"' in await request.until(b"[DONE]")
+
+
+async def test_a_frame_does_not_wait_until_the_one_before_is_acknowledged(server: RunningServer) -> None:
+    more = asyncio.Event()
+    plays(server, ACCEPTED, TextDelta("4"), more, FINISHED)
+    async with raw_post(server, "v1/chat/completions", STREAMED) as request:
+        await request.until(b'"content":"4"')
+        [connection] = server.app.http_server._connections
+        assert connection.stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        more.set()
+        await request.until(b"[DONE]")
 
 
 async def test_a_silent_stream_gets_keepalives_that_tell_the_progress(start_server: StartServer) -> None:
