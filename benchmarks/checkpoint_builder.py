@@ -12,9 +12,10 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
@@ -52,7 +53,7 @@ def build(folder: Path) -> None:
     drawable = drawable_tokens(tokenizer, set(words))
     (folder / WORDS_FILE).write_text("\n".join(sorted(drawable)) + "\n")
     for name, shape in SHAPES.items():
-        _finish(folder / name, lambda part, shape=shape: _write_random(part, shape, tokenizer, drawable.values()))
+        _finish(folder / name, partial(_write_random, shape=shape, tokenizer=tokenizer, drawable=drawable.values()))
     _finish(folder / TINY, _write_tiny)
 
 
@@ -110,7 +111,7 @@ def _write_random(target: Path, shape: Shape, tokenizer: Tokenizer, drawable: Co
     mx.random.seed(shape.seed)
     model = _model(config)
     weights = dict(tree_flatten(model.parameters()))
-    scale = [QUIET] * VOCABULARY
+    scale = [QUIET] * shape.vocabulary
     for token in drawable:
         scale[token] = LOUD
     embedding = next(name for name in weights if "embed_tokens" in name)
@@ -132,7 +133,7 @@ def _config(shape: Shape) -> dict[str, Any]:
         "num_key_value_heads": shape.kv_heads,
         "head_dim": shape.head_dim,
         "rms_norm_eps": 1e-6,
-        "vocab_size": VOCABULARY,
+        "vocab_size": shape.vocabulary,
         "max_position_embeddings": CONTEXT,
         "rope_theta": 1e6,
         "tie_word_embeddings": True,
@@ -159,7 +160,7 @@ def _write_tiny(target: Path) -> None:
     for file in source.iterdir():
         if file.suffix != ".safetensors":
             shutil.copy(file, target / file.name)
-    weights = mx.load(str(source / "model.safetensors"))
+    weights = cast("dict[str, mx.array]", mx.load(str(source / "model.safetensors")))
     mx.save_safetensors(
         str(target / "model.safetensors"),
         {name: weight.astype(mx.float32) for name, weight in weights.items()},

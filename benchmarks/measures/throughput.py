@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from benchmarks.bare import batch_cache_bytes
-from benchmarks.cases import GREEDY, PROMPT, SAMPLED, Case, Figure, Figures, Visit
+from benchmarks.cases import ENDLESS, GREEDY, PROMPT, SAMPLED, Case, Figure, Figures, Visit
 from benchmarks.checkpoints import SHAPES
 from benchmarks.clients import Answer
 from benchmarks.servers import PICO
@@ -40,16 +40,19 @@ async def unlike_lengths(visit: Visit) -> Figures:
     idle to when all decode; those of mlx_lm.server, which tells none, are counted by its own BatchGenerator in a
     process of its own, over the same lengths.
     """
-    tokens = visit.times(192, 96)
+    tokens = visit.times(192, 64)
     exact = sum(length + tokens // 2 for length in LENGTHS) * SHAPES[visit.checkpoint].kv_nbytes
     before = await visit.resident_bytes() if visit.server.name == PICO else 0
-    exchanges = [await visit.send(visit.words.question(LENGTHS[0]), 4 * tokens)]
-    await exchanges[0].began()
-    exchanges += [await visit.send(visit.words.question(length), tokens) for length in LENGTHS[1:]]
-    await asyncio.gather(*(exchange.began() for exchange in exchanges))
-    used = await visit.resident_bytes() - before if visit.server.name == PICO else 0
-    answers = [await exchange.answer() for exchange in exchanges]
-    rate = rate_together([[(moment, len(text.split())) for moment, text in answer.pieces] for answer in answers])
+    long = await visit.send(visit.words.question(LENGTHS[0]), ENDLESS)
+    try:
+        await long.began()
+        short = [await visit.send(visit.words.question(length), tokens) for length in LENGTHS[1:]]
+        await asyncio.gather(*(exchange.began() for exchange in short))
+        used = await visit.resident_bytes() - before if visit.server.name == PICO else 0
+        streams = [(await exchange.answer()).pieces for exchange in short] + [long.arrivals()]
+    finally:
+        long.close()
+    rate = rate_together([[(moment, len(text.split())) for moment, text in stream] for stream in streams])
     if visit.server.name != PICO:
         used = batch_cache_bytes(visit.folder / visit.checkpoint, LENGTHS, tokens // 2, visit.blas)
     return {"padding": used / exact, "rate": rate}
