@@ -29,7 +29,7 @@ _LOG2_E = math.log2(math.e)
 _COLDEST = 1e-30
 _FEWEST_CANDIDATES = 64
 # On a CPU longer rows are cut down by partitions before they are sorted; a GPU partitions by sorting.
-_SORTED_AT_ONCE = 1024
+_SORTED_AT_ONCE = 512
 
 
 def row_key(seed: int, position: int) -> tuple[int, int]:
@@ -114,7 +114,7 @@ def _draw(way: _Way, count: int, logits: mx.array, rows: Sequence[RowSampling], 
 
 def _draw_any(relative: mx.array, rows: Sequence[RowSampling], keys: mx.array) -> mx.array:
     """Draw from the whole vocabulary. `relative` are logits with 0 as their largest."""
-    scores = relative / _temperatures(rows) + _noise(keys, mx.arange(relative.shape[-1])[None])
+    scores = relative / _temperatures(rows) - _handicaps(keys, mx.arange(relative.shape[-1], dtype=mx.uint32)[None])
     if any(row.min_p > 0 for row in rows):
         scores = mx.where(relative >= _floors(rows), scores, -mx.inf)
     if any(row.top_p < 1 for row in rows):
@@ -132,7 +132,7 @@ def _draw_ranked(relative: mx.array, rows: Sequence[RowSampling], keys: mx.array
         wanted = _wanted_mass(_exp(relative), rows)
         inside = _mass_above(_exp(ranked)) < wanted
         kept &= ranked >= mx.where(inside, ranked, mx.inf).min(axis=-1, keepdims=True)
-    scores = mx.where(kept, ranked / _temperatures(rows) + _noise(keys, tokens), -mx.inf)
+    scores = mx.where(kept, ranked / _temperatures(rows) - _handicaps(keys, tokens), -mx.inf)
     return mx.take_along_axis(tokens, mx.argmax(scores, axis=-1, keepdims=True), axis=-1)[:, 0]
 
 
@@ -146,16 +146,17 @@ def _least_inside(weights: mx.array, rows: Sequence[RowSampling]) -> mx.array:
     halvings = 0
     if mx.default_device() == mx.Device(mx.cpu):
         halvings = max(0, math.ceil(math.log2(weights.shape[-1] / _SORTED_AT_ONCE)))
-    left = mx.pad(weights, [(0, 0), (0, -weights.shape[-1] % (1 << halvings))])
+    # Floats that are not negative are in the order of their bits, and whole numbers are much faster to sort.
+    left = mx.pad(weights.view(mx.int32), [(0, 0), (0, -weights.shape[-1] % (1 << halvings))])
     above = mx.zeros_like(wanted)
     for _ in range(halvings):
         half = left.shape[-1] // 2
         left = mx.partition(left, half, axis=-1)
         lower, upper = left[:, :half], left[:, half:]
-        mass = above + upper.sum(axis=-1, keepdims=True)
+        mass = above + upper.view(mx.float32).sum(axis=-1, keepdims=True)
         is_upper = mass >= wanted
         left, above = mx.where(is_upper, upper, lower), mx.where(is_upper, above, mass)
-    falling = mx.sort(left, axis=-1)[:, ::-1]
+    falling = mx.sort(left, axis=-1)[:, ::-1].view(mx.float32)
     inside = above + _mass_above(falling) < wanted
     return mx.where(inside, falling, mx.inf).min(axis=-1, keepdims=True)
 
@@ -197,20 +198,20 @@ def _fall(logits: mx.array, tokens: mx.array) -> mx.array:
     return mx.take_along_axis(tokens, order, axis=-1)
 
 
-def _noise(keys: mx.array, tokens: mx.array) -> mx.array:
-    """Gumbel noise, a function of a row's key and a token's id; the largest score plus noise is a fair draw.
+def _handicaps(keys: mx.array, tokens: mx.array) -> mx.array:
+    """Gumbel noise, negated, a function of a row's key and a token's id; the largest score less it is a fair draw.
 
-    `keys` is (rows, 2) uint32 and `tokens` (rows or 1, any). mlx's own noise goes by place, so it would have to be
-    made for the whole vocabulary even where only a few tokens are left.
+    `keys` is (rows, 2) uint32 and `tokens` (rows or 1, any) uint32. mlx's own noise goes by place, so it would have to
+    be made for the whole vocabulary even where only a few tokens are left.
     """
-    word = tokens.astype(mx.uint32) * _u32(0x9E3779B1) + keys[:, :1]
+    word = tokens * _u32(0x9E3779B1) + keys[:, :1]
     word = (word ^ (word >> 16)) * _u32(0x7FEB352D)
     word = word ^ keys[:, 1:]
     word = (word ^ (word >> 15)) * _u32(0x846CA68B)
     word = word ^ (word >> 16)
     # 23 bits and a half: neither 0 nor 1, so the noise is finite.
     uniform = ((word >> 9).astype(mx.float32) + 0.5) * 2.0**-23
-    return -mx.log(-mx.log(uniform))
+    return mx.log(-mx.log(uniform))
 
 
 def _u32(value: int) -> mx.array:
