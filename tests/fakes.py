@@ -221,7 +221,7 @@ class FakeBackend:
         prompt: Sequence[int],
         *,
         drawn: int = 0,
-        boundary: int = 0,
+        boundaries: Sequence[int] = (),
         drafting: Drafting | None = None,
     ) -> int:
         assert prompt, "a prompt has at least one token"

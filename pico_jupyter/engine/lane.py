@@ -21,7 +21,7 @@ _FIRST_CHUNK = 256
 _MOST_WHILE_DECODING = 512
 # How long a chunk should take: others wait for their next token, or only newcomers for their turn.
 _SECONDS_WHILE_DECODING = 0.1
-_SECONDS_ALONE = 0.25
+_SECONDS_ALONE = 0.15
 
 
 @dataclass(slots=True)
@@ -149,7 +149,7 @@ class Lane:
         generation = prefill.generation
         rows = {sequence.row: sequence.sampling for sequence in prefill.sequences}
         cached = self.backend.insert(
-            rows, prefill.tokens, drawn=prefill.drawn, boundary=generation.boundary, drafting=drafting
+            rows, prefill.tokens, drawn=prefill.drawn, boundaries=generation.boundaries, drafting=drafting
         )
         prefill.is_inserted = True
         prefill.left = len(prefill.tokens) - 1 - cached

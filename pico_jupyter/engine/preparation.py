@@ -77,7 +77,7 @@ class Preparation:
             sink=sink,
             marks=Marks(submitted),
             return_context=request.return_context,
-            boundary=prompt.boundary,
+            boundaries=prompt.boundaries,
             draft=draft,
             draft_tokens=_DRAFT_TOKENS if request.draft_tokens is None else request.draft_tokens,
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from typing_extensions import assert_never
 
+from pico_jupyter.engine.prefix_cache import common_length
 from pico_jupyter.engine.tokenizer import Tokenizer
 from pico_jupyter.errors import (
     ContextLengthExceeded,
@@ -35,6 +36,8 @@ PARAGRAPH = "\n\n"
 # A text beyond this many characters is counted piece by piece before it is encoded whole: 30 MB in one go take minutes
 # and gigabytes, only to be refused.
 LARGE_TEXT = 64 * 1024
+# A system message of fewer characters is not worth a boundary of its own.
+LONG_SYSTEM = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,9 @@ class RenderedPrompt:
 
     `max_tokens` is what the request asks for, clamped to the room left. `reasoning`: the model may reason in this
     answer; `reasoning_started`: the prompt ends inside a reasoning block. `tools` is the JSON array given to the
-    template. `continuation`: the answer goes on in the middle of a text. The conversation's next prompt begins with the
-    first `boundary` tokens of this one, whatever its template does to past answers (0: not known).
+    template. `continuation`: the answer goes on in the middle of a text. Other prompts
+    probably leave this one after so many tokens as `boundaries` say, rising: other conversations at the end of the
+    system message, this one's next turn at the end of the last message, whatever the template does to past answers.
     """
 
     tokens: list[int]
@@ -53,7 +57,7 @@ class RenderedPrompt:
     reasoning_started: bool
     tools: str = "[]"
     continuation: bool = False
-    boundary: int = 0
+    boundaries: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +106,26 @@ def render_prompt(request: GenerationRequest, info: ModelInfo, tokenizer: Tokeni
         reasoning_started=started,
         tools=tools,
         continuation=continuation,
-        boundary=_boundary(request.prompt, rendering, tokenizer),
+        boundaries=_boundaries(request.prompt, rendering, tokenizer),
     )
 
 
-def _boundary(prompt: Prompt, rendering: _Rendering, tokenizer: Tokenizer) -> int:
-    """How many tokens there are up to the end of the last message's content."""
+def _boundaries(prompt: Prompt, rendering: _Rendering, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """How many tokens there are up to the ends of the system message's and of the last message's content."""
     if isinstance(prompt, RawPrompt) or prompt.continue_final_message:
-        return 0
-    content = _text(prompt.messages[-1].content).strip()
-    end = rendering.text.rfind(content) + len(content)
-    if not content or end < len(content):
-        return 0
-    behind = tokenizer.encode(rendering.text[end:], add_special_tokens=False)
-    return max(0, len(rendering.tokens) - len(behind))
+        return ()
+    ends: list[int] = []
+    system = PARAGRAPH.join(_text(message.content) for message in prompt.messages if message.role == "system").strip()
+    start = rendering.text.find(system)
+    if len(system) >= LONG_SYSTEM and start >= 0:
+        before = tokenizer.encode(rendering.text[: start + len(system)], add_special_tokens=False)
+        ends.append(common_length(rendering.tokens, [*prompt.context, *before]))
+    last = _text(prompt.messages[-1].content).strip()
+    end = rendering.text.rfind(last) + len(last)
+    if last and end >= len(last):
+        behind = tokenizer.encode(rendering.text[end:], add_special_tokens=False)
+        ends.append(len(rendering.tokens) - len(behind))
+    return tuple(sorted({*ends}))
 
 
 def reasoning_at_end(text: str, opened: str | None, closed: str | None) -> tuple[bool, bool]:

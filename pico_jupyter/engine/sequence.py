@@ -101,8 +101,8 @@ def _ns(start: float | None, end: float | None) -> int:
 class Generation:
     """One request inside the engine, ready to run: its prompt are tokens and every parameter is decided.
 
-    A generation with max_tokens 0 or without sequences loads its model and is finished. `boundary` is how many tokens
-    of the prompt the conversation's next one will begin with (0: not known). The model `draft` proposes `draft_tokens`
+    A generation with max_tokens 0 or without sequences loads its model and is finished. `boundaries` are the lengths
+    at which other prompts will probably leave this one, rising. The model `draft` proposes `draft_tokens`
     tokens a step (None: it does without). What stands below `phase` is the scheduler's: its place in the order of
     arrival, its share of the memory, and how often a call of a backend failed for it; a suspect may be to blame for
     the failure of a whole batch.
@@ -119,7 +119,7 @@ class Generation:
     sink: Sink
     marks: Marks
     return_context: bool = False
-    boundary: int = 0
+    boundaries: tuple[int, ...] = ()
     draft: ModelInfo | None = None
     draft_tokens: int = 0
     phase: Phase = "queue"

@@ -25,9 +25,9 @@ def test_the_first_chunk_of_a_model_is_of_middle_size() -> None:
 
 @pytest.mark.parametrize(
     ("seconds_per_token", "alone", "while_decoding"),
-    [(0.001, 192, 64), (0.0005, 448, 192), (0.00001, 2048, 512), (1.0, 64, 64), (0.0, 2048, 512)],
+    [(0.001, 128, 64), (0.0005, 256, 192), (0.00001, 2048, 512), (1.0, 64, 64), (0.0, 2048, 512)],
 )
-def test_a_chunk_takes_a_tenth_of_a_second_while_others_decode_and_a_quarter_alone(
+def test_a_chunk_takes_a_tenth_of_a_second_while_others_decode_and_half_as_much_more_alone(
     seconds_per_token: float, alone: int, while_decoding: int
 ) -> None:
     pace = paced(seconds_per_token)
@@ -51,7 +51,7 @@ def test_the_pace_follows_a_model_that_grows_slower() -> None:
 def test_a_few_tokens_tell_nothing_of_the_pace() -> None:
     pace = paced(0.001)
     pace.measure(3, 10.0)
-    assert pace.chunk(while_decoding=False) == 192
+    assert pace.chunk(while_decoding=False) == 128
 
 
 class Rig:

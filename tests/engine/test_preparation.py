@@ -184,7 +184,7 @@ def test_a_configured_model_that_cannot_draft_costs_a_warning(
 
 def test_the_boundary_of_the_conversation_goes_along(preparation: Preparation) -> None:
     made = prepared(preparation)
-    assert 0 < made.boundary < len(made.prompt)
+    assert 0 < made.boundaries[-1] < len(made.prompt)
 
 
 def test_loading_is_a_generation_that_generates_nothing(preparation: Preparation) -> None:

@@ -503,7 +503,7 @@ def test_the_boundary_is_where_the_last_message_ends(pico: Tokenizer) -> None:
     rendered = render_prompt(
         asked(chat(said("user", "one"), said("assistant", "two"), said("user", " three "))), info(), pico
     )
-    before = b"".join(pico.token_bytes(token) for token in rendered.tokens[: rendered.boundary]).decode()
+    before = b"".join(pico.token_bytes(token) for token in rendered.tokens[: rendered.boundaries[-1]]).decode()
     assert before == "<|im_start|>user\none<|im_end|>\n<|im_start|>assistant\ntwo<|im_end|>\n<|im_start|>user\n three"
 
 
@@ -512,10 +512,26 @@ def test_the_next_turn_begins_with_all_before_the_boundary(pico: Tokenizer, reas
     turns = [said("user", "one"), said("assistant", "two"), said("user", "three")]
     first = render_prompt(asked(chat(*turns[:1]), reasoning=reasoning), info(), pico)
     second = render_prompt(asked(chat(*turns), reasoning=reasoning), info(), pico)
-    assert 0 < first.boundary < len(first.tokens)
-    assert second.tokens[: first.boundary] == first.tokens[: first.boundary]
+    (boundary,) = first.boundaries
+    assert 0 < boundary < len(first.tokens)
+    assert second.tokens[:boundary] == first.tokens[:boundary]
 
 
 def test_a_prompt_whose_last_message_is_nowhere_in_it_has_no_boundary(with_template: WithTemplate) -> None:
-    assert render_prompt(asked(), info(), with_template("empty")).boundary == 0
-    assert render_prompt(asked(RawPrompt("hello")), info(), with_template("x")).boundary == 0
+    assert render_prompt(asked(), info(), with_template("empty")).boundaries == ()
+    assert render_prompt(asked(RawPrompt("hello")), info(), with_template("x")).boundaries == ()
+
+
+def test_a_long_system_message_has_a_boundary_of_its_own(pico: Tokenizer) -> None:
+    system = said("system", "Be brief. " * 40)
+    one, two = (render_prompt(asked(chat(system, said("user", text))), info(), pico) for text in ("one", "another"))
+    assert len(one.boundaries) == 2
+    assert one.boundaries[0] == two.boundaries[0]
+    assert one.tokens[: one.boundaries[0]] == two.tokens[: one.boundaries[0]]
+    before = b"".join(pico.token_bytes(token) for token in one.tokens[: one.boundaries[0]]).decode()
+    assert before.count("Be brief.") == 40
+
+
+def test_an_answer_to_be_continued_has_no_boundary(pico: Tokenizer) -> None:
+    continued = chat(said("user", "one"), said("assistant", "two"), continue_final_message=True)
+    assert render_prompt(asked(continued), info(), pico).boundaries == ()

@@ -89,14 +89,14 @@ class Backend(Protocol):
         prompt: Sequence[int],
         *,
         drawn: int = 0,
-        boundary: int = 0,
+        boundaries: Sequence[int] = (),
         drafting: Drafting | None = None,
     ) -> int:
         """Take in rows that share one prompt of at least one token. Returns how many of its tokens were cached.
 
         Computes nothing yet. The last `drawn` tokens of the prompt were drawn by this row before (it goes on after it
-        was removed): its next token is the one that it would have drawn then. The conversation's next prompt will
-        probably go on after the first `boundary` tokens of this one (0: not known).
+        was removed): its next token is the one that it would have drawn then. `boundaries` are lengths, rising, at
+        which other prompts will probably leave this one: the last is where the conversation's next turn will.
         """
         ...
 

@@ -147,11 +147,11 @@ class LmBackend:
         prompt: Sequence[int],
         *,
         drawn: int = 0,
-        boundary: int = 0,
+        boundaries: Sequence[int] = (),
         drafting: Drafting | None = None,
     ) -> int:
         tokens = list(prompt)
-        turn = boundary or len(tokens) - 1
+        turn = boundaries[-1] if boundaries else len(tokens) - 1
         opened = [Row(number, sampling, logits_processors(sampling), turn, drawn) for number, sampling in rows.items()]
         if drafting:
             self._speculate(rows, drafting)
@@ -159,7 +159,7 @@ class LmBackend:
         cache, cached = self.open_cache(tokens)
         prefill = Prefill(opened, tokens, cache, cached)
         if not self._is_cuttable:
-            prefill.marks.add(boundary)
+            prefill.marks.update(boundaries)
             if known - cached >= _WORTH_A_CHECKPOINT:
                 # Here this prompt leaves the road of another one; others may do so as well.
                 prefill.marks.add(min(known, len(tokens) - 1))

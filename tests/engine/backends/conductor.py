@@ -54,7 +54,7 @@ class Conductor:
         self.cached: dict[int, int] = {}
 
     def admit(self, row: int, prompt: list[int], sampling: RowSampling = GREEDY) -> None:
-        self.cached[row] = self.backend.insert({row: sampling}, prompt, boundary=max(0, len(prompt) - 3))
+        self.cached[row] = self.backend.insert({row: sampling}, prompt, boundaries=[max(1, len(prompt) - 3)])
         self.prefilling.append(row)
         self.given[row] = []
         self.running.add(row)
