@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -53,8 +54,12 @@ class Conductor:
         self.running: set[int] = set()
         self.cached: dict[int, int] = {}
 
-    def admit(self, row: int, prompt: list[int], sampling: RowSampling = GREEDY) -> None:
-        self.cached[row] = self.backend.insert({row: sampling}, prompt, boundaries=[max(1, len(prompt) - 3)])
+    def admit(
+        self, row: int, prompt: list[int], sampling: RowSampling = GREEDY, boundaries: Sequence[int] = ()
+    ) -> None:
+        self.cached[row] = self.backend.insert(
+            {row: sampling}, prompt, boundaries=boundaries or [max(1, len(prompt) - 3)]
+        )
         self.prefilling.append(row)
         self.given[row] = []
         self.running.add(row)
@@ -84,8 +89,10 @@ class Conductor:
             self.step()
         raise AssertionError(f"rows {self.running} never ended")
 
-    def answer(self, row: int, prompt: list[int], sampling: RowSampling = GREEDY) -> list[int]:
+    def answer(
+        self, row: int, prompt: list[int], sampling: RowSampling = GREEDY, boundaries: Sequence[int] = ()
+    ) -> list[int]:
         """Admit a prompt and run until nothing is left to do."""
-        self.admit(row, prompt, sampling)
+        self.admit(row, prompt, sampling, boundaries)
         self.finish()
         return self.given[row]

@@ -52,6 +52,17 @@ def test_a_new_question_behind_a_known_system_prompt_finds_all_of_it(kind: str) 
 
 
 @pytest.mark.parametrize("kind", CHECKPOINTED)
+def test_the_second_conversation_under_a_system_message_finds_it_where_its_end_was_told(kind: str) -> None:
+    conductor, _ = warm(kind)
+    for row, question in enumerate(([40] * 6, [41] * 7)):
+        prompt = [*SYSTEM, *question]
+        assert conductor.answer(row, prompt, boundaries=[len(SYSTEM), len(prompt) - 3]) == answer_of(
+            kind, tuple(prompt)
+        )
+    assert conductor.cached[1] == len(SYSTEM)
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTED)
 def test_caches_that_cannot_be_cut_learn_where_conversations_part(kind: str) -> None:
     conductor, _ = warm(kind)
     long = SYSTEM * 5
