@@ -27,6 +27,19 @@ class Shape:
     vocabulary: int = 4096
     window: int = 0
 
+    def __str__(self) -> str:
+        caches = f", rotating caches of {self.window} tokens in all layers but the last" if self.window else ""
+        return (
+            f"{self.layers} layers of {self.hidden}, {self.heads} heads of {self.head_dim} ({self.kv_heads} for keys "
+            f"and values), {self.parameters / 1e6:.0f} M parameters, {self.vocabulary} tokens{caches}"
+        )
+
+    @property
+    def parameters(self) -> int:
+        """Without the norms."""
+        attention = 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
+        return self.layers * (attention + 3 * self.hidden * self.feed_forward) + self.vocabulary * self.hidden
+
     @property
     def kv_nbytes(self) -> int:
         """Bytes of the keys and values of one token."""

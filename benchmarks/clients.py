@@ -16,7 +16,7 @@ from typing import Any
 # Non-empty text of an answer, in any of the dialects spoken here.
 _TEXT = re.compile(rb'"(?:content|reasoning|reasoning_content|text|response)": ?"[^"]')
 _RETRY_SECONDS = 0.05
-_MOST_RETRIES = 200
+_MOST_RETRIES = 100
 
 
 class Refused(Exception):

@@ -8,12 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.cases import Case, Figure
+from benchmarks.checkpoints import SHAPES
 from benchmarks.results import CaseResult, Results
 from benchmarks.servers import BARE, MLX_LM, PICO
 from benchmarks.spread import Comparison, Spread
 
 FAILED, NOTHING = "failed", "—"
 _TERMINAL_TITLE = 66
+_METHOD = (
+    "- Both are real servers on this machine; nothing is mocked. Each case visits one, then the other, round by round; "
+    "the one that is not measured stays up and idles, and no visit begins before both idle.",
+    "- mlx_lm.server is started with the variables of our running model kernel that decide how it computes. Both get "
+    "the same requests, on connections of their own, from one client; times are the client's, connecting included.",
+    "- Models have random weights in float32 from fixed seeds and write as many tokens as they are asked for; one "
+    "token is one word, so that tokens are counted in the text. Model `tiny` is pico-tiny in float32.",
+)
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,8 @@ def results_page(cases: Sequence[Case], results: Results, remarks: str) -> str:
         "",
         "Written by `python -m benchmarks --write`; do not edit. Reasons live in `remarks.md`.",
         "",
-        f"**{held} of {len(judged)} bars hold.** Medians of {results.about['rounds']} interleaved rounds, the range "
-        "in brackets. Ratios are ours over theirs, round by round.",
+        f"**{held} of {len(judged)} bars hold.** Medians over the rounds, with the range in brackets; ratios are ours "
+        "over theirs, round by round.",
         "",
         *_about(results.about),
         "",
@@ -125,6 +134,8 @@ def _written(spread: Spread | None, unit: str, *, is_missing: str) -> str:
             return _span(spread, lambda value: f"{value * 1000:.1f}") + " ms"
         case "%":
             return _span(spread, lambda value: f"{value * 100:.0f}") + " %"
+        case "tokens":
+            return _span(spread, lambda value: f"{value:.0f}")
         case "MB":
             return _span(spread, lambda value: f"{value / 1e6:.0f}") + " MB"
         case _:
@@ -146,15 +157,16 @@ def _about(about: Mapping[str, Any]) -> list[str]:
         f"- Python {about['python']}, {versions}",
     ]
     for name, blas in about["blas"].items():
-        settings = ", ".join(f"{key}={value}" for key, value in blas["variables"].items()) or "no variables"
-        lines.append(f"- BLAS of {name}: {', '.join(blas['libraries']) or 'not told by the system'} ({settings})")
+        settings = ", ".join(f"`{key}={value}`" for key, value in blas["variables"].items())
+        lines.append(f"- BLAS of {name}: {settings or 'as mlx brings it'}")
     return lines
 
 
 def _reasons(judged: Sequence[Row], remarks: Mapping[str, str]) -> list[str]:
     failing = {row.case.id for row in judged if row.verdict == "fails"}
+    remarked = {row.case.id for row in judged} & set(remarks)
     lines = []
-    for name in sorted({*failing, *remarks}, key=lambda name: int(name[1:])):
+    for name in sorted(failing | remarked, key=lambda name: int(name[1:])):
         said = remarks.get(name) or "A bar fails and its reason is not written down yet."
         lines += [f"**{name}.** {said}", ""]
     return lines or ["Every bar holds.", ""]
@@ -171,4 +183,5 @@ def _methods(cases: Sequence[Case], results: Results) -> list[str]:
             words = " ".join((function.__doc__ or "").split())
             lines.append(f"- **{case.id}** {words}")
     seen_too = [f"- {key}: {note}" for key, result in results.cases.items() for note in [*result.notes, *result.errors]]
-    return [*lines, *(["", "## What else was seen", "", *seen_too] if seen_too else [])]
+    method = [*_METHOD, *(f"- Model `{name}`: {shape}." for name, shape in SHAPES.items())]
+    return [*method, *lines, *(["", "## What else was seen", "", *seen_too] if seen_too else [])]

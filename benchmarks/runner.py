@@ -30,6 +30,7 @@ from benchmarks.servers import (
     environ_with,
     running,
     settle,
+    without_folders,
 )
 
 VISIT_SECONDS = 240.0
@@ -90,7 +91,9 @@ class Runner:
             except _SURVIVABLE as error:
                 self._say(f"the servers cannot be started: {error}")
                 for case in together:
-                    self._results.cases.setdefault(case.key, CaseResult(errors=[f"not started: {error}"[:400]]))
+                    self._results.cases.setdefault(
+                        case.key, CaseResult(errors=[self._without_folder(f"not started: {error}")])
+                    )
                 self._results.write(self._path)
 
     @contextlib.contextmanager
@@ -110,7 +113,8 @@ class Runner:
                 pair.theirs = theirs
                 asyncio.run(self._visit(pair, setup.checkpoint, theirs, "start").warm_up())
             for server in pair.servers:
-                blas = {"variables": blas_of(server.engine), "libraries": blas_libraries(server.engine)}
+                variables = without_folders(blas_of(server.engine))
+                blas = {"variables": variables, "libraries": blas_libraries(server.engine)}
                 self._results.about["blas"][server.name] = blas
             yield pair
 
@@ -125,10 +129,10 @@ class Runner:
                     round_[side.name] = self._figures(case, pair, side, visit)
                     self._say(f"    {side.name}: {_brief(round_[side.name])}")
                 except _SURVIVABLE as error:
-                    text = f"round {number + 1}, {side.name}: {type(error).__name__}: {error}"
-                    result.errors.append(text[:400])
+                    text = self._without_folder(f"round {number + 1}, {side.name}: {type(error).__name__}: {error}")
+                    result.errors.append(text)
                     self._say(f"    {text}")
-                notes = [f"{side.name}: {note}" for note in visit.notes]
+                notes = [self._without_folder(f"{side.name}: {note}") for note in visit.notes]
                 result.notes += [note for note in notes if note not in result.notes]
             result.rounds.append(round_)
         result.seconds = round(time.perf_counter() - start, 1)
@@ -151,6 +155,10 @@ class Runner:
             side.start()
         settle(pair.servers)
         return asyncio.run(asyncio.wait_for(measure(), VISIT_SECONDS))
+
+    def _without_folder(self, text: str) -> str:
+        """An error for a reader elsewhere, on one line."""
+        return " ".join(text.replace(str(self._folder.resolve()), "...").split())[:400]
 
     def _visit(self, pair: Pair, checkpoint: str, side: Any, seed: str) -> Visit:
         return Visit(side, checkpoint, self._folder, seed, self._is_quick, pair.blas)

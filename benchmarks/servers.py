@@ -285,6 +285,11 @@ def environ_with(blas: Mapping[str, str]) -> dict[str, str]:
     return {**own, **blas}
 
 
+def without_folders(variables: Mapping[str, str]) -> dict[str, str]:
+    """Variables for a reader elsewhere: of paths only the last part."""
+    return {name: " ".join(Path(part).name for part in value.split()) for name, value in variables.items()}
+
+
 def blas_libraries(process: psutil.Process) -> list[str]:
     """The names of the BLAS libraries that a process has mapped (empty where the system does not tell)."""
     if not hasattr(process, "memory_maps"):

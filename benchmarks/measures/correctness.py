@@ -22,7 +22,13 @@ OPTIONAL = (
 
 
 async def correctness(visit: Visit) -> Figures:
-    """Each check is 1 if it passed, else 0. A server that died of one is started again for the next."""
+    """Each check passes or fails. A server that dies of one is started again for the next.
+
+    P, then P with its completion, both as raw text, and another chat after them. A stop string from the middle of one
+    token to the middle of the next, which must end the answer just there. Every optional field null. 32 connections at
+    once, all answered at the first try. The computing process killed under a stream: the stream ends, and the next
+    request is answered without help.
+    """
     figures: Figures = {}
     for key, check in CHECKS.items():
         try:
@@ -56,7 +62,7 @@ async def stop_in_context(visit: Visit) -> bool:
     answer = await exchange.answer()
     expected = text[: text.index(stop)].strip()
     if answer.text.strip() != expected:
-        visit.notes.append(f"stop {stop!r} in {text!r} gave {answer.text.strip()!r}")
+        visit.notes.append(f"stop {stop!r} in {text[:24]!r}... gave {answer.text.strip()[:24]!r}...")
     return answer.text.strip() == expected and answer.finish_reason == "stop"
 
 

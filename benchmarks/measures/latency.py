@@ -12,7 +12,7 @@ from benchmarks.spread import Bar, largest_gap
 LONG = 9000
 SHORT = 20
 # B9: what an abandoned request without a stream had asked for.
-WHOLE = 1000
+WHOLE = 600
 
 
 async def first_token_when_idle(visit: Visit) -> Figures:

@@ -112,7 +112,7 @@ def _warm(missing_bar: str) -> tuple[Figure, ...]:
     return (
         Figure("warm", "TTFT, warm", "s", Bar("no slower", "ratio", at_most=1.0)),
         Figure("cold", "TTFT, cold", "s"),
-        Figure("missing", "tokens of the prefix not cached", "", Bar(missing_bar, "ours", at_most=16)),
+        Figure("missing", "tokens of the prefix not cached", "tokens", Bar(missing_bar, "ours", at_most=16)),
     )
 
 
@@ -145,7 +145,7 @@ BUDGET_CASES = (
         (
             Figure("hits", "hit rate, of all prompt tokens", "%", Bar("hit rate >= 2x", "ratio", at_least=2.0)),
             Figure("own", "hit rate, of a conversation's own past", "%", Bar("hit rate >= 2x", "ratio", at_least=2.0)),
-            Figure("computed", "prompt tokens computed", ""),
+            Figure("computed", "prompt tokens computed", "tokens"),
             Figure(
                 "counted",
                 f"models and caches, budget {BUDGET / 1e6:.0f} MB",

@@ -37,7 +37,7 @@ CASE = Case(
         Figure("works", "it works", "pass", Bar("pass", "ours", at_least=1)),
     ),
 )
-EARLIER = Case("B1", "idle", measure, (Figure("ttft", "TTFT", "ms"),))
+EARLIER = Case("B1", "nothing else to do", measure, (Figure("ttft", "TTFT", "ms"),))
 
 
 def results(ours: float = 0.04) -> Results:
@@ -91,7 +91,7 @@ def test_rows_stand_in_the_order_of_their_ids() -> None:
 
 
 def test_a_case_that_was_not_measured_has_no_row() -> None:
-    assert "idle" not in results_page([CASE, EARLIER], results(), "")
+    assert "nothing else to do" not in results_page([CASE, EARLIER], results(), "")
 
 
 def test_figures_that_a_side_did_not_give_have_failed() -> None:
@@ -119,7 +119,7 @@ def test_what_else_was_seen_is_told() -> None:
 def test_the_page_says_how_it_was_measured_and_with_which_blas() -> None:
     page = results_page([CASE], results(), "")
     assert "- **B2** Asks twice." in page
-    assert "- BLAS of pico_jupyter: libopenblas.so (OPENBLAS_NUM_THREADS=1)" in page
+    assert "- BLAS of pico_jupyter: `OPENBLAS_NUM_THREADS=1`" in page
 
 
 def test_the_terminal_marks_what_holds_and_what_fails() -> None:
