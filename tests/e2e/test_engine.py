@@ -46,8 +46,8 @@ def test_reasoning_that_the_template_strips_does_not_lose_the_cache(server: Runn
 
         first = ask([system, QUESTION])
         said = first["choices"][0]["message"]["content"]
-        again = [system, QUESTION, {"role": "assistant", "content": said}, {"role": "user", "content": "What is 5 + 6?"}]
-        second = ask(again)
+        answer = {"role": "assistant", "content": said}
+        second = ask([system, QUESTION, answer, {"role": "user", "content": "What is 5 + 6?"}])
     assert first["choices"][0]["message"]["reasoning"]
     assert cached_tokens(second) >= first["usage"]["prompt_tokens"] - 8
 
@@ -59,9 +59,12 @@ def test_a_model_kernel_killed_at_any_step_hangs_no_client(own_server: RunningSe
     seen = threading.Semaphore(0)
 
     def chat(number: int) -> str:
-        with own_server.http() as http, http.stream(
-            "POST", "v1/chat/completions", json={**body, "stream": number % 2 == 0, "seed": number}
-        ) as response:
+        with (
+            own_server.http() as http,
+            http.stream(
+                "POST", "v1/chat/completions", json={**body, "stream": number % 2 == 0, "seed": number}
+            ) as response,
+        ):
             text = ""
             for line in response.iter_lines():
                 seen.release()
