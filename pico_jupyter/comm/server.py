@@ -20,14 +20,16 @@ from pico_jupyter.errors import EngineFailed, PicoError
 from pico_jupyter.types import Accepted, Delta, Finished, Notice, Progress
 
 # Invariants: a frame is kept from its publication until it is acknowledged, or the stream is over and nobody asked for
-# long; a stream publishes text at most once in `window` seconds, and its first text at once; every request that was not
-# aborted is answered once.
+# long; a stream publishes text at most once in `spacing` seconds, and its first text at once; every request that was
+# not aborted is answered once.
 
 Reply = Callable[[bytes], None]
 # How many ids of aborts that came before their request are remembered.
 EARLY_ABORTS = 1024
 # Streams whose window ends within this time are published along, so that they fall into step.
 SLACK_SECONDS = 0.005
+# So many requests at once make the window twice as long.
+CROWD = 32
 
 log = logging.getLogger("pico_jupyter")
 
@@ -72,6 +74,7 @@ class CommEngineServer:
     """Serves one client. `publish` may lose messages; the `reply` given with a request must not.
 
     Times are in seconds, `keep_limit` in bytes of unacknowledged frames per stream; older ones are forgotten beyond it.
+    `window` is the shortest `spacing`.
     """
 
     def __init__(
@@ -101,6 +104,14 @@ class CommEngineServer:
 
     def __repr__(self) -> str:
         return f"<CommEngineServer [{len(self._tasks)} requests | {len(self._streams)} streams kept]>"
+
+    @property
+    def spacing(self) -> float:
+        """Seconds between two publications of one stream's text: `window`, and more with the number of requests.
+
+        A frame costs the Jupyter server about as much with one token in it as with three.
+        """
+        return self._window * (1 + len(self._tasks) / CROWD)
 
     def receive(self, payload: bytes | memoryview, reply: Reply) -> None:
         """Take in a message from the client; `reply` carries bytes back to it. Returns at once."""
@@ -235,7 +246,7 @@ class CommEngineServer:
         """Publish on the next turn of the loop, with all of this engine step, or when the window has passed."""
         if stream not in self._waiting:
             self._waiting.add(stream)
-            self._schedule(stream.published_at + self._window)
+            self._schedule(stream.published_at + self.spacing)
 
     def _schedule(self, due: float) -> None:
         loop = asyncio.get_running_loop()
@@ -249,7 +260,7 @@ class CommEngineServer:
     def _publish_due(self) -> None:
         self._publishing = None
         now = asyncio.get_running_loop().time()
-        due = [stream for stream in self._waiting if stream.published_at + self._window <= now + SLACK_SECONDS]
+        due = [stream for stream in self._waiting if stream.published_at + self.spacing <= now + SLACK_SECONDS]
         batches = []
         for stream in due:
             self._waiting.discard(stream)
@@ -261,7 +272,7 @@ class CommEngineServer:
         if batches:
             self._publish(wire.encode(wire.Frames(tuple(batches))))
         if self._waiting:
-            self._schedule(min(stream.published_at for stream in self._waiting) + self._window)
+            self._schedule(min(stream.published_at for stream in self._waiting) + self.spacing)
 
     def _beat(self) -> None:
         self._beating = None

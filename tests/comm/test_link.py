@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pico_jupyter.client import collect
 from pico_jupyter.comm import wire
+from pico_jupyter.comm.server import CROWD
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound, OutOfMemory, QueueFull
 from pico_jupyter.types import (
     Accepted,
@@ -138,6 +139,17 @@ async def test_the_deltas_of_one_step_travel_in_one_message() -> None:
     carried = [batch.deltas for frames in link.frames() for batch in frames.batches]
     carried += [reply.deltas for reply in link.replies if isinstance(reply, wire.Ended)]
     assert [deltas for deltas in carried if deltas] == [(ACCEPTED, TextDelta("ac", 0), TextDelta("b", 1))]
+
+
+async def test_many_streams_publish_less_often_each() -> None:
+    link = Loopback(ScriptedEngine((ACCEPTED, asyncio.Event())), window=0.02)
+    assert link.server.spacing == 0.02
+    readers = [asyncio.create_task(read(link)) for _ in range(CROWD)]
+    await until(lambda: link.server.spacing == 0.04)
+    for reader in readers:
+        reader.cancel()
+    await asyncio.wait(readers)
+    await until(lambda: link.server.spacing == 0.02)
 
 
 async def test_a_stream_publishes_text_once_in_a_window_and_the_first_at_once() -> None:
