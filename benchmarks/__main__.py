@@ -41,10 +41,11 @@ def main() -> None:
         print("\n".join(case.key for case in cases))
         return
     path = options.json or (RESULTS_JSON if options.report else options.folder / "results.json")
-    results = Results.read(path) if options.report else _run(options, cases, path)
+    results = _read(path) if options.report else _run(options, cases, path)
     print(terminal_table(CASES, results))
     if options.write:
-        results.write(RESULTS_JSON) if not options.report else None
+        if path != RESULTS_JSON:
+            results.write(RESULTS_JSON)
         RESULTS_PAGE.write_text(results_page(CASES, results, REMARKS.read_text()))
         print(f"\nwrote {RESULTS_PAGE}")
 
@@ -57,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", metavar="IDS", help="such as B3,B6")
     parser.add_argument("--rounds", type=int, default=0, help="visits to each server (3; with --quick 1)")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
-    parser.add_argument("--resume", action="store_true", help="keep the cases that the JSON file has already")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the cases that the JSON file has; measure those of --only again"
+    )
     parser.add_argument("--report", action="store_true", help="measure nothing: show what the JSON file has")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS_PAGE.name} and {RESULTS_JSON.name}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where figures go (results.json in the folder)")
@@ -74,6 +77,13 @@ def _chosen(only: str, *, is_quick: bool) -> list[Case]:
     return [case for case in CASES if (not wanted or case.id in wanted) and (case.is_quick or not is_quick)]
 
 
+def _read(path: Path) -> Results:
+    try:
+        return Results.read(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sys.exit(f"no results in {path}: {error}")
+
+
 def _run(options: argparse.Namespace, cases: Sequence[Case], path: Path) -> Results:
     # An end that is asked for politely also ends the servers.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -81,7 +91,8 @@ def _run(options: argparse.Namespace, cases: Sequence[Case], path: Path) -> Resu
     rounds = options.rounds or (1 if options.quick else 3)
     results = Results(about_this_run(is_quick=options.quick, rounds=rounds))
     if options.resume and path.exists():
-        results = Results.read(path)
+        results = _read(path)
+        results.forget(cases if options.only else [])
     start = time.perf_counter()
 
     def say(text: str) -> None:

@@ -156,6 +156,10 @@ def _about(about: Mapping[str, Any]) -> list[str]:
         f"load before the run {about['load before']}",
         f"- Python {about['python']}, {versions}",
     ]
+    if again := about.get("again"):
+        lines.append(
+            "- Measured again later: " + ", ".join(f"{name} (commit {commit})" for name, commit in again.items())
+        )
     for name, blas in about["blas"].items():
         settings = ", ".join(f"`{key}={value}`" for key, value in blas["variables"].items())
         lines.append(f"- BLAS of {name}: {settings or 'as mlx brings it'}")

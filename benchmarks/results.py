@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -55,12 +56,23 @@ class Results:
 
     def write(self, path: Path) -> None:
         """Replace the file in one step."""
-        self.about["finished"] = _now()
         content = {"about": self.about, "cases": {key: vars(value) for key, value in self.cases.items()}}
         part = path.with_name(path.name + ".part")
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(content, indent=1) + "\n")
         part.replace(path)
+
+    def take(self, case: Case, result: CaseResult) -> None:
+        """What a case gave, in place of what it gave before."""
+        self.cases[case.key] = result
+        self.about["finished"] = _now()
+
+    def forget(self, cases: Sequence[Case]) -> None:
+        """Have cases measured again, and say so: they are not of the same run as the others then."""
+        known = [case for case in cases if self.cases.pop(case.key, None)]
+        if known:
+            again = self.about.setdefault("again", {})
+            again |= dict.fromkeys((case.id for case in known), _commit())
 
     def result(self, case: Case) -> CaseResult | None:
         return self.cases.get(case.key)
@@ -70,6 +82,7 @@ def about_this_run(*, is_quick: bool, rounds: int) -> dict[str, Any]:
     """The machine, the versions and the settings."""
     return {
         "started": _now(),
+        "finished": _now(),
         "quick": is_quick,
         "rounds": rounds,
         "load before": round(os.getloadavg()[0], 2),

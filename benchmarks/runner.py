@@ -86,7 +86,7 @@ class Runner:
                     for case in together:
                         done += 1
                         self._say(f"[{done}/{len(cases)}] {case.key}")
-                        self._results.cases[case.key] = self._measure(case, pair)
+                        self._results.take(case, self._measure(case, pair))
                         self._results.write(self._path)
             except _SURVIVABLE as error:
                 self._say(f"the servers cannot be started: {error}")

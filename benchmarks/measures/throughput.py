@@ -54,7 +54,7 @@ async def unlike_lengths(visit: Visit) -> Figures:
         long.close()
     rate = rate_together([[(moment, len(text.split())) for moment, text in stream] for stream in streams])
     if visit.server.name != PICO:
-        used = batch_cache_bytes(visit.folder / visit.checkpoint, LENGTHS, tokens // 2, visit.blas)
+        used = batch_cache_bytes(visit.folder / visit.checkpoint, LENGTHS, 4, visit.blas)
     return {"padding": used / exact, "rate": rate}
 
 

@@ -122,6 +122,12 @@ def test_the_page_says_how_it_was_measured_and_with_which_blas() -> None:
     assert "- BLAS of pico_jupyter: `OPENBLAS_NUM_THREADS=1`" in page
 
 
+def test_cases_that_were_measured_again_are_told() -> None:
+    again = results()
+    again.about = {**ABOUT, "again": {"B2": "def5678"}}
+    assert "- Measured again later: B2 (commit def5678)" in results_page([CASE], again, "")
+
+
 def test_the_terminal_marks_what_holds_and_what_fails() -> None:
     assert "  ok   mean TTFT" in terminal_table([CASE], results())
     assert "  FAIL mean TTFT" in terminal_table([CASE], results(0.06))
