@@ -48,7 +48,7 @@ class RenderedPrompt:
     answer; `reasoning_started`: the prompt ends inside a reasoning block. `tools` is the JSON array given to the
     template. `continuation`: the answer goes on in the middle of a text. Other prompts
     probably leave this one after so many tokens as `boundaries` say, rising: other conversations at the end of the
-    system message, this one's next turn at the end of the last message, whatever the template does to past answers.
+    system message, this one's next turn at the end of the last message if the template strips past reasoning.
     """
 
     tokens: list[int]
@@ -106,12 +106,17 @@ def render_prompt(request: GenerationRequest, info: ModelInfo, tokenizer: Tokeni
         reasoning_started=started,
         tools=tools,
         continuation=continuation,
-        boundaries=_boundaries(request.prompt, rendering, tokenizer),
+        boundaries=_boundaries(request.prompt, rendering, tokenizer, strips_reasoning=can_reason),
     )
 
 
-def _boundaries(prompt: Prompt, rendering: _Rendering, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """How many tokens there are up to the ends of the system message's and of the last message's content."""
+def _boundaries(
+    prompt: Prompt, rendering: _Rendering, tokenizer: Tokenizer, *, strips_reasoning: bool
+) -> tuple[int, ...]:
+    """How many tokens there are up to the ends of the system message's and of the last message's content.
+
+    Where no reasoning is stripped from past answers, the next turn begins with all of this prompt and its answer.
+    """
     if isinstance(prompt, RawPrompt) or prompt.continue_final_message:
         return ()
     ends: list[int] = []
@@ -122,7 +127,7 @@ def _boundaries(prompt: Prompt, rendering: _Rendering, tokenizer: Tokenizer) -> 
         ends.append(common_length(rendering.tokens, [*prompt.context, *before]))
     last = _text(prompt.messages[-1].content).strip()
     end = rendering.text.rfind(last) + len(last)
-    if last and end >= len(last):
+    if strips_reasoning and last and end >= len(last):
         behind = tokenizer.encode(rendering.text[end:], add_special_tokens=False)
         ends.append(len(rendering.tokens) - len(behind))
     return tuple(sorted({*ends}))

@@ -535,3 +535,7 @@ def test_a_long_system_message_has_a_boundary_of_its_own(pico: Tokenizer) -> Non
 def test_an_answer_to_be_continued_has_no_boundary(pico: Tokenizer) -> None:
     continued = chat(said("user", "one"), said("assistant", "two"), continue_final_message=True)
     assert render_prompt(asked(continued), info(), pico).boundaries == ()
+
+
+def test_a_model_that_never_reasons_goes_on_where_its_answer_ends(pico: Tokenizer) -> None:
+    assert render_prompt(asked(), DULL, pico).boundaries == ()
