@@ -1,8 +1,8 @@
 """Batch: rows of one model that decode together, one step always in flight. Knows no prompt and no prefix cache.
 
 Invariants: a lone row decodes in its scalar cache, several in a merged one. advance() queues the next forward pass;
-collect() then reads the tokens that went into it. verify() does both for a lone row and tokens that were drafted for
-it. A row's tokens are those that its cache holds.
+collect() then reads the tokens that went into it, and give_out() waits for those that came out. verify() does it all
+for a lone row and tokens that were drafted for it. A row's tokens are those that its cache holds.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _STEPS_BETWEEN_EVALS = 50
 class Row:
     """A row of the backend.
 
-    `tokens` are those in its KV cache; `drawn` counts the tokens sampled. From `turn` tokens on, another prompt counts
-    as the next one of the same conversation.
+    `tokens` are those in its KV cache; `drawn` counts the tokens sampled; it `is_new` until one was given out. From
+    `turn` tokens on, another prompt counts as the next one of the same conversation.
     """
 
     number: int
@@ -35,6 +35,7 @@ class Row:
     turn: int
     drawn: int = 0
     tokens: list[int] = field(default_factory=list)
+    is_new: bool = True
 
     @property
     def recent(self) -> list[int]:
@@ -105,6 +106,25 @@ class Batch:
             if is_news[index]:
                 draws.append(_draw(row.number, token, logprobs[index]))
         return draws
+
+    @property
+    def has_newcomers(self) -> bool:
+        """Whether there are rows that have given out no token yet."""
+        return any(row.is_new for row in self.rows)
+
+    def give_out(self) -> list[Draw]:
+        """The tokens that were drawn last, as far as nobody has heard of them; waits for them."""
+        news = [
+            _draw(row.number, token, logprobs)
+            for row, token, is_news, logprobs in zip(
+                self.rows, ints(self.inputs), self._is_news, self._logprobs, strict=True
+            )
+            if is_news
+        ]
+        self._is_news, self._logprobs = [False] * len(self.rows), [None] * len(self.rows)
+        for row in self.rows:
+            row.is_new = False
+        return news
 
     def verify(self, model: Any, drafted: mx.array) -> tuple[list[Draw], int]:
         """Take in the lone row's input and tokens drafted to follow it, as far as the row draws the same ones.

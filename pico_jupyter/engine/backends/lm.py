@@ -111,6 +111,8 @@ class LmBackend:
         self._weights_nbytes = sum(weight.nbytes for weight in _weights(model))
         self._prefills: list[Prefill] = []
         self._batches: list[Batch] = []
+        # Drawn by a prefill; the next step gives them out.
+        self._first_draws: list[Draw] = []
         self._speculations: dict[int, Speculation] = {}
         self._is_cuttable = kv.is_cuttable(self._new_cache())
         self._can_merge = kv.can_merge(self._new_cache())
@@ -189,12 +191,17 @@ class LmBackend:
         return {row: prefill.left for prefill, row in zip((first, *others), rows, strict=True) if prefill in worked_on}
 
     def step(self) -> list[Draw]:
+        if self._first_draws:
+            draws, self._first_draws = self._first_draws, []
+            return draws
         rows = [row for batch in self._batches for row in batch.rows]
         if len(rows) == 1 and (speculation := self._speculations.get(rows[0].number)):
             return speculation.step(self._batches[0], self._model)
         for batch in self._batches:
             batch.advance(self._model)
-        return [draw for batch in self._batches for draw in batch.collect()]
+        draws = [draw for batch in self._batches for draw in batch.collect()]
+        # Somebody waits for a row's first token: that one is not left to the next step.
+        return draws + [draw for batch in self._batches if batch.has_newcomers for draw in batch.give_out()]
 
     def remove(self, rows: Collection[int], *, keep: bool) -> None:
         for prefill in self._prefills:
@@ -214,12 +221,14 @@ class LmBackend:
             if leaving_at:
                 batch.reduce([index for index in range(len(batch.rows)) if index not in leaving_at])
         self._batches = [batch for batch in self._batches if batch.rows]
+        self._first_draws = [draw for draw in self._first_draws if draw.row not in rows]
         for number in rows:
             self._speculations.pop(number, None)
 
     def close(self) -> None:
         self._prefills.clear()
         self._batches.clear()
+        self._first_draws.clear()
         self._speculations.clear()
         self._loading.clear()
         self._prefixes.clear()
@@ -305,6 +314,7 @@ class LmBackend:
         for batch in joining:
             if logits is not None:
                 batch.begin(logits if len(prefills) > 1 else mx.repeat(logits, len(batch.rows), axis=0))
+                self._first_draws += batch.give_out()
             self._find_company(batch)
 
     def _find_company(self, joining: Batch) -> None:

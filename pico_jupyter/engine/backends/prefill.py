@@ -17,7 +17,7 @@ from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.batch import Row
 
 # Up to how many tokens a forward pass gives logits for all of them, of which only the last are needed.
-_FEW = 64
+_FEW = 32
 
 
 @dataclass(slots=True, eq=False)
