@@ -166,9 +166,9 @@ def test_the_tokens_are_those_without_drafts_in_a_quantised_cache() -> None:
 def test_a_model_that_drafts_for_its_like_is_always_right(sampling: RowSampling) -> None:
     backend = target()
     begin(backend, sampling=sampling, drafting=drafting(tokens=4))
-    # Two steps without drafts show how long one takes, and a third gives the draft model time to take in the prompt.
-    # The token that is then under way is news to the next one.
-    assert [len(draws) for draws in steps(backend, 24)] == [1, 1, 1, 6, 5, 5, 5]
+    # The first token comes at once, and so none with the next step. Steps without drafts show how long one takes and
+    # give the draft model time to take in the prompt; the token that is then under way is news to the next one.
+    assert [len(draws) for draws in steps(backend, 24)] == [1, 0, 1, 1, 6, 5, 5, 5]
 
 
 def test_a_similar_model_is_often_right_at_any_temperature() -> None:
@@ -391,7 +391,7 @@ def test_drafting_pauses_in_company_and_goes_on_afterwards() -> None:
     assert len(steps(backend, 9)[-1]) == 6
     begin(backend, 1, [1, 2, 3])
     together = [[draw.row for draw in backend.step()] for _ in range(6)]
-    assert together == [[1], *[[0, 1]] * 5]
+    assert together == [[1], [], *[[0, 1]] * 4]
     backend.remove([1], keep=False)
     assert [len(draws) for draws in steps(backend, 12)] == [1, 6, 5]
 
@@ -401,8 +401,8 @@ def test_a_long_prompt_reaches_the_draft_model_in_chunks_while_the_row_decodes()
     backend = target()
     begin(backend, prompt=prompt, drafting=drafting(tokens=4))
     taken = steps(backend, 16)
-    # After the two that show how long a step takes, three go by with a chunk each.
-    assert [len(draws) for draws in taken] == [1, 1, 1, 1, 1, 6, 5]
+    # After those that show how long a step takes, three go by with a chunk each.
+    assert [len(draws) for draws in taken] == [1, 0, 1, 1, 1, 1, 6, 5]
     assert [draw.token for draws in taken for draw in draws] == undrafted(16, prompt)
 
 
@@ -424,7 +424,7 @@ def test_models_whose_caches_cannot_be_cut_decode_without_drafts(kind: str) -> N
     begin(drafted, drafting=drafting())
     begin(helped, drafting=Drafting(LmBackend(tiny_model(kind), kind), 4))
     assert tokens(drafted, 20) == tokens(plain, 20)
-    assert {len(draws) for draws in steps(helped, 5)[1:]} == {1}
+    assert max(len(draws) for draws in steps(helped, 5)) == 1
 
 
 def test_no_number_of_drafted_tokens_is_too_large() -> None:
@@ -436,7 +436,7 @@ def test_no_number_of_drafted_tokens_is_too_large() -> None:
 def test_zero_drafted_tokens_are_none() -> None:
     backend = target()
     begin(backend, drafting=drafting(tokens=0))
-    assert {len(draws) for draws in steps(backend, 5)[1:]} == {1}
+    assert max(len(draws) for draws in steps(backend, 5)) == 1
 
 
 def test_several_rows_of_one_prompt_are_drafted_for_once_one_is_left() -> None:
