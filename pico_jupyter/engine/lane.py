@@ -22,6 +22,8 @@ _MOST_WHILE_DECODING = 512
 # How long a chunk should take: others wait for their next token, or only newcomers for their turn.
 _SECONDS_WHILE_DECODING = 0.1
 _SECONDS_ALONE = 0.15
+# How many times as long it may take where more prompts wait than rows decode: few wait for many.
+_MOST_PATIENCE = 2.5
 
 
 @dataclass(slots=True)
@@ -39,12 +41,13 @@ class Pace:
         before = now if self._seconds_per_token is None else self._seconds_per_token
         self._seconds_per_token = (before + now) / 2
 
-    def chunk(self, *, while_decoding: bool) -> int:
-        """The size of the next chunk, in tokens."""
-        most = min(_MOST_WHILE_DECODING, self.most) if while_decoding else self.most
+    def chunk(self, *, decoding: int, prefilling: int) -> int:
+        """The size of the next chunk, in tokens, while so many rows decode and so many prompts are prefilled."""
+        most = min(_MOST_WHILE_DECODING, self.most) if decoding else self.most
         if self._seconds_per_token is None:
             return min(_FIRST_CHUNK, most)
-        seconds = _SECONDS_WHILE_DECODING if while_decoding else _SECONDS_ALONE
+        seconds = _SECONDS_WHILE_DECODING if decoding else _SECONDS_ALONE
+        seconds *= min(_MOST_PATIENCE, max(1.0, prefilling / max(1, decoding)))
         if seconds >= most * self._seconds_per_token:
             return most
         tokens = int(seconds / self._seconds_per_token)

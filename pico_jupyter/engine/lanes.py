@@ -109,7 +109,8 @@ class Lanes:
         """Compute one chunk's worth of tokens: a part of one prompt, or several short ones."""
         spent = 0
         while True:
-            chunk = lane.pace.chunk(while_decoding=any(other.decoding for other in self._lanes))
+            decoding = sum(len(other.decoding) for other in self._lanes)
+            chunk = lane.pace.chunk(decoding=decoding, prefilling=len(lane.prefilling))
             turn = lane.prefills_in_turn(chunk - spent)
             if not turn or (spent and chunk - spent < LEAST_CHUNK):
                 return

@@ -18,9 +18,9 @@ def paced(seconds_per_token: float, most: int = 2048) -> Pace:
 
 
 def test_the_first_chunk_of_a_model_is_of_middle_size() -> None:
-    assert Pace(2048).chunk(while_decoding=False) == 256
-    assert Pace(2048).chunk(while_decoding=True) == 256
-    assert Pace(100).chunk(while_decoding=True) == 100
+    assert Pace(2048).chunk(decoding=0, prefilling=1) == 256
+    assert Pace(2048).chunk(decoding=1, prefilling=1) == 256
+    assert Pace(100).chunk(decoding=1, prefilling=1) == 100
 
 
 @pytest.mark.parametrize(
@@ -31,27 +31,34 @@ def test_a_chunk_takes_a_tenth_of_a_second_while_others_decode_and_half_as_much_
     seconds_per_token: float, alone: int, while_decoding: int
 ) -> None:
     pace = paced(seconds_per_token)
-    assert pace.chunk(while_decoding=False) == alone
-    assert pace.chunk(while_decoding=True) == while_decoding
+    assert pace.chunk(decoding=0, prefilling=1) == alone
+    assert pace.chunk(decoding=1, prefilling=1) == while_decoding
+
+
+def test_few_rows_wait_longer_for_many_prompts() -> None:
+    pace = paced(0.001)
+    sizes = [pace.chunk(decoding=4, prefilling=prefilling) for prefilling in (1, 4, 8, 100)]
+    assert sizes == [64, 64, 192, 192]
+    assert pace.chunk(decoding=0, prefilling=8) == 320
 
 
 def test_no_chunk_is_larger_than_was_configured() -> None:
-    assert paced(0.0, most=300).chunk(while_decoding=False) == 300
-    assert paced(1.0, most=10).chunk(while_decoding=True) == 10
+    assert paced(0.0, most=300).chunk(decoding=0, prefilling=1) == 300
+    assert paced(1.0, most=10).chunk(decoding=1, prefilling=1) == 10
 
 
 def test_the_pace_follows_a_model_that_grows_slower() -> None:
     pace = paced(0.0001)
-    before = pace.chunk(while_decoding=True)
+    before = pace.chunk(decoding=1, prefilling=1)
     for _ in range(4):
         pace.measure(256, 0.256)
-    assert pace.chunk(while_decoding=True) < before
+    assert pace.chunk(decoding=1, prefilling=1) < before
 
 
 def test_a_few_tokens_tell_nothing_of_the_pace() -> None:
     pace = paced(0.001)
     pace.measure(3, 10.0)
-    assert pace.chunk(while_decoding=False) == 128
+    assert pace.chunk(decoding=0, prefilling=1) == 128
 
 
 class Rig:
