@@ -113,6 +113,7 @@ class LmBackend:
         self._batches: list[Batch] = []
         # Drawn by a prefill; the next step gives them out.
         self._first_draws: list[Draw] = []
+        self._gave_first = False
         self._speculations: dict[int, Speculation] = {}
         self._is_cuttable = kv.is_cuttable(self._new_cache())
         self._can_merge = kv.can_merge(self._new_cache())
@@ -191,15 +192,16 @@ class LmBackend:
         return {row: prefill.left for prefill, row in zip((first, *others), rows, strict=True) if prefill in worked_on}
 
     def step(self) -> list[Draw]:
-        if self._first_draws:
-            draws, self._first_draws = self._first_draws, []
-            return draws
+        first, self._first_draws = self._first_draws, []
+        self._gave_first = bool(first) and not self._gave_first
+        if self._gave_first:
+            return first  # before anything is computed, but not twice in a row: the others wait
         rows = [row for batch in self._batches for row in batch.rows]
         if len(rows) == 1 and (speculation := self._speculations.get(rows[0].number)):
-            return speculation.step(self._batches[0], self._model)
+            return first + speculation.step(self._batches[0], self._model)
         for batch in self._batches:
             batch.advance(self._model)
-        draws = [draw for batch in self._batches for draw in batch.collect()]
+        draws = first + [draw for batch in self._batches for draw in batch.collect()]
         # Somebody waits for a row's first token: that one is not left to the next step.
         return draws + [draw for batch in self._batches if batch.has_newcomers for draw in batch.give_out()]
 
