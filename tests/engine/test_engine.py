@@ -7,7 +7,9 @@ import math
 import subprocess
 import sys
 import threading
+from collections.abc import Awaitable
 from contextlib import aclosing
+from typing import TypeVar
 
 import pytest
 
@@ -34,6 +36,8 @@ from pico_jupyter.types import (
 from tests.engine.conftest import FakeModels, StartEngine
 from tests.fakes import PATIENCE, FakeBackend, FakeClock
 
+T = TypeVar("T")
+
 
 def ask(text: str = "Hello", model: str = "pico-tiny", **fields: object) -> GenerationRequest:
     prompt = ChatPrompt((Message("user", (TextPart(text),)),))
@@ -43,6 +47,15 @@ def ask(text: str = "Hello", model: str = "pico-tiny", **fields: object) -> Gene
 async def arrivals(models: FakeModels, count: int) -> None:
     """Wait until the engine thread has called its backends that often."""
     await asyncio.to_thread(models.gate.wait_for_arrivals, count)
+
+
+async def stepwise(models: FakeModels, answer: Awaitable[T]) -> T:
+    """Let single calls of the backends through until the answer is there."""
+    coming = asyncio.ensure_future(answer)
+    while not coming.done():
+        models.gate.allow()
+        await asyncio.wait([coming], timeout=0.05)
+    return coming.result()
 
 
 async def names(client: LocalEngineClient) -> set[str]:
@@ -71,9 +84,12 @@ async def test_a_full_queue_refuses(start: StartEngine, fake_models: FakeModels)
         async for delta in running:
             if isinstance(delta, TextDelta):
                 break
-        assert isinstance(await anext(waiting), Accepted)
+        # From here on the first one moves by single steps, so that it is still there when the others come.
+        fake_models.gate.close()
+        assert isinstance(await stepwise(fake_models, anext(waiting)), Accepted)
         with pytest.raises(QueueFull) as caught:
-            await collect(client.generate(ask("third")))
+            await stepwise(fake_models, collect(client.generate(ask("third"))))
+        fake_models.gate.open()
     assert caught.value.retry_after > 0
 
 
