@@ -106,11 +106,6 @@ class PrefixCache:
             self._models[model] = ModelPrefixes(self._tick, self._fit, self._block, self._least)
         return self._models[model]
 
-    def drop(self, model: str) -> None:
-        """Forget everything of a model that is no longer resident."""
-        if prefixes := self._models.pop(model, None):
-            prefixes.clear()
-
     def shed(self, nbytes: int) -> int:
         """Forget what was used least recently until that many bytes are free. Returns the bytes that became free."""
         before = self.nbytes

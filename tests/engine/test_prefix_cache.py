@@ -179,13 +179,13 @@ def test_shedding_frees_what_was_asked_for_and_says_how_much() -> None:
     assert model.cache.shed(1000) == 20
 
 
-def test_a_dropped_model_leaves_nothing() -> None:
+def test_a_cleared_model_leaves_nothing() -> None:
     model = Model()
     model.keep(A)
     model.keep_prefix(B)
-    model.cache.drop("model")
+    model.prefixes.clear()
     assert model.cache.nbytes == 0
-    assert repr(model.cache) == "<PrefixCache [0 of 0 MiB | 0 models]>"
+    assert repr(model.cache) == "<PrefixCache [0 of 0 MiB | 1 models]>"
 
 
 def test_a_very_long_conversation_is_no_deeper_than_python_can_go() -> None:
