@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 BLOCK = 256
@@ -230,13 +231,13 @@ class ModelPrefixes:
     def evictable(self) -> Iterator[tuple[int, Callable[[], None]]]:
         """What can go now: when it was used last, and how it goes."""
         for whole in self._wholes:
-            yield whole.last_used, lambda whole=whole: self._remove_whole(whole)  # type: ignore[misc]  # mypy infers no type for a default
+            yield whole.last_used, partial(self._remove_whole, whole)
         for block in _descendants(self._root):
             if not block.children:
-                yield block.last_used, lambda block=block: self._remove_block(block)  # type: ignore[misc]  # as above
-            else:
-                for offset, checkpoint in block.checkpoints.items():
-                    yield checkpoint.last_used, lambda block=block, offset=offset: self._drop_checkpoint(block, offset)  # type: ignore[misc]  # as above
+                yield block.last_used, partial(self._remove_block, block)
+                continue
+            for offset, checkpoint in block.checkpoints.items():
+                yield checkpoint.last_used, partial(self._drop_checkpoint, block, offset)
 
     def _child_for(self, parent: _Block, wanted: tuple[int, ...], cut: Cut, start: int) -> _Block | None:
         """The child that begins with these tokens; made, or made longer, where there is none. None: no room."""
