@@ -137,13 +137,14 @@ class CommEngineServer:
 
     async def aclose(self) -> None:
         """Abort every request. The engine stays as it is."""
+        # First, so that none of them starts anything while the tasks end.
+        for timer in (self._publishing, self._beating):
+            if timer is not None:
+                timer.cancel()
         tasks = [*self._tasks.values(), *([self._counting] if self._counting is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for timer in (self._publishing, self._beating):
-            if timer is not None:
-                timer.cancel()
 
     def _start(self, id_: int, work: Coroutine[None, None, None]) -> None:
         if id_ in self._early_aborts:
