@@ -18,16 +18,22 @@ class TextPart(msgspec.Struct, frozen=True, tag="text"):
 
 
 class ImagePart(msgspec.Struct, frozen=True, tag="image"):
-    """A picture inside a message. `source` is a data:, http(s): or jupyter: URL; `param` names its field."""
+    """A picture inside a message, as the bytes of its file or as a URL (http, https, jupyter) still to be fetched.
 
-    source: str
+    `param` names the field that it stands in. An engine takes bytes only.
+    """
+
+    source: bytes | str
     param: str
 
 
 class VideoPart(msgspec.Struct, frozen=True, tag="video"):
-    """A clip inside a message. `source` is a data:, http(s): or jupyter: URL; `param` names its field."""
+    """A clip inside a message, as the bytes of its file or as a URL (http, https, jupyter) still to be fetched.
 
-    source: str
+    `param` names the field that it stands in. An engine takes bytes only.
+    """
+
+    source: bytes | str
     param: str
 
 
@@ -303,6 +309,8 @@ class EngineOptions(msgspec.Struct, frozen=True):
     `prefill_step_size` is in tokens, at most. A request that waits for its turn longer than `queue_timeout` seconds is
     refused. `kv_bits` quantises KV caches (0: not). `float32_on_cpu` computes 16-bit models in float32 where there is
     no GPU and the memory suffices. `draft_models` maps a model's name to that of the model that drafts for it.
+    A picture, or a frame of a clip, may have `max_image_pixels` pixels; of a clip `video_fps` frames a second are
+    looked at, `max_video_frames` at most. All media of one prompt may take `max_media_tokens` tokens.
     """
 
     model_dirs: tuple[str, ...] = ()
@@ -316,3 +324,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     kv_bits: int = 0
     float32_on_cpu: bool = True
     draft_models: dict[str, str] = {}
+    max_image_pixels: int = 64 << 20
+    max_video_frames: int = 64
+    video_fps: float = 2.0
+    max_media_tokens: int = 16384
