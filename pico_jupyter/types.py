@@ -18,23 +18,25 @@ class TextPart(msgspec.Struct, frozen=True, tag="text"):
 
 
 class ImagePart(msgspec.Struct, frozen=True, tag="image"):
-    """A picture inside a message, as the bytes of its file or as a URL (http, https, jupyter) still to be fetched.
+    """A picture inside a message: the bytes of its file, or the URL (http:, https:, jupyter:) to fetch them from.
 
-    `param` names the field that it stands in. An engine takes bytes only.
+    `param` names the field that it stands in. An engine takes `data` only.
     """
 
-    source: bytes | str
     param: str
+    data: bytes = b""
+    url: str = ""
 
 
 class VideoPart(msgspec.Struct, frozen=True, tag="video"):
-    """A clip inside a message, as the bytes of its file or as a URL (http, https, jupyter) still to be fetched.
+    """A clip inside a message: the bytes of its file, or the URL (http:, https:, jupyter:) to fetch them from.
 
-    `param` names the field that it stands in. An engine takes bytes only.
+    `param` names the field that it stands in. An engine takes `data` only.
     """
 
-    source: bytes | str
     param: str
+    data: bytes = b""
+    url: str = ""
 
 
 Part: TypeAlias = TextPart | ImagePart | VideoPart
