@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
+import numpy as np
 import pytest
 from mlx_vlm.models.cache import make_prompt_cache
 from mlx_vlm.utils import load_model, load_processor
@@ -33,12 +35,19 @@ def picture(colour: str) -> Image.Image:
     return Image.new("RGB", (48, 40), colour)
 
 
-def answer(model: Any, inputs: dict[str, Any], length: int = 8) -> list[int]:
+def film(colour: str) -> np.ndarray:
+    """Four frames, as (frames, channels, height, width)."""
+    return np.stack([np.asarray(picture(colour)).transpose(2, 0, 1)] * 4)
+
+
+def answer(model: Any, processed: dict[str, Any], length: int = 8) -> list[int]:
     """The best tokens, one after the other."""
+    inputs = {name: mx.array(value) for name, value in processed.items() if isinstance(value, (np.ndarray, mx.array))}
     ids = inputs["input_ids"]
     media = {name: value for name, value in inputs.items() if name not in {"input_ids", "attention_mask"}}
     seen = model.get_input_embeddings(ids, media.pop("pixel_values", None), mask=inputs["attention_mask"], **media)
     extra = {name: value for name, value in seen.to_dict().items() if value is not None}
+    extra |= {name: media[name] for name in ("mm_token_type_ids",) if name in media}
     cache = make_prompt_cache(model.language_model)
     tokens: list[int] = []
     while len(tokens) < length:
@@ -50,7 +59,7 @@ def answer(model: Any, inputs: dict[str, Any], length: int = 8) -> list[int]:
 
 def look_at(model: Any, processor: Any, colour: str) -> list[int]:
     prompt = render(processor, [{"type": "image"}, {"type": "text", "text": "Which colour?"}])
-    return answer(model, processor(text=[prompt], images=[picture(colour)]))
+    return answer(model, processor(text=[prompt], images=[picture(colour)], return_tensors="np"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -72,7 +81,9 @@ def test_a_model_that_takes_video_answers_films_of_different_colours_differently
     model, processor = load_model(folders[family]), load_processor(folders[family], trust_remote_code=False)
     prompt = render(processor, [{"type": "video"}, {"type": "text", "text": "Which colour?"}])
 
-    red, blue, green = (answer(model, processor(text=[prompt], videos=[[picture(colour)] * 4])) for colour in COLOURS)
+    red, blue, green = (
+        answer(model, processor(text=[prompt], videos=[film(colour)], return_tensors="np")) for colour in COLOURS
+    )
 
     assert red != blue
     assert blue != green
@@ -84,7 +95,7 @@ def test_a_picture_stands_in_the_prompt_as_tokens_of_its_own(family: str, folder
     processor = load_processor(folders[family], trust_remote_code=False)
     prompt = render(processor, [{"type": "image"}, {"type": "text", "text": "Which colour?"}])
 
-    ids = processor(text=[prompt], images=[picture("red")])["input_ids"][0].tolist()
+    ids = processor(text=[prompt], images=[picture("red")], return_tensors="np")["input_ids"][0].tolist()
 
     assert ids.count(processor.tokenizer.convert_tokens_to_ids(IMAGE_TOKENS[family])) > 1
 

@@ -213,6 +213,56 @@ PIXTRAL_TEMPLATE = """\
 {%- endfor %}
 """
 
+# A part of another kind than image and text is printed as JSON.
+LFM2_TEMPLATE = """\
+{{- bos_token -}}
+{%- for message in messages -%}
+    {{- "<|im_start|>" + message["role"] + "\\n" -}}
+    {%- set content = message["content"] -%}
+    {%- if content is not string -%}
+        {%- set ns = namespace(content="") -%}
+        {%- for item in content -%}
+            {%- if item["type"] == "image" -%}
+                {%- set ns.content = ns.content + "<image>" -%}
+            {%- elif item["type"] == "text" -%}
+                {%- set ns.content = ns.content + item["text"] -%}
+            {%- else -%}
+                {%- set ns.content = ns.content + item | tojson -%}
+            {%- endif -%}
+        {%- endfor -%}
+        {%- set content = ns.content -%}
+    {%- endif -%}
+    {{- content + "<|im_end|>\\n" -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    {{- "<|im_start|>assistant\\n" -}}
+{%- endif -%}
+"""
+GEMMA4_TEMPLATE = """\
+{{- bos_token -}}
+{%- for message in messages -%}
+    {%- set role = 'model' if message['role'] == 'assistant' else message['role'] -%}
+    {{- '<|turn>' + role + '\\n' -}}
+    {%- if message['content'] is string -%}
+        {{- message['content'] | trim -}}
+    {%- elif message['content'] is sequence -%}
+        {%- for item in message['content'] -%}
+            {%- if item['type'] == 'text' -%}
+                {{- item['text'] | trim -}}
+            {%- elif item['type'] == 'image' -%}
+                {{- '\\n\\n<|image|>\\n\\n' -}}
+            {%- elif item['type'] == 'video' -%}
+                {{- '\\n\\n<|video|>\\n\\n' -}}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{- '<turn|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    {{- '<|turn>model\\n' -}}
+{%- endif -%}
+"""
+
 Json = dict[str, Any]
 Ids = dict[str, int]
 
@@ -431,6 +481,144 @@ def _pixtral(ids: Ids) -> Json:
     }
 
 
+def _qwen3_5(ids: Ids) -> Json:
+    """A layer of linear attention, whose state is of fixed size, and one of full attention."""
+    return {
+        "model_type": "qwen3_5",
+        "architectures": ["Qwen3_5ForConditionalGeneration"],
+        **_qwen_ids(ids),
+        "tie_word_embeddings": False,
+        "text_config": {
+            **TEXT,
+            "model_type": "qwen3_5_text",
+            "head_dim": 16,
+            "vocab_size": len(ids),
+            "full_attention_interval": 2,
+            "linear_num_value_heads": 2,
+            "linear_num_key_heads": 2,
+            "linear_key_head_dim": 32,
+            "linear_value_head_dim": 32,
+            "linear_conv_kernel_dim": 4,
+            "tie_word_embeddings": False,
+            "rope_parameters": {
+                "rope_type": "default",
+                "mrope_section": [2, 1, 1],
+                "mrope_interleaved": True,
+                "rope_theta": 10000.0,
+                "partial_rotary_factor": 0.5,
+            },
+        },
+        "vision_config": {
+            "model_type": "qwen3_5",
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "out_hidden_size": 32,
+            "num_heads": 2,
+            "patch_size": 8,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "in_channels": 3,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [],
+        },
+    }
+
+
+def _gemma4(ids: Ids) -> Json:
+    """Tokens of a picture see each other, and each layer has inputs of its own; the last layer has no cache."""
+    return {
+        "model_type": "gemma4",
+        "architectures": ["Gemma4ForConditionalGeneration"],
+        "image_token_id": ids["<|image|>"],
+        "video_token_id": ids["<|video|>"],
+        "audio_token_id": ids["<|audio|>"],
+        "boi_token_id": ids["<|image>"],
+        "eoi_token_id": ids["<image|>"],
+        "eos_token_id": [ids["<eos>"], ids["<turn|>"]],
+        "pad_token_id": ids["<pad>"],
+        "audio_config": None,
+        "hidden_size": 32,
+        "vocab_size": len(ids),
+        "vision_soft_tokens_per_image": 4,
+        "text_config": {
+            **TEXT,
+            "model_type": "gemma4_text",
+            "num_hidden_layers": 4,
+            "head_dim": 16,
+            "global_head_dim": 16,
+            "vocab_size": len(ids),
+            "vocab_size_per_layer_input": len(ids),
+            "hidden_size_per_layer_input": 8,
+            "num_kv_shared_layers": 1,
+            "layer_types": ["sliding_attention", "sliding_attention", "full_attention", "full_attention"],
+            "sliding_window": 8,
+            "use_bidirectional_attention": "vision",
+        },
+        "vision_config": {
+            "model_type": "gemma4_vision",
+            "num_hidden_layers": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "global_head_dim": 16,
+            "patch_size": 8,
+            "position_embedding_size": 256,
+            "pooling_kernel_size": 2,
+            "default_output_length": 4,
+        },
+    }
+
+
+def _lfm2_vl(ids: Ids) -> Json:
+    """A layer of convolution, whose state is of fixed size, between two of attention."""
+    return {
+        "model_type": "lfm2_vl",
+        "architectures": ["Lfm2VlForConditionalGeneration"],
+        "image_token_id": ids["<image>"],
+        "eos_token_id": ids["<|im_end|>"],
+        "downsample_factor": 2,
+        "encoder_patch_size": 8,
+        "tile_size": 32,
+        "min_image_tokens": 1,
+        "max_image_tokens": 4,
+        "projector_hidden_size": 64,
+        "projector_use_layernorm": True,
+        "vision_feature_layer": -1,
+        "text_config": {
+            **TEXT,
+            "model_type": "lfm2",
+            "num_hidden_layers": 3,
+            "vocab_size": len(ids),
+            "eos_token_id": ids["<|im_end|>"],
+            "norm_eps": 1e-6,
+            "conv_bias": False,
+            "conv_L_cache": 3,
+            "conv_dim": 32,
+            "conv_dim_out": 32,
+            "block_dim": 32,
+            "block_ff_dim": 64,
+            "block_multiple_of": 8,
+            "block_auto_adjust_ff_dim": False,
+            "num_heads": 2,
+            "rope_theta": 10000.0,
+            "layer_types": ["full_attention", "conv", "full_attention"],
+            "tie_word_embeddings": False,
+        },
+        "vision_config": {
+            "model_type": "siglip2_vision_model",
+            "num_hidden_layers": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_attention_heads": 2,
+            "patch_size": 8,
+            "num_patches": 16,
+        },
+    }
+
+
 def _qwen_ids(ids: Ids) -> Json:
     return {
         "image_token_id": ids["<|image_pad|>"],
@@ -452,6 +640,29 @@ QWEN_SPECIAL = (
     "<|vision_pad|>",
     "<|image_pad|>",
     "<|video_pad|>",
+)
+QWEN3_FILES: tuple[tuple[str, Json], ...] = (
+    (
+        "preprocessor_config.json",
+        {
+            "image_processor_type": "Qwen2VLImageProcessorFast",
+            "processor_class": "Qwen3VLProcessor",
+            **QWEN_PATCHES,
+            "size": {"shortest_edge": 32 * 32, "longest_edge": 64 * 64},
+        },
+    ),
+    (
+        "video_preprocessor_config.json",
+        {
+            "video_processor_type": "Qwen3VLVideoProcessor",
+            "processor_class": "Qwen3VLProcessor",
+            **QWEN_PATCHES,
+            "size": {"shortest_edge": 32 * 32, "longest_edge": 8 * 64 * 64},
+            "fps": 2,
+            "min_frames": 4,
+            "max_frames": 64,
+        },
+    ),
 )
 MISTRAL_SPECIAL = (
     "<pad>",
@@ -496,29 +707,15 @@ _FAMILIES: dict[str, _Family] = {
         pad="<|endoftext|>",
         end="<|im_end|>",
         template=QWEN_TEMPLATE,
-        files=(
-            (
-                "preprocessor_config.json",
-                {
-                    "image_processor_type": "Qwen2VLImageProcessorFast",
-                    "processor_class": "Qwen3VLProcessor",
-                    **QWEN_PATCHES,
-                    "size": {"shortest_edge": 32 * 32, "longest_edge": 64 * 64},
-                },
-            ),
-            (
-                "video_preprocessor_config.json",
-                {
-                    "video_processor_type": "Qwen3VLVideoProcessor",
-                    "processor_class": "Qwen3VLProcessor",
-                    **QWEN_PATCHES,
-                    "size": {"shortest_edge": 32 * 32, "longest_edge": 8 * 64 * 64},
-                    "fps": 2,
-                    "min_frames": 4,
-                    "max_frames": 64,
-                },
-            ),
-        ),
+        files=QWEN3_FILES,
+    ),
+    "qwen3_5": _Family(
+        config=_qwen3_5,
+        special=QWEN_SPECIAL,
+        pad="<|endoftext|>",
+        end="<|im_end|>",
+        template=QWEN_TEMPLATE,
+        files=QWEN3_FILES,
     ),
     "gemma3": _Family(
         config=_gemma3,
@@ -689,16 +886,119 @@ _FAMILIES: dict[str, _Family] = {
             ),
         ),
     ),
+    "gemma4": _Family(
+        config=_gemma4,
+        special=(
+            "<pad>",
+            "<eos>",
+            "<bos>",
+            "<|turn>",
+            "<turn|>",
+            "<|image>",
+            "<|image|>",
+            "<image|>",
+            "<|video|>",
+            "<|audio>",
+            "<|audio|>",
+            "<audio|>",
+        ),
+        pad="<pad>",
+        end="<eos>",
+        begin="<bos>",
+        adds_begin=True,
+        named_tokens=(
+            ("boi_token", "<|image>"),
+            ("image_token", "<|image|>"),
+            ("eoi_token", "<image|>"),
+            ("boa_token", "<|audio>"),
+            ("audio_token", "<|audio|>"),
+            ("eoa_token", "<audio|>"),
+        ),
+        template=GEMMA4_TEMPLATE,
+        files=(
+            (
+                "processor_config.json",
+                {
+                    "processor_class": "Gemma4Processor",
+                    "image_seq_length": 4,
+                    "feature_extractor": {"feature_extractor_type": "Gemma4AudioFeatureExtractor", "feature_size": 32},
+                    "image_processor": {
+                        "image_processor_type": "Gemma4ImageProcessor",
+                        "patch_size": 8,
+                        "max_soft_tokens": 4,
+                        "pooling_kernel_size": 2,
+                    },
+                    "video_processor": {
+                        "video_processor_type": "Gemma4VideoProcessor",
+                        "patch_size": 8,
+                        "max_soft_tokens": 70,
+                        "pooling_kernel_size": 2,
+                        "num_frames": 8,
+                    },
+                },
+            ),
+        ),
+    ),
+    "lfm2_vl": _Family(
+        config=_lfm2_vl,
+        special=(
+            "<|pad|>",
+            "<|startoftext|>",
+            "<|im_start|>",
+            "<|im_end|>",
+            "<image>",
+            "<|image_start|>",
+            "<|image_end|>",
+            "<|img_thumbnail|>",
+            *(
+                f"<|img_row_{row}_col_{column}|>"
+                for row in range(1, 11)
+                for column in range(1, 11)
+                if row * column < 11
+            ),
+        ),
+        pad="<|pad|>",
+        end="<|im_end|>",
+        begin="<|startoftext|>",
+        adds_begin=True,
+        named_tokens=(
+            ("image_token", "<image>"),
+            ("image_start_token", "<|image_start|>"),
+            ("image_end_token", "<|image_end|>"),
+            ("image_thumbnail", "<|img_thumbnail|>"),
+        ),
+        template=LFM2_TEMPLATE,
+        files=(
+            ("processor_config.json", {"processor_class": "Lfm2VlProcessor", "use_image_special_tokens": True}),
+            (
+                "preprocessor_config.json",
+                {
+                    "image_processor_type": "Lfm2VlImageProcessorFast",
+                    "processor_class": "Lfm2VlProcessor",
+                    "downsample_factor": 2,
+                    "encoder_patch_size": 8,
+                    "tile_size": 32,
+                    "min_image_tokens": 1,
+                    "max_image_tokens": 4,
+                    "resample": 2,
+                    **HALF,
+                },
+            ),
+        ),
+    ),
 }
 
 FAMILIES: tuple[str, ...] = tuple(_FAMILIES)
-TAKES_VIDEO: frozenset[str] = frozenset({"qwen2_5_vl", "qwen3_vl"})
+TAKES_VIDEO: frozenset[str] = frozenset({"qwen2_5_vl", "qwen3_vl", "qwen3_5", "gemma4"})
 TAKES_STRINGS: frozenset[str] = frozenset(FAMILIES) - {"llava", "smolvlm"}
 """Families whose template reads content that is a string. The others print nothing of it."""
 IMAGE_TOKENS: dict[str, str] = {
     "qwen2_5_vl": "<|image_pad|>",
     "qwen3_vl": "<|image_pad|>",
+    "qwen3_5": "<|image_pad|>",
     "gemma3": "<image_soft_token>",
+    "gemma4": "<|image|>",
+    "lfm2_vl": "<image>",
     "llava": "<image>",
     "smolvlm": "<image>",
     "mistral3": "[IMG]",
@@ -772,7 +1072,7 @@ def _weights(config: Json, ids: Ids, seed: int) -> dict[str, mx.array]:
     for key, name in zip(mx.random.split(mx.random.key(seed), len(weights)), sorted(weights), strict=True):
         weight = weights[name]
         if weight.ndim < 2:
-            if name.endswith("bias"):
+            if name.endswith(("bias", "A_log")):
                 weights[name] = mx.random.normal(weight.shape, key=key) * 0.1
             continue
         fan_in = weight.shape[0] if name.endswith("input_projection_weight") else weight.size // weight.shape[0]
