@@ -17,6 +17,8 @@ _FETCHED_SCHEMES = ("http://", "https://", "jupyter:")
 _SCHEME_LENGTH = max(len(scheme) for scheme in _FETCHED_SCHEMES)
 # Where a data: URL's comma is looked for: the rest of it may be many megabytes.
 _HEAD_LENGTH = 256
+# Between pieces other threads get their turn.
+_PIECE_LENGTH = 1024 * 1024
 _WHITESPACE = b" \t\r\n\f\v"
 _FROM_URLSAFE = bytes.maketrans(b"-_", b"+/")
 
@@ -91,23 +93,26 @@ def _decode_data_url(url: str) -> bytes:
     comma = url.find(",", 0, _HEAD_LENGTH)
     if comma < 0 or not url[:comma].rstrip().lower().endswith(";base64"):
         return b""
-    return _decode_base64(url[comma + 1 :])
+    return _decode_base64(url, comma + 1)
 
 
-def _decode_base64(text: str) -> bytes:
-    """The bytes that `text` encodes; b"" when it is not base64. Padding may be missing.
+def _decode_base64(text: str, start: int = 0) -> bytes:
+    """The bytes that `text` encodes from `start` on; b"" when it is not base64. Padding may be missing.
 
-    Text in the URL-safe alphabet and text with white space in it is cleaned first, which takes two more copies.
+    Text in the URL-safe alphabet and text with white space in it is cleaned first, which takes more copies.
     """
-    return _decode_exactly(text) or _decode_exactly(
-        text.encode("ascii", "replace").translate(_FROM_URLSAFE, _WHITESPACE).decode("ascii")
-    )
+    return _decode_exactly(text, start) or _decode_exactly(_clean(text[start:]), 0)
 
 
-def _decode_exactly(text: str) -> bytes:
-    length = len(text) - text[-2:].count("=")
+def _clean(text: str) -> str:
+    return text.encode("ascii", "replace").translate(_FROM_URLSAFE, _WHITESPACE).decode("ascii")
+
+
+def _decode_exactly(text: str, start: int) -> bytes:
+    length = len(text) - start - text[-2:].count("=")
+    pieces = (text[i : i + _PIECE_LENGTH] for i in range(start, len(text), _PIECE_LENGTH))
     try:
-        data = a2b_base64(text + "=" * (-len(text) % 4))
+        data = b"".join(a2b_base64(piece + "=" * (-len(piece) % 4)) for piece in pieces)
     except ValueError:
         return b""
     # The decoder skips what is not of the alphabet, and stops at padding in the middle: then bytes are missing.

@@ -73,6 +73,17 @@ def test_a_data_url_that_holds_no_base64_is_refused(kind: str, rest: str) -> Non
     assert caught.value.param == "messages[0].content[1]"
 
 
+@pytest.mark.parametrize("size", [3 << 20, (3 << 20) + 1])
+def test_a_large_picture_is_decoded_whole_or_refused(size: int) -> None:
+    data = bytes(range(256)) * (size // 256) + b"\n" * (size % 256)
+    text = base64.b64encode(data).decode()
+    assert openai_parts({"type": "image_url", "image_url": f"data:;base64,{text}"}) == (
+        ImagePart("messages[0].content[0]", data),
+    )
+    with pytest.raises(InvalidRequest, match=r"^invalid image input$"):
+        openai_parts({"type": "image_url", "image_url": f"data:;base64,{text[:100]}*{text[101:]}"})
+
+
 def test_a_data_url_that_says_it_is_a_clip_is_one_in_an_image_part_too() -> None:
     assert openai_parts({"type": "image_url", "image_url": CLIP}) == (VideoPart("messages[0].content[0]", b"hi"),)
 
