@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import mimetypes
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -41,3 +42,12 @@ def read_attachment(kind: Kind, name: str) -> Attachment:
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidRequest(f"cannot read {name}: {reason}") from None
+
+
+def as_file_name(typed: str) -> str:
+    """The file that is meant: one that is dropped on a terminal is typed in quotes, or with backslashes."""
+    try:
+        words = shlex.split(typed)
+    except ValueError:
+        return typed
+    return words[0] if len(words) == 1 else typed

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import msgspec
 
-from pico_jupyter.cli.attachments import Attachment, read_attachment
+from pico_jupyter.cli.attachments import Attachment, as_file_name, read_attachment
 from pico_jupyter.cli.settings import ServerAddress, http_request
 from pico_jupyter.client import EngineClient
 from pico_jupyter.errors import EngineUnavailable, PicoError
@@ -294,7 +294,7 @@ def _command(conversation: Conversation, line: str) -> str:
             conversation.system = rest.strip()
             return "system message set" if rest.strip() else "no system message"
         case "image" | "video" if rest.strip():
-            return _attach(conversation, word, rest.strip())
+            return _attach(conversation, word, as_file_name(rest.strip()))
         case "clear":
             conversation.turns.clear()
             conversation.media.clear()

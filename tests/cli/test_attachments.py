@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pico_jupyter.cli.attachments import Attachment, read_attachment
+from pico_jupyter.cli.attachments import Attachment, as_file_name, read_attachment
 from pico_jupyter.errors import InvalidRequest
 
 
@@ -52,3 +52,17 @@ def test_a_server_takes_it_as_a_data_url(attachment: Attachment, part: dict[str,
 
 def test_its_repr_does_not_show_its_bytes() -> None:
     assert repr(Attachment("image", "cat.png", b"cat")) == "Attachment(kind='image', name='cat.png')"
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("a/cat.png", "a/cat.png"),
+        ("my cat.png", "my cat.png"),
+        (r"my\ cat.png", "my cat.png"),
+        ("'my cat.png'", "my cat.png"),
+        ("it's.png", "it's.png"),
+    ],
+)
+def test_a_file_is_meant_as_terminals_and_people_write_it(typed: str, name: str) -> None:
+    assert as_file_name(typed) == name
