@@ -540,7 +540,7 @@ def _gemma4(ids: Ids) -> Json:
         "audio_config": None,
         "hidden_size": 32,
         "vocab_size": len(ids),
-        "vision_soft_tokens_per_image": 4,
+        "vision_soft_tokens_per_image": 16,
         "text_config": {
             **TEXT,
             "model_type": "gemma4_text",
@@ -567,7 +567,7 @@ def _gemma4(ids: Ids) -> Json:
             "patch_size": 8,
             "position_embedding_size": 256,
             "pooling_kernel_size": 2,
-            "default_output_length": 4,
+            "default_output_length": 16,
         },
     }
 
@@ -920,12 +920,12 @@ _FAMILIES: dict[str, _Family] = {
                 "processor_config.json",
                 {
                     "processor_class": "Gemma4Processor",
-                    "image_seq_length": 4,
+                    "image_seq_length": 16,
                     "feature_extractor": {"feature_extractor_type": "Gemma4AudioFeatureExtractor", "feature_size": 32},
                     "image_processor": {
                         "image_processor_type": "Gemma4ImageProcessor",
                         "patch_size": 8,
-                        "max_soft_tokens": 4,
+                        "max_soft_tokens": 16,
                         "pooling_kernel_size": 2,
                     },
                     "video_processor": {
