@@ -12,7 +12,7 @@ from mlx_vlm.models.cache import make_prompt_cache
 from mlx_vlm.utils import load_model, load_processor
 from PIL import Image
 
-from tests.engine.vision_models import FAMILIES, IMAGE_TOKENS, TAKES_STRINGS, TAKES_VIDEO, build
+from tests.engine.vision_models import FAMILIES, IMAGE_TOKENS, IN_ONE_PASS, TAKES_STRINGS, TAKES_VIDEO, build
 
 LIMIT = 2_000_000  # bytes
 COLOURS = ("red", "blue", "green")
@@ -98,6 +98,14 @@ def test_a_picture_stands_in_the_prompt_as_tokens_of_its_own(family: str, folder
     ids = processor(text=[prompt], images=[picture("red")], return_tensors="np")["input_ids"][0].tolist()
 
     assert ids.count(processor.tokenizer.convert_tokens_to_ids(IMAGE_TOKENS[family])) > 1
+
+
+@pytest.mark.parametrize("family", sorted(IN_ONE_PASS))
+def test_a_model_whose_pictures_are_read_in_one_pass_says_so(family: str, folders: dict[str, Path]) -> None:
+    language_model = load_model(folders[family]).language_model
+
+    assert language_model.chunked_prefill_policy(prefill_kwargs={"mm_token_type_ids": mx.array([[0, 0, 0]])})
+    assert not language_model.chunked_prefill_policy(prefill_kwargs={"mm_token_type_ids": mx.array([[0, 1, 1]])})
 
 
 @pytest.mark.parametrize("family", FAMILIES)

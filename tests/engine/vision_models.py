@@ -992,6 +992,8 @@ FAMILIES: tuple[str, ...] = tuple(_FAMILIES)
 TAKES_VIDEO: frozenset[str] = frozenset({"qwen2_5_vl", "qwen3_vl", "qwen3_5", "gemma4"})
 TAKES_STRINGS: frozenset[str] = frozenset(FAMILIES) - {"llava", "smolvlm"}
 """Families whose template reads content that is a string. The others print nothing of it."""
+IN_ONE_PASS: frozenset[str] = frozenset({"gemma4"})
+"""Families where tokens of a picture see each other, so that the prompt's first chunk must hold all pictures."""
 IMAGE_TOKENS: dict[str, str] = {
     "qwen2_5_vl": "<|image_pad|>",
     "qwen3_vl": "<|image_pad|>",
