@@ -27,8 +27,9 @@ from training.vision.clip_questions import (
     ask_shape_order,
     ask_thing,
 )
-from training.vision.conversation import Scene, spoken
+from training.vision.conversation import Scene
 from training.vision.files import write_clip, write_picture
+from training.vision.phrasings import in_other_words, spoken
 from training.vision.processing import FRAME_SIZES
 from training.vision.questions import (
     Asked,
@@ -151,6 +152,15 @@ def several_things(draw: Callable[[Random, Picture], Asked | None]) -> CaseMaker
     return about_picture(only_different)
 
 
+def picture_in_other_words(rng: Random, picture: Picture) -> Asked:
+    asking = (ask_color, ask_shape, ask_background, ask_describe) if len(picture.things) == 1 else (ask_count,)
+    return in_other_words(rng, rng.choice(asking)(rng, picture))
+
+
+def clip_in_other_words(rng: Random, clip: Clip) -> Asked:
+    return in_other_words(rng, rng.choice((ask_motion, ask_happens, ask_end))(rng, clip))
+
+
 def about_clip(draw: Callable[[Random, Clip], Asked], kind: str) -> CaseMaker:
     def make(rng: Random, frame: Size) -> Case:
         clip = draw_clip(rng, frame, kind=kind, held_out=True)
@@ -236,6 +246,8 @@ ROWS: dict[str, CaseMaker] = {
     "video: what happens, motion": about_clip(ask_happens, "motion"),
     "video: what happens, both change": about_clip(ask_happens, "both"),
     "video: color, shape or number": about_clip(ask_thing, "motion"),
+    "picture: questions in other words": about_picture(picture_in_other_words),
+    "video: questions in other words": about_clip(clip_in_other_words, "motion"),
     "two or three pictures in a message": message_of_several,
     "fourth question about a picture": fourth_question,
     "third question about a video": third_clip_question,

@@ -126,7 +126,8 @@ class Run:
         return dense
 
     def _answer(self, rng: Random, frame: Size) -> Tensor:
-        rows = [encode(rng, self.tokenizer, draw_conversation(rng, frame)) for _ in range(self.options.batch)]
+        drawn = (draw_conversation(rng, frame, freely=self.options.freely) for _ in range(self.options.batch))
+        rows = [encode(rng, self.tokenizer, conversation) for conversation in drawn]
         batch = collate(rows, frame, self.visual)
         tokens, dense = self._dense_loss(batch.patches, batch.labels, frame)
         answers = self._answer_loss(batch, tokens)
@@ -184,6 +185,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--batch", type=int, default=24, help="scenes or conversations of a step and process")
     parser.add_argument("--dense-weight", type=float, default=0.3, help="of the labels, beside the answers")
+    parser.add_argument("--freely", type=float, default=0.0, help="part of the questions in other than the usual words")
     parser.add_argument("--matrix-rate", type=float, default=0.02)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--warmup", type=int, default=100)

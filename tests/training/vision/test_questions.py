@@ -6,7 +6,8 @@ from random import Random
 import pytest
 
 from training.vision.clip_questions import ask_clip, ask_color_order, ask_happens, ask_motion, ask_several, in_order
-from training.vision.conversation import KINDS, draw_conversation, spoken
+from training.vision.conversation import KINDS, draw_conversation
+from training.vision.phrasings import in_other_words, spoken
 from training.vision.questions import NO_SHAPE, Asked, ask, ask_color, ask_count, ask_shape, ask_where, description
 from training.vision.scenes import Clip, Picture, Thing, draw_clip, draw_picture
 from training.vision.small_talk import SCOPE, ask_talk
@@ -109,6 +110,16 @@ def test_the_question_is_said_in_other_words_and_the_answer_stays() -> None:
     assert "what colour is the shape in the image?" in said
     assert len(said) > 20
     assert {spoken(rng, asked).answer for _ in range(20)} == {"The shape is red."}
+
+
+def test_other_words_name_what_the_answer_names() -> None:
+    rng = Random(3)
+
+    for _ in range(500):
+        asked = in_other_words(rng, ask_motion(rng, MOVING))
+        assert f" {asked.answer.split(' moves')[0].lower()}" in asked.question
+    assert in_other_words(rng, Asked("color", "?", "They are red.")).question == "?"
+    assert "last" in in_other_words(rng, Asked("first or last", "?", "The last color is red.")).question
 
 
 @pytest.mark.parametrize("kind", KINDS)
