@@ -22,8 +22,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pico_jupyter.engine.backends import lm
 from pico_jupyter.engine.backends.base import Backend
+from pico_jupyter.engine.backends.lm import leave_thread
+from pico_jupyter.engine.backends.loading import load
 from pico_jupyter.engine.catalog import Catalog
 from pico_jupyter.engine.memory import device_budget, limit_wired_memory
 from pico_jupyter.engine.models import LoadBackend, ModelManager
@@ -78,7 +79,7 @@ class _LoadSink:
 class Engine:
     """Owns the engine thread, the scheduler on it, and the models.
 
-    `load_backend` opens a model's files (by default mlx-lm does); `clock` is in monotonic seconds, `wall_clock` in
+    `load_backend` opens a model's files (by default mlx-lm and mlx-vlm do); `clock` is in monotonic seconds, `wall_clock` in
     seconds since the epoch. Futures that methods return are resolved by other threads and cannot be cancelled.
     `on_notice` is called on the engine thread when a model comes or goes; it may be set at any time and must not block.
     """
@@ -101,7 +102,7 @@ class Engine:
         budget = options.memory_budget or device_budget()
         prefixes = PrefixCache(int(_SHARE_OF_PREFIXES * budget))
         self._models = ModelManager(
-            load_backend or _mlx_lm(options, prefixes),
+            load_backend or _with_mlx(options, prefixes),
             prefixes=prefixes,
             budget=budget,
             keep_alive=options.keep_alive,
@@ -302,14 +303,14 @@ class Engine:
             self._commands.get().refuse(_not_running())
         self._hand_over.flush(lambda stream: None)
         self._models.close()
-        lm.leave_thread()
+        leave_thread()
 
 
-def _mlx_lm(options: EngineOptions, prefixes: PrefixCache) -> LoadBackend:
-    def load(info: ModelInfo, room: int) -> Backend:
-        return lm.load(info, room, prefixes=prefixes, kv_bits=options.kv_bits, float32_on_cpu=options.float32_on_cpu)
+def _with_mlx(options: EngineOptions, prefixes: PrefixCache) -> LoadBackend:
+    def load_backend(info: ModelInfo, room: int) -> Backend:
+        return load(info, room, prefixes=prefixes, kv_bits=options.kv_bits, float32_on_cpu=options.float32_on_cpu)
 
-    return load
+    return load_backend
 
 
 def _not_running() -> EngineUnavailable:
