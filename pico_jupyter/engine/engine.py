@@ -1,8 +1,8 @@
 """Engine: the one thread that touches MLX, and the ways to talk to it from others. Knows no event loop's tasks.
 
-Three kinds of thread: callers post commands and return at once; the preparation thread turns requests into generations
-(templates and tokenizers are slow Python, kept off the MLX thread); the engine thread runs commands between two steps,
-steps, and hands over what a step made.
+Three kinds of thread: callers post commands and return at once; the preparation threads turn requests into generations
+(templates and tokenizers are slow Python, kept off the MLX thread), one of them those with pictures, which take long;
+the engine thread runs commands between two steps, steps, and hands over what a step made.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pico_jupyter.engine.memory import device_budget, limit_wired_memory
 from pico_jupyter.engine.models import LoadBackend, ModelManager
 from pico_jupyter.engine.prefix_cache import PrefixCache
 from pico_jupyter.engine.preparation import Preparation
+from pico_jupyter.engine.prompt import media_of
 from pico_jupyter.engine.scheduler import Scheduler
 from pico_jupyter.engine.sequence import Generation, Sink
 from pico_jupyter.engine.stream import HandOver, Stream
@@ -120,8 +121,7 @@ class Engine:
         )
         self._preparation = Preparation(
             catalog,
-            keep_alive=options.keep_alive,
-            draft_models=options.draft_models,
+            options,
             new_seed=new_seed,
             new_call_id=new_call_id,
             clock=clock,
@@ -129,6 +129,7 @@ class Engine:
         self._hand_over = HandOver()
         self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._preparing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-prepare")
+        self._looking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-look")
         self._thread = threading.Thread(target=self._run, name="pico-engine", daemon=True)
         # Guards _closing: nothing is posted or prepared once it is set, so nothing waits for an answer for ever.
         self._lock = threading.Lock()
@@ -156,6 +157,7 @@ class Engine:
         self._post(lambda: None, lambda error: None)
         if self._thread.ident is None:
             self._preparing.shutdown()
+            self._looking.shutdown()
         else:
             self._thread.join()
         atexit.unregister(self.close)
@@ -168,6 +170,7 @@ class Engine:
         """Prepare a request and queue it; what comes of it goes to the stream. Raises EngineUnavailable."""
         submitted = self._clock()
         self._prepare(
+            self._looking if media_of(request.prompt) else self._preparing,
             lambda: self._preparation.generation(request, stream, submitted),
             lambda generation: self._add(generation, stream),
             stream,
@@ -183,7 +186,9 @@ class Engine:
         loaded: Future[None] = Future()
         loaded.set_running_or_notify_cancel()
         sink = _LoadSink(loaded)
-        self._prepare(lambda: self._preparation.loading(name, keep_alive, sink), self._scheduler.add, sink)
+        self._prepare(
+            self._preparing, lambda: self._preparation.loading(name, keep_alive, sink), self._scheduler.add, sink
+        )
         return loaded
 
     def unload(self, info: ModelInfo) -> Future[None]:
@@ -203,8 +208,14 @@ class Engine:
         """How the engine stands."""
         return self._call(lambda: self._scheduler.statistics)
 
-    def _prepare(self, prepare: Callable[[], Generation], add: Callable[[Generation], None], sink: Sink) -> None:
-        """Run `prepare` on the preparation thread, then `add` on the engine thread; errors go to the sink."""
+    def _prepare(
+        self,
+        thread: ThreadPoolExecutor,
+        prepare: Callable[[], Generation],
+        add: Callable[[Generation], None],
+        sink: Sink,
+    ) -> None:
+        """Run `prepare` on a preparation thread, then `add` on the engine thread; errors go to the sink."""
 
         def prepared(future: Future[Generation]) -> None:
             if future.cancelled():
@@ -218,7 +229,7 @@ class Engine:
 
         with self._lock:
             self._check_open()
-            future = self._preparing.submit(prepare)
+            future = thread.submit(prepare)
         future.add_done_callback(prepared)
 
     def _call(self, function: Callable[[], T]) -> Future[T]:
@@ -297,7 +308,8 @@ class Engine:
         """Answer everyone who still waits. Nothing new comes once _closing is set under the lock."""
         with self._lock:
             self._closing = True
-        self._preparing.shutdown(wait=True, cancel_futures=True)
+        for thread in (self._preparing, self._looking):
+            thread.shutdown(wait=True, cancel_futures=True)
         self._scheduler.close(_not_running())
         while not self._commands.empty():
             self._commands.get().refuse(_not_running())

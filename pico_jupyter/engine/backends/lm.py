@@ -12,6 +12,7 @@ import copy
 import gc
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -120,6 +121,7 @@ class LmBackend:
         tokens = list(prompt)
         turn = boundaries[-1] if boundaries else len(tokens) - 1
         delta = self._model.rope_delta(media) if isinstance(self._model, VisionModel) else None
+        media = self._in_one_span(media) if media else None
         opened = [
             Row(number, sampling, logits_processors(sampling), turn, drawn, rope_delta=delta)
             for number, sampling in rows.items()
@@ -214,11 +216,20 @@ class LmBackend:
     def open_cache(self, tokens: Sequence[int], spans: Sequence[tuple[int, int]] = ()) -> tuple[kv.Cache, int]:
         found = self._prefixes.take(list(tokens), kv.cut, is_cuttable=self._is_cuttable) or Found(0)
         cache, length = self._cache_from(found), found.length
-        for start, end in spans:
-            if start < length < end:  # part of a picture is none
-                kv.trim(cache, start)
-                return cache, start
-        return cache, length
+        start = next((start for start, end in spans if start < length < end), None)
+        if start is None:
+            return cache, length
+        # Part of a picture is none.
+        if not self._is_cuttable:
+            return self._new_cache(), 0
+        kv.trim(cache, start)
+        return cache, start
+
+    def _in_one_span(self, media: Media) -> Media:
+        """Media that the model can only look at together, in an empty cache, are one."""
+        if isinstance(self._model, VisionModel) and self._model.must_look_at_once(media):
+            return replace(media, spans=((0, media.spans[-1][1]),))
+        return media
 
     def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, turn: int) -> None:
         self._keep_whole(list(tokens), cache, turn)

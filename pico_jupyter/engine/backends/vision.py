@@ -10,7 +10,7 @@ import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import mlx.core as mx
@@ -20,9 +20,14 @@ from mlx.utils import tree_flatten, tree_map
 from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.base import Media
 from pico_jupyter.engine.prefix_cache import Kept, ModelPrefixes
+from pico_jupyter.errors import InvalidRequest
 
 # What families call the part that turns pixels into features.
 _TOWERS = ("vision_tower", "vision_model", "visual", "vision_encoder", "vision_embed_tokens")
+# Which tokens are of a picture, (1, tokens).
+_TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
+# Some families hand out all hidden layers of their tower, of which they use one: that much is not worth keeping.
+_MOST_KEPT = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,8 +43,12 @@ class Sight:
         return self.embeddings.nbytes + sum(array.nbytes for array in arrays)
 
     def chunk(self, start: int, end: int) -> dict[str, Any]:
-        """What to give with the tokens from start to end. The models themselves cut what belongs to whole prompts."""
-        return {"inputs_embeds": self.embeddings[:, start:end], "n_to_process": end - start, **self.others}
+        """What to give with the tokens from start to end.
+
+        The models themselves cut what belongs to whole prompts, but for the types of tokens.
+        """
+        types = {name: self.others[name][:, start:end] for name in _TOKEN_TYPES if name in self.others}
+        return {"inputs_embeds": self.embeddings[:, start:end], "n_to_process": end - start, **self.others, **types}
 
 
 class VisionModel:
@@ -80,9 +89,19 @@ class VisionModel:
         cache: kv.Cache = make_prompt_cache(self._language)
         return cache
 
+    def must_look_at_once(self, media: Media) -> bool:
+        """Whether all media of a prompt must be in its first chunk, and nothing in the cache before that."""
+        for part in (self._model, self._language):
+            policy = getattr(part, "chunked_prefill_policy", None)
+            if callable(policy):
+                types = {name: mx.array(media.inputs[name]) for name in _TOKEN_TYPES if name in media.inputs}
+                return not policy(prefill_kwargs=types)
+        return any(getattr(part, "no_chunked_prefill", False) for part in (self._model, self._language))
+
     def look(self, media: Media) -> Sight:
         """What the language model takes in for a prompt; asks the vision tower for what it does not know."""
         self._forget_positions()
+        calls = self.memo.calls if self.memo else 0
         tokens = mx.array([list(media.tokens)])
         inputs = {name: _as_arrays(value) for name, value in media.inputs.items()}
         pixels = inputs.pop("pixel_values", None)
@@ -90,6 +109,8 @@ class VisionModel:
         others = {name: value for name, value in features.to_dict().items() if value is not None}
         embeddings = others.pop("inputs_embeds")
         mx.eval(embeddings)
+        if self.memo and self.memo.calls == calls + 1 and "pixel_values_videos" in inputs and pixels is not None:
+            raise InvalidRequest("this model looks at pictures or at clips, not at both in one prompt", param="messages")
         if embeddings.shape[1] != len(media.tokens):
             raise ValueError(f"{len(media.tokens)} tokens became {embeddings.shape[1]} embeddings")
         return Sight(embeddings, {name: value for name, value in inputs.items() if "pixel" not in name} | others)
@@ -115,21 +136,23 @@ class VisionModel:
 class VisionMemo:
     """Stands in a model where its vision tower was, and remembers what that made of the pictures it was shown.
 
-    `passes` counts the calls that the tower itself was troubled with.
+    `calls` counts how often it was asked, `passes` how often the tower itself was.
     """
 
     def __init__(self, tower: Any, kept: ModelPrefixes) -> None:
         self._tower = tower
         self._kept = kept
+        self.calls = 0
         self.passes = 0
 
     def __repr__(self) -> str:
-        return f"<VisionMemo [{self.passes} passes]>"
+        return f"<VisionMemo [{self.calls} calls | {self.passes} passes]>"
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tower, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
         seen = [self._see(one, kwargs) for one in _one_by_one(args)]
         if len(seen) == 1:
             return seen[0]
@@ -143,7 +166,8 @@ class VisionMemo:
             seen = self._tower(*args, **kwargs)
             arrays = [value for _, value in tree_flatten(seen) if isinstance(value, mx.array)]
             mx.eval(arrays)
-            self._kept.remember(key, Kept(seen, sum(array.nbytes for array in arrays)))
+            if (size := sum(array.nbytes for array in arrays)) <= _MOST_KEPT:
+                self._kept.remember(key, Kept(seen, size))
         return seen
 
 
@@ -154,7 +178,7 @@ def _one_by_one(args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     """
     match args:
         case (mx.array(ndim=2) as patches, mx.array(ndim=2, shape=(count, 3)) as grids, *rest) if count > 1:
-            ends = list(accumulate((t * h * w for t, h, w in grids.tolist()), initial=0))
+            ends = [0, *np.cumsum(np.prod(np.array(grids), axis=1)).tolist()]
             if ends[-1] == patches.shape[0]:
                 return [
                     (patches[start:end], grids[index : index + 1], *rest)
