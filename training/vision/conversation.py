@@ -13,7 +13,7 @@ from training.vision.small_talk import ask_talk, ask_without_picture
 Scene = Picture | Clip
 MOST_TURNS = 9
 BRANCHED = 0.65
-KINDS = {"picture": 52, "several": 12, "clip": 32, "talk": 4}
+KINDS = {"picture": 52, "several": 9, "clip": 36, "talk": 3}
 
 
 @dataclass(frozen=True, slots=True)

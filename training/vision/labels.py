@@ -7,8 +7,9 @@ from training.vision.palette import COLORS, SHAPES
 from training.vision.processing import CELL, cell_count
 from training.vision.scenes import DIRECTIONS, Clip, Picture, Thing
 
-# Class 0 of shape, color, motion and center means that there is no thing in the cell. A pair of frames has two of each
-# shape and color, so that the order of stages is told.
+# Class 0 of shape, color, motion, center, row and column means that there is no thing in the cell. A pair of frames has
+# two of each shape and color, so that the order of stages is told. Row and column are thirds of the frame; the number
+# of things, like the background, is to be told in every cell.
 CLASSES = {
     "shape": len(SHAPES) + 1,
     "color": len(COLORS) + 1,
@@ -17,6 +18,9 @@ CLASSES = {
     "background": len(COLORS),
     "motion": len(DIRECTIONS) + 2,
     "center": 2,
+    "number": 6,
+    "row": 4,
+    "column": 4,
 }
 MARGIN = 5.0
 MOTIONS = ("still", *DIRECTIONS)
@@ -25,12 +29,12 @@ Labels = NDArray[np.int64]
 
 
 def picture_labels(picture: Picture) -> Labels:
-    """(1, cells, 7)."""
+    """(1, cells, 10)."""
     return _pair_labels(picture, picture.things, picture.things, "still")[None]
 
 
 def clip_labels(clip: Clip) -> Labels:
-    """(4, cells, 7)."""
+    """(4, cells, 10)."""
     pairs = zip(clip.frames[::2], clip.frames[1::2], strict=True)
     return np.stack([_pair_labels(clip, (first,), (second,), clip.motion) for first, second in pairs])
 
@@ -38,6 +42,7 @@ def clip_labels(clip: Clip) -> Labels:
 def _pair_labels(scene: Picture | Clip, first: tuple[Thing, ...], second: tuple[Thing, ...], motion: str) -> Labels:
     labels = np.zeros((cell_count(scene.frame), len(CLASSES)), np.int64)
     labels[:, 4] = COLORS.index(scene.background)
+    labels[:, 7] = len(first)
     columns = scene.frame[1] // CELL
     for cell, row in enumerate(labels):
         x, y = (cell % columns + 0.5) * CELL, (cell // columns + 0.5) * CELL
@@ -47,9 +52,17 @@ def _pair_labels(scene: Picture | Clip, first: tuple[Thing, ...], second: tuple[
                 row[offset] = SHAPES.index(thing.shape) + 1
                 row[offset + 1] = COLORS.index(thing.color) + 1
                 row[5] = MOTIONS.index(motion) + 1
+            if thing is not None and offset == 0:
+                row[8] = third(thing.y / scene.frame[0])
+                row[9] = third(thing.x / scene.frame[1])
     for thing in first:
         labels[int(thing.y // CELL) * columns + int(thing.x // CELL), 6] = 1
     return labels
+
+
+def third(part: float) -> int:
+    """1, 2 or 3."""
+    return 1 + (part > 0.4) + (part > 0.6)
 
 
 def _nearest(things: tuple[Thing, ...], x: float, y: float) -> Thing | None:

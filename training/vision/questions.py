@@ -75,11 +75,11 @@ def plural(name: str) -> str:
 def ask(rng: Random, picture: Picture) -> Asked:
     """A random question that has one right answer."""
     asking = [ask_count, ask_background, ask_describe, ask_present, ask_color, ask_shape]
-    weights = [3, 2, 3, 2, 4, 4]
+    weights = [4.0, 2.0, 3.0, 3.0, 2.5, 2.5]
     if len(picture.things) == 1:
-        asking, weights = [*asking, ask_where, ask_is], [*weights, 2, 1]
+        asking, weights = [*asking, ask_where, ask_is], [*weights, 3.0, 1.5]
     elif picture.things and not picture.is_uniform():
-        asking, weights = [*asking, ask_one_color, ask_one_shape], [2, 1, 3, 2, 0, 0, 2, 2]
+        asking, weights = [*asking, ask_one_color, ask_one_shape], [3.0, 1.0, 3.0, 3.0, 0.0, 0.0, 2.0, 2.0]
     while True:
         asked = rng.choices(asking, weights)[0](rng, picture)
         if asked is not None:

@@ -118,7 +118,7 @@ class Batch:
     """Rows padded on the right with 0. `weights` stand where the next token is to be learned.
 
     ids, weights, branches: (rows, length); positions: (3, rows, length); patches: (groups, patches, values);
-    labels: (groups, cells, 7), a group being a picture or a pair of frames, in the order of the rows.
+    labels: (groups, cells, 10), a group being a picture or a pair of frames, in the order of the rows.
     """
 
     frame: Size

@@ -83,8 +83,12 @@ class Run:
         self.progress = Progress(**state["progress"])
 
     def start_from(self, path: Path) -> None:
-        """Take over the weights only: a new stage, or a new schedule."""
-        self.model.load_state_dict(torch.load(path, weights_only=True)["model"])
+        """Take over the weights only: a new stage, or a new schedule. Labels may have been added since, at the end."""
+        weights = torch.load(path, weights_only=True)["model"]
+        for name, old in self.model.state_dict().items():
+            if name.startswith("dense_head"):
+                weights[name] = torch.cat([weights[name], old[len(weights[name]) :]])
+        self.model.load_state_dict(weights)
 
     def take_text(self, path: Path) -> None:
         """Begin the text layers with those of pico-tiny's model.safetensors."""

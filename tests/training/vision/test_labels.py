@@ -48,3 +48,15 @@ def test_motion_is_told_where_the_thing_is() -> None:
 
     assert set(np.unique(motion).tolist()) == {0, MOTIONS.index("left") + 1}
     assert ((motion > 0) == (labels[..., 0] > 0)).all()
+
+
+def test_every_cell_tells_how_many_things_there_are() -> None:
+    labels = picture_labels(Picture((64, 64), "white", (CIRCLE, STAR)))[0]
+
+    assert (labels[:, NAMES.index("number")] == 2).all()
+
+
+def test_the_cells_of_a_thing_tell_its_place() -> None:
+    cell = picture_labels(Picture((64, 64), "white", (CIRCLE, STAR)))[0].reshape(4, 4, -1)[3, 3]
+
+    assert cell[NAMES.index("row")] == cell[NAMES.index("column")] == 3
