@@ -192,7 +192,9 @@ def _digest(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
     for name, value in tree_flatten([list(args), dict(sorted(kwargs.items()))]):
         if isinstance(value, mx.array):
             digest.update(f"{name} {value.dtype} {value.shape}".encode())
-            digest.update(np.array(value.view(mx.uint8) if value.dtype == mx.bfloat16 else value).data)
+            # numpy has no bfloat16.
+            numbers = np.array(value.view(mx.uint16) if value.dtype == mx.bfloat16 else value)
+            digest.update(np.ascontiguousarray(numbers).data)
         else:
             digest.update(f"{name} {value!r}".encode())
     return digest.digest()
