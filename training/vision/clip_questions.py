@@ -62,11 +62,11 @@ def in_order(names: Sequence[str]) -> str:
 def ask_clip(rng: Random, clip: Clip) -> Asked:
     """A random question that has one right answer."""
     asking = [ask_happens, ask_color_order, ask_shape_order, ask_end, ask_clip_background]
-    weights = [4, 3, 3, 1, 1]
+    weights = [4.0, 4.0, 4.0, 0.5, 0.5]
     if len(clip.stages) == 1:
-        asking, weights = [*asking, ask_motion, ask_thing], [4, 1, 1, 1, 1, 4, 3]
+        asking, weights = [*asking, ask_motion, ask_thing], [3.0, 1.2, 1.2, 0.3, 0.5, 4.0, 3.0]
     elif clip.steady:
-        asking, weights = [*asking, ask_motion], [*weights, 1]
+        asking, weights = [*asking, ask_motion], [*weights, 0.7]
     return rng.choices(asking, weights)[0](rng, clip)
 
 

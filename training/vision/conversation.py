@@ -13,7 +13,7 @@ from training.vision.small_talk import ask_talk, ask_without_picture
 Scene = Picture | Clip
 MOST_TURNS = 9
 BRANCHED = 0.65
-KINDS = {"picture": 52, "several": 9, "clip": 36, "talk": 3}
+KINDS = {"picture": 47, "several": 8, "clip": 42, "talk": 3}
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,11 +75,11 @@ def plural(name: str) -> str:
 def ask(rng: Random, picture: Picture) -> Asked:
     """A random question that has one right answer."""
     asking = [ask_count, ask_background, ask_describe, ask_present, ask_color, ask_shape]
-    weights = [4.0, 2.0, 3.0, 3.0, 2.5, 2.5]
+    weights = [6.0, 1.5, 3.5, 1.0, 2.0, 2.5]
     if len(picture.things) == 1:
-        asking, weights = [*asking, ask_where, ask_is], [*weights, 3.0, 1.5]
+        asking, weights = [*asking, ask_where, ask_is], [*weights, 0.8, 0.4]
     elif picture.things and not picture.is_uniform():
-        asking, weights = [*asking, ask_one_color, ask_one_shape], [3.0, 1.0, 3.0, 3.0, 0.0, 0.0, 2.0, 2.0]
+        asking, weights = [*asking, ask_one_color, ask_one_shape], [5.0, 1.0, 4.0, 1.0, 0.0, 0.0, 2.0, 2.0]
     while True:
         asked = rng.choices(asking, weights)[0](rng, picture)
         if asked is not None:

@@ -66,7 +66,7 @@ def draw_picture(rng: Random, frame: Size, *, count: int | None = None, held_out
     """Up to five things; rarely none. The same color and shape for all of them, or a different one for each."""
     background = draw_background(rng)
     if count is None:
-        count = rng.choices(range(6), (3, 45, 20, 12, 10, 10))[0]
+        count = rng.choices(range(6), (3, 36, 20, 15, 13, 13))[0]
     uniform = rng.random() < 0.3
     places = draw_places(rng, frame, count)
     kinds = _draw_kinds(rng, background, 1 if uniform else len(places), held_out=held_out)
@@ -110,7 +110,7 @@ def draw_places(rng: Random, frame: Size, count: int) -> list[tuple[float, float
 def draw_clip(rng: Random, frame: Size, *, kind: str | None = None, held_out: bool = False) -> Clip:
     """`kind`: motion, colors, shapes or both; what differs between the stages."""
     if kind is None:
-        kind = rng.choices(("motion", "colors", "shapes", "both"), (50, 20, 15, 15))[0]
+        kind = rng.choices(("motion", "colors", "shapes", "both"), (37, 23, 20, 20))[0]
     background = draw_background(rng)
     if kind == "motion":
         return _draw_motion(rng, frame, background, held_out=held_out)
@@ -140,7 +140,7 @@ def _draw_motion(rng: Random, frame: Size, background: str, *, held_out: bool) -
 
 def _draw_stages(rng: Random, frame: Size, background: str, kind: str, *, held_out: bool) -> Clip:
     """Two to four things one after another, each for two frames at least."""
-    count = rng.choices((2, 3, 4), (65, 30, 5))[0]
+    count = rng.choices((2, 3, 4), (55, 38, 7))[0]
     kinds = _draw_sequence(rng, background, kind, count, held_out=held_out)
     steady = rng.random() < 0.6
     size = max(7.0, rng.uniform(0.16, 0.42) * min(frame))
