@@ -102,15 +102,21 @@ class VisionModel:
         """What the language model takes in for a prompt; asks the vision tower for what it does not know."""
         self._forget_positions()
         calls = self.memo.calls if self.memo else 0
+        sees_both = {"pixel_values", "pixel_values_videos"} <= media.inputs.keys()
         tokens = mx.array([list(media.tokens)])
         inputs = {name: _as_arrays(value) for name, value in media.inputs.items()}
         pixels = inputs.pop("pixel_values", None)
-        features = self._model.get_input_embeddings(tokens, pixels, mask=mx.ones_like(tokens), **inputs)
+        try:
+            features = self._model.get_input_embeddings(tokens, pixels, mask=mx.ones_like(tokens), **inputs)
+        finally:
+            # Families that ask their tower once look at one kind: some then fail, and some just do not see the other.
+            if sees_both and self.memo and self.memo.calls == calls + 1:
+                raise InvalidRequest(
+                    "this model looks at pictures or at clips, not at both in one prompt", param="messages"
+                )
         others = {name: value for name, value in features.to_dict().items() if value is not None}
         embeddings = others.pop("inputs_embeds")
         mx.eval(embeddings)
-        if self.memo and self.memo.calls == calls + 1 and "pixel_values_videos" in inputs and pixels is not None:
-            raise InvalidRequest("this model looks at pictures or at clips, not at both in one prompt", param="messages")
         if embeddings.shape[1] != len(media.tokens):
             raise ValueError(f"{len(media.tokens)} tokens became {embeddings.shape[1]} embeddings")
         return Sight(embeddings, {name: value for name, value in inputs.items() if "pixel" not in name} | others)
