@@ -68,8 +68,9 @@ class Prefill:
 
         A picture may take more than `limit`.
         """
-        if self.sees:
-            self._look(model, self._end_of_chunk(limit))
+        if self.media and self.sees:
+            # What was drawn behind the prompt, before it was put back, is no part of what is seen.
+            self._look(model, min(self._end_of_chunk(limit), len(self.media.tokens)))
             return None
         if self.next_mark is None and 0 < self.left <= min(limit, _FEW):
             chunk, self.done = self.tokens(self.done, len(self.prompt)), len(self.prompt)

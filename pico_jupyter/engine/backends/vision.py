@@ -72,6 +72,7 @@ class VisionModel:
             self._forget_positions()
             inputs.setdefault("rope_deltas", mx.zeros((tokens.shape[0], 1), mx.int32))
         logits: mx.array = self._language(tokens, cache=cache, **inputs).logits
+        self._forget_positions()  # they take memory, too
         return logits
 
     def parameters(self) -> Any:
