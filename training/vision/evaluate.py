@@ -49,6 +49,7 @@ from training.vision.small_talk import ask_talk
 
 SEED = 424_242
 MOST_TOKENS = 48
+ANY_NUMBER = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +133,12 @@ def one(rng: Random, asked: Asked, *scenes: Scene) -> Case:
     return [Step(asked.question, asked.answer, scenes)]
 
 
-def about_picture(draw: Callable[[Random, Picture], Asked | None], count: int | None = None) -> CaseMaker:
-    """A question about one picture; `count` things are in it, or one to five."""
+def about_picture(draw: Callable[[Random, Picture], Asked | None], *counts: int) -> CaseMaker:
+    """A question about one picture; one of `counts` is the number of things in it."""
 
     def make(rng: Random, frame: Size) -> Case:
         while True:
-            picture = draw_picture(rng, frame, count=count or rng.randint(1, 5), held_out=True)
+            picture = draw_picture(rng, frame, count=rng.choice(counts or ANY_NUMBER), held_out=True)
             asked = draw(rng, picture)
             if asked is not None:
                 return one(rng, asked, picture)
@@ -161,10 +162,14 @@ def clip_in_other_words(rng: Random, clip: Clip) -> Asked:
     return in_other_words(rng, rng.choice((ask_motion, ask_happens, ask_end))(rng, clip))
 
 
-def about_clip(draw: Callable[[Random, Clip], Asked], kind: str) -> CaseMaker:
+def about_clip(draw: Callable[[Random, Clip], Asked], *kinds: str, stages: tuple[int, ...] = (1, 2, 3, 4)) -> CaseMaker:
+    """A question about one clip of one of the kinds, with one of these numbers of stages."""
+
     def make(rng: Random, frame: Size) -> Case:
-        clip = draw_clip(rng, frame, kind=kind, held_out=True)
-        return one(rng, draw(rng, clip), clip)
+        while True:
+            clip = draw_clip(rng, frame, kind=rng.choice(kinds), held_out=True)
+            if len(clip.stages) in stages:
+                return one(rng, draw(rng, clip), clip)
 
     return make
 
@@ -173,7 +178,7 @@ def blank(draw: Callable[[Random, Picture], Asked | None]) -> CaseMaker:
     """The control: the question and answer belong to another picture than the plain gray one that is shown."""
 
     def make(rng: Random, frame: Size) -> Case:
-        (step,) = about_picture(draw, None if draw is ask_count else 1)(rng, frame)
+        (step,) = about_picture(draw, *(ANY_NUMBER if draw is ask_count else (1,)))(rng, frame)
         return [Step(step.question, step.answer, (Picture(frame, "gray", ()),))]
 
     return make
@@ -226,10 +231,11 @@ def talk(rng: Random, frame: Size) -> Case:
 ROWS: dict[str, CaseMaker] = {
     "picture: color": about_picture(ask_color, 1),
     "picture: shape": about_picture(ask_shape, 1),
-    "picture: count, one to five": about_picture(ask_count),
+    "picture: count, one to three": about_picture(ask_count, 1, 2, 3),
+    "picture: count, four or five": about_picture(ask_count, 4, 5),
     "picture: background": about_picture(ask_background),
     "picture: describe one shape": about_picture(ask_describe, 1),
-    "picture: describe one to five": about_picture(ask_describe),
+    "picture: describe two to five": about_picture(ask_describe, 2, 3, 4, 5),
     "picture: is there a …?": about_picture(ask_present),
     "picture: where": about_picture(ask_where, 1),
     "picture: color of one of several": several_things(ask_one_color),
@@ -240,11 +246,13 @@ ROWS: dict[str, CaseMaker] = {
     "control, blank picture: background": blank(ask_background),
     "video: motion": about_clip(ask_motion, "motion"),
     "video: motion, played backwards": reversed_clip,
-    "video: order of colors": about_clip(ask_color_order, "colors"),
-    "video: order of shapes": about_clip(ask_shape_order, "shapes"),
+    "video: order of two colors": about_clip(ask_color_order, "colors", "both", stages=(2,)),
+    "video: order of two shapes": about_clip(ask_shape_order, "shapes", "both", stages=(2,)),
+    "video: order of three or four colors": about_clip(ask_color_order, "colors", "both", stages=(3, 4)),
+    "video: order of three or four shapes": about_clip(ask_shape_order, "shapes", "both", stages=(3, 4)),
     "video: first or last, both change": about_clip(ask_end, "both"),
     "video: what happens, motion": about_clip(ask_happens, "motion"),
-    "video: what happens, both change": about_clip(ask_happens, "both"),
+    "video: what happens, two things": about_clip(ask_happens, "both", stages=(2,)),
     "video: color, shape or number": about_clip(ask_thing, "motion"),
     "picture: questions in other words": about_picture(picture_in_other_words),
     "video: questions in other words": about_clip(clip_in_other_words, "motion"),
