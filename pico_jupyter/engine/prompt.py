@@ -204,7 +204,9 @@ def _render_chat(
         raise InvalidRequest("context cannot be continued with pictures", param="context")
     messages = _leading_system(prompt.messages)
     variables = _variables(request, prompt)
-    tools = json.loads(prompt.tools)
+    tools = json.loads(viewing.harmless_text(prompt.tools) if viewing else prompt.tools)
+    if viewing:
+        messages = [viewing.harmless(message) for message in messages]
 
     def render(kept: Sequence[Message]) -> _Rendering:
         turns = [*_turns(kept, tokenizer, viewing.content if viewing else _text)]

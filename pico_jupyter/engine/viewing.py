@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal, TypeAlias
 
+from msgspec.structs import replace
 from PIL.Image import Image
 from typing_extensions import assert_never
 
@@ -22,10 +23,12 @@ from pico_jupyter.engine.processor import Processor
 from pico_jupyter.engine.tokenizer import Tokenizer
 from pico_jupyter.engine.video import Clip, decode_video
 from pico_jupyter.errors import InvalidRequest, TemplateFailed
-from pico_jupyter.types import EngineOptions, ImagePart, Part, TextPart, VideoPart
+from pico_jupyter.types import EngineOptions, ImagePart, Message, Part, TextPart, VideoPart
 
 MediaPart: TypeAlias = ImagePart | VideoPart
 Kind: TypeAlias = Literal["image", "video"]
+
+KINDS: tuple[Kind, ...] = ("image", "video")
 
 # A frame of a clip is shrunk to so many pixels: processors shrink them further, to a share of the whole clip's.
 FRAME_AREA = 512 * 512
@@ -53,15 +56,31 @@ class Viewing:
     def _form(self) -> ContentForm:
         return self.tokenizer.content_form
 
+    def harmless(self, message: Message) -> Message:
+        """The message, in which nothing reads like the mark of a picture: a user or a model may have written one."""
+        return replace(
+            message,
+            content=tuple(self._harmless_parts(message.content)),
+            reasoning=None if message.reasoning is None else self.harmless_text(message.reasoning),
+            tool_calls=tuple(
+                replace(call, arguments=self.harmless_text(call.arguments)) for call in message.tool_calls
+            ),
+        )
+
+    def harmless_text(self, text: str) -> str:
+        for mark in self._marks():
+            text = text.replace(mark, f"{mark[:1]} {mark[1:]}")
+        return text
+
     def content(self, parts: Sequence[Part]) -> Content:
-        """A message's content for the template: text where that does, else its parts in their order."""
+        """A harmless message's content for the template: text where that does, else its parts in their order."""
         has_media = any(not isinstance(part, TextPart) for part in parts)
         has_marks = all(self._form.mark_of(_kind(part)) for part in parts if not isinstance(part, TextPart))
         if not has_media and self._form.takes_text:
-            return "".join(self._harmless(part.text) for part in parts if isinstance(part, TextPart))
+            return "".join(part.text for part in parts if isinstance(part, TextPart))
         if has_media and not has_marks:
             return "".join(self._literally(part) for part in parts)
-        return [self._as_item(part) for part in parts]
+        return [_as_item(part) for part in parts]
 
     def view(self, text: str, parts: Sequence[MediaPart]) -> Viewed:
         """Tokens and media of a rendered text that holds `parts`.
@@ -76,7 +95,7 @@ class Viewing:
         spans = list(_runs(tokens, self.processor.image_ids | self.processor.video_ids))
         size = sum(end - start for start, end in spans)
         if not spans or spans[-1][1] == len(tokens):
-            raise TemplateFailed("chat template error: the template leaves no place for a picture", param=parts[0].param)
+            raise TemplateFailed("chat template error: it leaves no place for a picture", param=parts[0].param)
         if size > (most := self.options.max_media_tokens):
             raise InvalidRequest(
                 f"the pictures and clips take {size} tokens, and at most {most} are allowed", param=parts[-1].param
@@ -119,28 +138,21 @@ class Viewing:
             )
         return self._clips[part.param]
 
-    def _as_item(self, part: Part) -> dict[str, str]:
-        match part:
-            case TextPart(text):
-                return {"type": "text", "text": self._harmless(text)}
-            case ImagePart() | VideoPart():
-                return {"type": _kind(part)}
-            case _:
-                assert_never(part)
+    def _harmless_parts(self, parts: Sequence[Part]) -> Iterator[Part]:
+        """Texts that follow each other become one: a mark may be spread over them."""
+        for is_text, group in groupby(parts, key=lambda part: isinstance(part, TextPart)):
+            if is_text:
+                yield TextPart(self.harmless_text("".join(part.text for part in group if isinstance(part, TextPart))))
+            else:
+                yield from group
 
     def _literally(self, part: Part) -> str:
         if isinstance(part, TextPart):
-            return self._harmless(part.text)
+            return part.text
         literal = self.processor.literal(_kind(part))
         if not literal:
             raise TemplateFailed(f"chat template error: there is no place for {_noun(part)}", param=part.param)
         return literal
-
-    def _harmless(self, text: str) -> str:
-        """A text in which nothing reads like the mark of a picture: a user may have typed one."""
-        for mark in self._marks():
-            text = text.replace(mark, f"{mark[:1]} {mark[1:]}")
-        return text
 
     def _marks(self) -> list[str]:
         marks = [self._form.image_mark, self._form.video_mark]
@@ -149,14 +161,30 @@ class Viewing:
         return sorted({mark for mark in marks if len(mark) > 1}, key=len, reverse=True)
 
     def _check_marks(self, text: str, parts: Sequence[MediaPart]) -> None:
-        """Each part must have left its mark: some templates silently drop what they do not expect."""
-        for kind in ("image", "video"):
+        """Each part must have left its mark: some templates silently drop what they do not expect.
+
+        A mark too many may have come in with a tool, say; the picture would be seen in its place.
+        """
+        for kind in KINDS:
             own = [part for part in parts if _kind(part) == kind]
-            mark = self._form.mark_of(kind) or self.processor.literal(kind)
+            literal = self.processor.literal(kind)
+            mark = self._form.mark_of(kind) or literal
+            if literal and text.count(literal) > len(own) * mark.count(literal):
+                raise InvalidRequest(f"{literal} may not be in a prompt with pictures or clips", param="messages")
             if own and text.count(mark) != len(own):
                 raise TemplateFailed(
                     f"chat template error: it has no place for {_noun(own[-1])} here", param=own[-1].param
                 )
+
+
+def _as_item(part: Part) -> dict[str, str]:
+    match part:
+        case TextPart(text):
+            return {"type": "text", "text": text}
+        case ImagePart() | VideoPart():
+            return {"type": _kind(part)}
+        case _:
+            assert_never(part)
 
 
 def _kind(part: MediaPart) -> Kind:
