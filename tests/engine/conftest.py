@@ -95,6 +95,7 @@ def start(model_dir: Path) -> Iterator[StartEngine]:
     for engine in started:
         engine.close()
 
+
 @pytest.fixture(scope="session")
 def vision_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny model of each family that sees."""

@@ -117,8 +117,13 @@ class Bench:
     def viewing(self, options: EngineOptions = EngineOptions()) -> Viewing:  # noqa: B008  # frozen
         return Viewing(self.processor, self.tokenizer, options)
 
-    def rendered(self, prompt: ChatPrompt, options: EngineOptions = EngineOptions()) -> RenderedPrompt:  # noqa: B008  # frozen
-        request = GenerationRequest(id="r", model=self.info.name, prompt=prompt)
+    def rendered(
+        self,
+        prompt: ChatPrompt,
+        options: EngineOptions = EngineOptions(),  # noqa: B008  # frozen
+        max_context: int | None = None,
+    ) -> RenderedPrompt:
+        request = GenerationRequest(id="r", model=self.info.name, prompt=prompt, max_context=max_context)
         return render_prompt(request, self.info, self.tokenizer, self.viewing(options))
 
     @cached_property
