@@ -86,9 +86,7 @@ SHAPES = {
     "large": Shape(layers=8, hidden=768, heads=6, kv_heads=2, feed_forward=3072, seed=3, vocabulary=65536),
     "rotating": replace(_SMALL, seed=4, window=512),
     # The same words, and four tokens more that stand around pictures and for them.
-    "small-vl": replace(
-        _SMALL, seed=5, vocabulary=4100, tower=Tower(layers=12, hidden=512, heads=8, feed_forward=2048)
-    ),
+    "small-vl": replace(_SMALL, seed=5, vocabulary=4100, tower=Tower(layers=8, hidden=512, heads=8, feed_forward=2048)),
 }
 # What ships inside pico_jupyter, but in float32. They answer as they please, where random models are endless.
 TINY, TINY_VL = "tiny", "tiny-vl"
