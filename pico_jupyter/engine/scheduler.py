@@ -20,7 +20,7 @@ from pico_jupyter.engine.models import ModelManager, Resident
 from pico_jupyter.engine.sequence import Generation
 from pico_jupyter.engine.waiting import Waiting
 from pico_jupyter.engine.work import Call, Work, as_pico_error, is_out_of_memory
-from pico_jupyter.errors import OutOfMemory, PicoError
+from pico_jupyter.errors import InvalidRequest, OutOfMemory, PicoError
 from pico_jupyter.types import Accepted, EngineStatistics, Finished, ModelInfo, Progress
 
 log = logging.getLogger(__name__)
@@ -268,7 +268,8 @@ class Scheduler:
     def fail(self, error: Exception) -> None:
         """Make good what `error` broke: whoever it is about is tried again, and ended where that failed before."""
         call = self._work.take()
-        log.error("a step of the engine failed: %s", type(error).__name__, exc_info=error)
+        if not isinstance(error, InvalidRequest):  # which only the model could know
+            log.error("a step of the engine failed: %s", type(error).__name__, exc_info=error)
         if call is None:
             for generation in [*self._lanes.generations, *self._waiting]:
                 self._end(generation, as_pico_error(error, generation))

@@ -7,7 +7,14 @@ from collections.abc import Collection
 
 import pytest
 
-from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelLoadFailed, OutOfMemory, PicoError
+from pico_jupyter.errors import (
+    EngineFailed,
+    EngineUnavailable,
+    InvalidRequest,
+    ModelLoadFailed,
+    OutOfMemory,
+    PicoError,
+)
 from pico_jupyter.types import Finished, ModelInfo
 from tests.engine.scheduler_rig import Rig, step_and_fail
 from tests.fakes import FakeBackend, FakePrefixes, fake_info
@@ -268,3 +275,21 @@ def test_a_finished_stream_has_exactly_one_end() -> None:
     sinks = [rig.add([number], n=2, max_tokens=number)[1] for number in range(1, 4)]
     rig.run()
     assert [sink.count(Finished) for sink in sinks] == [1, 1, 1]
+
+
+def test_what_only_the_model_can_refuse_is_refused_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    refused = InvalidRequest("pictures or clips, not both", param="messages")
+
+    def opened(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:
+        backend = FakeBackend(prefixes=prefixes)
+        backend.fail("prefill", refused, times=2)
+        return backend
+
+    rig = Rig(make=opened)
+    _, sink = rig.add([1, 2, 3], max_tokens=3)
+    for _ in range(2):
+        with pytest.raises(InvalidRequest):
+            rig.run()
+        rig.scheduler.fail(refused)
+    assert sink.error is refused
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
