@@ -42,14 +42,15 @@ PROMPTS: tuple[ChatPrompt, ...] = (
     conversation([RED, "Which?"], ["Red."], [GREEN, "And?"]),
 )
 
-# An operation: admit one of the prompts, abort the n-th running row, or take a number of steps.
+# An operation: admit one of the prompts, abort the n-th running row, take a number of steps, or let all finish.
 operations = st.lists(
     st.one_of(
         st.tuples(st.just("admit"), st.integers(0, len(PROMPTS) - 1)),
         st.tuples(st.just("abort"), st.integers(0, 7)),
-        st.tuples(st.just("step"), st.integers(1, 8)),
+        st.tuples(st.just("step"), st.integers(1, 20)),
+        st.tuples(st.just("finish"), st.just(0)),
     ),
-    min_size=2,
+    min_size=5,
     max_size=12,
 )
 
@@ -88,7 +89,7 @@ def small_blocks(limit: int = ROOM) -> PrefixCache:
 
 
 @pytest.mark.parametrize("family", INTERLEAVED)
-@settings(deadline=None, max_examples=12, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(deadline=None, max_examples=10, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(script=operations, room=st.sampled_from([0, 30_000, ROOM]), limit=st.integers(1, 12))
 def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(
     families: dict[str, Prompts], family: str, script: list[tuple[str, int]], room: int, limit: int
@@ -106,6 +107,8 @@ def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(
         elif verb == "step":
             for _ in range(value):
                 conductor.step()
+        elif verb == "finish":
+            conductor.finish()
         assert prefixes.nbytes <= room
     conductor.finish()
     for row, tokens in conductor.given.items():
@@ -336,6 +339,8 @@ def test_a_second_picture_in_the_next_turn_costs_one_pass(families: dict[str, Pr
     following = conversation([RED, "Which?"], ["Red."], [GREEN, "And?"])
     assert ask(conductor, 1, prompts.rendered(following)) == prompts.alone(following)
     assert passes(conductor) == before + 1
+    ask(conductor, 2, prompts.rendered(chat(GREEN, "Why?")))
+    assert passes(conductor) == before + 1, "it was looked at alone"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
