@@ -1,4 +1,4 @@
-"""ContentForm: how a chat template takes pictures and clips, found out by rendering it. Knows no model and no request."""
+"""ContentForm: how a chat template takes pictures and clips, found out by rendering it. Knows no model, no request."""
 
 from __future__ import annotations
 

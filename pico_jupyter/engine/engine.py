@@ -80,9 +80,10 @@ class _LoadSink:
 class Engine:
     """Owns the engine thread, the scheduler on it, and the models.
 
-    `load_backend` opens a model's files (by default mlx-lm and mlx-vlm do); `clock` is in monotonic seconds, `wall_clock` in
-    seconds since the epoch. Futures that methods return are resolved by other threads and cannot be cancelled.
-    `on_notice` is called on the engine thread when a model comes or goes; it may be set at any time and must not block.
+    `load_backend` opens a model's files (by default mlx-lm and mlx-vlm do); `clock` is in monotonic seconds,
+    `wall_clock` in seconds since the epoch. Futures that methods return are resolved by other threads and cannot be
+    cancelled. `on_notice` is called on the engine thread when a model comes or goes; it may be set at any time and must
+    not block.
     """
 
     def __init__(

@@ -3,8 +3,8 @@
 Two forms. A whole cache is kept as a row left it, and the conversation's next prompt takes it over without a copy.
 Blocks of 256 tokens are copies that any number of prompts may begin with; they form a tree, in which only full blocks
 have children. Models with layers whose caches cannot be cut at any token (rotating, state space) also keep
-checkpoints: those layers' state after so many tokens. What a model saw in a picture is kept beside them. One byte budget holds
-for all models; what was used least recently goes first. Nothing that is kept is ever changed.
+checkpoints: those layers' state after so many tokens. What a model saw in a picture is kept beside them. One byte
+budget holds for all models; what was used least recently goes first. Nothing that is kept is ever changed.
 """
 
 from __future__ import annotations

@@ -46,11 +46,11 @@ LONG_SYSTEM = 256
 class RenderedPrompt:
     """A prompt that fits.
 
-    `tokens` are negative in the places of `media`. `max_tokens` is what the request asks for, clamped to the room left. `reasoning`: the model may reason in this
-    answer; `reasoning_started`: the prompt ends inside a reasoning block. `tools` is the JSON array given to the
-    template. `continuation`: the answer goes on in the middle of a text. Other prompts
-    probably leave this one after so many tokens as `boundaries` say, rising: other conversations at the end of the
-    system message, this one's next turn at the end of the last message if the template strips past reasoning.
+    `tokens` are negative in the places of `media`. `max_tokens` is what the request asks for, clamped to the room left.
+    `reasoning`: the model may reason in this answer; `reasoning_started`: the prompt ends inside a reasoning block.
+    `tools` is the JSON array given to the template. `continuation`: the answer goes on in the middle of a text. Other
+    prompts probably leave this one after so many tokens as `boundaries` say, rising: other conversations at the end of
+    the system message, this one's next turn at the last boundary, or at the end where there is none.
     """
 
     tokens: list[int]
@@ -122,7 +122,8 @@ def _boundaries(
 ) -> tuple[int, ...]:
     """How many tokens there are up to the ends of the system message's and of the last message's content.
 
-    Where no reasoning is stripped from past answers, the next turn begins with all of this prompt and its answer.
+    Where no reasoning is stripped from past answers, the next turn begins with all of this prompt and its answer, and
+    the last boundary is the prompt's own end.
     """
     if isinstance(prompt, RawPrompt) or prompt.continue_final_message:
         return ()
@@ -132,12 +133,14 @@ def _boundaries(
     if len(system) >= LONG_SYSTEM and start >= 0:
         before = tokenizer.encode(rendering.text[: start + len(system)], add_special_tokens=False)
         ends.append(common_length(rendering.tokens, [*prompt.context, *before]))
+    turn = len(rendering.tokens) - 1
     last = _text(prompt.messages[-1].content).strip()
     end = rendering.text.rfind(last) + len(last)
     if strips_reasoning and last and end >= len(last) and isinstance(prompt.messages[-1].content[-1], TextPart):
         behind = tokenizer.encode(rendering.text[end:], add_special_tokens=False)
-        ends.append(len(rendering.tokens) - len(behind))
-    return tuple(sorted({*ends}))
+        turn = len(rendering.tokens) - len(behind)
+        ends.append(turn)
+    return tuple(sorted({end for end in (*ends, turn) if end > 0})) if any(ends) else ()
 
 
 def reasoning_at_end(text: str, opened: str | None, closed: str | None) -> tuple[bool, bool]:

@@ -324,9 +324,7 @@ def test_reasoning_off_is_fine_for_a_model_without_it(pico: Tokenizer) -> None:
     assert not render_prompt(asked(reasoning=False, reasoning_required=True), DULL, pico).reasoning
 
 
-@pytest.mark.parametrize(
-    "part", [ImagePart("messages[0].content[1]", b"x"), VideoPart("messages[0].v", b"x")]
-)
+@pytest.mark.parametrize("part", [ImagePart("messages[0].content[1]", b"x"), VideoPart("messages[0].v", b"x")])
 def test_media_is_refused_with_the_place_where_it_is(pico: Tokenizer, part: ImagePart | VideoPart) -> None:
     with pytest.raises(MediaUnsupported) as failure:
         render_prompt(asked(chat(Message("user", (TextPart("see"), part)))), info(), pico)
@@ -539,3 +537,12 @@ def test_an_answer_to_be_continued_has_no_boundary(pico: Tokenizer) -> None:
 
 def test_a_model_that_never_reasons_goes_on_where_its_answer_ends(pico: Tokenizer) -> None:
     assert render_prompt(asked(), DULL, pico).boundaries == ()
+
+
+def test_the_next_turn_of_a_model_that_does_not_reason_leaves_at_the_prompts_end_and_not_at_the_system_messages(
+    pico: Tokenizer,
+) -> None:
+    system = Message("system", (TextPart("You know " + "a lot about " * 40 + "pandas."),))
+    rendered = render_prompt(asked(ChatPrompt((system, Message("user", (TextPart("Hi"),))))), DULL, pico)
+    assert len(rendered.boundaries) == 2
+    assert rendered.boundaries[-1] == len(rendered.tokens) - 1

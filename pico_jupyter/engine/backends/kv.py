@@ -1,8 +1,8 @@
 """What can be done with the KV caches of a model's layers: copy, cut, join, trim, count. Knows no row and no model.
 
-A cache is one object per layer, as the models of mlx-lm and mlx-vlm take it. Layers with KVCache or QuantizedKVCache can
-be cut at any token. All others (rotating, state space, nested) can only be copied whole: a checkpoint of them is good
-for one length.
+A cache is one object per layer, as the models of mlx-lm and mlx-vlm take it. Layers with KVCache or QuantizedKVCache
+can be cut at any token. All others (rotating, state space, nested) can only be copied whole: a checkpoint of them is
+good for one length.
 """
 
 from __future__ import annotations
