@@ -65,7 +65,8 @@ class Results:
     def take(self, case: Case, result: CaseResult) -> None:
         """What a case gave, in place of what it gave before."""
         self.cases[case.key] = result
-        self.about["finished"] = _now()
+        if case.id not in self.about.get("again", {}):
+            self.about["finished"] = _now()
 
     def forget(self, cases: Sequence[Case], now: Mapping[str, Any]) -> None:
         """Have cases measured (again), and say so: they are not of the same run as the others then.

@@ -36,6 +36,16 @@ def test_a_case_that_is_new_to_the_results_says_so_too() -> None:
     assert ours.about["again"] == {"B13": "commit def5678, load before 2.5"}
 
 
+def test_what_is_measured_later_does_not_make_the_run_longer() -> None:
+    ours = results()
+    ours.about["finished"] = "in the evening"
+    ours.forget([case("B13")], about("def5678", 2.5))
+    ours.take(case("B13"), CaseResult())
+    assert ours.about["finished"] == "in the evening"
+    ours.take(case("B3"), CaseResult())
+    assert ours.about["finished"] != "in the evening"
+
+
 def test_going_on_with_a_run_that_was_broken_off_is_the_same_run() -> None:
     ours = results()
     ours.forget([case("B3")], about("abc1234", 2.5))
