@@ -231,6 +231,7 @@ def talk(rng: Random, frame: Size) -> Case:
 ROWS: dict[str, CaseMaker] = {
     "picture: color": about_picture(ask_color, 1),
     "picture: shape": about_picture(ask_shape, 1),
+    "picture: count, one to five": about_picture(ask_count),
     "picture: count, one to three": about_picture(ask_count, 1, 2, 3),
     "picture: count, four or five": about_picture(ask_count, 4, 5),
     "picture: background": about_picture(ask_background),
@@ -246,6 +247,8 @@ ROWS: dict[str, CaseMaker] = {
     "control, blank picture: background": blank(ask_background),
     "video: motion": about_clip(ask_motion, "motion"),
     "video: motion, played backwards": reversed_clip,
+    "video: order of colors": about_clip(ask_color_order, "colors"),
+    "video: order of shapes": about_clip(ask_shape_order, "shapes"),
     "video: order of two colors": about_clip(ask_color_order, "colors", "both", stages=(2,)),
     "video: order of two shapes": about_clip(ask_shape_order, "shapes", "both", stages=(2,)),
     "video: order of three or four colors": about_clip(ask_color_order, "colors", "both", stages=(3, 4)),
