@@ -27,32 +27,31 @@ export class ContentsDrive implements Drive {
   }
 
   async write(name: string, text: string): Promise<string> {
-    const file: Partial<Contents.IModel> = { type: 'file', format: 'text', content: text };
-    try {
-      return (await this._contents.save(this._path(name), file)).last_modified;
-    } catch (error) {
-      if (!(error instanceof ServerConnection.ResponseError)) {
-        throw error;
-      }
-      await this._makeFolder();
-      return (await this._contents.save(this._path(name), file)).last_modified;
-    }
+    await this._ensureFolder();
+    return (await this._contents.save(this._path(name), { type: 'file', format: 'text', content: text })).last_modified;
   }
 
   async remove(name: string): Promise<void> {
     await orNull(this._contents.delete(this._path(name)));
   }
 
-  private async _makeFolder(): Promise<void> {
-    const parts = this._folder().split('/').filter(Boolean);
-    for (let count = 1; count <= parts.length; count += 1) {
-      await this._contents.save(parts.slice(0, count).join('/'), { type: 'directory' });
+  private async _ensureFolder(): Promise<void> {
+    const folder = this._folder();
+    if (folder !== this._made && (await orNull(this._contents.get(folder, { content: false }))) === null) {
+      const parts = folder.split('/').filter(Boolean);
+      for (let count = 1; count <= parts.length; count += 1) {
+        await this._contents.save(parts.slice(0, count).join('/'), { type: 'directory' });
+      }
     }
+    this._made = folder;
   }
 
   private _path(name: string): string {
     return PathExt.join(this._folder(), name);
   }
+
+  /** The folder that is known to be there. */
+  private _made = '';
 }
 
 /** null for what is not there. */

@@ -45,7 +45,7 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     });
     const category = pico.trans.__('Local Models');
     [FOCUS, OPEN_TAB, NEW, STOP].forEach(command => palette?.addItem({ command, category }));
-    launcher?.add({ command: OPEN_TAB, category: pico.trans.__('Other'), rank: 1 });
+    launcher?.add({ command: OPEN_TAB, args: { isLauncher: true }, category: pico.trans.__('Other'), rank: 1 });
   }
 };
 

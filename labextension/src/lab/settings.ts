@@ -3,7 +3,7 @@
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { number, object, oneOf, string } from '../model/json';
 import { Observable } from '../model/observable';
-import { Reasoning } from '../model/types';
+import { Reasoning, REASONINGS } from '../model/types';
 
 export const SETTINGS_ID = 'pico-jupyter:panel';
 
@@ -23,7 +23,7 @@ export function readSettings(composite: unknown): PanelSettings {
   const values = object(composite);
   return {
     defaultModel: string(values.defaultModel),
-    reasoning: oneOf(values.reasoning, ['default', 'on', 'off'], 'default'),
+    reasoning: oneOf(values.reasoning, REASONINGS, 'default'),
     system: string(values.system),
     temperature: typeof values.temperature === 'number' ? number(values.temperature) : null,
     sendKey: oneOf(values.sendKey, ['enter', 'accel-enter'], 'enter'),

@@ -1,11 +1,11 @@
 /** What one panel shows: the conversation that is open, the models, and what is about to be sent. */
 
-import { Conversation, Settings } from './conversation';
+import { Conversation, ConversationState, Settings } from './conversation';
 import { Keeper, openTranscript, Place } from './keeper';
 import { fileName, Library } from './library';
 import { canReason, Models } from './models';
 import { Observable } from './observable';
-import { Attachment, Backend, Environment, Message, Reasoning, Transcript } from './types';
+import { Attachment, Backend, Environment, KERNEL, Message, Reasoning, Transcript } from './types';
 
 export interface ChatState {
   readonly conversation: Conversation;
@@ -27,6 +27,8 @@ export interface ChatOptions {
   /** Asked for every answer. */
   readonly parameters?: () => { readonly system: string; readonly temperature: number | null };
   readonly messages?: readonly Message[];
+  /** Stops answers that the kernel is writing. */
+  readonly stopKernel?: () => void;
 }
 
 export class Chat {
@@ -108,6 +110,18 @@ export class Chat {
       await this.library?.refresh();
     } else {
       await this.library?.rename(name, title);
+    }
+  }
+
+  /** Whether the open conversation gets an answer that can be stopped from here. */
+  isAnswering({ busy, messages }: ConversationState): boolean {
+    return busy || messages.at(-1)?.writer === KERNEL;
+  }
+
+  stop(): void {
+    this.conversation.stop();
+    if (this.conversation.state.get().messages.at(-1)?.writer === KERNEL) {
+      this._options.stopKernel?.();
     }
   }
 

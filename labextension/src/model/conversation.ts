@@ -40,7 +40,9 @@ export class Conversation {
 
   /** Ask, once a running answer has ended. Resolves when this answer has. */
   async send(content: string, attachments: readonly Attachment[] = []): Promise<void> {
-    await this._running;
+    if (this._running) {
+      await this._running;
+    }
     const question = this._newMessage('user', { content, ...(attachments.length ? { attachments } : {}) });
     const { messages, title } = this.state.get();
     this._put([...messages, question]);

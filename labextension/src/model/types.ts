@@ -2,8 +2,13 @@
 
 export type Reasoning = 'default' | 'on' | 'off';
 
+export const REASONINGS: readonly Reasoning[] = ['default', 'on', 'off'];
+
 /** `interrupted`: whoever received the answer is gone, and what came until then is here. */
 export type Status = 'streaming' | 'done' | 'stopped' | 'interrupted' | 'failed';
+
+/** The writer of answers that Python code asked for. */
+export const KERNEL = 'kernel';
 
 export interface Attachment {
   readonly id: string;
@@ -39,7 +44,7 @@ export interface Message {
   readonly firstMs?: number;
   readonly thinkingMs?: number;
   readonly decodeMs?: number;
-  /** The page that receives this answer, while it streams. */
+  /** The page that receives this answer, while it streams, or KERNEL. */
   readonly writer?: string;
 }
 

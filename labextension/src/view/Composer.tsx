@@ -99,7 +99,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
         <span className="pico-spacer" />
         <ContextGauge messages={messages} />
         {isBusy ? (
-          <button type="button" className="pico-send pico-stop" aria-label={trans.__('Stop')} title={trans.__('Stop (Esc)')} onClick={() => chat.conversation.stop()}>
+          <button type="button" className="pico-send pico-stop" aria-label={trans.__('Stop')} title={trans.__('Stop (Esc)')} onClick={() => chat.stop()}>
             <Icon name="stop" size={18} />
           </button>
         ) : (

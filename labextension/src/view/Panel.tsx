@@ -23,13 +23,14 @@ function Layout(): React.JSX.Element {
   const { chat, trans } = useServices();
   const { conversation } = useObservable(chat.state);
   const state = useObservable(conversation.state);
+  const isAnswering = chat.isAnswering(state);
   const section = React.useRef<HTMLElement>(null);
   React.useEffect(() => void chat.models.refresh(), [chat]);
   const onKeyDown = (event: React.KeyboardEvent): void => {
-    if (event.key === 'Escape' && state.busy) {
+    if (event.key === 'Escape' && isAnswering) {
       event.preventDefault();
       event.stopPropagation();
-      conversation.stop();
+      chat.stop();
     }
   };
   const begin = (): void => {
@@ -46,8 +47,8 @@ function Layout(): React.JSX.Element {
         <Menu />
       </header>
       <Banner />
-      <Transcript key={state.id} conversation={conversation} state={state} />
-      <Composer messages={state.messages} isBusy={state.busy} />
+      <Transcript key={state.id} conversation={conversation} state={state} isAnswering={isAnswering} />
+      <Composer messages={state.messages} isBusy={isAnswering} />
       <Announcement state={state} />
     </section>
   );

@@ -2,11 +2,10 @@
 
 import * as React from 'react';
 import { canReason } from '../model/models';
-import { Reasoning } from '../model/types';
+import { Reasoning, REASONINGS } from '../model/types';
 import { Icon } from './icons';
 import { useObservable, useServices } from './services';
 
-const CHOICES: readonly Reasoning[] = ['default', 'on', 'off'];
 const STEPS: Readonly<Record<string, number>> = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
 export function ReasoningToggle(): React.JSX.Element {
@@ -26,8 +25,8 @@ export function ReasoningToggle(): React.JSX.Element {
     const step = STEPS[event.key];
     if (step && !isDisabled) {
       event.preventDefault();
-      const next = (CHOICES.indexOf(reasoning) + step + CHOICES.length) % CHOICES.length;
-      chat.setReasoning(CHOICES[next]);
+      const next = (REASONINGS.indexOf(reasoning) + step + REASONINGS.length) % REASONINGS.length;
+      chat.setReasoning(REASONINGS[next]);
       group.current?.querySelectorAll<HTMLElement>('[role=radio]')[next]?.focus();
     }
   };
@@ -44,7 +43,7 @@ export function ReasoningToggle(): React.JSX.Element {
       <span className="pico-toggle-icon">
         <Icon name="bulb" size={14} />
       </span>
-      {CHOICES.map(choice => {
+      {REASONINGS.map(choice => {
         const [word, tip] = words[choice];
         const isChecked = reasoning === choice;
         return (

@@ -14,27 +14,28 @@ const NEAR = 48;
 interface TranscriptProps {
   readonly conversation: Conversation;
   readonly state: ConversationState;
+  readonly isAnswering: boolean;
 }
 
-export function Transcript({ conversation, state }: TranscriptProps): React.JSX.Element {
+export function Transcript({ conversation, state, isAnswering }: TranscriptProps): React.JSX.Element {
   const { trans } = useServices();
-  const { messages, busy, progress } = state;
+  const { messages, progress } = state;
   const { box, isAway, onScroll, toEnd } = useFollowing(messages.length);
   return (
     <div className="pico-scroll-frame">
-      <div className="pico-scroll" ref={box} onScroll={onScroll} tabIndex={0} role="log" aria-label={trans.__('Conversation')} aria-live="off" aria-busy={busy}>
+      <div className="pico-scroll" ref={box} onScroll={onScroll} tabIndex={0} role="log" aria-label={trans.__('Conversation')} aria-live="off" aria-busy={isAnswering}>
         <div className="pico-messages">
           {!messages.length && <Empty />}
           {messages.map((message, index) => {
             const isLast = index === messages.length - 1;
             return message.role === 'user' ? (
-              <Question key={message.id} message={message} conversation={conversation} isBusy={busy} />
+              <Question key={message.id} message={message} conversation={conversation} isBusy={isAnswering} />
             ) : (
               <Answer
                 key={message.id}
                 message={message}
                 conversation={conversation}
-                isBusy={busy}
+                isBusy={isAnswering}
                 isLast={isLast}
                 progress={isLast ? progress : null}
               />
