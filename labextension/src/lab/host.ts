@@ -72,7 +72,6 @@ function outputText(notebook: Notebook, index: number): string {
     return joined(output.text) || joined(data['text/plain']) || traceback;
   });
   // Terminal colours say nothing to a model.
-  // eslint-disable-next-line no-control-regex
   return texts.filter(Boolean).join('\n').replace(/\u001b\[[\d;]*m/g, '').trimEnd();
 }
 

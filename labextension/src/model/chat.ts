@@ -1,7 +1,7 @@
 /** What one panel shows: the conversation that is open, the models, and what is about to be sent. */
 
 import { Conversation, ConversationState, Settings } from './conversation';
-import { Keeper, openTranscript, Place } from './keeper';
+import { Keeper, openTranscript, Place, Start } from './keeper';
 import { fileName, Library } from './library';
 import { canReason, Models } from './models';
 import { Observable } from './observable';
@@ -76,7 +76,7 @@ export class Chat {
     if (!place || !opened) {
       return false;
     }
-    const keeper = this._keep(this._conversation(opened.transcript), name, place, opened.stamp);
+    const keeper = this._keep(this._conversation(opened.transcript), name, place, opened);
     this._show(keeper.conversation, keeper);
     return true;
   }
@@ -166,7 +166,7 @@ export class Chat {
   private _ensureKept(conversation: Conversation): void {
     const { place } = this._options;
     if (place && ![...this._keepers.values()].some(keeper => keeper.conversation === conversation)) {
-      const keeper = this._keep(conversation, fileName(conversation.state.get()), place, null);
+      const keeper = this._keep(conversation, fileName(conversation.state.get()), place, { stamp: null, isWritten: false });
       void keeper.flush();
       this._follow(keeper);
       if (conversation === this.conversation) {
@@ -175,8 +175,8 @@ export class Chat {
     }
   }
 
-  private _keep(conversation: Conversation, name: string, place: Place, stamp: string | null): Keeper {
-    const keeper = new Keeper(conversation, name, place, stamp);
+  private _keep(conversation: Conversation, name: string, place: Place, start: Start): Keeper {
+    const keeper = new Keeper(conversation, name, place, start);
     this._keepers.set(name, keeper);
     return keeper;
   }

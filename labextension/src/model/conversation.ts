@@ -97,8 +97,8 @@ export class Conversation {
   /** Give up answers whose writer is gone. */
   settle(): void {
     const { busy, messages } = this.state.get();
-    const { page, now } = this._options.environment;
-    const settled = busy ? messages : messages.map(message => settle(message, page, now()));
+    const { environment } = this._options;
+    const settled = busy ? messages : messages.map(message => settle(message, environment.page, environment.now()));
     if (settled.some((message, index) => message !== messages[index])) {
       this.state.patch({ messages: settled });
     }
@@ -184,8 +184,8 @@ export class Conversation {
 
   /** The answer as it is before anything was received; text that is to be continued stays. */
   private _begin(unfinished: Message | undefined): Message {
-    const { page, now } = this._options.environment;
-    const fresh = { status: 'streaming', writer: page, changed: now() } as const;
+    const { environment } = this._options;
+    const fresh = { status: 'streaming', writer: environment.page, changed: environment.now() } as const;
     if (!unfinished?.content) {
       const { id, created } = unfinished ?? {};
       return this._newMessage('assistant', { ...fresh, ...(id ? { id, created } : {}) });

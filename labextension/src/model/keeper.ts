@@ -16,20 +16,28 @@ export interface Place {
   readonly environment: Environment;
 }
 
+/** How a conversation stands with its file when its keeper begins. */
+export interface Start {
+  /** null: there is no file yet. */
+  readonly stamp: string | null;
+  readonly isWritten: boolean;
+}
+
 export class Keeper {
-  /** `stamp` is that of the file which `conversation` was read from; null: there is no file yet. */
   constructor(
     readonly conversation: Conversation,
     readonly name: string,
     private readonly _place: Place,
-    private _stamp: string | null
+    start: Start
   ) {
-    this._written = conversation.state.get();
+    this._stamp = start.stamp;
+    this._written = start.isWritten ? conversation.state.get() : null;
     this._disposers = [
       conversation.state.subscribe(() => this._onChange()),
       _place.neighbours.listen(changed => void (changed === name && this._enqueue(() => this._takeIn())))
     ];
     conversation.settle();
+    this._onChange();
     this._watchWriters();
   }
 
@@ -124,21 +132,22 @@ export class Keeper {
   }
 
   private readonly _disposers: (() => void)[];
-  private _written: ConversationState;
+  private _stamp: string | null;
+  private _written: ConversationState | null;
   private _cancelSave: (() => void) | undefined;
   private _cancelSettle: (() => void) | undefined;
   private _queue: Promise<void> = Promise.resolve();
 }
 
 /** The transcript in the file, together with what a page left in the lifeboat when it went away. */
-export async function openTranscript(name: string, place: Place): Promise<{ transcript: Transcript; stamp: string | null } | null> {
+export async function openTranscript(name: string, place: Place): Promise<(Start & { transcript: Transcript }) | null> {
   const stamp = await place.drive.stamp(name);
   const kept = stamp === null ? null : readTranscript((await place.drive.read(name)) ?? '');
   const rescued = readTranscript(place.lifeboat.get(name) ?? '');
   const transcript = kept && rescued ? mergeTranscripts(rescued, kept) : (kept ?? rescued);
-  return transcript && { transcript, stamp };
+  return transcript && { transcript, stamp, isWritten: rescued === null };
 }
 
-function isSame(one: Transcript, other: Transcript): boolean {
-  return one.messages === other.messages && one.title === other.title && one.removed === other.removed;
+function isSame(one: Transcript | null, other: Transcript): boolean {
+  return one !== null && one.messages === other.messages && one.title === other.title && one.removed === other.removed;
 }

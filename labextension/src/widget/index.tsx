@@ -20,11 +20,16 @@ import { synchronise } from './sync';
 
 const HEIGHT = 520;
 
+interface Views {
+  initialize(props: { model: WidgetModel }): () => void;
+  render(props: { model: WidgetModel; el: HTMLElement }): () => void;
+}
+
 /** A function, so that each Python object gets a chat of its own, which its views share. */
-export default () => {
+export default (): Views => {
   let services: Services;
   return {
-    initialize({ model }: { model: WidgetModel }): () => void {
+    initialize({ model }) {
       const environment = systemEnvironment(`${pageId()}-widget`);
       const kernel = new KernelBackend(model, () => environment.newId());
       const backend = new FoundBackend(kernel, transport => {
@@ -57,7 +62,7 @@ export default () => {
         chat.dispose();
       };
     },
-    render({ model, el }: { model: WidgetModel; el: HTMLElement }): () => void {
+    render({ model, el }) {
       const frame = document.createElement('div');
       frame.className = 'pico-widget';
       const resize = (): void => frame.style.setProperty('--pico-height', `${number(model.get('height'), HEIGHT)}px`);
