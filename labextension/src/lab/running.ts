@@ -14,10 +14,12 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
   id: 'pico-jupyter:running',
   description: 'The models in memory in the Running panel.',
   autoStart: true,
-  requires: [IPico, IRunningSessionManagers],
-  activate: (app: JupyterFrontEnd, pico: IPico, managers: IRunningSessionManagers) => {
+  requires: [IPico],
+  // A notebook's page in Notebook 7 has no such panel.
+  optional: [IRunningSessionManagers],
+  activate: (app: JupyterFrontEnd, pico: IPico, managers: IRunningSessionManagers | null) => {
     const { models, trans } = pico;
-    managers.add({
+    managers?.add({
       name: trans.__('Pico models'),
       supportsMultipleViews: false,
       running: () => resident(models).map(model => new RunningModel(model, pico, () => void app.commands.execute(FOCUS))),

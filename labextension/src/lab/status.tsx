@@ -13,12 +13,14 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
   id: 'pico-jupyter:status',
   description: 'The local model in the status bar.',
   autoStart: true,
-  requires: [IPico, IStatusBar],
-  activate: (app: JupyterFrontEnd, pico: IPico, bar: IStatusBar) => {
+  requires: [IPico],
+  // Notebook 7 has no status bar.
+  optional: [IStatusBar],
+  activate: (app: JupyterFrontEnd, pico: IPico, bar: IStatusBar | null) => {
     const open = (): void => void app.commands.execute(FOCUS);
     const item = ReactWidget.create(<Status pico={pico} onClick={open} />);
     item.addClass('jp-mod-highlighted');
-    bar.registerStatusItem('pico-jupyter:status', { item, align: 'right', rank: 50 });
+    bar?.registerStatusItem('pico-jupyter:status', { item, align: 'right', rank: 50 });
     void app.restored.then(() => pico.models.refresh());
   }
 };
