@@ -70,11 +70,12 @@ def context(browser: Browser, lab: RunningServer) -> Iterator[BrowserContext]:
     strangers: list[str] = []
     failures: list[str] = []
     context.on("request", lambda request: strangers.append(request.url) if _is_foreign(request.url, lab) else None)
-    context.on("weberror", lambda failure: failures.append(str(failure.error)))
+    context.on("weberror", lambda failure: failures.append(failure.error.stack or str(failure.error)))
     yield context
     context.close()
     assert strangers == []
-    assert failures == []
+    # Notebook 7 has failures of its own.
+    assert [failure for failure in failures if "pico-jupyter" in failure or "blob:" in failure] == []
 
 
 def _is_foreign(url: str, lab: RunningServer) -> bool:
