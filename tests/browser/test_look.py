@@ -14,7 +14,9 @@ from tests.browser.panels import SUM, answer_with, give_sight, lab_sidebar
 from tests.e2e.running import RunningServer
 
 AXE = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
-PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 RICH = """## Integrals
 
 The Gaussian integral is $\\int e^{-x^2} dx = \\sqrt{\\pi}$, so

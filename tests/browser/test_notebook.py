@@ -123,4 +123,4 @@ def test_notebook_7_has_the_panel_in_cells_and_beside_them(page: Page, lab: Runn
     beside = Panel(page, page.locator("#pico-chat-sidebar").get_by_role("region", name="Chat with a local model"))
     beside.wait_for_models()
     expect(beside.ask("What is 1 + 1?")).to_contain_text("2")
-    wait_for(lambda: (folder / "Chats").is_dir())
+    wait_for((folder / "Chats").is_dir)

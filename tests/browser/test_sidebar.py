@@ -129,14 +129,14 @@ def test_a_reader_who_scrolls_up_is_left_alone(page: Page, lab: RunningServer) -
     panel.send(LONG)
     scroll = panel.root.get_by_role("log")
     jump = panel.button("Jump to the latest message")
-    page.wait_for_function("() => { const s = document.querySelector('.pico-scroll'); return s.scrollHeight > 2.5 * s.clientHeight; }")
+    wait_for(lambda: scroll.evaluate("box => box.scrollHeight > 2.5 * box.clientHeight"))
     scroll.evaluate("box => box.scrollTo(0, 0)")
     expect(jump).to_be_visible()
     length = len(panel.answers.inner_text())
     wait_for(lambda: len(panel.answers.inner_text()) > length + 50)
     assert scroll.evaluate("box => box.scrollTop") == 0
     jump.click()
-    page.wait_for_function("() => { const s = document.querySelector('.pico-scroll'); return s.scrollTop + s.clientHeight > s.scrollHeight - 50; }")
+    wait_for(lambda: scroll.evaluate("box => box.scrollTop + box.clientHeight > box.scrollHeight - 50"))
     panel.button("Stop").click()
     expect(panel.answers).to_contain_text("Stopped")
 
