@@ -88,6 +88,6 @@ def _is_foreign(url: str, lab: RunningServer) -> bool:
 def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A page that leaves a picture of its end in the folder of screenshots."""
     page = context.new_page()
-    yield page
     SCREENSHOTS.mkdir(exist_ok=True)
+    yield page
     page.screenshot(path=SCREENSHOTS / f"{re.sub(r'[^a-z0-9]+', '-', request.node.name)}.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,17 @@ class Panel:
         expect(self.button("Model: pico-tiny")).to_be_visible()
 
 
-def open_lab(page: Page, lab: RunningServer, path: str = "", workspace: str = "") -> Page:
-    """JupyterLab with nothing open."""
-    name = workspace or f"w{abs(hash(page))}"
-    page.goto(f"{lab.url}lab/workspaces/{name}{path}?reset&token={lab.token}")
-    page.locator("#jp-main-dock-panel").wait_for()
+def open_lab(page: Page, lab: RunningServer, path: str = "") -> Page:
+    """JupyterLab in a workspace of its own, with what `path` opens; whatever takes the focus has come."""
+    page.goto(f"{lab.url}lab/workspaces/{secrets.token_hex(4)}{path}?reset&token={lab.token}")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    page.locator(".jp-NotebookPanel" if path else ".jp-Launcher").wait_for()
     return page
+
+
+def wait_for_kernel(page: Page) -> None:
+    """Wait until the notebook's kernel has nothing to do."""
+    expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "idle")
 
 
 def sidebar(page: Page) -> Panel:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import SCREENSHOTS
 from tests.browser.panels import SUM, answer_with, give_sight, lab_sidebar
 from tests.e2e.running import RunningServer
 
@@ -77,6 +78,7 @@ def test_no_theme_has_serious_barriers(page: Page, lab: RunningServer, theme: st
         panel.ask("hello")
         expect(panel.root.locator("math").first).to_be_visible()
         assert barriers(page) == []
+        page.screenshot(path=SCREENSHOTS / f"{theme}.png")
         panel.button("Model: pico-tiny").click()
         assert barriers(page) == []
         panel.message.click()
@@ -128,8 +130,10 @@ def test_everything_is_reached_by_keyboard(page: Page, lab: RunningServer) -> No
     panel = lab_sidebar(page, lab)
     page.keyboard.press("ControlOrMeta+Alt+c")
     expect(panel.message).to_be_focused()
-    for _ in range(4):
+    for button in ("Attach files", "Attach the selected cells", "Attach from the server's files"):
         page.keyboard.press("Tab")
+        expect(panel.button(button)).to_be_focused()
+    page.keyboard.press("Tab")
     expect(panel.root.get_by_role("radio", name="Reasoning: Default")).to_be_focused()
     page.keyboard.press("ArrowRight")
     expect(panel.root.get_by_role("radio", name="Reasoning: On")).to_be_checked()

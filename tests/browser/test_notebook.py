@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.panels import LONG, SUM, Panel, answer_with, open_lab, sidebar, write_notebook
+from tests.browser.panels import LONG, SUM, Panel, answer_with, open_lab, sidebar, wait_for_kernel, write_notebook
 from tests.e2e.running import RunningServer, wait_for
 
 SHOW = "from pico_jupyter import ChatPanel\npanel = ChatPanel(reasoning='on', height=420)\npanel"
@@ -16,7 +16,7 @@ def open_notebook(page: Page, lab: RunningServer, name: str, *sources: str) -> L
     """The cells of a new notebook in JupyterLab, its kernel ready."""
     write_notebook(lab.log.parent, name, *sources)
     open_lab(page, lab, f"/tree/{name}")
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    wait_for_kernel(page)
     return page.locator(".jp-Notebook .jp-Cell")
 
 
@@ -116,7 +116,7 @@ def test_notebook_7_has_the_panel_in_cells_and_beside_them(page: Page, lab: Runn
     write_notebook(folder, "seven.ipynb", SHOW)
     page.goto(f"{lab.url}notebooks/seven.ipynb?token={lab.token}")
     cells = page.locator(".jp-Notebook .jp-Cell")
-    expect(page.locator(".jp-NotebookKernelStatus, .jp-Notebook-ExecutionIndicator").first).to_be_visible()
+    wait_for_kernel(page)
     run(cells.nth(0))
     expect(widget(page).ask(SUM)).to_contain_text("348 + 277 = 625")
     page.keyboard.press("ControlOrMeta+Alt+c")
