@@ -34,7 +34,7 @@ test('a conversation becomes a file with its first question and follows it', asy
   page.clock.pass(1000);
   await settled();
   const [[name, content]] = [...street.drive.files];
-  expect(name).toMatch(/^1970-01-01 What is 1 \+ 1 page\d+\.json$/);
+  expect(name).toMatch(/^1970-01-01 00-16 page\d+\.json$/);
   expect(page.chat.state.get().file).toBe(name);
   expect(readTranscript(content)?.messages.map(entry => entry.content)).toEqual(['What is 1 + 1?', '2']);
 });
@@ -159,7 +159,7 @@ test('a model is chosen by itself: the preferred one, one in memory, any', async
 });
 
 test('names and sizes are for people', () => {
-  const transcript = { id: 'x1', title: 'a/b: "c"? *', titled: 0, created: 0, messages: [message('m')], removed: [] };
-  expect(fileName(transcript)).toBe('1970-01-01 a b c x1.json');
+  const transcript = { id: 'x1', title: 'secret', titled: 0, created: 0, messages: [message('m')], removed: [] };
+  expect(fileName(transcript)).toBe('1970-01-01 00-00 x1.json');
   expect([12, 2_500, 3_400_000, 45_000_000_000].map(bytes)).toEqual(['12 B', '2.5 kB', '3.4 MB', '45 GB']);
 });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
@@ -10,12 +11,13 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
-from tests.e2e.running import RunningServer
+from tests.e2e.running import RunningServer, wait_for
 
 SUM = "What is 348 + 277?"
 # The built-in model falls into a loop over this, and writes for half a minute.
 LONG = "Repeat after me: " + "a b c d e f g h " * 30
 CHATS = "Chats"
+PATIENCE_SECONDS = 60.0
 
 
 class Panel:
@@ -78,9 +80,31 @@ def open_lab(page: Page, lab: RunningServer, path: str = "") -> Page:
     return page
 
 
-def wait_for_kernel(page: Page) -> None:
-    """Wait until the notebook's kernel has nothing to do."""
-    expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "idle")
+def wait_for_kernel(lab: RunningServer, notebook: str) -> None:
+    """Wait until the page is connected to the notebook's kernel, and that has nothing to do."""
+    with lab.http() as client:
+
+        def is_ready() -> bool:
+            kernels = [
+                session["kernel"] for session in client.get("api/sessions").json() if session["path"] == notebook
+            ]
+            return any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels)
+
+        wait_for(is_ready, PATIENCE_SECONDS)
+
+
+def run(cell: Locator) -> None:
+    """Run a cell that has not run yet. A page that just got its kernel may let the first key fall."""
+    prompt = cell.locator(".jp-InputPrompt")
+
+    def begins() -> bool:
+        cell.locator(".cm-content").click()
+        cell.page.keyboard.press("Control+Enter")
+        with contextlib.suppress(AssertionError):
+            expect(prompt).not_to_have_text("[ ]:", timeout=2000)
+        return prompt.inner_text() != "[ ]:"
+
+    wait_for(begins, PATIENCE_SECONDS)
 
 
 def sidebar(page: Page) -> Panel:

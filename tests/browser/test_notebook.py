@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.panels import LONG, SUM, Panel, answer_with, open_lab, sidebar, wait_for_kernel, write_notebook
+from tests.browser.panels import LONG, SUM, Panel, answer_with, open_lab, run, sidebar, wait_for_kernel, write_notebook
 from tests.e2e.running import RunningServer, wait_for
 
 SHOW = "from pico_jupyter import ChatPanel\npanel = ChatPanel(reasoning='on', height=420)\npanel"
@@ -16,13 +16,8 @@ def open_notebook(page: Page, lab: RunningServer, name: str, *sources: str) -> L
     """The cells of a new notebook in JupyterLab, its kernel ready."""
     write_notebook(lab.log.parent, name, *sources)
     open_lab(page, lab, f"/tree/{name}")
-    wait_for_kernel(page)
+    wait_for_kernel(lab, name)
     return page.locator(".jp-Notebook .jp-Cell")
-
-
-def run(cell: Locator) -> None:
-    cell.locator(".cm-content").click()
-    cell.page.keyboard.press("Control+Enter")
 
 
 def widget(page: Page) -> Panel:
@@ -116,7 +111,7 @@ def test_notebook_7_has_the_panel_in_cells_and_beside_them(page: Page, lab: Runn
     write_notebook(folder, "seven.ipynb", SHOW)
     page.goto(f"{lab.url}notebooks/seven.ipynb?token={lab.token}")
     cells = page.locator(".jp-Notebook .jp-Cell")
-    wait_for_kernel(page)
+    wait_for_kernel(lab, "seven.ipynb")
     run(cells.nth(0))
     expect(widget(page).ask(SUM)).to_contain_text("348 + 277 = 625")
     page.keyboard.press("ControlOrMeta+Alt+c")

@@ -60,9 +60,7 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
         const drive = new ContentsDrive(contents, () => settings.get().folder);
         const place = { drive, environment: own, lifeboat: storageLifeboat(scope), neighbours: channelNeighbours(scope) };
         const parameters = (): PanelSettings => settings.get();
-        const chat = new Chat({ backend, environment: own, models, place, parameters, reasoning: settings.get().reasoning });
-        addEventListener('pagehide', () => chat.abandon());
-        return chat;
+        return new Chat({ backend, environment: own, models, place, parameters, reasoning: settings.get().reasoning });
       }
     };
   }

@@ -19,6 +19,7 @@ export class ChatWidget extends ReactWidget {
     this.addClass('pico-lab-panel');
     this.title.icon = chatIcon;
     this.title.caption = _pico.trans.__('Chat with a local model');
+    addEventListener('pagehide', this._onPageHide);
   }
 
   override render(): React.JSX.Element {
@@ -27,6 +28,7 @@ export class ChatWidget extends ReactWidget {
   }
 
   override dispose(): void {
+    removeEventListener('pagehide', this._onPageHide);
     this.chat.dispose();
     super.dispose();
   }
@@ -36,4 +38,6 @@ export class ChatWidget extends ReactWidget {
     // React has its turn first when the panel is shown for the first time.
     requestAnimationFrame(() => this.node.querySelector<HTMLElement>('.pico-composer textarea')?.focus());
   }
+
+  private readonly _onPageHide = (): void => this.chat.abandon();
 }

@@ -87,9 +87,7 @@ export function search(entries: readonly Entry[], query: string): readonly Entry
   return words.length ? entries.filter(({ text }) => words.every(word => text.includes(word))) : entries;
 }
 
-/** A name that people recognise in the file browser; it stays when the conversation is renamed. */
-export function fileName({ id, created, title }: Transcript): string {
-  const day = new Date(created).toISOString().slice(0, 10);
-  const words = title.replace(/[^\p{L}\p{N}+=.,' -]+/gu, ' ').replace(/\s+/g, ' ').trim().slice(0, 40).trim();
-  return [day, words, id].filter(Boolean).join(' ') + '.json';
+/** When it began, and nothing of what was said: servers log the names of files. */
+export function fileName({ id, created }: Transcript): string {
+  return `${new Date(created).toISOString().slice(0, 16).replace('T', ' ').replace(':', '-')} ${id}.json`;
 }
