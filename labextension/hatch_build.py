@@ -11,6 +11,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 LAB = "pico_jupyter/labextension"
+INSTALLED = "share/jupyter/labextensions/pico-jupyter"
 BUILT = ("pico_jupyter/labextension/static/style.js", "pico_jupyter/static/widget.js")
 
 
@@ -31,7 +32,8 @@ class PanelBuildHook(BuildHookInterface[Any]):
             for command in (["install", "--immutable"], ["build:prod"]):
                 subprocess.run([_jlpm(), *command], cwd=Path(self.root) / "labextension", check=True)
         if self.target_name == "wheel":
-            build_data["shared_data"][LAB] = "share/jupyter/labextensions/pico-jupyter"
+            build_data["shared_data"][LAB] = INSTALLED
+            build_data["shared_data"]["labextension/install.json"] = f"{INSTALLED}/install.json"
 
     @property
     def _is_built(self) -> bool:

@@ -100,6 +100,7 @@ test('a disk that is full is told, and tried again', async () => {
   street.drive.failing = true;
   const page = openPage(street);
   await talk(page, 'a', 'A');
+  page.clock.pass(1000);
   await settled();
   expect(page.chat.state.get().saving).toBe('the disk is full');
   street.drive.failing = false;

@@ -112,11 +112,15 @@ def test_the_models_are_listed_with_what_they_can_do_and_unloaded(page: Page, la
     panel = lab_sidebar(page, lab)
     panel.ask("What is 1 + 1?")
     panel.button("Model: pico-tiny").click()
-    loaded = panel.root.get_by_role("group", name="In memory").get_by_role("option", name=re.compile("pico-tiny"))
+    loaded = panel.root.get_by_role("group", name="In memory").get_by_role(
+        "option", name=re.compile(r"^pico-tiny\b(?!-)")
+    )
     expect(loaded).to_contain_text("Reasoning")
     expect(loaded).to_contain_text("4K context")
     panel.button("Unload").click()
-    on_disk = panel.root.get_by_role("group", name="On disk").get_by_role("option", name=re.compile("pico-tiny"))
+    on_disk = panel.root.get_by_role("group", name="On disk").get_by_role(
+        "option", name=re.compile(r"^pico-tiny\b(?!-)")
+    )
     expect(on_disk).to_be_visible()
     with lab.http() as client:
         assert client.get("api/ps").json()["models"] == []

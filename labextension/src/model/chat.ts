@@ -167,7 +167,6 @@ export class Chat {
     const { place } = this._options;
     if (place && ![...this._keepers.values()].some(keeper => keeper.conversation === conversation)) {
       const keeper = this._keep(conversation, fileName(conversation.state.get()), place, { stamp: null, isWritten: false });
-      void keeper.flush();
       this._follow(keeper);
       if (conversation === this.conversation) {
         this.state.patch({ file: keeper.name });
