@@ -7,19 +7,21 @@ import json
 import shutil
 import statistics
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import CDPSession, Page, sync_playwright
 
 from benchmarks.panel.answers import FAKE_STREAM, long_answer
 from tests.browser.conftest import lab_arguments
-from tests.browser.panels import Panel, lab_sidebar
+from tests.browser.panels import LONG, Panel, lab_sidebar
 from tests.e2e.running import RunningServer, running_server
 
 PACKAGE = Path(__file__).parents[2] / "pico_jupyter"
 ROUNDS = 20
+STOPS = 5
 TOKENS = 20_000
 # The last updates of the long answer, over which scripting is averaged.
 UPDATES = 60
@@ -71,6 +73,8 @@ def main() -> None:
         ours, servers = first_paint(panel, lab)
         print(f"first token, median of {ROUNDS}")
         print(f"  click to paint {ours:.1f} ms, the server alone {servers:.1f} ms: {ours - servers:+.1f} ms")
+        slowest = max(stop_time(panel, lab) for _ in range(STOPS))
+        print(f"click on Stop until the engine has nothing to do, slowest of {STOPS}: {slowest:.0f} ms at most")
     with lab_page() as (page, lab):
         page.add_init_script(FAKE_STREAM)
         per_update, longest = long_answer_cost(lab_sidebar(page, lab))
@@ -118,6 +122,25 @@ def first_paint(panel: Panel, lab: RunningServer) -> tuple[float, float]:
     return statistics.median(ours), statistics.median(servers)
 
 
+def stop_time(panel: Panel, lab: RunningServer) -> float:
+    """Milliseconds from the click on Stop until the server counts an aborted request, the asking included."""
+    panel.button("New conversation").click()
+    panel.send(LONG)
+    panel.answers.get_by_text("oror").wait_for()
+    with lab.http() as client:
+
+        def aborted() -> float:
+            lines = client.get("metrics").text.splitlines()
+            return sum(float(line.rpartition(" ")[2]) for line in lines if 'outcome="aborted"' in line)
+
+        before = aborted()
+        start = time.monotonic()
+        panel.button("Stop").click(no_wait_after=True)
+        while aborted() == before:
+            time.sleep(0.005)
+        return 1000 * (time.monotonic() - start)
+
+
 def long_answer_cost(panel: Panel) -> tuple[float, float]:
     """Scripting in milliseconds per update over the last updates, and the longest task among them."""
     page = panel.page
@@ -141,9 +164,9 @@ def long_answer_cost(panel: Panel) -> tuple[float, float]:
     return spent / UPDATES, max(page.evaluate("window.tasks"), default=0.0)
 
 
-def scripting(client: object) -> float:
+def scripting(client: CDPSession) -> float:
     """Milliseconds of JavaScript in the page so far."""
-    metrics = client.send("Performance.getMetrics")["metrics"]  # type: ignore[attr-defined]
+    metrics = client.send("Performance.getMetrics")["metrics"]
     return 1000 * next(float(metric["value"]) for metric in metrics if metric["name"] == "ScriptDuration")
 
 

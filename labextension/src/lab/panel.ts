@@ -51,7 +51,8 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
 
 function addSidebar(app: JupyterFrontEnd, pico: IPico, host: Host, restorer: ILayoutRestorer | null): ChatWidget {
   const chat = pico.newChat('sidebar');
-  const openInTab = (): void => void app.commands.execute(OPEN_TAB, { file: chat.state.get().file });
+  const openInTab = (): void =>
+    void chat.flush().then(() => app.commands.execute(OPEN_TAB, { file: chat.state.get().file }));
   const sidebar = new ChatWidget(chat, pico, { ...host, openInTab });
   sidebar.id = 'pico-chat-sidebar';
   app.shell.add(sidebar, 'right', { rank: 900 });

@@ -138,6 +138,11 @@ export class Chat {
     this.state.patch({ attachments: this.state.get().attachments.filter(attachment => attachment.id !== id) });
   }
 
+  /** Resolves when the open conversation is on disk as it is now. */
+  async flush(): Promise<void> {
+    await this._keepers.get(this.state.get().file ?? '')?.flush();
+  }
+
   /** The page goes away. */
   abandon(): void {
     this._keepers.forEach(keeper => keeper.abandon());
