@@ -88,6 +88,9 @@ export class Chat {
       const answered = conversation.send(content, attachments);
       this._ensureKept(conversation);
       await answered;
+      if (this.models.chosen?.resident === null) {
+        void this.models.refresh();
+      }
     }
   }
 
