@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
+import os
 import shutil
 import statistics
 import tempfile
@@ -16,7 +18,7 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 
 from benchmarks.panel.answers import FAKE_STREAM, long_answer
 from tests.browser.conftest import lab_arguments
-from tests.browser.panels import LONG, Panel, lab_sidebar
+from tests.browser.panels import LONG, Panel, lab_sidebar, open_lab
 from tests.e2e.running import RunningServer, running_server
 
 PACKAGE = Path(__file__).parents[2] / "pico_jupyter"
@@ -61,8 +63,23 @@ MEASURE_SERVER = """async ([url, token, text]) => {
 }"""
 
 
+GROW_RIVAL = """async updates => {
+    const { head, tail } = window.answer;
+    const size = Math.ceil(tail.length / updates);
+    for (let at = 0; at < tail.length; at += size) {
+        window.rival.grow(head + tail.slice(0, at + size));
+        await new Promise(resolve => setTimeout(resolve, 40));
+    }
+}"""
+
+
 def main() -> None:
     """Print all figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.panel", description=__doc__)
+    parser.add_argument(
+        "--beside", type=Path, metavar="DIST", help="@jupyter/chat, built as jupyter_chat/README.md says"
+    )
+    beside = parser.parse_args().beside
     print("bundles")
     for name, size, packed in bundles():
         print(f"  {name:<28} {size / 1000:7.0f} kB  {packed / 1000:7.0f} kB gzipped")
@@ -80,6 +97,8 @@ def main() -> None:
         per_update, longest = long_answer_cost(lab_sidebar(page, lab))
         print(f"scripting at the end of {TOKENS} tokens")
         print(f"  {per_update:.1f} ms per update, longest task {longest:.0f} ms")
+    if beside:
+        print(f"  {rival_cost(beside.resolve()):.1f} ms per update in @jupyter/chat")
 
 
 def bundles() -> Iterator[tuple[str, int, int]]:
@@ -162,6 +181,24 @@ def long_answer_cost(panel: Panel) -> tuple[float, float]:
     page.wait_for_function("window.tail === 'done'")
     spent = scripting(client) - before
     return spent / UPDATES, max(page.evaluate("window.tasks"), default=0.0)
+
+
+def rival_cost(extension: Path) -> float:
+    """Scripting in milliseconds per update of @jupyter/chat at the end of the same answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "labextensions").mkdir()
+        (Path(folder) / "labextensions" / "pico-jupyter-chat-benchmark").symlink_to(extension)
+        os.environ["JUPYTER_PATH"] = folder
+        with lab_page() as (page, lab):
+            open_lab(page, lab)
+            page.locator('[data-id="rival"]').first.click()
+            page.evaluate("answer => { window.answer = answer; window.rival.say(answer.head); }", long_answer(TOKENS))
+            page.get_by_text("Part 100", exact=True).wait_for()
+            client = page.context.new_cdp_session(page)
+            client.send("Performance.enable")
+            before = scripting(client)
+            page.evaluate(GROW_RIVAL, UPDATES)
+            return (scripting(client) - before) / UPDATES
 
 
 def scripting(client: CDPSession) -> float:
