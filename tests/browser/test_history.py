@@ -59,6 +59,7 @@ def test_a_reload_in_the_middle_of_an_answer_loses_nothing(page: Page, lab: Runn
     page.goto(page.url.partition("?")[0])
     panel = sidebar(page)
     expect(panel.answers).to_contain_text("Interrupted")
+    expect(panel.root.get_by_role("radio", name="Reasoning: Off")).to_be_checked()
     received = panel.answers.locator(".pico-md").inner_text()
     assert received.startswith(text)
     panel.button("Continue").click()

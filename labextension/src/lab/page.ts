@@ -2,6 +2,8 @@
 
 import { Lifeboat, Neighbours } from '../model/drive';
 import { randomWord } from '../model/environment';
+import { object, oneOf, parseJson, string } from '../model/json';
+import { Reasoning, REASONINGS } from '../model/types';
 
 const PREFIX = 'pico-jupyter:';
 
@@ -13,12 +15,23 @@ export function pageId(): string {
   return id;
 }
 
-/** Which conversation was open in the sidebar of this tab. */
-export const lastOpen = {
-  get: (): string | null => sessionStorage.getItem(`${PREFIX}open`),
-  set: (file: string | null): void =>
-    file === null ? sessionStorage.removeItem(`${PREFIX}open`) : sessionStorage.setItem(`${PREFIX}open`, file)
-};
+/** What the sidebar of this tab showed, for after a reload. */
+export interface Sidebar {
+  readonly file: string | null;
+  readonly reasoning: Reasoning;
+}
+
+export function recallSidebar(otherwise: Sidebar): Sidebar {
+  const known = object(parseJson(sessionStorage.getItem(`${PREFIX}sidebar`) ?? ''));
+  return {
+    file: string(known.file) || otherwise.file,
+    reasoning: oneOf(known.reasoning, REASONINGS, otherwise.reasoning)
+  };
+}
+
+export function rememberSidebar({ file, reasoning }: Sidebar): void {
+  sessionStorage.setItem(`${PREFIX}sidebar`, JSON.stringify({ file, reasoning }));
+}
 
 /** `scope` keeps servers apart that share an origin. */
 export function storageLifeboat(scope: string): Lifeboat {

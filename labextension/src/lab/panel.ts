@@ -9,7 +9,7 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { Host } from '../view/services';
 import { labHost } from './host';
 import { chatIcon } from './icon';
-import { lastOpen } from './page';
+import { recallSidebar, rememberSidebar } from './page';
 import { IPico } from './service';
 import { ChatWidget } from './widget';
 
@@ -57,11 +57,12 @@ function addSidebar(app: JupyterFrontEnd, pico: IPico, host: Host, restorer: ILa
   sidebar.id = 'pico-chat-sidebar';
   app.shell.add(sidebar, 'right', { rank: 900 });
   restorer?.add(sidebar, sidebar.id);
-  const file = lastOpen.get();
+  const { file, reasoning } = recallSidebar(chat.state.get());
+  chat.setReasoning(reasoning);
   if (file) {
     void chat.open(file);
   }
-  chat.state.subscribe(() => lastOpen.set(chat.state.get().file));
+  chat.state.subscribe(() => rememberSidebar(chat.state.get()));
   return sidebar;
 }
 
