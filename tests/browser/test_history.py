@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.panels import CHATS, LONG, SUM, lab_sidebar, sidebar
+from tests.browser.panels import CHATS, LONG, PATIENCE_SECONDS, SUM, lab_sidebar, sidebar
 from tests.e2e.running import RunningServer, wait_for
 
 
@@ -53,7 +53,7 @@ def test_a_reload_in_the_middle_of_an_answer_loses_nothing(page: Page, lab: Runn
     panel = lab_sidebar(page, lab)
     panel.reason("Off")
     panel.send(LONG)
-    wait_for(lambda: len(panel.answers.inner_text()) > 200)
+    wait_for(lambda: len(panel.answers.inner_text()) > 200, PATIENCE_SECONDS)
     # Without ?reset, so that the layout comes back as it was.
     text = panel.answers.locator(".pico-md").inner_text()
     page.goto(page.url.partition("?")[0])
@@ -63,7 +63,7 @@ def test_a_reload_in_the_middle_of_an_answer_loses_nothing(page: Page, lab: Runn
     received = panel.answers.locator(".pico-md").inner_text()
     assert received.startswith(text)
     panel.button("Continue").click()
-    wait_for(lambda: len(panel.answers.locator(".pico-md").inner_text()) > len(received) + 20)
+    wait_for(lambda: len(panel.answers.locator(".pico-md").inner_text()) > len(received) + 20, PATIENCE_SECONDS)
     assert panel.answers.locator(".pico-md").inner_text().startswith(received)
     panel.button("Stop").click()
     expect(panel.answers).to_contain_text("Stopped")

@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.panels import LONG, SUM, lab_sidebar
+from tests.browser.panels import LONG, PATIENCE_SECONDS, SUM, lab_sidebar
 from tests.e2e.running import RunningServer, wait_for
 
 
@@ -133,11 +133,11 @@ def test_a_reader_who_scrolls_up_is_left_alone(page: Page, lab: RunningServer) -
     panel.send(LONG)
     scroll = panel.root.get_by_role("log")
     jump = panel.button("Jump to the latest message")
-    wait_for(lambda: scroll.evaluate("box => box.scrollHeight > 2.5 * box.clientHeight"))
+    wait_for(lambda: scroll.evaluate("box => box.scrollHeight > 2.5 * box.clientHeight"), PATIENCE_SECONDS)
     scroll.evaluate("box => box.scrollTo(0, 0)")
     expect(jump).to_be_visible()
     length = len(panel.answers.inner_text())
-    wait_for(lambda: len(panel.answers.inner_text()) > length + 50)
+    wait_for(lambda: len(panel.answers.inner_text()) > length + 50, PATIENCE_SECONDS)
     assert scroll.evaluate("box => box.scrollTop") == 0
     jump.click()
     wait_for(lambda: scroll.evaluate("box => box.scrollTop + box.clientHeight > box.scrollHeight - 50"))
