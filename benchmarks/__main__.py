@@ -1,4 +1,4 @@
-"""pico_jupyter beside mlx_lm.server: same machine, same checkpoints, same BLAS, in turn.
+"""pico_jupyter beside mlx_lm.server (mlx_vlm.server for pictures): same machine, checkpoints and BLAS, in turn.
 
 Both are real servers that this command starts; nothing is mocked. Checkpoints are built on the first run. Each case
 visits one server and then the other (A B A B ...); the one that is not measured idles. A case is written to the JSON
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=0, help="visits to each server (3; with --quick 1)")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     parser.add_argument(
-        "--resume", action="store_true", help="keep the cases that the JSON file has; measure those of --only again"
+        "--resume", action="store_true", help="keep the cases that the JSON file has; those of --only are measured"
     )
     parser.add_argument("--report", action="store_true", help="measure nothing: show what the JSON file has")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS_PAGE.name} and {RESULTS_JSON.name}")
@@ -91,8 +91,8 @@ def _run(options: argparse.Namespace, cases: Sequence[Case], path: Path) -> Resu
     rounds = options.rounds or (1 if options.quick else 3)
     results = Results(about_this_run(is_quick=options.quick, rounds=rounds))
     if options.resume and path.exists():
-        results = _read(path)
-        results.forget(cases if options.only else [])
+        now, results = results.about, _read(path)
+        results.forget(cases if options.only else [], now)
     start = time.perf_counter()
 
     def say(text: str) -> None:

@@ -1,4 +1,7 @@
-"""What is measured without a server, in a process of its own with the servers' BLAS. bare_loop.py does the work."""
+"""What is measured without a server, in a process of its own with the servers' BLAS.
+
+bare_loop.py and tower_passes.py do the work.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,22 @@ from benchmarks.servers import environ_with
 
 def bare_rate(checkpoint: Path, rows: int, prompt: int, tokens: int, blas: Mapping[str, str]) -> float:
     """Tokens per second of our own backend, all rows decoding and nothing else running."""
-    return _run(["rate", str(checkpoint), str(rows), str(prompt), str(tokens)], blas)
+    return _run("bare_loop", ["rate", str(checkpoint), str(rows), str(prompt), str(tokens)], blas)
 
 
 def batch_cache_bytes(checkpoint: Path, lengths: Sequence[int], tokens: int, blas: Mapping[str, str]) -> int:
     """Bytes of the caches of mlx-lm's BatchGenerator, by its own count, once each row has so many tokens."""
-    return int(_run(["cache", str(checkpoint), str(tokens), *map(str, lengths)], blas))
+    return int(_run("bare_loop", ["cache", str(checkpoint), str(tokens), *map(str, lengths)], blas))
 
 
-def _run(arguments: Sequence[str], blas: Mapping[str, str]) -> float:
-    command = [sys.executable, "-m", "benchmarks.bare_loop", *arguments]
+def tower_passes(checkpoint: Path, server: str, questions: int, blas: Mapping[str, str]) -> float:
+    """How often the vision tower of a server's engine computes for a new question on a picture it was asked about."""
+    return _run("tower_passes", [server, str(checkpoint), str(questions)], blas)
+
+
+def _run(module: str, arguments: Sequence[str], blas: Mapping[str, str]) -> float:
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     done = subprocess.run(command, env=environ_with(blas), capture_output=True, timeout=300, check=False)
     if done.returncode:
-        raise RuntimeError(f"the bare loop failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
+        raise RuntimeError(f"{module} failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
     return float(json.loads(done.stdout.splitlines()[-1]))

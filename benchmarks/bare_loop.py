@@ -14,7 +14,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_model
 
 from benchmarks.checkpoint_builder import SPECIAL, VOCABULARY
-from pico_jupyter.engine.backends import lm
+from pico_jupyter.engine.backends import loading
 from pico_jupyter.engine.backends.base import RowSampling
 from pico_jupyter.engine.catalog import Catalog
 from pico_jupyter.types import EngineOptions
@@ -27,7 +27,7 @@ def rate(checkpoint: Path, rows: int, prompt: int, tokens: int) -> float:
     """Tokens per second of LmBackend while all rows decode."""
     catalog = Catalog(EngineOptions(model_dirs=(str(checkpoint.parent),)), hub_cache=None)
     info = next(info for info in catalog.models() if info.name == checkpoint.name)
-    backend = lm.load(info, _ROOM)
+    backend = loading.load(info, _ROOM)
     while backend.load_step():
         pass
     for row in range(rows):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from benchmarks.checkpoints import TINY
+from benchmarks.checkpoints import BUILT_IN
 from benchmarks.clients import Address, Answer, Broken, Exchange, ask, get, send
-from benchmarks.prompts import Messages, Words, arithmetic
+from benchmarks.prompts import Messages, Words, about_a_picture, arithmetic, with_picture
 from benchmarks.servers import MLX_LM, Server
 from benchmarks.spread import Bar
 
@@ -98,7 +98,12 @@ class Visit:
 
     def question(self, count: int) -> Messages:
         """A short chat that suits the checkpoint."""
-        return arithmetic(self.draw) if self.checkpoint == TINY else self.words.question(count)
+        return arithmetic(self.draw) if self.checkpoint in BUILT_IN else self.words.question(count)
+
+    def about(self, png: bytes, count: int) -> Messages:
+        """A question about a picture that suits the checkpoint."""
+        text = about_a_picture(self.draw) if self.checkpoint in BUILT_IN else self.words.text(count)
+        return with_picture(png, text)
 
     def body(self, messages: Messages, tokens: int, checkpoint: str = "", **fields: Any) -> dict[str, Any]:
         """A streaming, greedy chat unless the fields say otherwise."""
@@ -112,7 +117,7 @@ class Visit:
     async def ask(self, messages: Messages, tokens: int, checkpoint: str = "", **fields: Any) -> Answer:
         """A whole chat. The random models always write as much as was asked for; Broken is raised if not."""
         answer = await ask(self.address, self.server.chat_path, self.body(messages, tokens, checkpoint, **fields))
-        if (checkpoint or self.checkpoint) != TINY and answer.completion_tokens != tokens:
+        if (checkpoint or self.checkpoint) not in BUILT_IN and answer.completion_tokens != tokens:
             raise Broken(f"asked for {tokens} tokens and got {answer.completion_tokens}")
         return answer
 

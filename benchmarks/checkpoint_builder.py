@@ -20,12 +20,15 @@ from typing import Any, cast
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.models import gemma3_text, qwen3
+from mlx_vlm.models import qwen3_vl
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from benchmarks.checkpoints import SHAPES, TINY, WORDS_FILE, Shape, default_folder
+from benchmarks.checkpoints import BUILT_IN, SHAPES, WORDS_FILE, Shape, Tower, default_folder
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>", "</tool_call>"]
+# Behind the words of a model that sees, in the order of their ids.
+OF_PICTURES = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 VOCABULARY = 4096
 CONTEXT = 65536
 # Rows of tokens that must not be drawn: their logits stay near 0 where those of words spread over +-11.
@@ -43,6 +46,22 @@ TEMPLATE = """\
 {%- endif %}
 {%- endif %}
 """
+VISION_TEMPLATE = """\
+{%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\\n' }}
+{%- if message.content is string %}
+{{- message.content }}
+{%- else %}
+{%- for part in message.content %}
+{{- part.text if part.type == 'text' else '<|vision_start|><|image_pad|><|vision_end|>' }}
+{%- endfor %}
+{%- endif %}
+{{- '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+"""
 
 
 def build(folder: Path) -> None:
@@ -52,9 +71,13 @@ def build(folder: Path) -> None:
     tokenizer = train_tokenizer(words)
     drawable = drawable_tokens(tokenizer, set(words))
     (folder / WORDS_FILE).write_text("\n".join(sorted(drawable)) + "\n")
-    for name, shape in SHAPES.items():
+    # The models that see come last: their tokenizer is that of the others and a few tokens more.
+    for name, shape in sorted(SHAPES.items(), key=lambda item: item[1].tower is not None):
+        if shape.tower:
+            tokenizer.add_special_tokens(OF_PICTURES)
         _finish(folder / name, partial(_write_random, shape=shape, tokenizer=tokenizer, drawable=drawable.values()))
-    _finish(folder / TINY, _write_tiny)
+    for name, source in BUILT_IN.items():
+        _finish(folder / name, partial(_write_built_in, source=source))
 
 
 def invented_words(draw: random.Random, count: int) -> Iterator[str]:
@@ -105,16 +128,19 @@ def _finish(target: Path, write: Callable[[Path], None]) -> None:
 
 def _write_random(target: Path, shape: Shape, tokenizer: Tokenizer, drawable: Collection[int]) -> None:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    fast.chat_template = TEMPLATE
+    fast.chat_template = VISION_TEMPLATE if shape.tower else TEMPLATE
     fast.save_pretrained(target)
-    config = _config(shape)
+    config = _vision_config(shape, shape.tower) if shape.tower else _config(shape)
+    if shape.tower:
+        for name, content in _processor_files(shape.tower).items():
+            (target / name).write_text(json.dumps(content, indent=1))
     mx.random.seed(shape.seed)
     model = _model(config)
     weights = dict(tree_flatten(model.parameters()))
     scale = [QUIET] * shape.vocabulary
     for token in drawable:
         scale[token] = LOUD
-    embedding = next(name for name in weights if "embed_tokens" in name)
+    embedding = next(name for name in weights if name.endswith("embed_tokens.weight"))
     weights[embedding] = weights[embedding] * mx.array(scale)[:, None]
     weights.pop("lm_head.weight", None)
     mx.save_safetensors(str(target / "model.safetensors"), weights, metadata={"format": "mlx"})
@@ -150,17 +176,74 @@ def _config(shape: Shape) -> dict[str, Any]:
     return config
 
 
+def _vision_config(shape: Shape, tower: Tower) -> dict[str, Any]:
+    text = {
+        **_config(shape),
+        "model_type": "qwen3_vl_text",
+        # Shares of time, height and width in a head's 64 turning pairs.
+        "rope_scaling": {"rope_type": "default", "mrope_section": [24, 20, 20], "mrope_interleaved": True},
+    }
+    vision_start, vision_end, image, video = (VOCABULARY + index for index in range(len(OF_PICTURES)))
+    return {
+        "model_type": "qwen3_vl",
+        "architectures": ["Qwen3VLForConditionalGeneration"],
+        "vision_start_token_id": vision_start,
+        "vision_end_token_id": vision_end,
+        "image_token_id": image,
+        "video_token_id": video,
+        "vocab_size": shape.vocabulary,
+        "tie_word_embeddings": True,
+        "eos_token_id": text["eos_token_id"],
+        "torch_dtype": "float32",
+        "text_config": text,
+        "vision_config": {
+            "model_type": "qwen3_vl",
+            "depth": tower.layers,
+            "hidden_size": tower.hidden,
+            "intermediate_size": tower.feed_forward,
+            "out_hidden_size": shape.hidden,
+            "num_heads": tower.heads,
+            "patch_size": tower.patch,
+            "spatial_patch_size": tower.patch,
+            "spatial_merge_size": tower.merge,
+            "temporal_patch_size": 2,
+            "in_channels": 3,
+            "num_position_embeddings": (tower.side // tower.patch) ** 2,
+            "deepstack_visual_indexes": [tower.layers // 4 * quarter - 1 for quarter in (1, 2, 3)],
+        },
+    }
+
+
+def _processor_files(tower: Tower) -> dict[str, dict[str, Any]]:
+    cuts = {
+        "processor_class": "Qwen3VLProcessor",
+        "patch_size": tower.patch,
+        "temporal_patch_size": 2,
+        "merge_size": tower.merge,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    }
+    size = {"shortest_edge": (2 * tower.patch * tower.merge) ** 2, "longest_edge": tower.side**2}
+    return {
+        "preprocessor_config.json": {**cuts, "image_processor_type": "Qwen2VLImageProcessorFast", "size": size},
+        "video_preprocessor_config.json": {**cuts, "video_processor_type": "Qwen3VLVideoProcessor", "size": size},
+    }
+
+
 def _model(config: dict[str, Any]) -> Any:
+    if config["model_type"] == "qwen3_vl":
+        # mlx-vlm changes what it is given.
+        return qwen3_vl.Model(qwen3_vl.ModelConfig.from_dict(json.loads(json.dumps(config))))
     family = gemma3_text if config["model_type"] == "gemma3_text" else qwen3
     return family.Model(family.ModelArgs.from_dict(config))
 
 
-def _write_tiny(target: Path) -> None:
-    source = Path(str(files("pico_jupyter.builtin") / "pico-tiny"))
-    for file in source.iterdir():
+def _write_built_in(target: Path, source: str) -> None:
+    folder = Path(str(files("pico_jupyter.builtin") / source))
+    for file in folder.iterdir():
         if file.suffix != ".safetensors":
             shutil.copy(file, target / file.name)
-    weights = cast("dict[str, mx.array]", mx.load(str(source / "model.safetensors")))
+    weights = cast("dict[str, mx.array]", mx.load(str(folder / "model.safetensors")))
     mx.save_safetensors(
         str(target / "model.safetensors"),
         {name: weight.astype(mx.float32) for name, weight in weights.items()},

@@ -1,16 +1,21 @@
-"""Prompts of exact lengths for the random models, and what their template makes of them. Knows no server."""
+"""Prompts of exact lengths for the random models, what their template makes of them, and pictures. Knows no server."""
 
 from __future__ import annotations
 
+import base64
+import io
 import random
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from PIL import Image, ImageDraw
 from tokenizers import Tokenizer
 
 from benchmarks.checkpoints import SHAPES, WORDS_FILE
 
-Messages: TypeAlias = "list[dict[str, str]]"
+Messages: TypeAlias = "list[dict[str, Any]]"
+# Pixels of a picture's side.
+SIDE = 448
 
 
 class Words:
@@ -46,3 +51,29 @@ def said(answer: str) -> dict[str, str]:
 def arithmetic(draw: random.Random) -> Messages:
     """A question that pico-tiny can answer."""
     return [{"role": "user", "content": f"What is {draw.randrange(10, 50)} + {draw.randrange(10, 50)}?"}]
+
+
+def about_a_picture(draw: random.Random) -> str:
+    """A question of those that pico-tiny-vl can answer about a picture of shapes."""
+    kind = draw.choice(("How many shapes", "How many objects", "How many things"))
+    return f"{kind} {draw.choice(('do you see', 'can you see', 'are there', 'are in this picture'))}?"
+
+
+def picture(draw: random.Random) -> bytes:
+    """A PNG of coloured boxes, each time another."""
+    image = Image.new("RGB", (SIDE, SIDE), "white")
+    pen = ImageDraw.Draw(image)
+    for _ in range(draw.randrange(2, 6)):
+        left, top, size = (draw.randrange(SIDE // 8, SIDE // 2) for _ in range(3))
+        colour = (draw.randrange(256), draw.randrange(256), draw.randrange(256))
+        pen.rectangle((left, top, left + size, top + size), fill=colour)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def with_picture(png: bytes, question: str) -> Messages:
+    """A conversation of one message: a picture, and a question about it."""
+    url = "data:image/png;base64," + base64.b64encode(png).decode()
+    parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": question}]
+    return [{"role": "user", "content": parts}]

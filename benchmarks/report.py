@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.cases import Case, Figure
 from benchmarks.checkpoints import SHAPES
 from benchmarks.results import CaseResult, Results
-from benchmarks.servers import BARE, MLX_LM, PICO
+from benchmarks.servers import MLX_LM, PICO
 from benchmarks.spread import Comparison, Spread
 
 FAILED, NOTHING = "failed", "—"
@@ -18,10 +18,12 @@ _TERMINAL_TITLE = 66
 _METHOD = (
     "- Both are real servers on this machine; nothing is mocked. Each case visits one, then the other, round by round; "
     "the one that is not measured stays up and idles, and no visit begins before both idle.",
-    "- mlx_lm.server is started with the variables of our running model kernel that decide how it computes. Both get "
-    "the same requests, on connections of their own, from one client; times are the client's, connecting included.",
+    "- mlx_lm.server (and mlx_vlm.server, where pictures are asked about) is started with the variables of our running "
+    "model kernel that decide how it computes. Both get the same requests, on connections of their own, from one "
+    "client; times are the client's, connecting included.",
     "- Models have random weights in float32 from fixed seeds and write as many tokens as they are asked for; one "
-    "token is one word, so that tokens are counted in the text. Model `tiny` is pico-tiny in float32.",
+    "token is one word, so that tokens are counted in the text. Model `tiny` is pico-tiny in float32, `tiny-vl` is "
+    "pico-tiny-vl.",
 )
 
 
@@ -52,7 +54,7 @@ def terminal_table(cases: Sequence[Case], results: Results) -> str:
     last = ""
     for row in rows(cases, results):
         if row.case.key != last:
-            lines += ["", row.case.key + (f"   (beside: {BARE})" if row.case.rival == BARE else "")]
+            lines += ["", row.case.key + _beside(row.case, "   ")]
             last = row.case.key
         verdict = {"holds": "ok  ", "fails": "FAIL"}.get(row.verdict, "    ")
         title = f"  {verdict} {row.figure.title}"
@@ -82,7 +84,7 @@ def results_page(cases: Sequence[Case], results: Results, remarks: str) -> str:
     ]
     last = ""
     for row in table:
-        case = row.case.title + (f" (beside: {BARE})" if row.case.rival == BARE else "")
+        case = row.case.title + _beside(row.case, " ")
         cells = [row.case.id, case] if row.case.key != last else ["", ""]
         last = row.case.key
         verdict = {"holds": "yes", "fails": "**no**"}.get(row.verdict, "")
@@ -91,6 +93,11 @@ def results_page(cases: Sequence[Case], results: Results, remarks: str) -> str:
     lines += ["", "## Reasons", "", *_reasons(judged, remarks_of(remarks))]
     lines += ["## How it was measured", "", *_methods(cases, results)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _beside(case: Case, space: str) -> str:
+    """Whom a case is compared with, where that is not whom the table's head names."""
+    return f"{space}(beside: {case.rival})" if case.rival not in ("", MLX_LM) else ""
 
 
 def remarks_of(text: str) -> dict[str, str]:
@@ -134,7 +141,7 @@ def _written(spread: Spread | None, unit: str, *, is_missing: str) -> str:
             return _span(spread, lambda value: f"{value * 1000:.1f}") + " ms"
         case "%":
             return _span(spread, lambda value: f"{value * 100:.0f}") + " %"
-        case "tokens":
+        case "tokens" | "calls":
             return _span(spread, lambda value: f"{value:.0f}")
         case "MB":
             return _span(spread, lambda value: f"{value / 1e6:.0f}") + " MB"
@@ -158,7 +165,7 @@ def _about(about: Mapping[str, Any]) -> list[str]:
     ]
     if again := about.get("again"):
         lines.append(
-            "- Measured again later: " + ", ".join(f"{name} (commit {commit})" for name, commit in again.items())
+            "- Measured later than the others: " + ", ".join(f"{name} ({said})" for name, said in again.items())
         )
     for name, blas in about["blas"].items():
         settings = ", ".join(f"`{key}={value}`" for key, value in blas["variables"].items())

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -18,7 +18,7 @@ import psutil
 from benchmarks.cases import Case, Figures
 from benchmarks.spread import Comparison
 
-PACKAGES = ("pico-jupyter", "mlx", "mlx-lm", "jupyter-server", "tornado")
+PACKAGES = ("pico-jupyter", "mlx", "mlx-lm", "mlx-vlm", "jupyter-server", "tornado")
 
 
 @dataclass
@@ -67,12 +67,19 @@ class Results:
         self.cases[case.key] = result
         self.about["finished"] = _now()
 
-    def forget(self, cases: Sequence[Case]) -> None:
-        """Have cases measured again, and say so: they are not of the same run as the others then."""
+    def forget(self, cases: Sequence[Case], now: Mapping[str, Any]) -> None:
+        """Have cases measured (again), and say so: they are not of the same run as the others then.
+
+        `now` is about_this_run() as it is this time.
+        """
         known = [case for case in cases if self.cases.pop(case.key, None)]
-        if known:
+        # Cases that the file lacks are of its run if that was only broken off.
+        later = known if now["commit"] == self.about["commit"] else cases
+        if later:
             again = self.about.setdefault("again", {})
-            again |= dict.fromkeys((case.id for case in known), _commit())
+            said = f"commit {now['commit']}, load before {now['load before']}"
+            again |= dict.fromkeys((case.id for case in later), said)
+        self.about["versions"] = {**now["versions"], **self.about["versions"]}
 
     def result(self, case: Case) -> CaseResult | None:
         return self.cases.get(case.key)

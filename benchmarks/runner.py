@@ -19,10 +19,9 @@ from benchmarks.clients import Broken, Refused
 from benchmarks.results import CaseResult, Results
 from benchmarks.servers import (
     BARE,
-    MLX_LM,
     PICO,
+    RIVALS,
     JupyterServer,
-    MlxLmServer,
     NotStarted,
     Server,
     blas_libraries,
@@ -82,7 +81,7 @@ class Runner:
         for setup, group in groupby(missing, key=lambda case: case.setup):
             together = list(group)
             try:
-                with self._pair(setup, needs_rival=any(case.rival == MLX_LM for case in together)) as pair:
+                with self._pair(setup, rival=_rival(together)) as pair:
                     for case in together:
                         done += 1
                         self._say(f"[{done}/{len(cases)}] {case.key}")
@@ -97,7 +96,7 @@ class Runner:
                 self._results.write(self._path)
 
     @contextlib.contextmanager
-    def _pair(self, setup: Setup, *, needs_rival: bool) -> Iterator[Pair]:
+    def _pair(self, setup: Setup, *, rival: str) -> Iterator[Pair]:
         environ = {"PICO_JUPYTER_MODEL_PATH": str(self._folder)}
         ours = JupyterServer(environ=environ, traits=setup.traits)
         with contextlib.ExitStack() as stack:
@@ -106,9 +105,9 @@ class Runner:
             pair = Pair(ours, None)
             asyncio.run(self._visit(pair, setup.checkpoint, ours, "start").warm_up())
             pair.blas = blas_of(ours.engine)
-            if needs_rival:
-                self._say(f"starting {MLX_LM}")
-                theirs = MlxLmServer(self._folder, setup.checkpoint, environ_with(pair.blas), setup.flags)
+            if rival:
+                self._say(f"starting {rival}")
+                theirs = RIVALS[rival](self._folder, setup.checkpoint, environ_with(pair.blas), setup.flags)
                 stack.enter_context(running(theirs))
                 pair.theirs = theirs
                 asyncio.run(self._visit(pair, setup.checkpoint, theirs, "start").warm_up())
@@ -162,6 +161,11 @@ class Runner:
 
     def _visit(self, pair: Pair, checkpoint: str, side: Any, seed: str) -> Visit:
         return Visit(side, checkpoint, self._folder, seed, self._is_quick, pair.blas)
+
+
+def _rival(cases: Sequence[Case]) -> str:
+    """The server that runs beside ours while these cases, which share a setup, are measured."""
+    return next((case.rival for case in cases if case.rival in RIVALS), "")
 
 
 def _brief(figures: Figures) -> str:

@@ -1,7 +1,7 @@
 """Starts and ends the servers that are measured. Knows how each is told its model and its BLAS, and no benchmark.
 
-Both compute with the same BLAS by construction: mlx_lm.server is started with the variables that our running model
-kernel was started with.
+All compute with the same BLAS by construction: the rivals are started with the variables that our running model kernel
+was started with.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import psutil
 
 from benchmarks.clients import Address
 
-PICO, MLX_LM, BARE = "pico_jupyter", "mlx_lm.server", "bare loop"
+PICO, MLX_LM, MLX_VLM, BARE = "pico_jupyter", "mlx_lm.server", "mlx_vlm.server", "bare loop"
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 # What decides how a process computes on a CPU.
@@ -207,6 +207,7 @@ class MlxLmServer:
 
     name = MLX_LM
     chat_path = "/v1/chat/completions"
+    _module: tuple[str, ...] = ("mlx_lm", "server")
 
     def __init__(self, folder: Path, checkpoint: str, environ: Mapping[str, str], flags: Sequence[str] = ()) -> None:
         self._folder = folder
@@ -219,7 +220,7 @@ class MlxLmServer:
     def start(self) -> None:
         """Start it and wait until it answers."""
         self._port = _free_port()
-        command = [sys.executable, "-m", "mlx_lm", "server", "--model", self.model(self._checkpoint)]
+        command = [sys.executable, "-m", *self._module, "--model", self.model(self._checkpoint)]
         command += ["--host", "127.0.0.1", "--port", str(self._port), "--log-level", "WARNING", *self._flags]
         self._process = _Process(command, self._environ)
         _wait_for(
@@ -261,6 +262,16 @@ class MlxLmServer:
     def completion(self, checkpoint: str, text: str, max_tokens: int) -> tuple[str, dict[str, Any]]:
         body = {"model": self.model(checkpoint), "prompt": text, "max_tokens": max_tokens, "temperature": 0.0}
         return "/v1/completions", body
+
+
+class MlxVlmServer(MlxLmServer):
+    """mlx_vlm.server, as it comes. It is told its model and asked for its health as mlx_lm.server is."""
+
+    name = MLX_VLM
+    _module = ("mlx_vlm.server",)
+
+
+RIVALS = {server.name: server for server in (MlxLmServer, MlxVlmServer)}
 
 
 @contextlib.contextmanager

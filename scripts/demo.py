@@ -1,8 +1,10 @@
-"""The main job, for real: starts a Jupyter server, asks the built-in model over both dialects, and ends."""
+"""The main job, for real: starts a Jupyter server, asks the built-in models over both dialects, and ends."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import json
 import os
 import secrets
@@ -15,24 +17,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from PIL import Image, ImageDraw
+
 QUESTION = "What is 12 + 35?"
+PICTURE_QUESTION = "What is in the picture?"
 START_SECONDS = 60
 DIM, BOLD, RESET = ("\x1b[2m", "\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "", "")
 
 
 def main() -> None:
-    """Ask the question over both dialects, reasoning on and off."""
+    """Ask a sum over both dialects, reasoning on and off, and what is in a picture."""
     with jupyter_server() as (url, token):
-        print(f"{BOLD}Jupyter server{RESET} at {url}, model pico-tiny (it ships inside the package)\n")
+        print(
+            f"{BOLD}Jupyter server{RESET} at {url}, models pico-tiny and pico-tiny-vl (they ship inside the package)\n"
+        )
         answers = [
-            ask("OpenAI  POST v1/chat/completions, reasoning on", openai_chat(url, token, "high")),
-            ask("OpenAI  POST v1/chat/completions, reasoning off", openai_chat(url, token, "none")),
-            ask("Ollama  POST api/chat, think: true", ollama_chat(url, token, True)),
-            ask("Ollama  POST api/chat, think: false", ollama_chat(url, token, False)),
+            ask("OpenAI  POST v1/chat/completions, reasoning on", QUESTION, openai_chat(url, token, "high")),
+            ask("OpenAI  POST v1/chat/completions, reasoning off", QUESTION, openai_chat(url, token, "none")),
+            ask("Ollama  POST api/chat, think: true", QUESTION, ollama_chat(url, token, True)),
+            ask("Ollama  POST api/chat, think: false", QUESTION, ollama_chat(url, token, False)),
         ]
+        title = "OpenAI  POST v1/chat/completions, a picture of a blue circle, drawn just now"
+        seen = ask(title, PICTURE_QUESTION, openai_vision(url, token))
     for reasoned in (answers[0], answers[2]):
         if "47" not in reasoned:
             sys.exit(f"the answer to {QUESTION!r} should hold 47, and is {reasoned!r}")
+    if "blue circle" not in seen:
+        sys.exit(f"the answer to {PICTURE_QUESTION!r} should hold 'blue circle', and is {seen!r}")
     print("It works. `make lab` opens JupyterLab; the README shows how to use it from your own code.")
 
 
@@ -73,9 +84,9 @@ def wait_for_url(server: subprocess.Popen[bytes], home: Path) -> str:
     sys.exit(f"the Jupyter server did not start within {START_SECONDS} s")
 
 
-def ask(title: str, pieces: Iterator[tuple[str, str]]) -> str:
+def ask(title: str, question: str, pieces: Iterator[tuple[str, str]]) -> str:
     """Print an answer as it streams, thinking apart, and return its visible text."""
-    print(f"{BOLD}{title}{RESET}\n  question  {QUESTION}")
+    print(f"{BOLD}{title}{RESET}\n  question  {question}")
     start = time.monotonic()
     first = 0.0
     text = ""
@@ -94,8 +105,24 @@ def ask(title: str, pieces: Iterator[tuple[str, str]]) -> str:
 
 def openai_chat(url: str, token: str, effort: str) -> Iterator[tuple[str, str]]:
     """Stream an answer over the OpenAI dialect (server-sent events)."""
-    body = {"model": "pico-tiny", "messages": messages(), "reasoning": {"effort": effort}, "stream": True}
-    for line in post(url + "v1/chat/completions", token, body):
+    body = {"model": "pico-tiny", "messages": messages(), "reasoning": {"effort": effort}}
+    yield from openai_stream(url, token, body)
+
+
+def openai_vision(url: str, token: str) -> Iterator[tuple[str, str]]:
+    """Stream an answer about a picture, which travels in the request."""
+    image = Image.new("RGB", (200, 200), "white")
+    ImageDraw.Draw(image).ellipse((50, 50, 150, 150), fill="blue")
+    image.save(png := io.BytesIO(), "PNG")
+    data = base64.b64encode(png.getvalue()).decode()
+    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    content = [picture, {"type": "text", "text": PICTURE_QUESTION}]
+    yield from openai_stream(url, token, {"model": "pico-tiny-vl", "messages": [{"role": "user", "content": content}]})
+
+
+def openai_stream(url: str, token: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the frames of a streamed answer add, by kind."""
+    for line in post(url + "v1/chat/completions", token, {**body, "stream": True}):
         data = line.removeprefix(b"data: ").strip()
         if not line.startswith(b"data: ") or data == b"[DONE]":
             continue

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from pico_jupyter.engine.backends.base import Drafting, Draw, RowSampling
+from pico_jupyter.engine.backends.base import Drafting, Draw, Media, RowSampling
 from pico_jupyter.engine.prefix_cache import common_length
 from pico_jupyter.errors import PicoError
 from pico_jupyter.types import Delta, Finished, ModelInfo, TextDelta, TokenLogprob
@@ -223,6 +223,7 @@ class FakeBackend:
         drawn: int = 0,
         boundaries: Sequence[int] = (),
         drafting: Drafting | None = None,
+        media: Media | None = None,
     ) -> int:
         assert prompt, "a prompt has at least one token"
         self._fail("insert")

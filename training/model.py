@@ -104,7 +104,10 @@ class Attention(nn.Module):
         self.k_norm = Norm(shape.head_width)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
-        """x: (batch, length, hidden); cos, sin: (length, head width); mask: (length, length), 0 or -inf."""
+        """x: (batch, length, hidden); cos, sin: (length, head width); mask: (length, length), 0 or -inf.
+
+        Where rows differ, cos and sin begin with the batch, and the mask is (batch, 1, 1, length, length).
+        """
         batch, length, _ = x.shape
         shape = self.shape
         heads, groups, width = shape.heads, shape.key_value_heads, shape.head_width
@@ -125,7 +128,7 @@ class Attention(nn.Module):
         swapped = torch.cat([weight[:, half:], weight[:, :half]], 1)
         normed = NormFunction.apply(x, None)
         rotated = torch.cat([-normed[..., half:], normed[..., :half]], -1)
-        return torch.addcmul(normed * (cos[:, None] * weight), rotated, sin[:, None] * swapped)
+        return torch.addcmul(normed * (cos[..., None, :] * weight), rotated, sin[..., None, :] * swapped)
 
 
 class FeedForward(nn.Module):

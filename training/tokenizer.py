@@ -78,7 +78,7 @@ def build(texts: Iterator[str]) -> Tokenizer:
     return tokenizer
 
 
-def tokenizer_config(tokenizer: Tokenizer) -> dict[str, object]:
+def tokenizer_config(tokenizer: Tokenizer, template: str) -> dict[str, object]:
     shared = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
     added = {
         str(tokenizer.token_to_id(token)): {"content": token, **shared, "special": token in SPECIAL}
@@ -90,7 +90,7 @@ def tokenizer_config(tokenizer: Tokenizer) -> dict[str, object]:
         "added_tokens_decoder": added,
         "additional_special_tokens": SPECIAL[1:],
         "bos_token": None,
-        "chat_template": TEMPLATE.read_text(),
+        "chat_template": template,
         "clean_up_tokenization_spaces": False,
         "eos_token": "<|im_end|>",
         "errors": "replace",
@@ -102,12 +102,13 @@ def tokenizer_config(tokenizer: Tokenizer) -> dict[str, object]:
     }
 
 
-def write(tokenizer: Tokenizer, folder: Path) -> None:
+def write(tokenizer: Tokenizer, folder: Path, template: Path = TEMPLATE) -> None:
     """Everything of a model folder that is about text."""
     folder.mkdir(parents=True, exist_ok=True)
+    text = template.read_text()
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config(tokenizer), indent=2) + "\n")
-    (folder / "chat_template.jinja").write_text(TEMPLATE.read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config(tokenizer, text), indent=2) + "\n")
+    (folder / "chat_template.jinja").write_text(text)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.dataset import LONGEST, Dataset, batches
@@ -73,21 +73,23 @@ class Run:
         weights = token_weights(learned, self.options.length_power)
         loss = (losses * weights).sum() / weights.sum()
         loss.backward()
-        self._average_gradients()
+        average_gradients(self.optimizer.parameters)
         self.optimizer.step(schedule(self.progress.step, self.options.steps, self.options.warmup, self.options.flat))
         self.progress.step += 1
         self.progress.tokens += ids.numel() * workers()
         return loss.item()
 
-    def _average_gradients(self) -> None:
-        if workers() == 1:
-            return
-        gradients = [parameter.grad for parameter in self.optimizer.parameters]
-        flat = torch.cat([gradient.view(-1) for gradient in gradients])
-        dist.all_reduce(flat)
-        flat.div_(workers())
-        for gradient, averaged in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(averaged.view_as(gradient))
+
+def average_gradients(parameters: list[nn.Parameter]) -> None:
+    """Every process ends with the mean of all."""
+    if workers() == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters]
+    flat = torch.cat([gradient.view(-1) for gradient in gradients])
+    dist.all_reduce(flat)
+    flat.div_(workers())
+    for gradient, averaged in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(averaged.view_as(gradient))
 
 
 def workers() -> int:

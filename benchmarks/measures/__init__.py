@@ -1,6 +1,6 @@
 """All cases, in the order in which they run: those that share a setup stand together."""
 
-from benchmarks.measures import correctness, ground, latency, prefixes, residency, throughput
+from benchmarks.measures import correctness, ground, latency, pictures, prefixes, residency, throughput
 
 CASES = (
     *latency.CASES,
@@ -11,4 +11,5 @@ CASES = (
     *correctness.CASES,
     *latency.ONE_SLOT_CASES,
     *prefixes.BUDGET_CASES,
+    *pictures.CASES,
 )

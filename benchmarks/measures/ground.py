@@ -31,7 +31,7 @@ async def road(visit: Visit, *, clients: int) -> Figures:
     The bare loop is our own backend in a process of its own: insert the same number of prompts of the same length,
     prefill them, step. No scheduler, no text, no wire.
     """
-    tokens = visit.times(256, 96)
+    tokens = visit.times(256, 64)
     if visit.server.name == BARE:
         return {"rate": bare_rate(visit.folder / visit.checkpoint, clients, PROMPT, tokens, visit.blas)}
     chats = (visit.ask(visit.words.question(PROMPT), tokens) for _ in range(clients))

@@ -63,7 +63,9 @@ async def abandoned(visit: Visit) -> Figures:
     await asyncio.sleep(0.5)
     prefilling.close()
     figures["prefill"] = await _next_first_token(visit)
-    whole = await visit.send(visit.words.question(PROMPT), WHOLE, stream=False, stream_options=None)
+    whole = await visit.send(
+        visit.words.question(PROMPT), visit.times(WHOLE, WHOLE // 2), stream=False, stream_options=None
+    )
     await asyncio.sleep(0.5)
     whole.close()
     figures["whole"] = await _next_first_token(visit)

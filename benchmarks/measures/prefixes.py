@@ -76,7 +76,7 @@ async def conversations(visit: Visit) -> Figures:
             answers.append(answer)
 
     watching = asyncio.create_task(_watch_memory(visit))
-    for turn in range(visit.times(4, 3)):
+    for turn in range(visit.times(4, 2)):
         await asyncio.gather(*(take_turn(talk, later if turn else first) for talk in talks))
     # The gauges are told once a second.
     await asyncio.sleep(1.5)

@@ -24,7 +24,7 @@ async def two_models(visit: Visit) -> Figures:
             switched.append((await visit.ask(visit.words.question(QUESTION), 4, model)).ttft)
     beside = []
     for _ in range(visit.times(2, 1)):
-        stream = await visit.send(visit.words.question(50), visit.times(1000, 300), A)
+        stream = await visit.send(visit.words.question(50), visit.times(1000, 150), A)
         await stream.began()
         await asyncio.sleep(0.3)
         beside.append((await visit.ask(visit.words.question(QUESTION), 4, B)).ttft)

@@ -40,7 +40,7 @@ async def unlike_lengths(visit: Visit) -> Figures:
     idle to when all decode; those of mlx_lm.server, which tells none, are counted by its own BatchGenerator in a
     process of its own, over the same lengths.
     """
-    tokens = visit.times(192, 64)
+    tokens = visit.times(192, 32)
     exact = sum(length + tokens // 2 for length in LENGTHS) * SHAPES[visit.checkpoint].kv_nbytes
     before = await visit.resident_bytes() if visit.server.name == PICO else 0
     long = await visit.send(visit.words.question(LENGTHS[0]), ENDLESS)
@@ -74,7 +74,7 @@ def _throughput(clients: int, checkpoint: str, *, tokens: int, is_sampled: bool,
 
 CASES = (
     *(
-        _throughput(clients, "small", tokens=128, is_sampled=is_sampled, is_quick=clients > 1)
+        _throughput(clients, "small", tokens=128, is_sampled=is_sampled, is_quick=clients == 32)
         for is_sampled in (False, True)
         for clients in (1, 8, 32)
     ),

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import msgspec
 
+from pico_jupyter.cli.attachments import Attachment, as_file_name, read_attachment
 from pico_jupyter.cli.settings import ServerAddress, http_request
 from pico_jupyter.client import EngineClient
 from pico_jupyter.errors import EngineUnavailable, PicoError
@@ -34,15 +35,26 @@ DIM, RESET = "\x1b[2m", "\x1b[0m"
 HELP = """\
 /think on|off|default   switch reasoning
 /system TEXT            set the system message (empty: none)
+/image FILE             show a picture with the next question
+/video FILE             show a clip with the next question
 /clear                  forget the conversation
 /bye                    leave (also Ctrl-D); Ctrl-C stops an answer"""
 
 Piece: TypeAlias = tuple[Literal["thinking", "text", "status"], str]
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side said, and what it showed before."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+    media: tuple[Attachment, ...] = ()
+
+
 @dataclass(slots=True)
 class Conversation:
-    """What has been said, and how to say more."""
+    """What has been said, and how to say more. `media` go along with the next question."""
 
     model: str
     reasoning: bool | None = None
@@ -50,13 +62,17 @@ class Conversation:
     temperature: float | None = None
     seed: int | None = None
     max_tokens: int | None = None
-    turns: list[tuple[Literal["user", "assistant"], str]] = field(default_factory=list)
+    media: list[Attachment] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
 
-    def messages(self) -> list[tuple[Literal["system", "user", "assistant"], str]]:
+    def ask(self, question: str) -> None:
+        """Add the user's next turn."""
+        self.turns.append(Turn("user", question, tuple(self.media)))
+        self.media.clear()
+
+    def messages(self) -> list[Turn]:
         """The turns with the system message in front, if there is one."""
-        system: list[tuple[Literal["system", "user", "assistant"], str]] = []
-        if self.system:
-            system = [("system", self.system)]
+        system = [Turn("system", self.system)] if self.system else []
         return [*system, *self.turns]
 
 
@@ -86,13 +102,19 @@ class ServerChat:
         }
         body = {
             "model": conversation.model,
-            "messages": [{"role": role, "content": text} for role, text in conversation.messages()],
+            "messages": [{"role": turn.role, "content": _content(turn)} for turn in conversation.messages()],
             "think": conversation.reasoning,
             "options": {name: value for name, value in sampling.items() if value is not None},
         }
         with _open(self._address, "api/chat", body) as response:
             for line in response:
                 yield from _pieces(msgspec.json.decode(line))
+
+
+def _content(turn: Turn) -> str | list[dict[str, Any]]:
+    if not turn.media:
+        return turn.text
+    return [*(attachment.content_part() for attachment in turn.media), {"type": "text", "text": turn.text}]
 
 
 def _pieces(chunk: dict[str, Any]) -> Iterator[Piece]:
@@ -162,7 +184,7 @@ class LocalChat:
         request = GenerationRequest(
             id=uuid4().hex,
             model=conversation.model,
-            prompt=ChatPrompt(tuple(Message(role, (TextPart(text),)) for role, text in conversation.messages())),
+            prompt=ChatPrompt(tuple(_message(turn) for turn in conversation.messages())),
             sampling=SamplingParams(temperature=conversation.temperature, seed=conversation.seed),
             fallback_sampling=SamplingParams(temperature=0.8, top_p=0.9, top_k=40),
             reasoning=conversation.reasoning,
@@ -189,6 +211,10 @@ class LocalChat:
     def __exit__(self, *_: object) -> None:
         self._loop.run_until_complete(self._engine.aclose())
         self._loop.close()
+
+
+def _message(turn: Turn) -> Message:
+    return Message(turn.role, (*(attachment.part() for attachment in turn.media), TextPart(turn.text)))
 
 
 def print_answer(source: ChatSource, conversation: Conversation) -> str:
@@ -246,9 +272,9 @@ def converse(source: ChatSource, conversation: Conversation) -> None:
 
 
 def _turn(source: ChatSource, conversation: Conversation, question: str) -> None:
-    conversation.turns.append(("user", question))
+    conversation.ask(question)
     try:
-        conversation.turns.append(("assistant", print_answer(source, conversation)))
+        conversation.turns.append(Turn("assistant", print_answer(source, conversation)))
     except KeyboardInterrupt:
         conversation.turns.pop()
         print("stopped", file=sys.stderr)
@@ -267,8 +293,19 @@ def _command(conversation: Conversation, line: str) -> str:
         case "system":
             conversation.system = rest.strip()
             return "system message set" if rest.strip() else "no system message"
+        case "image" | "video" if rest.strip():
+            return _attach(conversation, word, as_file_name(rest.strip()))
         case "clear":
             conversation.turns.clear()
+            conversation.media.clear()
             return "the conversation is empty"
         case _:
             return HELP
+
+
+def _attach(conversation: Conversation, kind: Literal["image", "video"], name: str) -> str:
+    try:
+        conversation.media.append(read_attachment(kind, name))
+    except PicoError as error:
+        return f"error: {error.message}"
+    return f"{name} goes along with the next question"

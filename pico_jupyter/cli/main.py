@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from pico_jupyter import __version__
+from pico_jupyter.cli.attachments import read_attachment
 from pico_jupyter.cli.chat import Conversation, LocalChat, ServerChat, converse, print_answer
 from pico_jupyter.cli.doctor import diagnose
 from pico_jupyter.cli.models import print_models, print_resident, show_model
@@ -22,7 +23,7 @@ REASONING = {"on": True, "off": False, "default": None}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parse(parser, arguments)
     try:
         return _command(options, parser)
     except PicoError as error:
@@ -30,6 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options. argparse itself does not see that words behind an option belong to the prompt."""
+    options, words = parser.parse_known_args(arguments)
+    if options.command == "run" and not any(word.startswith("-") for word in words):
+        options.prompt += words
+    elif words:
+        parser.error(f"unrecognized arguments: {' '.join(words)}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,6 +65,23 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("name", metavar="NAME", help="a name from `jupyter pico list`")
     run.add_argument("prompt", metavar="PROMPT", nargs="*", help="ask this and end (default: a conversation)")
     run.add_argument("--think", choices=list(REASONING), default="default", help="reasoning (default: the model's own)")
+    run.add_argument(
+        "--image",
+        dest="files",
+        action="append",
+        default=[],
+        type=lambda name: ("image", name),
+        metavar="FILE",
+        help="show this picture with the first question; may be given several times",
+    )
+    run.add_argument(
+        "--video",
+        dest="files",
+        action="append",
+        type=lambda name: ("video", name),
+        metavar="FILE",
+        help="show this clip with the first question; may be given several times",
+    )
     run.add_argument("--system", default="", metavar="TEXT", help="the system message")
     run.add_argument("--temperature", type=float, metavar="T", help="0 always picks the likeliest token")
     run.add_argument("--seed", type=int, metavar="N", help="makes sampling repeatable")
@@ -89,6 +117,7 @@ def _run(options: argparse.Namespace) -> None:
         temperature=options.temperature,
         seed=options.seed,
         max_tokens=options.max_tokens,
+        media=[read_attachment(kind, name) for kind, name in options.files],
     )
     prompt = " ".join(options.prompt)
     if not prompt and not sys.stdin.isatty():
@@ -109,7 +138,7 @@ def _local_chat() -> LocalChat:
 
 def _talk(source: ServerChat | LocalChat, conversation: Conversation, prompt: str) -> None:
     if prompt:
-        conversation.turns.append(("user", prompt))
+        conversation.ask(prompt)
         print_answer(source, conversation)
     else:
         converse(source, conversation)

@@ -1,8 +1,8 @@
 """Engine: the one thread that touches MLX, and the ways to talk to it from others. Knows no event loop's tasks.
 
-Three kinds of thread: callers post commands and return at once; the preparation thread turns requests into generations
-(templates and tokenizers are slow Python, kept off the MLX thread); the engine thread runs commands between two steps,
-steps, and hands over what a step made.
+Three kinds of thread: callers post commands and return at once; the preparation threads turn requests into generations
+(templates and tokenizers are slow Python, kept off the MLX thread), one of them those with pictures, which take long;
+the engine thread runs commands between two steps, steps, and hands over what a step made.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pico_jupyter.engine.backends import lm
 from pico_jupyter.engine.backends.base import Backend
+from pico_jupyter.engine.backends.lm import leave_thread
+from pico_jupyter.engine.backends.loading import load
 from pico_jupyter.engine.catalog import Catalog
 from pico_jupyter.engine.memory import device_budget, limit_wired_memory
 from pico_jupyter.engine.models import LoadBackend, ModelManager
 from pico_jupyter.engine.prefix_cache import PrefixCache
 from pico_jupyter.engine.preparation import Preparation
+from pico_jupyter.engine.prompt import media_of
 from pico_jupyter.engine.scheduler import Scheduler
 from pico_jupyter.engine.sequence import Generation, Sink
 from pico_jupyter.engine.stream import HandOver, Stream
@@ -78,7 +80,7 @@ class _LoadSink:
 class Engine:
     """Owns the engine thread, the scheduler on it, and the models.
 
-    `load_backend` opens a model's files (by default mlx-lm does); `clock` is in monotonic seconds, `wall_clock` in
+    `load_backend` opens a model's files (by default mlx-lm and mlx-vlm do); `clock` is in monotonic seconds, `wall_clock` in
     seconds since the epoch. Futures that methods return are resolved by other threads and cannot be cancelled.
     `on_notice` is called on the engine thread when a model comes or goes; it may be set at any time and must not block.
     """
@@ -101,7 +103,7 @@ class Engine:
         budget = options.memory_budget or device_budget()
         prefixes = PrefixCache(int(_SHARE_OF_PREFIXES * budget))
         self._models = ModelManager(
-            load_backend or _mlx_lm(options, prefixes),
+            load_backend or _with_mlx(options, prefixes),
             prefixes=prefixes,
             budget=budget,
             keep_alive=options.keep_alive,
@@ -119,8 +121,7 @@ class Engine:
         )
         self._preparation = Preparation(
             catalog,
-            keep_alive=options.keep_alive,
-            draft_models=options.draft_models,
+            options,
             new_seed=new_seed,
             new_call_id=new_call_id,
             clock=clock,
@@ -128,6 +129,7 @@ class Engine:
         self._hand_over = HandOver()
         self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._preparing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-prepare")
+        self._looking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-look")
         self._thread = threading.Thread(target=self._run, name="pico-engine", daemon=True)
         # Guards _closing: nothing is posted or prepared once it is set, so nothing waits for an answer for ever.
         self._lock = threading.Lock()
@@ -155,6 +157,7 @@ class Engine:
         self._post(lambda: None, lambda error: None)
         if self._thread.ident is None:
             self._preparing.shutdown()
+            self._looking.shutdown()
         else:
             self._thread.join()
         atexit.unregister(self.close)
@@ -167,6 +170,7 @@ class Engine:
         """Prepare a request and queue it; what comes of it goes to the stream. Raises EngineUnavailable."""
         submitted = self._clock()
         self._prepare(
+            self._looking if media_of(request.prompt) else self._preparing,
             lambda: self._preparation.generation(request, stream, submitted),
             lambda generation: self._add(generation, stream),
             stream,
@@ -182,7 +186,9 @@ class Engine:
         loaded: Future[None] = Future()
         loaded.set_running_or_notify_cancel()
         sink = _LoadSink(loaded)
-        self._prepare(lambda: self._preparation.loading(name, keep_alive, sink), self._scheduler.add, sink)
+        self._prepare(
+            self._preparing, lambda: self._preparation.loading(name, keep_alive, sink), self._scheduler.add, sink
+        )
         return loaded
 
     def unload(self, info: ModelInfo) -> Future[None]:
@@ -202,8 +208,14 @@ class Engine:
         """How the engine stands."""
         return self._call(lambda: self._scheduler.statistics)
 
-    def _prepare(self, prepare: Callable[[], Generation], add: Callable[[Generation], None], sink: Sink) -> None:
-        """Run `prepare` on the preparation thread, then `add` on the engine thread; errors go to the sink."""
+    def _prepare(
+        self,
+        thread: ThreadPoolExecutor,
+        prepare: Callable[[], Generation],
+        add: Callable[[Generation], None],
+        sink: Sink,
+    ) -> None:
+        """Run `prepare` on a preparation thread, then `add` on the engine thread; errors go to the sink."""
 
         def prepared(future: Future[Generation]) -> None:
             if future.cancelled():
@@ -217,7 +229,7 @@ class Engine:
 
         with self._lock:
             self._check_open()
-            future = self._preparing.submit(prepare)
+            future = thread.submit(prepare)
         future.add_done_callback(prepared)
 
     def _call(self, function: Callable[[], T]) -> Future[T]:
@@ -296,20 +308,21 @@ class Engine:
         """Answer everyone who still waits. Nothing new comes once _closing is set under the lock."""
         with self._lock:
             self._closing = True
-        self._preparing.shutdown(wait=True, cancel_futures=True)
+        for thread in (self._preparing, self._looking):
+            thread.shutdown(wait=True, cancel_futures=True)
         self._scheduler.close(_not_running())
         while not self._commands.empty():
             self._commands.get().refuse(_not_running())
         self._hand_over.flush(lambda stream: None)
         self._models.close()
-        lm.leave_thread()
+        leave_thread()
 
 
-def _mlx_lm(options: EngineOptions, prefixes: PrefixCache) -> LoadBackend:
-    def load(info: ModelInfo, room: int) -> Backend:
-        return lm.load(info, room, prefixes=prefixes, kv_bits=options.kv_bits, float32_on_cpu=options.float32_on_cpu)
+def _with_mlx(options: EngineOptions, prefixes: PrefixCache) -> LoadBackend:
+    def load_backend(info: ModelInfo, room: int) -> Backend:
+        return load(info, room, prefixes=prefixes, kv_bits=options.kv_bits, float32_on_cpu=options.float32_on_cpu)
 
-    return load
+    return load_backend
 
 
 def _not_running() -> EngineUnavailable:

@@ -152,7 +152,12 @@ class Lane:
         generation = prefill.generation
         rows = {sequence.row: sequence.sampling for sequence in prefill.sequences}
         cached = self.backend.insert(
-            rows, prefill.tokens, drawn=prefill.drawn, boundaries=generation.boundaries, drafting=drafting
+            rows,
+            prefill.tokens,
+            drawn=prefill.drawn,
+            boundaries=generation.boundaries,
+            drafting=drafting,
+            media=generation.media,
         )
         prefill.is_inserted = True
         prefill.left = len(prefill.tokens) - 1 - cached

@@ -144,6 +144,8 @@ def _check_kind(config: Mapping[str, object], files: Files) -> None:
     """Refuse what does not write text. Decoders that were made into embedding models say so with their own files."""
     if not isinstance(config.get("model_type"), str):
         raise BrokenModel("config.json names no model_type")
+    if config.get("model_file") is not None:
+        raise BrokenModel("it brings Python code of its own (model_file), which is never run")
     if any(file in files for file in EMBEDDING_FILES):
         raise NotALanguageModel("an embedding model")
     if config.get("is_encoder_decoder") is True:
@@ -310,7 +312,8 @@ def _template_facts(template: str, tokenizer_config: Mapping[str, object]) -> Te
 def _capabilities(config: Mapping[str, object], files: Files, facts: TemplateFacts) -> tuple[Capability, ...]:
     sees = "vision_config" in config and any(file in files for file in IMAGE_PROCESSOR_FILES)
     video_keys = ("video_token_id", "video_token_index")
-    films = sees and ("video_preprocessor_config.json" in files or any(key in config for key in video_keys))
+    has_place = any(config.get(key) is not None for key in video_keys)
+    films = sees and (has_place or "video_preprocessor_config.json" in files)
     found: list[tuple[Capability, bool]] = [
         ("completion", True),
         ("thinking", facts.thinking),

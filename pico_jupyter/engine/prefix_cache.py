@@ -3,8 +3,8 @@
 Two forms. A whole cache is kept as a row left it, and the conversation's next prompt takes it over without a copy.
 Blocks of 256 tokens are copies that any number of prompts may begin with; they form a tree, in which only full blocks
 have children. Models with layers whose caches cannot be cut at any token (rotating, state space) also keep
-checkpoints: those layers' state after so many tokens. One byte budget holds for all models; what was used least
-recently goes first. Nothing that is kept is ever changed.
+checkpoints: those layers' state after so many tokens. What a model saw in a picture is kept beside them. One byte budget holds
+for all models; what was used least recently goes first. Nothing that is kept is ever changed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def common_length(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 @dataclass(slots=True, eq=False)
-class _Checkpoint:
+class _Entry:
+    """A checkpoint, or what was seen."""
+
     kept: Kept
     last_used: int
 
@@ -57,7 +59,7 @@ class _Block:
     parent: _Block | None
     last_used: int
     children: list[_Block] = field(default_factory=list)
-    checkpoints: dict[int, _Checkpoint] = field(default_factory=dict)
+    checkpoints: dict[int, _Entry] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -143,6 +145,7 @@ class ModelPrefixes:
         self._tick = tick
         self._fit = fit
         self._wholes: list[_Whole] = []
+        self._seen: dict[bytes, _Entry] = {}
         self._root = _Block((), Kept(None, 0), None, 0)
 
     def __repr__(self) -> str:
@@ -219,12 +222,27 @@ class ModelPrefixes:
         if checkpoint and path and self._fit(checkpoint.nbytes):
             offset = len(wanted)
             self._drop_checkpoint(block, offset)
-            block.checkpoints[offset] = _Checkpoint(checkpoint, self._tick())
+            block.checkpoints[offset] = _Entry(checkpoint, self._tick())
             self.nbytes += checkpoint.nbytes
+
+    def recall(self, key: bytes) -> Any:
+        """What remember() was given for a key; None if it is not kept."""
+        if entry := self._seen.get(key):
+            entry.last_used = self._tick()
+            return entry.kept.value
+        return None
+
+    def remember(self, key: bytes, kept: Kept) -> None:
+        """Keep something under a key, as long as there is room."""
+        self._forget(key)
+        if self._fit(kept.nbytes):
+            self._seen[key] = _Entry(kept, self._tick())
+            self.nbytes += kept.nbytes
 
     def clear(self) -> None:
         """Forget everything."""
         self._wholes.clear()
+        self._seen.clear()
         self._root.children.clear()
         self.nbytes = 0
 
@@ -232,6 +250,8 @@ class ModelPrefixes:
         """What can go now: when it was used last, and how it goes."""
         for whole in self._wholes:
             yield whole.last_used, partial(self._remove_whole, whole)
+        for key, entry in self._seen.items():
+            yield entry.last_used, partial(self._forget, key)
         for block in _descendants(self._root):
             if not block.children:
                 yield block.last_used, partial(self._remove_block, block)
@@ -279,7 +299,7 @@ class ModelPrefixes:
             block = best
         return length, path
 
-    def _usable(self, tokens: Sequence[int], *, is_cuttable: bool) -> tuple[int, list[_Block], _Checkpoint | None]:
+    def _usable(self, tokens: Sequence[int], *, is_cuttable: bool) -> tuple[int, list[_Block], _Entry | None]:
         """The longest beginning that blocks give: its length, its blocks, and its checkpoint."""
         limit = len(tokens) - 1
         length, path = self._walk(tokens)
@@ -306,6 +326,10 @@ class ModelPrefixes:
         now = self._tick()
         for block in path:
             block.last_used = now
+
+    def _forget(self, key: bytes) -> None:
+        if entry := self._seen.pop(key, None):
+            self.nbytes -= entry.kept.nbytes
 
     def _remove_whole(self, whole: _Whole) -> None:
         if whole in self._wholes:

@@ -1,57 +1,85 @@
 """Preparation: from a request to a Generation that is ready to run. Knows no scheduler and no backend.
 
 Everything that may refuse a request for what it says happens here, before the request is accepted. Runs on the
-preparation thread.
+preparation threads.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
+from typing import Generic, TypeVar
 
 from pico_jupyter.engine.catalog import Catalog
 from pico_jupyter.engine.output import OutputParser
+from pico_jupyter.engine.processor import Processor, load_processor
 from pico_jupyter.engine.prompt import RenderedPrompt, render_prompt
 from pico_jupyter.engine.sequence import Generation, Marks, Sequence, Sink, resolve_sampling
 from pico_jupyter.engine.tokenizer import Tokenizer, load_tokenizer
+from pico_jupyter.engine.viewing import Viewing
 from pico_jupyter.errors import InvalidRequest, ModelLoadFailed, ModelNotFound
-from pico_jupyter.types import GenerationRequest, ModelInfo
+from pico_jupyter.types import EngineOptions, GenerationRequest, ModelInfo
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # Tokenizers are large (tens of megabytes with a large vocabulary) and slow to load.
-_TOKENIZERS_KEPT = 4
+_MODELS_KEPT = 4
 _DRAFT_TOKENS = 4
 # How many tokens of two vocabularies are compared.
 _SAMPLED_TOKENS = 512
 
 
+class _Recent(Generic[T]):
+    """What was loaded for the models used last. May be asked by several threads; each model is loaded by one."""
+
+    def __init__(self, load: Callable[[Path], T]) -> None:
+        self._load = load
+        self._loaded: OrderedDict[tuple[str, str], T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._loaded)
+
+    def of(self, info: ModelInfo) -> T:
+        key = (info.path, info.digest)
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = self._load(Path(info.path))
+            self._loaded.move_to_end(key)
+            if len(self._loaded) > _MODELS_KEPT:
+                self._loaded.popitem(last=False)
+            return self._loaded[key]
+
+
 class Preparation:
-    """Turns requests into generations; keeps the tokenizers of the models used last."""
+    """Turns requests into generations; keeps the tokenizers and processors of the models used last."""
 
     def __init__(
         self,
         catalog: Catalog,
+        options: EngineOptions,
         *,
-        keep_alive: float,
         new_seed: Callable[[], int],
         new_call_id: Callable[[], str],
         clock: Callable[[], float],
-        draft_models: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._catalog = catalog
-        self._keep_alive = keep_alive
-        self._draft_models = draft_models
+        self._options = options
+        self._keep_alive = options.keep_alive
+        self._draft_models = options.draft_models
         self._warned: set[str] = set()
         self._new_seed = new_seed
         self._new_call_id = new_call_id
         self._clock = clock
         self._rows = itertools.count(1)
-        self._tokenizers: OrderedDict[tuple[str, str], Tokenizer] = OrderedDict()
+        self._tokenizers: _Recent[Tokenizer] = _Recent(load_tokenizer)
+        self._processors: _Recent[Processor] = _Recent(load_processor)
 
     def __repr__(self) -> str:
         return f"<Preparation [{len(self._tokenizers)} tokenizers]>"
@@ -59,9 +87,9 @@ class Preparation:
     def generation(self, request: GenerationRequest, sink: Sink, submitted: float) -> Generation:
         """The request, ready to run. Raises ModelNotFound, InvalidRequest and its kinds, ModelLoadFailed."""
         info = self._catalog.find(request.model)
-        tokenizer = self._tokenizer(info)
+        tokenizer = self._tokenizers.of(info)
         _check_bias(request, tokenizer)
-        prompt = render_prompt(request, info, tokenizer)
+        prompt = render_prompt(request, info, tokenizer, self._viewing(info, tokenizer))
         if not prompt.tokens and prompt.max_tokens:
             raise InvalidRequest("the prompt is empty", param="prompt")
         draft = self._draft(request, info, tokenizer)
@@ -77,6 +105,7 @@ class Preparation:
             sink=sink,
             marks=Marks(submitted),
             return_context=request.return_context,
+            media=prompt.media,
             boundaries=prompt.boundaries,
             draft=draft,
             draft_tokens=_DRAFT_TOKENS if request.draft_tokens is None else request.draft_tokens,
@@ -85,7 +114,7 @@ class Preparation:
     def loading(self, name: str, keep_alive: float | None, sink: Sink) -> Generation:
         """A generation that only loads its model. Its tokenizer is ready then, too."""
         info = self._catalog.find(name)
-        self._tokenizer(info)
+        self._viewing(info, self._tokenizers.of(info))
         return Generation(
             id=f"load {info.name}",
             info=info,
@@ -122,7 +151,7 @@ class Preparation:
             raise ModelNotFound(error.message, param="draft_model", model=name) from error
         if draft.name == info.name:
             raise InvalidRequest(f"{info.name} cannot draft for itself", param="draft_model", model=name)
-        if not _have_same_tokens(tokenizer, self._tokenizer(draft)):
+        if not _have_same_tokens(tokenizer, self._tokenizers.of(draft)):
             raise InvalidRequest(
                 f"{draft.name} cannot draft for {info.name}: their tokens differ", param="draft_model", model=name
             )
@@ -159,14 +188,11 @@ class Preparation:
             for index in range(request.n)
         ]
 
-    def _tokenizer(self, info: ModelInfo) -> Tokenizer:
-        key = (info.path, info.digest)
-        if key not in self._tokenizers:
-            self._tokenizers[key] = load_tokenizer(Path(info.path))
-        self._tokenizers.move_to_end(key)
-        if len(self._tokenizers) > _TOKENIZERS_KEPT:
-            self._tokenizers.popitem(last=False)
-        return self._tokenizers[key]
+    def _viewing(self, info: ModelInfo, tokenizer: Tokenizer) -> Viewing | None:
+        """What looks at the media of a request for a model that sees."""
+        if "vision" not in info.capabilities:
+            return None
+        return Viewing(self._processors.of(info), tokenizer, self._options)
 
 
 def _have_same_tokens(one: Tokenizer, other: Tokenizer) -> bool:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from typing_extensions import assert_never
 
+from pico_jupyter.engine.backends.base import Media
+from pico_jupyter.engine.content_form import Content
 from pico_jupyter.engine.prefix_cache import common_length
 from pico_jupyter.engine.tokenizer import Tokenizer
+from pico_jupyter.engine.viewing import MediaPart, Viewing
 from pico_jupyter.errors import (
     ContextLengthExceeded,
     InvalidRequest,
@@ -22,7 +25,6 @@ from pico_jupyter.errors import (
 from pico_jupyter.types import (
     ChatPrompt,
     GenerationRequest,
-    ImagePart,
     Message,
     ModelInfo,
     Part,
@@ -44,7 +46,7 @@ LONG_SYSTEM = 256
 class RenderedPrompt:
     """A prompt that fits.
 
-    `max_tokens` is what the request asks for, clamped to the room left. `reasoning`: the model may reason in this
+    `tokens` are negative in the places of `media`. `max_tokens` is what the request asks for, clamped to the room left. `reasoning`: the model may reason in this
     answer; `reasoning_started`: the prompt ends inside a reasoning block. `tools` is the JSON array given to the
     template. `continuation`: the answer goes on in the middle of a text. Other prompts
     probably leave this one after so many tokens as `boundaries` say, rising: other conversations at the end of the
@@ -58,6 +60,7 @@ class RenderedPrompt:
     tools: str = "[]"
     continuation: bool = False
     boundaries: tuple[int, ...] = ()
+    media: Media | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,13 @@ class _Rendering:
     text: str
     tokens: list[int]
     whole: bool = True
+    media: Media | None = None
 
 
-def render_prompt(request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer) -> RenderedPrompt:
-    """Render and tokenize a request's prompt.
+def render_prompt(
+    request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer, viewing: Viewing | None = None
+) -> RenderedPrompt:
+    """Render and tokenize a request's prompt. For models that see, `viewing` looks at its media.
 
     Raises ReasoningUnsupported, MediaUnsupported, TemplateFailed, ContextLengthExceeded, InvalidRequest.
     """
@@ -81,10 +87,10 @@ def render_prompt(request: GenerationRequest, info: ModelInfo, tokenizer: Tokeni
     limit = min(info.context_length, request.max_context or info.context_length)
     match request.prompt:
         case ChatPrompt() as prompt:
-            _refuse_media(prompt, name)
+            _refuse_media(prompt, info, name)
             if prompt.tools != "[]" and "tools" not in info.capabilities:
                 raise InvalidRequest(f"{name} does not support tools", param="tools", model=name)
-            rendering = _render_chat(request, prompt, tokenizer, limit)
+            rendering = _render_chat(request, prompt, tokenizer, limit, viewing)
             tools, continuation, param = prompt.tools, prompt.continue_final_message, "messages"
         case RawPrompt(text):
             rendering = _encode(text, (), tokenizer, limit)
@@ -107,6 +113,7 @@ def render_prompt(request: GenerationRequest, info: ModelInfo, tokenizer: Tokeni
         tools=tools,
         continuation=continuation,
         boundaries=_boundaries(request.prompt, rendering, tokenizer, strips_reasoning=can_reason),
+        media=rendering.media,
     )
 
 
@@ -127,7 +134,7 @@ def _boundaries(
         ends.append(common_length(rendering.tokens, [*prompt.context, *before]))
     last = _text(prompt.messages[-1].content).strip()
     end = rendering.text.rfind(last) + len(last)
-    if strips_reasoning and last and end >= len(last):
+    if strips_reasoning and last and end >= len(last) and isinstance(prompt.messages[-1].content[-1], TextPart):
         behind = tokenizer.encode(rendering.text[end:], add_special_tokens=False)
         ends.append(len(rendering.tokens) - len(behind))
     return tuple(sorted({*ends}))
@@ -161,35 +168,52 @@ def _may_reason(request: GenerationRequest, info: ModelInfo) -> bool:
     return request.reasoning
 
 
-def _refuse_media(prompt: ChatPrompt, name: str) -> None:
-    for part in (part for message in prompt.messages for part in message.content):
-        match part:
-            case ImagePart(_, param) | VideoPart(_, param):
-                raise MediaUnsupported(
-                    f"The request includes images, video or audio, but '{name}' cannot be loaded as a vision model. "
-                    "Choose a vision-capable model or remove the attachments.",
-                    param=param,
-                    model=name,
-                )
-            case TextPart():
-                pass
-            case _:
-                assert_never(part)
+def media_of(prompt: Prompt) -> list[MediaPart]:
+    """The pictures and clips of a prompt, in their order."""
+    return [] if isinstance(prompt, RawPrompt) else _media(prompt.messages)
 
 
-def _render_chat(request: GenerationRequest, prompt: ChatPrompt, tokenizer: Tokenizer, limit: int) -> _Rendering:
+def _media(messages: Sequence[Message]) -> list[MediaPart]:
+    return [part for message in messages for part in message.content if not isinstance(part, TextPart)]
+
+
+def _refuse_media(prompt: ChatPrompt, info: ModelInfo, name: str) -> None:
+    for part in media_of(prompt):
+        if "vision" not in info.capabilities:
+            refusal = (
+                f"The request includes images, video or audio, but '{name}' cannot be loaded as a vision model. "
+                "Choose a vision-capable model or remove the attachments."
+            )
+        elif isinstance(part, VideoPart) and "video" not in info.capabilities:
+            refusal = f"'{name}' takes pictures and no video. Choose a video-capable model or remove the clip."
+        else:
+            continue
+        raise MediaUnsupported(refusal, param=part.param, model=name)
+
+
+def _render_chat(
+    request: GenerationRequest, prompt: ChatPrompt, tokenizer: Tokenizer, limit: int, viewing: Viewing | None
+) -> _Rendering:
     if not prompt.messages:
         raise InvalidRequest("there are no messages", param="messages")
     if prompt.continue_final_message and prompt.messages[-1].role != "assistant":
         raise InvalidRequest("only a message of the assistant can be continued", param="messages")
     if any(not 0 <= i < tokenizer.vocab_size for i in prompt.context):
         raise InvalidRequest("context holds ids that are no tokens of this model", param="context")
+    if prompt.context and media_of(prompt):
+        raise InvalidRequest("context cannot be continued with pictures", param="context")
     messages = _leading_system(prompt.messages)
     variables = _variables(request, prompt)
-    tools = json.loads(prompt.tools)
+    tools = json.loads(viewing.harmless_text(prompt.tools) if viewing else prompt.tools)
+    if viewing:
+        messages = [viewing.harmless(message) for message in messages]
 
     def render(kept: Sequence[Message]) -> _Rendering:
-        text = _render_messages(kept, tools, variables, prompt.continue_final_message, tokenizer)
+        turns = [*_turns(kept, tokenizer, viewing.content if viewing else _text)]
+        text = _render_turns(turns, tools, variables, prompt.continue_final_message, tokenizer)
+        if viewing and (media := _media(kept)):
+            viewed = viewing.view(text, media)
+            return _Rendering(text, viewed.tokens, media=viewed.media)
         return _encode(text, prompt.context, tokenizer, limit)
 
     whole = render(messages)
@@ -248,8 +272,8 @@ def _variables(request: GenerationRequest, prompt: ChatPrompt) -> dict[str, Any]
     return variables
 
 
-def _render_messages(
-    messages: Sequence[Message],
+def _render_turns(
+    turns: Sequence[dict[str, Any]],
     tools: Sequence[dict[str, Any]],
     variables: dict[str, Any],
     continue_final_message: bool,
@@ -258,7 +282,6 @@ def _render_messages(
     def render(turns: Sequence[dict[str, Any]]) -> str:
         return tokenizer.render(turns, tools, variables, continue_final_message=continue_final_message)
 
-    turns = [*_turns(messages, tokenizer)]
     try:
         return render(turns)
     except TemplateFailed:
@@ -268,13 +291,15 @@ def _render_messages(
         return render(merged)
 
 
-def _turns(messages: Sequence[Message], tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
+def _turns(
+    messages: Sequence[Message], tokenizer: Tokenizer, content_of: Callable[[Sequence[Part]], Content]
+) -> Iterator[dict[str, Any]]:
     """Messages as chat templates know them."""
     names: dict[str, str] = {}
     for message in messages:
         names |= {call.id: call.name for call in message.tool_calls}
         reasoning, content = _split_reasoning(message, tokenizer)
-        turn: dict[str, Any] = {"role": message.role, "content": content}
+        turn: dict[str, Any] = {"role": message.role, "content": content_of(content)}
         if reasoning is not None:
             turn["reasoning_content"] = reasoning
         if message.tool_calls:
@@ -294,16 +319,15 @@ def _turns(messages: Sequence[Message], tokenizer: Tokenizer) -> Iterator[dict[s
         yield turn
 
 
-def _split_reasoning(message: Message, tokenizer: Tokenizer) -> tuple[str | None, str]:
+def _split_reasoning(message: Message, tokenizer: Tokenizer) -> tuple[str | None, Sequence[Part]]:
     """A message's reasoning and content; clients that show reasoning inline send it back at the content's head."""
-    content = _text(message.content)
     opened, closed = tokenizer.reasoning_open, tokenizer.reasoning_close
     if message.role != "assistant" or message.reasoning is not None or not opened or not closed:
-        return message.reasoning, content
-    head, tag, rest = content.partition(closed)
+        return message.reasoning, message.content
+    head, tag, rest = _text(message.content).partition(closed)
     if not tag or not head.lstrip().startswith(opened):
-        return None, content
-    return head.lstrip().removeprefix(opened).strip(), rest.lstrip()
+        return None, message.content
+    return head.lstrip().removeprefix(opened).strip(), (TextPart(rest.lstrip()),)
 
 
 def merge_turns(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -314,13 +338,25 @@ def merge_turns(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         if role == "tool" or len(same) == 1:
             merged.extend(same)
             continue
-        turn: dict[str, Any] = {"role": role, "content": PARAGRAPH.join(t["content"] for t in same if t["content"])}
+        turn: dict[str, Any] = {"role": role, "content": _joined([t["content"] for t in same if t["content"]])}
         if reasoning := [t["reasoning_content"] for t in same if t.get("reasoning_content")]:
             turn["reasoning_content"] = PARAGRAPH.join(reasoning)
         if calls := [call for t in same for call in t.get("tool_calls", ())]:
             turn["tool_calls"] = calls
         merged.append(turn)
     return merged
+
+
+def _joined(contents: Sequence[Content]) -> Content:
+    """Several contents as one, a paragraph each."""
+    texts = [content for content in contents if isinstance(content, str)]
+    if len(texts) == len(contents):
+        return PARAGRAPH.join(texts)
+    joined: list[dict[str, str]] = []
+    for content in contents:
+        joined += [{"type": "text", "text": PARAGRAPH}] if joined else []
+        joined += [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return joined
 
 
 def _arguments(text: str) -> Any:

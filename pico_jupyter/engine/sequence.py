@@ -6,7 +6,7 @@ from collections.abc import Sequence as Rows
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
-from pico_jupyter.engine.backends.base import Draw, RowSampling
+from pico_jupyter.engine.backends.base import Draw, Media, RowSampling
 from pico_jupyter.errors import PicoError
 from pico_jupyter.types import (
     Delta,
@@ -101,7 +101,8 @@ def _ns(start: float | None, end: float | None) -> int:
 class Generation:
     """One request inside the engine, ready to run: its prompt are tokens and every parameter is decided.
 
-    A generation with max_tokens 0 or without sequences loads its model and is finished. `boundaries` are the lengths
+    A generation with max_tokens 0 or without sequences loads its model and is finished. The prompt's tokens are
+    negative in the places of its `media`. `boundaries` are the lengths
     at which other prompts will probably leave this one, rising. The model `draft` proposes `draft_tokens`
     tokens a step (None: it does without). What stands below `phase` is the scheduler's: its place in the order of
     arrival, its share of the memory, and how often a call of a backend failed for it; a suspect may be to blame for
@@ -119,6 +120,7 @@ class Generation:
     sink: Sink
     marks: Marks
     return_context: bool = False
+    media: Media | None = None
     boundaries: tuple[int, ...] = ()
     draft: ModelInfo | None = None
     draft_tokens: int = 0
@@ -158,7 +160,7 @@ class Generation:
 
     @property
     def context(self) -> tuple[int, ...]:
-        if not self.return_context or not self.sequences:
+        if not self.return_context or not self.sequences or self.media:
             return ()
         return (*self.prompt, *self.sequences[0].tokens)
 

@@ -10,6 +10,7 @@ import inspect
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import jinja2
 from mlx_lm import tokenizer_utils
 from transformers import PreTrainedTokenizerBase
 
+from pico_jupyter.engine.content_form import ContentForm, probe_content
 from pico_jupyter.engine.decoding import TokenDecoder, token_decoder
 from pico_jupyter.engine.markup import HARMONY_MARKERS, HARMONY_TAGS, TEXT_TAGS, Markup, ToolCallText
 from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
@@ -75,6 +77,15 @@ class Tokenizer:
     def has_template(self) -> bool:
         """Whether the model brings a chat template."""
         return bool(self._hf.chat_template)
+
+    @cached_property
+    def content_form(self) -> ContentForm:
+        """How the chat template takes pictures and clips."""
+        return probe_content(lambda messages: self.render(messages, (), {}))
+
+    def special_words_in(self, text: str) -> list[str]:
+        """The special tokens that a text holds, as they are written."""
+        return [str(token) for token in self._hf.added_tokens_decoder.values() if str(token) in text]
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
         """The token ids of a text. With `add_special_tokens`, BOS and EOS where the tokenizer has them."""
@@ -143,6 +154,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise ModelLoadFailed(f"the tokenizer cannot be loaded: {error}") from error
     # mlx-lm's object decides enable_thinking by itself when it renders; the tokenizer inside it does not.
     hf = loaded.get_chat_template.__self__
+    if not hf.chat_template:
+        hf.chat_template = _read_json(path / "chat_template.json").get("chat_template")
     # Without its files transformers makes some tokenizers from nothing: they read every text as no token at all.
     if len(hf) <= len(hf.added_tokens_decoder):
         raise ModelLoadFailed("the tokenizer cannot be loaded: it has no vocabulary; is a file missing?")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pico_jupyter.client import EngineClient
 from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.server.media import MediaSources
 from pico_jupyter.server.metrics import METRICS, ServerMetrics
 
 
@@ -16,13 +17,15 @@ class ServerContext:
     """Shared by all handlers of one server.
 
     A body may have `max_request_bytes`; after `keepalive_after` seconds of silence a stream gets a keep-alive.
-    `stamp_activity` tells the server that something happened; `running` counts the requests in work.
+    `media` fetches the pictures and clips that requests name by URL. `stamp_activity` tells the server that something
+    happened; `running` counts the requests in work.
     """
 
     engine: EngineClient
     settings: DialectSettings
     max_request_bytes: int
     keepalive_after: float
+    media: MediaSources
     stamp_activity: Callable[[], None] = field(repr=False)
     metrics: ServerMetrics = METRICS
     running: int = 0

@@ -19,8 +19,10 @@ from pico_jupyter.dialects.durations import parse_go_duration
 from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.server.context import ServerContext
+from pico_jupyter.server.download import Downloader
 from pico_jupyter.server.events import emit, register_schemas
 from pico_jupyter.server.kernel_process import Log
+from pico_jupyter.server.media import MediaSources
 from pico_jupyter.server.model_kernel import ModelKernel
 from pico_jupyter.server.news import KernelNews
 from pico_jupyter.server.openblas import find_openblas
@@ -116,6 +118,34 @@ class PicoJupyter(ExtensionApp):
         help="Seconds of silence after which a stream gets a keep-alive. Proxies cut connections that are silent.",
     )
 
+    allow_remote_media = Bool(
+        None,
+        allow_none=True,
+        config=True,
+        help="Whether pictures and clips are fetched from http: and https: URLs in requests, from public addresses "
+        "only. None: when this server asks for a token or a password.",
+    )
+    max_media_bytes = Int(
+        50 * 1024 * 1024, min=1, config=True, help="Bytes of all pictures and clips that are fetched for one request."
+    )
+    media_timeout = Float(
+        20.0, min=0.05, config=True, help="Seconds that fetching the pictures and clips of one request may take."
+    )
+    max_image_pixels = Int(
+        64 * 1024 * 1024,
+        min=1,
+        config=True,
+        help="Pixels that a picture, or a frame of a clip, may have; a larger one is refused.",
+    )
+    video_fps = Float(2.0, min=0.01, config=True, help="Frames a second that a model sees of a clip.")
+    max_video_frames = Int(64, min=1, config=True, help="The most frames that a model sees of one clip.")
+    max_media_tokens = Int(
+        16384,
+        min=1,
+        config=True,
+        help="Tokens that all pictures and clips of one prompt may take.",
+    )
+
     @validate("keep_alive")  # type: ignore[untyped-decorator]  # mypy does not follow traitlets here
     def _check_keep_alive(self, proposal: dict[str, Any]) -> str:
         try:
@@ -145,6 +175,10 @@ class PicoJupyter(ExtensionApp):
             kv_bits=self.kv_bits,
             float32_on_cpu=self.float32_on_cpu,
             draft_models=dict(self.draft_models),
+            max_image_pixels=self.max_image_pixels,
+            max_video_frames=self.max_video_frames,
+            video_fps=self.video_fps,
+            max_media_tokens=self.max_media_tokens,
         )
 
     def model_kernel(self, log: Log, on_news: Callable[[KernelNews], None] = lambda _: None) -> ModelKernel:
@@ -161,6 +195,11 @@ class PicoJupyter(ExtensionApp):
             reasoning_output=self.reasoning_output,
             ollama_version=self.ollama_version,
         )
+
+    def media_sources(self, *, authenticated: bool) -> MediaSources:
+        """Where media may come from, on a server that asks its callers who they are, or not."""
+        is_allowed = authenticated if self.allow_remote_media is None else self.allow_remote_media
+        return MediaSources(Downloader() if is_allowed else None, self.max_media_bytes, self.media_timeout)
 
     @property
     def engine(self) -> EngineClient:
@@ -180,6 +219,7 @@ class PicoJupyter(ExtensionApp):
             settings=self.dialect_settings,
             max_request_bytes=self.max_request_bytes,
             keepalive_after=self.keepalive_after,
+            media=self.media_sources(authenticated=self.serverapp.identity_provider.auth_enabled),
             stamp_activity=self._stamp_activity,
         )
 

@@ -8,7 +8,7 @@ silence, so that whatever goes wrong before has its own status.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, Concatenate, TypeVar
 
@@ -23,7 +23,7 @@ from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.handlers import DialectHandler
 from pico_jupyter.server.metrics import ABORTED
 from pico_jupyter.server.refusals import as_pico_error
-from pico_jupyter.types import Accepted, Finished, GenerationRequest, Progress
+from pico_jupyter.types import Accepted, Delta, Finished, GenerationRequest, Progress
 
 # Bytes from which on parsing is felt by other requests.
 LARGE_BODY = 64 * 1024
@@ -94,14 +94,19 @@ class GenerationHandler(DialectHandler):
 
     async def completion(self, request: GenerationRequest) -> Completion:
         """The whole answer."""
-        async with aclosing(self.meter.watch(self.context.engine.generate(request))) as deltas:
+        async with aclosing(await self._deltas(request)) as deltas:
             return await collect(deltas, request.n)
 
     async def answer_stream(self, request: GenerationRequest, stream: FrameStream) -> None:
         """Answer with frames as the deltas arrive; what is ready together leaves together."""
-        async with aclosing(Arrivals(self.meter.watch(self.context.engine.generate(request)))) as arrivals:
+        async with aclosing(Arrivals(await self._deltas(request))) as arrivals:
             await self._write_stream(arrivals, stream)
         self.finish(set_content_type=stream.content_type)
+
+    async def _deltas(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        """What the engine will say, once the media that the request names are here."""
+        whole = await self.context.media.resolve(request, self)
+        return self.meter.watch(self.context.engine.generate(whole))
 
     async def _write_stream(self, arrivals: Arrivals, stream: FrameStream) -> None:
         now = asyncio.get_running_loop().time

@@ -1,5 +1,7 @@
 """The tables that are made of figures."""
 
+import dataclasses
+
 from benchmarks.cases import Case, Figure, Figures, Visit
 from benchmarks.report import remarks_of, results_page, terminal_table
 from benchmarks.results import CaseResult, Results
@@ -122,10 +124,24 @@ def test_the_page_says_how_it_was_measured_and_with_which_blas() -> None:
     assert "- BLAS of pico_jupyter: `OPENBLAS_NUM_THREADS=1`" in page
 
 
-def test_cases_that_were_measured_again_are_told() -> None:
+def test_a_case_beside_another_rival_names_it() -> None:
+    case = dataclasses.replace(EARLIER, rival="mlx_vlm.server")
+    both = Results(ABOUT, {case.key: CaseResult([{"pico_jupyter": {"ttft": 0.02}, "mlx_vlm.server": {"ttft": 0.01}}])})
+    row = line_with("nothing else to do", results_page([case], both, ""))
+    assert row[1:6] == ["nothing else to do (beside: mlx_vlm.server)", "TTFT", "20.0 ms", "10.0 ms", "2.00"]
+    assert "nothing else to do   (beside: mlx_vlm.server)" in terminal_table([case], both)
+
+
+def test_calls_are_counted_in_whole_numbers() -> None:
+    case = dataclasses.replace(EARLIER, figures=(Figure("passes", "calls", "calls"),))
+    both = Results(ABOUT, {case.key: CaseResult([{"pico_jupyter": {"passes": 0.0}, "mlx_lm.server": {"passes": 1.0}}])})
+    assert line_with("| calls |", results_page([case], both, ""))[3:5] == ["0", "1"]
+
+
+def test_cases_that_were_measured_later_are_told() -> None:
     again = results()
-    again.about = {**ABOUT, "again": {"B2": "def5678"}}
-    assert "- Measured again later: B2 (commit def5678)" in results_page([CASE], again, "")
+    again.about = {**ABOUT, "again": {"B2": "commit def5678, load before 0.3"}}
+    assert "- Measured later than the others: B2 (commit def5678, load before 0.3)" in results_page([CASE], again, "")
 
 
 def test_the_terminal_marks_what_holds_and_what_fails() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pico_jupyter.cli import main
+from pico_jupyter.cli.main import _parse, _parser
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +78,24 @@ def test_a_prompt_may_come_through_a_pipe(capsys: pytest.CaptureFixture[str], mo
 def test_an_unknown_model_cannot_be_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "nobody", "hello"]) == 1
     assert capsys.readouterr() == ("", "error: model 'nobody' not found\n")
+
+
+def test_a_picture_that_is_not_there_is_an_error_of_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "pico-tiny", "what is this?", "--image", "nowhere.png"]) == 1
+    assert capsys.readouterr() == ("", "error: cannot read nowhere.png: No such file or directory\n")
+
+
+def test_pictures_clips_and_words_may_stand_in_any_order() -> None:
+    options = _parse(_parser(), ["run", "m", "--image", "a", "what", "--video", "b", "is", "--image", "c", "this?"])
+    assert options.files == [("image", "a"), ("video", "b"), ("image", "c")]
+    assert options.prompt == ["what", "is", "this?"]
+
+
+@pytest.mark.parametrize("arguments", [["run", "m", "hi", "--loud"], ["list", "more"]])
+def test_an_unknown_argument_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert f"unrecognized arguments: {arguments[-1]}" in capsys.readouterr().err
 
 
 def test_ps_without_a_server_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.e2e.running import RunningServer
 
@@ -32,3 +33,10 @@ def test_ps_shows_what_the_server_has_loaded(server: RunningServer) -> None:
     rows = pico(server, "ps").stdout.splitlines()
     assert rows[0].split() == ["NAME", "SIZE", "CONTEXT", "UNTIL"]
     assert rows[1].startswith("pico-tiny:latest")
+
+
+def test_a_picture_travels_to_the_server(server: RunningServer, tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(b"\x89PNG")
+    done = pico(server, "run", "pico-tiny", "What is this?", "--image", str(tmp_path / "cat.png"))
+    assert done.returncode == 1
+    assert "'pico-tiny' cannot be loaded as a vision model" in done.stderr

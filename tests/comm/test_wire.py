@@ -31,7 +31,7 @@ REQUEST = GenerationRequest(
     model="tiny",
     prompt=ChatPrompt(
         (
-            Message("user", (TextPart("é\u2028"), ImagePart("data:,x", "messages[0]"))),
+            Message("user", (TextPart("é\u2028"), ImagePart("messages[0]", b"\x89PNG\xff"))),
             Message("assistant", tool_calls=(ToolCall("call_1", "f", '{"a": 1}'),)),
         )
     ),

@@ -15,6 +15,8 @@ from pico_jupyter.engine.local import LocalEngineClient
 from pico_jupyter.engine.models import LoadBackend
 from pico_jupyter.engine.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.types import EngineOptions, ModelInfo
+from tests.engine.vision_bench import Bench
+from tests.engine.vision_models import FAMILIES, build
 from tests.fakes import Answer, FakeBackend, FakeClock, Gate
 
 DEFAULTS = EngineOptions()
@@ -92,3 +94,18 @@ def start(model_dir: Path) -> Iterator[StartEngine]:
     yield start_engine
     for engine in started:
         engine.close()
+
+
+@pytest.fixture(scope="session")
+def vision_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny model of each family that sees."""
+    root = tmp_path_factory.mktemp("vision")
+    for family in FAMILIES:
+        build(family, root / family)
+    return root
+
+
+@pytest.fixture(scope="session")
+def benches(vision_dir: Path) -> dict[str, Bench]:
+    catalog = Catalog(EngineOptions(model_dirs=(str(vision_dir),)), environ={}, hub_cache=None)
+    return {family: Bench(catalog.find(family)) for family in FAMILIES}

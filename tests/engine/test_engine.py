@@ -293,11 +293,13 @@ async def test_commands_that_came_during_a_step_all_run_before_the_next_one(
     accepted = [asyncio.ensure_future(anext(other)) for other in others]
     await asyncio.sleep(0)  # the tasks begin; behind them the preparation thread has nothing left to do
     await asyncio.wrap_future(client._engine._preparing.submit(lambda: None))
-    statistics = asyncio.ensure_future(client.statistics())
-    await asyncio.sleep(0)
+    statistics = client._engine.statistics()
+    # Called by the engine's thread itself, before it goes on to the next step.
+    seen: list[int] = []
+    statistics.add_done_callback(lambda _: seen.append(fake_models.gate.arrivals))
     fake_models.gate.allow()
-    assert (await statistics).waiting == 3
-    assert fake_models.gate.arrivals == before + 1, "no step came between the commands"
+    assert (await asyncio.wrap_future(statistics)).waiting == 3
+    assert seen == [before + 1], "no step came between the commands"
     fake_models.gate.open()
     await asyncio.gather(*accepted)
     for stream in (first, *others):

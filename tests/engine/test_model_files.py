@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from pico_jupyter.engine.model_files import BrokenModel, NotALanguageModel, list_files, read_model
 from pico_jupyter.types import ModelInfo, SamplingParams
-from tests.engine.model_folders import SWITCH_TEMPLATE, write_model, write_safetensors
+from tests.engine.model_folders import CONFIG, SWITCH_TEMPLATE, write_model, write_safetensors
 
 
 def info(folder: Path, **model: Any) -> ModelInfo:
@@ -158,6 +159,13 @@ def test_seeing_takes_a_vision_tower_and_its_processors(
     assert found.capabilities == capabilities
 
 
+@pytest.mark.parametrize(("token", "capabilities"), [(7, ("vision", "video")), (None, ("vision",))])
+def test_a_place_for_clips_must_have_a_token(tmp_path: Path, token: int | None, capabilities: tuple[str, ...]) -> None:
+    config = {"vision_config": {}, "text_config": {"a": 1}, "architectures": ["Gemma4ForConditionalGeneration"]}
+    files = {"preprocessor_config.json": "{}", "config.json": json.dumps({**CONFIG, **config, "video_token_id": token})}
+    assert info(tmp_path, files=files).capabilities == ("completion", *capabilities)
+
+
 def test_the_template_file_wins_over_the_tokenizers(tmp_path: Path) -> None:
     assert info(tmp_path, files={"chat_template.jinja": "{{ 1 }}"}).template == "{{ 1 }}"
     assert info(tmp_path / "2", files={"chat_template.json": '{"chat_template": "{{ 2 }}"}'}).template == "{{ 2 }}"
@@ -227,6 +235,7 @@ def test_a_config_without_architectures_goes_by_its_shape(tmp_path: Path) -> Non
     [
         ({"config.json": "[]"}, "config.json is not a JSON object"),
         ({"config.json": "{"}, "config.json cannot be read"),
+        ({"config.json": json.dumps({**CONFIG, "model_file": "evil.py"})}, "never run"),
         ({"model.safetensors": "short"}, "model.safetensors is not a whole safetensors file"),
         ({"chat_template.jinja": "{% if %}"}, "the chat template does not parse"),
         ({"generation_config.json": "]"}, "generation_config.json cannot be read"),

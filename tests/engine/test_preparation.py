@@ -33,7 +33,7 @@ def preparation() -> Preparation:
     seeds = itertools.count(1000, 1000)
     return Preparation(
         Catalog(EngineOptions(), environ={}, hub_cache=None),
-        keep_alive=300.0,
+        EngineOptions(),
         new_seed=lambda: next(seeds),
         new_call_id=lambda: "call_1",
         clock=lambda: 7.0,
@@ -124,13 +124,14 @@ def model_dirs(tmp_path_factory: pytest.TempPathFactory, preparation: Preparatio
 
 
 def drafting(model_dirs: tuple[str, ...], **draft_models: str) -> Preparation:
+    drafts = {name.replace("_", "-"): draft for name, draft in draft_models.items()}
+    options = EngineOptions(model_dirs=model_dirs, draft_models=drafts)
     return Preparation(
-        Catalog(EngineOptions(model_dirs=model_dirs), environ={}, hub_cache=None),
-        keep_alive=300.0,
+        Catalog(options, environ={}, hub_cache=None),
+        options,
         new_seed=lambda: 1,
         new_call_id=lambda: "call_1",
         clock=lambda: 0.0,
-        draft_models={name.replace("_", "-"): draft for name, draft in draft_models.items()},
     )
 
 
@@ -199,9 +200,10 @@ def test_only_the_latest_tokenizers_are_kept(tmp_path: Path, preparation: Prepar
         folder.mkdir()
         for file in source.iterdir():
             (folder / file.name).symlink_to(file)
+    options = EngineOptions(model_dirs=(str(tmp_path),))
     own = Preparation(
-        Catalog(EngineOptions(model_dirs=(str(tmp_path),)), environ={}, hub_cache=None),
-        keep_alive=1.0,
+        Catalog(options, environ={}, hub_cache=None),
+        options,
         new_seed=lambda: 1,
         new_call_id=lambda: "call_1",
         clock=lambda: 0.0,

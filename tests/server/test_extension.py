@@ -37,6 +37,10 @@ def test_the_configuration_reaches_the_engine() -> None:
         kv_bits=4,
         float32_on_cpu=False,
         draft_models={"big": "small"},
+        max_image_pixels=9,
+        max_video_frames=10,
+        video_fps=1.5,
+        max_media_tokens=11,
     ).engine_options
     assert options == EngineOptions(
         model_dirs=("a", "b"),
@@ -48,6 +52,10 @@ def test_the_configuration_reaches_the_engine() -> None:
         kv_bits=4,
         float32_on_cpu=False,
         draft_models={"big": "small"},
+        max_image_pixels=9,
+        max_video_frames=10,
+        video_fps=1.5,
+        max_media_tokens=11,
     )
 
 
@@ -72,6 +80,10 @@ def test_keep_alive_is_written_as_in_a_request(written: str, seconds: float) -> 
         {"kv_bits": 3},
         {"draft_models": {"big": 1}},
         {"max_request_bytes": 0},
+        {"max_media_bytes": 0},
+        {"media_timeout": 0.0},
+        {"video_fps": 0.0},
+        {"max_video_frames": 0},
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(traits: dict[str, object]) -> None:
@@ -81,7 +93,7 @@ def test_a_value_that_makes_no_sense_is_refused(traits: dict[str, object]) -> No
 
 def test_every_option_is_explained_and_there_are_few() -> None:
     options = PicoJupyter.class_own_traits(config=True)
-    assert len(options) <= 16
+    assert len(options) <= 23
     assert all(trait.help for trait in options.values())
 
 

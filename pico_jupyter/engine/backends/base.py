@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,21 @@ class Drafting:
     tokens: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Media:
+    """The pictures and clips of one prompt, as the model's own processor prepared them.
+
+    `spans` are the places (start, end) in the prompt that they take, rising. Tokens there are negative and stand for
+    what is seen, so that equal prompts are equal in every respect; `tokens` are the same prompt's with the model's
+    placeholders instead. `inputs` are numpy arrays, lists of them or plain values, by the names of the model's own
+    parameters.
+    """
+
+    tokens: Sequence[int]
+    spans: Sequence[tuple[int, int]]
+    inputs: Mapping[str, Any]
+
+
 class Backend(Protocol):
     """One model: its weights, its KV caches and its maths. Called by the engine thread only.
 
@@ -91,12 +106,14 @@ class Backend(Protocol):
         drawn: int = 0,
         boundaries: Sequence[int] = (),
         drafting: Drafting | None = None,
+        media: Media | None = None,
     ) -> int:
         """Take in rows that share one prompt of at least one token. Returns how many of its tokens were cached.
 
         Computes nothing yet. The last `drawn` tokens of the prompt were drawn by this row before (it goes on after it
         was removed): its next token is the one that it would have drawn then. `boundaries` are lengths, rising, at
         which other prompts will probably leave this one: the last is where the conversation's next turn will.
+        `media` belongs to the prompt's beginning; the model must be one that sees.
         """
         ...
 

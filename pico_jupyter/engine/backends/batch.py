@@ -26,7 +26,8 @@ class Row:
     """A row of the backend.
 
     `tokens` are those in its KV cache; `drawn` counts the tokens sampled; it `is_new` until one was given out. From
-    `turn` tokens on, another prompt counts as the next one of the same conversation.
+    `turn` tokens on, another prompt counts as the next one of the same conversation. `rope_delta` is what positions are
+    ahead of the count of tokens behind pictures; None for models whose positions are the count.
     """
 
     number: int
@@ -36,12 +37,19 @@ class Row:
     drawn: int = 0
     tokens: list[int] = field(default_factory=list)
     is_new: bool = True
+    rope_delta: int | None = None
 
     @property
     def recent(self) -> list[int]:
-        """The latest tokens that the row's penalties look at."""
+        """The latest tokens that the row's penalties look at; places of pictures are none."""
         window = penalty_window(self.sampling)
-        return self.tokens[-window:] if window else []
+        return [token for token in self.tokens[-window:] if token >= 0] if window else []
+
+
+def positions_of(rows: Sequence[Row]) -> dict[str, mx.array]:
+    """What a model must be told about the positions of some rows, besides how many tokens are in their caches."""
+    deltas = [row.rope_delta for row in rows if row.rope_delta is not None]
+    return {"rope_deltas": mx.array(deltas)[:, None]} if deltas else {}
 
 
 @dataclass(slots=True)
@@ -80,7 +88,7 @@ class Batch:
     def advance(self, model: Any) -> None:
         """Queue a forward pass and the draws after it; nothing is waited for."""
         self._fed = self.inputs, self._is_news, self._logprobs
-        self._draw(model(self.inputs[:, None], cache=self.cache)[:, -1, :])
+        self._draw(model(self.inputs[:, None], cache=self.cache, **positions_of(self.rows))[:, -1, :])
         self._steps += 1
         if self._steps % _STEPS_BETWEEN_EVALS == 0:
             kv.evaluate(self.cache)
@@ -134,7 +142,7 @@ class Batch:
         """
         (row,) = self.rows
         fed = mx.concatenate([self.inputs, drafted])
-        logits = model(fed[None], cache=self.cache)[0].astype(mx.float32)
+        logits = model(fed[None], cache=self.cache, **positions_of(self.rows))[0].astype(mx.float32)
         count = fed.size
         drawn = sample(_penalised_each(row, fed, logits), [row.sampling] * count, range(row.drawn, row.drawn + count))
         logprobs = [_logprobs_of(row, logits[place], drawn[place]) for place in range(count)]

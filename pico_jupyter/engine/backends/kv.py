@@ -1,7 +1,8 @@
 """What can be done with the KV caches of a model's layers: copy, cut, join, trim, count. Knows no row and no model.
 
-A cache is one object per layer, as mlx-lm's models take it. Layers with KVCache or QuantizedKVCache can be cut at any
-token. All others (rotating, state space, nested) can only be copied whole: a checkpoint of them is good for one length.
+A cache is one object per layer, as the models of mlx-lm and mlx-vlm take it. Layers with KVCache or QuantizedKVCache can
+be cut at any token. All others (rotating, state space, nested) can only be copied whole: a checkpoint of them is good
+for one length.
 """
 
 from __future__ import annotations
@@ -13,14 +14,6 @@ from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
-from mlx_lm.models.cache import (
-    CacheList,
-    ChunkedKVCache,
-    ConcatenateKVCache,
-    KVCache,
-    QuantizedKVCache,
-    RotatingKVCache,
-)
 
 from pico_jupyter.engine.prefix_cache import Kept
 
@@ -28,6 +21,12 @@ from pico_jupyter.engine.prefix_cache import Kept
 Cache = list[Any]
 
 _KV_GROUP = 64
+# mlx-vlm has classes of its own, by the names of mlx-lm's, and its models want those.
+_CACHE_MODULES = ("mlx_lm.models.cache", "mlx_vlm.models.cache")
+
+
+def _is(layer: Any, *names: str) -> bool:
+    return type(layer).__module__ in _CACHE_MODULES and type(layer).__name__ in names
 
 
 def is_cuttable(cache: Cache) -> bool:
@@ -36,14 +35,14 @@ def is_cuttable(cache: Cache) -> bool:
 
 
 def _is_cuttable(layer: Any) -> bool:
-    return type(layer) in (KVCache, QuantizedKVCache)
+    return _is(layer, "KVCache", "QuantizedKVCache")
 
 
 def quantized(cache: Cache, bits: int) -> Cache:
     """An empty cache whose plain layers hold `bits` bits (0: as they are)."""
     if not bits:
         return cache
-    return [QuantizedKVCache(_KV_GROUP, bits) if type(layer) is KVCache else layer for layer in cache]
+    return [layer.to_quantized(_KV_GROUP, bits) if _is(layer, "KVCache") else layer for layer in cache]
 
 
 def can_merge(cache: Cache) -> bool:
@@ -157,15 +156,16 @@ def sizes(cache: Cache) -> list[LayerSize]:
 
 
 def _sizes(layer: Any) -> list[LayerSize]:
-    if isinstance(layer, CacheList):
+    if _is(layer, "CacheList"):
         return [size for inner in layer.caches for size in _sizes(inner)]
-    if isinstance(layer, QuantizedKVCache):
+    if _is(layer, "QuantizedKVCache"):
         return [LayerSize(layer.nbytes / layer.keys[0].shape[-2], layer.step)]
-    if isinstance(layer, KVCache | ChunkedKVCache):
-        most = layer.chunk_size if isinstance(layer, ChunkedKVCache) else None
-        return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step, most=most)]
-    if isinstance(layer, ConcatenateKVCache):
+    if _is(layer, "KVCache"):
+        return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step)]
+    if _is(layer, "ChunkedKVCache"):
+        return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step, most=layer.chunk_size)]
+    if _is(layer, "ConcatenateKVCache"):
         return [LayerSize(layer.nbytes / layer.keys.shape[-2])]
-    if isinstance(layer, RotatingKVCache):
+    if _is(layer, "RotatingKVCache", "BufferedRotatingKVCache"):
         return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step, most=layer.max_size)]
     return [LayerSize(constant=0 if layer.empty() else layer.nbytes)]

@@ -1,4 +1,4 @@
-"""A text model of mlx-lm behind the Backend floor. Knows caches and logits; knows no text and no request.
+"""A model of mlx-lm or mlx-vlm behind the Backend floor. Knows caches and logits; knows no text and no request.
 
 Invariants: everything here runs on the thread that loaded the model. A prompt is prefilled from where the prefix cache
 leaves off. Rows decode in one batch, or
@@ -12,56 +12,28 @@ import copy
 import gc
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.base import Backend, Drafting, Draw, RowSampling
+from pico_jupyter.engine.backends.base import Drafting, Draw, Media, RowSampling
 from pico_jupyter.engine.backends.batch import Batch, Row
 from pico_jupyter.engine.backends.prefill import Prefill, choose_along, finish_together
 from pico_jupyter.engine.backends.speculation import Prospect, Speculation
+from pico_jupyter.engine.backends.vision import VisionModel
 from pico_jupyter.engine.prefix_cache import Found, Kept, ModelPrefixes, PrefixCache
 from pico_jupyter.engine.sampling import logits_processors
-from pico_jupyter.types import ModelInfo
 
 _LOAD_SHARE = 128 << 20
-_BUFFER_CACHE = 512 << 20
 # Padding that is never worth a second pass over the weights, in bytes, and the share of the caches that always is.
 _LITTLE_PADDING = 16 << 20
 _MUCH_PADDING = 0.25
 # How far a prompt must be known beyond what is cached for a checkpoint of its own, in tokens.
 _WORTH_A_CHECKPOINT = 64
-
-
-def load(
-    info: ModelInfo,
-    room: int = 0,
-    *,
-    prefixes: PrefixCache | None = None,
-    kv_bits: int = 0,
-    float32_on_cpu: bool = True,
-) -> Backend:
-    """Open a model's files. Weights are read by load_step(), not here.
-
-    On a CPU 16-bit weights become float32, which is several times faster there, when they then still fit in `room`
-    bytes.
-    """
-    from mlx_lm.utils import load_model
-
-    mx.set_cache_limit(_BUFFER_CACHE)
-    model, _ = load_model(Path(info.path), lazy=True)
-    if (
-        float32_on_cpu
-        and mx.default_device() == mx.Device(mx.cpu)
-        and _is_half(model)
-        and _float32_nbytes(model) <= room
-    ):
-        model.set_dtype(mx.float32)
-    return LmBackend(model, info.name, prefixes=prefixes.of(info.name) if prefixes else None, kv_bits=kv_bits)
 
 
 def leave_thread() -> None:
@@ -75,21 +47,13 @@ def leave_thread() -> None:
     mx.clear_streams()
 
 
-def _weights(model: Any) -> list[mx.array]:
+def weights_of(model: Any) -> list[mx.array]:
+    """A model's weights, in their own order."""
     return [weight for _, weight in tree_flatten(model.parameters())]
 
 
-def _is_half(model: Any) -> bool:
-    dtypes = {weight.dtype for weight in _weights(model)}
-    return bool(dtypes) and dtypes <= {mx.bfloat16, mx.float16, mx.float32} and dtypes != {mx.float32}
-
-
-def _float32_nbytes(model: Any) -> int:
-    return sum(4 * weight.size for weight in _weights(model))
-
-
 class LmBackend:
-    """One model with the rows that it generates."""
+    """One model with the rows that it generates. A model that sees is a VisionModel, and all others are mlx-lm's."""
 
     def __init__(
         self,
@@ -107,8 +71,8 @@ class LmBackend:
         self._name = name
         self._kv_bits = kv_bits
         self._prefixes = prefixes or PrefixCache(0).of(name)
-        self._loading = list(_shares(_weights(model)))
-        self._weights_nbytes = sum(weight.nbytes for weight in _weights(model))
+        self._loading = list(_shares(weights_of(model)))
+        self._weights_nbytes = sum(weight.nbytes for weight in weights_of(model))
         self._prefills: list[Prefill] = []
         self._batches: list[Batch] = []
         # Drawn by a prefill; the next step gives them out.
@@ -129,9 +93,9 @@ class LmBackend:
 
     @property
     def cache_nbytes(self) -> int:
-        caches = [prefill.cache for prefill in self._prefills] + [batch.cache for batch in self._batches]
+        prefills = sum(prefill.nbytes for prefill in self._prefills)
         drafts = sum(speculation.nbytes for speculation in self._speculations.values())
-        return sum(kv.nbytes(cache) for cache in caches) + drafts
+        return prefills + sum(kv.nbytes(batch.cache) for batch in self._batches) + drafts
 
     def load_step(self) -> int:
         if self._loading:
@@ -152,15 +116,21 @@ class LmBackend:
         drawn: int = 0,
         boundaries: Sequence[int] = (),
         drafting: Drafting | None = None,
+        media: Media | None = None,
     ) -> int:
         tokens = list(prompt)
         turn = boundaries[-1] if boundaries else len(tokens) - 1
-        opened = [Row(number, sampling, logits_processors(sampling), turn, drawn) for number, sampling in rows.items()]
-        if drafting:
+        delta = self._model.rope_delta(media) if isinstance(self._model, VisionModel) else None
+        media = self._in_one_span(media) if media else None
+        opened = [
+            Row(number, sampling, logits_processors(sampling), turn, drawn, rope_delta=delta)
+            for number, sampling in rows.items()
+        ]
+        if drafting and not media:  # a draft model sees nothing
             self._speculate(rows, drafting)
         known = self._prefixes.overlap(tokens)
-        cache, cached = self.open_cache(tokens)
-        prefill = Prefill(opened, tokens, cache, cached)
+        cache, cached = self.open_cache(tokens, media.spans if media else ())
+        prefill = Prefill(opened, tokens, cache, cached, media=media)
         if not self._is_cuttable:
             prefill.marks.update(boundaries)
             if known - cached >= _WORTH_A_CHECKPOINT:
@@ -243,9 +213,23 @@ class LmBackend:
         logits: mx.array = self._model(tokens[None], cache=cache)[0, -1]
         return logits.astype(mx.float32)
 
-    def open_cache(self, tokens: Sequence[int]) -> tuple[kv.Cache, int]:
+    def open_cache(self, tokens: Sequence[int], spans: Sequence[tuple[int, int]] = ()) -> tuple[kv.Cache, int]:
         found = self._prefixes.take(list(tokens), kv.cut, is_cuttable=self._is_cuttable) or Found(0)
-        return self._cache_from(found), found.length
+        cache, length = self._cache_from(found), found.length
+        start = next((start for start, end in spans if start < length < end), None)
+        if start is None:
+            return cache, length
+        # Part of a picture is none.
+        if not self._is_cuttable:
+            return self._new_cache(), 0
+        kv.trim(cache, start)
+        return cache, start
+
+    def _in_one_span(self, media: Media) -> Media:
+        """Media that the model can only look at together, in an empty cache, are one."""
+        if isinstance(self._model, VisionModel) and self._model.must_look_at_once(media):
+            return replace(media, spans=((0, media.spans[-1][1]),))
+        return media
 
     def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, turn: int) -> None:
         self._keep_whole(list(tokens), cache, turn)

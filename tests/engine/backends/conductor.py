@@ -11,7 +11,7 @@ from mlx_lm.generate import generate_step
 from mlx_lm.models.cache import make_prompt_cache
 
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.base import RowSampling
+from pico_jupyter.engine.backends.base import Media, RowSampling
 from pico_jupyter.engine.backends.lm import LmBackend
 from pico_jupyter.engine.prefix_cache import PrefixCache
 from tests.engine.tiny_models import TINY_MODELS
@@ -47,24 +47,30 @@ def answer_of(kind: str, prompt: tuple[int, ...]) -> list[int]:
 class Conductor:
     """Drives a backend by hand and keeps what each row said."""
 
-    def __init__(self, backend: LmBackend) -> None:
+    def __init__(self, backend: LmBackend, limit: int = 12) -> None:
         self.backend = backend
+        self.limit = limit
         self.prefilling: list[int] = []
         self.given: dict[int, list[int]] = {}
         self.running: set[int] = set()
         self.cached: dict[int, int] = {}
 
     def admit(
-        self, row: int, prompt: list[int], sampling: RowSampling = GREEDY, boundaries: Sequence[int] = ()
+        self,
+        row: int,
+        prompt: list[int],
+        sampling: RowSampling = GREEDY,
+        boundaries: Sequence[int] = (),
+        media: Media | None = None,
     ) -> None:
         self.cached[row] = self.backend.insert(
-            {row: sampling}, prompt, boundaries=boundaries or [max(1, len(prompt) - 3)]
+            {row: sampling}, prompt, boundaries=boundaries or [max(1, len(prompt) - 3)], media=media
         )
         self.prefilling.append(row)
         self.given[row] = []
         self.running.add(row)
 
-    def step(self, limit: int = 12) -> None:
+    def step(self, limit: int | None = None) -> None:
         """One turn of the scheduler: a decode step, then one chunk."""
         ended = []
         for draw in self.backend.step():
@@ -73,7 +79,7 @@ class Conductor:
                 ended.append(draw.row)
         self.leave(ended)
         if self.prefilling:
-            left = self.backend.prefill(self.prefilling, limit)
+            left = self.backend.prefill(self.prefilling, limit or self.limit)
             first, *others = self.prefilling
             self.prefilling = [row for row in (*others, first) if left.get(row, 1)]
 
@@ -90,9 +96,14 @@ class Conductor:
         raise AssertionError(f"rows {self.running} never ended")
 
     def answer(
-        self, row: int, prompt: list[int], sampling: RowSampling = GREEDY, boundaries: Sequence[int] = ()
+        self,
+        row: int,
+        prompt: list[int],
+        sampling: RowSampling = GREEDY,
+        boundaries: Sequence[int] = (),
+        media: Media | None = None,
     ) -> list[int]:
         """Admit a prompt and run until nothing is left to do."""
-        self.admit(row, prompt, sampling, boundaries)
+        self.admit(row, prompt, sampling, boundaries, media)
         self.finish()
         return self.given[row]

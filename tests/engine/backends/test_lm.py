@@ -16,7 +16,7 @@ from mlx_lm.sample_utils import make_logits_processors
 from mlx_lm.utils import load_model, quantize_model, save_config, save_model
 from msgspec.structs import replace
 
-from pico_jupyter.engine.backends import lm
+from pico_jupyter.engine.backends import lm, loading
 from pico_jupyter.engine.backends.base import RowSampling
 from pico_jupyter.engine.backends.lm import LmBackend
 from pico_jupyter.engine.catalog import Catalog
@@ -88,7 +88,7 @@ def test_the_best_token_of_the_tiny_models_is_well_ahead(kind: str) -> None:
 
 def bench(info: ModelInfo) -> tuple[Any, list[list[int]]]:
     """The built-in model in float32, and prompts of different lengths for it."""
-    backend = lm.load(info, 1 << 40)
+    backend = loading.load(info, 1 << 40)
     assert isinstance(backend, LmBackend)
     tokenizer = load_tokenizer(Path(info.path))
     texts = ["What is 12 + 35?", "Hello", "Say the numbers from 1 to 9, then stop, please.", "Who are you? " * 9]
@@ -126,13 +126,13 @@ def test_greedy_tokens_of_several_prompts_are_those_of_the_batch_generator(pico_
 
 @pytest.mark.skipif(mx.default_device().type != mx.DeviceType.cpu, reason="only a CPU wants float32")
 def test_half_precision_weights_become_float32_on_a_cpu_with_room(pico_tiny: ModelInfo) -> None:
-    roomy, tight = lm.load(pico_tiny, 1 << 40), lm.load(pico_tiny, 0)
+    roomy, tight = loading.load(pico_tiny, 1 << 40), loading.load(pico_tiny, 0)
     assert roomy.weights_nbytes == 2 * tight.weights_nbytes
 
 
 def test_quantised_weights_stay_as_they_are(tmp_path: Path, pico_tiny: ModelInfo) -> None:
     quantised = quantised_copy(pico_tiny, tmp_path)
-    backend = lm.load(quantised, 1 << 40)
+    backend = loading.load(quantised, 1 << 40)
     assert isinstance(backend, LmBackend)
     dtypes = {weight.dtype for _, weight in tree_flatten(backend._model.parameters())}
     assert mx.uint32 in dtypes

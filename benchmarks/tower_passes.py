@@ -1,0 +1,137 @@
+"""Counts the passes of a vision tower: `python -m benchmarks.tower_passes SERVER ...`, called by bare.py.
+
+Ours is a real Engine, whose own count is read. mlx_vlm.server keeps no such count, so its application runs with
+something that counts in the place of its model's tower. A first question on a picture must take one pass, or nothing
+was counted. Every other question stands before the picture, so that no kept prompt holds what the tower made of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from fastapi.testclient import TestClient
+
+from benchmarks.checkpoints import BUILT_IN
+from benchmarks.prompts import Messages, Words, about_a_picture, picture, with_picture
+from benchmarks.servers import MLX_VLM, PICO
+from pico_jupyter.engine.backends.vision import VisionMemo
+from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.engine import Engine
+from pico_jupyter.engine.local import LocalEngineClient
+from pico_jupyter.types import (
+    ChatPrompt,
+    EngineOptions,
+    GenerationRequest,
+    ImagePart,
+    Message,
+    SamplingParams,
+    TextPart,
+)
+
+TOKENS = 2
+Ask: TypeAlias = Callable[[str, bool], None]
+
+
+def of_our_engine(checkpoint: Path, png: bytes, questions: list[str]) -> list[int]:
+    """Passes of the tower at each question on a picture, one after the other."""
+    catalog = Catalog(EngineOptions(model_dirs=(str(checkpoint.parent),)), hub_cache=None)
+    engine = Engine(catalog, EngineOptions())
+    engine.start()
+    client = LocalEngineClient(engine)
+
+    async def ask(question: str, is_first: bool) -> None:
+        parts = (TextPart(question), ImagePart(param="messages", data=png))
+        request = GenerationRequest(
+            question,
+            checkpoint.name,
+            ChatPrompt((Message("user", parts if is_first else parts[::-1]),)),
+            SamplingParams(temperature=0.0),
+            max_tokens=TOKENS,
+        )
+        async for _ in client.generate(request):
+            pass
+
+    def passes() -> int:
+        # The only one in this process, as soon as the model is loaded.
+        return sum(memo.passes for memo in gc.get_objects() if type(memo) is VisionMemo)
+
+    try:
+        return list(_passes(lambda *told: asyncio.run(ask(*told)), passes, questions))
+    finally:
+        engine.close()
+
+
+def of_mlx_vlm_server(checkpoint: Path, png: bytes, questions: list[str]) -> list[int]:
+    """The same of mlx_vlm.server's application."""
+    from mlx_vlm.server import app, runtime  # noqa: PLC0415  # ours runs without it
+
+    with TestClient(app) as client:
+
+        def ask(question: str, is_first: bool) -> None:
+            messages = with_picture(png, question)
+            if is_first:
+                messages[0]["content"].reverse()
+            send(messages)
+
+        def send(messages: Messages) -> None:
+            body = {"model": str(checkpoint.resolve()), "messages": messages, "max_tokens": TOKENS, "temperature": 0.0}
+            client.post("/v1/chat/completions", json=body).raise_for_status()
+
+        send([{"role": "user", "content": questions[0]}])
+        model = runtime.model_cache["model"]
+        counter = model.vision_tower = _Counter(model.vision_tower)
+        counts = list(_passes(ask, lambda: counter.passes, questions))
+        client.post("/unload").raise_for_status()
+        return counts
+
+
+class _Counter:
+    """Stands where a tower was, and counts its calls."""
+
+    def __init__(self, tower: Any) -> None:
+        self._tower = tower
+        self.passes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tower, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.passes += 1
+        return self._tower(*args, **kwargs)
+
+
+def _passes(ask: Ask, passes: Callable[[], int], questions: list[str]) -> Iterator[int]:
+    for number, question in enumerate(questions):
+        before = passes()
+        ask(question, number % 2 == 1)
+        yield passes() - before
+
+
+def _questions(checkpoint: Path, count: int) -> list[str]:
+    """So many different ones."""
+    if checkpoint.name in BUILT_IN:
+        draw = random.Random(0)
+        return [f"{about_a_picture(draw)} {number}" for number in range(count)]
+    words = Words(checkpoint.parent, "tower passes")
+    return [words.text(20) for _ in range(count)]
+
+
+def main() -> None:
+    """Print the passes for each question after the first."""
+    server, folder, count = sys.argv[1:]
+    count_passes = {PICO: of_our_engine, MLX_VLM: of_mlx_vlm_server}[server]
+    checkpoint = Path(folder)
+    first, *later = count_passes(checkpoint, picture(random.Random(0)), _questions(checkpoint, 1 + int(count)))
+    if first != 1:
+        sys.exit(f"{first} passes were counted for a first question")
+    print(sum(later) / len(later))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""A web server that answers byte for byte what a test gives it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is sent. Then the connection is closed; or held open, until the client leaves; or `repeat` goes on."""
+
+    sent: bytes
+    hold: bool = False
+    repeat: bytes = b""
+
+
+def whole(body: bytes, *headers: str, status: str = "200 OK") -> Reply:
+    """An answer with a body of known length."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+    return Reply("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+
+def redirect(location: str, status: str = "302 Found") -> Reply:
+    """An answer that says: somewhere else."""
+    return whole(b"", f"Location: {location}", status=status)
+
+
+@dataclass
+class Site:
+    """Answers each path with its reply, notes every request, and tells when a client `left` a reply that goes on."""
+
+    replies: dict[str, Reply] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    port: int = 0
+    scheme: str = "http"
+
+    def url(self, path: str, host: str = "127.0.0.1") -> str:
+        return f"{self.scheme}://{host}:{self.port}{path}"
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, one answer."""
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            request = (await reader.readuntil(b"\r\n\r\n")).decode()
+            self.requests.append(request)
+            self.asked.set()
+            reply = self.replies[request.split()[1]]
+            writer.write(reply.sent)
+            await self._go_on(reply, reader, writer)
+        writer.close()
+        with suppress(ConnectionError, ssl.SSLError):
+            await writer.wait_closed()
+
+    async def _go_on(self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while reply.repeat:
+                writer.write(reply.repeat)
+                await writer.drain()
+                await asyncio.sleep(0)
+            if reply.hold:
+                await reader.read()
+        finally:
+            self.left.set()
+
+
+@asynccontextmanager
+async def running_site(tls: ssl.SSLContext | None = None) -> AsyncIterator[Site]:
+    """A site that listens on loopback."""
+    site = Site(scheme="https" if tls else "http")
+    server = await asyncio.start_server(site.answer, "127.0.0.1", ssl=tls)
+    site.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield site

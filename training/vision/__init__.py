@@ -1,0 +1,1 @@
+"""How pico-tiny-vl was made: pictures and clips drawn by a script, questions about them, and a model that answers."""

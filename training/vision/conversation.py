@@ -1,0 +1,98 @@
+"""Many questions about one picture or clip, packed as the turns of one conversation: its vision is computed once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from training.vision.clip_questions import ask_clip, ask_several
+from training.vision.phrasings import spoken
+from training.vision.questions import Asked, ask
+from training.vision.scenes import Clip, Picture, Size, draw_clip, draw_picture
+from training.vision.small_talk import ask_talk, ask_without_picture
+
+Scene = Picture | Clip
+MOST_TURNS = 9
+BRANCHED = 0.65
+KINDS = {"picture": 47, "several": 8, "clip": 42, "talk": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A message of the user and its answer; the scenes are attached before the text, or behind it."""
+
+    asked: Asked
+    scenes: tuple[Scene, ...] = ()
+    behind: bool = False
+
+
+@dataclass(slots=True)
+class Conversation:
+    """`branched`: each turn is a conversation of its own about the scenes of the first; they share its beginning.
+
+    So a question is answered from the picture, and not from what was said about it before.
+    """
+
+    turns: list[Turn] = field(default_factory=list)
+    system: str | None = None
+    branched: bool = False
+
+    def scenes(self) -> list[Scene]:
+        return [scene for turn in self.turns for scene in turn.scenes]
+
+
+def draw_conversation(rng: Random, frame: Size, kind: str | None = None, *, freely: float = 0.0) -> Conversation:
+    """`kind` is one of KINDS. All scenes have frames of one size, so that a batch is rectangular.
+
+    `freely` is how often questions are put in words beyond the usual ones.
+    """
+    system = "You are a helpful assistant." if rng.random() < 0.08 else None
+    if kind is None:
+        kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
+    conversation = Conversation(system=system, branched=kind != "talk" and rng.random() < BRANCHED)
+    turns = conversation.turns
+    if kind == "talk" or (not conversation.branched and rng.random() < 0.1):
+        turns += [Turn(spoken(rng, ask_without_picture(rng), freely=freely)) for _ in range(6 if kind == "talk" else 1)]
+    match kind:
+        case "picture":
+            most = MOST_TURNS if conversation.branched else rng.choice((4, 8))
+            _add_picture(rng, conversation, frame, most, freely=freely)
+            if len(turns) < 6:
+                _add_picture(rng, conversation, frame, 4, freely=freely)
+        case "several":
+            pictures = tuple(_draw_small(rng, frame) for _ in range(rng.choice((2, 2, 3))))
+            _add(rng, conversation, pictures, lambda: ask_several(rng, pictures), 8, freely=freely)
+        case "clip":
+            clip = draw_clip(rng, frame)
+            _add(rng, conversation, (clip,), lambda: ask_clip(rng, clip), 7, freely=freely)
+    return conversation
+
+
+def _draw_small(rng: Random, frame: Size) -> Picture:
+    return draw_picture(rng, frame, count=1 if rng.random() < 0.8 else 2)
+
+
+def _add_picture(rng: Random, conversation: Conversation, frame: Size, most: int, *, freely: float) -> None:
+    picture = draw_picture(rng, frame)
+    _add(rng, conversation, (picture,), lambda: ask(rng, picture), most, freely=freely)
+
+
+def _add(
+    rng: Random,
+    conversation: Conversation,
+    scenes: tuple[Scene, ...],
+    draw: Callable[[], Asked],
+    count: int,
+    *,
+    freely: float,
+) -> None:
+    """Turns about the scenes, which come with the first; no question twice in a row, at times some small talk."""
+    last = None
+    for i in range(count):
+        asked = draw()
+        while asked == last:
+            asked = draw()
+        last = asked
+        if i and rng.random() < 0.05:
+            asked = ask_talk(rng)
+        behind = rng.random() < 0.12
+        conversation.turns.append(Turn(spoken(rng, asked, freely=freely), scenes if i == 0 else (), behind))
