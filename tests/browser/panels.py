@@ -63,6 +63,12 @@ class Panel:
         expect(self.figures.nth(count)).to_be_visible()
         return answer
 
+    def choose(self, model: str) -> None:
+        """Have another model answer."""
+        self.root.get_by_role("button", name=re.compile("^Model: ")).click()
+        self.root.get_by_role("option", name=re.compile(rf"^{model}\b(?!-)")).click()
+        expect(self.button(f"Model: {model}")).to_be_visible()
+
     def open_conversation(self, title: str) -> None:
         """Open the latest conversation of this title."""
         self.button("Conversations").click()

@@ -88,6 +88,8 @@ def test_two_windows_keep_what_both_say(context: BrowserContext, page: Page, lab
 
 
 def test_an_answer_goes_on_while_another_conversation_is_open(page: Page, lab: RunningServer) -> None:
+    folder = lab.log.parent / CHATS
+    count = len(list(folder.glob("*.json")))
     panel = lab_sidebar(page, lab)
     panel.reason("Off")
     panel.send(LONG)
@@ -95,6 +97,7 @@ def test_an_answer_goes_on_while_another_conversation_is_open(page: Page, lab: R
     panel.button("New conversation").click()
     panel.reason("On")
     expect(panel.ask(SUM)).to_contain_text("625")
+    wait_for(lambda: len(list(folder.glob("*.json"))) == count + 2)
     panel.open_conversation("Repeat after me")
     panel.button("Stop").click()
     expect(panel.answers).to_contain_text("Stopped")

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.panels import SUM, answer_with, give_sight, lab_sidebar
+from tests.e2e.pictures import drawn, png
 from tests.e2e.running import RunningServer
 
 AXE = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
@@ -192,6 +193,16 @@ def test_a_picture_is_pasted_where_the_model_sees(page: Page, lab: RunningServer
     assert text == {"type": "text", "text": "notes.txt:\n```\nsome notes\n```\n\nWhat is this?"}
 
 
+def test_the_model_that_sees_says_what_is_in_a_pasted_picture(page: Page, lab: RunningServer) -> None:
+    panel = lab_sidebar(page, lab)
+    panel.choose("pico-tiny-vl")
+    try:
+        paste_picture(page, png(drawn("blue", "square")))
+        expect(panel.ask("What color is the shape?")).to_contain_text("blue")
+    finally:
+        panel.choose("pico-tiny")  # the choice is a setting, which other tests share
+
+
 def test_a_picture_is_refused_where_the_model_does_not_see(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     paste_picture(page)
@@ -199,7 +210,7 @@ def test_a_picture_is_refused_where_the_model_does_not_see(page: Page, lab: Runn
     expect(panel.root.get_by_role("list", name="Attachments")).to_have_count(0)
 
 
-def paste_picture(page: Page) -> None:
+def paste_picture(page: Page, picture: bytes = PIXEL) -> None:
     page.evaluate(
         """async encoded => {
             const bytes = Uint8Array.from(atob(encoded), character => character.charCodeAt(0));
@@ -208,7 +219,7 @@ def paste_picture(page: Page) -> None:
             const target = document.querySelector('#pico-chat-sidebar .pico-composer textarea');
             target.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
         }""",
-        base64.b64encode(PIXEL).decode(),
+        base64.b64encode(picture).decode(),
     )
 
 

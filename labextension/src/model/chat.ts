@@ -189,6 +189,7 @@ export class Chat {
   }
 
   private _show(conversation: Conversation, keeper: Keeper | null): void {
+    void this.flush();
     this._follow(keeper);
     this.state.patch({ conversation, file: keeper?.name ?? null });
   }

@@ -4,6 +4,7 @@ import { Observable } from './observable';
 import { Backend, Environment, Model } from './types';
 
 export const BUILT_IN = 'pico-tiny';
+export const BUILT_IN_SIGHT = 'pico-tiny-vl';
 const WAIT_MS = 1500;
 
 export interface ModelsState {
