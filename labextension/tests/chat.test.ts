@@ -131,6 +131,22 @@ test('conversations are listed, found, renamed and deleted', async () => {
   expect(said(page.chat)).toEqual([]);
 });
 
+test('a conversation that is deleted while it is answered does not come back', async () => {
+  const street = new Street();
+  const page = openPage(street);
+  void page.chat.send('long');
+  await settled();
+  await page.backend.say(text('much'));
+  page.clock.pass(1000);
+  await settled();
+  const [name] = street.drive.files.keys();
+  await page.chat.remove(name);
+  page.clock.pass(5000);
+  await settled();
+  expect(page.backend.aborted).toBe(1);
+  expect(street.drive.files.size).toBe(0);
+});
+
 test('the switch is not sent to models that have none', async () => {
   const page = openPage(new Street());
   page.backend.list = [model('plain', { capabilities: [] })];

@@ -95,13 +95,13 @@ export class Chat {
   }
 
   async remove(name: string): Promise<void> {
+    const keeper = this._keepers.get(name);
+    this._keepers.delete(name);
+    keeper?.conversation.stop();
     if (name === this.state.get().file) {
       this._show(this._conversation(), null);
     }
-    const keeper = this._keepers.get(name);
-    keeper?.conversation.stop();
-    keeper?.dispose();
-    this._keepers.delete(name);
+    await keeper?.dispose();
     await this.library?.remove(name);
   }
 
@@ -154,7 +154,7 @@ export class Chat {
   dispose(): void {
     this._keepers.forEach(keeper => {
       keeper.conversation.stop();
-      void keeper.flush().finally(() => keeper.dispose());
+      void keeper.flush().then(() => keeper.dispose());
     });
     this.conversation.stop();
   }

@@ -58,10 +58,13 @@ export class Keeper {
     }
   }
 
-  dispose(): void {
+  /** Nothing more is written once this has resolved. */
+  async dispose(): Promise<void> {
+    this._isDisposed = true;
     this._cancelSave?.();
     this._cancelSettle?.();
     this._disposers.forEach(dispose => dispose());
+    await this._queue;
   }
 
   private get _isDirty(): boolean {
@@ -69,7 +72,7 @@ export class Keeper {
   }
 
   private _onChange(): void {
-    if (!this._isDirty || this._cancelSave) {
+    if (this._isDisposed || !this._isDirty || this._cancelSave) {
       return;
     }
     this._cancelSave = this._place.environment.after(SAVE_MS, () => {
@@ -116,7 +119,7 @@ export class Keeper {
   /** While another page writes an answer here, see from time to time whether it still does. */
   private _watchWriters(): void {
     const { messages, busy } = this.conversation.state.get();
-    if (!busy && !this._cancelSettle && messages.some(message => message.status === 'streaming')) {
+    if (!this._isDisposed && !busy && !this._cancelSettle && messages.some(message => message.status === 'streaming')) {
       this._cancelSettle = this._place.environment.after(SETTLE_MS, () => {
         this._cancelSettle = undefined;
         this.conversation.settle();
@@ -136,6 +139,7 @@ export class Keeper {
   private _written: ConversationState | null;
   private _cancelSave: (() => void) | undefined;
   private _cancelSettle: (() => void) | undefined;
+  private _isDisposed = false;
   private _queue: Promise<void> = Promise.resolve();
 }
 
