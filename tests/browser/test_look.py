@@ -252,7 +252,7 @@ def test_the_running_panel_unloads_a_model(page: Page, lab: RunningServer) -> No
     panel.ask("What is 1 + 1?")
     page.get_by_role("tab", name="Running Terminals and Kernels").click()
     running = page.locator("#jp-running-sessions")
-    item = running.locator(".jp-RunningSessions-item").filter(has_text="pico-tiny")
+    item = running.locator(".jp-RunningSessions-item").filter(has=page.get_by_text("pico-tiny", exact=True))
     item.hover()
     item.get_by_title("Unload").click()
     expect(item).to_have_count(0)
