@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.panels import LONG, SUM, Panel, answer_with, open_lab, run, sidebar, wait_for_kernel, write_notebook
 from tests.e2e.running import RunningServer, wait_for
 
-SHOW = "from pico_jupyter import ChatPanel\npanel = ChatPanel(reasoning='on', height=420)\npanel"
+SHOW = "from pico_jupyter import ChatPanel\npanel = ChatPanel('pico-tiny', reasoning='on', height=420)\npanel"
 
 
 def open_notebook(page: Page, lab: RunningServer, name: str, *sources: str) -> Locator:
