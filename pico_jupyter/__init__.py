@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pico_jupyter.panel import ChatPanel
+
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+__all__ = ["ChatPanel", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the panel, and ipywidgets with it, for those only who ask for it."""
+    if name == "ChatPanel":
+        from pico_jupyter.panel import ChatPanel
+
+        return ChatPanel
+    raise AttributeError(f"module 'pico_jupyter' has no attribute {name!r}")
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Tell JupyterLab where the prebuilt extension is."""
+    return [{"src": "labextension", "dest": "pico-jupyter"}]
 
 
 def _jupyter_server_extension_points() -> list[dict[str, object]]:

@@ -15,7 +15,8 @@ from pico_jupyter.types import ModelInfo, ResidentModel
 
 # Ollama has no word for "never" either and shows a date that is far away.
 _NEVER = "2318-01-01T00:00:00Z"
-_CAPABILITIES = ("completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio")
+# Ollama's words, and "video", for which it has none: clients skip what they do not know, and the panel asks for it.
+_CAPABILITIES = ("completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio", "video")
 _PARAMETER_NAMES = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -106,7 +107,7 @@ def _details(info: ModelInfo) -> schema.Details:
 
 
 def _capabilities(info: ModelInfo) -> list[str]:
-    """Those that Ollama has a word for."""
+    """Those that clients are told."""
     return [capability for capability in info.capabilities if capability in _CAPABILITIES]
 
 

@@ -34,7 +34,7 @@ def test_tags_give_name_and_model_alike() -> None:
                 "size": 351234567,
                 "digest": "0f" * 32,
                 "details": DETAILS,
-                "capabilities": ["completion", "tools", "thinking", "vision"],
+                "capabilities": ["completion", "tools", "thinking", "vision", "video"],
             }
         ]
     }
@@ -96,7 +96,7 @@ def test_show_tells_everything() -> None:
             "qwen3.embedding_length": 1024,
             "qwen3.block_count": 28,
         },
-        "capabilities": ["completion", "tools", "thinking", "vision"],
+        "capabilities": ["completion", "tools", "thinking", "vision", "video"],
         "modified_at": "2025-02-26T17:48:06.500000Z",
     }
 

@@ -1,0 +1,211 @@
+"""Measures the panel in a real browser: bundles, click to first painted token, scripting at a long answer's end."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import CDPSession, Page, sync_playwright
+
+from benchmarks.panel.answers import FAKE_STREAM, long_answer
+from tests.browser.conftest import lab_arguments
+from tests.browser.panels import LONG, Panel, lab_sidebar, open_lab
+from tests.e2e.running import RunningServer, running_server
+
+PACKAGE = Path(__file__).parents[2] / "pico_jupyter"
+ROUNDS = 20
+STOPS = 5
+TOKENS = 20_000
+# The last updates of the long answer, over which scripting is averaged.
+UPDATES = 60
+# When the first pixel of the answer is painted: two frames after its text is in the page.
+WATCH_FIRST_PAINT = """() => {
+    window.firstPaint = new Promise(resolve => {
+        const observer = new MutationObserver(() => {
+            const last = [...document.querySelectorAll('.pico-answer')].at(-1);
+            if (last?.querySelector('.pico-md')?.textContent) {
+                observer.disconnect();
+                requestAnimationFrame(() => setTimeout(() => resolve(performance.now())));
+            }
+        });
+        const messages = document.querySelector('.pico-messages');
+        observer.observe(messages, { subtree: true, childList: true, characterData: true });
+    });
+    const remember = () => { window.clicked = performance.now(); };
+    document.querySelector('.pico-send').addEventListener('click', remember, { capture: true, once: true });
+}"""
+# What the server itself takes: the same request by fetch alone, from the page, to its first event with text.
+MEASURE_SERVER = """async ([url, token, text]) => {
+    const messages = [{ role: 'user', content: text }];
+    const start = performance.now();
+    const response = await fetch(url + 'pico/v1/chat/completions', {
+        method: 'POST',
+        headers: { Authorization: `token ${token}`, 'Content-Type': 'application/json' },
+        body: JSON.stringify({ model: 'pico-tiny', stream: true, reasoning: { effort: 'off' }, messages })
+    });
+    const reader = response.body.getReader();
+    let seen = '';
+    while (!/"content":"[^"]/.test(seen)) {
+        seen += new TextDecoder().decode((await reader.read()).value);
+    }
+    const first = performance.now() - start;
+    await reader.cancel();
+    return first;
+}"""
+
+
+GROW_RIVAL = """async updates => {
+    const { head, tail } = window.answer;
+    const size = Math.ceil(tail.length / updates);
+    for (let at = 0; at < tail.length; at += size) {
+        window.rival.grow(head + tail.slice(0, at + size));
+        await new Promise(resolve => setTimeout(resolve, 40));
+    }
+}"""
+
+
+def main() -> None:
+    """Print all figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.panel", description=__doc__)
+    parser.add_argument(
+        "--beside", type=Path, metavar="DIST", help="@jupyter/chat, built as jupyter_chat/README.md says"
+    )
+    beside = parser.parse_args().beside
+    print("bundles")
+    for name, size, packed in bundles():
+        print(f"  {name:<28} {size / 1000:7.0f} kB  {packed / 1000:7.0f} kB gzipped")
+    with lab_page() as (page, lab):
+        panel = lab_sidebar(page, lab)
+        panel.reason("Off")
+        panel.ask("What is 1 + 1?")
+        ours, servers = first_paint(panel, lab)
+        print(f"first token, median of {ROUNDS}")
+        print(f"  click to paint {ours:.1f} ms, the server alone {servers:.1f} ms: {ours - servers:+.1f} ms")
+        slowest = max(stop_time(panel, lab) for _ in range(STOPS))
+        print(f"click on Stop until the engine has nothing to do, slowest of {STOPS}: {slowest:.0f} ms at most")
+    with lab_page() as (page, lab):
+        page.add_init_script(FAKE_STREAM)
+        per_update, longest = long_answer_cost(lab_sidebar(page, lab))
+        print(f"scripting at the end of {TOKENS} tokens")
+        print(f"  {per_update:.1f} ms per update, longest task {longest:.0f} ms")
+    if beside:
+        print(f"  {rival_cost(beside.resolve()):.1f} ms per update in @jupyter/chat")
+
+
+def bundles() -> Iterator[tuple[str, int, int]]:
+    """(what, bytes, bytes gzipped) of what a browser may load."""
+    groups = {
+        "labextension": sorted((PACKAGE / "labextension" / "static").glob("*.js")),
+        "widget.js": [PACKAGE / "static" / "widget.js"],
+        "widget.css": [PACKAGE / "static" / "widget.css"],
+    }
+    for name, files in groups.items():
+        texts = [file.read_bytes() for file in files]
+        yield name, sum(map(len, texts)), sum(len(gzip.compress(text)) for text in texts)
+
+
+@contextmanager
+def lab_page() -> Iterator[tuple[Page, RunningServer]]:
+    """A page in a browser of its own, and a Lab."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        settings = Path(folder) / "settings"
+        settings.mkdir()
+        with running_server(Path(folder), *lab_arguments(settings)) as lab:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1280, "height": 820})
+            yield page, lab
+            browser.close()
+
+
+def first_paint(panel: Panel, lab: RunningServer) -> tuple[float, float]:
+    """Medians in milliseconds: from the click on Send to the first painted token, and of the server alone."""
+    ours, servers = [], []
+    for number in range(ROUNDS):
+        question = f"What is {number} + 1?"
+        panel.button("New conversation").click()
+        servers.append(panel.page.evaluate(MEASURE_SERVER, [lab.url, lab.token, question]))
+        panel.message.fill(question)
+        panel.page.evaluate(WATCH_FIRST_PAINT)
+        panel.button("Send").click()
+        ours.append(panel.page.evaluate("window.firstPaint.then(moment => moment - window.clicked)"))
+        panel.figures.wait_for()
+    return statistics.median(ours), statistics.median(servers)
+
+
+def stop_time(panel: Panel, lab: RunningServer) -> float:
+    """Milliseconds from the click on Stop until the server counts an aborted request, the asking included."""
+    panel.button("New conversation").click()
+    panel.send(LONG)
+    panel.answers.get_by_text("oror").wait_for()
+    with lab.http() as client:
+
+        def aborted() -> float:
+            lines = client.get("metrics").text.splitlines()
+            return sum(float(line.rpartition(" ")[2]) for line in lines if 'outcome="aborted"' in line)
+
+        before = aborted()
+        start = time.monotonic()
+        panel.button("Stop").click(no_wait_after=True)
+        while aborted() == before:
+            time.sleep(0.005)
+        return 1000 * (time.monotonic() - start)
+
+
+def long_answer_cost(panel: Panel) -> tuple[float, float]:
+    """Scripting in milliseconds per update over the last updates, and the longest task among them."""
+    page = panel.page
+    text = long_answer(TOKENS)
+    page.evaluate(f"window.answer = {json.dumps({**text, 'updates': UPDATES})}")
+    panel.send("write")
+    page.wait_for_function("window.tail === 'ready'")
+    client = page.context.new_cdp_session(page)
+    client.send("Performance.enable")
+    before = scripting(client)
+    page.evaluate(
+        """() => {
+            window.tasks = [];
+            new PerformanceObserver(list => list.getEntries().forEach(entry => window.tasks.push(entry.duration)))
+                .observe({ entryTypes: ['longtask'] });
+            window.tail = 'go';
+        }"""
+    )
+    page.wait_for_function("window.tail === 'done'")
+    spent = scripting(client) - before
+    return spent / UPDATES, max(page.evaluate("window.tasks"), default=0.0)
+
+
+def rival_cost(extension: Path) -> float:
+    """Scripting in milliseconds per update of @jupyter/chat at the end of the same answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "labextensions").mkdir()
+        (Path(folder) / "labextensions" / "pico-jupyter-chat-benchmark").symlink_to(extension)
+        os.environ["JUPYTER_PATH"] = folder
+        with lab_page() as (page, lab):
+            open_lab(page, lab)
+            page.locator('[data-id="rival"]').first.click()
+            page.evaluate("answer => { window.answer = answer; window.rival.say(answer.head); }", long_answer(TOKENS))
+            page.get_by_text("Part 100", exact=True).wait_for()
+            client = page.context.new_cdp_session(page)
+            client.send("Performance.enable")
+            before = scripting(client)
+            page.evaluate(GROW_RIVAL, UPDATES)
+            return (scripting(client) - before) / UPDATES
+
+
+def scripting(client: CDPSession) -> float:
+    """Milliseconds of JavaScript in the page so far."""
+    metrics = client.send("Performance.getMetrics")["metrics"]
+    return 1000 * next(float(metric["value"]) for metric in metrics if metric["name"] == "ScriptDuration")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+/** One message in @jupyter/chat, which the benchmark lets grow through `window.rival`. */
+
+import { AbstractChatContext, AbstractChatModel, ChatWidget, IChatContext, IUser } from '@jupyter/chat';
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+
+class Context extends AbstractChatContext {
+  get users(): IUser[] {
+    return [];
+  }
+}
+
+class Model extends AbstractChatModel {
+  sendMessage(): void {}
+
+  createChatContext(): IChatContext {
+    return new Context({ model: this });
+  }
+
+  say(body: string): void {
+    this.messageAdded({ type: 'msg', id: 'one', body, time: 1, sender: { username: 'model' } });
+  }
+
+  grow(body: string): void {
+    this.messages[0].update({ body });
+  }
+}
+
+const plugin: JupyterFrontEndPlugin<void> = {
+  id: 'pico-jupyter-chat-benchmark:plugin',
+  autoStart: true,
+  requires: [IRenderMimeRegistry],
+  activate: (app: JupyterFrontEnd, rmRegistry: IRenderMimeRegistry) => {
+    const model = new Model();
+    const widget = new ChatWidget({ model, rmRegistry });
+    widget.id = 'rival';
+    widget.title.label = 'rival';
+    app.shell.add(widget, 'right');
+    Object.assign(window, { rival: model });
+  }
+};
+
+export default plugin;

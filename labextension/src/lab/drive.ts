@@ -1,0 +1,67 @@
+/** A folder of the Jupyter server, through its contents API, as the place where conversations are kept. */
+
+import { PathExt } from '@jupyterlab/coreutils';
+import { Contents, ServerConnection } from '@jupyterlab/services';
+import { Drive, DriveFile } from '../model/drive';
+
+export class ContentsDrive implements Drive {
+  /** `folder` is asked for every time, so that a changed setting counts at once. */
+  constructor(
+    private readonly _contents: Contents.IManager,
+    private readonly _folder: () => string
+  ) {}
+
+  async list(): Promise<DriveFile[]> {
+    const folder = await orNull(this._contents.get(this._folder(), { content: true }));
+    const models = (folder?.content ?? []) as readonly Contents.IModel[];
+    return models.filter(({ type }) => type !== 'directory').map(model => ({ name: model.name, stamp: model.last_modified }));
+  }
+
+  async stamp(name: string): Promise<string | null> {
+    return (await orNull(this._contents.get(this._path(name), { content: false })))?.last_modified ?? null;
+  }
+
+  async read(name: string): Promise<string | null> {
+    const file = await orNull(this._contents.get(this._path(name), { content: true, type: 'file', format: 'text' }));
+    return file === null ? null : String(file.content);
+  }
+
+  async write(name: string, text: string): Promise<string> {
+    await this._ensureFolder();
+    return (await this._contents.save(this._path(name), { type: 'file', format: 'text', content: text })).last_modified;
+  }
+
+  async remove(name: string): Promise<void> {
+    await orNull(this._contents.delete(this._path(name)));
+  }
+
+  private async _ensureFolder(): Promise<void> {
+    const folder = this._folder();
+    if (folder !== this._made && (await orNull(this._contents.get(folder, { content: false }))) === null) {
+      const parts = folder.split('/').filter(Boolean);
+      for (let count = 1; count <= parts.length; count += 1) {
+        await this._contents.save(parts.slice(0, count).join('/'), { type: 'directory' });
+      }
+    }
+    this._made = folder;
+  }
+
+  private _path(name: string): string {
+    return PathExt.join(this._folder(), name);
+  }
+
+  /** The folder that is known to be there. */
+  private _made = '';
+}
+
+/** null for what is not there. */
+async function orNull<T>(request: Promise<T>): Promise<T | null> {
+  try {
+    return await request;
+  } catch (error) {
+    if (error instanceof ServerConnection.ResponseError && error.response.status === 404) {
+      return null;
+    }
+    throw error;
+  }
+}

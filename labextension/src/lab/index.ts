@@ -1,0 +1,6 @@
+import { panelPlugin } from './panel';
+import { runningPlugin } from './running';
+import { servicePlugin } from './service';
+import { statusPlugin } from './status';
+
+export default [servicePlugin, panelPlugin, statusPlugin, runningPlugin];

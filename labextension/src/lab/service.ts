@@ -1,0 +1,80 @@
+/** What all panels of the page share: the way to the server, the models, the settings, the folder. */
+
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/translation';
+import { Token } from '@lumino/coreutils';
+import { Chat } from '../model/chat';
+import { systemEnvironment } from '../model/environment';
+import { HttpBackend } from '../model/http';
+import { Models } from '../model/models';
+import { Observable } from '../model/observable';
+import { Preferences, Renderer } from '../view/services';
+import { ContentsDrive } from './drive';
+import { channelNeighbours, pageId, storageLifeboat } from './page';
+import { loadSettings, PanelSettings, SETTINGS_ID } from './settings';
+
+export interface IPico {
+  readonly models: Models;
+  readonly settings: Observable<PanelSettings>;
+  readonly preferences: Observable<Preferences>;
+  readonly renderer: Observable<Renderer | null>;
+  readonly trans: TranslationBundle;
+  /** A chat of its own. `role` tells the chats of a page apart and is the same after a reload. */
+  newChat(role: 'sidebar' | 'tab'): Chat;
+}
+
+export const IPico = new Token<IPico>('pico-jupyter:IPico', 'The local models and chats of pico_jupyter.');
+
+export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
+  id: 'pico-jupyter:service',
+  description: 'The local models and chats of pico_jupyter.',
+  autoStart: true,
+  optional: [ISettingRegistry, ITranslator],
+  provides: IPico,
+  activate: async (app: JupyterFrontEnd, registry: ISettingRegistry | null, translator: ITranslator | null): Promise<IPico> => {
+    const { serverSettings, contents, events } = app.serviceManager;
+    const settings = await loadSettings(registry);
+    const backend = new HttpBackend((path, init) =>
+      ServerConnection.makeRequest(URLExt.join(serverSettings.baseUrl, path), init, serverSettings)
+    );
+    const environment = systemEnvironment(pageId());
+    const remember = (name: string): void => void registry?.set(SETTINGS_ID, 'defaultModel', name);
+    const models = new Models(backend, environment, settings.get().defaultModel, remember);
+    events.stream.connect((_, event) => {
+      if (event.schema_id.startsWith('urn:pico-jupyter:events:')) {
+        void models.refresh();
+      }
+    });
+    return {
+      models,
+      settings,
+      preferences: derive(settings, ({ sendKey }) => ({ sendKey })),
+      renderer: lazyRenderer(),
+      trans: (translator ?? nullTranslator).load('pico_jupyter'),
+      newChat: role => {
+        const own = { ...environment, page: `${environment.page}-${role}` };
+        const scope = serverSettings.baseUrl;
+        const drive = new ContentsDrive(contents, () => settings.get().folder);
+        const place = { drive, environment: own, lifeboat: storageLifeboat(scope), neighbours: channelNeighbours(scope) };
+        const parameters = (): PanelSettings => settings.get();
+        return new Chat({ backend, environment: own, models, place, parameters, reasoning: settings.get().reasoning });
+      }
+    };
+  }
+};
+
+/** Markdown, formulas and colours come in a chunk of their own, which holds up nothing. */
+function lazyRenderer(): Observable<Renderer | null> {
+  const renderer = new Observable<Renderer | null>(null);
+  void import('../view/render').then(module => renderer.set(module.renderer));
+  return renderer;
+}
+
+function derive<From, To>(source: Observable<From>, pick: (value: From) => To): Observable<To> {
+  const derived = new Observable(pick(source.get()));
+  source.subscribe(() => derived.set(pick(source.get())));
+  return derived;
+}

@@ -1,0 +1,44 @@
+/** The user's settings, as schema/panel.json has them. */
+
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { number, object, oneOf, string } from '../model/json';
+import { Observable } from '../model/observable';
+import { Reasoning, REASONINGS } from '../model/types';
+
+export const SETTINGS_ID = 'pico-jupyter:panel';
+
+export interface PanelSettings {
+  readonly defaultModel: string;
+  readonly reasoning: Reasoning;
+  readonly system: string;
+  /** null: the model's own. */
+  readonly temperature: number | null;
+  readonly sendKey: 'enter' | 'accel-enter';
+  readonly folder: string;
+}
+
+export const DEFAULTS = readSettings({});
+
+export function readSettings(composite: unknown): PanelSettings {
+  const values = object(composite);
+  return {
+    defaultModel: string(values.defaultModel),
+    reasoning: oneOf(values.reasoning, REASONINGS, 'default'),
+    system: string(values.system),
+    temperature: typeof values.temperature === 'number' ? number(values.temperature) : null,
+    sendKey: oneOf(values.sendKey, ['enter', 'accel-enter'], 'enter'),
+    folder: string(values.folder).replace(/^\/+|\/+$/g, '') || 'Chats'
+  };
+}
+
+/** The settings, which follow what the user changes. Without a registry they stay at their defaults. */
+export async function loadSettings(registry: ISettingRegistry | null): Promise<Observable<PanelSettings>> {
+  const observable = new Observable(DEFAULTS);
+  const settings = await registry?.load(SETTINGS_ID).catch(error => void console.warn('pico_jupyter: settings', error));
+  if (settings) {
+    const follow = (): void => observable.set(readSettings(settings.composite));
+    settings.changed.connect(follow);
+    follow();
+  }
+  return observable;
+}

@@ -1,0 +1,65 @@
+/** The backend that is a Jupyter server with pico_jupyter in it. How a request gets there is the caller's. */
+
+import { readEvents } from './sse';
+import { Backend, ChatRequest, Model, Piece } from './types';
+import { chatBody, readChunk, readComment, readModels, readRefusal, Refusal } from './wire';
+
+/** Sends a request to a path of the server, with the page's credentials. */
+export type Send = (path: string, init: RequestInit) => Promise<Response>;
+
+export class HttpBackend implements Backend {
+  constructor(private readonly _send: Send) {}
+
+  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Piece, void> {
+    const response = await this._checked('v1/chat/completions', { ...post(chatBody(request)), signal });
+    if (!response.body) {
+      throw new Refusal('The server sent no answer.');
+    }
+    for await (const event of readEvents(response.body)) {
+      if (event.kind === 'comment') {
+        const progress = readComment(event.text);
+        if (progress) {
+          yield progress;
+        }
+        continue;
+      }
+      const pieces = readChunk(event.data);
+      if (pieces === null) {
+        return;
+      }
+      yield* pieces;
+    }
+    throw new Refusal('The connection to the server was lost before the answer ended.');
+  }
+
+  async models(): Promise<Model[]> {
+    const [tags, listed, running] = await Promise.all(
+      ['api/tags', 'v1/models', 'api/ps'].map(path => this._json(path, { method: 'GET' }))
+    );
+    return readModels(tags, listed, running);
+  }
+
+  async load(name: string): Promise<void> {
+    await this._json('api/generate', post({ model: name, stream: false }));
+  }
+
+  async unload(name: string): Promise<void> {
+    await this._json('api/generate', post({ model: name, keep_alive: 0, stream: false }));
+  }
+
+  private async _json(path: string, init: RequestInit): Promise<unknown> {
+    return (await this._checked(path, init)).json();
+  }
+
+  private async _checked(path: string, init: RequestInit): Promise<Response> {
+    const response = await this._send(`pico/${path}`, init);
+    if (!response.ok) {
+      throw readRefusal(response.status, await response.text());
+    }
+    return response;
+  }
+}
+
+function post(body: unknown): RequestInit {
+  return { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
+}

@@ -1,0 +1,117 @@
+/** The OpenAI dialect as the panel speaks it: requests written, chunks and errors read. Knows no transport. */
+
+import { array, Json, number, object, parseJson, string } from './json';
+import { ChatRequest, Message, Model, Piece } from './types';
+
+/** The server answered, and what it said was no. */
+export class Refusal extends Error {}
+
+export function chatBody(request: ChatRequest): Json {
+  const system = request.system.trim() ? [{ role: 'system', content: request.system }] : [];
+  return {
+    model: request.model,
+    messages: [...system, ...request.messages.map(wireMessage)],
+    stream: true,
+    stream_options: { include_usage: true },
+    ...(request.reasoning === 'default' ? {} : { reasoning: { effort: request.reasoning } }),
+    ...(request.temperature === null ? {} : { temperature: request.temperature }),
+    ...(request.continues ? { continue_final_message: true } : {})
+  };
+}
+
+/** Past reasoning stays out: templates drop it, and it costs prompt tokens. */
+function wireMessage(message: Message): Json {
+  const attachments = message.attachments ?? [];
+  if (!attachments.length) {
+    return { role: message.role, content: message.content };
+  }
+  const media = attachments.filter(attachment => attachment.kind !== 'text').map(attachment => ({
+    type: `${attachment.kind}_url`,
+    [`${attachment.kind}_url`]: { url: attachment.data }
+  }));
+  return { role: message.role, content: [...media, { type: 'text', text: promptText(message) }] };
+}
+
+/** The message with its texts attached in front of the question. */
+export function promptText(message: Message): string {
+  const texts = (message.attachments ?? []).filter(attachment => attachment.kind === 'text');
+  return [...texts.map(({ name, data }) => fenced(name, data)), message.content].filter(Boolean).join('\n\n');
+}
+
+function fenced(name: string, text: string): string {
+  const longest = Math.max(2, ...Array.from(text.matchAll(/`{3,}/g), run => run[0].length));
+  const fence = '`'.repeat(longest + 1);
+  return `${name}:\n${fence}\n${text.replace(/\n$/, '')}\n${fence}`;
+}
+
+/** The pieces of one `data:` payload; null at the end of the stream. Throws a Refusal for an error frame. */
+export function readChunk(payload: string): Piece[] | null {
+  if (payload === '[DONE]') {
+    return null;
+  }
+  const chunk = object(parseJson(payload));
+  if (chunk.error) {
+    throw new Refusal(string(object(chunk.error).message, 'The server ended the answer with an error.'));
+  }
+  const pieces: Piece[] = [];
+  const choice = object(array(chunk.choices)[0]);
+  const delta = object(choice.delta);
+  const reasoning = string(delta.reasoning_content) || string(delta.reasoning);
+  if (reasoning) {
+    pieces.push({ kind: 'reasoning', text: reasoning });
+  }
+  if (string(delta.content)) {
+    pieces.push({ kind: 'text', text: string(delta.content) });
+  }
+  if (string(choice.finish_reason)) {
+    pieces.push({ kind: 'finish', reason: string(choice.finish_reason) });
+  }
+  if (chunk.usage) {
+    pieces.push({ kind: 'usage', stats: readUsage(object(chunk.usage)) });
+  }
+  return pieces;
+}
+
+function readUsage(usage: Json): { promptTokens: number; completionTokens: number; reasoningTokens: number } {
+  return {
+    promptTokens: number(usage.prompt_tokens),
+    completionTokens: number(usage.completion_tokens),
+    reasoningTokens: number(object(usage.completion_tokens_details).reasoning_tokens)
+  };
+}
+
+/** `keepalive 3/10`: how much of a load or of the prompt is done. */
+export function readComment(text: string): Piece | null {
+  const match = /^keepalive (\d+)\/(\d+)$/.exec(text);
+  return match && match[2] !== '0' ? { kind: 'progress', done: Number(match[1]), total: Number(match[2]) } : null;
+}
+
+/** What a refused request's body says, in either dialect and in Jupyter's own words. */
+export function readRefusal(status: number, body: string): Refusal {
+  const answer = object(parseJson(body));
+  const message = string(object(answer.error).message) || string(answer.error) || string(answer.message);
+  return new Refusal(message || `The server answered with status ${status}.`);
+}
+
+/** The models of api/tags, with what v1/models and api/ps know about them. */
+export function readModels(tags: unknown, listed: unknown, running: unknown): Model[] {
+  const contexts = new Map(array(object(listed).data).map(object).map(model => [string(model.id), number(model.max_model_len)]));
+  const resident = new Map(array(object(running).models).map(object).map(model => [plainName(model), number(model.size)]));
+  return array(object(tags).models).map(object).map(tag => {
+    const name = plainName(tag);
+    const details = object(tag.details);
+    return {
+      name,
+      size: number(tag.size),
+      quantization: string(details.quantization_level),
+      parameters: string(details.parameter_size),
+      capabilities: array(tag.capabilities).map(capability => string(capability)),
+      context: contexts.get(name) ?? 0,
+      resident: resident.get(name) ?? null
+    };
+  });
+}
+
+function plainName(model: Json): string {
+  return string(model.name).replace(/:latest$/, '');
+}

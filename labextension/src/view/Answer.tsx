@@ -1,0 +1,121 @@
+/** A model's answer with what can be done with it, and what it took. */
+
+import * as React from 'react';
+import { tokensPerSecond } from '../model/answer';
+import { Conversation } from '../model/conversation';
+import { Message } from '../model/types';
+import { Icon } from './icons';
+import { Markdown } from './Markdown';
+import { CopyButton, IconButton } from './parts';
+import { useServices } from './services';
+import { Thinking } from './Thinking';
+
+interface AnswerProps {
+  readonly message: Message;
+  readonly conversation: Conversation;
+  readonly isBusy: boolean;
+  readonly isLast: boolean;
+  /** Of what comes before the first token, from 0 to 1. */
+  readonly progress: number | null;
+}
+
+export const Answer = React.memo(function Answer(props: AnswerProps) {
+  const { trans } = useServices();
+  const { message, isBusy, isLast } = props;
+  const isStreaming = message.status === 'streaming';
+  return (
+    <article
+      className={`pico-message pico-answer${isLast ? ' pico-last' : ''}`}
+      aria-label={trans.__('Answer of %1', message.model ?? '')}
+      aria-busy={isStreaming}
+    >
+      <div className="pico-who">
+        <span className="pico-avatar">
+          <Icon name="chat" size={12} />
+        </span>
+        {message.model}
+      </div>
+      {message.reasoning && <Thinking message={message} isLive={isStreaming && !message.content} />}
+      {isStreaming && !message.content && !message.reasoning && <Waiting progress={props.progress} />}
+      <Markdown source={message.content} isLive={isStreaming && message.content !== ''} />
+      {message.status === 'failed' && <Failure {...props} />}
+      {isStreaming && !isBusy && <p className="pico-note">{trans.__('This answer is being written in another window.')}</p>}
+      {!isStreaming && <Footer {...props} />}
+    </article>
+  );
+});
+
+function Waiting({ progress }: { progress: number | null }): React.JSX.Element {
+  const { trans } = useServices();
+  return (
+    <div className="pico-waiting" role="img" aria-label={trans.__('Waiting for the first token')}>
+      <i />
+      <i />
+      <i />
+      {progress !== null && <span>{trans.__('Getting ready: %1 %', Math.round(progress * 100))}</span>}
+    </div>
+  );
+}
+
+function Failure({ message, conversation }: AnswerProps): React.JSX.Element {
+  const { trans } = useServices();
+  return (
+    <div className="pico-error" role="alert">
+      <Icon name="alert" />
+      <div>
+        <b>{trans.__('The model could not answer.')}</b>
+        <div>{message.error}</div>
+      </div>
+      <button type="button" className="pico-button" onClick={() => void conversation.regenerate(message.id)}>
+        <Icon name="redo" size={14} /> {trans.__('Retry')}
+      </button>
+    </div>
+  );
+}
+
+function Footer({ message, conversation, isBusy, isLast }: AnswerProps): React.JSX.Element {
+  const { trans } = useServices();
+  const canContinue = isLast && message.content !== '' && (message.status !== 'done' || message.finish === 'length');
+  return (
+    <footer className="pico-footer">
+      <span className="pico-actions">
+        <CopyButton label={trans.__('Copy answer')} text={message.content} />
+        <IconButton icon="redo" label={trans.__('Regenerate')} disabled={isBusy} onClick={() => void conversation.regenerate(message.id)} />
+        <IconButton icon="trash" label={trans.__('Delete answer')} disabled={isBusy} onClick={() => conversation.remove(message.id)} />
+        {canContinue && (
+          <IconButton icon="play" label={trans.__('Continue')} disabled={isBusy} onClick={() => void conversation.continue(message.id)} />
+        )}
+      </span>
+      <span className="pico-spacer" />
+      <Outcome message={message} />
+      <Figures message={message} />
+    </footer>
+  );
+}
+
+function Outcome({ message }: { message: Message }): React.JSX.Element | null {
+  const { trans } = useServices();
+  const words: Partial<Record<Message['status'], string>> = {
+    stopped: trans.__('Stopped'),
+    interrupted: trans.__('Interrupted'),
+    done: message.finish === 'length' ? trans.__('Cut off: no room left') : undefined
+  };
+  const word = words[message.status];
+  return word ? <span className="pico-muted">{word}</span> : null;
+}
+
+function Figures({ message }: { message: Message }): React.JSX.Element | null {
+  const { trans } = useServices();
+  const { stats, firstMs } = message;
+  if (!stats) {
+    return null;
+  }
+  const rate = tokensPerSecond(message);
+  return (
+    <span className="pico-figures" title={trans.__('%1 prompt tokens, %2 of reasoning', stats.promptTokens, stats.reasoningTokens)}>
+      {rate !== null && <span>{trans.__('%1 tok/s', rate < 100 ? rate.toFixed(1) : Math.round(rate))}</span>}
+      <span>{trans.__('%1 tokens', stats.completionTokens)}</span>
+      {firstMs !== undefined && <span className="pico-wide-only">{trans.__('%1 s to first', (firstMs / 1000).toFixed(2))}</span>}
+    </span>
+  );
+}

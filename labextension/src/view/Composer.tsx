@@ -1,0 +1,165 @@
+/** Where the next message is written. */
+
+import * as React from 'react';
+import { canSee, canWatch } from '../model/models';
+import { Attachment, Message } from '../model/types';
+import { readFile, Tray } from './Attachments';
+import { ContextGauge } from './ContextGauge';
+import { Icon } from './icons';
+import { IconButton } from './parts';
+import { ReasoningToggle } from './ReasoningToggle';
+import { NewAttachment, useObservable, useServices } from './services';
+
+const TALLEST = 200;
+
+interface ComposerProps {
+  readonly messages: readonly Message[];
+  readonly isBusy: boolean;
+}
+
+export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element {
+  const { chat, trans, preferences } = useServices();
+  const { attachments } = useObservable(chat.state);
+  const { sendKey } = useObservable(preferences);
+  const [text, setText] = React.useState('');
+  const [isDragging, setDragging] = React.useState(false);
+  const { attach, hint } = useAttach();
+  const area = React.useRef<HTMLTextAreaElement>(null);
+  const canSend = !isBusy && (text.trim() !== '' || attachments.length > 0);
+
+  React.useLayoutEffect(() => {
+    if (area.current) {
+      area.current.style.height = 'auto';
+      area.current.style.height = `${Math.min(area.current.scrollHeight, TALLEST)}px`;
+    }
+  }, [text]);
+
+  const submit = (): void => {
+    if (canSend) {
+      void chat.send(text);
+      setText('');
+    }
+  };
+  const onKeyDown = (event: React.KeyboardEvent): void => {
+    const isAccel = event.ctrlKey || event.metaKey;
+    const sends = sendKey === 'enter' ? !event.shiftKey : isAccel;
+    if (event.key === 'Enter' && sends && !event.nativeEvent.isComposing) {
+      event.preventDefault();
+      submit();
+    } else if (event.key === 'ArrowUp' && text === '') {
+      const last = messages.findLast(message => message.role === 'user');
+      if (last) {
+        event.preventDefault();
+        setText(last.content);
+      }
+    }
+  };
+  const takeFiles = (event: React.SyntheticEvent, data: DataTransfer): void => {
+    const files = [...data.files];
+    if (files.length) {
+      event.preventDefault();
+      void Promise.all(files.map(readFile)).then(attach);
+    }
+  };
+
+  return (
+    <div
+      className={`pico-composer${isDragging ? ' pico-drag' : ''}`}
+      onDragOver={event => {
+        if (event.dataTransfer.types.includes('Files')) {
+          event.preventDefault();
+          setDragging(true);
+        }
+      }}
+      onDragLeave={() => setDragging(false)}
+      onDrop={event => {
+        setDragging(false);
+        takeFiles(event, event.dataTransfer);
+      }}
+    >
+      {attachments.length > 0 && <Tray attachments={attachments} onRemove={id => chat.detach(id)} />}
+      {hint && (
+        <div className="pico-hint" role="status">
+          <Icon name="alert" size={14} /> {hint}
+        </div>
+      )}
+      <textarea
+        ref={area}
+        rows={1}
+        value={text}
+        aria-label={trans.__('Message')}
+        placeholder={trans.__('Ask a local model…')}
+        onChange={event => setText(event.target.value)}
+        onKeyDown={onKeyDown}
+        onPaste={event => takeFiles(event, event.clipboardData)}
+      />
+      <div className="pico-composer-bar">
+        <AttachButtons attach={attach} />
+        <ReasoningToggle />
+        <span className="pico-spacer" />
+        <ContextGauge messages={messages} />
+        {isBusy ? (
+          <button type="button" className="pico-send pico-stop" aria-label={trans.__('Stop')} title={trans.__('Stop (Esc)')} onClick={() => chat.stop()}>
+            <Icon name="stop" size={18} />
+          </button>
+        ) : (
+          <button type="button" className="pico-send" aria-label={trans.__('Send')} title={trans.__('Send')} disabled={!canSend} onClick={submit}>
+            <Icon name="send" size={18} />
+          </button>
+        )}
+      </div>
+    </div>
+  );
+}
+
+function AttachButtons({ attach }: { attach: (attachments: readonly NewAttachment[]) => void }): React.JSX.Element {
+  const { chat, host, trans } = useServices();
+  useObservable(chat.models.state);
+  const input = React.useRef<HTMLInputElement>(null);
+  const model = chat.models.chosen;
+  const accept = ['text/*', '.py', '.md', '.csv', '.json', ...(canSee(model) ? ['image/*'] : []), ...(canWatch(model) ? ['video/*'] : [])];
+  const label = canSee(model) ? trans.__('Attach pictures or files') : trans.__('Attach files');
+  const { selectedCells, pickFiles } = host;
+  return (
+    <>
+      <IconButton icon="clip" label={label} onClick={() => input.current?.click()} />
+      <input
+        ref={input}
+        type="file"
+        multiple
+        hidden
+        accept={accept.join(',')}
+        onChange={event => {
+          // A copy: the list empties when the input is reset.
+          const files = [...(event.target.files ?? [])];
+          event.target.value = '';
+          void Promise.all(files.map(readFile)).then(attach);
+        }}
+      />
+      {selectedCells && <IconButton icon="cell" label={trans.__('Attach the selected cells')} onClick={() => attach(selectedCells())} />}
+      {pickFiles && (
+        <IconButton icon="folder" label={trans.__("Attach from the server's files")} onClick={() => void pickFiles().then(attach)} />
+      )}
+    </>
+  );
+}
+
+/** Attaches what the chosen model takes; `hint` says why something was left out. */
+function useAttach(): { attach: (attachments: readonly NewAttachment[]) => void; hint: string } {
+  const { chat, trans } = useServices();
+  const [refused, setRefused] = React.useState<Attachment['kind'] | null>(null);
+  const { chosen } = useObservable(chat.models.state);
+  React.useEffect(() => setRefused(null), [chosen]);
+  const takes = (kind: Attachment['kind']): boolean =>
+    kind === 'text' || (kind === 'image' ? canSee(chat.models.chosen) : canWatch(chat.models.chosen));
+  const attach = (attachments: readonly NewAttachment[]): void => {
+    attachments.filter(({ kind }) => takes(kind)).forEach(attachment => chat.attach(attachment));
+    setRefused(attachments.find(({ kind }) => !takes(kind))?.kind ?? null);
+  };
+  const hints = {
+    image: trans.__('%1 cannot see pictures. Choose a model with that badge.', chosen),
+    video: trans.__('%1 cannot watch clips. Choose a model with that badge.', chosen),
+    text: ''
+  };
+  return { attach, hint: refused ? hints[refused] : '' };
+}

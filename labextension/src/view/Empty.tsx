@@ -1,0 +1,74 @@
+/** The first thing that people see: what answers here, what to ask it, how to get more. */
+
+import * as React from 'react';
+import { BUILT_IN, BUILT_IN_SIGHT } from '../model/models';
+import { CopyButton } from './parts';
+import { Icon } from './icons';
+import { Translator, useObservable, useServices } from './services';
+
+const DOWNLOAD = 'hf download mlx-community/Qwen3-4B-4bit';
+
+export function Empty(): React.JSX.Element {
+  const { chat, trans } = useServices();
+  const { chosen, problem, models } = useObservable(chat.models.state);
+  const { words, questions } = introduce(chosen, trans);
+  return (
+    <div className="pico-empty">
+      <div className="pico-empty-mark">
+        <Icon name="chat" size={28} />
+      </div>
+      <h2>{trans.__('Chat with a local model')}</h2>
+      <p className="pico-muted">{chosen ? words : problem}</p>
+      <div className="pico-suggestions">
+        {questions.map(question => (
+          <button key={question} type="button" disabled={!models.length} onClick={() => void chat.send(question)}>
+            {question}
+          </button>
+        ))}
+      </div>
+      <details className="pico-more-models">
+        <summary>{trans.__('Add a real model')}</summary>
+        <p>{trans.__('Models in the Hugging Face cache are found by themselves. In a terminal:')}</p>
+        <div className="pico-command">
+          <code>{DOWNLOAD}</code>
+          <CopyButton label={trans.__('Copy command')} text={DOWNLOAD} size={14} />
+        </div>
+        <p>{trans.__('Or name a folder with MLX models in PICO_JUPYTER_MODEL_PATH.')}</p>
+      </details>
+      <p className="pico-muted pico-keys">
+        <kbd>Enter</kbd> {trans.__('send')} <kbd>Shift</kbd>+<kbd>Enter</kbd> {trans.__('new line')} <kbd>Esc</kbd> {trans.__('stop')}
+      </p>
+    </div>
+  );
+}
+
+/** What a model is, honestly, and what to ask it. */
+function introduce(name: string, trans: Translator): { words: string; questions: readonly string[] } {
+  switch (name) {
+    case BUILT_IN:
+      return {
+        words: trans.__(
+          '%1 comes with pico_jupyter. It is an honest toy of 1.4 million parameters: it does small sums, counts, spells, and knows this package. It knows nothing about the world.',
+          name
+        ),
+        questions: [trans.__('What is 348 + 277?'), trans.__('What can you do?'), trans.__('How do I add a real model?')]
+      };
+    case BUILT_IN_SIGHT:
+      return {
+        words: trans.__(
+          '%1 comes with pico_jupyter. It is an honest toy that sees: paste a picture of a plain shape and ask for its color, or what it is. It knows nothing else.',
+          name
+        ),
+        questions: []
+      };
+    default:
+      return {
+        words: trans.__('%1 answers on this machine. Nothing leaves it.', name),
+        questions: [
+          trans.__('What can you do?'),
+          trans.__('Write a Python function that reverses the words of a line.'),
+          trans.__('Explain the central limit theorem.')
+        ]
+      };
+  }
+}

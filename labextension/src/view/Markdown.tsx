@@ -1,0 +1,61 @@
+/** Text of a model, rendered block by block: while it grows, only its last block is rendered again. */
+
+import * as React from 'react';
+import { createPortal } from 'react-dom';
+import { Block, BlockSplitter, linkDefinitions } from '../model/blocks';
+import { CodeCard } from './CodeCard';
+import { useObservable, useServices } from './services';
+
+export const Markdown = React.memo(function Markdown({ source, isLive }: { source: string; isLive: boolean }) {
+  const splitter = React.useRef(new BlockSplitter());
+  const blocks = React.useMemo(() => splitter.current.update(source), [source]);
+  const definitions = React.useMemo(() => (isLive ? '' : linkDefinitions(source)), [isLive, source]);
+  return (
+    <div className={`pico-md jp-RenderedHTMLCommon${isLive ? ' pico-live' : ''}`}>
+      {blocks.map((block, index) =>
+        block.kind === 'code' ? (
+          <CodeCard key={index} source={block.source} language={block.language} isLive={isLive && index === blocks.length - 1} />
+        ) : (
+          <Prose key={index} block={block} definitions={definitions} />
+        )
+      )}
+    </div>
+  );
+});
+
+interface NestedCode {
+  readonly host: HTMLElement;
+  readonly source: string;
+  readonly language: string;
+}
+
+/** A block that is no code, though its lists may have code in them, which gets its card too. */
+const Prose = React.memo(function Prose({ block, definitions }: { block: Block; definitions: string }) {
+  const renderer = useObservable(useServices().renderer);
+  const box = React.useRef<HTMLDivElement>(null);
+  const [nested, setNested] = React.useState<readonly NestedCode[]>([]);
+  React.useLayoutEffect(() => {
+    const element = box.current;
+    if (element && renderer) {
+      element.innerHTML = renderer.markdown(definitions ? `${block.source}\n\n${definitions}` : block.source);
+      const cards = [...element.querySelectorAll('pre')].map(takeOut);
+      setNested(before => (cards.length || before.length ? cards : before));
+    }
+  }, [block, definitions, renderer]);
+  return (
+    <>
+      <div className="pico-block" ref={box}>
+        {renderer ? null : block.source}
+      </div>
+      {nested.map(({ host, ...code }, index) => createPortal(<CodeCard {...code} isLive={false} />, host, String(index)))}
+    </>
+  );
+});
+
+function takeOut(pre: HTMLPreElement): NestedCode {
+  const language = /language-([\w+#-]+)/.exec(pre.firstElementChild?.className ?? '')?.[1] ?? '';
+  const host = document.createElement('div');
+  const source = (pre.textContent ?? '').replace(/\n$/, '');
+  pre.replaceWith(host);
+  return { host, source, language };
+}

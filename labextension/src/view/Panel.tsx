@@ -1,0 +1,96 @@
+/** The chat, whole. */
+
+import * as React from 'react';
+import { ConversationState } from '../model/conversation';
+import { Composer } from './Composer';
+import { History } from './History';
+import { Icon } from './icons';
+import { Menu } from './Menu';
+import { ModelPicker } from './ModelPicker';
+import { IconButton } from './parts';
+import { Services, ServicesProvider, useObservable, useServices } from './services';
+import { Transcript } from './Transcript';
+
+export function Panel(services: Services): React.JSX.Element {
+  return (
+    <ServicesProvider value={services}>
+      <Layout />
+    </ServicesProvider>
+  );
+}
+
+function Layout(): React.JSX.Element {
+  const { chat, trans } = useServices();
+  const { conversation } = useObservable(chat.state);
+  const state = useObservable(conversation.state);
+  const isAnswering = chat.isAnswering(state);
+  const section = React.useRef<HTMLElement>(null);
+  React.useEffect(() => void chat.models.refresh(), [chat]);
+  const onKeyDown = (event: React.KeyboardEvent): void => {
+    if (event.key === 'Escape' && isAnswering) {
+      event.preventDefault();
+      event.stopPropagation();
+      chat.stop();
+    }
+  };
+  const begin = (): void => {
+    chat.begin();
+    section.current?.querySelector<HTMLElement>('.pico-composer textarea')?.focus();
+  };
+  return (
+    <section className="pico-chat" ref={section} aria-label={trans.__('Chat with a local model')} onKeyDown={onKeyDown}>
+      <header className="pico-header">
+        <ModelPicker />
+        <span className="pico-spacer" />
+        {chat.library && <History library={chat.library} />}
+        <IconButton icon="plus" label={trans.__('New conversation')} disabled={!state.messages.length} onClick={begin} />
+        <Menu />
+      </header>
+      <Banner />
+      <Transcript key={state.id} conversation={conversation} state={state} isAnswering={isAnswering} />
+      <Composer messages={state.messages} isBusy={isAnswering} />
+      <Announcement state={state} />
+    </section>
+  );
+}
+
+/** What is wrong with the server, or with the disk. */
+function Banner(): React.JSX.Element | null {
+  const { chat, trans } = useServices();
+  const { problem } = useObservable(chat.models.state);
+  const { saving } = useObservable(chat.state);
+  const text = problem
+    ? trans.__('The models cannot be reached: %1', problem)
+    : saving && trans.__('This conversation is not being saved: %1', saving);
+  if (!text) {
+    return null;
+  }
+  return (
+    <div className="pico-banner" role="alert">
+      <Icon name="alert" />
+      <span>{text}</span>
+      {problem && (
+        <button type="button" className="pico-link" onClick={() => void chat.models.refresh()}>
+          {trans.__('Try again')}
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** For screen readers: that an answer begins and ends, not each of its words. */
+function Announcement({ state }: { state: ConversationState }): React.JSX.Element {
+  const { trans } = useServices();
+  const last = state.messages.at(-1);
+  const words: Partial<Record<string, string>> = {
+    streaming: trans.__('The model is answering'),
+    done: last?.role === 'assistant' ? trans.__('The answer is there') : '',
+    stopped: trans.__('Stopped'),
+    failed: trans.__('The model could not answer')
+  };
+  return (
+    <div className="pico-for-readers" role="status" aria-live="polite">
+      {words[last?.status ?? ''] ?? ''}
+    </div>
+  );
+}

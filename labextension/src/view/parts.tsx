@@ -1,0 +1,125 @@
+/** Small parts that everything else is made of. */
+
+import * as React from 'react';
+import { Icon, IconName } from './icons';
+import { useServices } from './services';
+
+const COPIED_MS = 1200;
+
+interface IconButtonProps {
+  readonly icon: IconName;
+  readonly label: string;
+  readonly onClick: () => void;
+  readonly disabled?: boolean;
+  readonly size?: number;
+}
+
+export function IconButton({ icon, label, onClick, disabled, size }: IconButtonProps): React.JSX.Element {
+  return (
+    <button type="button" className="pico-icon-button" aria-label={label} title={label} disabled={disabled} onClick={onClick}>
+      <Icon name={icon} size={size} />
+    </button>
+  );
+}
+
+export function CopyButton({ label, text, size }: { label: string; text: string; size?: number }): React.JSX.Element {
+  const { trans } = useServices();
+  const [isDone, setDone] = React.useState(false);
+  React.useEffect(() => {
+    if (isDone) {
+      const timer = setTimeout(() => setDone(false), COPIED_MS);
+      return () => clearTimeout(timer);
+    }
+    return undefined;
+  }, [isDone]);
+  const copy = (): void => void copyText(text).then(() => setDone(true));
+  return <IconButton icon={isDone ? 'check' : 'copy'} label={isDone ? trans.__('Copied') : label} size={size} onClick={copy} />;
+}
+
+/** navigator.clipboard is missing on pages without TLS. */
+async function copyText(text: string): Promise<void> {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(text);
+    return;
+  }
+  const area = document.createElement('textarea');
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  document.execCommand('copy');
+  area.remove();
+}
+
+interface PopoverProps {
+  readonly icon?: IconName;
+  readonly label: string;
+  /** What the button shows instead of an icon. */
+  readonly face?: React.ReactNode;
+  readonly className?: string;
+  readonly kind: 'listbox' | 'menu' | 'dialog';
+  readonly onOpen?: () => void;
+  readonly children: (close: () => void) => React.ReactNode;
+}
+
+/** A button and what it opens: closed by Escape, by a click elsewhere, and when the focus goes elsewhere. */
+export function Popover({ icon, label, face, className, kind, onOpen, children }: PopoverProps): React.JSX.Element {
+  const [isOpen, setOpen] = React.useState(false);
+  const root = React.useRef<HTMLDivElement>(null);
+  const button = React.useRef<HTMLButtonElement>(null);
+  React.useEffect(() => {
+    if (!isOpen) {
+      return undefined;
+    }
+    const leave = (event: Event): void => {
+      if (!root.current?.contains(event.composedPath()[0] as Node)) {
+        setOpen(false);
+      }
+    };
+    document.addEventListener('pointerdown', leave, true);
+    document.addEventListener('focusin', leave, true);
+    return () => {
+      document.removeEventListener('pointerdown', leave, true);
+      document.removeEventListener('focusin', leave, true);
+    };
+  }, [isOpen]);
+  const close = (): void => {
+    setOpen(false);
+    button.current?.focus();
+  };
+  const toggle = (): void => {
+    setOpen(!isOpen);
+    if (!isOpen) {
+      onOpen?.();
+    }
+  };
+  const onKeyDown = (event: React.KeyboardEvent): void => {
+    if (event.key === 'Escape' && isOpen) {
+      event.stopPropagation();
+      close();
+    }
+  };
+  return (
+    <div className={`pico-anchor ${className ?? ''}`} ref={root} onKeyDown={onKeyDown}>
+      <button
+        ref={button}
+        type="button"
+        className={face ? 'pico-face-button' : 'pico-icon-button'}
+        aria-haspopup={kind}
+        aria-expanded={isOpen}
+        aria-label={label}
+        title={label}
+        onClick={toggle}
+      >
+        {face ?? (icon && <Icon name={icon} />)}
+      </button>
+      {isOpen && <div className="pico-popover">{children(close)}</div>}
+    </div>
+  );
+}
+
+/** Moves the focus to where it is asked for, once. */
+export function useFocus<T extends HTMLElement>(): React.RefObject<T> {
+  const ref = React.useRef<T>(null);
+  React.useEffect(() => ref.current?.focus(), []);
+  return ref;
+}

@@ -1,0 +1,97 @@
+/** The backend that is the notebook's kernel, for pages whose server is out of reach. */
+
+import { Json, object, string } from '../model/json';
+import { Backend, ChatRequest, Model, Piece } from '../model/types';
+import { Refusal } from '../model/wire';
+import { WidgetModel } from './model';
+
+export class KernelBackend implements Backend {
+  constructor(
+    private readonly _model: WidgetModel,
+    private readonly _newId: () => string
+  ) {}
+
+  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Piece, void> {
+    const call = new Call(this._model, this._newId(), signal);
+    try {
+      call.send('chat', { ...request });
+      for (let answer = await call.next(); answer.type !== 'done'; answer = await call.next()) {
+        yield* answer.pieces as Piece[];
+      }
+    } finally {
+      call.end();
+    }
+  }
+
+  async models(): Promise<Model[]> {
+    return (await this._ask('models', {})).models as Model[];
+  }
+
+  async load(name: string): Promise<void> {
+    await this._ask('load', { name });
+  }
+
+  async unload(name: string): Promise<void> {
+    await this._ask('unload', { name });
+  }
+
+  private async _ask(type: string, content: Json): Promise<Json> {
+    const call = new Call(this._model, this._newId());
+    try {
+      call.send(type, content);
+      return await call.next();
+    } finally {
+      call.end();
+    }
+  }
+}
+
+/** One request to the kernel and what comes back. */
+class Call {
+  constructor(
+    private readonly _model: WidgetModel,
+    private readonly _id: string,
+    private readonly _signal?: AbortSignal
+  ) {
+    _model.on('msg:custom', this._receive);
+    _signal?.addEventListener('abort', this._abort);
+  }
+
+  send(type: string, content: Json): void {
+    this._model.send({ type, id: this._id, content });
+  }
+
+  /** The next message of this call. Rejects when the kernel says that it failed, and when it was aborted. */
+  async next(): Promise<Json> {
+    while (!this._received.length) {
+      this._signal?.throwIfAborted();
+      await new Promise<void>(resolve => (this._wake = resolve));
+    }
+    const answer = this._received.shift() ?? {};
+    if (answer.type === 'failed') {
+      throw new Refusal(string(answer.message));
+    }
+    return answer;
+  }
+
+  end(): void {
+    this._model.off('msg:custom', this._receive);
+    this._signal?.removeEventListener('abort', this._abort);
+  }
+
+  private readonly _receive = (content: unknown): void => {
+    const answer = object(content);
+    if (answer.id === this._id) {
+      this._received.push(answer);
+      this._wake();
+    }
+  };
+
+  private readonly _abort = (): void => {
+    this.send('abort', {});
+    this._wake();
+  };
+
+  private readonly _received: Json[] = [];
+  private _wake: () => void = () => undefined;
+}

@@ -1,0 +1,10 @@
+/** The Python object on the other side, as anywidget hands it over. */
+
+export interface WidgetModel {
+  get(key: string): unknown;
+  set(key: string, value: unknown): void;
+  save_changes(): void;
+  send(content: unknown): void;
+  on(event: string, listener: (content: unknown) => void): void;
+  off(event: string, listener: (content: unknown) => void): void;
+}

@@ -1,0 +1,77 @@
+/** Keeps the chat and the traits of the Python object alike. */
+
+import { Chat } from '../model/chat';
+import { object, oneOf, string } from '../model/json';
+import { readMessages } from '../model/transcript';
+import { Environment, Message, REASONINGS } from '../model/types';
+import { WidgetModel } from './model';
+
+/** While an answer grows, the kernel hears of it so often, so that a reload loses little. */
+const PUSH_MS = 1000;
+
+export function synchronise(chat: Chat, model: WidgetModel, environment: Environment): () => void {
+  let cancelPush: (() => void) | undefined;
+  let known: readonly Message[] = chat.conversation.state.get().messages;
+  const push = (): void => {
+    cancelPush?.();
+    cancelPush = undefined;
+    const { messages } = chat.conversation.state.get();
+    if (messages !== known) {
+      known = messages;
+      model.set('messages', messages);
+      model.save_changes();
+    }
+  };
+  const onConversation = (): void => {
+    if (!chat.conversation.state.get().busy) {
+      push();
+    } else {
+      cancelPush ??= environment.after(PUSH_MS, push);
+    }
+  };
+  const onSettings = (): void => {
+    const { reasoning } = chat.state.get();
+    const { chosen } = chat.models.state.get();
+    if (reasoning !== model.get('reasoning') || (chosen && chosen !== model.get('model'))) {
+      model.set('reasoning', reasoning);
+      model.set('model', chosen);
+      model.save_changes();
+    }
+  };
+  let unfollow = chat.conversation.state.subscribe(onConversation);
+  let followed = chat.conversation;
+  const onChat = (): void => {
+    if (chat.conversation !== followed) {
+      unfollow();
+      followed = chat.conversation;
+      unfollow = followed.state.subscribe(onConversation);
+      push();
+    }
+    onSettings();
+  };
+  const disposers = [chat.state.subscribe(onChat), chat.models.state.subscribe(onSettings)];
+
+  const on = (event: string, listener: (content: unknown) => void): void => {
+    model.on(event, listener);
+    disposers.push(() => model.off(event, listener));
+  };
+  on('change:messages', () => {
+    const messages = readMessages(model.get('messages'));
+    if (JSON.stringify(messages) !== JSON.stringify(known) && !chat.conversation.state.get().busy) {
+      known = messages;
+      chat.conversation.replace(messages);
+    }
+  });
+  on('change:model', () => chat.models.choose(string(model.get('model')) || chat.models.state.get().chosen));
+  on('change:reasoning', () => chat.setReasoning(oneOf(model.get('reasoning'), REASONINGS, 'default')));
+  on('msg:custom', content => {
+    if (object(content).type === 'stop') {
+      chat.conversation.stop();
+    }
+  });
+  return () => {
+    unfollow();
+    cancelPush?.();
+    disposers.forEach(dispose => dispose());
+  };
+}

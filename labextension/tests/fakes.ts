@@ -1,0 +1,168 @@
+/** A clock that tests move, a backend that tests script, a drive in memory. */
+
+import { Drive, DriveFile, Lifeboat, Neighbours } from '../src/model/drive';
+import { Place } from '../src/model/keeper';
+import { Backend, ChatRequest, Environment, Message, Model, Piece } from '../src/model/types';
+
+export class Clock implements Environment {
+  constructor(readonly page = 'page') {}
+
+  now(): number {
+    return this._now;
+  }
+
+  newId(): string {
+    this._ids += 1;
+    return `${this.page}${this._ids}`;
+  }
+
+  after(ms: number, run: () => void): () => void {
+    const timer = { due: this._now + ms, run };
+    this._timers.add(timer);
+    return () => void this._timers.delete(timer);
+  }
+
+  /** Let time pass; what is due runs in its order. */
+  pass(ms: number): void {
+    this._now += ms;
+    for (const timer of [...this._timers].sort((one, other) => one.due - other.due)) {
+      if (timer.due <= this._now && this._timers.delete(timer)) {
+        timer.run();
+      }
+    }
+  }
+
+  private _now = 1_000_000;
+  private _ids = 0;
+  private readonly _timers = new Set<{ due: number; run: () => void }>();
+}
+
+/** Answers come when the test says so. */
+export class ScriptedBackend implements Backend {
+  readonly requests: ChatRequest[] = [];
+  aborted = 0;
+
+  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Piece, void> {
+    this.requests.push(request);
+    signal.addEventListener('abort', () => {
+      this.aborted += 1;
+      this._wake();
+    });
+    for (;;) {
+      while (this._pieces.length) {
+        const piece = this._pieces.shift();
+        if (piece === 'end') {
+          return;
+        }
+        if (piece instanceof Error) {
+          throw piece;
+        }
+        if (piece) {
+          yield piece;
+        }
+      }
+      signal.throwIfAborted();
+      await new Promise<void>(resolve => (this._wake = resolve));
+    }
+  }
+
+  async say(...pieces: (Piece | 'end' | Error)[]): Promise<void> {
+    this._pieces.push(...pieces);
+    this._wake();
+    await settled();
+  }
+
+  async models(): Promise<Model[]> {
+    return this.list;
+  }
+
+  async load(): Promise<void> {}
+
+  async unload(): Promise<void> {}
+
+  list: Model[] = [model('tiny')];
+  private readonly _pieces: (Piece | 'end' | Error)[] = [];
+  private _wake: () => void = () => undefined;
+}
+
+export function model(name: string, changes: Partial<Model> = {}): Model {
+  const facts = { size: 1, quantization: '4bit', parameters: '1M', capabilities: ['thinking'], context: 4096, resident: null };
+  return { name, ...facts, ...changes };
+}
+
+export function message(id: string, changes: Partial<Message> = {}): Message {
+  return { id, role: 'user', content: id, status: 'done', created: 1, changed: 1, ...changes };
+}
+
+export const text = (content: string): Piece => ({ kind: 'text', text: content });
+export const reasoning = (content: string): Piece => ({ kind: 'reasoning', text: content });
+
+/** All that was promised has happened. */
+export async function settled(): Promise<void> {
+  for (let turn = 0; turn < 50; turn += 1) {
+    await Promise.resolve();
+  }
+}
+
+export class MemoryDrive implements Drive {
+  readonly files = new Map<string, string>();
+  failing = false;
+
+  async list(): Promise<DriveFile[]> {
+    return [...this.files.keys()].map(name => ({ name, stamp: this._stamps.get(name) ?? '' }));
+  }
+
+  async stamp(name: string): Promise<string | null> {
+    return this._stamps.get(name) ?? null;
+  }
+
+  async read(name: string): Promise<string | null> {
+    return this.files.get(name) ?? null;
+  }
+
+  async write(name: string, content: string): Promise<string> {
+    if (this.failing) {
+      throw new Error('the disk is full');
+    }
+    this._count += 1;
+    this.files.set(name, content);
+    this._stamps.set(name, String(this._count));
+    return String(this._count);
+  }
+
+  async remove(name: string): Promise<void> {
+    this.files.delete(name);
+    this._stamps.delete(name);
+  }
+
+  private _count = 0;
+  private readonly _stamps = new Map<string, string>();
+}
+
+/** Pages that share a browser. */
+export class Street {
+  readonly drive = new MemoryDrive();
+  private readonly _boats = new Map<string, string>();
+  private readonly _listeners: { page: Environment; listener: (name: string) => void }[] = [];
+
+  place(environment: Environment): Place {
+    return { drive: this.drive, environment, lifeboat: this._lifeboat, neighbours: this._neighbours(environment) };
+  }
+
+  private readonly _lifeboat: Lifeboat = {
+    get: key => this._boats.get(key) ?? null,
+    set: (key, content) => void this._boats.set(key, content),
+    clear: key => void this._boats.delete(key)
+  };
+
+  private _neighbours(page: Environment): Neighbours {
+    return {
+      tell: name => this._listeners.filter(other => other.page !== page).forEach(({ listener }) => listener(name)),
+      listen: listener => {
+        const entry = { page, listener };
+        this._listeners.push(entry);
+        return () => void this._listeners.splice(this._listeners.indexOf(entry), 1);
+      }
+    };
+  }
+}

@@ -1,0 +1,146 @@
+"""EngineSource: answers of an engine in this process, for kernels that no Jupyter server of ours stands behind."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+from uuid import uuid4
+
+from typing_extensions import assert_never
+
+from pico_jupyter.client import EngineClient
+from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.deferred import DeferredEngineClient, start_engine
+from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.panel.calls import (
+    Attachment,
+    ChatCall,
+    FinishPiece,
+    Piece,
+    ProgressPiece,
+    ReasoningPiece,
+    Stats,
+    TextPiece,
+    Turn,
+    UsagePiece,
+)
+from pico_jupyter.types import (
+    Accepted,
+    ChatPrompt,
+    Delta,
+    EngineOptions,
+    Finished,
+    GenerationRequest,
+    ImagePart,
+    Message,
+    ModelInfo,
+    Part,
+    Progress,
+    ReasoningDelta,
+    SamplingParams,
+    TextDelta,
+    TextPart,
+    ToolCallDelta,
+    Usage,
+    VideoPart,
+)
+
+SWITCH = {"default": None, "on": True, "off": False}
+
+
+class EngineSource:
+    """A Source that is an engine."""
+
+    def __init__(self, engine: EngineClient) -> None:
+        self._engine = engine
+
+    def __repr__(self) -> str:
+        return f"<EngineSource {self._engine!r}>"
+
+    async def chat(self, call: ChatCall) -> AsyncGenerator[Piece, None]:
+        """See Source.chat."""
+        async with aclosing(self._engine.generate(_request(call))) as deltas:
+            async for delta in deltas:
+                for piece in _pieces(delta):
+                    yield piece
+
+    async def models(self) -> list[dict[str, Any]]:
+        """See Source.models."""
+        resident = {loaded.info.name: loaded.size for loaded in await self._engine.resident()}
+        return [_describe(info, resident.get(info.name)) for info in await self._engine.models()]
+
+    async def load(self, name: str) -> None:
+        """See Source.load."""
+        await self._engine.load(name)
+
+    async def unload(self, name: str) -> None:
+        """See Source.unload."""
+        await self._engine.unload(name)
+
+
+def local_source() -> EngineSource:
+    """A source with an engine of its own, which starts at the first question."""
+    options = EngineOptions()
+    catalog = Catalog(options)
+    return EngineSource(DeferredEngineClient(catalog, lambda: start_engine(catalog, options)))
+
+
+def _request(call: ChatCall) -> GenerationRequest:
+    system = (Message("system", (TextPart(call.system),)),) if call.system else ()
+    messages = tuple(_message(turn, f"messages[{index}]") for index, turn in enumerate(call.messages))
+    return GenerationRequest(
+        id=uuid4().hex,
+        model=call.model,
+        prompt=ChatPrompt(system + messages, continue_final_message=call.continues, truncate=True),
+        sampling=SamplingParams(temperature=call.temperature),
+        reasoning=SWITCH[call.reasoning],
+    )
+
+
+def _message(turn: Turn, param: str) -> Message:
+    media = tuple(_media(attachment, param) for attachment in turn.attachments if attachment.kind != "text")
+    return Message(turn.role, (*media, TextPart(turn.text)))
+
+
+def _media(attachment: Attachment, param: str) -> Part:
+    _, _, encoded = attachment.data.partition(";base64,")
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        raise InvalidRequest(f"invalid {attachment.kind} input", param=param) from None
+    return ImagePart(param, data=data) if attachment.kind == "image" else VideoPart(param, data=data)
+
+
+def _pieces(delta: Delta) -> list[Piece]:
+    match delta:
+        case TextDelta():
+            return [TextPiece(delta.text)]
+        case ReasoningDelta():
+            return [ReasoningPiece(delta.text)]
+        case Progress():
+            return [ProgressPiece(delta.done, delta.total)] if delta.total else []
+        case Finished():
+            return [FinishPiece(delta.finish_reasons[0]), UsagePiece(_stats(delta.usage))]
+        case Accepted() | ToolCallDelta():
+            return []
+        case _:
+            assert_never(delta)
+
+
+def _stats(usage: Usage) -> Stats:
+    return Stats(usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens)
+
+
+def _describe(info: ModelInfo, resident: int | None) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "size": info.size,
+        "quantization": info.quantization,
+        "parameters": str(info.parameter_count),
+        "capabilities": list(info.capabilities),
+        "context": info.context_length,
+        "resident": resident,
+    }

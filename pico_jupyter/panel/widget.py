@@ -1,0 +1,170 @@
+"""ChatPanel: the chat in a cell. The page talks to its server itself; this side keeps the transcript, answers `ask`,
+and serves pages that reach no server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import anywidget
+import msgspec
+from traitlets import Dict, Enum, Float, Int, List, Unicode
+
+from pico_jupyter.errors import EngineUnavailable, PicoError
+from pico_jupyter.panel.answer import Answer, new_message
+from pico_jupyter.panel.background import BackgroundLoop
+from pico_jupyter.panel.calls import ChatCall, Source, read_turns
+from pico_jupyter.panel.local import local_source
+from pico_jupyter.panel.remote import ServerSource, find_server
+
+STATIC = Path(__file__).resolve().parent.parent / "static"
+
+if not (STATIC / "widget.js").is_file():
+    raise ImportError("the panel's JavaScript is not built: run `make panel` in the repository")
+
+
+class ChatPanel(anywidget.AnyWidget):
+    """A chat with a local model.
+
+    `messages` is the conversation, a list of dicts with at least `role` and `content`; `model`, `reasoning` ("default",
+    "on", "off"), `system`, `temperature` (None: the model's own) and `height` (pixels) are what their names say. All of
+    them follow what the user does, and can be set.
+    """
+
+    _esm = STATIC / "widget.js"
+    _css = STATIC / "widget.css"
+
+    messages = List(Dict()).tag(sync=True)
+    model = Unicode("").tag(sync=True)
+    reasoning = Enum(["default", "on", "off"], "default").tag(sync=True)
+    system = Unicode("").tag(sync=True)
+    temperature = Float(None, allow_none=True).tag(sync=True)
+    height = Int(520).tag(sync=True)
+    # How the page reaches the models: "http", "kernel", "" while nobody looks.
+    transport = Unicode("").tag(sync=True)
+
+    def __init__(self, model: str = "", *, source: Source | None = None, **traits: Any) -> None:
+        super().__init__(model=model, **traits)
+        self._source = source
+        self._loop = BackgroundLoop()
+        self._running: dict[str, concurrent.futures.Future[Any]] = {}
+        self.on_msg(self._take_message)
+
+    def __repr__(self) -> str:
+        return f"ChatPanel(model={self.model!r}, reasoning={self.reasoning!r}, {len(self.messages)} messages)"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The widget, and the conversation as text for where no widget can be: GitHub, nbconvert, a closed kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
+        return {**data, "text/plain": repr(self), "text/markdown": self.to_markdown()}, metadata
+
+    def to_markdown(self) -> str:
+        """The conversation, for people to read."""
+        turns = [
+            f"**{'You' if message['role'] == 'user' else message.get('model') or 'Model'}**\n\n{message['content']}"
+            for message in self.messages
+        ]
+        return "\n\n".join(turns) or "*Nothing has been said yet.*"
+
+    def ask(self, text: str) -> str:
+        """Ask, wait, and return the answer's text. Raises PicoError. Interrupting the cell stops the model."""
+        future = self._begin(text)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+
+    async def aask(self, text: str) -> str:
+        """Ask, and return the answer's text when it is there. Raises PicoError. Cancelling stops the model."""
+        return await asyncio.wrap_future(self._begin(text))
+
+    def stop(self) -> None:
+        """Stop whatever is being written, wherever it is."""
+        self.send({"type": "stop"})
+        for future in list(self._running.values()):
+            future.cancel()
+
+    def _begin(self, text: str) -> concurrent.futures.Future[str]:
+        return self._track(uuid4().hex, self._loop.submit(self._answer(text)))
+
+    def _track(self, key: str, future: concurrent.futures.Future[Any]) -> concurrent.futures.Future[Any]:
+        self._running[key] = future
+        future.add_done_callback(lambda _: self._running.pop(key, None))
+        return future
+
+    async def _answer(self, text: str) -> str:
+        source = await self._found_source()
+        model = self.model or await _first_model(source)
+        past = [*self.messages, new_message("user", content=text)]
+        call = ChatCall(model, read_turns(past), self.reasoning, self.system, self.temperature)
+        answer = Answer(model)
+        self.messages = [*past, answer.message()]
+        try:
+            async with aclosing(source.chat(call)) as pieces:
+                async for piece in pieces:
+                    if answer.take(piece):
+                        self.messages = [*past, answer.message()]
+            answer.end("done")
+        except PicoError as error:
+            answer.end("failed", error=error.message)
+            raise
+        except asyncio.CancelledError:
+            answer.end("stopped")
+            raise
+        finally:
+            self.messages = [*past, answer.message()]
+        return answer.content
+
+    async def _found_source(self) -> Source:
+        """The server that this kernel belongs to, or an engine of its own. Looked for once."""
+        if self._source is None:
+            address = find_server()
+            server = None if address is None else ServerSource(address)
+            found = server is not None and await asyncio.to_thread(server.answers)
+            self._source = server if server is not None and found else local_source()
+        return self._source
+
+    def _take_message(self, _: object, message: dict[str, Any], buffers: object) -> None:
+        """What the page asks for: chats and models, where it reaches no server, and stops."""
+        kind, key = message.get("type"), str(message.get("id", ""))
+        if kind == "stop":
+            self.stop()
+        elif kind == "abort":
+            if key in self._running:
+                self._running[key].cancel()
+        elif kind in ("chat", "models", "load", "unload"):
+            self._track(key, self._loop.submit(self._serve(kind, key, message.get("content") or {})))
+
+    async def _serve(self, kind: str, key: str, content: dict[str, Any]) -> None:
+        """Answer one request of the page."""
+        try:
+            source = await self._found_source()
+            if kind == "chat":
+                await self._serve_chat(source, key, msgspec.convert(content, ChatCall))
+            elif kind == "models":
+                self.send({"type": "models", "id": key, "models": await source.models()})
+            else:
+                await (source.load if kind == "load" else source.unload)(str(content["name"]))
+                self.send({"type": "done", "id": key})
+        except (PicoError, msgspec.ValidationError) as error:
+            self.send({"type": "failed", "id": key, "message": str(getattr(error, "message", error))})
+
+    async def _serve_chat(self, source: Source, key: str, call: ChatCall) -> None:
+        async with aclosing(source.chat(call)) as pieces:
+            async for piece in pieces:
+                self.send({"type": "pieces", "id": key, "pieces": [msgspec.to_builtins(piece)]})
+        self.send({"type": "done", "id": key})
+
+
+async def _first_model(source: Source) -> str:
+    models = await source.models()
+    if not models:
+        raise EngineUnavailable("there is no model on this machine")
+    return str(models[0]["name"])

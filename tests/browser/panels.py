@@ -1,0 +1,169 @@
+"""What people do in the panel, in their words."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
+
+from tests.e2e.running import RunningServer, wait_for
+
+SUM = "What is 348 + 277?"
+# The built-in model falls into a loop over this, and writes for half a minute.
+LONG = "Repeat after me: " + "a b c d e f g h " * 30
+CHATS = "Chats"
+PATIENCE_SECONDS = 60.0
+
+
+class Panel:
+    """A chat panel on a page."""
+
+    def __init__(self, page: Page, root: Locator) -> None:
+        self.page = page
+        self.root = root
+
+    def __repr__(self) -> str:
+        return f"<Panel at {self.page.url}>"
+
+    @property
+    def message(self) -> Locator:
+        return self.root.get_by_role("textbox", name="Message", exact=True)
+
+    @property
+    def answers(self) -> Locator:
+        return self.root.get_by_role("article", name=re.compile("^Answer of"))
+
+    @property
+    def figures(self) -> Locator:
+        """What is under finished answers."""
+        return self.root.locator(".pico-figures")
+
+    def button(self, name: str) -> Locator:
+        return self.root.get_by_role("button", name=name, exact=True)
+
+    def reason(self, choice: str) -> None:
+        """Set the reasoning switch."""
+        self.root.get_by_role("radio", name=f"Reasoning: {choice}").click()
+
+    def send(self, text: str) -> None:
+        """Send, and do not wait."""
+        self.message.fill(text)
+        self.message.press("Enter")
+
+    def ask(self, text: str) -> Locator:
+        """Send, and wait for the whole answer."""
+        count = self.answers.count()
+        self.send(text)
+        answer = self.answers.nth(count)
+        expect(self.figures.nth(count)).to_be_visible()
+        return answer
+
+    def choose(self, model: str) -> None:
+        """Have another model answer."""
+        self.root.get_by_role("button", name=re.compile("^Model: ")).click()
+        self.root.get_by_role("option", name=re.compile(rf"^{model}\b(?!-)")).click()
+        expect(self.button(f"Model: {model}")).to_be_visible()
+
+    def open_conversation(self, title: str) -> None:
+        """Open the latest conversation of this title."""
+        self.button("Conversations").click()
+        self.root.locator(".pico-row-button").filter(has_text=title).first.click()
+
+    def wait_for_models(self) -> None:
+        expect(self.button("Model: pico-tiny")).to_be_visible()
+
+
+def open_lab(page: Page, lab: RunningServer, path: str = "") -> Page:
+    """JupyterLab in a workspace of its own, with what `path` opens; whatever takes the focus has come."""
+    page.goto(f"{lab.url}lab/workspaces/{secrets.token_hex(4)}{path}?reset&token={lab.token}")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    page.locator(".jp-NotebookPanel" if path else ".jp-Launcher").wait_for()
+    return page
+
+
+def wait_for_kernel(lab: RunningServer, notebook: str) -> None:
+    """Wait until the page is connected to the notebook's kernel, and that has nothing to do."""
+    with lab.http() as client:
+
+        def is_ready() -> bool:
+            kernels = [
+                session["kernel"] for session in client.get("api/sessions").json() if session["path"] == notebook
+            ]
+            return any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels)
+
+        wait_for(is_ready, PATIENCE_SECONDS)
+
+
+def run(cell: Locator) -> None:
+    """Run a cell that has not run yet. A page that just got its kernel may let the first key fall."""
+    prompt = cell.locator(".jp-InputPrompt")
+
+    def begins() -> bool:
+        cell.locator(".cm-content").click()
+        cell.page.keyboard.press("Control+Enter")
+        with contextlib.suppress(AssertionError):
+            expect(prompt).not_to_have_text("[ ]:", timeout=2000)
+        return prompt.inner_text() != "[ ]:"
+
+    wait_for(begins, PATIENCE_SECONDS)
+
+
+def sidebar(page: Page) -> Panel:
+    """The panel in the sidebar, opened where it is not."""
+    root = page.locator("#pico-chat-sidebar")
+    tab = page.locator('.jp-SideBar [data-id="pico-chat-sidebar"]')
+    tab.wait_for()
+    if not root.is_visible():
+        tab.click()
+    panel = Panel(page, root.get_by_role("region", name="Chat with a local model"))
+    panel.wait_for_models()
+    return panel
+
+
+def lab_sidebar(page: Page, lab: RunningServer) -> Panel:
+    return sidebar(open_lab(page, lab))
+
+
+def write_notebook(folder: Path, name: str, *sources: str) -> None:
+    """A notebook with these code cells."""
+    cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+    cells = [{**cell, "id": f"cell{index}", "source": source} for index, source in enumerate(sources)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    (folder / name).write_text(json.dumps(notebook))
+
+
+def answer_with(context: BrowserContext, text: str) -> list[Any]:
+    """Have every question answered with this, and collect what was asked."""
+    asked: list[Any] = []
+    chunks = [
+        {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}},
+    ]
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.post_data_json)
+        route.fulfill(content_type="text/event-stream", body=body)
+
+    context.route("**/v1/chat/completions*", answer)
+    return asked
+
+
+def give_sight(context: BrowserContext) -> None:
+    """Have the built-in model listed as one that sees."""
+
+    def list_models(route: Route) -> None:
+        answer = route.fetch()
+        models = answer.json()
+        for model in models["models"]:
+            model["capabilities"] += ["vision", "video"]
+        route.fulfill(response=answer, json=models)
+
+    context.route("**/api/tags*", list_models)

@@ -1,0 +1,121 @@
+"""ChatPanel in a notebook, in JupyterLab and in Notebook 7."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.panels import LONG, SUM, Panel, answer_with, open_lab, run, sidebar, wait_for_kernel, write_notebook
+from tests.e2e.running import RunningServer, wait_for
+
+SHOW = "from pico_jupyter import ChatPanel\npanel = ChatPanel('pico-tiny', reasoning='on', height=420)\npanel"
+
+
+def open_notebook(page: Page, lab: RunningServer, name: str, *sources: str) -> Locator:
+    """The cells of a new notebook in JupyterLab, its kernel ready."""
+    write_notebook(lab.log.parent, name, *sources)
+    open_lab(page, lab, f"/tree/{name}")
+    wait_for_kernel(lab, name)
+    return page.locator(".jp-Notebook .jp-Cell")
+
+
+def widget(page: Page) -> Panel:
+    panel = Panel(page, page.locator(".pico-widget"))
+    panel.wait_for_models()
+    return panel
+
+
+def test_the_panel_in_a_cell_answers_and_python_sees_it(page: Page, lab: RunningServer) -> None:
+    cells = open_notebook(page, lab, "cell.ipynb", SHOW, "print(panel, panel.messages[-1]['content'], panel.transport)")
+    run(cells.nth(0))
+    panel = widget(page)
+    expect(panel.ask(SUM)).to_contain_text("348 + 277 = 625")
+    run(cells.nth(1))
+    expect(cells.nth(1)).to_contain_text("2 messages) 348 + 277 = 625 http")
+    # Keys that are typed in the panel run no cell and add none.
+    panel.message.press_sequentially("bb")
+    panel.message.press("Shift+Enter")
+    expect(panel.message).to_have_value("bb\n")
+    expect(cells).to_have_count(2)
+
+
+def test_python_asks_and_the_panel_shows_it(page: Page, lab: RunningServer) -> None:
+    cells = open_notebook(page, lab, "ask.ipynb", SHOW, f"print(await panel.aask({SUM!r}))", "panel.reasoning = 'off'")
+    run(cells.nth(0))
+    panel = widget(page)
+    run(cells.nth(1))
+    expect(cells.nth(1).locator(".jp-OutputArea")).to_contain_text("348 + 277 = 625")
+    expect(panel.answers).to_contain_text("348 + 277 = 625")
+    run(cells.nth(2))
+    expect(panel.root.get_by_role("radio", name="Reasoning: Off")).to_be_checked()
+
+
+def test_it_streams_and_stops_while_the_kernel_is_busy(page: Page, lab: RunningServer) -> None:
+    release = lab.log.parent / "release"
+    busy = f"import pathlib, time\nwhile not pathlib.Path({str(release)!r}).exists(): time.sleep(0.05)\nprint('free')"
+    cells = open_notebook(page, lab, "busy.ipynb", SHOW.replace("'on'", "'off'"), busy)
+    run(cells.nth(0))
+    panel = widget(page)
+    run(cells.nth(1))
+    prompt = cells.nth(1).locator(".jp-InputPrompt")
+    expect(prompt).to_have_text("[*]:")
+    panel.send(LONG)
+    expect(panel.answers.last).to_contain_text("oror")
+    panel.button("Stop").click()
+    expect(panel.answers.last).to_contain_text("Stopped")
+    expect(prompt).to_have_text("[*]:")
+    release.touch()
+    expect(cells.nth(1)).to_contain_text("free")
+
+
+def test_without_a_server_the_kernel_answers(page: Page, lab: RunningServer) -> None:
+    page.route("**/pico/v1/models*", lambda route: route.fulfill(status=404, body="no such page"))
+    show = f"import os\nos.environ['JPY_PARENT_PID'] = '0'\n{SHOW}"
+    cells = open_notebook(page, lab, "alone.ipynb", show, "panel.transport")
+    run(cells.nth(0))
+    panel = widget(page)
+    expect(panel.ask(SUM)).to_contain_text("348 + 277 = 625")
+    panel.button("New conversation").click()
+    panel.reason("Off")
+    panel.send(LONG)
+    expect(panel.answers).to_contain_text("oror")
+    panel.button("Stop").click()
+    expect(panel.answers).to_contain_text("Stopped")
+    run(cells.nth(1))
+    expect(cells.nth(1)).to_contain_text("'kernel'")
+
+
+def test_code_goes_into_the_notebook(page: Page, lab: RunningServer) -> None:
+    cells = open_notebook(page, lab, "insert.ipynb", "first = 1")
+    panel = sidebar(page)
+    cells.nth(0).locator(".cm-content").click()
+    panel.button("Attach the selected cells").click()
+    expect(panel.root.get_by_role("list", name="Attachments")).to_contain_text("insert.ipynb, cell 1")
+    panel.button("Remove insert.ipynb, cell 1").click()
+    answer_with(page.context, "So:\n\n```python\nsecond = 2\n```\n\n1. and\n   ```python\n   third = 3\n   ```")
+    panel.ask("hello")
+    codes = panel.root.get_by_role("figure")
+    codes.nth(0).get_by_role("button", name="Insert in a new cell below").click()
+    expect(cells).to_have_count(2)
+    expect(cells.nth(1).locator(".cm-content")).to_have_text("second = 2")
+    codes.nth(1).get_by_role("button", name="Replace the active cell").click()
+    expect(cells.nth(1).locator(".cm-content")).to_have_text("third = 3")
+    codes.nth(0).get_by_role("button", name="Copy code").click()
+    expect(codes.nth(0).get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == "second = 2"
+
+
+def test_notebook_7_has_the_panel_in_cells_and_beside_them(page: Page, lab: RunningServer) -> None:
+    folder: Path = lab.log.parent
+    write_notebook(folder, "seven.ipynb", SHOW)
+    page.goto(f"{lab.url}notebooks/seven.ipynb?token={lab.token}")
+    cells = page.locator(".jp-Notebook .jp-Cell")
+    wait_for_kernel(lab, "seven.ipynb")
+    run(cells.nth(0))
+    expect(widget(page).ask(SUM)).to_contain_text("348 + 277 = 625")
+    page.keyboard.press("ControlOrMeta+Alt+c")
+    beside = Panel(page, page.locator("#pico-chat-sidebar").get_by_role("region", name="Chat with a local model"))
+    beside.wait_for_models()
+    expect(beside.ask("What is 1 + 1?")).to_contain_text("2")
+    wait_for((folder / "Chats").is_dir)

@@ -1,0 +1,30 @@
+"""An answer that grows."""
+
+from __future__ import annotations
+
+from pico_jupyter.panel.answer import Answer
+from pico_jupyter.panel.calls import FinishPiece, ProgressPiece, ReasoningPiece, TextPiece
+
+
+def test_it_is_the_kernels_while_it_grows_and_nobodys_after() -> None:
+    answer = Answer("tiny")
+    assert answer.message()["writer"] == "kernel"
+    for piece in (
+        ProgressPiece(1, 2),
+        ReasoningPiece("h"),
+        ReasoningPiece("m"),
+        TextPiece("Hi"),
+        FinishPiece("length"),
+    ):
+        answer.take(piece)
+    assert repr(answer) == "<Answer streaming [2 characters]>"
+    answer.end("done")
+    message = answer.message()
+    assert (message["content"], message["reasoning"], message["finish"], message["status"]) == (
+        "Hi",
+        "hm",
+        "length",
+        "done",
+    )
+    assert message["firstMs"] >= 0
+    assert "writer" not in message

@@ -1,0 +1,115 @@
+"""Answers of an engine in this process."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.panel.calls import (
+    Attachment,
+    ChatCall,
+    FinishPiece,
+    ProgressPiece,
+    ReasoningPiece,
+    Stats,
+    TextPiece,
+    Turn,
+    UsagePiece,
+)
+from pico_jupyter.panel.local import EngineSource, local_source
+from pico_jupyter.types import (
+    Accepted,
+    ChatPrompt,
+    Delta,
+    Finished,
+    GenerationRequest,
+    ImagePart,
+    Message,
+    ModelInfo,
+    Progress,
+    ReasoningDelta,
+    ResidentModel,
+    TextDelta,
+    TextPart,
+    Timings,
+    Usage,
+)
+
+DELTAS = (
+    Accepted("tiny", 3, True),
+    Progress("load", 1, 4),
+    Progress("queue", 0, 0),
+    ReasoningDelta("hm"),
+    TextDelta("Hi"),
+    Finished(("stop",), Usage(3, 5, reasoning_tokens=2), Timings(1, 0, 0, 1)),
+)
+
+
+class ScriptedEngine:
+    """An EngineClient that says the same to everything."""
+
+    def __init__(self) -> None:
+        self.requests: list[GenerationRequest] = []
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        self.requests.append(request)
+        for delta in DELTAS:
+            yield delta
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        return ()
+
+    async def model(self, name: str) -> ModelInfo:
+        raise NotImplementedError
+
+    async def resident(self) -> tuple[ResidentModel, ...]:
+        return ()
+
+    async def load(self, name: str, keep_alive: float | None = None) -> None: ...
+
+    async def unload(self, name: str) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+async def test_deltas_become_pieces() -> None:
+    pieces = [piece async for piece in EngineSource(ScriptedEngine()).chat(ChatCall("tiny", (Turn("user", "hi"),)))]
+    assert pieces == [
+        ProgressPiece(1, 4),
+        ReasoningPiece("hm"),
+        TextPiece("Hi"),
+        FinishPiece("stop"),
+        UsagePiece(Stats(3, 5, 2)),
+    ]
+
+
+async def test_a_call_becomes_a_request() -> None:
+    engine = ScriptedEngine()
+    picture = Attachment("image", "a.png", f"data:image/png;base64,{base64.b64encode(b'png').decode()}")
+    call = ChatCall("tiny", (Turn("user", "what?", (picture,)),), "off", "Be brief.", 0.5, continues=True)
+    _ = [piece async for piece in EngineSource(engine).chat(call)]
+    (request,) = engine.requests
+    assert (request.model, request.reasoning, request.sampling.temperature) == ("tiny", False, 0.5)
+    assert isinstance(request.prompt, ChatPrompt)
+    assert request.prompt.continue_final_message
+    assert request.prompt.messages == (
+        Message("system", (TextPart("Be brief."),)),
+        Message("user", (ImagePart("messages[0]", data=b"png"), TextPart("what?"))),
+    )
+
+
+async def test_a_picture_that_is_none_is_refused() -> None:
+    call = ChatCall("tiny", (Turn("user", "", (Attachment("image", "a.png", "data:image/png;base64,?!"),)),))
+    with pytest.raises(InvalidRequest, match="invalid image input"):
+        _ = [piece async for piece in EngineSource(ScriptedEngine()).chat(call)]
+
+
+async def test_the_built_in_model_is_listed_without_starting_an_engine() -> None:
+    source = local_source()
+    models = {model["name"]: model for model in await source.models()}
+    assert models["pico-tiny"]["resident"] is None
+    assert "thinking" in models["pico-tiny"]["capabilities"]
+    assert repr(source) == "<EngineSource <DeferredEngineClient not started>>"

@@ -1,0 +1,60 @@
+"""Answers of the Jupyter server that a kernel belongs to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pico_jupyter.errors import PicoError
+from pico_jupyter.panel.calls import ChatCall, FinishPiece, ReasoningPiece, TextPiece, Turn, UsagePiece
+from pico_jupyter.panel.remote import ServerAddress, ServerSource, find_server
+from tests.e2e.running import RunningServer, wait_for
+
+
+def source(server: RunningServer) -> ServerSource:
+    return ServerSource(ServerAddress(server.url, server.token))
+
+
+async def test_it_streams_with_thinking_apart(server: RunningServer) -> None:
+    call = ChatCall("pico-tiny", (Turn("user", "What is 348 + 277?"),), "on")
+    pieces = [piece async for piece in source(server).chat(call)]
+    assert "".join(piece.text for piece in pieces if isinstance(piece, TextPiece)) == "348 + 277 = 625"
+    assert any(isinstance(piece, ReasoningPiece) for piece in pieces)
+    assert isinstance(pieces[-2], FinishPiece)
+    assert isinstance(pieces[-1], UsagePiece)
+
+
+async def test_leaving_the_pieces_stops_the_model(own_server: RunningServer) -> None:
+    question = "Repeat after me: " + "a b c d e f g h " * 30
+    pieces = source(own_server).chat(ChatCall("pico-tiny", (Turn("user", question),), "off"))
+    await anext(pieces)
+    await pieces.aclose()
+    with own_server.http() as client:
+        wait_for(lambda: 'outcome="aborted"' in client.get("metrics").text)
+
+
+async def test_a_refusal_is_told_in_the_servers_words(server: RunningServer) -> None:
+    with pytest.raises(PicoError, match="'nobody' does not exist"):
+        _ = [piece async for piece in source(server).chat(ChatCall("nobody", (Turn("user", "hi"),)))]
+
+
+async def test_models_are_named(server: RunningServer) -> None:
+    assert {"name": "pico-tiny"} in await source(server).models()
+
+
+def test_a_server_answers_or_not(server: RunningServer) -> None:
+    assert source(server).answers()
+    assert not ServerSource(ServerAddress(server.url + "elsewhere/", server.token)).answers()
+    assert not ServerSource(ServerAddress("http://127.0.0.1:9/", "")).answers()
+
+
+def test_only_the_server_that_started_the_kernel_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "jpserver-17.json").write_text(json.dumps({"url": "http://localhost:8888/", "token": "secret"}))
+    assert find_server({"JPY_PARENT_PID": "17"}) == ServerAddress("http://localhost:8888/", "secret")
+    assert find_server({"JPY_PARENT_PID": "18"}) is None
+    assert find_server({}) is None
+    named = {"PICO_JUPYTER_URL": "http://elsewhere", "PICO_JUPYTER_TOKEN": "t", "JPY_PARENT_PID": "17"}
+    assert find_server(named) == ServerAddress("http://elsewhere/", "t")

@@ -1,0 +1,156 @@
+"""ChatPanel: the Python side of the panel."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from traitlets import TraitError
+
+import pico_jupyter
+from pico_jupyter.errors import EngineUnavailable, InvalidRequest
+from pico_jupyter.panel import ChatPanel
+from pico_jupyter.panel.calls import FinishPiece, ReasoningPiece, Stats, TextPiece, UsagePiece
+from tests.e2e.running import wait_for
+from tests.panel.fake_source import FakeSource
+
+ANSWER = (ReasoningPiece("hm"), TextPiece("6"), TextPiece("25"), FinishPiece("stop"), UsagePiece(Stats(9, 4, 2)))
+
+
+class Page:
+    """What the panel sends to its page, and what the page sends to it."""
+
+    def __init__(self, panel: ChatPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.received: list[dict[str, Any]] = []
+        self._panel = panel
+        monkeypatch.setattr(panel, "send", lambda content, buffers=None: self.received.append(content))
+
+    def send(self, **message: Any) -> None:
+        self._panel._handle_custom_msg(message, [])
+
+    def kinds(self) -> list[str]:
+        return [message["type"] for message in self.received]
+
+
+def test_it_is_part_of_the_public_surface() -> None:
+    assert pico_jupyter.ChatPanel is ChatPanel
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = pico_jupyter.nothing  # type: ignore[attr-defined]
+
+
+def test_the_answer_is_returned_and_the_transcript_kept() -> None:
+    source = FakeSource(*ANSWER)
+    panel = ChatPanel("tiny", source=source, reasoning="on", system="Be brief.", temperature=0.0)
+    assert panel.ask("348 + 277?") == "625"
+    (call,) = source.calls
+    assert (call.model, call.reasoning, call.system, call.temperature) == ("tiny", "on", "Be brief.", 0.0)
+    question, answer = panel.messages
+    assert (question["role"], question["content"]) == ("user", "348 + 277?")
+    assert {key: answer[key] for key in ("role", "content", "reasoning", "status", "finish", "model", "stats")} == {
+        "role": "assistant",
+        "content": "625",
+        "reasoning": "hm",
+        "status": "done",
+        "finish": "stop",
+        "model": "tiny",
+        "stats": {"promptTokens": 9, "completionTokens": 4, "reasoningTokens": 2},
+    }
+    assert "writer" not in answer
+
+
+def test_the_conversation_goes_along() -> None:
+    source = FakeSource(*ANSWER)
+    panel = ChatPanel(source=source, messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "A"}])
+    panel.ask("b")
+    assert [(turn.role, turn.content) for turn in source.calls[0].messages] == [
+        ("user", "a"),
+        ("assistant", "A"),
+        ("user", "b"),
+    ]
+    assert source.calls[0].model == "tiny", "without a model, the first one answers"
+
+
+async def test_it_can_be_awaited() -> None:
+    assert await ChatPanel(source=FakeSource(*ANSWER)).aask("348 + 277?") == "625"
+
+
+async def test_stop_ends_the_stream_and_keeps_what_came() -> None:
+    source = FakeSource(TextPiece("6"), ends=False)
+    panel = ChatPanel("tiny", source=source)
+    asking = asyncio.create_task(panel.aask("348 + 277?"))
+    await asyncio.to_thread(wait_for, lambda: source.calls)
+    panel.stop()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await asyncio.to_thread(wait_for, lambda: panel.messages[-1]["status"] == "stopped")
+    assert panel.messages[-1]["content"] == "6"
+    assert source.closed == 1
+
+
+def test_a_failure_is_raised_and_told_in_the_transcript() -> None:
+    panel = ChatPanel("tiny", source=FakeSource(TextPiece("6"), EngineUnavailable("out of memory")))
+    with pytest.raises(EngineUnavailable, match="out of memory"):
+        panel.ask("348 + 277?")
+    assert {**panel.messages[-1], "status": "failed", "error": "out of memory", "content": "6"} == panel.messages[-1]
+
+
+def test_messages_that_are_none_are_refused() -> None:
+    panel = ChatPanel("tiny", source=FakeSource(*ANSWER), messages=[{"role": "poet", "content": "x"}])
+    with pytest.raises(InvalidRequest, match=r"messages: .*poet"):
+        panel.ask("b")
+
+
+def test_the_switch_takes_three_words() -> None:
+    with pytest.raises(TraitError):
+        ChatPanel(reasoning="perhaps")
+
+
+def test_the_repr_is_stable_and_the_bundle_has_the_conversation() -> None:
+    panel = ChatPanel("tiny", source=FakeSource(*ANSWER), reasoning="off")
+    panel.ask("348 + 277?")
+    assert repr(panel) == "ChatPanel(model='tiny', reasoning='off', 2 messages)"
+    data, _ = panel._repr_mimebundle_()
+    assert data["text/plain"] == repr(panel)
+    assert data["text/markdown"] == "**You**\n\n348 + 277?\n\n**tiny**\n\n625"
+    assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_a_page_without_a_server_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(ChatPanel(source=FakeSource(*ANSWER)), monkeypatch)
+    page.send(type="chat", id="1", content={"model": "tiny", "messages": [{"id": "x", "role": "user", "content": "?"}]})
+    wait_for(lambda: page.kinds()[-1:] == ["done"])
+    pieces = [piece for message in page.received[:-1] for piece in message["pieces"]]
+    assert pieces[0] == {"kind": "reasoning", "text": "hm"}
+    assert [piece["kind"] for piece in pieces] == ["reasoning", "text", "text", "finish", "usage"]
+    assert {message["id"] for message in page.received} == {"1"}
+
+
+def test_a_page_lists_loads_and_unloads_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = FakeSource()
+    page = Page(ChatPanel(source=source), monkeypatch)
+    page.send(type="models", id="1")
+    page.send(type="load", id="2", content={"name": "tiny"})
+    page.send(type="unload", id="3", content={"name": "tiny"})
+    wait_for(lambda: len(page.received) == 3)
+    assert {"type": "models", "id": "1", "models": [{"name": "tiny"}]} in page.received
+    assert source.moved == [("load", "tiny"), ("unload", "tiny")]
+
+
+def test_a_page_stops_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = FakeSource(TextPiece("6"), ends=False)
+    page = Page(ChatPanel(source=source), monkeypatch)
+    page.send(type="chat", id="1", content={"model": "tiny", "messages": []})
+    wait_for(lambda: page.received)
+    page.send(type="abort", id="1")
+    wait_for(lambda: source.closed == 1)
+
+
+def test_a_page_is_told_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(ChatPanel(source=FakeSource(EngineUnavailable("out of memory"))), monkeypatch)
+    page.send(type="chat", id="1", content={"model": "tiny", "messages": []})
+    page.send(type="chat", id="2", content={"model": 7})
+    wait_for(lambda: len(page.received) == 2)
+    told = {message["id"]: message["message"] for message in page.received}
+    assert told["1"] == "out of memory"
+    assert "str" in told["2"]
