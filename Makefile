@@ -49,7 +49,8 @@ test: $(VENV)/installed-test $(VENV)/installed-panel ## set up and run every che
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(JLPM) check
-	$(BIN)/pytest
+	$(BIN)/pytest --ignore=tests/browser
+	$(BIN)/pytest tests/browser --reruns 2
 
 lab: $(VENV)/installed-panel ## set up and open JupyterLab
 	$(BIN)/jupyter lab

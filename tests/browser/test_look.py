@@ -131,6 +131,8 @@ def test_everything_is_reached_by_keyboard(page: Page, lab: RunningServer) -> No
     panel = lab_sidebar(page, lab)
     page.keyboard.press("ControlOrMeta+Alt+c")
     expect(panel.message).to_be_focused()
+    panel.message.press_sequentially("Hello")
+    expect(panel.message).to_have_value("Hello")
     for button in ("Attach files", "Attach the selected cells", "Attach from the server's files"):
         page.keyboard.press("Tab")
         expect(panel.button(button)).to_be_focused()
