@@ -266,15 +266,24 @@ async def test_models_that_come_and_go_are_told_of(start: StartEngine, fake_mode
 
 async def test_the_engine_says_how_it_stands(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models, EngineOptions(max_batch_size=1))
+    await client.load("pico-tiny")
+    fake_models.gate.close()
+    before = fake_models.gate.arrivals
     async with (
         aclosing(client.generate(ask("first"))) as running,
         aclosing(client.generate(ask("second"))) as waiting,
     ):
-        async for delta in running:
-            if isinstance(delta, TextDelta):
-                break
-        assert isinstance(await anext(waiting), Accepted)
-        statistics = await client.statistics()
+        assert isinstance(await anext(running), Accepted)
+        await arrivals(fake_models, before + 1)
+        accepted = asyncio.ensure_future(anext(waiting))
+        await asyncio.sleep(0)  # the task begins; behind it the preparation thread has nothing left to do
+        await asyncio.wrap_future(client._engine._preparing.submit(lambda: None))
+        asked = asyncio.ensure_future(client.statistics())
+        await asyncio.sleep(0)
+        fake_models.gate.allow()
+        statistics = await asked
+        fake_models.gate.open()
+        assert isinstance(await accepted, Accepted)
     assert (statistics.running, statistics.waiting, statistics.preemptions) == (1, 1, 0)
     assert statistics.resident_bytes > fake_models.backend.weights_nbytes
 
