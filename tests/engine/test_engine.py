@@ -245,11 +245,13 @@ async def test_a_waiting_request_is_aborted_without_ever_running(start: StartEng
         async for delta in running:
             if isinstance(delta, TextDelta):
                 break
+        fake_models.gate.close()
         waiting = client.generate(ask("second"))
-        assert isinstance(await anext(waiting), Accepted)
+        assert isinstance(await stepwise(fake_models, anext(waiting)), Accepted)
         await waiting.aclose()
-        (resident,) = await client.resident()
+        (resident,) = await stepwise(fake_models, client.resident())
         assert resident.active == 1
+        fake_models.gate.open()
 
 
 async def test_models_that_come_and_go_are_told_of(start: StartEngine, fake_models: FakeModels) -> None:
@@ -333,10 +335,12 @@ async def test_who_waits_hears_heartbeats(start: StartEngine, fake_models: FakeM
 
 async def test_closing_ends_everyone_with_an_error(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models, EngineOptions(max_batch_size=1))
-    streams = [client.generate(ask(str(number), max_tokens=10_000)) for number in range(3)]
+    await client.load("pico-tiny")
+    fake_models.gate.close()
+    streams = [client.generate(ask(str(number), max_tokens=1000)) for number in range(3)]
     for stream in streams:
-        assert isinstance(await anext(stream), Accepted)
-    await client.aclose()
+        assert isinstance(await stepwise(fake_models, anext(stream)), Accepted)
+    await stepwise(fake_models, client.aclose())
 
     async def drain(number: int) -> list[Delta]:
         return [delta async for delta in streams[number]]
