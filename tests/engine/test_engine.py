@@ -7,7 +7,7 @@ import math
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -58,6 +58,17 @@ async def stepwise(models: FakeModels, answer: Awaitable[T]) -> T:
     return coming.result()
 
 
+async def begun(client: LocalEngineClient, models: FakeModels) -> AsyncGenerator[Delta, None]:
+    """An answer that is under way and goes on by the single calls that a test allows, so that it does not end."""
+    await client.load("pico-tiny")
+    models.gate.close()
+    before = models.gate.arrivals
+    deltas = client.generate(ask("first", max_tokens=1000))
+    assert isinstance(await anext(deltas), Accepted)
+    await arrivals(models, before + 1)
+    return deltas
+
+
 async def names(client: LocalEngineClient) -> set[str]:
     return {model.info.name for model in await client.resident()}
 
@@ -78,14 +89,9 @@ async def test_only_the_engine_thread_calls_backends(start: StartEngine, fake_mo
 async def test_a_full_queue_refuses(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models, EngineOptions(max_batch_size=1, max_queue=1))
     async with (
-        aclosing(client.generate(ask("first"))) as running,
+        aclosing(await begun(client, fake_models)),
         aclosing(client.generate(ask("second"))) as waiting,
     ):
-        async for delta in running:
-            if isinstance(delta, TextDelta):
-                break
-        # From here on the first one moves by single steps, so that it is still there when the others come.
-        fake_models.gate.close()
         assert isinstance(await stepwise(fake_models, anext(waiting)), Accepted)
         with pytest.raises(QueueFull) as caught:
             await stepwise(fake_models, collect(client.generate(ask("third"))))
@@ -241,11 +247,7 @@ async def test_an_abort_takes_effect_within_one_step(start: StartEngine, fake_mo
 
 async def test_a_waiting_request_is_aborted_without_ever_running(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models, EngineOptions(max_batch_size=1))
-    async with aclosing(client.generate(ask("first", max_tokens=1000))) as running:
-        async for delta in running:
-            if isinstance(delta, TextDelta):
-                break
-        fake_models.gate.close()
+    async with aclosing(await begun(client, fake_models)):
         waiting = client.generate(ask("second"))
         assert isinstance(await stepwise(fake_models, anext(waiting)), Accepted)
         await waiting.aclose()
@@ -268,15 +270,10 @@ async def test_models_that_come_and_go_are_told_of(start: StartEngine, fake_mode
 
 async def test_the_engine_says_how_it_stands(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models, EngineOptions(max_batch_size=1))
-    await client.load("pico-tiny")
-    fake_models.gate.close()
-    before = fake_models.gate.arrivals
     async with (
-        aclosing(client.generate(ask("first"))) as running,
+        aclosing(await begun(client, fake_models)),
         aclosing(client.generate(ask("second"))) as waiting,
     ):
-        assert isinstance(await anext(running), Accepted)
-        await arrivals(fake_models, before + 1)
         accepted = asyncio.ensure_future(anext(waiting))
         await asyncio.sleep(0)  # the task begins; behind it the preparation thread has nothing left to do
         await asyncio.wrap_future(client._engine._preparing.submit(lambda: None))
