@@ -9,7 +9,7 @@ from uuid import uuid4
 import msgspec
 from typing_extensions import assert_never
 
-from pico_jupyter.panel.calls import FinishPiece, Piece, ProgressPiece, ReasoningPiece, TextPiece, UsagePiece
+from pico_jupyter.sources.calls import FinishPiece, Piece, ProgressPiece, ReasoningPiece, TextPiece, UsagePiece
 
 # A growing answer is shown so often at most.
 UPDATE_SECONDS = 0.1

@@ -17,10 +17,9 @@ from traitlets import Dict, Enum, Float, Int, List, Unicode
 
 from pico_jupyter.errors import EngineUnavailable, PicoError
 from pico_jupyter.panel.answer import Answer, new_message
-from pico_jupyter.panel.background import BackgroundLoop
-from pico_jupyter.panel.calls import ChatCall, Source, read_turns
-from pico_jupyter.panel.local import local_source
-from pico_jupyter.panel.remote import ServerSource, find_server
+from pico_jupyter.sources.background import BackgroundLoop
+from pico_jupyter.sources.calls import ChatCall, Source, read_turns
+from pico_jupyter.sources.found import find_source
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 
@@ -125,10 +124,7 @@ class ChatPanel(anywidget.AnyWidget):
     async def _found_source(self) -> Source:
         """The server that this kernel belongs to, or an engine of its own. Looked for once."""
         if self._source is None:
-            address = find_server()
-            server = None if address is None else ServerSource(address)
-            found = server is not None and await asyncio.to_thread(server.answers)
-            self._source = server if server is not None and found else local_source()
+            self._source = await find_source()
         return self._source
 
     def _take_message(self, _: object, message: dict[str, Any], buffers: object) -> None:

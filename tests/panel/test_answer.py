@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pico_jupyter.panel.answer import Answer
-from pico_jupyter.panel.calls import FinishPiece, ProgressPiece, ReasoningPiece, TextPiece
+from pico_jupyter.sources.calls import FinishPiece, ProgressPiece, ReasoningPiece, TextPiece
 
 
 def test_it_is_the_kernels_while_it_grows_and_nobodys_after() -> None:

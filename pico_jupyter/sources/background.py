@@ -26,5 +26,5 @@ class BackgroundLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="pico_jupyter panel", daemon=True).start()
+                threading.Thread(target=self._loop.run_forever, name="pico_jupyter", daemon=True).start()
         return asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pico_jupyter.errors import PicoError
-from pico_jupyter.panel.calls import ChatCall, FinishPiece, ReasoningPiece, TextPiece, Turn, UsagePiece
-from pico_jupyter.panel.remote import ServerAddress, ServerSource, find_server
+from pico_jupyter.sources.calls import ChatCall, FinishPiece, ReasoningPiece, TextPiece, Turn, UsagePiece
+from pico_jupyter.sources.remote import ServerAddress, ServerSource, find_server
 from tests.e2e.running import RunningServer, wait_for
 
 

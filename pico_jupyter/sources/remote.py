@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from jupyter_core.paths import jupyter_runtime_dir
 
 from pico_jupyter.errors import EngineUnavailable, PicoError
-from pico_jupyter.panel.calls import (
+from pico_jupyter.sources.calls import (
     ChatCall,
     FinishPiece,
     Piece,

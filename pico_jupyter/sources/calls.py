@@ -1,4 +1,4 @@
-"""What the panel asks for and what answers are made of, as the page writes it too. Knows no transport and no engine."""
+"""What is asked for and what answers are made of, as the panel's page writes it. Knows no transport and no engine."""
 
 from __future__ import annotations
 

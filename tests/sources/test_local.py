@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from pico_jupyter.errors import InvalidRequest
-from pico_jupyter.panel.calls import (
+from pico_jupyter.sources.calls import (
     Attachment,
     ChatCall,
     FinishPiece,
@@ -19,7 +19,7 @@ from pico_jupyter.panel.calls import (
     Turn,
     UsagePiece,
 )
-from pico_jupyter.panel.local import EngineSource, local_source
+from pico_jupyter.sources.local import EngineSource, local_source
 from pico_jupyter.types import (
     Accepted,
     ChatPrompt,

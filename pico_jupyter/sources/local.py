@@ -15,7 +15,7 @@ from pico_jupyter.client import EngineClient
 from pico_jupyter.engine.catalog import Catalog
 from pico_jupyter.engine.deferred import DeferredEngineClient, start_engine
 from pico_jupyter.errors import InvalidRequest
-from pico_jupyter.panel.calls import (
+from pico_jupyter.sources.calls import (
     Attachment,
     ChatCall,
     FinishPiece,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pico_jupyter.panel.calls import Attachment, Turn
+from pico_jupyter.sources.calls import Attachment, Turn
 
 
 def test_texts_go_in_front_of_the_question() -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from pico_jupyter.errors import PicoError
-from pico_jupyter.panel.calls import ChatCall, Piece
+from pico_jupyter.sources.calls import ChatCall, Piece
 
 
 class FakeSource:
