@@ -44,7 +44,11 @@ def find_server(environ: Mapping[str, str] = os.environ) -> ServerAddress | None
     """The server that started this kernel, or that PICO_JUPYTER_URL names. No other server is ever tried."""
     if environ.get("PICO_JUPYTER_URL"):
         return ServerAddress(environ["PICO_JUPYTER_URL"].rstrip("/") + "/", environ.get("PICO_JUPYTER_TOKEN", ""))
-    info = Path(jupyter_runtime_dir()) / f"jpserver-{environ.get('JPY_PARENT_PID', '')}.json"
+    return read_address(Path(jupyter_runtime_dir()) / f"jpserver-{environ.get('JPY_PARENT_PID', '')}.json")
+
+
+def read_address(info: Path) -> ServerAddress | None:
+    """What a server's info file says, once it is there."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         facts = json.loads(info.read_text())
         return ServerAddress(str(facts["url"]), str(facts["token"]))

@@ -1,0 +1,61 @@
+"""A Jupyter server for a kernel that none stands behind. Only this process knows its token, and it ends with it."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from pico_jupyter.errors import EngineUnavailable
+from pico_jupyter.sources.remote import ServerAddress, ServerSource, read_address
+
+START_SECONDS = 60.0
+POLL_SECONDS = 0.05
+
+
+@functools.cache
+def own_server() -> ServerAddress:
+    """The server of this process on a free port of loopback, started at the first call.
+
+    Raises EngineUnavailable when it ends at once or does not answer within a minute.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="pico_jupyter-")
+    process = _start(Path(folder.name))
+    atexit.register(_end, process, folder)
+    address = _wait_for_address(process, Path(folder.name))
+    if address is None:
+        _end(process, folder)
+        raise EngineUnavailable(f"the Jupyter server did not start; `{sys.executable} -m jupyter_server` may say why")
+    return address
+
+
+def _start(folder: Path) -> subprocess.Popen[bytes]:
+    environ = {**os.environ, "JUPYTER_RUNTIME_DIR": str(folder), "JUPYTER_TOKEN": secrets.token_hex(24)}
+    command = [sys.executable, "-m", "pico_jupyter.server.child", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
+    command += [f"--ServerApp.root_dir={folder}", "--no-browser", "--allow-root"]
+    with (folder / "server.log").open("wb") as log:
+        return subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=log, stderr=log)
+
+
+def _wait_for_address(process: subprocess.Popen[bytes], folder: Path) -> ServerAddress | None:
+    info = folder / f"jpserver-{process.pid}.json"
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        address = read_address(info)
+        if address is not None and ServerSource(address).answers():
+            return address
+        time.sleep(POLL_SECONDS)
+    return None
+
+
+def _end(process: subprocess.Popen[bytes], folder: tempfile.TemporaryDirectory[str]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    process.wait()
+    folder.cleanup()

@@ -1,0 +1,46 @@
+"""own_server: a Jupyter server that belongs to the process that asked for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+OWNER = """
+import http.client, urllib.parse
+from pico_jupyter.sources.own_server import own_server
+
+address = own_server()
+assert own_server() is address
+for headers in ({"Authorization": f"Bearer {address.token}"}, {}):
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(address.url).netloc)
+    connection.request("GET", "/v1/models", headers=headers)
+    print(connection.getresponse().status, flush=True)
+input()
+"""
+
+
+@pytest.mark.parametrize("end", [psutil.Process.terminate, psutil.Process.kill])
+def test_it_answers_its_owner_alone_and_ends_with_it(end: Callable[[psutil.Process], None]) -> None:
+    with subprocess.Popen([sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline().strip() for _ in range(2)] == [b"200", b"401"]
+        owner = psutil.Process(process.pid)
+        servers = owner.children()
+        assert len(servers) == 1
+        end(owner)
+        _, alive = psutil.wait_procs(servers, 30)
+    assert alive == []
+
+
+def test_it_ends_when_its_owner_leaves() -> None:
+    with subprocess.Popen([sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        servers = psutil.Process(process.pid).children()
+        process.communicate(b"\n", timeout=60)
+    assert process.returncode == 0
+    assert [server for server in servers if server.is_running()] == []
