@@ -162,7 +162,8 @@ def answer(call: AnswerCall, completion: Completion, now: float) -> bytes:
 
 def load_answer(call: LoadCall, now: float) -> bytes:
     """What a load or unload answers, whether a stream was asked for or not."""
-    reason, created_at = "unload" if call.unload else "load", format_time(now)
+    reason: schema.DoneReason = "unload" if call.unload else "load"
+    created_at = format_time(now)
     if call.endpoint == "chat":
         message = schema.MessageObject(content="")
         return ndjson_line(

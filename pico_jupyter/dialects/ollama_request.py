@@ -30,7 +30,7 @@ Endpoint: TypeAlias = Literal["chat", "generate"]
 
 MAX_TOP_LOGPROBS = 20
 
-_ROLES: dict[str, Role] = {
+ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -232,6 +232,6 @@ def _read_message(message: Fields, model: str) -> Message:
 
 def _read_role(message: Fields) -> Role:
     role = (message.string("role") or "").lower()
-    if role not in _ROLES:
-        refuse_value(message.param("role"), role, tuple(_ROLES))
-    return _ROLES[role]
+    if role not in ROLES:
+        refuse_value(message.param("role"), role, tuple(ROLES))
+    return ROLES[role]

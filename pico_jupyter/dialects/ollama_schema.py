@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal, TypeAlias
+
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+Nanoseconds: TypeAlias = Annotated[int, Meta(description="In nanoseconds. In the last object.")] | UnsetType
+Count: TypeAlias = Annotated[int, Meta(description="In the last object.")] | UnsetType
+Time: TypeAlias = Annotated[str, Meta(description="RFC 3339, in UTC.", extra_json_schema={"format": "date-time"})]
+DoneReason: TypeAlias = Literal["stop", "length", "load", "unload"]
 
 
 class TopLogprobObject(msgspec.Struct, frozen=True):
+    """A token that could have stood in a place. `bytes` are its true bytes; `token` may be half a character."""
+
     token: str
     logprob: float
     bytes: list[int]
 
 
 class LogprobObject(msgspec.Struct, frozen=True):
+    """The token that stands in a place; the most likely ones, where the request asks for them."""
+
     token: str
     logprob: float
     bytes: list[int]
@@ -24,57 +35,69 @@ class FunctionObject(msgspec.Struct, frozen=True):
 
     index: int
     name: str
-    arguments: Raw
+    arguments: Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
 
 
 class ToolCallObject(msgspec.Struct, frozen=True):
+    """A tool that the model calls."""
+
     id: str
     function: FunctionObject
 
 
 class MessageObject(msgspec.Struct, frozen=True, kw_only=True):
-    role: str = "assistant"
+    """An answer, or what it grows by. What is empty has no field, `content` excepted."""
+
+    role: Literal["assistant"] = "assistant"
     content: str
     thinking: str | UnsetType = UNSET
     tool_calls: list[ToolCallObject] | UnsetType = UNSET
 
 
 class ChatObject(msgspec.Struct, frozen=True, kw_only=True):
-    model: str
-    created_at: str
+    """A whole answer of api/chat, or a line of a streamed one."""
+
+    model: Annotated[str, Meta(description="The name as the request wrote it.")]
+    created_at: Time
     message: MessageObject
     logprobs: list[LogprobObject] | UnsetType = UNSET
     done: bool = False
-    done_reason: str | UnsetType = UNSET
-    total_duration: int | UnsetType = UNSET
-    load_duration: int | UnsetType = UNSET
-    prompt_eval_count: int | UnsetType = UNSET
-    prompt_eval_duration: int | UnsetType = UNSET
-    eval_count: int | UnsetType = UNSET
-    eval_duration: int | UnsetType = UNSET
+    done_reason: DoneReason | UnsetType = UNSET
+    total_duration: Nanoseconds = UNSET
+    load_duration: Nanoseconds = UNSET
+    prompt_eval_count: Count = UNSET
+    prompt_eval_duration: Nanoseconds = UNSET
+    eval_count: Count = UNSET
+    eval_duration: Nanoseconds = UNSET
 
 
 class GenerateObject(msgspec.Struct, frozen=True, kw_only=True):
-    model: str
-    created_at: str
+    """A whole answer of api/generate, or a line of a streamed one."""
+
+    model: Annotated[str, Meta(description="The name as the request wrote it.")]
+    created_at: Time
     response: str
     thinking: str | UnsetType = UNSET
     tool_calls: list[ToolCallObject] | UnsetType = UNSET
     logprobs: list[LogprobObject] | UnsetType = UNSET
     done: bool = False
-    done_reason: str | UnsetType = UNSET
-    context: tuple[int, ...] | UnsetType = UNSET
-    total_duration: int | UnsetType = UNSET
-    load_duration: int | UnsetType = UNSET
-    prompt_eval_count: int | UnsetType = UNSET
-    prompt_eval_duration: int | UnsetType = UNSET
-    eval_count: int | UnsetType = UNSET
-    eval_duration: int | UnsetType = UNSET
+    done_reason: DoneReason | UnsetType = UNSET
+    context: Annotated[
+        tuple[int, ...] | UnsetType, Meta(description="Token ids of prompt and answer. In the last object.")
+    ] = UNSET
+    total_duration: Nanoseconds = UNSET
+    load_duration: Nanoseconds = UNSET
+    prompt_eval_count: Count = UNSET
+    prompt_eval_duration: Nanoseconds = UNSET
+    eval_count: Count = UNSET
+    eval_duration: Nanoseconds = UNSET
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True):
+    """What kind of model it is."""
+
     parent_model: str = ""
-    format: str = "mlx"
+    format: Literal["mlx"] = "mlx"
     family: str
     families: list[str]
     parameter_size: str
@@ -86,29 +109,35 @@ class TagObject(msgspec.Struct, frozen=True):
 
     name: str
     model: str
-    modified_at: str
-    size: int
+    modified_at: Time
+    size: Annotated[int, Meta(description="Bytes on disk.")]
     digest: str
     details: Details
     capabilities: list[str]
 
 
 class TagList(msgspec.Struct, frozen=True):
+    """The models on this machine."""
+
     models: list[TagObject]
 
 
 class ProcessObject(msgspec.Struct, frozen=True):
+    """A model in memory."""
+
     name: str
     model: str
-    size: int
+    size: Annotated[int, Meta(description="Bytes in memory.")]
     digest: str
     details: Details
-    expires_at: str
+    expires_at: Time
     size_vram: int
     context_length: int
 
 
 class ProcessList(msgspec.Struct, frozen=True):
+    """The models in memory."""
+
     models: list[ProcessObject]
 
 
@@ -123,7 +152,7 @@ class ShowObject(msgspec.Struct, frozen=True, kw_only=True):
     details: Details
     model_info: dict[str, str | int]
     capabilities: list[str]
-    modified_at: str
+    modified_at: Time
 
 
 class VersionObject(msgspec.Struct, frozen=True):
@@ -134,8 +163,12 @@ class VersionObject(msgspec.Struct, frozen=True):
 
 
 class StatusObject(msgspec.Struct, frozen=True):
+    """How a pull stands."""
+
     status: str
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
+    """A failure. In a stream it is the last line."""
+
     error: str

@@ -36,7 +36,7 @@ OLLAMA_FALLBACK = SamplingParams(
 )
 
 MAX_STOPS = 64
-_FLOAT32_MAX = 3.4028234663852886e38
+FLOAT32_MAX = 3.4028234663852886e38
 # What repeat_last_n -1 (all of the context) means when the request does not say how long that is.
 _WHOLE_CONTEXT = 2**31 - 1
 
@@ -189,7 +189,7 @@ def _read_option(options: Fields, key: str, kind: _OptionKind) -> float | bool |
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         _refuse_option(options, key, f"of type {kind}")
-    if kind == "float32" and not abs(value) <= _FLOAT32_MAX:
+    if kind == "float32" and not abs(value) <= FLOAT32_MAX:
         _refuse_option(options, key, "of type float32")
     if kind == "integer":
         value = int(value)
@@ -207,7 +207,7 @@ def _options_sampling(values: dict[str, float | bool | None], max_context: int |
     if last_n is not None and last_n <= 0:
         context_size = None if last_n == 0 else max_context or _WHOLE_CONTEXT
     return SamplingParams(
-        temperature=_clamp(values.get("temperature"), 0.0, _FLOAT32_MAX),
+        temperature=_clamp(values.get("temperature"), 0.0, FLOAT32_MAX),
         top_p=_clamp(values.get("top_p"), 0.0, 1.0),
         min_p=_clamp(values.get("min_p"), 0.0, 1.0),
         top_k=None if top_k is None else max(top_k, 0),
@@ -245,7 +245,7 @@ def _check_stop_count(stops: list[object], param: str) -> None:
 
 
 def _read_repetition_penalty(fields: Fields) -> float | None:
-    value = fields.number("repetition_penalty", 0, _FLOAT32_MAX)
+    value = fields.number("repetition_penalty", 0, FLOAT32_MAX)
     if value == 0:
         raise InvalidRequest(
             "Invalid value for 'repetition_penalty': it must be greater than 0.",

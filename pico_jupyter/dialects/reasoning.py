@@ -14,11 +14,11 @@ from pico_jupyter.types import FinishReason
 OPEN_TAG = "<think>"
 CLOSE_TAG = "</think>"
 
-_EFFORTS_OFF = ("none", "off", "low", "minimal")
-_EFFORTS_ON = ("medium", "high", "on", "xhigh", "max", "ultra")
+EFFORTS_OFF = ("none", "off", "low", "minimal")
+EFFORTS_ON = ("medium", "high", "on", "xhigh", "max", "ultra")
 # Not literal levels: no chat template takes these words.
 _PLAIN_SWITCHES = ("none", "off", "on")
-_THINK_LEVELS = ("high", "medium", "low", "max")
+THINK_LEVELS = ("high", "medium", "low", "max")
 
 
 class ReasoningSwitch(msgspec.Struct, frozen=True):
@@ -130,7 +130,7 @@ def _read_think(fields: Fields) -> ReasoningSwitch | None:
         return ReasoningSwitch(think, effort="medium" if think else None, required=think)
     if not isinstance(think, str):
         refuse_type(fields.param("think"), 'a boolean or one of "high", "medium", "low", "max"', think)
-    if think not in _THINK_LEVELS:
+    if think not in THINK_LEVELS:
         raise InvalidRequest(
             f'invalid think value: "{think[:64]}" (must be "high", "medium", "low", "max", true, or false)',
             param=fields.param("think"),
@@ -180,8 +180,8 @@ def _read_effort(fields: Fields, key: str) -> ReasoningSwitch | None:
     effort = (value or "").strip().lower()
     if not effort:
         return None
-    if effort not in _EFFORTS_OFF + _EFFORTS_ON:
-        refuse_value(fields.param(key), effort, _EFFORTS_OFF + _EFFORTS_ON)
-    is_on = effort in _EFFORTS_ON
+    if effort not in EFFORTS_OFF + EFFORTS_ON:
+        refuse_value(fields.param(key), effort, EFFORTS_OFF + EFFORTS_ON)
+    is_on = effort in EFFORTS_ON
     level = effort if effort not in _PLAIN_SWITCHES else None
     return ReasoningSwitch(on=is_on, effort=level or ("medium" if is_on else None))

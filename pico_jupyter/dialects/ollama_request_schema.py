@@ -1,0 +1,103 @@
+"""What api/* takes, field by field, for people and programs that ask. The parser decides."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pico_jupyter.dialects.ollama_request import MAX_TOP_LOGPROBS, ROLES
+from pico_jupyter.dialects.request_schema import (
+    Content,
+    GenerationFields,
+    Ignored,
+    NotNegative,
+    PastToolCall,
+    ToolDefinition,
+)
+
+
+class Message(msgspec.Struct):
+    """One turn of a conversation."""
+
+    role: Annotated[str, Meta(extra_json_schema={"enum": [*ROLES]})]
+    content: Annotated[str | Content | None, Meta(description="Text, or parts as OpenAI's API has them.")] = None
+    images: Annotated[
+        list[str] | None,
+        Meta(description="Pictures, in base64. Of users and tools, for models with the capability vision."),
+    ] = None
+    thinking: Annotated[str | None, Meta(description="The thinking of an earlier answer.")] = None
+    tool_calls: list[PastToolCall] | None = None
+    tool_call_id: Annotated[str | None, Meta(description="The id of the call that a tool's result answers.")] = None
+    tool_name: Annotated[str | None, Meta(description="The name of the tool whose result this is.")] = None
+
+
+class AnswerFields(GenerationFields, kw_only=True):
+    """What api/chat and api/generate have in common."""
+
+    stream: Annotated[bool | None, Meta(description="Whether the answer comes as lines of JSON. Omitted: it does.")] = (
+        None
+    )
+    truncate: Annotated[
+        bool | None, Meta(description="Whether the oldest messages are left out where not all fit. Omitted: they are.")
+    ] = None
+    logprobs: Annotated[bool | None, Meta(description="Whether the answer tells how likely its tokens were.")] = None
+    top_logprobs: Annotated[
+        Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None,
+        Meta(description="Likely tokens that are told beside each; without logprobs it changes nothing."),
+    ] = None
+    shift: Ignored = None
+
+
+class ChatRequest(AnswerFields, kw_only=True):
+    """A chat. Without messages the model is loaded, or with a keep_alive of 0 unloaded. Fields that are not listed are
+    ignored; null counts as omitted.
+    """
+
+    messages: Annotated[list[Message] | None, Meta(description="The conversation, the latest turn last.")] = None
+    tools: Annotated[list[ToolDefinition] | None, Meta(description="What the model may call.")] = None
+
+
+class GenerateRequest(AnswerFields, kw_only=True):
+    """A completion. Without a prompt and messages the model is loaded, or with a keep_alive of 0 unloaded. Fields that
+    are not listed are ignored; null counts as omitted.
+    """
+
+    prompt: Annotated[str | None, Meta(description="What the user says.")] = None
+    system: Annotated[str | None, Meta(description="Instructions.")] = None
+    images: Annotated[
+        list[str] | None, Meta(description="Pictures, in base64, for models with the capability vision.")
+    ] = None
+    messages: Annotated[list[Message] | None, Meta(description="A conversation, where there is no prompt.")] = None
+    context: Annotated[
+        list[NotNegative] | None, Meta(description="The context of an earlier answer, which the prompt follows.")
+    ] = None
+    raw: Annotated[bool | None, Meta(description="Whether the prompt goes to the model without its template.")] = None
+    template: Annotated[Literal[""] | None, Meta(description="Refused unless it is empty.")] = None
+    suffix: Annotated[Literal[""] | None, Meta(description="Refused unless it is empty: no model here inserts.")] = None
+
+
+class ModelRequest(msgspec.Struct):
+    """Names a model."""
+
+    model: Annotated[str | None, Meta(description="A name from the list of models.", examples=["pico-tiny"])] = None
+    name: Annotated[str | None, Meta(description="The same, as older clients call it.")] = None
+
+
+class ShowRequest(ModelRequest):
+    """Names a model. One of the two has to be there."""
+
+    verbose: Ignored = None
+    system: Ignored = None
+    template: Ignored = None
+    options: Ignored = None
+
+
+class PullRequest(ModelRequest):
+    """Names a model. One of the two has to be there."""
+
+    stream: Annotated[bool | None, Meta(description="Whether the answer comes as lines of JSON. Omitted: it does.")] = (
+        None
+    )
+    insecure: Ignored = None

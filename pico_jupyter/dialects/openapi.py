@@ -1,0 +1,369 @@
+"""Assembles the OpenAPI document of all endpoints: fields from the schemas, statuses from the tree of errors.
+
+It knows which operation takes and gives what, and no field. Paths are below the server's base URL, and again below its
+pico/, where Ollama's heartbeat and this document are too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from pico_jupyter.dialects import ollama_request_schema as ollama_request
+from pico_jupyter.dialects import ollama_schema, openai_request_schema, openai_schema
+from pico_jupyter.dialects.framing import JSON_TYPE, NDJSON_TYPE, SSE_TYPE
+from pico_jupyter.errors import (
+    EngineFailed,
+    EngineUnavailable,
+    Forbidden,
+    InvalidRequest,
+    ModelLoadFailed,
+    ModelNotFound,
+    NotFound,
+    NotSupported,
+    OutOfMemory,
+    PicoError,
+    QueueFull,
+    RequestTooLarge,
+    Unauthenticated,
+)
+
+Json: TypeAlias = dict[str, Any]
+Errors: TypeAlias = tuple[type[PicoError], ...]
+Dialect: TypeAlias = Literal["OpenAI", "Ollama"]
+Mount: TypeAlias = Literal["both", "pico"]
+
+SECOND_MOUNT = "pico"
+TEXT_TYPE = "text/plain"
+# What one event or line of a stream is: OpenAPI has a word for it from version 3.2 on.
+ITEM_KEYWORD = "x-itemSchema"
+
+_REACHING: Errors = (Forbidden, NotFound)
+_LOOKING: Errors = (*_REACHING, EngineUnavailable)
+_NAMING: Errors = (*_LOOKING, ModelNotFound)
+_POSTING: Errors = (*_NAMING, InvalidRequest, RequestTooLarge)
+_GENERATING: Errors = (*_POSTING, QueueFull, ModelLoadFailed, OutOfMemory, EngineFailed)
+
+_INFO = """\
+Chat with the models that run on the machine of a Jupyter server, in the words of OpenAI's and of Ollama's API.
+
+All paths are there twice: at the server's root and below `pico/`. They may end in a slash; another method is answered
+405 and, in `Allow`, what the path takes. What is sent is read as JSON, whatever `Content-Type` says. Fields that are
+not listed are ignored, those with `x-ignored` are known and ignored, and null counts as omitted.
+
+Every answer has an `x-request-id`. Before the first byte a failure is a status; after it, the last event or line of the
+stream tells it. Streams stay alive by SSE comments, or by spaces in front of a line.
+"""
+
+
+class StatusBody(msgspec.Struct, frozen=True):
+    """That somebody is there."""
+
+    status: Literal["ok"]
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One verb of one path: what it takes, and what it gives, whole and as a stream. `fails` are its own failures."""
+
+    method: Literal["get", "post", "delete"]
+    path: str
+    dialect: Dialect
+    summary: str
+    takes: type[msgspec.Struct] | None = None
+    gives: type[msgspec.Struct] | None = None
+    streams: type[msgspec.Struct] | None = None
+    fails: Errors = _LOOKING
+    mount: Mount = "both"
+    head: bool = False
+    open: bool = False
+    text: str = ""
+
+
+_NOT_HERE: Errors = (*_REACHING, RequestTooLarge)
+_REFUSED: Errors = (*_NOT_HERE, NotSupported)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "post",
+        "v1/chat/completions",
+        "OpenAI",
+        "Chat. Streams where `stream` is true.",
+        takes=openai_request_schema.ChatRequest,
+        gives=openai_schema.ChatCompletion,
+        streams=openai_schema.ChatCompletionChunk,
+        fails=_GENERATING,
+    ),
+    Operation(
+        "post",
+        "v1/chat",
+        "OpenAI",
+        "Chat. Streams unless `stream` is false.",
+        takes=openai_request_schema.ChatRequest,
+        gives=openai_schema.ChatCompletion,
+        streams=openai_schema.ChatCompletionChunk,
+        fails=_GENERATING,
+    ),
+    Operation("get", "v1/models", "OpenAI", "List the models.", gives=openai_schema.ModelList, head=True),
+    Operation(
+        "get",
+        "v1/models/{id}",
+        "OpenAI",
+        "Describe a model.",
+        gives=openai_schema.ModelObject,
+        fails=_NAMING,
+        head=True,
+    ),
+    Operation("get", "v1", "OpenAI", "Tell that somebody is there.", gives=StatusBody, fails=_REACHING, head=True),
+    Operation(
+        "post",
+        "api/chat",
+        "Ollama",
+        "Chat, or load or unload a model. Streams unless `stream` is false.",
+        takes=ollama_request.ChatRequest,
+        gives=ollama_schema.ChatObject,
+        streams=ollama_schema.ChatObject,
+        fails=_GENERATING,
+    ),
+    Operation(
+        "post",
+        "api/generate",
+        "Ollama",
+        "Complete a prompt, or load or unload a model. Streams unless `stream` is false.",
+        takes=ollama_request.GenerateRequest,
+        gives=ollama_schema.GenerateObject,
+        streams=ollama_schema.GenerateObject,
+        fails=_GENERATING,
+    ),
+    Operation("get", "api/tags", "Ollama", "List the models.", gives=ollama_schema.TagList, head=True),
+    Operation("get", "api/ps", "Ollama", "List the models in memory.", gives=ollama_schema.ProcessList, head=True),
+    Operation(
+        "get",
+        "api/version",
+        "Ollama",
+        "Tell the version of Ollama whose API this is, and our own.",
+        gives=ollama_schema.VersionObject,
+        fails=_REACHING,
+        head=True,
+    ),
+    Operation(
+        "post",
+        "api/show",
+        "Ollama",
+        "Describe a model.",
+        takes=ollama_request.ShowRequest,
+        gives=ollama_schema.ShowObject,
+        fails=_POSTING,
+    ),
+    Operation(
+        "post",
+        "api/pull",
+        "Ollama",
+        "Succeed if the model is there, and refuse if it is not: nothing is downloaded.",
+        takes=ollama_request.PullRequest,
+        gives=ollama_schema.StatusObject,
+        streams=ollama_schema.StatusObject,
+        fails=_POSTING,
+    ),
+    Operation("delete", "api/delete", "Ollama", "Refuse: models are not deleted over HTTP.", fails=_NOT_HERE),
+    Operation("post", "api/copy", "Ollama", "Refuse: not supported.", fails=_REFUSED),
+    Operation("post", "api/create", "Ollama", "Refuse: not supported.", fails=_REFUSED),
+    Operation("post", "api/push", "Ollama", "Refuse: not supported.", fails=_REFUSED),
+    Operation("post", "api/blobs/{digest}", "Ollama", "Refuse: not supported.", fails=_REFUSED, head=True),
+    Operation("post", "api/embed", "Ollama", "Refuse: embeddings are not served here.", fails=_NOT_HERE),
+    Operation("post", "api/embeddings", "Ollama", "Refuse: embeddings are not served here.", fails=_NOT_HERE),
+    Operation(
+        "get",
+        "",
+        "Ollama",
+        "Say that Ollama is running, to anybody: the heartbeat of its clients.",
+        text="Ollama is running",
+        fails=_REACHING,
+        mount="pico",
+        head=True,
+        open=True,
+    ),
+    Operation(
+        "get",
+        "openapi.json",
+        "OpenAI",
+        "This document.",
+        gives=msgspec.Struct,
+        fails=_REACHING,
+        mount="pico",
+        head=True,
+    ),
+)
+
+_PARAMETERS: Json = {
+    "id": Annotated[str, Meta(min_length=1, description="A model's name.", examples=["pico-tiny"])],
+    "digest": Annotated[str, Meta(min_length=1, description="A digest, as Ollama writes it.")],
+}
+
+_SECURITY_SCHEMES: Json = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "The Jupyter server's token."},
+    "token": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "The word `token`, a space and the Jupyter server's token.",
+    },
+    "basic": {"type": "http", "scheme": "basic", "description": "Any user; the password is the token."},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The token."},
+    "query": {"type": "apiKey", "in": "query", "name": "token", "description": "The token. Servers may log it."},
+}
+
+_HEADERS: dict[int, Json] = {
+    401: {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}},
+    503: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}},
+}
+_REQUEST_ID: Json = {
+    "x-request-id": {"description": "Names the request, for people who ask.", "schema": {"type": "string"}}
+}
+
+
+def openapi_document(*, base_url: str, version: str, authenticated: bool) -> Json:
+    """The document of a server below `base_url`; without `authenticated` it asks nobody who he is."""
+    paths: Json = {}
+    for operation in OPERATIONS:
+        item = paths.setdefault(f"/{operation.path}", _servers(base_url, operation.mount))
+        item.update(_verbs(operation, authenticated=authenticated))
+    return {
+        "openapi": "3.1.1",
+        "info": {"title": "pico_jupyter", "version": version, "description": _INFO},
+        "servers": [{"url": _join(base_url)}, {"url": _join(base_url, SECOND_MOUNT)}],
+        "paths": paths,
+        "components": {
+            "schemas": {**_components("OpenAI"), **_components("Ollama")},
+            **({"securitySchemes": _SECURITY_SCHEMES} if authenticated else {}),
+        },
+        **({"security": [{name: []} for name in _SECURITY_SCHEMES]} if authenticated else {}),
+    }
+
+
+def _join(base_url: str, mount: str = "") -> str:
+    return f"{base_url.rstrip('/')}/{mount}".rstrip("/") or "/"
+
+
+def _servers(base_url: str, mount: Mount) -> Json:
+    return {"servers": [{"url": _join(base_url, SECOND_MOUNT)}]} if mount == "pico" else {}
+
+
+def _verbs(operation: Operation, *, authenticated: bool) -> Json:
+    described = _describe(operation, authenticated=authenticated)
+    if not operation.head:
+        return {operation.method: described}
+    responses = {
+        status: {key: value for key, value in response.items() if key != "content"}
+        for status, response in described["responses"].items()
+    }
+    return {operation.method: described, "head": {**described, "responses": responses}}
+
+
+def _describe(operation: Operation, *, authenticated: bool) -> Json:
+    names = [name for name in _PARAMETERS if f"{{{name}}}" in operation.path]
+    described: Json = {
+        "tags": [operation.dialect],
+        "summary": operation.summary,
+        "responses": _responses(operation, authenticated=authenticated),
+    }
+    if names:
+        described["parameters"] = [_parameter(name) for name in names]
+    if operation.takes is not None:
+        content = {"application/json": {"schema": _reference(operation.dialect, operation.takes)}}
+        described["requestBody"] = {"required": True, "content": content}
+    if operation.open and authenticated:
+        described["security"] = [{}]
+    return described
+
+
+def _parameter(name: str) -> Json:
+    schema = msgspec.json.schema(_PARAMETERS[name])
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _responses(operation: Operation, *, authenticated: bool) -> Json:
+    responses: Json = {}
+    content = _success(operation)
+    if content:
+        responses["200"] = {"description": operation.summary, "headers": _REQUEST_ID, "content": content}
+    knows_callers: Errors = (Unauthenticated,) if authenticated and not operation.open else ()
+    for status, errors in _by_status((*operation.fails, *knows_callers)).items():
+        responses[str(status)] = {
+            "description": " Or: ".join(_sentence(error) for error in errors),
+            "headers": {**_REQUEST_ID, **_HEADERS.get(status, {})},
+            "content": {JSON_TYPE: {"schema": {"$ref": _path(operation.dialect, "ErrorBody")}}},
+        }
+    return responses
+
+
+def _success(operation: Operation) -> Json:
+    if operation.text:
+        return {TEXT_TYPE: {"schema": {"const": operation.text}}}
+    content: Json = {}
+    if operation.gives is not None:
+        content[JSON_TYPE] = {"schema": _reference(operation.dialect, operation.gives)}
+    if operation.streams is not None:
+        stream_type = SSE_TYPE if operation.dialect == "OpenAI" else NDJSON_TYPE
+        item = _reference(operation.dialect, operation.streams)
+        failure = {"$ref": _path(operation.dialect, "ErrorBody")}
+        content[stream_type] = {"schema": {"type": "string"}, ITEM_KEYWORD: {"anyOf": [item, failure]}}
+    return content
+
+
+def _by_status(errors: Iterable[type[PicoError]]) -> dict[int, list[type[PicoError]]]:
+    grouped: dict[int, list[type[PicoError]]] = {}
+    for error in sorted(errors, key=lambda error: error.http_status):
+        grouped.setdefault(error.http_status, []).append(error)
+    return grouped
+
+
+def _sentence(error: type[PicoError]) -> str:
+    return (error.__doc__ or "").partition("\n")[0]
+
+
+def _reference(dialect: Dialect, kind: type[msgspec.Struct]) -> Json:
+    return {"type": "object"} if kind is msgspec.Struct else {"$ref": _path(dialect, kind.__name__)}
+
+
+def _path(dialect: Dialect, name: str) -> str:
+    return f"#/components/schemas/{dialect}{name}"
+
+
+def _components(dialect: Dialect) -> Json:
+    mine = [operation for operation in OPERATIONS if operation.dialect == dialect]
+    failure: type[msgspec.Struct] = openai_schema.ErrorBody if dialect == "OpenAI" else ollama_schema.ErrorBody
+    given = [kind for operation in mine for kind in (operation.gives, operation.streams)]
+    read = _schemas(dialect, (operation.takes for operation in mine))
+    written = _schemas(dialect, (*given, failure))
+    return {
+        **{name: _without_nothing(schema) for name, schema in read.items()},
+        **{name: _as_written(schema) for name, schema in written.items()},
+    }
+
+
+def _schemas(dialect: Dialect, kinds: Iterable[type[msgspec.Struct] | None]) -> Json:
+    wanted = {kind for kind in kinds if kind is not None and kind is not msgspec.Struct}
+    ordered = sorted(wanted, key=lambda kind: kind.__name__)
+    _, components = msgspec.json.schema_components(ordered, ref_template=_path(dialect, "{name}"))
+    return {dialect + name: schema for name, schema in components.items()}
+
+
+def _without_nothing(schema: Json) -> Json:
+    """A request's schema; that a field is omitted where it is omitted goes without saying."""
+    properties = schema.get("properties", {})
+    for member in properties.values():
+        if "default" in member and member["default"] is None:
+            del member["default"]
+    return schema
+
+
+def _as_written(schema: Json) -> Json:
+    """An answer's schema. What has a default there is written all the same."""
+    properties: Json = schema.get("properties", {})
+    required = [name for name, member in properties.items() if name in schema["required"] or "default" in member]
+    for member in properties.values():
+        member.pop("default", None)
+    return {**schema, "required": required}
