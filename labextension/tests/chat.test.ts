@@ -157,12 +157,24 @@ test('the switch is not sent to models that have none', async () => {
 
 test('attachments go with the next message', async () => {
   const page = openPage(new Street());
-  page.chat.attach({ kind: 'text', name: 'x', data: '1' });
-  page.chat.attach({ kind: 'text', name: 'y', data: '2' });
+  page.chat.attach([{ kind: 'text', name: 'x', data: '1' }]);
+  page.chat.attach([{ kind: 'text', name: 'y', data: '2' }]);
   page.chat.detach(page.chat.state.get().attachments[0].id);
   await talk(page, '', 'A');
   expect(page.chat.conversation.state.get().messages[0].attachments).toMatchObject([{ name: 'y' }]);
   expect(page.chat.state.get().attachments).toEqual([]);
+});
+
+test('what the model cannot see is not attached, and that is told until it can', async () => {
+  const page = openPage(new Street());
+  page.backend.list = [model('blind'), model('seeing', { capabilities: ['vision'] })];
+  await page.chat.models.ready();
+  const picture = { kind: 'image', name: 'x.png', data: 'data:' } as const;
+  page.chat.attach([picture, { kind: 'text', name: 'x.py', data: '1' }]);
+  expect(page.chat.state.get()).toMatchObject({ attachments: [{ name: 'x.py' }], refused: 'image' });
+  page.chat.models.choose('seeing');
+  page.chat.attach([picture]);
+  expect(page.chat.state.get()).toMatchObject({ attachments: [{ name: 'x.py' }, { name: 'x.png' }], refused: null });
 });
 
 test('a model is chosen by itself: the preferred one, one in memory, any', async () => {

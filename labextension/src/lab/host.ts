@@ -7,7 +7,8 @@ import { FileDialog, IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import { INotebookTracker, Notebook, NotebookActions } from '@jupyterlab/notebook';
 import { Contents } from '@jupyterlab/services';
 import { array, object, string } from '../model/json';
-import { Host, Insertion, NewAttachment } from '../view/services';
+import { NewAttachment } from '../model/types';
+import { Host, Insertion } from '../view/services';
 
 export interface Parts {
   readonly app: JupyterFrontEnd;

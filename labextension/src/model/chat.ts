@@ -3,9 +3,9 @@
 import { Conversation, ConversationState, Settings } from './conversation';
 import { Keeper, openTranscript, Place, Start } from './keeper';
 import { fileName, Library } from './library';
-import { canReason, Models } from './models';
+import { canReason, canTake, Models } from './models';
 import { Observable } from './observable';
-import { Attachment, Backend, Environment, KERNEL, Message, Reasoning, Transcript } from './types';
+import { Attachment, Backend, Environment, KERNEL, Message, NewAttachment, Reasoning, Transcript } from './types';
 
 export interface ChatState {
   readonly conversation: Conversation;
@@ -13,6 +13,8 @@ export interface ChatState {
   readonly file: string | null;
   readonly reasoning: Reasoning;
   readonly attachments: readonly Attachment[];
+  /** What was offered last and the model cannot take. */
+  readonly refused: Attachment['kind'] | null;
   /** Why the conversation could not be saved. */
   readonly saving: string | null;
 }
@@ -45,6 +47,7 @@ export class Chat {
       file: null,
       reasoning: _options.reasoning ?? 'default',
       attachments: [],
+      refused: null,
       saving: null
     });
   }
@@ -84,7 +87,7 @@ export class Chat {
   async send(content: string): Promise<void> {
     const { attachments, conversation } = this.state.get();
     if (content.trim() || attachments.length) {
-      this.state.patch({ attachments: [] });
+      this.state.patch({ attachments: [], refused: null });
       const answered = conversation.send(content, attachments);
       this._ensureKept(conversation);
       await answered;
@@ -132,9 +135,13 @@ export class Chat {
     this.state.patch({ reasoning });
   }
 
-  attach(attachment: Omit<Attachment, 'id'>): void {
-    const id = this._options.environment.newId();
-    this.state.patch({ attachments: [...this.state.get().attachments, { ...attachment, id }] });
+  /** Attach what the chosen model takes; the state says what was left out. */
+  attach(offered: readonly NewAttachment[]): void {
+    const taken = offered
+      .filter(({ kind }) => canTake(this.models.chosen, kind))
+      .map(attachment => ({ ...attachment, id: this._options.environment.newId() }));
+    const refused = offered.find(({ kind }) => !canTake(this.models.chosen, kind))?.kind ?? null;
+    this.state.patch({ attachments: [...this.state.get().attachments, ...taken], refused });
   }
 
   detach(id: string): void {

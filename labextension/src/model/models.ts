@@ -1,7 +1,7 @@
 /** Which models there are, which one is chosen, what it can do. */
 
 import { Observable } from './observable';
-import { Backend, Environment, Model } from './types';
+import { Attachment, Backend, Environment, Model } from './types';
 
 export const BUILT_IN = 'pico-tiny';
 export const BUILT_IN_SIGHT = 'pico-tiny-vl';
@@ -97,6 +97,10 @@ export function canSee(model: Model | undefined): boolean {
 
 export function canWatch(model: Model | undefined): boolean {
   return model?.capabilities.includes('video') ?? false;
+}
+
+export function canTake(model: Model | undefined, kind: Attachment['kind']): boolean {
+  return { text: true, image: canSee(model), video: canWatch(model) }[kind];
 }
 
 export function bytes(count: number): string {

@@ -18,6 +18,8 @@ export interface Attachment {
   readonly data: string;
 }
 
+export type NewAttachment = Omit<Attachment, 'id'>;
+
 export interface Stats {
   readonly promptTokens: number;
   /** Includes `reasoningTokens`. */

@@ -1,10 +1,10 @@
 /** What is attached: shown as chips, read from what the browser hands over. */
 
 import * as React from 'react';
-import { Attachment } from '../model/types';
+import { Attachment, NewAttachment } from '../model/types';
 import { Icon } from './icons';
 import { IconButton } from './parts';
-import { NewAttachment, useServices } from './services';
+import { useServices } from './services';
 
 const ICONS = { image: 'image', video: 'video', text: 'file' } as const;
 

@@ -1,14 +1,14 @@
 /** Where the next message is written. */
 
 import * as React from 'react';
-import { canSee, canWatch } from '../model/models';
-import { Attachment, Message } from '../model/types';
+import { canSee, canTake, canWatch } from '../model/models';
+import { Message } from '../model/types';
 import { readFile, Tray } from './Attachments';
 import { ContextGauge } from './ContextGauge';
 import { Icon } from './icons';
 import { IconButton } from './parts';
 import { ReasoningToggle } from './ReasoningToggle';
-import { NewAttachment, useObservable, useServices } from './services';
+import { useObservable, useServices } from './services';
 
 const TALLEST = 200;
 
@@ -22,8 +22,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
   const { attachments } = useObservable(chat.state);
   const { sendKey } = useObservable(preferences);
   const [text, setText] = React.useState('');
-  const [isDragging, setDragging] = React.useState(false);
-  const { attach, hint } = useAttach();
+  const hint = useHint();
   const area = React.useRef<HTMLTextAreaElement>(null);
   const canSend = !isBusy && (text.trim() !== '' || attachments.length > 0);
 
@@ -54,29 +53,16 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
       }
     }
   };
-  const takeFiles = (event: React.SyntheticEvent, data: DataTransfer): void => {
-    const files = [...data.files];
+  const onPaste = (event: React.ClipboardEvent): void => {
+    const files = [...event.clipboardData.files];
     if (files.length) {
       event.preventDefault();
-      void Promise.all(files.map(readFile)).then(attach);
+      void Promise.all(files.map(readFile)).then(read => chat.attach(read));
     }
   };
 
   return (
-    <div
-      className={`pico-composer${isDragging ? ' pico-drag' : ''}`}
-      onDragOver={event => {
-        if (event.dataTransfer.types.includes('Files')) {
-          event.preventDefault();
-          setDragging(true);
-        }
-      }}
-      onDragLeave={() => setDragging(false)}
-      onDrop={event => {
-        setDragging(false);
-        takeFiles(event, event.dataTransfer);
-      }}
-    >
+    <div className="pico-composer">
       {attachments.length > 0 && <Tray attachments={attachments} onRemove={id => chat.detach(id)} />}
       {hint && (
         <div className="pico-hint" role="status">
@@ -91,10 +77,10 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
         placeholder={trans.__('Ask a local model…')}
         onChange={event => setText(event.target.value)}
         onKeyDown={onKeyDown}
-        onPaste={event => takeFiles(event, event.clipboardData)}
+        onPaste={onPaste}
       />
       <div className="pico-composer-bar">
-        <AttachButtons attach={attach} />
+        <AttachButtons />
         <ReasoningToggle />
         <span className="pico-spacer" />
         <ContextGauge messages={messages} />
@@ -112,7 +98,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
   );
 }
 
-function AttachButtons({ attach }: { attach: (attachments: readonly NewAttachment[]) => void }): React.JSX.Element {
+function AttachButtons(): React.JSX.Element {
   const { chat, host, trans } = useServices();
   useObservable(chat.models.state);
   const input = React.useRef<HTMLInputElement>(null);
@@ -133,33 +119,26 @@ function AttachButtons({ attach }: { attach: (attachments: readonly NewAttachmen
           // A copy: the list empties when the input is reset.
           const files = [...(event.target.files ?? [])];
           event.target.value = '';
-          void Promise.all(files.map(readFile)).then(attach);
+          void Promise.all(files.map(readFile)).then(read => chat.attach(read));
         }}
       />
-      {selectedCells && <IconButton icon="cell" label={trans.__('Attach the selected cells')} onClick={() => attach(selectedCells())} />}
+      {selectedCells && <IconButton icon="cell" label={trans.__('Attach the selected cells')} onClick={() => chat.attach(selectedCells())} />}
       {pickFiles && (
-        <IconButton icon="folder" label={trans.__("Attach from the server's files")} onClick={() => void pickFiles().then(attach)} />
+        <IconButton icon="folder" label={trans.__("Attach from the server's files")} onClick={() => void pickFiles().then(picked => chat.attach(picked))} />
       )}
     </>
   );
 }
 
-/** Attaches what the chosen model takes; `hint` says why something was left out. */
-function useAttach(): { attach: (attachments: readonly NewAttachment[]) => void; hint: string } {
+/** Why something that was offered is not attached; '' while there is nothing to say. */
+function useHint(): string {
   const { chat, trans } = useServices();
-  const [refused, setRefused] = React.useState<Attachment['kind'] | null>(null);
+  const { refused } = useObservable(chat.state);
   const { chosen } = useObservable(chat.models.state);
-  React.useEffect(() => setRefused(null), [chosen]);
-  const takes = (kind: Attachment['kind']): boolean =>
-    kind === 'text' || (kind === 'image' ? canSee(chat.models.chosen) : canWatch(chat.models.chosen));
-  const attach = (attachments: readonly NewAttachment[]): void => {
-    attachments.filter(({ kind }) => takes(kind)).forEach(attachment => chat.attach(attachment));
-    setRefused(attachments.find(({ kind }) => !takes(kind))?.kind ?? null);
-  };
-  const hints = {
-    image: trans.__('%1 cannot see pictures. Choose a model with that badge.', chosen),
-    video: trans.__('%1 cannot watch clips. Choose a model with that badge.', chosen),
-    text: ''
-  };
-  return { attach, hint: refused ? hints[refused] : '' };
+  if (!refused || canTake(chat.models.chosen, refused)) {
+    return '';
+  }
+  return refused === 'image'
+    ? trans.__('%1 cannot see pictures. Choose a model with that badge.', chosen)
+    : trans.__('%1 cannot watch clips. Choose a model with that badge.', chosen);
 }

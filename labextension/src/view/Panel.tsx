@@ -2,6 +2,7 @@
 
 import * as React from 'react';
 import { ConversationState } from '../model/conversation';
+import { readFile } from './Attachments';
 import { Composer } from './Composer';
 import { History } from './History';
 import { Icon } from './icons';
@@ -37,8 +38,15 @@ function Layout(): React.JSX.Element {
     chat.begin();
     section.current?.querySelector<HTMLElement>('.pico-composer textarea')?.focus();
   };
+  const { isDragging, ...drop } = useDrop(files => void Promise.all(files.map(readFile)).then(read => chat.attach(read)));
   return (
-    <section className="pico-chat" ref={section} aria-label={trans.__('Chat with a local model')} onKeyDown={onKeyDown}>
+    <section
+      className={`pico-chat${isDragging ? ' pico-drag' : ''}`}
+      ref={section}
+      aria-label={trans.__('Chat with a local model')}
+      onKeyDown={onKeyDown}
+      {...drop}
+    >
       <header className="pico-header">
         <ModelPicker />
         <span className="pico-spacer" />
@@ -52,6 +60,40 @@ function Layout(): React.JSX.Element {
       <Announcement state={state} />
     </section>
   );
+}
+
+interface Drop {
+  readonly isDragging: boolean;
+  readonly onDragOver: (event: React.DragEvent) => void;
+  readonly onDragLeave: (event: React.DragEvent) => void;
+  readonly onDrop: (event: React.DragEvent) => void;
+}
+
+/** Takes files of the desktop, wherever in the panel they are dropped. */
+function useDrop(take: (files: readonly File[]) => void): Drop {
+  const [isDragging, setDragging] = React.useState(false);
+  return {
+    isDragging,
+    onDragOver: event => {
+      if (event.dataTransfer.types.includes('Files')) {
+        event.preventDefault();
+        setDragging(true);
+      }
+    },
+    onDragLeave: event => {
+      if (!event.currentTarget.contains(event.relatedTarget as Node | null)) {
+        setDragging(false);
+      }
+    },
+    onDrop: event => {
+      setDragging(false);
+      const files = [...event.dataTransfer.files];
+      if (files.length) {
+        event.preventDefault();
+        take(files);
+      }
+    }
+  };
 }
 
 /** What is wrong with the server, or with the disk. */

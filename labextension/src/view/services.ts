@@ -3,9 +3,7 @@
 import * as React from 'react';
 import { Chat } from '../model/chat';
 import { Observable } from '../model/observable';
-import { Attachment } from '../model/types';
-
-export type NewAttachment = Omit<Attachment, 'id'>;
+import { NewAttachment } from '../model/types';
 
 /** As in JupyterLab's translation bundles: `%1` is the first argument. */
 export interface Translator {
