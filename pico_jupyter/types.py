@@ -289,7 +289,8 @@ Notice: TypeAlias = ModelLoaded | ModelUnloaded
 
 class EngineStatistics(msgspec.Struct, frozen=True, tag="statistics"):
     """How the engine stands: sequences that run, requests that wait for their turn, bytes of weights and caches,
-    the bytes of them that are kept prefixes only, and how often a sequence was preempted since the engine started.
+    the bytes of them that are kept prefixes only, how often a sequence was preempted since the engine started, how many
+    tokens it has decoded, those of aborted answers too, and when the latest (seconds since the epoch; 0: none yet).
     """
 
     running: int = 0
@@ -297,6 +298,8 @@ class EngineStatistics(msgspec.Struct, frozen=True, tag="statistics"):
     resident_bytes: int = 0
     prefix_cache_bytes: int = 0
     preemptions: int = 0
+    decoded_tokens: int = 0
+    decoded_at: float = 0.0
 
 
 News: TypeAlias = ModelLoaded | ModelUnloaded | EngineStatistics

@@ -119,6 +119,7 @@ class Engine:
             queue_timeout=options.queue_timeout,
             prefill_step_size=options.prefill_step_size,
             clock=clock,
+            wall_clock=wall_clock,
         )
         self._preparation = Preparation(
             catalog,

@@ -42,14 +42,18 @@ class Scheduler:
         queue_timeout: float,
         prefill_step_size: int,
         clock: Callable[[], float],
+        wall_clock: Callable[[], float],
     ) -> None:
         self._models = models
         self._clock = clock
+        self._wall_clock = wall_clock
         self._waiting = Waiting(max_queue=max_queue, max_rows=max_rows, timeout=queue_timeout, clock=clock)
         self._work = Work()
         self._lanes = Lanes(models, self._work, max_rows=max_rows, most=prefill_step_size, clock=clock)
         self._arrivals = itertools.count(1)
         self._preemptions = 0
+        self._decoded_tokens = 0
+        self._decoded_at = 0.0
         self._is_crowded = False
         self._last_beat = clock()
 
@@ -73,6 +77,8 @@ class Scheduler:
             resident_bytes=self._models.used_bytes,
             prefix_cache_bytes=self._models.prefix_cache_nbytes,
             preemptions=self._preemptions,
+            decoded_tokens=self._decoded_tokens,
+            decoded_at=self._decoded_at,
         )
 
     def add(self, generation: Generation) -> None:
@@ -223,6 +229,8 @@ class Scheduler:
         if lane.decoding and not lane.draws:
             with self._work.on("decode", lane.decoding_generations, lane):
                 lane.draws.extend(lane.backend.step())
+            self._decoded_tokens += len(lane.draws)
+            self._decoded_at = self._wall_clock()
         while lane.draws:
             self._take(lane, lane.draws.popleft())
         self._retire(lane)

@@ -42,7 +42,7 @@ LOADING = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 class ServerMetrics:
     """The metrics of one registry, all named `pico_jupyter_…`; what each one means is its help text.
 
-    Tokens and the times between them are those of finished answers: what an aborted one had cost, nobody is told.
+    Tokens and the times between them are those of finished answers; the engine's own count has those of all.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -90,11 +90,13 @@ class ServerMetrics:
         self._resident_bytes = gauge("resident_bytes", "Bytes of the loaded models and of all their caches")
         self._prefix_bytes = gauge("prefix_cache_bytes", "Bytes of the kept prefixes; a part of resident_bytes")
         self._preemptions = counter("preemptions", "Sequences that had to give up their memory and begin again")
+        self._decoded_tokens = counter("engine_decoded_tokens", "Tokens that the engine has decoded, of any answer")
+        self._decoded_at = gauge("engine_decoded_timestamp_seconds", "When the engine decoded the latest token")
         self._loads = seconds("model_load", "How long models took to load", LOADING, "model")
         self._unloads = counter("model_unloads", "Models that were unloaded", "model")
         self._starts = counter("model_kernel_starts", "Starts of the model kernel")
         self._crashes = counter("model_kernel_crashes", "Ends of the model kernel that nobody had asked for")
-        self._preemptions_told = 0
+        self._told = EngineStatistics()
 
     def __repr__(self) -> str:
         return "<ServerMetrics pico_jupyter_*>"
@@ -116,7 +118,7 @@ class ServerMetrics:
                 self._starts.inc()
             case KernelCrashed():
                 self._crashes.inc()
-                self._take_statistics(EngineStatistics())
+                self._take_statistics(EngineStatistics(decoded_at=self._told.decoded_at))
             case _:
                 assert_never(news)
 
@@ -147,8 +149,11 @@ class ServerMetrics:
         self._engine_waiting.set(statistics.waiting)
         self._resident_bytes.set(statistics.resident_bytes)
         self._prefix_bytes.set(statistics.prefix_cache_bytes)
-        self._preemptions.inc(max(0, statistics.preemptions - self._preemptions_told))
-        self._preemptions_told = statistics.preemptions
+        self._decoded_at.set(statistics.decoded_at)
+        # The counts of a new model kernel begin at 0.
+        self._preemptions.inc(max(0, statistics.preemptions - self._told.preemptions))
+        self._decoded_tokens.inc(max(0, statistics.decoded_tokens - self._told.decoded_tokens))
+        self._told = statistics
 
 
 class RequestMeter:

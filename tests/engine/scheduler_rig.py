@@ -13,6 +13,8 @@ from pico_jupyter.types import ModelInfo
 from tests.fakes import FakeBackend, FakeClock, FakeParser, FakePrefixes, FakeVocabulary, ListSink, fake_info
 
 GREEDY = RowSampling()
+# Where the wall clock stands when the other one is at 0.
+EPOCH = 1_000_000.0
 
 
 def plain(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:
@@ -53,6 +55,7 @@ class Rig:
             queue_timeout=queue_timeout,
             prefill_step_size=prefill_step_size,
             clock=self.clock,
+            wall_clock=lambda: EPOCH + self.clock(),
         )
 
     def _open(self, info: ModelInfo, room: int) -> FakeBackend:

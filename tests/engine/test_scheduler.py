@@ -7,7 +7,7 @@ import pytest
 from pico_jupyter.engine.backends.base import RowSampling
 from pico_jupyter.errors import QueueFull
 from pico_jupyter.types import Accepted, Progress, TextDelta
-from tests.engine.scheduler_rig import Rig
+from tests.engine.scheduler_rig import EPOCH, Rig
 from tests.fakes import FAKE_EOS, FakeBackend, fake_info
 
 
@@ -181,6 +181,19 @@ def test_aborting_twice_or_after_the_end_is_harmless() -> None:
     rig.scheduler.abort(generation)
     assert sink.finished is not None
     assert rig.models.resident()[0].active == 0
+
+
+def test_what_an_aborted_answer_took_is_counted_and_nothing_after_it() -> None:
+    rig = Rig()
+    assert (rig.scheduler.statistics.decoded_tokens, rig.scheduler.statistics.decoded_at) == (0, 0.0)
+    generation, _ = rig.add([1], max_tokens=1000)
+    rig.step_until(lambda: len(generation.sequences[0].tokens) == 5)
+    stopped = rig.clock()
+    rig.scheduler.abort(generation)
+    rig.clock.advance(60.0)
+    rig.scheduler.step()
+    assert rig.scheduler.statistics.decoded_tokens == 5
+    assert rig.scheduler.statistics.decoded_at == EPOCH + stopped
 
 
 def test_aborting_during_the_load_gives_the_load_up() -> None:

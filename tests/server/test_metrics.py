@@ -198,6 +198,15 @@ def test_preemptions_add_up_over_the_lives_of_the_model_kernel(measured: Measure
     assert measured.value("preemptions_total") == 11
 
 
+def test_what_the_engine_has_decoded_adds_up_and_the_time_of_the_latest_stays(measured: Measured) -> None:
+    measured.metrics.take(EngineStatistics(decoded_tokens=20, decoded_at=1000.5))
+    measured.metrics.take(KernelCrashed("exit status 1"))
+    assert measured.value("engine_decoded_timestamp_seconds") == 1000.5
+    measured.metrics.take(EngineStatistics(decoded_tokens=3, decoded_at=1001.5))
+    assert measured.value("engine_decoded_tokens_total") == 23
+    assert measured.value("engine_decoded_timestamp_seconds") == 1001.5
+
+
 def test_models_that_come_and_go_are_counted(measured: Measured) -> None:
     measured.metrics.take(ModelLoaded("tiny", 1000, 0.5))
     measured.metrics.take(ModelUnloaded("tiny", "idle"))
