@@ -15,6 +15,7 @@ from pico_jupyter.types import (
     Finished,
     FinishReason,
     GenerationRequest,
+    MemoryReport,
     ModelInfo,
     Notice,
     Progress,
@@ -49,6 +50,10 @@ class EngineClient(Protocol):
 
     async def resident(self) -> tuple[ResidentModel, ...]:
         """The loaded models, latest expiry first."""
+        ...
+
+    async def memory(self) -> MemoryReport:
+        """How the memory for models stands, which of them fit, and which one is loading."""
         ...
 
     async def load(self, name: str, keep_alive: float | None = None) -> None:

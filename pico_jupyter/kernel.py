@@ -22,8 +22,7 @@ from pico_jupyter import __version__
 from pico_jupyter.client import NearEngine
 from pico_jupyter.comm import wire
 from pico_jupyter.comm.server import CommEngineServer
-from pico_jupyter.engine.catalog import Catalog
-from pico_jupyter.engine.deferred import DeferredEngineClient, start_engine
+from pico_jupyter.engine.deferred import deferred_engine
 from pico_jupyter.types import EngineOptions
 
 # Invariants: everything here runs on one event loop and returns at once; the engine has threads of its own. The
@@ -282,8 +281,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     hide_preloaded(os.environ)
     options: EngineOptions = arguments.options
-    catalog = Catalog(options)
-    engine = DeferredEngineClient(catalog, lambda: start_engine(catalog, options))
+    engine = deferred_engine(options)
     on_start = engine.prepare if arguments.prepare else lambda: None
     run(read_connection(arguments.connection_file), engine, on_start=on_start)
 

@@ -8,6 +8,7 @@ import msgspec
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
+Fit: TypeAlias = Literal["loaded", "fits", "later", "never"]
 Capability: TypeAlias = Literal["completion", "thinking", "tools", "vision", "video"]
 
 
@@ -232,8 +233,9 @@ Delta: TypeAlias = Accepted | Progress | TextDelta | ReasoningDelta | ToolCallDe
 class ModelInfo(msgspec.Struct, frozen=True):
     """What a model's files say about it. Decided once, by the catalog.
 
-    `name` is canonical; `repo` is "org/name" or ""; sizes are bytes; `modified` is seconds since the epoch; `digest` is
-    64 hex digits; `quantization` is like "4bit" or "bf16". `reasoning_switch` tells whether the template has a
+    `name` is canonical; `repo` is "org/name" or ""; sizes are bytes: of all files, of the weights as they are stored,
+    and as float32 (0 where they are not 16-bit floats). `modified` is seconds since the epoch; `digest` is 64 hex
+    digits; `quantization` is like "4bit" or "bf16". `reasoning_switch` tells whether the template has a
     reasoning switch and `reasoning_default` what it does when none is given. `parameters` are the model's own sampling
     defaults (generation_config.json).
     """
@@ -243,6 +245,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
     repo: str
     source: Literal["builtin", "folder", "hub"]
     size: int
+    weights_size: int
+    float32_size: int
     modified: float
     digest: str
     family: str
@@ -267,6 +271,42 @@ class ResidentModel(msgspec.Struct, frozen=True):
     size: int
     expires_at: float | None
     active: int
+
+
+class ModelNeed(msgspec.Struct, frozen=True):
+    """What a model takes: `size` bytes of weights, once they are loaded. Its conversations' caches come on top.
+
+    `fit`: it is "loaded"; it "fits", where idle models and kept prefixes leave for it; it fits "later", when running
+    requests are done; it fits "never".
+    """
+
+    model: str
+    size: int
+    fit: Fit
+
+
+class ModelLoading(msgspec.Struct, frozen=True):
+    """A model on its way into memory: `done` of the `total` bytes of its weights are there."""
+
+    model: str
+    done: int
+    total: int
+
+
+class MemoryReport(msgspec.Struct, frozen=True):
+    """How the memory for models stands, in bytes.
+
+    `budget` is for all weights and caches, `used` of it are taken, and a model that is loaded now may have `available`:
+    idle models and kept prefixes leave for it. `is_starting`: the engine is, and will load what was asked for. `needs`
+    has every model of the catalog.
+    """
+
+    budget: int
+    used: int
+    available: int
+    is_starting: bool
+    loading: ModelLoading | None
+    needs: tuple[ModelNeed, ...]
 
 
 class ModelLoaded(msgspec.Struct, frozen=True, tag="model_loaded"):

@@ -394,6 +394,8 @@ def fake_info(name: str = "fake", size: int = 1000) -> ModelInfo:
         repo="",
         source="folder",
         size=size,
+        weights_size=size,
+        float32_size=0,
         modified=0.0,
         digest="0" * 64,
         family="fake",

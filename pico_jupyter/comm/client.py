@@ -15,7 +15,7 @@ from typing_extensions import assert_never
 from pico_jupyter.comm import wire
 from pico_jupyter.comm.pending import Assembly, PendingDeltas
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
-from pico_jupyter.types import Delta, Finished, GenerationRequest, ModelInfo, News, ResidentModel
+from pico_jupyter.types import Delta, Finished, GenerationRequest, MemoryReport, ModelInfo, News, ResidentModel
 
 # Invariants: a stream ends exactly once, with Finished or with an error; whoever stops reading a stream before its end
 # sends an Abort; a stream asks for one repair at a time; every request under way hears from the kernel or fails.
@@ -128,6 +128,12 @@ class CommEngineClient:
         assert isinstance(answer, wire.ResidentList)
         return answer.models
 
+    async def memory(self) -> MemoryReport:
+        """See EngineClient.memory."""
+        answer = await self._call(wire.Memory(next(self._ids)))
+        assert isinstance(answer, wire.MemoryState)
+        return answer.report
+
     async def load(self, name: str, keep_alive: float | None = None) -> None:
         """See EngineClient.load."""
         await self._call(wire.Load(next(self._ids), name, keep_alive))
@@ -171,7 +177,7 @@ class CommEngineClient:
                 self._take_end(answer)
             case wire.Resent() | wire.Lost():
                 self._take_repair(answer)
-            case wire.ModelList() | wire.ResidentList() | wire.Done():
+            case wire.ModelList() | wire.ResidentList() | wire.MemoryState() | wire.Done():
                 self._take_answer(answer.id, answer)
             case wire.Bulletin():
                 if self._failure is None:
@@ -187,7 +193,7 @@ class CommEngineClient:
         if self._failure is None:
             self._transport.send(wire.channel_of(request), wire.encode(request))
 
-    async def _call(self, request: wire.Models | wire.Model | wire.Resident | wire.Load | wire.Unload) -> wire.Answer:
+    async def _call(self, request: wire.Question) -> wire.Answer:
         self._check()
         call = _Call(request.id, asyncio.get_running_loop().create_future())
         self._calls[call.id] = call

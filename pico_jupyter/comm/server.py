@@ -123,7 +123,7 @@ class CommEngineServer:
         match request:
             case wire.Generate():
                 self._start(request.id, self._generate(request, reply))
-            case wire.Models() | wire.Model() | wire.Resident() | wire.Load() | wire.Unload():
+            case wire.Models() | wire.Model() | wire.Resident() | wire.Memory() | wire.Load() | wire.Unload():
                 self._start(request.id, self._answer(request, reply))
             case wire.Abort():
                 self._abort(request.id)
@@ -195,9 +195,7 @@ class CommEngineServer:
             reply(wire.encode(wire.Failed(stream.id, wire.report(outcome), first, deltas)))
         asyncio.get_running_loop().call_later(self._keep_seconds, self._forget, stream.id)
 
-    async def _answer(
-        self, request: wire.Models | wire.Model | wire.Resident | wire.Load | wire.Unload, reply: Reply
-    ) -> None:
+    async def _answer(self, request: wire.Question, reply: Reply) -> None:
         answer: wire.Answer
         try:
             answer = await self._ask(request)
@@ -207,7 +205,7 @@ class CommEngineServer:
             answer = wire.Failed(request.id, wire.report(_unforeseen(error)))
         reply(wire.encode(answer))
 
-    async def _ask(self, request: wire.Models | wire.Model | wire.Resident | wire.Load | wire.Unload) -> wire.Answer:
+    async def _ask(self, request: wire.Question) -> wire.Answer:
         match request:
             case wire.Models():
                 return wire.ModelList(request.id, await self._engine.models())
@@ -215,6 +213,8 @@ class CommEngineServer:
                 return wire.ModelList(request.id, (await self._engine.model(request.name),))
             case wire.Resident():
                 return wire.ResidentList(request.id, await self._engine.resident())
+            case wire.Memory():
+                return wire.MemoryState(request.id, await self._engine.memory())
             case wire.Load():
                 await self._engine.load(request.name, request.keep_alive)
                 return wire.Done(request.id)

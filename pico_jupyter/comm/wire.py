@@ -12,7 +12,16 @@ from typing_extensions import assert_never
 
 from pico_jupyter import errors
 from pico_jupyter.errors import EngineFailed, PicoError
-from pico_jupyter.types import Delta, EngineOptions, Finished, GenerationRequest, ModelInfo, News, ResidentModel
+from pico_jupyter.types import (
+    Delta,
+    EngineOptions,
+    Finished,
+    GenerationRequest,
+    MemoryReport,
+    ModelInfo,
+    News,
+    ResidentModel,
+)
 
 # Invariants: `id` numbers the requests of one client, from 1; the deltas of one stream are frames, numbered from 1
 # without a gap. Shell and control lose nothing; iopub may lose, repeat and reorder, so that whatever must arrive
@@ -81,6 +90,12 @@ class Resident(msgspec.Struct, frozen=True, tag="resident"):
     id: int
 
 
+class Memory(msgspec.Struct, frozen=True, tag="memory"):
+    """Control: how does the memory for models stand? Answered by MemoryState."""
+
+    id: int
+
+
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
     """Control: nobody reads the answer to request `id` any more. Not answered. May overtake the request."""
 
@@ -100,7 +115,9 @@ class Ack(msgspec.Struct, frozen=True, tag="ack"):
     received: dict[int, int]
 
 
-Request: TypeAlias = Generate | Models | Model | Load | Unload | Resident | Abort | Resend | Ack
+# Answered by one reply.
+Question: TypeAlias = Models | Model | Load | Unload | Resident | Memory
+Request: TypeAlias = Generate | Question | Abort | Resend | Ack
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
@@ -133,6 +150,13 @@ class ResidentList(msgspec.Struct, frozen=True, tag="resident_list"):
 
     id: int
     models: tuple[ResidentModel, ...]
+
+
+class MemoryState(msgspec.Struct, frozen=True, tag="memory_state"):
+    """Reply to Memory."""
+
+    id: int
+    report: MemoryReport
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
@@ -183,7 +207,9 @@ class Bulletin(msgspec.Struct, frozen=True, tag="bulletin"):
     news: News
 
 
-Answer: TypeAlias = Ended | Failed | ModelList | ResidentList | Done | Resent | Lost | Frames | Heartbeat | Bulletin
+Answer: TypeAlias = (
+    Ended | Failed | ModelList | ResidentList | MemoryState | Done | Resent | Lost | Frames | Heartbeat | Bulletin
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
@@ -221,7 +247,7 @@ def channel_of(request: Request) -> Channel:
     match request:
         case Generate() | Models() | Model() | Load():
             return "shell"
-        case Unload() | Resident() | Abort() | Resend() | Ack():
+        case Unload() | Resident() | Memory() | Abort() | Resend() | Ack():
             return "control"
         case _:
             assert_never(request)

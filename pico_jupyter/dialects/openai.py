@@ -38,6 +38,7 @@ from pico_jupyter.types import (
     Delta,
     Finished,
     FinishReason,
+    MemoryReport,
     ModelInfo,
     Progress,
     ReasoningDelta,
@@ -56,6 +57,7 @@ __all__ = [
     "completion",
     "error_body",
     "error_headers",
+    "memory",
     "model_object",
     "models_list",
     "parse_chat",
@@ -211,6 +213,11 @@ def models_list(infos: Iterable[ModelInfo]) -> bytes:
 
 def model_object(info: ModelInfo) -> bytes:
     return encode_json(_model(info))
+
+
+def memory(report: MemoryReport) -> bytes:
+    """Our own v1/memory: the report as it is, field by field."""
+    return encode_json(report)
 
 
 def error_body(error: PicoError) -> bytes:

@@ -31,6 +31,7 @@ from pico_jupyter.errors import (
     Unauthenticated,
 )
 
+from pico_jupyter.types import MemoryReport
 Json: TypeAlias = dict[str, Any]
 Errors: TypeAlias = tuple[type[PicoError], ...]
 Dialect: TypeAlias = Literal["OpenAI", "Ollama"]
@@ -115,6 +116,14 @@ OPERATIONS: tuple[Operation, ...] = (
         gives=openai_schema.ModelObject,
         fails=_NAMING,
         head=True,
+    Operation(
+        "get",
+        "v1/memory",
+        "OpenAI",
+        "Tell how the memory for models stands, what each of them needs, and which one is loading.",
+        gives=MemoryReport,
+        head=True,
+    ),
     ),
     Operation("get", "v1", "OpenAI", "Tell that somebody is there.", gives=StatusBody, fails=_REACHING, head=True),
     Operation(

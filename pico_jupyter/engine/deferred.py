@@ -1,4 +1,6 @@
-"""DeferredEngineClient: answers for the catalog at once and starts the engine when it is needed. Imports no mlx."""
+"""DeferredEngineClient: answers for the catalog at once and starts the engine when it is needed. Imports no mlx by
+itself.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from pico_jupyter.client import NearEngine
+from pico_jupyter.engine.capacity import Capacity
 from pico_jupyter.engine.catalog import Catalog
 from pico_jupyter.errors import EngineUnavailable
 from pico_jupyter.types import (
@@ -14,6 +17,7 @@ from pico_jupyter.types import (
     EngineOptions,
     EngineStatistics,
     GenerationRequest,
+    MemoryReport,
     ModelInfo,
     Notice,
     ResidentModel,
@@ -23,12 +27,14 @@ from pico_jupyter.types import (
 class DeferredEngineClient:
     """The EngineClient that `start` gives, started on a thread by the first request that computes.
 
-    Importing mlx and its friends takes seconds and hundreds of megabytes; listing models needs none of that.
+    Importing all that an engine needs takes seconds and hundreds of megabytes; listing models needs none of that.
+    `capacity` says, on a thread, what models may take here.
     """
 
-    def __init__(self, catalog: Catalog, start: Callable[[], NearEngine]) -> None:
+    def __init__(self, catalog: Catalog, start: Callable[[], NearEngine], capacity: Callable[[], Capacity]) -> None:
         self._catalog = catalog
         self._start = start
+        self._capacity = capacity
         self._starting: asyncio.Future[NearEngine] | None = None
         self._listener: Callable[[Notice], None] | None = None
 
@@ -59,6 +65,15 @@ class DeferredEngineClient:
     async def resident(self) -> tuple[ResidentModel, ...]:
         """See EngineClient.resident. Starts nothing."""
         return () if self._started is None else await self._started.resident()
+
+    async def memory(self) -> MemoryReport:
+        """See EngineClient.memory. Starts nothing."""
+        if self._started is not None:
+            return await self._started.memory()
+        try:
+            return await asyncio.to_thread(self._report, is_starting=self._starting is not None)
+        except (ImportError, OSError, RuntimeError) as error:
+            raise EngineUnavailable(f"the memory is not known: {type(error).__name__}: {error}") from error
 
     async def load(self, name: str, keep_alive: float | None = None) -> None:
         """See EngineClient.load."""
@@ -93,6 +108,12 @@ class DeferredEngineClient:
             return None
         return starting.result()
 
+    def _report(self, *, is_starting: bool) -> MemoryReport:
+        """The memory while nothing is loaded."""
+        capacity = self._capacity()
+        needs = tuple(capacity.need(info, capacity.budget) for info in self._catalog.models())
+        return MemoryReport(capacity.budget, 0, capacity.budget, is_starting, None, needs)
+
     async def _engine(self) -> NearEngine:
         """The engine; requests that come while it starts wait for the same start."""
         try:
@@ -116,6 +137,19 @@ class DeferredEngineClient:
 
 def _has_failed(starting: asyncio.Future[NearEngine]) -> bool:
     return starting.cancelled() or starting.exception() is not None
+
+
+def deferred_engine(options: EngineOptions) -> DeferredEngineClient:
+    """An engine in this process, which starts when it is needed."""
+    catalog = Catalog(options)
+    return DeferredEngineClient(catalog, lambda: start_engine(catalog, options), lambda: device_capacity(options))
+
+
+def device_capacity(options: EngineOptions) -> Capacity:
+    """What models may take here. Of all that an engine needs, mlx alone is imported, which is quick."""
+    from pico_jupyter.engine import memory  # noqa: PLC0415  # mlx comes along
+
+    return memory.device_capacity(options)
 
 
 def start_engine(catalog: Catalog, options: EngineOptions) -> NearEngine:

@@ -26,7 +26,7 @@ from pico_jupyter.engine.backends.base import Backend
 from pico_jupyter.engine.backends.lm import leave_thread
 from pico_jupyter.engine.backends.loading import load
 from pico_jupyter.engine.catalog import Catalog
-from pico_jupyter.engine.memory import device_budget, limit_wired_memory
+from pico_jupyter.engine.memory import device_capacity, limit_wired_memory
 from pico_jupyter.engine.models import LoadBackend, ModelManager
 from pico_jupyter.engine.prefix_cache import PrefixCache
 from pico_jupyter.engine.preparation import Preparation
@@ -41,6 +41,7 @@ from pico_jupyter.types import (
     EngineStatistics,
     Finished,
     GenerationRequest,
+    MemoryReport,
     ModelInfo,
     Notice,
     ResidentModel,
@@ -101,12 +102,12 @@ class Engine:
         self.on_notice = on_notice
         self._catalog = catalog
         self._clock = clock
-        budget = options.memory_budget or device_budget()
-        prefixes = PrefixCache(int(_SHARE_OF_PREFIXES * budget))
+        capacity = device_capacity(options)
+        prefixes = PrefixCache(int(_SHARE_OF_PREFIXES * capacity.budget))
         self._models = ModelManager(
             load_backend or _with_mlx(options, prefixes),
             prefixes=prefixes,
-            budget=budget,
+            capacity=capacity,
             keep_alive=options.keep_alive,
             clock=clock,
             wall_clock=wall_clock,
@@ -205,6 +206,16 @@ class Engine:
             return self._models.resident()
 
         return self._call(listed)
+
+    def memory(self) -> Future[MemoryReport]:
+        """How the memory for models stands. Reads the catalog first, on the calling thread."""
+        catalog = self._catalog.models()
+
+        def report() -> MemoryReport:
+            self._models.expire()
+            return self._models.report(catalog)
+
+        return self._call(report)
 
     def statistics(self) -> Future[EngineStatistics]:
         """How the engine stands."""

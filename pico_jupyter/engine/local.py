@@ -7,7 +7,15 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.types import Delta, EngineStatistics, GenerationRequest, ModelInfo, Notice, ResidentModel
+from pico_jupyter.types import (
+    Delta,
+    EngineStatistics,
+    GenerationRequest,
+    MemoryReport,
+    ModelInfo,
+    Notice,
+    ResidentModel,
+)
 
 
 class LocalEngineClient:
@@ -37,6 +45,9 @@ class LocalEngineClient:
 
     async def resident(self) -> tuple[ResidentModel, ...]:
         return await asyncio.wrap_future(self._engine.resident())
+
+    async def memory(self) -> MemoryReport:
+        return await asyncio.wrap_future(await asyncio.to_thread(self._engine.memory))
 
     async def load(self, name: str, keep_alive: float | None = None) -> None:
         await asyncio.wrap_future(self._engine.load(name, keep_alive))

@@ -1,4 +1,4 @@
-"""How many bytes the models of this device may take, and which of them stay in memory. Knows no model."""
+"""What this device has for models, and which of their bytes stay in memory. Knows no model."""
 
 from __future__ import annotations
 
@@ -7,10 +7,23 @@ from pathlib import Path
 
 import mlx.core as mx
 
+from pico_jupyter.engine.capacity import Capacity
+from pico_jupyter.types import EngineOptions
+
 # What is left to the user's notebooks, browser and the operating system.
 _SHARE_OF_RAM = 0.6
 _SHARE_OF_GPU = 0.9
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def device_capacity(options: EngineOptions) -> Capacity:
+    """What models may take here, as it is configured."""
+    return Capacity(options.memory_budget or device_budget(), in_float32=options.float32_on_cpu and is_on_cpu())
+
+
+def is_on_cpu() -> bool:
+    """Whether MLX computes on the processor, for want of a GPU."""
+    return bool(mx.default_device() == mx.Device(mx.cpu))
 
 
 def device_budget(cgroup_limit: Path = _CGROUP_LIMIT) -> int:

@@ -40,6 +40,8 @@ CONTEXT_KEYS = (
 WIDTH_KEYS = ("hidden_size", "n_embd", "d_model", "model_dim", "dim")
 DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers")
 DTYPE_NAMES = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
+# Of positions and masks, which loaders leave out.
+COUNTING_DTYPES = frozenset({"I64", "I32", "BOOL"})
 # transformers writes this where a tokenizer has no limit.
 NO_LIMIT = 10**9
 
@@ -67,6 +69,18 @@ class Tensor(msgspec.Struct):
 class _Weights:
     tensors: dict[str, Tensor]
     headers: dict[str, bytes]
+
+    @property
+    def size(self) -> int:
+        return sum(tensor.data_offsets[1] - tensor.data_offsets[0] for tensor in self.tensors.values())
+
+    @property
+    def float32_size(self) -> int:
+        """Bytes in float32; 0 where they are not floats of 16 bits, or are so already."""
+        dtypes = {tensor.dtype for tensor in self.tensors.values()} - COUNTING_DTYPES
+        if not dtypes & {"F16", "BF16"} or not dtypes <= {"F16", "BF16", "F32"}:
+            return 0
+        return sum(4 * prod(tensor.shape) for tensor in self.tensors.values() if tensor.dtype not in COUNTING_DTYPES)
 
 
 def list_files(folder: Path) -> Files:
@@ -99,6 +113,8 @@ def read_model(folder: Path, files: Files, *, name: str, repo: str, source: Sour
         repo=repo,
         source=source,
         size=sum(status.st_size for status in files.values()),
+        weights_size=weights.size,
+        float32_size=weights.float32_size,
         modified=max(status.st_mtime for status in files.values()),
         digest=_digest(folder, files, weights.headers),
         family=str(config["model_type"]),

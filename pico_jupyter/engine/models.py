@@ -15,8 +15,18 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from pico_jupyter.engine.backends.base import Backend
+from pico_jupyter.engine.capacity import Capacity, about, at_least, at_most
 from pico_jupyter.errors import OutOfMemory
-from pico_jupyter.types import ModelInfo, ModelLoaded, ModelUnloaded, Notice, ResidentModel
+from pico_jupyter.types import (
+    MemoryReport,
+    ModelInfo,
+    ModelLoaded,
+    ModelLoading,
+    ModelNeed,
+    ModelUnloaded,
+    Notice,
+    ResidentModel,
+)
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +90,7 @@ class ModelManager:
         load_backend: LoadBackend,
         *,
         prefixes: Prefixes,
-        budget: int,
+        capacity: Capacity,
         keep_alive: float,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
@@ -89,7 +99,8 @@ class ModelManager:
         self._load_backend = load_backend
         self._prefixes = prefixes
         self._on_notice = on_notice
-        self._budget = budget
+        self._capacity = capacity
+        self._budget = capacity.budget
         self._keep_alive = keep_alive
         self._clock = clock
         self._wall_clock = wall_clock
@@ -119,6 +130,14 @@ class ModelManager:
     def loading(self) -> Resident | None:
         return next((resident for resident in self._residents.values() if not resident.is_ready), None)
 
+    @property
+    def progress(self) -> ModelLoading | None:
+        """How far the model is that is loading."""
+        if (resident := self.loading) is None:
+            return None
+        total = resident.backend.weights_nbytes
+        return ModelLoading(resident.info.name, total - min(total, resident.to_load), total)
+
     def get(self, info: ModelInfo) -> Resident | None:
         return self._residents.get(info.name)
 
@@ -146,16 +165,12 @@ class ModelManager:
 
         Returns None while other models hold the room. Raises OutOfMemory when it cannot fit at all.
         """
-        if info.size > self._budget:
-            raise OutOfMemory(
-                f"{info.name} needs {_gigabytes(info.size)} and models may take {_gigabytes(self._budget)} here. "
-                "Choose a smaller or more strongly quantised model, or raise memory_budget.",
-                model=info.name,
-            )
         others = [one for one in self._idle() if one.info.name not in [other.name for other in beside]]
-        if not self._make_room(self._committed + info.size - self._budget, others):
+        need = self._capacity.need(info, self._available(others))
+        self._capacity.refuse_too_large(need)
+        if not self._make_room(self._committed + need.size - self._budget, others):
             return None
-        log.info("loading %s (%s)", info.name, _gigabytes(info.size))
+        log.info("loading %s (%s)", info.name, about(need.size))
         began = self._clock()
         backend = self._load_backend(info, self._budget - self._committed)
         now = self._clock()
@@ -170,7 +185,7 @@ class ModelManager:
         if resident.is_ready:
             now = self._clock()
             resident.expires_at = now + resident.keep_alive
-            log.info("loaded %s, %s resident", resident.info.name, _gigabytes(resident.nbytes))
+            log.info("loaded %s, %s resident", resident.info.name, about(resident.nbytes))
             self._on_notice(ModelLoaded(resident.info.name, resident.nbytes, now - resident.load_began))
 
     def check_fits(self, models: tuple[Resident, ...], rows_nbytes: int) -> None:
@@ -180,8 +195,8 @@ class ModelManager:
             return
         name = models[0].info.name
         raise OutOfMemory(
-            f"this request needs {_gigabytes(rows_nbytes)} for its prompt and answer, and beside {name} "
-            f"{_gigabytes(max(0, self._budget - weights))} are there. Shorten the prompt, ask for fewer tokens or "
+            f"this request needs {at_least(rows_nbytes)} for its prompt and answer, and beside {name} "
+            f"{at_most(max(0, self._budget - weights))} are there. Shorten the prompt, ask for fewer tokens or "
             "choices, choose a smaller model, or raise memory_budget.",
             model=name,
         )
@@ -257,6 +272,18 @@ class ModelManager:
             sorted(listed, key=lambda one: math.inf if one.expires_at is None else one.expires_at, reverse=True)
         )
 
+    def report(self, catalog: Collection[ModelInfo]) -> MemoryReport:
+        """How the memory stands, and what it means for the models of the catalog."""
+        available = self._available(self._idle())
+        return MemoryReport(
+            budget=self._budget,
+            used=self.used_bytes,
+            available=available,
+            is_starting=False,
+            loading=self.progress,
+            needs=tuple(self._need(info, available) for info in catalog),
+        )
+
     def close(self) -> None:
         for resident in list(self._residents.values()):
             self._drop(resident, "the engine closes")
@@ -266,6 +293,17 @@ class ModelManager:
         """The bytes used, and those that running rows will soon need."""
         taken = sum(one.backend.weights_nbytes + one.rows_nbytes for one in self._residents.values())
         return taken + self._prefixes.nbytes
+
+    def _available(self, idle: list[Resident]) -> int:
+        """What a model may have that is loaded now: the prefix cache and `idle` models would leave for it."""
+        leaving = self._prefixes.nbytes + sum(one.backend.weights_nbytes + one.rows_nbytes for one in idle)
+        return max(0, self._budget - self._committed + leaving)
+
+    def _need(self, info: ModelInfo, available: int) -> ModelNeed:
+        resident = self._residents.get(info.name)
+        if resident is None:
+            return self._capacity.need(info, available)
+        return ModelNeed(info.name, resident.backend.weights_nbytes, "loaded" if resident.is_ready else "fits")
 
     def _idle(self) -> list[Resident]:
         """What may be unloaded, the least recently used first."""
@@ -292,7 +330,3 @@ class ModelManager:
         resident.backend.close()
         log.info("unloaded %s: %s", resident.info.name, reason)
         self._on_notice(ModelUnloaded(resident.info.name, reason))
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.2f} GB"

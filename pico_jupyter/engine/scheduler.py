@@ -399,7 +399,6 @@ class Scheduler:
     def _progress(self, generation: Generation) -> Progress:
         if generation.phase in ("prefill", "decode"):
             return Progress("prefill", generation.prefilled, len(generation.prompt))
-        if generation.phase == "load" and (loading := self._models.loading):
-            total = loading.backend.weights_nbytes
-            return Progress("load", total - min(total, loading.to_load), total)
+        if generation.phase == "load" and (loading := self._models.progress):
+            return Progress("load", loading.done, loading.total)
         return Progress("queue", 0, len(generation.prompt))

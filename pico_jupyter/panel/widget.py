@@ -135,7 +135,7 @@ class ChatPanel(anywidget.AnyWidget):
         elif kind == "abort":
             if key in self._running:
                 self._running[key].cancel()
-        elif kind in ("chat", "models", "load", "unload"):
+        elif kind in ("chat", "models", "memory", "load", "unload"):
             self._track(key, self._loop.submit(self._serve(kind, key, message.get("content") or {})))
 
     async def _serve(self, kind: str, key: str, content: dict[str, Any]) -> None:
@@ -145,7 +145,9 @@ class ChatPanel(anywidget.AnyWidget):
             if kind == "chat":
                 await self._serve_chat(source, key, msgspec.convert(content, ChatCall))
             elif kind == "models":
-                self.send({"type": "models", "id": key, "models": await source.models()})
+                self.send({"type": "models", "id": key, "models": msgspec.to_builtins(await source.models())})
+            elif kind == "memory":
+                self.send({"type": "memory", "id": key, "memory": msgspec.to_builtins(await source.memory())})
             else:
                 await (source.load if kind == "load" else source.unload)(str(content["name"]))
                 self.send({"type": "done", "id": key})

@@ -26,6 +26,7 @@ from pico_jupyter.types import (
     EngineOptions,
     Finished,
     GenerationRequest,
+    MemoryReport,
     ModelInfo,
     Progress,
     ResidentModel,
@@ -144,6 +145,10 @@ class ModelKernel:
             if process.exit_status is None:
                 raise
             return ()
+
+    async def memory(self) -> MemoryReport:
+        """See EngineClient.memory. Starts the kernel when none runs, because it knows the device."""
+        return await self._call(lambda engine: engine.memory())
 
     async def load(self, name: str, keep_alive: float | None = None) -> None:
         """See EngineClient.load. Starts the kernel when none runs."""

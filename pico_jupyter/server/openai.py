@@ -1,4 +1,4 @@
-"""The endpoints of the OpenAI dialect: v1/chat/completions, v1/chat and v1/models."""
+"""The endpoints of the OpenAI dialect: v1/chat/completions, v1/chat, v1/models and our own v1/memory."""
 
 from __future__ import annotations
 
@@ -59,6 +59,20 @@ class ModelsHandler(DialectHandler):
             self.respond(openai.model_object(await self.context.engine.model(name)))
         else:
             self.respond(openai.models_list(await self.context.engine.models()))
+
+    head = get
+
+
+class MemoryHandler(DialectHandler):
+    """GET v1/memory."""
+
+    dialect = openai
+    methods = ("GET", "HEAD")
+
+    @permitted("read")
+    async def get(self) -> None:
+        """Tell how the memory for models stands, what each of them needs, and which one is loading."""
+        self.respond(openai.memory(await self.context.engine.memory()))
 
     head = get
 

@@ -26,6 +26,7 @@ ENDPOINTS: tuple[Rule, ...] = (
     ("v1/chat", openai.ChatHandler, {"path": "v1/chat"}),
     ("v1/models/(.+?)", openai.ModelsHandler, {}),
     ("v1/models", openai.ModelsHandler, {}),
+    ("v1/memory", openai.MemoryHandler, {}),
     ("v1", openai.StatusHandler, {}),
     ("api/chat", ollama.ChatHandler, {}),
     ("api/generate", ollama.GenerateHandler, {}),

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import msgspec
 
 from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.types import MemoryReport
 
 Reasoning: TypeAlias = Literal["default", "on", "off"]
 
@@ -103,8 +104,12 @@ class Source(Protocol):
         """Stream one answer. Closing the iterator stops the model."""
         ...
 
-    async def models(self) -> list[dict[str, Any]]:
-        """The models, in the page's words."""
+    async def models(self) -> list[Model]:
+        """The models, in the catalog's order."""
+        ...
+
+    async def memory(self) -> MemoryReport:
+        """How the memory for models stands."""
         ...
 
     async def load(self, name: str) -> None:

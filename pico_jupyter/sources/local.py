@@ -12,8 +12,7 @@ from uuid import uuid4
 from typing_extensions import assert_never
 
 from pico_jupyter.client import EngineClient
-from pico_jupyter.engine.catalog import Catalog
-from pico_jupyter.engine.deferred import DeferredEngineClient, start_engine
+from pico_jupyter.engine.deferred import deferred_engine
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.sources.calls import (
     Attachment,
@@ -35,6 +34,7 @@ from pico_jupyter.types import (
     Finished,
     GenerationRequest,
     ImagePart,
+    MemoryReport,
     Message,
     ModelInfo,
     Part,
@@ -72,6 +72,10 @@ class EngineSource:
         resident = {loaded.info.name: loaded.size for loaded in await self._engine.resident()}
         return [_describe(info, resident.get(info.name)) for info in await self._engine.models()]
 
+    async def memory(self) -> MemoryReport:
+        """See Source.memory."""
+        return await self._engine.memory()
+
     async def load(self, name: str) -> None:
         """See Source.load."""
         await self._engine.load(name)
@@ -83,9 +87,7 @@ class EngineSource:
 
 def local_source() -> EngineSource:
     """A source with an engine of its own, which starts at the first question."""
-    options = EngineOptions()
-    catalog = Catalog(options)
-    return EngineSource(DeferredEngineClient(catalog, lambda: start_engine(catalog, options)))
+    return EngineSource(deferred_engine(EngineOptions()))
 
 
 def _request(call: ChatCall) -> GenerationRequest:

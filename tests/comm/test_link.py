@@ -31,7 +31,7 @@ from pico_jupyter.types import (
     TopLogprob,
 )
 from tests.comm.loopback import REQUEST, Fault, Loopback, TextEngine, until
-from tests.server.scripted import ACCEPTED, FINISHED, MODEL, ScriptedEngine
+from tests.server.scripted import ACCEPTED, FINISHED, MEMORY, MODEL, ScriptedEngine
 
 LONG: list[Delta] = [TextDelta(f"{number} ") for number in range(200)]
 MIXED: list[Delta] = [
@@ -349,10 +349,11 @@ async def test_questions_are_answered() -> None:
     assert await link.client.models() == (MODEL,)
     assert await link.client.model("org/tiny") == MODEL
     assert await link.client.resident() == ()
+    assert await link.client.memory() == MEMORY
     await link.client.load("tiny", float("inf"))
     await link.client.unload("tiny")
     assert engine.calls == [("load", "tiny", float("inf")), ("unload", "tiny", None)]
-    assert [channel for channel, _ in link.sent] == ["shell", "shell", "control", "shell", "control"]
+    assert [channel for channel, _ in link.sent] == ["shell", "shell", "control", "control", "shell", "control"]
 
 
 async def test_a_question_can_fail() -> None:

@@ -24,7 +24,7 @@ from pico_jupyter.types import (
     ToolCallDelta,
     TopLogprob,
 )
-from tests.server.scripted import FINISHED, MODEL
+from tests.server.scripted import FINISHED, MEMORY, MODEL
 
 REQUEST = GenerationRequest(
     id="r",
@@ -48,6 +48,7 @@ REQUESTS: list[wire.Request] = [
     wire.Load(4, "tiny", math.inf),
     wire.Unload(5, "tiny"),
     wire.Resident(6),
+    wire.Memory(7),
     wire.Abort(7),
     wire.Resend(8, 3),
     wire.Ack({9: 4, 10: 5}),
@@ -57,6 +58,7 @@ ANSWERS: list[wire.Answer] = [
     wire.Failed(1, wire.report(QueueFull("busy", retry_after=3))),
     wire.ModelList(2, (MODEL,)),
     wire.ResidentList(6, ()),
+    wire.MemoryState(7, MEMORY),
     wire.Done(4),
     wire.Resent(8, 4, (TextDelta("b"),)),
     wire.Lost(8),
@@ -82,6 +84,7 @@ def test_what_must_not_wait_behind_a_load_goes_by_the_control_channel() -> None:
     assert [name for name, channel in by_channel.items() if channel == "control"] == [
         "Unload",
         "Resident",
+        "Memory",
         "Abort",
         "Resend",
         "Ack",

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 
 from pico_jupyter.engine.backends.base import RowSampling
+from pico_jupyter.engine.capacity import Capacity
 from pico_jupyter.engine.models import ModelManager
 from pico_jupyter.engine.scheduler import Scheduler
 from pico_jupyter.engine.sequence import Generation, Marks, Sequence
@@ -43,7 +44,7 @@ class Rig:
         self.models = ModelManager(
             self._open,
             prefixes=self.prefixes,
-            budget=budget,
+            capacity=Capacity(budget),
             keep_alive=300.0,
             clock=self.clock,
             wall_clock=lambda: 0.0,

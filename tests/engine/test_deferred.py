@@ -10,13 +10,24 @@ from pathlib import Path
 import pytest
 
 from pico_jupyter.client import NearEngine
+from pico_jupyter.engine.capacity import Capacity
 from pico_jupyter.engine.catalog import Catalog
-from pico_jupyter.engine.deferred import DeferredEngineClient
+from pico_jupyter.engine.deferred import DeferredEngineClient, deferred_engine
 from pico_jupyter.errors import EngineUnavailable, ModelNotFound
-from pico_jupyter.types import Delta, EngineOptions, EngineStatistics, GenerationRequest, ModelLoaded, Notice, RawPrompt
+from pico_jupyter.types import (
+    Delta,
+    EngineOptions,
+    EngineStatistics,
+    GenerationRequest,
+    MemoryReport,
+    ModelLoaded,
+    ModelNeed,
+    Notice,
+    RawPrompt,
+)
 from tests.comm.loopback import until
 from tests.engine.model_folders import write_model
-from tests.server.scripted import FINISHED, ScriptedEngine
+from tests.server.scripted import FINISHED, MEMORY, ScriptedEngine
 
 REQUEST = GenerationRequest(id="r", model="m", prompt=RawPrompt("Hello"))
 LOADED = ModelLoaded("m", 1000, 0.5)
@@ -48,6 +59,10 @@ def catalog(tmp_path: Path) -> Catalog:
     )
 
 
+def deferred(catalog: Catalog, start: Starter) -> DeferredEngineClient:
+    return DeferredEngineClient(catalog, start, lambda: Capacity(10_000))
+
+
 async def read(engine: DeferredEngineClient) -> list[Delta]:
     async with aclosing(engine.generate(REQUEST)) as deltas:
         return [delta async for delta in deltas]
@@ -55,7 +70,7 @@ async def read(engine: DeferredEngineClient) -> list[Delta]:
 
 async def test_what_the_catalog_knows_starts_nothing(catalog: Catalog) -> None:
     start = Starter()
-    engine = DeferredEngineClient(catalog, start)
+    engine = deferred(catalog, start)
     assert [info.name for info in await engine.models()] == ["m"]
     assert (await engine.model("M:latest")).name == "m"
     assert await engine.resident() == ()
@@ -70,7 +85,7 @@ async def test_what_the_catalog_knows_starts_nothing(catalog: Catalog) -> None:
 async def test_the_first_requests_share_one_start(catalog: Catalog) -> None:
     start = Starter()
     start.go.clear()
-    engine = DeferredEngineClient(catalog, start)
+    engine = deferred(catalog, start)
     reading = [asyncio.create_task(read(engine)) for _ in range(3)]
     await asyncio.sleep(0)
     reading[0].cancel()
@@ -81,7 +96,7 @@ async def test_the_first_requests_share_one_start(catalog: Catalog) -> None:
 
 async def test_a_started_engine_is_asked(catalog: Catalog) -> None:
     start = Starter()
-    engine = DeferredEngineClient(catalog, start)
+    engine = deferred(catalog, start)
     await engine.load("tiny", 5.0)
     await engine.unload("tiny")
     await engine.resident()
@@ -92,7 +107,7 @@ async def test_a_started_engine_is_asked(catalog: Catalog) -> None:
 
 
 async def test_a_start_that_fails_says_why_and_can_be_tried_again(catalog: Catalog) -> None:
-    engine = DeferredEngineClient(catalog, Starter(failures=1))
+    engine = deferred(catalog, Starter(failures=1))
     with pytest.raises(EngineUnavailable, match="the engine cannot start: ImportError: no mlx here"):
         await read(engine)
     assert (await read(engine))[-1] == FINISHED
@@ -101,14 +116,14 @@ async def test_a_start_that_fails_says_why_and_can_be_tried_again(catalog: Catal
 async def test_leaving_reaches_the_engine(catalog: Catalog) -> None:
     start = Starter()
     start.engine.script = (*start.engine.script[:1], asyncio.Event())
-    async with aclosing(DeferredEngineClient(catalog, start).generate(REQUEST)) as deltas:
+    async with aclosing(deferred(catalog, start).generate(REQUEST)) as deltas:
         await anext(deltas)
     assert start.engine.aborted.is_set()
 
 
 async def test_an_engine_can_be_prepared_before_it_is_needed(catalog: Catalog) -> None:
     start = Starter()
-    engine = DeferredEngineClient(catalog, start)
+    engine = deferred(catalog, start)
     engine.prepare()
     await until(lambda: repr(engine) == "<DeferredEngineClient <ScriptedEngine [0 asked]>>")
     await read(engine)
@@ -117,7 +132,7 @@ async def test_an_engine_can_be_prepared_before_it_is_needed(catalog: Catalog) -
 
 async def test_a_preparation_that_failed_is_tried_again_by_the_first_request(catalog: Catalog) -> None:
     start = Starter(failures=1)
-    engine = DeferredEngineClient(catalog, start)
+    engine = deferred(catalog, start)
     engine.prepare()
     await until(lambda: start.starts == 1 and "not started" in repr(engine))
     assert (await read(engine))[-1] == FINISHED
@@ -125,7 +140,7 @@ async def test_a_preparation_that_failed_is_tried_again_by_the_first_request(cat
 
 async def test_an_engine_that_starts_later_is_listened_to_from_then_on(catalog: Catalog) -> None:
     start = Starter()
-    engine = DeferredEngineClient(catalog, start)
+    engine = deferred(catalog, start)
     heard: list[Notice] = []
     engine.listen(heard.append)
     assert start.starts == 0
@@ -136,7 +151,7 @@ async def test_an_engine_that_starts_later_is_listened_to_from_then_on(catalog: 
 
 async def test_an_engine_that_runs_already_is_listened_to_at_once(catalog: Catalog) -> None:
     start = Starter()
-    engine = DeferredEngineClient(catalog, start)
+    engine = deferred(catalog, start)
     await read(engine)
     heard: list[Notice] = []
     engine.listen(heard.append)
@@ -147,8 +162,36 @@ async def test_an_engine_that_runs_already_is_listened_to_at_once(catalog: Catal
 async def test_the_figures_of_an_engine_that_does_not_run_are_zero(catalog: Catalog) -> None:
     start = Starter()
     start.engine.figures = EngineStatistics(resident_bytes=1000)
-    engine = DeferredEngineClient(catalog, start)
+    engine = deferred(catalog, start)
     assert await engine.statistics() == EngineStatistics()
     assert start.starts == 0
     await read(engine)
     assert await engine.statistics() == EngineStatistics(resident_bytes=1000)
+
+
+async def test_the_memory_is_known_before_the_engine_runs(catalog: Catalog) -> None:
+    start = Starter()
+    engine = deferred(catalog, start)
+    needs = (ModelNeed("m", 256, "fits"),)
+    assert await engine.memory() == MemoryReport(10_000, 0, 10_000, False, None, needs)
+    assert start.starts == 0
+    start.go.clear()
+    engine.prepare()
+    assert (await engine.memory()).is_starting
+    start.go.set()
+    await read(engine)
+    assert await engine.memory() == MEMORY
+
+
+async def test_a_device_that_cannot_be_asked_is_told(catalog: Catalog) -> None:
+    def no_device() -> Capacity:
+        raise ImportError("no mlx here")
+
+    with pytest.raises(EngineUnavailable, match="the memory is not known: ImportError: no mlx here"):
+        await DeferredEngineClient(catalog, Starter(), no_device).memory()
+
+
+async def test_the_configured_budget_is_the_memory() -> None:
+    report = await deferred_engine(EngineOptions(memory_budget=4_000_000)).memory()
+    fits = {need.model: need.fit for need in report.needs}
+    assert (report.budget, report.available, fits["pico-tiny"]) == (4_000_000, 4_000_000, "fits")

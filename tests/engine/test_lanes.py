@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pico_jupyter.engine.capacity import Capacity
 from pico_jupyter.engine.lane import Lane
 from pico_jupyter.engine.lanes import Lanes
 from pico_jupyter.engine.models import ModelManager
@@ -16,7 +17,7 @@ class Rig:
         self.models = ModelManager(
             lambda info, room: FakeBackend(),
             prefixes=FakePrefixes(),
-            budget=100_000,
+            capacity=Capacity(100_000),
             keep_alive=300.0,
             clock=FakeClock(),
             wall_clock=lambda: 0.0,

@@ -25,6 +25,7 @@ from pico_jupyter.types import (
     Message,
     ModelInfo,
     ModelLoaded,
+    ModelNeed,
     ModelUnloaded,
     Notice,
     RawPrompt,
@@ -261,6 +262,18 @@ def test_a_listener_whose_event_loop_is_gone_harms_nobody(start: StartEngine, fa
     asyncio.run(client.load("pico-tiny"))
     assert len(asyncio.run(client.resident())) == 1
     assert heard == []
+
+
+async def test_the_memory_is_that_of_the_models_that_came(start: StartEngine, fake_models: FakeModels) -> None:
+    client = start(fake_models)
+    await client.load("pico-tiny")
+    report = await client.memory()
+    needs = {need.model: need for need in report.needs}
+    assert needs["pico-tiny"] == ModelNeed("pico-tiny", fake_models.backend.weights_nbytes, "loaded")
+    assert needs["second"].fit == "fits"
+    assert (report.used, report.available) == (fake_models.backend.weights_nbytes, report.budget)
+    await client.unload("pico-tiny")
+    assert (await client.memory()).used == 0
 
 
 async def test_the_figures_count_what_runs_and_what_is_resident(start: StartEngine, fake_models: FakeModels) -> None:

@@ -27,6 +27,18 @@ def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
     assert found.modified == max(file.stat().st_mtime for file in (tmp_path / "m").iterdir())
 
 
+def test_the_bytes_of_weights_are_those_that_loaders_read(tmp_path: Path) -> None:
+    half = {"a.weight": ("BF16", [16, 8]), "b.bias": ("F32", [3]), "positions": ("I64", [5])}
+    found = info(tmp_path, tensors=half, files={"README.md": "many words"})
+    assert found.weights_size == 2 * 16 * 8 + 4 * 3 + 8 * 5
+    assert found.float32_size == 4 * (16 * 8 + 3)
+
+
+@pytest.mark.parametrize("dtypes", [("F32",), ("U32", "BF16"), ("F8_E4M3", "BF16")])
+def test_only_floats_of_16_bits_have_a_size_in_float32(tmp_path: Path, dtypes: tuple[str, ...]) -> None:
+    assert info(tmp_path, tensors={dtype: (dtype, [64]) for dtype in dtypes}).float32_size == 0
+
+
 def test_shapes_and_family_come_from_the_config(tmp_path: Path) -> None:
     found = info(tmp_path)
     assert (found.family, found.context_length, found.embedding_length, found.block_count) == ("qwen3", 4096, 8, 2)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
 from pico_jupyter.engine.backends.base import RowSampling
+from pico_jupyter.engine.capacity import Capacity
 from pico_jupyter.engine.models import ModelManager, Resident
 from pico_jupyter.errors import OutOfMemory
-from pico_jupyter.types import ModelInfo, ModelLoaded, ModelUnloaded, Notice
+from pico_jupyter.types import ModelInfo, ModelLoaded, ModelLoading, ModelNeed, ModelUnloaded, Notice
 from tests.fakes import FakeBackend, FakeClock, FakePrefixes, fake_info
 
 WALL = 5_000_000.0
 
 
 class Rig:
-    def __init__(self, budget: int = 10_000, keep_alive: float = 300.0) -> None:
+    def __init__(
+        self, budget: int = 10_000, keep_alive: float = 300.0, *, in_float32: bool = False, load_steps: int = 1
+    ) -> None:
+        self._load_steps = load_steps
         self.clock = FakeClock()
         self.rooms: list[int] = []
         self.prefixes = FakePrefixes()
@@ -24,7 +29,7 @@ class Rig:
         self.manager = ModelManager(
             self._open,
             prefixes=self.prefixes,
-            budget=budget,
+            capacity=Capacity(budget, in_float32),
             keep_alive=keep_alive,
             clock=self.clock,
             wall_clock=lambda: WALL,
@@ -33,7 +38,7 @@ class Rig:
 
     def _open(self, info: ModelInfo, room: int) -> FakeBackend:
         self.rooms.append(room)
-        return FakeBackend(weights_nbytes=info.size, prefixes=self.prefixes)
+        return FakeBackend(weights_nbytes=info.size, prefixes=self.prefixes, load_steps=self._load_steps)
 
     def load(self, name: str, size: int = 1000) -> Resident:
         resident = self.manager.begin_load(fake_info(name, size))
@@ -184,8 +189,9 @@ def test_caches_count_towards_the_budget() -> None:
 
 def test_a_model_over_the_whole_budget_is_refused() -> None:
     rig = Rig(budget=999)
-    with pytest.raises(OutOfMemory, match=r"a needs .* GB and models may take"):
+    with pytest.raises(OutOfMemory, match=r"a needs 1\.0 kB and models may take 999 B here") as caught:
         rig.manager.begin_load(fake_info("a"))
+    assert caught.value.model == "a"
 
 
 def test_the_loader_hears_how_much_room_there_is() -> None:
@@ -193,6 +199,55 @@ def test_the_loader_hears_how_much_room_there_is() -> None:
     rig.load("a")
     rig.load("b")
     assert rig.rooms == [2500, 1500]
+
+
+def test_weights_are_widened_where_idle_models_can_leave_for_it() -> None:
+    half = msgspec.structs.replace(fake_info("half"), float32_size=2000)
+    rig = Rig(budget=2500, in_float32=True)
+    rig.load("idle")
+    rig.manager.begin_load(half)
+    assert rig.rooms[-1] == 2500
+
+
+def test_weights_stay_as_they_are_where_running_models_hold_the_room() -> None:
+    half = msgspec.structs.replace(fake_info("half"), float32_size=2000)
+    rig = Rig(budget=2500, in_float32=True)
+    rig.load("running").running = 1
+    rig.manager.begin_load(half)
+    assert rig.rooms[-1] == 1500
+
+
+def test_the_report_says_what_fits_when_what_is_idle_leaves() -> None:
+    rig = Rig(budget=3000)
+    idle, running = rig.load("idle"), rig.load("running")
+    rig.prefixes.keep(idle.backend, [1] * 100)
+    running.running = 1
+    catalog = [idle.info, running.info, *(fake_info(f"{size}", size) for size in (2000, 2001, 3001))]
+    report = rig.manager.report(catalog)
+    assert (report.budget, report.used, report.available) == (3000, 2100, 2000)
+    assert [(need.model, need.size, need.fit) for need in report.needs] == [
+        ("idle", 1000, "loaded"),
+        ("running", 1000, "loaded"),
+        ("2000", 2000, "fits"),
+        ("2001", 2001, "later"),
+        ("3001", 3001, "never"),
+    ]
+    assert rig.manager.begin_load(catalog[3]) is None
+    assert rig.manager.begin_load(catalog[2]) is not None
+
+
+def test_the_report_says_how_far_a_load_is() -> None:
+    rig = Rig(load_steps=4)
+    resident = rig.manager.begin_load(fake_info("a"))
+    assert resident is not None
+    rig.manager.load_step(resident)
+    report = rig.manager.report([resident.info])
+    assert report.loading == ModelLoading("a", 250, 1000)
+    assert report.needs == (ModelNeed("a", 1000, "fits"),)
+    assert report.available == 9000
+    while not resident.is_ready:
+        rig.manager.load_step(resident)
+    assert rig.manager.report([]).loading is None
 
 
 def test_unloading_waits_for_the_requests_that_want_the_model() -> None:
@@ -303,7 +358,7 @@ def test_what_does_not_fit_beside_the_weights_is_refused_in_words() -> None:
     rig = Rig(budget=2_000_000_000)
     resident = rig.load("a", size=1_000_000_000)
     rig.manager.check_fits((resident,), 1_000_000_000)
-    with pytest.raises(OutOfMemory, match=r"needs 1\.50 GB .* beside a 1\.00 GB are there") as caught:
+    with pytest.raises(OutOfMemory, match=r"needs 1\.5 GB .* beside a 1\.0 GB are there") as caught:
         rig.manager.check_fits((resident,), 1_500_000_000)
     assert caught.value.model == "a"
 

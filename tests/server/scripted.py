@@ -13,7 +13,10 @@ from pico_jupyter.types import (
     EngineStatistics,
     Finished,
     GenerationRequest,
+    MemoryReport,
     ModelInfo,
+    ModelLoading,
+    ModelNeed,
     Notice,
     ReasoningDelta,
     ResidentModel,
@@ -30,6 +33,8 @@ MODEL = ModelInfo(
     repo="org/tiny",
     source="folder",
     size=1000,
+    weights_size=900,
+    float32_size=0,
     modified=1_760_000_000.0,
     digest="ab" * 32,
     family="qwen3",
@@ -44,6 +49,14 @@ MODEL = ModelInfo(
     stop=("<|im_end|>",),
     template="{{ messages }}",
     license="apache-2.0",
+)
+MEMORY = MemoryReport(
+    budget=10_000,
+    used=1_000,
+    available=9_000,
+    is_starting=False,
+    loading=ModelLoading("tiny", 300, 900),
+    needs=(ModelNeed("tiny", 900, "fits"),),
 )
 ACCEPTED = Accepted(model="tiny", prompt_tokens=3, reasoning=True)
 FINISHED = Finished(
@@ -69,6 +82,7 @@ class ScriptedEngine:
         self.closed = False
         self.tell: Callable[[Notice], None] = lambda _: None
         self.figures = EngineStatistics()
+        self.report = MEMORY
 
     def __repr__(self) -> str:
         return f"<ScriptedEngine [{len(self.requests)} asked]>"
@@ -102,6 +116,9 @@ class ScriptedEngine:
 
     async def resident(self) -> tuple[ResidentModel, ...]:
         return self.loaded
+
+    async def memory(self) -> MemoryReport:
+        return self.report
 
     async def load(self, name: str, keep_alive: float | None = None) -> None:
         await self.model(name)

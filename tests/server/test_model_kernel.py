@@ -33,7 +33,7 @@ from pico_jupyter.types import (
 )
 from tests.fakes import FakeClock
 from tests.server.conftest import until
-from tests.server.scripted import MODEL
+from tests.server.scripted import MEMORY, MODEL
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTED = (sys.executable, "-m", "tests.scripted_kernel")
@@ -111,6 +111,10 @@ async def test_questions_and_answers_reach_the_engine_in_the_kernel(start_kernel
     assert text_of(deltas) == "0 1 2 "
     assert isinstance(deltas[-1], Finished)
     assert repr(kernel) == "<ModelKernel <KernelProcess running <CommEngineClient [0 streams | 0 calls]>>>"
+
+
+async def test_the_memory_is_asked_of_the_kernel(start_kernel: StartKernel) -> None:
+    assert await start_kernel().memory() == MEMORY
 
 
 async def test_all_who_wait_for_the_start_wait_for_one_kernel(start_kernel: StartKernel) -> None:

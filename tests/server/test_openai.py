@@ -96,6 +96,17 @@ async def test_a_model_is_described(server: RunningServer) -> None:
     assert (model["id"], model["object"], model["created"]) == ("tiny", "model", int(MODEL.modified))
 
 
+async def test_the_memory_is_told_with_what_fits_and_what_loads(server: RunningServer) -> None:
+    assert (await server.get("v1/memory")).json() == {
+        "budget": 10_000,
+        "used": 1_000,
+        "available": 9_000,
+        "is_starting": False,
+        "loading": {"model": "tiny", "done": 300, "total": 900},
+        "needs": [{"model": "tiny", "size": 900, "fit": "fits"}],
+    }
+
+
 async def test_an_unknown_model_is_not_found(server: RunningServer) -> None:
     response = await server.get("v1/models/nobody")
     assert response.status_code == 404

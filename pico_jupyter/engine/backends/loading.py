@@ -10,6 +10,7 @@ import mlx.core as mx
 from pico_jupyter.engine.backends.base import Backend
 from pico_jupyter.engine.backends.lm import LmBackend, weights_of
 from pico_jupyter.engine.backends.vision import VisionModel
+from pico_jupyter.engine.memory import is_on_cpu
 from pico_jupyter.engine.prefix_cache import PrefixCache
 from pico_jupyter.types import ModelInfo
 
@@ -34,7 +35,7 @@ def load(
     kept = (prefixes or PrefixCache(0)).of(info.name)
     sees = "vision" in info.capabilities
     model = _load_with_mlx_vlm(Path(info.path)) if sees else _load_with_mlx_lm(Path(info.path))
-    if float32_on_cpu and _is_on_cpu() and _is_half(model) and _float32_nbytes(model) <= room:
+    if float32_on_cpu and is_on_cpu() and _is_half(model) and _float32_nbytes(model) <= room:
         model.set_dtype(mx.float32)
     return LmBackend(VisionModel(model, kept) if sees else model, info.name, prefixes=kept, kv_bits=kv_bits)
 
@@ -50,10 +51,6 @@ def _load_with_mlx_vlm(path: Path) -> Any:
     from mlx_vlm.utils import load_model
 
     return load_model(path, lazy=True)
-
-
-def _is_on_cpu() -> bool:
-    return bool(mx.default_device() == mx.Device(mx.cpu))
 
 
 def _is_half(model: Any) -> bool:

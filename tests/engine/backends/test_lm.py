@@ -19,7 +19,9 @@ from msgspec.structs import replace
 from pico_jupyter.engine.backends import lm, loading
 from pico_jupyter.engine.backends.base import RowSampling
 from pico_jupyter.engine.backends.lm import LmBackend
+from pico_jupyter.engine.capacity import Capacity
 from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.memory import is_on_cpu
 from pico_jupyter.engine.prefix_cache import PrefixCache
 from pico_jupyter.engine.tokenizer import load_tokenizer
 from pico_jupyter.types import EngineOptions, ModelInfo
@@ -128,6 +130,14 @@ def test_greedy_tokens_of_several_prompts_are_those_of_the_batch_generator(pico_
 def test_half_precision_weights_become_float32_on_a_cpu_with_room(pico_tiny: ModelInfo) -> None:
     roomy, tight = loading.load(pico_tiny, 1 << 40), loading.load(pico_tiny, 0)
     assert roomy.weights_nbytes == 2 * tight.weights_nbytes
+
+
+@pytest.mark.parametrize("room", [0, 1 << 40])
+@pytest.mark.parametrize("name", ["pico-tiny", "pico-tiny-vl"])
+def test_weights_take_what_the_capacity_says_before_they_are_loaded(name: str, room: int) -> None:
+    info = Catalog(EngineOptions(), environ={}, hub_cache=None).find(name)
+    capacity = Capacity(1 << 40, in_float32=is_on_cpu())
+    assert loading.load(info, room).weights_nbytes == capacity.weights_size(info, room)
 
 
 def test_quantised_weights_stay_as_they_are(tmp_path: Path, pico_tiny: ModelInfo) -> None:

@@ -1,0 +1,68 @@
+"""What models take in memory, and whether that fits: the one place that says so. Knows no mlx and no resident model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pico_jupyter.errors import OutOfMemory
+from pico_jupyter.types import ModelInfo, ModelNeed
+
+_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What this device has for models: `budget` bytes for all weights and caches.
+
+    `in_float32`: weights of 16-bit floats are computed in float32 where they then fit.
+    """
+
+    budget: int
+    in_float32: bool = False
+
+    def weights_size(self, info: ModelInfo, room: int) -> int:
+        """Bytes that a model's weights take once they are loaded where there are `room` bytes."""
+        widened = info.float32_size if self.in_float32 else 0
+        return widened if 0 < widened <= room else info.weights_size
+
+    def need(self, info: ModelInfo, available: int) -> ModelNeed:
+        """What a model that is not loaded would take, where `available` bytes can be had for it now."""
+        size = self.weights_size(info, available)
+        if size > self.budget:
+            return ModelNeed(info.name, size, "never")
+        return ModelNeed(info.name, size, "fits" if size <= available else "later")
+
+    def refuse_too_large(self, need: ModelNeed) -> None:
+        """Raises OutOfMemory for what can never fit."""
+        if need.fit == "never":
+            raise OutOfMemory(
+                f"{need.model} needs {at_least(need.size)} and models may take {at_most(self.budget)} here. "
+                "Choose a smaller or more strongly quantised model, or raise memory_budget.",
+                model=need.model,
+            )
+
+
+def at_least(size: int) -> str:
+    """So many bytes in words, rounded up: for what is needed."""
+    return _in_words(size, math.ceil)
+
+
+def at_most(size: int) -> str:
+    """So many bytes in words, rounded down: for what there is."""
+    return _in_words(size, math.floor)
+
+
+def about(size: int) -> str:
+    """So many bytes in words."""
+    return _in_words(size, round)
+
+
+def _in_words(size: int, whole: Callable[[float], int]) -> str:
+    """Two digits or more, as the panel writes sizes: "2.5 kB", "45 GB"."""
+    for unit, name in _UNITS:
+        if size >= unit:
+            tenths = whole(10 * size / unit)
+            return f"{tenths / 10:.1f} {name}" if tenths < 100 else f"{whole(size / unit)} {name}"
+    return f"{size} B"
