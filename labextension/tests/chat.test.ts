@@ -95,6 +95,17 @@ test('an answer that runs goes on into its file when another conversation begins
   expect(said(page.chat)).toEqual(['long', 'done']);
 });
 
+test('an answer to which nobody can come back is stopped when another conversation begins', async () => {
+  const clock = new Clock();
+  const backend = new ScriptedBackend();
+  const chat = new Chat({ backend, environment: clock, models: new Models(backend, clock) });
+  const done = chat.send('long');
+  await settled();
+  chat.begin();
+  await done;
+  expect(backend.aborted).toBe(1);
+});
+
 test('a disk that is full is told, and tried again', async () => {
   const street = new Street();
   street.drive.failing = true;

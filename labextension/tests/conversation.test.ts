@@ -67,6 +67,17 @@ test('stop closes the stream and keeps what came', async () => {
   expect(last()).toMatchObject({ content: 'Hi the', status: 'stopped' });
 });
 
+test('stop ends the wait for a server that is away', async () => {
+  const backend = new ScriptedBackend();
+  const conversation = new Conversation({ backend, environment: new Clock(), settings: () => new Promise(() => undefined) });
+  const done = conversation.send('hello');
+  await settled();
+  conversation.stop();
+  await done;
+  expect(conversation.state.get()).toMatchObject({ busy: false, messages: [{}, { status: 'stopped' }] });
+  expect(backend.requests).toEqual([]);
+});
+
 test('a failure is told with the answer, and retried in its place', async () => {
   const { backend, conversation, last } = stage();
   const done = conversation.send('hello');

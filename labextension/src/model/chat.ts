@@ -197,6 +197,9 @@ export class Chat {
 
   private _show(conversation: Conversation, keeper: Keeper | null): void {
     void this.flush();
+    if (!this.state.get().file) {
+      this.conversation.stop(); // Nobody could come back to it.
+    }
     this._follow(keeper);
     this.state.patch({ conversation, file: keeper?.name ?? null });
   }

@@ -153,7 +153,7 @@ export class Conversation {
     const updates = new Throttle(environment, publish);
     this.state.patch({ messages: [...past, answer], busy: true, progress: null });
     try {
-      const settings = await this._options.settings();
+      const settings = await untilAborted(this._options.settings(), abort.signal);
       const continues = answer.content !== '';
       const messages = continues ? [...past, answer] : past;
       answer = { ...answer, model: settings.model };
@@ -195,6 +195,14 @@ export class Conversation {
 
   private _abort: AbortController | undefined;
   private _running: Promise<void> | undefined;
+}
+
+/** What `work` gives, or the abort if that comes first. */
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+  return Promise.race([work, aborted]);
 }
 
 /** The first request is served at once, and those that come too soon after are served together. */

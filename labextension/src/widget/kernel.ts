@@ -12,6 +12,7 @@ export class KernelBackend implements Backend {
   ) {}
 
   async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Piece, void> {
+    signal.throwIfAborted();
     const call = new Call(this._model, this._newId(), signal);
     try {
       call.send('chat', { ...request });
