@@ -182,7 +182,7 @@ test('what the model cannot see is not attached, and that is told until it can',
   await page.chat.models.ready();
   const picture = { kind: 'image', name: 'x.png', data: 'data:' } as const;
   page.chat.attach([picture, { kind: 'text', name: 'x.py', data: '1' }]);
-  expect(page.chat.state.get()).toMatchObject({ attachments: [{ name: 'x.py' }], refused: 'image' });
+  expect(page.chat.state.get()).toMatchObject({ attachments: [{ name: 'x.py' }], refused: { name: 'x.png' } });
   page.chat.models.choose('seeing');
   page.chat.attach([picture]);
   expect(page.chat.state.get()).toMatchObject({ attachments: [{ name: 'x.py' }, { name: 'x.png' }], refused: null });

@@ -55,7 +55,7 @@ export class ContentsDrive implements Drive {
 }
 
 /** null for what is not there. */
-async function orNull<T>(request: Promise<T>): Promise<T | null> {
+export async function orNull<T>(request: Promise<T>): Promise<T | null> {
   try {
     return await request;
   } catch (error) {

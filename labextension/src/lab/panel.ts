@@ -6,8 +6,7 @@ import { IDocumentManager } from '@jupyterlab/docmanager';
 import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import { ILauncher } from '@jupyterlab/launcher';
 import { INotebookTracker } from '@jupyterlab/notebook';
-import { Host } from '../view/services';
-import { labHost } from './host';
+import { labHost, Parts } from './host';
 import { chatIcon } from './icon';
 import { recallSidebar, rememberSidebar } from './page';
 import { IPico } from './service';
@@ -34,10 +33,10 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     launcher: ILauncher | null,
     restorer: ILayoutRestorer | null
   ) => {
-    const host = labHost({ app, notebooks, documents, browser });
-    const sidebar = addSidebar(app, pico, host, restorer);
+    const parts = { app, trans: pico.trans, notebooks, documents, browser };
+    const sidebar = addSidebar(parts, pico, restorer);
     const tabs = new WidgetTracker<MainAreaWidget<ChatWidget>>({ namespace: 'pico-jupyter' });
-    addCommands(app, pico, host, sidebar, tabs);
+    addCommands(parts, pico, sidebar, tabs);
     void restorer?.restore(tabs, {
       command: OPEN_TAB,
       args: ({ content }) => ({ file: content.chat.state.get().file }),
@@ -49,11 +48,12 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-function addSidebar(app: JupyterFrontEnd, pico: IPico, host: Host, restorer: ILayoutRestorer | null): ChatWidget {
+function addSidebar(parts: Parts, pico: IPico, restorer: ILayoutRestorer | null): ChatWidget {
+  const { app } = parts;
   const chat = pico.newChat('sidebar');
   const openInTab = (): void =>
     void chat.flush().then(() => app.commands.execute(OPEN_TAB, { file: chat.state.get().file }));
-  const sidebar = new ChatWidget(chat, pico, { ...host, openInTab });
+  const sidebar = new ChatWidget(chat, pico, { ...labHost(parts), openInTab }, parts);
   sidebar.id = 'pico-chat-sidebar';
   app.shell.add(sidebar, 'right', { rank: 900 });
   restorer?.add(sidebar, sidebar.id);
@@ -68,8 +68,8 @@ function addSidebar(app: JupyterFrontEnd, pico: IPico, host: Host, restorer: ILa
 
 type Tabs = WidgetTracker<MainAreaWidget<ChatWidget>>;
 
-function addCommands(app: JupyterFrontEnd, pico: IPico, host: Host, sidebar: ChatWidget, tabs: Tabs): void {
-  const { commands, shell } = app;
+function addCommands(parts: Parts, pico: IPico, sidebar: ChatWidget, tabs: Tabs): void {
+  const { commands, shell } = parts.app;
   const { trans } = pico;
   /** The chat that the user is at. */
   const current = (): ChatWidget => (tabs.currentWidget === shell.currentWidget && tabs.currentWidget?.content) || sidebar;
@@ -85,7 +85,7 @@ function addCommands(app: JupyterFrontEnd, pico: IPico, host: Host, sidebar: Cha
     execute: async args => {
       const file = typeof args.file === 'string' ? args.file : null;
       const open = file && tabs.find(({ content }) => content.chat.state.get().file === file);
-      const tab = open || newTab(pico, host);
+      const tab = open || newTab(parts, pico);
       if (!open) {
         shell.add(tab, 'main');
         await tabs.add(tab);
@@ -110,8 +110,8 @@ function addCommands(app: JupyterFrontEnd, pico: IPico, host: Host, sidebar: Cha
   });
 }
 
-function newTab(pico: IPico, host: Host): MainAreaWidget<ChatWidget> {
-  const content = new ChatWidget(pico.newChat('tab'), pico, host);
+function newTab(parts: Parts, pico: IPico): MainAreaWidget<ChatWidget> {
+  const content = new ChatWidget(pico.newChat('tab'), pico, labHost(parts), parts);
   const tab = new MainAreaWidget({ content });
   tab.title.label = pico.trans.__('Chat');
   tab.title.icon = chatIcon;

@@ -11,9 +11,9 @@ import { systemEnvironment } from '../model/environment';
 import { HttpBackend } from '../model/http';
 import { Models } from '../model/models';
 import { Observable } from '../model/observable';
+import { channelNeighbours, pageId, storageLifeboat } from '../page/page';
 import { Preferences, Renderer } from '../view/services';
 import { ContentsDrive } from './drive';
-import { channelNeighbours, pageId, storageLifeboat } from './page';
 import { loadSettings, PanelSettings, SETTINGS_ID } from './settings';
 
 export interface IPico {

@@ -5,7 +5,8 @@ import { Keeper, openTranscript, Place, Start } from './keeper';
 import { fileName, Library } from './library';
 import { canReason, canTake, Models } from './models';
 import { Observable } from './observable';
-import { Attachment, Backend, Environment, KERNEL, Message, NewAttachment, Reasoning, Transcript } from './types';
+import { mergeTranscripts, shares } from './transcript';
+import { Attachment, Backend, Environment, KERNEL, Message, Offer, Reasoning, Transcript } from './types';
 
 export interface ChatState {
   readonly conversation: Conversation;
@@ -14,7 +15,9 @@ export interface ChatState {
   readonly reasoning: Reasoning;
   readonly attachments: readonly Attachment[];
   /** What was offered last and the model cannot take. */
-  readonly refused: Attachment['kind'] | null;
+  readonly refused: Offer | null;
+  /** All that is kept; null where nothing is. */
+  readonly library: Library | null;
   /** Why the conversation could not be saved. */
   readonly saving: string | null;
 }
@@ -35,35 +38,51 @@ export interface ChatOptions {
 
 export class Chat {
   constructor(private readonly _options: ChatOptions) {
-    const { environment, place, messages = [] } = _options;
+    const { place, messages = [] } = _options;
     this.models = _options.models;
-    this.library = place ? new Library(place) : null;
-    const created = environment.now();
-    const conversation = this._conversation(
-      messages.length ? { id: environment.newId(), title: '', titled: 0, created, messages, removed: [] } : undefined
-    );
+    this._place = place ?? null;
+    const conversation = this._conversation(this._fresh(messages));
     this.state = new Observable<ChatState>({
       conversation,
       file: null,
       reasoning: _options.reasoning ?? 'default',
       attachments: [],
       refused: null,
+      library: place ? new Library(place) : null,
       saving: null
     });
   }
 
   readonly models: Models;
-  readonly library: Library | null;
   readonly state: Observable<ChatState>;
 
   get conversation(): Conversation {
     return this.state.get().conversation;
   }
 
+  get library(): Library | null {
+    return this.state.get().library;
+  }
+
   /** Begin anew; what was there stays in the library, and a running answer goes on into its file. */
-  begin(): void {
-    if (this.conversation.state.get().messages.length) {
-      this._show(this._conversation(), null);
+  begin(messages: readonly Message[] = []): void {
+    if (this.conversation.state.get().messages.length || messages.length) {
+      this._show(this._conversation(this._fresh(messages)), null);
+    }
+  }
+
+  /** Keep conversations here from now on. `file` is where the open one was kept before the page was loaded. */
+  async keepIn(place: Place, file: string): Promise<void> {
+    const opened = file ? await openTranscript(file, place) : null;
+    this._place = place;
+    this.state.patch({ library: new Library(place) });
+    const { busy, ...present } = this.conversation.state.get();
+    if (busy) {
+      this._ensureKept(this.conversation);
+    } else if (opened && shares(opened.transcript.messages, present.messages)) {
+      const transcript = mergeTranscripts(opened.transcript, present);
+      const keeper = this._keep(this._conversation(transcript), file, place, { ...opened, isWritten: false });
+      this._show(keeper.conversation, keeper);
     }
   }
 
@@ -74,7 +93,7 @@ export class Chat {
       this._show(running.conversation, running);
       return true;
     }
-    const { place } = this._options;
+    const place = this._place;
     const opened = place ? await openTranscript(name, place) : null;
     if (!place || !opened) {
       return false;
@@ -136,11 +155,11 @@ export class Chat {
   }
 
   /** Attach what the chosen model takes; the state says what was left out. */
-  attach(offered: readonly NewAttachment[]): void {
-    const taken = offered
-      .filter(({ kind }) => canTake(this.models.chosen, kind))
-      .map(attachment => ({ ...attachment, id: this._options.environment.newId() }));
-    const refused = offered.find(({ kind }) => !canTake(this.models.chosen, kind))?.kind ?? null;
+  attach(offers: readonly Offer[]): void {
+    const { chosen } = this.models;
+    const { environment } = this._options;
+    const taken = offers.flatMap(({ kind, ...rest }) => (canTake(chosen, kind) ? [{ kind, ...rest, id: environment.newId() }] : []));
+    const refused = offers.find(({ kind }) => !canTake(chosen, kind)) ?? null;
     this.state.patch({ attachments: [...this.state.get().attachments, ...taken], refused });
   }
 
@@ -171,6 +190,12 @@ export class Chat {
     return new Conversation({ backend, environment, transcript, settings: () => this._settings() });
   }
 
+  private _fresh(messages: readonly Message[]): Transcript | undefined {
+    const { environment } = this._options;
+    const facts = { title: '', titled: 0, created: environment.now(), removed: [] };
+    return messages.length ? { ...facts, id: environment.newId(), messages } : undefined;
+  }
+
   private async _settings(): Promise<Settings> {
     const { system, temperature } = this._options.parameters?.() ?? { system: '', temperature: null };
     const model = await this.models.ready();
@@ -179,7 +204,7 @@ export class Chat {
   }
 
   private _ensureKept(conversation: Conversation): void {
-    const { place } = this._options;
+    const place = this._place;
     if (place && ![...this._keepers.values()].some(keeper => keeper.conversation === conversation)) {
       const keeper = this._keep(conversation, fileName(conversation.state.get()), place, { stamp: null, isWritten: false });
       this._follow(keeper);
@@ -210,6 +235,7 @@ export class Chat {
     this.state.patch({ saving: keeper?.problem.get() ?? null });
   }
 
+  private _place: Place | null;
   private readonly _keepers = new Map<string, Keeper>();
   private _unfollow: (() => void) | undefined;
 }

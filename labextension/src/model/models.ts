@@ -1,7 +1,7 @@
 /** Which models there are, which one is chosen, what it can do. */
 
 import { Observable } from './observable';
-import { Attachment, Backend, Environment, Model } from './types';
+import { Attachment, Backend, Environment, Model, Offer } from './types';
 
 export const BUILT_IN = 'pico-tiny';
 export const BUILT_IN_SIGHT = 'pico-tiny-vl';
@@ -99,8 +99,8 @@ export function canWatch(model: Model | undefined): boolean {
   return model?.capabilities.includes('video') ?? false;
 }
 
-export function canTake(model: Model | undefined, kind: Attachment['kind']): boolean {
-  return { text: true, image: canSee(model), video: canWatch(model) }[kind];
+export function canTake(model: Model | undefined, kind: Offer['kind']): kind is Attachment['kind'] {
+  return { text: true, image: canSee(model), video: canWatch(model), other: false, large: false }[kind];
 }
 
 export function bytes(count: number): string {

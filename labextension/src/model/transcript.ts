@@ -99,6 +99,12 @@ export function mergeTranscripts(ours: Transcript, theirs: Transcript): Transcri
   };
 }
 
+/** Whether two conversations have a message in common. */
+export function shares(ours: readonly Message[], theirs: readonly Message[]): boolean {
+  const ids = new Set(ours.map(({ id }) => id));
+  return theirs.some(({ id }) => ids.has(id));
+}
+
 /** An answer whose writer is this page, which is not writing, or somebody who has fallen silent, was interrupted. */
 export function settle(message: Message, page: string, now: number): Message {
   if (message.status !== 'streaming' || (message.writer !== page && now - message.changed < ABANDONED_MS)) {

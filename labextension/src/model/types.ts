@@ -18,7 +18,12 @@ export interface Attachment {
   readonly data: string;
 }
 
-export type NewAttachment = Omit<Attachment, 'id'>;
+/** What somebody wants to attach. `other` is nothing that models take, `large` is too much of anything. */
+export interface Offer {
+  readonly kind: Attachment['kind'] | 'other' | 'large';
+  readonly name: string;
+  readonly data: string;
+}
 
 export interface Stats {
   readonly promptTokens: number;

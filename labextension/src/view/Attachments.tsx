@@ -1,7 +1,8 @@
 /** What is attached: shown as chips, read from what the browser hands over. */
 
 import * as React from 'react';
-import { Attachment, NewAttachment } from '../model/types';
+import { isLarge, kindOf, offerText } from '../model/offers';
+import { Attachment, Offer } from '../model/types';
 import { Icon } from './icons';
 import { IconButton } from './parts';
 import { useServices } from './services';
@@ -31,10 +32,13 @@ export function Tray({ attachments, onRemove }: TrayProps): React.JSX.Element {
 }
 
 /** Pictures and clips as data URLs, everything else as text. */
-export async function readFile(file: File): Promise<NewAttachment> {
-  const kind = file.type.startsWith('image/') ? 'image' : file.type.startsWith('video/') ? 'video' : 'text';
-  const data = kind === 'text' ? await file.text() : await dataUrl(file);
-  return { kind, name: file.name || 'clipboard', data };
+export async function readFile(file: File): Promise<Offer> {
+  const name = file.name || 'clipboard';
+  const kind = kindOf(file.type);
+  if (isLarge(kind, file.size)) {
+    return { kind: 'large', name, data: '' };
+  }
+  return kind === 'text' ? offerText(name, await file.text()) : { kind, name, data: await dataUrl(file) };
 }
 
 function dataUrl(file: File): Promise<string> {

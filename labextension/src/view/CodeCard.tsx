@@ -6,6 +6,7 @@ import { useObservable, useServices } from './services';
 
 /** While code of this many characters or more is written, it is not coloured again at every update. */
 const LONG = 4000;
+const ICONS = { cursor: 'cursor', below: 'below', replace: 'swap' } as const;
 
 interface CodeCardProps {
   readonly source: string;
@@ -21,19 +22,19 @@ export const CodeCard = React.memo(function CodeCard({ source, language, isLive 
     () => (isPlain || !renderer ? '' : renderer.code(source, language)),
     [isPlain, language, renderer, source]
   );
-  const insert = host.insertCode;
+  const labels = {
+    cursor: trans.__('Insert into the active cell'),
+    below: trans.__('Insert in a new cell below'),
+    replace: trans.__('Replace the active cell')
+  };
   return (
     <figure className="pico-code" aria-label={trans.__('Code: %1', language || trans.__('text'))}>
       <figcaption className="pico-code-bar">
         <span>{language || trans.__('text')}</span>
         <CopyButton label={trans.__('Copy code')} text={source} size={14} />
-        {insert && (
-          <>
-            <IconButton icon="cursor" size={14} label={trans.__('Insert into the active cell')} onClick={() => insert(source, 'cursor')} />
-            <IconButton icon="below" size={14} label={trans.__('Insert in a new cell below')} onClick={() => insert(source, 'below')} />
-            <IconButton icon="swap" size={14} label={trans.__('Replace the active cell')} onClick={() => insert(source, 'replace')} />
-          </>
-        )}
+        {host.insertions?.map(where => (
+          <IconButton key={where} icon={ICONS[where]} size={14} label={labels[where]} onClick={() => host.insertCode?.(source, where)} />
+        ))}
       </figcaption>
       <pre tabIndex={0}>
         {isPlain ? <code>{source}</code> : <code dangerouslySetInnerHTML={{ __html: html }} />}

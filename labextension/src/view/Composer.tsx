@@ -135,10 +135,15 @@ function useHint(): string {
   const { chat, trans } = useServices();
   const { refused } = useObservable(chat.state);
   const { chosen } = useObservable(chat.models.state);
-  if (!refused || canTake(chat.models.chosen, refused)) {
+  if (!refused || canTake(chat.models.chosen, refused.kind)) {
     return '';
   }
-  return refused === 'image'
-    ? trans.__('%1 cannot see pictures. Choose a model with that badge.', chosen)
-    : trans.__('%1 cannot watch clips. Choose a model with that badge.', chosen);
+  const hints = {
+    image: trans.__('%1 cannot see pictures. Choose a model with that badge.', chosen),
+    video: trans.__('%1 cannot watch clips. Choose a model with that badge.', chosen),
+    other: trans.__('%1 is neither text nor a picture nor a clip.', refused.name),
+    large: trans.__('%1 is too large for a model.', refused.name),
+    text: ''
+  };
+  return hints[refused.kind];
 }

@@ -3,23 +3,25 @@
 import * as React from 'react';
 import { Chat } from '../model/chat';
 import { Observable } from '../model/observable';
-import { NewAttachment } from '../model/types';
+import { Offer } from '../model/types';
 
 /** As in JupyterLab's translation bundles: `%1` is the first argument. */
 export interface Translator {
   __(text: string, ...values: readonly unknown[]): string;
 }
 
+/** At the cursor of the active cell, in a new cell below it, in its place. */
 export type Insertion = 'cursor' | 'below' | 'replace';
 
 /** What the application can do beyond showing the chat; what is missing is not offered. */
 export interface Host {
   /** Put code into the notebook that was used last. */
   readonly insertCode?: (code: string, where: Insertion) => void;
+  readonly insertions?: readonly Insertion[];
   /** The selected cells of that notebook, with their outputs. */
-  readonly selectedCells?: () => readonly NewAttachment[];
+  readonly selectedCells?: () => readonly Offer[];
   /** Let the user choose files that the server has. */
-  readonly pickFiles?: () => Promise<readonly NewAttachment[]>;
+  readonly pickFiles?: () => Promise<readonly Offer[]>;
   readonly exportText?: (name: string, text: string) => void;
   readonly openInTab?: () => void;
   readonly openSettings?: () => void;

@@ -1,0 +1,68 @@
+/** Notebooks: code goes into them, and cells with their outputs come out as text. */
+
+import { PathExt } from '@jupyterlab/coreutils';
+import { INotebookTracker, Notebook, NotebookActions } from '@jupyterlab/notebook';
+import { array, object, string } from '../model/json';
+import { Offer } from '../model/types';
+import { Insertion } from '../view/services';
+
+/** Puts code into the notebook that was used last. False: there is none. */
+export function insertCode(notebooks: INotebookTracker, code: string, where: Insertion): boolean {
+  const notebook = notebooks.currentWidget?.content;
+  if (!notebook) {
+    return false;
+  }
+  if (where === 'below') {
+    NotebookActions.insertBelow(notebook);
+  }
+  const { activeCell } = notebook;
+  if (!activeCell) {
+    return false;
+  }
+  const { sharedModel } = activeCell.model;
+  if (where !== 'cursor') {
+    sharedModel.setSource(code);
+  } else if (activeCell.editor?.replaceSelection) {
+    activeCell.editor.replaceSelection(code);
+  } else {
+    // The cell is out of sight and has no cursor.
+    sharedModel.setSource([sharedModel.getSource(), code].filter(Boolean).join('\n'));
+  }
+  return true;
+}
+
+/** The selected cells of the notebook that was used last. */
+export function selectedCells(notebooks: INotebookTracker): readonly Offer[] {
+  const notebook = notebooks.currentWidget?.content;
+  const selected = notebook?.widgets.filter(cell => notebook.isSelectedOrActive(cell)) ?? [];
+  return notebook ? offerCells(notebooks, notebook, selected.map(cell => cell.model.toJSON())) : [];
+}
+
+/** Cells as a drag or a notebook's model has them. */
+export function offerCells(notebooks: INotebookTracker, source: unknown, cells: readonly unknown[]): readonly Offer[] {
+  const panel = notebooks.find(({ content }) => content === source);
+  const ids = source instanceof Notebook ? source.widgets.map(cell => cell.model.id) : [];
+  return cells.map(object).map(cell => {
+    const place = ids.indexOf(string(cell.id)) + 1;
+    const path = PathExt.basename(panel?.context.path ?? '');
+    return { kind: 'text', name: place ? `${path}, cell ${place}` : `${path} cell`.trim(), data: cellText(cell) };
+  });
+}
+
+function cellText(cell: ReturnType<typeof object>): string {
+  const source = joined(cell.source);
+  const outputs = array(cell.outputs).map(object).map(outputText).filter(Boolean).join('\n');
+  // Terminal colours say nothing to a model.
+  const output = outputs.replace(/\u001b\[[\d;]*m/g, '').trimEnd();
+  return output ? `${source}\n\n# Output:\n${output}` : source;
+}
+
+function outputText(output: ReturnType<typeof object>): string {
+  const traceback = array(output.traceback).map(line => string(line)).join('\n');
+  return joined(output.text) || joined(object(output.data)['text/plain']) || traceback;
+}
+
+/** Notebooks have texts as a string or as lines. */
+function joined(text: unknown): string {
+  return string(text) || array(text).map(line => string(line)).join('');
+}

@@ -1,0 +1,83 @@
+/** A folder of the Jupyter server, through its contents API over HTTP, as the place where conversations are kept. */
+
+import { Drive, DriveFile } from './drive';
+import { Send } from './http';
+import { array, Json, object, parseJson, string } from './json';
+import { readRefusal } from './wire';
+
+export class HttpDrive implements Drive {
+  constructor(
+    private readonly _send: Send,
+    private readonly _folder: string
+  ) {}
+
+  async list(): Promise<DriveFile[]> {
+    const folder = await this._get('', 'content=1');
+    return array(folder?.content)
+      .map(object)
+      .filter(({ type }) => type !== 'directory')
+      .map(file => ({ name: string(file.name), stamp: string(file.last_modified) }));
+  }
+
+  async stamp(name: string): Promise<string | null> {
+    const file = await this._get(name, 'content=0');
+    return file && string(file.last_modified);
+  }
+
+  async read(name: string): Promise<string | null> {
+    const file = await this._get(name, 'content=1&type=file&format=text');
+    return file && string(file.content);
+  }
+
+  async write(name: string, text: string): Promise<string> {
+    await this._ensureFolder();
+    return string((await this._put(this._path(name), { type: 'file', format: 'text', content: text })).last_modified);
+  }
+
+  async remove(name: string): Promise<void> {
+    const response = await this._ask(this._path(name), { method: 'DELETE' });
+    if (response.status !== 404) {
+      await checked(response);
+    }
+  }
+
+  private async _ensureFolder(): Promise<void> {
+    if (!this._isMade && (await this._get('', 'content=0')) === null) {
+      const parts = this._folder.split('/');
+      for (let count = 1; count <= parts.length; count += 1) {
+        await this._put(parts.slice(0, count).join('/'), { type: 'directory' });
+      }
+    }
+    this._isMade = true;
+  }
+
+  /** null: it is not there. */
+  private async _get(name: string, query: string): Promise<Json | null> {
+    const response = await this._ask(this._path(name), { method: 'GET' }, `?${query}`);
+    return response.status === 404 ? null : checked(response);
+  }
+
+  private async _put(path: string, body: Json): Promise<Json> {
+    const headers = { 'Content-Type': 'application/json' };
+    return checked(await this._ask(path, { method: 'PUT', headers, body: JSON.stringify(body) }));
+  }
+
+  private _ask(path: string, init: RequestInit, query = ''): Promise<Response> {
+    return this._send(`api/contents/${path.split('/').map(encodeURIComponent).join('/')}${query}`, init);
+  }
+
+  private _path(name: string): string {
+    return [this._folder, name].filter(Boolean).join('/');
+  }
+
+  private _isMade = false;
+}
+
+/** What the server answered. Throws a Refusal. */
+async function checked(response: Response): Promise<Json> {
+  const text = await response.text();
+  if (!response.ok) {
+    throw readRefusal(response.status, text);
+  }
+  return object(parseJson(text));
+}

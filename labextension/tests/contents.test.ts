@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest';
+import { HttpDrive } from '../src/model/contents';
+import { Send } from '../src/model/http';
+import { object, parseJson } from '../src/model/json';
+
+/** A contents API over a map of texts; a folder's value is null. */
+class Server {
+  readonly files = new Map<string, string | null>([['', null]]);
+  readonly asked: string[] = [];
+
+  readonly send: Send = async (url, init) => {
+    this.asked.push(`${init.method} ${url}`);
+    const path = decodeURIComponent(/^api\/contents\/([^?]*)/.exec(url)?.[1] ?? '');
+    const body = object(parseJson(String(init.body ?? '')));
+    if (init.method === 'PUT') {
+      this.files.set(path, body.type === 'directory' ? null : String(body.content));
+    } else if (!this.files.has(path)) {
+      return new Response('{"message": "No such file"}', { status: 404 });
+    }
+    if (init.method === 'DELETE') {
+      this.files.delete(path);
+      return new Response(null, { status: 204 });
+    }
+    return Response.json({ name: path.split('/').at(-1), last_modified: 'now', content: this.files.get(path) ?? this._list() });
+  };
+
+  private _list(): unknown[] {
+    return [...this.files].map(([name, text]) => ({ name, last_modified: 'now', type: text === null ? 'directory' : 'file' }));
+  }
+}
+
+test('files are written into a folder that comes into being, read, listed and removed', async () => {
+  const server = new Server();
+  const drive = new HttpDrive(server.send, 'my chats/all');
+  expect(await drive.list()).toEqual([]);
+  expect(await drive.read('a b?.json')).toBeNull();
+  expect(await drive.write('a b?.json', 'text')).toBe('now');
+  expect([...server.files.keys()]).toEqual(['', 'my chats', 'my chats/all', 'my chats/all/a b?.json']);
+  expect(await drive.stamp('a b?.json')).toBe('now');
+  expect(await drive.read('a b?.json')).toBe('text');
+  expect((await drive.list()).map(({ name }) => name)).toEqual(['my chats/all/a b?.json']);
+  await drive.remove('a b?.json');
+  await drive.remove('a b?.json');
+  expect(server.files.has('my chats/all/a b?.json')).toBe(false);
+  expect(server.asked).toContain('PUT api/contents/my%20chats/all/a%20b%3F.json');
+});
+
+test('what the server refuses is told in its words', async () => {
+  const refuse: Send = async () => new Response('{"message": "The disk is full"}', { status: 507 });
+  await expect(new HttpDrive(refuse, 'Chats').write('a', 'b')).rejects.toThrow('The disk is full');
+});
