@@ -160,7 +160,7 @@ async def test_two_models_are_resident_together(start: StartEngine, fake_models:
 async def test_the_least_recently_used_model_makes_room(
     start: StartEngine, fake_models: FakeModels, builtin: ModelInfo
 ) -> None:
-    client = start(fake_models, EngineOptions(memory_budget=int(2.5 * builtin.size)))
+    client = start(fake_models, EngineOptions(memory_budget=int(2.5 * builtin.size), float32_on_cpu=False))
     for model in ("pico-tiny", "second", "pico-tiny", "third"):
         await collect(client.generate(ask(model=model, max_tokens=1)))
     assert await names(client) == {"pico-tiny", "third"}
