@@ -17,7 +17,7 @@ from traitlets import Dict, Enum, Float, Int, List, Unicode
 
 from pico_jupyter.errors import EngineUnavailable, PicoError
 from pico_jupyter.panel.answer import Answer, new_message
-from pico_jupyter.sources.background import BackgroundLoop
+from pico_jupyter.sources.background import shared_loop
 from pico_jupyter.sources.calls import ChatCall, Source, read_turns
 from pico_jupyter.sources.found import find_source
 
@@ -50,7 +50,7 @@ class ChatPanel(anywidget.AnyWidget):
     def __init__(self, model: str = "", *, source: Source | None = None, **traits: Any) -> None:
         super().__init__(model=model, **traits)
         self._source = source
-        self._loop = BackgroundLoop()
+        self._loop = shared_loop()
         self._running: dict[str, concurrent.futures.Future[Any]] = {}
         self.on_msg(self._take_message)
 
@@ -165,4 +165,4 @@ async def _first_model(source: Source) -> str:
     models = await source.models()
     if not models:
         raise EngineUnavailable("there is no model on this machine")
-    return str(models[0]["name"])
+    return models[0].name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -28,3 +29,9 @@ class BackgroundLoop:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._loop.run_forever, name="pico_jupyter", daemon=True).start()
         return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+@functools.cache
+def shared_loop() -> BackgroundLoop:
+    """The one of this process. An engine here lives in it."""
+    return BackgroundLoop()

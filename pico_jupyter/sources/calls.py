@@ -37,7 +37,10 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class ChatCall(msgspec.Struct, frozen=True):
-    """A request for one answer. `temperature` None: the model's own. `continues`: the last turn is written on."""
+    """A request for one answer. `continues`: the last turn is written on.
+
+    `temperature`, `seed` None: the model's own, a random one. `max_tokens` None: as many as the context holds.
+    """
 
     model: str
     messages: tuple[Turn, ...]
@@ -45,6 +48,8 @@ class ChatCall(msgspec.Struct, frozen=True):
     system: str = ""
     temperature: float | None = None
     continues: bool = False
+    max_tokens: int | None = None
+    seed: int | None = None
 
 
 def read_turns(messages: list[dict[str, Any]]) -> tuple[Turn, ...]:
@@ -81,11 +86,12 @@ class FinishPiece(msgspec.Struct, frozen=True, tag="finish", tag_field="kind"):
 
 
 class Stats(msgspec.Struct, frozen=True, rename="camel"):
-    """Token counts; `completion_tokens` include `reasoning_tokens`."""
+    """Token counts; `completion_tokens` include `reasoning_tokens`, `prompt_tokens` include `cached_tokens`."""
 
     prompt_tokens: int
     completion_tokens: int
     reasoning_tokens: int
+    cached_tokens: int = 0
 
 
 class UsagePiece(msgspec.Struct, frozen=True, tag="usage", tag_field="kind"):
@@ -95,6 +101,21 @@ class UsagePiece(msgspec.Struct, frozen=True, tag="usage", tag_field="kind"):
 
 
 Piece: TypeAlias = ProgressPiece | ReasoningPiece | TextPiece | FinishPiece | UsagePiece
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model on this machine. `size` are the bytes of its files, `resident` those that it takes in memory, if any.
+
+    `parameters` is like "2.0M", `quantization` like "4bit", `context` in tokens.
+    """
+
+    name: str
+    size: int = 0
+    quantization: str = ""
+    parameters: str = ""
+    capabilities: tuple[str, ...] = ()
+    context: int = 0
+    resident: int | None = None
 
 
 class Source(Protocol):

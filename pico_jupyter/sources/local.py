@@ -6,7 +6,6 @@ import base64
 import binascii
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 from uuid import uuid4
 
 from typing_extensions import assert_never
@@ -18,6 +17,7 @@ from pico_jupyter.sources.calls import (
     Attachment,
     ChatCall,
     FinishPiece,
+    Model,
     Piece,
     ProgressPiece,
     ReasoningPiece,
@@ -67,7 +67,7 @@ class EngineSource:
                 for piece in _pieces(delta):
                     yield piece
 
-    async def models(self) -> list[dict[str, Any]]:
+    async def models(self) -> list[Model]:
         """See Source.models."""
         resident = {loaded.info.name: loaded.size for loaded in await self._engine.resident()}
         return [_describe(info, resident.get(info.name)) for info in await self._engine.models()]
@@ -96,9 +96,10 @@ def _request(call: ChatCall) -> GenerationRequest:
     return GenerationRequest(
         id=uuid4().hex,
         model=call.model,
-        prompt=ChatPrompt(system + messages, continue_final_message=call.continues, truncate=True),
-        sampling=SamplingParams(temperature=call.temperature),
+        prompt=ChatPrompt(system + messages, continue_final_message=call.continues),
+        sampling=SamplingParams(temperature=call.temperature, seed=call.seed),
         reasoning=SWITCH[call.reasoning],
+        max_tokens=call.max_tokens,
     )
 
 
@@ -108,6 +109,9 @@ def _message(turn: Turn, param: str) -> Message:
 
 
 def _media(attachment: Attachment, param: str) -> Part:
+    if not attachment.data.startswith("data:"):
+        why = "the engine of this kernel fetches nothing: give the file's path or its bytes"
+        raise InvalidRequest(f"{attachment.name}: {why}", param=param)
     _, _, encoded = attachment.data.partition(";base64,")
     try:
         data = base64.b64decode(encoded, validate=True)
@@ -133,16 +137,24 @@ def _pieces(delta: Delta) -> list[Piece]:
 
 
 def _stats(usage: Usage) -> Stats:
-    return Stats(usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens)
+    return Stats(usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens, usage.cached_tokens)
 
 
-def _describe(info: ModelInfo, resident: int | None) -> dict[str, Any]:
-    return {
-        "name": info.name,
-        "size": info.size,
-        "quantization": info.quantization,
-        "parameters": str(info.parameter_count),
-        "capabilities": list(info.capabilities),
-        "context": info.context_length,
-        "resident": resident,
-    }
+def _describe(info: ModelInfo, resident: int | None) -> Model:
+    return Model(
+        name=info.name,
+        size=info.size,
+        quantization=info.quantization,
+        parameters=_format_count(info.parameter_count),
+        capabilities=info.capabilities,
+        context=info.context_length,
+        resident=resident,
+    )
+
+
+def _format_count(count: int) -> str:
+    """As model names say it: 596 million are 0.6B."""
+    for scale, unit in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if count * 2 >= scale:
+            return f"{count / scale:.1f}{unit}"
+    return str(count)

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from pico_jupyter.errors import EngineUnavailable
-from pico_jupyter.sources.remote import ServerAddress, ServerSource, read_address
+from pico_jupyter.sources.address import ServerAddress, read_address
+from pico_jupyter.sources.remote import ServerSource
 
 START_SECONDS = 60.0
 POLL_SECONDS = 0.05

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import ipaddress
 import json
-import os
 import socket
+import ssl
 import threading
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from jupyter_core.paths import jupyter_runtime_dir
+import msgspec
 
 from pico_jupyter.errors import EngineUnavailable, PicoError
+from pico_jupyter.sources.address import ServerAddress
 from pico_jupyter.sources.calls import (
     ChatCall,
     FinishPiece,
+    Model,
     Piece,
     ReasoningPiece,
     Stats,
@@ -28,65 +29,64 @@ from pico_jupyter.sources.calls import (
     Turn,
     UsagePiece,
 )
+from pico_jupyter.sources.refusals import read_error_frame, read_refusal
+from pico_jupyter.types import MemoryReport
 
 PROBE_SECONDS = 5.0
 
 
-@dataclass(slots=True, frozen=True)
-class ServerAddress:
-    """Where the server is; `url` ends in a slash."""
-
-    url: str
-    token: str
-
-
-def find_server(environ: Mapping[str, str] = os.environ) -> ServerAddress | None:
-    """The server that started this kernel, or that PICO_JUPYTER_URL names. No other server is ever tried."""
-    if environ.get("PICO_JUPYTER_URL"):
-        return ServerAddress(environ["PICO_JUPYTER_URL"].rstrip("/") + "/", environ.get("PICO_JUPYTER_TOKEN", ""))
-    return read_address(Path(jupyter_runtime_dir()) / f"jpserver-{environ.get('JPY_PARENT_PID', '')}.json")
-
-
-def read_address(info: Path) -> ServerAddress | None:
-    """What a server's info file says, once it is there."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        facts = json.loads(info.read_text())
-        return ServerAddress(str(facts["url"]), str(facts["token"]))
-    return None
-
-
 class ServerSource:
-    """A Source that is a server. Only chats go this way: the page asks for all else itself."""
+    """A Source that is a server."""
 
     def __init__(self, address: ServerAddress) -> None:
-        self._address = address
+        self.address = address
 
     def __repr__(self) -> str:
-        return f"<ServerSource {self._address.url}>"
+        return f"<ServerSource {self.address.url}>"
+
+    def probe(self) -> None:
+        """Return if a pico_jupyter is there. Raises PicoError."""
+        self._get("v1")
 
     def answers(self) -> bool:
         """Whether a pico_jupyter is there."""
         try:
-            with _connection(self._address, PROBE_SECONDS) as connection:
-                return _get(connection, self._address, "pico/v1").status == http.client.OK
-        except (OSError, http.client.HTTPException):
+            self.probe()
+        except PicoError:
             return False
+        return True
 
-    async def models(self) -> list[dict[str, Any]]:
-        """The names of the models, which is all that is needed here."""
+    async def models(self) -> list[Model]:
+        """See Source.models."""
+        return await asyncio.to_thread(self._models)
 
-        def names() -> list[dict[str, Any]]:
-            with _connection(self._address, PROBE_SECONDS) as connection:
-                listed = json.loads(_get(connection, self._address, "pico/v1/models").read())
-            return [{"name": model["id"]} for model in listed["data"]]
-
-        return await asyncio.to_thread(names)
+    async def memory(self) -> MemoryReport:
+        """See Source.memory."""
+        return msgspec.convert(await asyncio.to_thread(self._get, "v1/memory"), MemoryReport)
 
     async def load(self, name: str) -> None:
-        """Nothing to do: the page asks the server itself."""
+        """See Source.load. A load takes its time and is not hurried."""
+        await asyncio.to_thread(self._request, "POST", "api/chat", {"model": name, "messages": []}, None)
 
     async def unload(self, name: str) -> None:
-        """Nothing to do: the page asks the server itself."""
+        """See Source.unload."""
+        body = {"model": name, "messages": [], "keep_alive": 0}
+        await asyncio.to_thread(self._request, "POST", "api/chat", body, None)
+
+    def _models(self) -> list[Model]:
+        listed = {model["id"]: model for model in self._get("v1/models")["data"]}
+        resident = {_plain_name(model): model["size"] for model in self._get("api/ps")["models"]}
+        return [_model(tag, listed, resident) for tag in self._get("api/tags")["models"]]
+
+    def _get(self, path: str) -> dict[str, Any]:
+        return self._request("GET", path, None, PROBE_SECONDS)
+
+    def _request(self, method: str, path: str, body: object, timeout: float | None) -> dict[str, Any]:
+        """Ask once. `timeout` in seconds, None for as long as it takes. Raises PicoError."""
+        with _unreachable_is_ours(), _connection(self.address, timeout) as connection:
+            response = _send(connection, self.address, method, path, body)
+            answer: dict[str, Any] = json.loads(response.read())
+            return answer
 
     async def chat(self, call: ChatCall) -> AsyncGenerator[Piece, None]:
         """See Source.chat."""
@@ -96,8 +96,8 @@ class ServerSource:
         def tell(piece: Piece | PicoError | None) -> None:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        with _connection(self._address, None) as connection:
-            reader = threading.Thread(target=_read_answer, args=(connection, self._address, call, tell), daemon=True)
+        with _connection(self.address, None) as connection:
+            reader = threading.Thread(target=_read_answer, args=(connection, self.address, call, tell), daemon=True)
             reader.start()
             try:
                 while (piece := await pieces.get()) is not None:
@@ -108,30 +108,55 @@ class ServerSource:
                 _cut(connection)
 
 
-def _read_answer(connection: http.client.HTTPConnection, address: ServerAddress, call: ChatCall, tell: Any) -> None:
+def _read_answer(
+    connection: http.client.HTTPConnection,
+    address: ServerAddress,
+    call: ChatCall,
+    tell: Callable[[Piece | PicoError | None], None],
+) -> None:
     """Runs on a thread of its own until the answer ends or the connection is cut."""
     try:
-        for piece in _answer(connection, address, call):
-            tell(piece)
+        with _unreachable_is_ours():
+            for piece in _answer(connection, address, call):
+                tell(piece)
         tell(None)
     except PicoError as error:
         tell(error)
+
+
+@contextlib.contextmanager
+def _unreachable_is_ours() -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, http.client.HTTPException, AttributeError) as error:
         # AttributeError: http.client's own way of saying that the connection was cut under it.
-        tell(EngineUnavailable(f"the server cannot be reached: {type(error).__name__}: {error}"))
+        raise EngineUnavailable(f"the server cannot be reached: {type(error).__name__}: {error}") from None
 
 
 def _answer(connection: http.client.HTTPConnection, address: ServerAddress, call: ChatCall) -> Iterator[Piece]:
-    headers = {**_headers(address), "Content-Type": "application/json"}
-    path = urlsplit(address.url).path + "pico/v1/chat/completions"
-    connection.request("POST", path, json.dumps(_body(call)), headers)
-    response = connection.getresponse()
-    if response.status != http.client.OK:
-        raise EngineUnavailable(json.loads(response.read())["error"]["message"])
-    for line in response:
+    has_finished = False
+    for line in _send(connection, address, "POST", "v1/chat/completions", _body(call)):
         data = line.removeprefix(b"data: ").strip()
         if line.startswith(b"data: ") and data != b"[DONE]":
             yield from _pieces(json.loads(data))
+        has_finished = has_finished or data == b"[DONE]"
+    if not has_finished:
+        raise EngineUnavailable("the server's answer broke off")
+
+
+def _send(
+    connection: http.client.HTTPConnection, address: ServerAddress, method: str, path: str, body: object
+) -> http.client.HTTPResponse:
+    """The answer to a request with the server's token. Raises PicoError if it is a refusal."""
+    headers = {"Authorization": f"token {address.token}"} if address.token else {}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    data = None if body is None else json.dumps(body)
+    connection.request(method, f"{urlsplit(address.url).path}pico/{path}", data, headers)
+    response = connection.getresponse()
+    if response.status != http.client.OK:
+        raise read_refusal(response.status, response.read(), response.getheader("Retry-After", ""))
+    return response
 
 
 def _body(call: ChatCall) -> dict[str, Any]:
@@ -145,8 +170,8 @@ def _body(call: ChatCall) -> dict[str, Any]:
     }
     if call.reasoning != "default":
         body["reasoning"] = {"effort": call.reasoning}
-    if call.temperature is not None:
-        body["temperature"] = call.temperature
+    sampling = {"temperature": call.temperature, "max_tokens": call.max_tokens, "seed": call.seed}
+    body.update({name: value for name, value in sampling.items() if value is not None})
     return body
 
 
@@ -162,7 +187,7 @@ def _message(turn: Turn) -> dict[str, Any]:
 
 def _pieces(chunk: dict[str, Any]) -> Iterator[Piece]:
     if "error" in chunk:
-        raise EngineUnavailable(chunk["error"]["message"])
+        raise read_error_frame(chunk["error"])
     for choice in chunk["choices"]:
         delta = choice["delta"]
         if delta.get("reasoning_content"):
@@ -173,27 +198,56 @@ def _pieces(chunk: dict[str, Any]) -> Iterator[Piece]:
             yield FinishPiece(choice["finish_reason"])
     if usage := chunk.get("usage"):
         reasoning = usage["completion_tokens_details"]["reasoning_tokens"]
-        yield UsagePiece(Stats(usage["prompt_tokens"], usage["completion_tokens"], reasoning))
+        cached = usage["prompt_tokens_details"]["cached_tokens"]
+        yield UsagePiece(Stats(usage["prompt_tokens"], usage["completion_tokens"], reasoning, cached))
+
+
+def _model(tag: dict[str, Any], listed: dict[str, dict[str, Any]], resident: dict[str, int]) -> Model:
+    name, details = _plain_name(tag), tag["details"]
+    return Model(
+        name=name,
+        size=tag["size"],
+        quantization=details["quantization_level"],
+        parameters=details["parameter_size"],
+        capabilities=tuple(tag["capabilities"]),
+        context=listed.get(name, {}).get("max_model_len", 0),
+        resident=resident.get(name),
+    )
+
+
+def _plain_name(model: dict[str, Any]) -> str:
+    return str(model["name"]).removesuffix(":latest")
 
 
 @contextlib.contextmanager
 def _connection(address: ServerAddress, timeout: float | None) -> Iterator[http.client.HTTPConnection]:
     parts = urlsplit(address.url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "localhost", parts.port, timeout=timeout)
+    host = parts.hostname or "localhost"
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=_tls(host))
+    else:
+        connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
     try:
         yield connection
     finally:
         connection.close()
 
 
-def _get(connection: http.client.HTTPConnection, address: ServerAddress, path: str) -> http.client.HTTPResponse:
-    connection.request("GET", urlsplit(address.url).path + path, headers=_headers(address))
-    return connection.getresponse()
+def _tls(host: str) -> ssl.SSLContext:
+    """A server on this machine signs its own certificate, or has one for another name; nobody stands in between."""
+    context = ssl.create_default_context()
+    if host == "localhost" or _is_loopback(host):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
-def _headers(address: ServerAddress) -> dict[str, str]:
-    return {"Authorization": f"token {address.token}"} if address.token else {}
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _cut(connection: http.client.HTTPConnection) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
 
 from pico_jupyter.errors import PicoError
-from pico_jupyter.sources.calls import ChatCall, Piece
+from pico_jupyter.sources.calls import ChatCall, Model, Piece
 
 
 class FakeSource:
@@ -32,8 +31,8 @@ class FakeSource:
         finally:
             self.closed += 1
 
-    async def models(self) -> list[dict[str, Any]]:
-        return [{"name": "tiny"}]
+    async def models(self) -> list[Model]:
+        return [Model("tiny", capabilities=("completion",))]
 
     async def load(self, name: str) -> None:
         self.moved.append(("load", name))

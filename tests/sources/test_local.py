@@ -109,7 +109,7 @@ async def test_a_picture_that_is_none_is_refused() -> None:
 
 async def test_the_built_in_model_is_listed_without_starting_an_engine() -> None:
     source = local_source()
-    models = {model["name"]: model for model in await source.models()}
-    assert models["pico-tiny"]["resident"] is None
-    assert "thinking" in models["pico-tiny"]["capabilities"]
+    models = {model.name: model for model in await source.models()}
+    assert models["pico-tiny"].resident is None
+    assert "thinking" in models["pico-tiny"].capabilities
     assert repr(source) == "<EngineSource <DeferredEngineClient not started>>"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pico_jupyter.errors import PicoError
+from pico_jupyter.sources.address import ServerAddress, find_server
 from pico_jupyter.sources.calls import ChatCall, FinishPiece, ReasoningPiece, TextPiece, Turn, UsagePiece
-from pico_jupyter.sources.remote import ServerAddress, ServerSource, find_server
+from pico_jupyter.sources.remote import ServerSource
 from tests.e2e.running import RunningServer, wait_for
 
 
@@ -41,7 +42,8 @@ async def test_a_refusal_is_told_in_the_servers_words(server: RunningServer) -> 
 
 
 async def test_models_are_named(server: RunningServer) -> None:
-    assert {"name": "pico-tiny"} in await source(server).models()
+    models = {model.name: model for model in await source(server).models()}
+    assert models["pico-tiny"].context > 0
 
 
 def test_a_server_answers_or_not(server: RunningServer) -> None:
@@ -57,4 +59,4 @@ def test_only_the_server_that_started_the_kernel_is_found(tmp_path: Path, monkey
     assert find_server({"JPY_PARENT_PID": "18"}) is None
     assert find_server({}) is None
     named = {"PICO_JUPYTER_URL": "http://elsewhere", "PICO_JUPYTER_TOKEN": "t", "JPY_PARENT_PID": "17"}
-    assert find_server(named) == ServerAddress("http://elsewhere/", "t")
+    assert find_server(named) == ServerAddress("http://elsewhere/", "t", is_named=True)
