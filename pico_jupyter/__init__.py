@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pico_jupyter.notebook import connect
     from pico_jupyter.panel import ChatPanel
 
 __version__ = "0.1.0"
-__all__ = ["ChatPanel", "__version__"]
+__all__ = ["ChatPanel", "__version__", "connect"]
 
 
 def __getattr__(name: str) -> object:
-    """Import the panel, and ipywidgets with it, for those only who ask for it."""
+    """Import the panel, and ipywidgets with it, and the connection for those only who ask for them."""
     if name == "ChatPanel":
         from pico_jupyter.panel import ChatPanel
 
         return ChatPanel
+    if name == "connect":
+        from pico_jupyter.notebook import connect
+
+        return connect
     raise AttributeError(f"module 'pico_jupyter' has no attribute {name!r}")
 
 

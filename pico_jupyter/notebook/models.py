@@ -1,0 +1,47 @@
+"""Models: the models on this machine, as a list that notebooks show as a table. Knows no source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pico_jupyter.sources.calls import Model
+
+HEADINGS = ("model", "parameters", "on disk", "context", "can", "in memory")
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+class Models(list[Model]):
+    """The models on this machine, in the order in which they are listed."""
+
+    @property
+    def names(self) -> list[str]:
+        """Their names."""
+        return [model.name for model in self]
+
+    def __repr__(self) -> str:
+        rows = [HEADINGS, *map(_cells, self)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        return "\n".join(line.rstrip() for line in lines)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        """A table where there can be one."""
+        rows = [HEADINGS, ("---",) * len(HEADINGS), *map(_cells, self)]
+        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        return {"text/markdown": table, "text/plain": repr(self)}
+
+
+def format_bytes(count: float) -> str:
+    """As people say it: 4.1 MB."""
+    for unit in UNITS[:-1]:
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} {UNITS[-1]}"
+
+
+def _cells(model: Model) -> tuple[str, ...]:
+    parameters = " ".join(word for word in (model.parameters, model.quantization) if word)
+    resident = "" if model.resident is None else format_bytes(model.resident)
+    can = ", ".join(word for word in model.capabilities if word != "completion")
+    return (model.name, parameters, format_bytes(model.size), str(model.context), can, resident)
