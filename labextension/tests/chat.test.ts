@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { Chat } from '../src/model/chat';
 import { fileName, search } from '../src/model/library';
-import { bytes, Models } from '../src/model/models';
+import { atLeast, atMost, bytes } from '../src/model/memory';
+import { Models } from '../src/model/models';
 import { readTranscript } from '../src/model/transcript';
 import { Clock, message, model, ScriptedBackend, settled, Street, text } from './fakes';
 
@@ -15,7 +16,7 @@ function openPage(street: Street, name = 'page'): Page {
   const clock = new Clock(name);
   const backend = new ScriptedBackend();
   const models = new Models(backend, clock);
-  return { chat: new Chat({ backend, environment: clock, models, place: street.place(clock) }), clock, backend };
+  return { chat: new Chat({ environment: clock, models, place: street.place(clock) }), clock, backend };
 }
 
 const said = (chat: Chat): string[] => chat.conversation.state.get().messages.map(({ content }) => content);
@@ -98,7 +99,7 @@ test('an answer that runs goes on into its file when another conversation begins
 test('an answer to which nobody can come back is stopped when another conversation begins', async () => {
   const clock = new Clock();
   const backend = new ScriptedBackend();
-  const chat = new Chat({ backend, environment: clock, models: new Models(backend, clock) });
+  const chat = new Chat({ environment: clock, models: new Models(backend, clock) });
   const done = chat.send('long');
   await settled();
   chat.begin();
@@ -202,4 +203,6 @@ test('names and sizes are for people', () => {
   const transcript = { id: 'x1', title: 'secret', titled: 0, created: 0, messages: [message('m')], removed: [] };
   expect(fileName(transcript)).toBe('1970-01-01 00-00 x1.json');
   expect([12, 2_500, 3_400_000, 45_000_000_000].map(bytes)).toEqual(['12 B', '2.5 kB', '3.4 MB', '45 GB']);
+  expect([999, 2_540, 9_990_000, 45_600_000_000].map(atLeast)).toEqual(['999 B', '2.6 kB', '10 MB', '46 GB']);
+  expect([999, 2_540, 9_990_000, 45_600_000_000].map(atMost)).toEqual(['999 B', '2.5 kB', '9.9 MB', '45 GB']);
 });

@@ -1,6 +1,7 @@
 /** A clock that tests move, a backend that tests script, a drive in memory. */
 
 import { Drive, DriveFile, Lifeboat, Neighbours } from '../src/model/drive';
+import { Fit, Memory } from '../src/model/memory';
 import { Place } from '../src/model/keeper';
 import { Backend, ChatRequest, Environment, Message, Model, Piece } from '../src/model/types';
 
@@ -76,10 +77,17 @@ export class ScriptedBackend implements Backend {
     return this.list;
   }
 
+  async memory(): Promise<Memory> {
+    this.looks += 1;
+    return this.report;
+  }
+
   async load(): Promise<void> {}
 
   async unload(): Promise<void> {}
 
+  looks = 0;
+  report = memory();
   list: Model[] = [model('tiny')];
   private readonly _pieces: (Piece | 'end' | Error)[] = [];
   private _wake: () => void = () => undefined;
@@ -88,6 +96,12 @@ export class ScriptedBackend implements Backend {
 export function model(name: string, changes: Partial<Model> = {}): Model {
   const facts = { size: 1, quantization: '4bit', parameters: '1M', capabilities: ['thinking'], context: 4096, resident: null };
   return { name, ...facts, ...changes };
+}
+
+/** `fits` says of models by name whether they do. */
+export function memory(changes: Partial<Memory> = {}, fits: Record<string, Fit> = {}): Memory {
+  const needs = new Map(Object.entries(fits).map(([name, fit]) => [name, { size: 1000, fit }]));
+  return { budget: 10_000, used: 0, available: 10_000, isStarting: false, loading: null, needs, ...changes };
 }
 
 export function message(id: string, changes: Partial<Message> = {}): Message {

@@ -4,7 +4,8 @@ import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application'
 import { IRunningSessionManagers, IRunningSessions } from '@jupyterlab/running';
 import { LabIcon } from '@jupyterlab/ui-components';
 import { Signal } from '@lumino/signaling';
-import { bytes, Models } from '../model/models';
+import { bytes } from '../model/memory';
+import { Models } from '../model/models';
 import { Model } from '../model/types';
 import { chatIcon } from './icon';
 import { FOCUS } from './panel';

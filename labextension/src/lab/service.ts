@@ -41,7 +41,8 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
       ServerConnection.makeRequest(URLExt.join(serverSettings.baseUrl, path), init, serverSettings)
     );
     const environment = systemEnvironment(pageId());
-    const remember = (name: string): void => void registry?.set(SETTINGS_ID, 'defaultModel', name);
+    const remember = (name: string): void =>
+      void registry?.set(SETTINGS_ID, 'defaultModel', name).catch(error => console.warn('pico_jupyter: settings', error));
     const models = new Models(backend, environment, settings.get().defaultModel, remember);
     events.stream.connect((_, event) => {
       if (event.schema_id.startsWith('urn:pico-jupyter:events:')) {
@@ -60,7 +61,7 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
         const drive = new ContentsDrive(contents, () => settings.get().folder);
         const place = { drive, environment: own, lifeboat: storageLifeboat(scope), neighbours: channelNeighbours(scope) };
         const parameters = (): PanelSettings => settings.get();
-        return new Chat({ backend, environment: own, models, place, parameters, reasoning: settings.get().reasoning });
+        return new Chat({ environment: own, models, place, parameters, reasoning: settings.get().reasoning });
       }
     };
   }

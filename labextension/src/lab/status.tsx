@@ -1,10 +1,11 @@
-/** The status bar's item: which model, and how much memory models take. */
+/** The status bar's item: which model, how far it is while it loads, and how much memory models take. */
 
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IStatusBar, TextItem } from '@jupyterlab/statusbar';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
-import { bytes } from '../model/models';
+import { atMost, bytes } from '../model/memory';
+import { loadShare } from '../view/LoadProgress';
 import { useObservable } from '../view/services';
 import { FOCUS } from './panel';
 import { IPico } from './service';
@@ -26,12 +27,21 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
 };
 
 function Status({ pico, onClick }: { pico: IPico; onClick: () => void }): React.JSX.Element | null {
-  const { models, chosen } = useObservable(pico.models.state);
+  const { chosen, memory, moving } = useObservable(pico.models.state);
+  const { trans } = pico;
   if (!chosen) {
     return null;
   }
-  const resident = models.reduce((sum, model) => sum + (model.resident ?? 0), 0);
-  const source = resident ? `${chosen} · ${bytes(resident)}` : chosen;
-  const title = pico.trans.__('Local models take %1 of memory', bytes(resident));
-  return <TextItem source={source} title={title} onClick={onClick} />;
+  const coming = memory?.loading?.model ?? moving.find(name => !isHere(name, pico));
+  const share = coming ? loadShare(coming, memory) : null;
+  const progress = share === null ? trans.__('loading…') : trans.__('loading, %1 %', Math.floor(100 * share));
+  const figure = coming ? progress : memory?.used ? bytes(memory.used) : '';
+  const title = memory
+    ? trans.__('Local models take %1 of %2 of memory', bytes(memory.used), atMost(memory.budget))
+    : trans.__('Chat with a local model');
+  return <TextItem source={[coming ?? chosen, figure].filter(Boolean).join(' · ')} title={title} onClick={onClick} />;
+}
+
+function isHere(name: string, { models }: IPico): boolean {
+  return models.state.get().models.some(model => model.name === name && model.resident !== null);
 }

@@ -6,7 +6,7 @@ import { fileName, Library } from './library';
 import { canReason, canTake, Models } from './models';
 import { Observable } from './observable';
 import { mergeTranscripts, shares } from './transcript';
-import { Attachment, Backend, Environment, KERNEL, Message, Offer, Reasoning, Transcript } from './types';
+import { Attachment, Environment, KERNEL, Message, Offer, Reasoning, Transcript } from './types';
 
 export interface ChatState {
   readonly conversation: Conversation;
@@ -23,7 +23,6 @@ export interface ChatState {
 }
 
 export interface ChatOptions {
-  readonly backend: Backend;
   readonly environment: Environment;
   readonly models: Models;
   readonly reasoning?: Reasoning;
@@ -110,9 +109,6 @@ export class Chat {
       const answered = conversation.send(content, attachments);
       this._ensureKept(conversation);
       await answered;
-      if (this.models.chosen?.resident === null) {
-        void this.models.refresh();
-      }
     }
   }
 
@@ -186,8 +182,8 @@ export class Chat {
   }
 
   private _conversation(transcript?: Transcript): Conversation {
-    const { backend, environment } = this._options;
-    return new Conversation({ backend, environment, transcript, settings: () => this._settings() });
+    const { environment } = this._options;
+    return new Conversation({ backend: this.models, environment, transcript, settings: () => this._settings() });
   }
 
   private _fresh(messages: readonly Message[]): Transcript | undefined {

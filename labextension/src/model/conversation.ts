@@ -18,7 +18,7 @@ export interface ConversationState extends Transcript {
 }
 
 export interface ConversationOptions {
-  readonly backend: Backend;
+  readonly backend: Pick<Backend, 'chat'>;
   readonly environment: Environment;
   /** Asked once for every answer; may wait until the models are known. */
   readonly settings: () => Promise<Settings>;

@@ -1,5 +1,6 @@
 /** The backend that is a Jupyter server with pico_jupyter in it. How a request gets there is the caller's. */
 
+import { Memory, readMemory } from './memory';
 import { readEvents } from './sse';
 import { Backend, ChatRequest, Model, Piece } from './types';
 import { chatBody, readChunk, readComment, readModels, readRefusal, Refusal } from './wire';
@@ -37,6 +38,10 @@ export class HttpBackend implements Backend {
       ['api/tags', 'v1/models', 'api/ps'].map(path => this._json(path, { method: 'GET' }))
     );
     return readModels(tags, listed, running);
+  }
+
+  async memory(): Promise<Memory> {
+    return readMemory(await this._json('v1/memory', { method: 'GET' }));
   }
 
   async load(name: string): Promise<void> {

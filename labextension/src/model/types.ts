@@ -1,5 +1,7 @@
 /** The values of the chat: what is kept on disk, shown, and sent. They are immutable; changes make new ones. */
 
+import { Memory } from './memory';
+
 export type Reasoning = 'default' | 'on' | 'off';
 
 export const REASONINGS: readonly Reasoning[] = ['default', 'on', 'off'];
@@ -102,6 +104,7 @@ export interface Backend {
   /** Streams one answer. Aborting `signal` stops the model. */
   chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Piece, void>;
   models(): Promise<Model[]>;
+  memory(): Promise<Memory>;
   load(name: string): Promise<void>;
   unload(name: string): Promise<void>;
 }

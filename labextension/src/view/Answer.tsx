@@ -5,9 +5,10 @@ import { tokensPerSecond } from '../model/answer';
 import { Conversation } from '../model/conversation';
 import { Message } from '../model/types';
 import { Icon } from './icons';
+import { LoadProgress } from './LoadProgress';
 import { Markdown } from './Markdown';
 import { CopyButton, IconButton } from './parts';
-import { useServices } from './services';
+import { useObservable, useServices } from './services';
 import { Thinking } from './Thinking';
 
 interface AnswerProps {
@@ -36,7 +37,7 @@ export const Answer = React.memo(function Answer(props: AnswerProps) {
         {message.model}
       </div>
       {message.reasoning && <Thinking message={message} isLive={isStreaming && !message.content} />}
-      {isStreaming && !message.content && !message.reasoning && <Waiting progress={props.progress} />}
+      {isStreaming && !message.content && !message.reasoning && <Waiting message={message} progress={props.progress} />}
       <Markdown source={message.content} isLive={isStreaming && message.content !== ''} />
       {message.status === 'failed' && <Failure {...props} />}
       {isStreaming && !isBusy && <p className="pico-note">{trans.__('This answer is being written in another window.')}</p>}
@@ -45,8 +46,13 @@ export const Answer = React.memo(function Answer(props: AnswerProps) {
   );
 });
 
-function Waiting({ progress }: { progress: number | null }): React.JSX.Element {
-  const { trans } = useServices();
+/** Before the first token: how far the model is that has to be loaded, or its reading of the prompt. */
+function Waiting({ message, progress }: { message: Message; progress: number | null }): React.JSX.Element {
+  const { chat, trans } = useServices();
+  const { moving } = useObservable(chat.models.state);
+  if (message.model && moving.includes(message.model)) {
+    return <LoadProgress model={message.model} />;
+  }
   return (
     <div className="pico-waiting" role="img" aria-label={trans.__('Waiting for the first token')}>
       <i />

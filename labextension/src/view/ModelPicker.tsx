@@ -1,11 +1,12 @@
-/** Which model answers: those in memory, those on disk, what they can do. */
+/** Which model answers: those in memory, those on disk, what they can do, and whether they fit. */
 
 import * as React from 'react';
-import { bytes } from '../model/models';
+import { atLeast, atMost, bytes, Memory, Need } from '../model/memory';
 import { Model } from '../model/types';
 import { Icon, IconName } from './icons';
+import { LoadProgress } from './LoadProgress';
 import { IconButton, Popover, useFocus } from './parts';
-import { useObservable, useServices } from './services';
+import { Translator, useObservable, useServices } from './services';
 
 export function ModelPicker(): React.JSX.Element {
   const { chat, trans } = useServices();
@@ -29,33 +30,49 @@ export function ModelPicker(): React.JSX.Element {
 
 function Dot({ model }: { model: Model | undefined }): React.JSX.Element {
   const { chat } = useServices();
-  const { moving } = useObservable(chat.models.state);
-  const state = !model ? 'none' : moving === model.name ? 'moving' : model.resident !== null ? 'loaded' : 'disk';
-  return <span className={`pico-dot pico-dot-${state}`} aria-hidden="true" />;
+  const { memory, moving } = useObservable(chat.models.state);
+  return <span className={`pico-dot pico-dot-${dotState(model, moving, memory)}`} aria-hidden="true" />;
+}
+
+function dotState(model: Model | undefined, moving: readonly string[], memory: Memory | null): string {
+  if (!model || isTooLarge(model, memory)) {
+    return 'none';
+  }
+  if (moving.includes(model.name)) {
+    return 'moving';
+  }
+  return model.resident === null ? 'disk' : 'loaded';
 }
 
 function Chooser({ models, close }: { models: readonly Model[]; close: () => void }): React.JSX.Element {
   const { chat, trans } = useServices();
-  const { chosen, problem } = useObservable(chat.models.state);
+  const { chosen, memory, problem } = useObservable(chat.models.state);
   const [filter, setFilter] = React.useState('');
-  const [cursor, setCursor] = React.useState(0);
+  const [pointed, setPointed] = React.useState(chosen);
   const input = useFocus<HTMLInputElement>();
   const listId = React.useId();
   const matching = models.filter(({ name }) => name.toLowerCase().includes(filter.toLowerCase()));
   const loaded = matching.filter(({ resident }) => resident !== null);
   const shown = [...loaded, ...matching.filter(({ resident }) => resident === null)];
+  // A model that comes or goes moves in the list, and what is pointed at moves with it.
+  const cursor = Math.max(0, shown.findIndex(({ name }) => name === pointed));
+  const atCursor = shown[cursor];
+  /** What cannot be loaded is not chosen by accident: it is pointed at, which tells why. */
   const choose = (model: Model): void => {
-    chat.models.choose(model.name);
-    close();
+    setPointed(model.name);
+    if (!isTooLarge(model, memory)) {
+      chat.models.choose(model.name);
+      close();
+    }
   };
   const onKeyDown = (event: React.KeyboardEvent): void => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
       event.preventDefault();
-      setCursor(Math.max(0, Math.min(shown.length - 1, cursor + step)));
-    } else if (event.key === 'Enter' && shown[cursor]) {
+      setPointed(shown[Math.max(0, Math.min(shown.length - 1, cursor + step))]?.name ?? '');
+    } else if (event.key === 'Enter' && atCursor) {
       event.preventDefault();
-      choose(shown[cursor]);
+      choose(atCursor);
     }
   };
   const group = (title: string, from: number, some: readonly Model[]): React.ReactNode =>
@@ -71,13 +88,12 @@ function Chooser({ models, close }: { models: readonly Model[]; close: () => voi
             model={model}
             isChosen={model.name === chosen}
             isAtCursor={from + index === cursor}
-            onPoint={() => setCursor(from + index)}
+            onPoint={() => setPointed(model.name)}
             onChoose={() => choose(model)}
           />
         ))}
       </div>
     );
-  const atCursor = shown[cursor];
   return (
     <>
       <div className="pico-search">
@@ -93,7 +109,7 @@ function Chooser({ models, close }: { models: readonly Model[]; close: () => voi
           aria-activedescendant={atCursor && `${listId}-${cursor}`}
           onChange={event => {
             setFilter(event.target.value);
-            setCursor(0);
+            setPointed('');
           }}
           onKeyDown={onKeyDown}
         />
@@ -119,18 +135,28 @@ interface RowProps {
 }
 
 function Row({ id, model, isChosen, isAtCursor, onPoint, onChoose }: RowProps): React.JSX.Element {
-  const { trans } = useServices();
+  const { chat, trans } = useServices();
+  const { memory, moving } = useObservable(chat.models.state);
+  const row = React.useRef<HTMLDivElement>(null);
+  React.useEffect(() => {
+    if (isAtCursor) {
+      row.current?.scrollIntoView({ block: 'nearest' });
+    }
+  }, [isAtCursor]);
   const badges: readonly [string, IconName, string][] = [
     ['thinking', 'bulb', trans.__('Reasoning')],
     ['vision', 'image', trans.__('Images')],
     ['video', 'video', trans.__('Video')],
     ['tools', 'tools', trans.__('Tools')]
   ];
+  const isComing = model.resident === null && moving.includes(model.name);
   return (
     <div
+      ref={row}
       id={id}
       role="option"
       aria-selected={isChosen}
+      aria-disabled={isTooLarge(model, memory)}
       className={`pico-row${isAtCursor ? ' pico-cursor' : ''}`}
       onPointerMove={onPoint}
       onClick={onChoose}
@@ -140,7 +166,7 @@ function Row({ id, model, isChosen, isAtCursor, onPoint, onChoose }: RowProps): 
         <span className="pico-row-name">{model.name}</span>
         <span className="pico-muted">{model.quantization}</span>
         <span className="pico-spacer" />
-        <span className="pico-muted">{bytes(model.resident ?? model.size)}</span>
+        <span className="pico-muted pico-size">{bytes(model.resident ?? model.size)}</span>
         {isChosen && <Icon name="check" />}
       </div>
       <div className="pico-badges">
@@ -154,32 +180,105 @@ function Row({ id, model, isChosen, isAtCursor, onPoint, onChoose }: RowProps): 
         )}
         {model.context > 0 && <span className="pico-badge">{trans.__('%1K context', Math.round(model.context / 1024))}</span>}
       </div>
+      {isComing ? <LoadProgress model={model.name} /> : <FitLine model={model} />}
     </div>
   );
 }
 
-/** Whether the model is in memory, and how to change that. */
+/** Whether a model that is on disk fits, in a few words. */
+function FitLine({ model }: { model: Model }): React.JSX.Element | null {
+  const { chat, trans } = useServices();
+  const { memory } = useObservable(chat.models.state);
+  const need = memory?.needs.get(model.name);
+  if (!memory || !need || model.resident !== null || need.fit === 'loaded') {
+    return null;
+  }
+  return (
+    <div className={`pico-fit pico-fit-${need.fit}`}>
+      <Icon name={need.fit === 'fits' ? 'check' : need.fit === 'later' ? 'history' : 'alert'} size={12} />
+      <span>{fitWords(need, memory, trans)}</span>
+    </div>
+  );
+}
+
+function fitWords({ size, fit }: Need, { available, budget }: Memory, trans: Translator): string {
+  switch (fit) {
+    case 'loaded':
+    case 'fits':
+      return trans.__('Fits: takes %1 of memory', bytes(size));
+    case 'later':
+      return trans.__('Needs %1, %2 are free', atLeast(size), atMost(available));
+    case 'never':
+      return trans.__('Too large for this machine: needs %1 of %2', atLeast(size), atMost(budget));
+  }
+}
+
+function isTooLarge(model: Model, memory: Memory | null): boolean {
+  return memory?.needs.get(model.name)?.fit === 'never';
+}
+
+/** Whether the model is in memory, what that means for the rest of it, and how to change that. */
 function Residency({ model }: { model: Model }): React.JSX.Element {
   const { chat, trans } = useServices();
-  const { moving } = useObservable(chat.models.state);
-  const isMoving = moving === model.name;
+  const { failure, memory, moving } = useObservable(chat.models.state);
   const isLoaded = model.resident !== null;
-  const fact = isMoving
-    ? trans.__('One moment…')
-    : isLoaded
-      ? trans.__('%1 takes %2 of memory.', model.name, bytes(model.resident ?? 0))
-      : trans.__('%1 loads at its first question.', model.name);
+  const hasFailed = failure?.model === model.name;
   return (
     <div className="pico-residency">
-      <span>{fact}</span>
-      <button
-        type="button"
-        className="pico-button"
-        disabled={moving !== null}
-        onClick={() => void (isLoaded ? chat.models.unload(model.name) : chat.models.load(model.name))}
-      >
-        {isLoaded ? trans.__('Unload') : trans.__('Load now')}
-      </button>
+      {memory && <MemoryGauge model={model} memory={memory} />}
+      <div className="pico-residency-line">
+        <span role="status" className={hasFailed ? 'pico-failed' : ''}>
+          {hasFailed ? failure.reason : residencyWords(model, memory, trans)}
+        </span>
+        {(isLoaded || !isTooLarge(model, memory)) && (
+          <button
+            type="button"
+            className="pico-button"
+            disabled={moving.includes(model.name)}
+            onClick={() => void (isLoaded ? chat.models.unload(model.name) : chat.models.load(model.name))}
+          >
+            {isLoaded ? trans.__('Unload') : trans.__('Load now')}
+          </button>
+        )}
+      </div>
+    </div>
+  );
+}
+
+function residencyWords(model: Model, memory: Memory | null, trans: Translator): string {
+  const need = memory?.needs.get(model.name);
+  if (model.resident !== null) {
+    return trans.__('%1 takes %2 of memory.', model.name, bytes(model.resident));
+  }
+  switch (memory && need?.fit) {
+    case 'never':
+      return trans.__('%1 cannot be loaded here. Choose a smaller model, or one with fewer bits.', model.name);
+    case 'later':
+      return trans.__('%1 loads when other answers are done and their models can leave.', model.name);
+    default:
+      return trans.__('%1 loads at its first question.', model.name);
+  }
+}
+
+/** The memory for models: what is taken, and what this model would take of it. */
+function MemoryGauge({ model, memory }: { model: Model; memory: Memory }): React.JSX.Element {
+  const { trans } = useServices();
+  const { budget, used } = memory;
+  const need = memory.needs.get(model.name);
+  const wanted = !need || need.fit === 'loaded' ? 0 : Math.min(need.size, budget);
+  const percent = (count: number): string => `${(100 * count) / Math.max(1, budget)}%`;
+  return (
+    <div className="pico-memory">
+      <div className="pico-bar" aria-hidden="true">
+        <i style={{ width: percent(used) }} />
+        {wanted > 0 && (
+          <i className={`pico-wanted pico-wanted-${need?.fit}`} style={{ width: percent(wanted), left: percent(Math.min(used, budget - wanted)) }} />
+        )}
+      </div>
+      <div className="pico-memory-words">
+        <span>{trans.__('Memory: %1 of %2 taken', bytes(used), atMost(budget))}</span>
+        {need?.fit === 'fits' && <span>{trans.__('leaves %1 for conversations', atMost(memory.available - wanted))}</span>}
+      </div>
     </div>
   );
 }

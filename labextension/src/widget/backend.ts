@@ -2,6 +2,7 @@
 
 import { HttpBackend, Send } from '../model/http';
 import { object, parseJson, string } from '../model/json';
+import { Memory } from '../model/memory';
 import { Backend, ChatRequest, Model, Piece } from '../model/types';
 
 export type Transport = 'http' | 'kernel';
@@ -19,6 +20,10 @@ export class FoundBackend implements Backend {
 
   async models(): Promise<Model[]> {
     return (await this._backend()).models();
+  }
+
+  async memory(): Promise<Memory> {
+    return (await this._backend()).memory();
   }
 
   async load(name: string): Promise<void> {

@@ -37,7 +37,6 @@ export default (): Views => {
         model.save_changes();
       });
       const chat = new Chat({
-        backend,
         environment,
         models: new Models(backend, environment, string(model.get('model'))),
         reasoning: oneOf(model.get('reasoning'), REASONINGS, 'default'),

@@ -1,6 +1,7 @@
 /** The backend that is the notebook's kernel, for pages whose server is out of reach. */
 
 import { Json, object, string } from '../model/json';
+import { Memory, readMemory } from '../model/memory';
 import { Backend, ChatRequest, Model, Piece } from '../model/types';
 import { Refusal } from '../model/wire';
 import { WidgetModel } from './model';
@@ -26,6 +27,10 @@ export class KernelBackend implements Backend {
 
   async models(): Promise<Model[]> {
     return (await this._ask('models', {})).models as Model[];
+  }
+
+  async memory(): Promise<Memory> {
+    return readMemory((await this._ask('memory', {})).memory);
   }
 
   async load(name: string): Promise<void> {
