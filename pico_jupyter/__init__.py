@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from pico_jupyter.notebook import connect
     from pico_jupyter.panel import ChatPanel
 
@@ -23,6 +25,13 @@ def __getattr__(name: str) -> object:
 
         return connect
     raise AttributeError(f"module 'pico_jupyter' has no attribute {name!r}")
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """`%load_ext pico_jupyter`: %%chat, %chat and %pico."""
+    from pico_jupyter.notebook.magics import load
+
+    load(shell)
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:

@@ -67,6 +67,11 @@ class Answer:
         turns = [_message(turn) for turn in msgspec.to_builtins(self.call.messages)]
         return [*system, *turns, {"role": "assistant", "content": self.text}]
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of it has come."""
+        return bool(self.text or self.reasoning or self.finish_reason not in ("", "failed", "stopped"))
+
     def take(self, piece: Piece) -> None:
         """Add a piece."""
         match piece:

@@ -1,0 +1,219 @@
+"""The IPython extension: %%chat, %chat and %pico. Knows the shell, and of the models only the connection."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
+
+from pico_jupyter.errors import InvalidRequest, PicoError
+from pico_jupyter.notebook.chat_options import NAMES, SWITCH, ChatOptions, describe_options, read_options
+from pico_jupyter.notebook.connection import Pico, connect
+from pico_jupyter.notebook.dialogue import Dialogue
+from pico_jupyter.notebook.front_ends import cell_of, choose_display
+from pico_jupyter.notebook.interpolation import evaluate, interpolate, is_expression
+from pico_jupyter.notebook.models import Models
+from pico_jupyter.sources.calls import Reasoning
+
+CODE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.DOTALL | re.M)
+PYTHON = ("python", "py", "python3", "ipython", "")
+COMMANDS = {
+    "": "how things stand",
+    "models": "the models on this machine",
+    "ps": "those in memory",
+    "load NAME": "load a model now",
+    "unload NAME": "take a model out of memory",
+    "model NAME": "the model that answers from now on; default: the first one that can",
+    "reasoning on|off|default": "whether it thinks first, from now on",
+    "new": "forget the conversation",
+}
+
+
+@magics_class
+class ChatMagics(Magics):
+    """Magics that ask local models. They go on with one conversation, from cell to cell."""
+
+    def __init__(self, shell: InteractiveShell, connect: Callable[[], Pico] = connect) -> None:
+        super().__init__(shell)
+        self._shell = shell
+        self._connect = connect
+        self._dialogue = Dialogue()
+        self._model = ""
+        self._reasoning: Reasoning = "default"
+
+    def __repr__(self) -> str:
+        return f"<ChatMagics {self._dialogue!r}>"
+
+    @no_var_expand
+    @line_cell_magic
+    def chat(self, line: str, cell: str | None = None) -> None:
+        """Ask a local model: %%chat [options] with the question below, or %chat [options] question.
+
+        The answer streams, and is kept in the variable `answer`. {name}, {name.attribute} and {name[0]} in the question
+        are the values of your variables; {{name}} is {name}, and other braces mean themselves.
+
+        The conversation goes on from cell to cell. A cell that runs again goes on from where it stood: what it and the
+        cells run after it said is forgotten. Where cells cannot be told apart, as in a terminal, everything is added.
+        """
+        with _told_in_a_line():
+            self._ask(read_options(line, cell))
+
+    def _ask(self, options: ChatOptions) -> None:
+        if options.new:
+            self._dialogue.clear()
+        variables = self._shell.user_ns
+        cell = cell_of(self._shell)
+        pieces = self._connect().chat(
+            interpolate(options.question, variables),
+            model=options.model or self._model,
+            system=interpolate(options.system, variables),
+            reasoning=options.reasoning or self._reasoning,
+            images=[self._image(word) for word in options.images],
+            temperature=options.temperature,
+            max_tokens=options.max_tokens,
+            seed=options.seed,
+            history=self._dialogue.before(cell),
+            stream=True,
+        )
+        answer = variables[options.into] = pieces.answer
+        display = choose_display(self._shell)
+        try:
+            for piece in pieces:
+                display.take(piece, answer)
+        finally:
+            pieces.close()
+            display.end(answer)
+            self._dialogue.add(cell, answer)
+        if options.code:
+            self._put_code(answer.text)
+
+    def _image(self, word: str) -> Any:
+        """A variable, where there is one; else a path."""
+        name = re.split(r"[.\[]", word, maxsplit=1)[0]
+        is_variable = name in self._shell.user_ns and is_expression(word)
+        return evaluate(word, self._shell.user_ns) if is_variable else word
+
+    def _put_code(self, text: str) -> None:
+        code = code_of(text)
+        if code:
+            self._shell.set_next_input(code)
+        else:
+            print("There is no code in the answer.")
+
+    @no_var_expand
+    @line_magic
+    def pico(self, line: str) -> Models | None:
+        """Models, and what %%chat asks them with."""
+        command, _, argument = line.strip().partition(" ")
+        argument = argument.strip()
+        with _told_in_a_line():
+            if command in ("models", "ps") and not argument:
+                models = self._connect().models
+                return models if command == "models" else Models(m for m in models if m.resident is not None)
+            print(self._do(command, argument))
+        return None
+
+    def _do(self, command: str, argument: str) -> str:
+        match command, argument:
+            case "", "":
+                return self._status()
+            case "load" | "unload", name if name:
+                pico = self._connect()
+                (pico.load if command == "load" else pico.unload)(name)
+                return f"{name} is {'' if command == 'load' else 'not '}in memory."
+            case "model", name if name:
+                return self._set_model(name)
+            case "reasoning", "on" | "off" | "default":
+                self._reasoning = argument
+                return f"reasoning: {argument}"
+            case "new", "":
+                self._dialogue.clear()
+                return "The conversation begins anew."
+            case _:
+                raise InvalidRequest(
+                    f"there is no %pico {command} {argument}".rstrip() + ". There are:\n" + _commands()
+                )
+
+    def _set_model(self, name: str) -> str:
+        names = self._connect().models.names
+        if name not in (*names, "default"):
+            raise InvalidRequest(f"there is no model {name!r}. There are: {', '.join(names)}")
+        self._model = "" if name == "default" else name
+        return f"model: {self._model or self._connect().default_model}"
+
+    def _status(self) -> str:
+        pico = self._connect()
+        resident = [model.name for model in pico.models if model.resident is not None]
+        answers = len(self._dialogue)
+        lines = {
+            "answers come from": repr(pico).removeprefix("<Pico: ").removesuffix(">"),
+            "model": self._model or pico.default_model,
+            "reasoning": self._reasoning,
+            "conversation": f"{answers} answer{'s' * (answers > 1)}" if answers else "not begun",
+            "in memory": ", ".join(resident) or "no model",
+        }
+        return "\n".join(f"{name:<19}{value}" for name, value in lines.items())
+
+    def complete(self, _: InteractiveShell, event: SimpleNamespace) -> list[str]:
+        """Words that could stand at the cursor in a line of these magics."""
+        words = event.text_until_cursor.split(" ")
+        before = words[-2] if len(words) > 1 else ""
+        is_pico = words[0] == "%pico"
+        if before in ("-r", "--reasoning") or (is_pico and before == "reasoning"):
+            return list(SWITCH)
+        if before in ("-m", "--model") or (is_pico and before in ("load", "unload", "model")):
+            return self._names()
+        if is_pico:
+            return [command.split()[0] for command in COMMANDS if command] if len(words) == 2 else []
+        return list(NAMES)
+
+    def _names(self) -> list[str]:
+        try:
+            return self._connect().models.names
+        except PicoError:
+            return []
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics, and what completes them."""
+    magics = ChatMagics(shell)
+    shell.register_magics(magics)
+    for name in ("%%chat", "%chat", "%pico"):
+        shell.set_hook("complete_command", magics.complete, str_key=name)  # type: ignore[no-untyped-call]
+
+
+def code_of(text: str) -> str:
+    """The code in an answer: the Python in it, or, where there is none, whatever code there is."""
+    blocks = [(language.lower(), code.strip("\n")) for _, language, code in CODE.findall(text)]
+    python = [code for language, code in blocks if language in PYTHON]
+    return "\n\n".join(python or [code for _, code in blocks])
+
+
+def _commands() -> str:
+    return "\n".join(f"  %pico {command:<26} {what}" for command, what in COMMANDS.items())
+
+
+@contextmanager
+def _told_in_a_line() -> Iterator[None]:
+    """What went wrong is told without a traceback: it would be one of ours, and tell nobody anything."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise UsageError(error.message) from None
+    except (PicoError, KeyboardInterrupt) as error:
+        message = error.message if isinstance(error, PicoError) else "stopped"
+        lines = [f"{type(error).__name__}: {message}"]
+        error._render_traceback_ = lambda: lines  # type: ignore[union-attr]  # IPython asks for it
+        raise
+
+
+# Help is where the options and commands are, so that it cannot be of another opinion.
+ChatMagics.chat.__doc__ = f"{inspect.getdoc(ChatMagics.chat)}\n\n{describe_options()}"
+ChatMagics.pico.__doc__ = f"{inspect.getdoc(ChatMagics.pico)}\n\n{_commands()}"
