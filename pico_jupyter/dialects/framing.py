@@ -15,7 +15,8 @@ JSON_TYPE = "application/json"
 SSE_TYPE = "text/event-stream"
 NDJSON_TYPE = "application/x-ndjson"
 
-SSE_DONE = b"data: [DONE]\n\n"
+SSE_END = "[DONE]"
+SSE_DONE = b"data: %b\n\n" % SSE_END.encode()
 # A space is legal in front of a JSON object; an empty NDJSON line breaks ollama-python and LangChain.
 NDJSON_KEEPALIVE = b" "
 

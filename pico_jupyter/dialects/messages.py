@@ -69,8 +69,10 @@ def _read_tool_call(call: Fields) -> ToolCall:
     arguments = function.get("arguments")
     if arguments is None:
         arguments = "{}"
-    elif not isinstance(arguments, str):
+    elif isinstance(arguments, dict):
         arguments = json_text(arguments, function.param("arguments"))
+    elif not isinstance(arguments, str):
+        refuse_type(function.param("arguments"), "a string or an object", arguments)
     return ToolCall(id=call.string("id") or "", name=name, arguments=arguments)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 import msgspec
+from typing_extensions import assert_never
 
 from pico_jupyter.dialects.durations import read_keep_alive
 from pico_jupyter.dialects.fields import INT64_MAX, Fields, decode_body, refuse_type, refuse_value
@@ -30,7 +31,7 @@ Endpoint: TypeAlias = Literal["chat", "generate"]
 
 MAX_TOP_LOGPROBS = 20
 
-ROLES: dict[str, Role] = {
+_ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -75,8 +76,8 @@ def parse_chat(body: bytes, *, request_id: str, settings: DialectSettings) -> An
     model = fields.string("model") or settings.default_model
     if not model:
         raise InvalidRequest("model is required", param="model", code="missing_required_parameter")
-    messages = _read_messages(fields, model)
-    prompt = _chat_prompt(fields, messages, tools=read_tools(fields)) if messages else None
+    messages, tools = _read_messages(fields, model), read_tools(fields)
+    prompt = _chat_prompt(fields, messages, tools=tools)
     return _read_call(fields, "chat", model, prompt, request_id=request_id, settings=settings)
 
 
@@ -102,35 +103,45 @@ def parse_pull(body: bytes) -> PullCall:
 
 def _read_name(fields: Fields) -> str:
     # The Go client sends both keys, one of them empty.
-    name = fields.string("model") or fields.string("name")
-    if not name:
+    model, name = fields.string("model"), fields.string("name")
+    if not (model or name):
         raise InvalidRequest("model is required", param="model", code="missing_required_parameter")
-    return name
+    return model or name or ""
 
 
 def _read_call(
     fields: Fields,
     endpoint: Endpoint,
     model: str,
-    prompt: Prompt | None,
+    prompt: Prompt,
     *,
     request_id: str,
     settings: DialectSettings,
 ) -> AnswerCall | LoadCall:
+    # All of it is read, so that what is wrong is told also where only a model is loaded.
     options = read_options(fields)
-    stream = fields.boolean("stream") is not False
-    keep_alive = read_keep_alive(fields)
-    if prompt is None:
-        return LoadCall(endpoint, model, keep_alive, unload=keep_alive == 0)
     request = _read_request(fields, model, prompt, options, request_id)
-    return AnswerCall(
+    call = AnswerCall(
         endpoint=endpoint,
         request=request,
         model=model,
-        stream=stream,
+        stream=fields.boolean("stream") is not False,
         reasoning_output=read_reasoning_output(fields, settings, asked=request.reasoning_required),
         unknown_options=options.unknown,
     )
+    if not _is_empty(prompt):
+        return call
+    return LoadCall(endpoint, model, request.keep_alive, unload=request.keep_alive == 0)
+
+
+def _is_empty(prompt: Prompt) -> bool:
+    match prompt:
+        case ChatPrompt(messages=messages):
+            return not messages
+        case RawPrompt(text=text):
+            return not text
+        case _:
+            assert_never(prompt)
 
 
 def _read_request(fields: Fields, model: str, prompt: Prompt, options: Options, request_id: str) -> GenerationRequest:
@@ -176,10 +187,11 @@ def _chat_prompt(
     )
 
 
-def _read_generate_prompt(fields: Fields, model: str) -> Prompt | None:
-    """What to generate from: `prompt` with `system` and `images`, else `messages`, else nothing."""
+def _read_generate_prompt(fields: Fields, model: str) -> Prompt:
+    """What to generate from: `prompt` with `system` and `images`, else `messages`, else nothing: an empty prompt."""
     text = fields.string("prompt")
     system = fields.string("system")
+    images = read_ollama_images(fields)
     context = _read_context(fields)
     template = fields.string("template")
     if fields.boolean("raw"):
@@ -191,14 +203,14 @@ def _read_generate_prompt(fields: Fields, model: str) -> Prompt | None:
     if fields.string("suffix"):
         raise InvalidRequest(f"{model} does not support insert", param="suffix", code="unsupported_value")
     messages = [Message("system", (TextPart(system),))] if system else []
-    turns = [Message("user", (*read_ollama_images(fields), TextPart(text)))] if text else _read_messages(fields, model)
-    return _chat_prompt(fields, messages + turns, context=context) if turns else None
+    turns = [Message("user", (*images, TextPart(text)))] if text else _read_messages(fields, model)
+    return _chat_prompt(fields, messages + turns if turns else [], context=context)
 
 
-def _raw_prompt(fields: Fields, text: str | None) -> RawPrompt | None:
+def _raw_prompt(fields: Fields, text: str | None) -> RawPrompt:
     if fields.array("images"):
         raise InvalidRequest("raw mode does not support images", param="images", code="unsupported_value")
-    return RawPrompt(text) if text else None
+    return RawPrompt(text or "")
 
 
 def _read_context(fields: Fields) -> tuple[int, ...]:
@@ -232,6 +244,6 @@ def _read_message(message: Fields, model: str) -> Message:
 
 def _read_role(message: Fields) -> Role:
     role = (message.string("role") or "").lower()
-    if role not in ROLES:
-        refuse_value(message.param("role"), role, tuple(ROLES))
-    return ROLES[role]
+    if role not in _ROLES:
+        refuse_value(message.param("role"), role, tuple(_ROLES))
+    return _ROLES[role]

@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from pico_jupyter.dialects.ollama_request import MAX_TOP_LOGPROBS, ROLES
+from pico_jupyter.dialects.ollama_request import MAX_TOP_LOGPROBS
 from pico_jupyter.dialects.request_schema import (
     Content,
     GenerationFields,
     Ignored,
+    ModelName,
     NotNegative,
     PastToolCall,
+    TextContent,
     ToolDefinition,
 )
 
 
-class Message(msgspec.Struct):
-    """One turn of a conversation."""
+class SystemMessage(msgspec.Struct, tag_field="role", tag="system"):
+    """Instructions. Several of them are put together and come first."""
 
-    role: Annotated[str, Meta(extra_json_schema={"enum": [*ROLES]})]
+    content: str | TextContent | None = None
+
+
+class DeveloperMessage(SystemMessage, tag_field="role", tag="developer"):
+    """The same as `system`."""
+
+
+class UserMessage(msgspec.Struct, tag_field="role", tag="user"):
+    """What the user says and shows."""
+
     content: Annotated[str | Content | None, Meta(description="Text, or parts as OpenAI's API has them.")] = None
     images: Annotated[
-        list[str] | None,
-        Meta(description="Pictures, in base64. Of users and tools, for models with the capability vision."),
+        list[str] | None, Meta(description="Pictures, in base64, for models with the capability vision.")
     ] = None
-    thinking: Annotated[str | None, Meta(description="The thinking of an earlier answer.")] = None
+
+
+class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
+    """An earlier answer."""
+
+    content: str | TextContent | None = None
+    thinking: Annotated[str | None, Meta(description="Its thinking, for models whose template keeps it.")] = None
     tool_calls: list[PastToolCall] | None = None
-    tool_call_id: Annotated[str | None, Meta(description="The id of the call that a tool's result answers.")] = None
-    tool_name: Annotated[str | None, Meta(description="The name of the tool whose result this is.")] = None
+
+
+class ToolMessage(UserMessage, tag_field="role", tag="tool"):
+    """What a tool gave back."""
+
+    tool_call_id: Annotated[str | None, Meta(description="The id of the call that it answers.")] = None
+    tool_name: Annotated[str | None, Meta(description="The tool's name; omitted, it follows from the id.")] = None
+
+
+Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
 
 
 class AnswerFields(GenerationFields, kw_only=True):
@@ -78,15 +102,8 @@ class GenerateRequest(AnswerFields, kw_only=True):
     suffix: Annotated[Literal[""] | None, Meta(description="Refused unless it is empty: no model here inserts.")] = None
 
 
-class ModelRequest(msgspec.Struct):
-    """Names a model."""
-
-    model: Annotated[str | None, Meta(description="A name from the list of models.", examples=["pico-tiny"])] = None
-    name: Annotated[str | None, Meta(description="The same, as older clients call it.")] = None
-
-
-class ShowRequest(ModelRequest):
-    """Names a model. One of the two has to be there."""
+class ShowFields(msgspec.Struct, kw_only=True):
+    """What clients send to api/show beside a name."""
 
     verbose: Ignored = None
     system: Ignored = None
@@ -94,10 +111,38 @@ class ShowRequest(ModelRequest):
     options: Ignored = None
 
 
-class PullRequest(ModelRequest):
-    """Names a model. One of the two has to be there."""
+class ShowRequest(ShowFields, kw_only=True):
+    """Names a model."""
+
+    model: Annotated[ModelName, Meta(description="A name from the list of models.")]
+    name: Annotated[str | None, Meta(description="Not looked at where there is a model.")] = None
+
+
+class OldShowRequest(ShowFields, kw_only=True):
+    """Names a model as older clients do."""
+
+    model: Annotated[Literal[""] | None, Meta(description="Empty, or not there.")] = None
+    name: Annotated[ModelName, Meta(description="A name from the list of models.")]
+
+
+class PullFields(msgspec.Struct, kw_only=True):
+    """How the pull of a model is answered."""
 
     stream: Annotated[bool | None, Meta(description="Whether the answer comes as lines of JSON. Omitted: it does.")] = (
         None
     )
     insecure: Ignored = None
+
+
+class PullRequest(PullFields, kw_only=True):
+    """Names a model."""
+
+    model: Annotated[ModelName, Meta(description="A name from the list of models.")]
+    name: Annotated[str | None, Meta(description="Not looked at where there is a model.")] = None
+
+
+class OldPullRequest(PullFields, kw_only=True):
+    """Names a model as older clients do."""
+
+    model: Annotated[Literal[""] | None, Meta(description="Empty, or not there.")] = None
+    name: Annotated[ModelName, Meta(description="A name from the list of models.")]

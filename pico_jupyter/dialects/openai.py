@@ -276,6 +276,7 @@ def _model(info: ModelInfo) -> schema.ModelObject:
 
 def _describe_error(error: PicoError) -> schema.ErrorBody:
     message, param = describe(error), error.param
+    kind: schema.ErrorKind
     match error:
         case Unauthenticated():
             kind = "authentication_error"

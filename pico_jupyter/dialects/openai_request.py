@@ -39,7 +39,7 @@ _ROLES: dict[str, Role] = {
     "function": "tool",
 }
 _NAMED_ROLES = ("system", "assistant", "user", "developer", "tool")
-RESPONSE_FORMATS = ("text", "json_object", "json_schema")
+_RESPONSE_FORMATS = ("text", "json_object", "json_schema")
 
 
 class ChatCall(msgspec.Struct, frozen=True):
@@ -150,8 +150,8 @@ def _check_response_format(fields: Fields) -> None:
     kind = response_format.get("type")
     if not isinstance(kind, str):
         refuse_type("response_format.type", "a string", kind)
-    if kind not in RESPONSE_FORMATS:
-        refuse_value("response_format.type", kind, RESPONSE_FORMATS)
+    if kind not in _RESPONSE_FORMATS:
+        refuse_value("response_format.type", kind, _RESPONSE_FORMATS)
     if kind != "json_schema":
         return
     if not isinstance(response_format.get("json_schema"), dict):

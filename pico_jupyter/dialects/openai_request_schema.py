@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from pico_jupyter.dialects.openai_request import MAX_CHOICES, MAX_TOP_LOGPROBS, RESPONSE_FORMATS
+from pico_jupyter.dialects.openai_request import MAX_CHOICES, MAX_TOP_LOGPROBS
 from pico_jupyter.dialects.request_schema import (
     Content,
     GenerationFields,
@@ -78,11 +78,18 @@ class SchemaHolder(msgspec.Struct):
     strict: Ignored = None
 
 
-class ResponseFormat(msgspec.Struct):
-    """Checked for its form; answers do not follow it yet."""
+class TextFormat(msgspec.Struct, tag_field="type", tag="text"):
+    """Text, as always."""
 
-    type: Annotated[str, Meta(extra_json_schema={"enum": [*RESPONSE_FORMATS]})]
-    json_schema: SchemaHolder | None = None
+
+class JsonObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
+    """JSON is asked for; answers do not follow it yet."""
+
+
+class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
+    """JSON of a form is asked for; answers do not follow it yet."""
+
+    json_schema: SchemaHolder
 
 
 class NamedFunction(msgspec.Struct):
@@ -140,7 +147,8 @@ class ChatRequest(GenerationFields, kw_only=True):
         bool | None, Meta(description="Whether the model goes on with the last message, which is the assistant's.")
     ] = None
     response_format: Annotated[
-        ResponseFormat | None, Meta(description="Checked for its form; answers do not follow it yet.")
+        TextFormat | JsonObjectFormat | JsonSchemaFormat | None,
+        Meta(description="Checked for its form; answers do not follow it yet."),
     ] = None
     modalities: Annotated[list[Any] | None, Meta(description="Changes nothing; audio is refused.")] = None
     add_generation_prompt: Ignored = None

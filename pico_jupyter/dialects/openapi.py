@@ -14,7 +14,8 @@ from msgspec import Meta
 
 from pico_jupyter.dialects import ollama_request_schema as ollama_request
 from pico_jupyter.dialects import ollama_schema, openai_request_schema, openai_schema
-from pico_jupyter.dialects.framing import JSON_TYPE, NDJSON_TYPE, SSE_TYPE
+from pico_jupyter.dialects.framing import JSON_TYPE, NDJSON_TYPE, SSE_END, SSE_TYPE
+from pico_jupyter.dialects.request_schema import ModelName
 from pico_jupyter.errors import (
     EngineFailed,
     EngineUnavailable,
@@ -30,8 +31,9 @@ from pico_jupyter.errors import (
     RequestTooLarge,
     Unauthenticated,
 )
-
 from pico_jupyter.types import MemoryReport
+from pico_jupyter.types import MemoryReport
+
 Json: TypeAlias = dict[str, Any]
 Errors: TypeAlias = tuple[type[PicoError], ...]
 Dialect: TypeAlias = Literal["OpenAI", "Ollama"]
@@ -39,13 +41,11 @@ Mount: TypeAlias = Literal["both", "pico"]
 
 SECOND_MOUNT = "pico"
 TEXT_TYPE = "text/plain"
-# What one event or line of a stream is: OpenAPI has a word for it from version 3.2 on.
-ITEM_KEYWORD = "x-itemSchema"
 
 _REACHING: Errors = (Forbidden, NotFound)
 _LOOKING: Errors = (*_REACHING, EngineUnavailable)
-_NAMING: Errors = (*_LOOKING, ModelNotFound)
-_POSTING: Errors = (*_NAMING, InvalidRequest, RequestTooLarge)
+_NAMING: Errors = (*_LOOKING, ModelNotFound, InvalidRequest)
+_POSTING: Errors = (*_NAMING, RequestTooLarge)
 _GENERATING: Errors = (*_POSTING, QueueFull, ModelLoadFailed, OutOfMemory, EngineFailed)
 
 _INFO = """\
@@ -73,7 +73,7 @@ class Operation(msgspec.Struct, frozen=True):
     path: str
     dialect: Dialect
     summary: str
-    takes: type[msgspec.Struct] | None = None
+    takes: tuple[type[msgspec.Struct], ...] = ()
     gives: type[msgspec.Struct] | None = None
     streams: type[msgspec.Struct] | None = None
     fails: Errors = _LOOKING
@@ -92,7 +92,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "v1/chat/completions",
         "OpenAI",
         "Chat. Streams where `stream` is true.",
-        takes=openai_request_schema.ChatRequest,
+        takes=(openai_request_schema.ChatRequest,),
         gives=openai_schema.ChatCompletion,
         streams=openai_schema.ChatCompletionChunk,
         fails=_GENERATING,
@@ -102,7 +102,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "v1/chat",
         "OpenAI",
         "Chat. Streams unless `stream` is false.",
-        takes=openai_request_schema.ChatRequest,
+        takes=(openai_request_schema.ChatRequest,),
         gives=openai_schema.ChatCompletion,
         streams=openai_schema.ChatCompletionChunk,
         fails=_GENERATING,
@@ -116,6 +116,7 @@ OPERATIONS: tuple[Operation, ...] = (
         gives=openai_schema.ModelObject,
         fails=_NAMING,
         head=True,
+    ),
     Operation(
         "get",
         "v1/memory",
@@ -124,14 +125,21 @@ OPERATIONS: tuple[Operation, ...] = (
         gives=MemoryReport,
         head=True,
     ),
-    ),
     Operation("get", "v1", "OpenAI", "Tell that somebody is there.", gives=StatusBody, fails=_REACHING, head=True),
+    Operation(
+        "get",
+        "v1/memory",
+        "OpenAI",
+        "Tell how the memory for models stands, what each of them needs, and which one is loading.",
+        gives=MemoryReport,
+        head=True,
+    ),
     Operation(
         "post",
         "api/chat",
         "Ollama",
         "Chat, or load or unload a model. Streams unless `stream` is false.",
-        takes=ollama_request.ChatRequest,
+        takes=(ollama_request.ChatRequest,),
         gives=ollama_schema.ChatObject,
         streams=ollama_schema.ChatObject,
         fails=_GENERATING,
@@ -141,7 +149,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "api/generate",
         "Ollama",
         "Complete a prompt, or load or unload a model. Streams unless `stream` is false.",
-        takes=ollama_request.GenerateRequest,
+        takes=(ollama_request.GenerateRequest,),
         gives=ollama_schema.GenerateObject,
         streams=ollama_schema.GenerateObject,
         fails=_GENERATING,
@@ -162,7 +170,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "api/show",
         "Ollama",
         "Describe a model.",
-        takes=ollama_request.ShowRequest,
+        takes=(ollama_request.ShowRequest, ollama_request.OldShowRequest),
         gives=ollama_schema.ShowObject,
         fails=_POSTING,
     ),
@@ -171,7 +179,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "api/pull",
         "Ollama",
         "Succeed if the model is there, and refuse if it is not: nothing is downloaded.",
-        takes=ollama_request.PullRequest,
+        takes=(ollama_request.PullRequest, ollama_request.OldPullRequest),
         gives=ollama_schema.StatusObject,
         streams=ollama_schema.StatusObject,
         fails=_POSTING,
@@ -207,7 +215,7 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 _PARAMETERS: Json = {
-    "id": Annotated[str, Meta(min_length=1, description="A model's name.", examples=["pico-tiny"])],
+    "id": Annotated[ModelName, Meta(description="A name from the list of models.")],
     "digest": Annotated[str, Meta(min_length=1, description="A digest, as Ollama writes it.")],
 }
 
@@ -280,9 +288,10 @@ def _describe(operation: Operation, *, authenticated: bool) -> Json:
     }
     if names:
         described["parameters"] = [_parameter(name) for name in names]
-    if operation.takes is not None:
-        content = {"application/json": {"schema": _reference(operation.dialect, operation.takes)}}
-        described["requestBody"] = {"required": True, "content": content}
+    if operation.takes:
+        kinds = [_reference(operation.dialect, kind) for kind in operation.takes]
+        schema = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+        described["requestBody"] = {"required": True, "content": {JSON_TYPE: {"schema": schema}}}
     if operation.open and authenticated:
         described["security"] = [{}]
     return described
@@ -303,7 +312,7 @@ def _responses(operation: Operation, *, authenticated: bool) -> Json:
         responses[str(status)] = {
             "description": " Or: ".join(_sentence(error) for error in errors),
             "headers": {**_REQUEST_ID, **_HEADERS.get(status, {})},
-            "content": {JSON_TYPE: {"schema": {"$ref": _path(operation.dialect, "ErrorBody")}}},
+            "content": {JSON_TYPE: {"schema": _failure(operation.dialect)}},
         }
     return responses
 
@@ -315,11 +324,29 @@ def _success(operation: Operation) -> Json:
     if operation.gives is not None:
         content[JSON_TYPE] = {"schema": _reference(operation.dialect, operation.gives)}
     if operation.streams is not None:
-        stream_type = SSE_TYPE if operation.dialect == "OpenAI" else NDJSON_TYPE
-        item = _reference(operation.dialect, operation.streams)
-        failure = {"$ref": _path(operation.dialect, "ErrorBody")}
-        content[stream_type] = {"schema": {"type": "string"}, ITEM_KEYWORD: {"anyOf": [item, failure]}}
+        piece = {"anyOf": [_reference(operation.dialect, operation.streams), _failure(operation.dialect)]}
+        content.update(_events(piece) if operation.dialect == "OpenAI" else _lines(piece))
     return content
+
+
+def _events(piece: Json) -> Json:
+    """Server-sent events. The schema is that of an event: before its version 3.2 OpenAPI has no other word for it."""
+    data = {"anyOf": [{"const": SSE_END}, {"contentMediaType": JSON_TYPE, "contentSchema": piece}]}
+    event = {
+        "description": f"One event of the stream; the last one is {SSE_END}.",
+        "type": "object",
+        "properties": {"data": {"type": "string", **data}},
+        "required": ["data"],
+    }
+    return {SSE_TYPE: {"schema": event}}
+
+
+def _lines(piece: Json) -> Json:
+    return {NDJSON_TYPE: {"schema": {"description": "The lines of the stream.", "type": "array", "items": piece}}}
+
+
+def _failure(dialect: Dialect) -> Json:
+    return {"$ref": _path(dialect, "ErrorBody")}
 
 
 def _by_status(errors: Iterable[type[PicoError]]) -> dict[int, list[type[PicoError]]]:
@@ -345,7 +372,7 @@ def _components(dialect: Dialect) -> Json:
     mine = [operation for operation in OPERATIONS if operation.dialect == dialect]
     failure: type[msgspec.Struct] = openai_schema.ErrorBody if dialect == "OpenAI" else ollama_schema.ErrorBody
     given = [kind for operation in mine for kind in (operation.gives, operation.streams)]
-    read = _schemas(dialect, (operation.takes for operation in mine))
+    read = _schemas(dialect, (kind for operation in mine for kind in operation.takes))
     written = _schemas(dialect, (*given, failure))
     return {
         **{name: _without_nothing(schema) for name, schema in read.items()},

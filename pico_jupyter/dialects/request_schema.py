@@ -27,6 +27,13 @@ Float32: TypeAlias = Annotated[float, Meta(ge=-FLOAT32_MAX, le=FLOAT32_MAX)]
 Penalty: TypeAlias = Annotated[float, Meta(ge=-2, le=2)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Name: TypeAlias = Annotated[str, Meta(min_length=1)]
+ModelName: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^((hf|huggingface)\.co/)?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?(:[A-Za-z0-9_.-]*)?$",
+        examples=["pico-tiny"],
+    ),
+]
 Duration: TypeAlias = Annotated[
     str,
     Meta(
@@ -212,11 +219,10 @@ class GenerationFields(msgspec.Struct, kw_only=True):
     """What every endpoint that generates understands."""
 
     model: Annotated[
-        str | None,
+        ModelName | Literal[""] | None,
         Meta(
             description="A name from the list of models; also with :latest, with its organisation, or with hf.co/ in "
-            "front. Omitted: the server's default_model.",
-            examples=["pico-tiny"],
+            "front. Omitted: the server's default_model."
         ),
     ] = None
     think: Annotated[
@@ -277,7 +283,8 @@ class GenerationFields(msgspec.Struct, kw_only=True):
         dict[TokenId, Bias] | None, Meta(description="For token ids, what is added to their logits.")
     ] = None
     draft_model: Annotated[
-        str | None, Meta(description="A smaller model with the same tokens that drafts. The text does not change.")
+        ModelName | Literal[""] | None,
+        Meta(description="A smaller model with the same tokens that drafts. The text does not change."),
     ] = None
     num_draft_tokens: Annotated[NotNegative | None, Meta(description="Tokens that are drafted at a time; 0: none.")] = (
         None

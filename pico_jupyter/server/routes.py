@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from jupyter_server.utils import url_path_join
 
 from pico_jupyter.errors import Forbidden, NotFound, NotSupported, PicoError
-from pico_jupyter.server import ollama, openai
+from pico_jupyter.server import ollama, openai, openapi
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.handlers import DialectHandler
 
@@ -50,7 +50,8 @@ def rules(context: ServerContext) -> list[Rule]:
         for mount in MOUNTS
         for path, handler, arguments in ENDPOINTS
     ]
-    return [*endpoints, ("/pico/?", ollama.RootHandler, shared)]
+    own = [("/pico/?", ollama.RootHandler, shared), ("/pico/openapi.json/?", openapi.DocumentHandler, shared)]
+    return [*endpoints, *own]
 
 
 def fallback_rules(base_url: str, context: ServerContext) -> list[Rule]:
