@@ -4,15 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 # jlpm, Yarn for Jupyter, is a script of the environment, and so is Node on a machine that has none.
 JLPM := cd labextension && PATH="$(CURDIR)/$(BIN):$$PATH" jlpm
+# Notebooks run in a pytest of their own: each cell is a test, and fixtures do not reach it.
+NBVAL := $(BIN)/python -m pytest -c tests/notebooks/nbval.ini notebooks
 PANEL := $(shell find labextension/src labextension/style labextension/schema -type f) $(wildcard labextension/*.*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab panel bench check format clean
+.PHONY: help demo test lab notebooks panel bench check format clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml $(wildcard jupyter_config/* kernelspec/*)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -24,7 +26,7 @@ $(VENV)/installed-test: $(VENV)/installed
 	touch $@
 
 $(VENV)/installed-lab: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --editable '.[lab]'
+	$(BIN)/python -m pip install --quiet --editable '.[lab,notebooks]'
 	touch $@
 
 labextension/node_modules/installed: labextension/package.json labextension/yarn.lock $(VENV)/installed-lab
@@ -51,9 +53,14 @@ test: $(VENV)/installed-test $(VENV)/installed-panel ## set up and run every che
 	$(JLPM) check
 	$(BIN)/pytest --ignore=tests/browser
 	$(BIN)/pytest tests/browser --reruns 2
+	$(NBVAL) --jupyter-server
+	$(NBVAL)
 
-lab: $(VENV)/installed-panel ## set up and open JupyterLab
-	$(BIN)/jupyter lab
+lab: $(VENV)/installed-panel ## set up and open JupyterLab with the first notebook
+	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb
+
+notebooks: $(VENV)/installed-test $(VENV)/installed-panel ## run the notebooks and save their outputs
+	$(BIN)/python scripts/notebooks.py
 
 panel: $(VENV)/installed-panel ## build the chat panel's JavaScript
 

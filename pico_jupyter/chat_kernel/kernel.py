@@ -1,0 +1,195 @@
+"""ChatKernel: Jupyter's messages around a Chat. Runs no code.
+
+Invariants: everything here but `interrupt_request` runs on the main thread's event loop; one cell runs at a time; what
+ends an answer early is the cancelling of that cell's task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+from collections.abc import Coroutine
+from typing import Any, ClassVar
+
+from ipykernel import kernel_protocol_version
+from ipykernel.kernelbase import Kernel
+
+from pico_jupyter import __version__
+from pico_jupyter.chat_kernel.cell import MAGICS
+from pico_jupyter.chat_kernel.chat import Chat
+from pico_jupyter.chat_kernel.completion import complete, word_at
+from pico_jupyter.chat_kernel.notebook_file import session_notebook
+from pico_jupyter.chat_kernel.notes import note_magic
+from pico_jupyter.chat_kernel.outputs import LiveOutput, Output, StreamedOutput, WholeOutput
+from pico_jupyter.errors import PicoError
+from pico_jupyter.notebook.models import Models
+from pico_jupyter.sources.calls import Model
+from pico_jupyter.sources.found import find_source
+
+FENCES = ("```", "~~~")
+
+
+class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel's types are not looked at
+    """A kernel whose cells are prompts."""
+
+    implementation = "pico_jupyter"
+    implementation_version = __version__
+    banner = f"Pico chat {__version__}: what you write goes to a model on this machine. %help says more."
+    language_info: ClassVar[dict[str, object]] = {
+        "name": "markdown",
+        "version": "",
+        "mimetype": "text/markdown",
+        "codemirror_mode": "markdown",
+        "pygments_lexer": "markdown",
+        "file_extension": ".md",
+    }
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self.help_links = [{"text": "Markdown", "url": "https://commonmark.org/help/"}]
+        self._chat = Chat(find_source, session_notebook())
+        self._running: asyncio.Task[Any] | None = None
+        self._inputs: list[tuple[int, str]] = []
+
+    def __repr__(self) -> str:
+        return f"<ChatKernel {self._chat!r}>"
+
+    @property
+    def kernel_info(self) -> dict[str, Any]:
+        """What this kernel is. Neither a debugger nor subshells are offered."""
+        return {
+            "protocol_version": kernel_protocol_version,
+            "implementation": self.implementation,
+            "implementation_version": self.implementation_version,
+            "language_info": self.language_info,
+            "banner": self.banner,
+            "help_links": self.help_links,
+            "supported_features": [],
+        }
+
+    async def do_execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: dict[str, str] | None = None,
+        allow_stdin: bool = False,
+        *,
+        cell_meta: dict[str, Any] | None = None,
+        cell_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Run a cell. A silent one only sets what its magics set, because nobody would see an answer."""
+        if store_history and not silent:
+            self._inputs.append((self.execution_count, code))
+        self._chat.remove((cell_meta or {}).get("deletedCells") or ())
+        name = cell_id or f"execution {self.execution_count}"
+        work: Coroutine[Any, Any, object]
+        work = self._chat.set(code) if silent else self._chat.run(code, name, self._output(cell_id, allow_stdin))
+        self._running = asyncio.create_task(work)
+        try:
+            await self._running
+        except asyncio.CancelledError:
+            return self._failure("KeyboardInterrupt", "stopped")
+        except PicoError as error:
+            return self._tell_failure(error, silent)
+        finally:
+            self._running = None
+        unknown = self._failure("NotSupported", "this kernel evaluates no expressions")
+        expressions = dict.fromkeys(user_expressions or {}, unknown)
+        return {"status": "ok", "execution_count": self.execution_count, "payload": [], "user_expressions": expressions}
+
+    async def interrupt_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        """Stop the answer, if one is being written. Runs on the control thread."""
+        self.io_loop.add_callback(self._stop)
+        self.session.send(stream, "interrupt_reply", {"status": "ok"}, parent, ident=ident)
+
+    async def do_shutdown(self, restart: bool) -> dict[str, Any]:
+        """Leave no model writing for nobody. Runs on the control thread."""
+        self.io_loop.add_callback(self._stop)
+        return {"status": "ok", "restart": restart}
+
+    async def do_is_complete(self, code: str) -> dict[str, Any]:
+        """In a terminal: a line that ends in a backslash goes on, and so does code until its fence is closed."""
+        lines = [line.strip() for line in code.splitlines()]
+        is_open = sum(line.startswith(FENCES) for line in lines) % 2 or code.endswith("\\")
+        return {"status": "incomplete", "indent": ""} if is_open else {"status": "complete"}
+
+    async def do_complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
+        """Magics, models, paths."""
+        found = await complete(code, cursor_pos, self._models)
+        span = {"cursor_start": found.start, "cursor_end": cursor_pos}
+        return {"status": "ok", "matches": found.matches, **span, "metadata": {}}
+
+    async def do_inspect(
+        self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
+    ) -> dict[str, Any]:
+        """What a magic is for, or the facts of a model."""
+        word = word_at(code, cursor_pos)
+        magic = word.lstrip("%").lower() if word.startswith("%") else ""
+        if magic in MAGICS:
+            data = note_magic(magic)._repr_mimebundle_()
+        else:
+            models = Models(model for model in await self._models() if model.name == word)
+            data = models._repr_mimebundle_() if models else {}
+        return {"status": "ok", "found": bool(data), "data": data, "metadata": {}}
+
+    async def do_history(
+        self,
+        *,
+        hist_access_type: str,
+        output: bool,
+        raw: bool,
+        session: int = 0,
+        start: int = 0,
+        stop: int | None = None,
+        n: int | None = None,
+        pattern: str = "*",
+        unique: bool = False,
+    ) -> dict[str, Any]:
+        """The prompts of this kernel's life, which is session 1."""
+        inputs = self._inputs
+        if hist_access_type == "range":
+            inputs = [entry for entry in inputs if start <= entry[0] and (stop is None or entry[0] < stop)]
+        elif hist_access_type == "search":
+            inputs = [entry for entry in inputs if fnmatch.fnmatchcase(entry[1], pattern)]
+        if unique:
+            inputs = list({code: (line, code) for line, code in inputs}.values())
+        if n is not None and hist_access_type != "range":
+            inputs = inputs[max(0, len(inputs) - n) :]
+        return {"status": "ok", "history": [(1, line, (code, None) if output else code) for line, code in inputs]}
+
+    def pre_handler_hook(self) -> None:
+        """An interrupt is a message here; signals stay ignored."""
+
+    def post_handler_hook(self) -> None:
+        """See pre_handler_hook."""
+
+    def _stop(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+
+    def _output(self, cell_id: str | None, allow_stdin: bool) -> Output:
+        """Cells have ids in notebooks, and somebody is there where somebody can be asked."""
+        if not allow_stdin:
+            return WholeOutput(self._show)
+        return LiveOutput(self._show) if cell_id else StreamedOutput(self._show)
+
+    def _show(self, kind: str, content: dict[str, Any]) -> None:
+        self.send_response(self.iopub_socket, kind, content)
+
+    async def _models(self) -> list[Model]:
+        """The models; none where they cannot be asked for, because this is for completions."""
+        try:
+            return await self._chat.models()
+        except PicoError:
+            return []
+
+    def _tell_failure(self, error: PicoError, silent: bool) -> dict[str, Any]:
+        failure = self._failure(type(error).__name__, error.message)
+        if not silent:
+            self._show("error", {key: failure[key] for key in ("ename", "evalue", "traceback")})
+        return failure
+
+    def _failure(self, name: str, message: str) -> dict[str, Any]:
+        count = self.execution_count
+        return {"status": "error", "execution_count": count, "ename": name, "evalue": message, "traceback": [message]}
