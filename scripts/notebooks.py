@@ -1,0 +1,72 @@
+"""Runs the notebooks against a real Jupyter server and saves their outputs, for reading them where nothing runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.notebooks.kernels import server_behind_kernels  # noqa: E402
+
+NOTEBOOKS = ROOT / "notebooks"
+SANITIZE = ROOT / "tests" / "notebooks" / "sanitize.cfg"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def main() -> None:
+    """Run the notebooks that are named, or all."""
+    paths = [Path(name) for name in sys.argv[1:]] or sorted(NOTEBOOKS.glob("*.ipynb"))
+    with tempfile.TemporaryDirectory() as folder, server_behind_kernels(Path(folder)):
+        for path in paths:
+            start = time.monotonic()
+            try:
+                renew(path)
+            except CellExecutionError as error:
+                sys.exit(f"{path.name}: {error}")
+            print(f"{path.name}: {time.monotonic() - start:.1f} s")
+
+
+def renew(path: Path) -> None:
+    """Run a notebook and save it. What differs by times and the like only stays as it was."""
+    before = nbformat.read(path, as_version=4)
+    after = nbformat.from_dict(before)
+    NotebookClient(
+        after,
+        timeout=120,
+        kernel_name="python3",
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute()
+    after.metadata = nbformat.from_dict(METADATA)
+    for old, new in zip(before.cells, after.cells, strict=True):
+        if new.cell_type == "code" and sanitized(old.outputs) == sanitized(new.outputs):
+            new.outputs = old.outputs
+    nbformat.validate(after)
+    nbformat.write(after, path)
+
+
+def sanitized(outputs: list[NotebookNode]) -> str:
+    """Outputs as nbval compares them."""
+    text = nbformat.v4.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=outputs, id="cell")]))
+    for pattern, replacement in re.findall(r"^regex: (.*)$\n^replace: (.*)$", SANITIZE.read_text(), re.MULTILINE):
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+if __name__ == "__main__":
+    main()
