@@ -32,7 +32,6 @@ from pico_jupyter.errors import (
     Unauthenticated,
 )
 from pico_jupyter.types import MemoryReport
-from pico_jupyter.types import MemoryReport
 
 Json: TypeAlias = dict[str, Any]
 Errors: TypeAlias = tuple[type[PicoError], ...]
@@ -115,14 +114,6 @@ OPERATIONS: tuple[Operation, ...] = (
         "Describe a model.",
         gives=openai_schema.ModelObject,
         fails=_NAMING,
-        head=True,
-    ),
-    Operation(
-        "get",
-        "v1/memory",
-        "OpenAI",
-        "Tell how the memory for models stands, what each of them needs, and which one is loading.",
-        gives=MemoryReport,
         head=True,
     ),
     Operation("get", "v1", "OpenAI", "Tell that somebody is there.", gives=StatusBody, fails=_REACHING, head=True),
