@@ -104,7 +104,12 @@ def _request(call: ChatCall) -> GenerationRequest:
 
 
 def _message(turn: Turn, param: str) -> Message:
-    media = tuple(_media(attachment, param) for attachment in turn.attachments if attachment.kind != "text")
+    """An engine tells pictures apart by their params."""
+    media = tuple(
+        _media(attachment, f"{param}.attachments[{index}]")
+        for index, attachment in enumerate(turn.attachments)
+        if attachment.kind != "text"
+    )
     return Message(turn.role, (*media, TextPart(turn.text)))
 
 

@@ -97,8 +97,18 @@ async def test_a_call_becomes_a_request() -> None:
     assert request.prompt.continue_final_message
     assert request.prompt.messages == (
         Message("system", (TextPart("Be brief."),)),
-        Message("user", (ImagePart("messages[0]", data=b"png"), TextPart("what?"))),
+        Message("user", (ImagePart("messages[0].attachments[0]", data=b"png"), TextPart("what?"))),
     )
+
+
+async def test_pictures_of_a_message_can_be_told_apart() -> None:
+    engine = ScriptedEngine()
+    pictures = tuple(Attachment("image", "", f"data:image/png;base64,{letter}aaa") for letter in "ab")
+    _ = [piece async for piece in EngineSource(engine).chat(ChatCall("tiny", (Turn("user", "what?", pictures),)))]
+    prompt = engine.requests[0].prompt
+    assert isinstance(prompt, ChatPrompt)
+    params = [part.param for part in prompt.messages[0].content if isinstance(part, ImagePart)]
+    assert params == ["messages[0].attachments[0]", "messages[0].attachments[1]"]
 
 
 async def test_a_picture_that_is_none_is_refused() -> None:
