@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from typing_extensions import assert_never
 
-from pico_jupyter.notebook.markdown import fold, safe_markdown
+from pico_jupyter.notebook.markdown import fold, printable, safe_markdown
 from pico_jupyter.sources.calls import (
     ChatCall,
     FinishPiece,
@@ -103,7 +103,7 @@ class Answer:
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         """What front ends show."""
-        return {"text/markdown": self.to_markdown(), "text/plain": self.text}
+        return {"text/markdown": self.to_markdown(), "text/plain": printable(self.text)}
 
 
 def _message(turn: dict[str, Any]) -> dict[str, Any]:

@@ -6,13 +6,13 @@ what an output was updated to and what is shown as a whole are the same.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 from uuid import uuid4
 
 from pico_jupyter.notebook.answer import Answer
+from pico_jupyter.notebook.markdown import printable
 from pico_jupyter.sources.calls import Piece, ProgressPiece
 
 # A growing output is sent so often at most, a long one less often: each time all of it is rendered anew.
@@ -20,8 +20,6 @@ UPDATE_SECONDS = 0.1
 CHARACTERS_A_SECOND = 100_000
 # nbval 0.11 fails when text is flushed more often than this.
 FLUSH_SECONDS = 0.05
-# What a terminal obeys; a model may have read it anywhere.
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 DIM, RESET = "\x1b[2m", "\x1b[0m"
 
 # Publishes a message of a type (display_data, update_display_data) with a content.
@@ -119,8 +117,8 @@ class TextDisplay:
             self._write("\n")
 
     def _write_more(self, answer: Answer) -> None:
-        thought = CONTROLS.sub("", answer.reasoning)[self._thought :]
-        said = CONTROLS.sub("", answer.text)[self._said :]
+        thought = printable(answer.reasoning)[self._thought :]
+        said = printable(answer.text)[self._said :]
         if thought:
             self._write(("" if self._thought else self._before) + thought)
         self._thought += len(thought)

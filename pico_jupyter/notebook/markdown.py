@@ -1,4 +1,4 @@
-"""Markdown of a model made safe to render anywhere: its HTML is text, its pictures are links, its code is code.
+"""Text of a model made safe to show anywhere: its HTML is text, its pictures are links, its code is code.
 
 Invariant: of what the model wrote, a "<" is left as it is only inside fences that this module writes, at the beginning
 of a line and behind an empty one, where every renderer sees a fence. All other backticks and tildes that could open
@@ -13,24 +13,32 @@ from collections.abc import Iterator
 FENCE = re.compile(
     r"(?P<indent>[ \t]*)(?P<marker>(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)"
 )
+# Longer ones are taken for prose, so that no text takes long.
 SPAN = re.compile(
-    r"(?<![`\\])(?P<ticks>`+)(?!`)(?P<code>.+?)(?<!`)(?P=ticks)(?!`)"
-    r"|(?<!\\)\$\$(?P<block>.+?)\$\$"
-    r"|\\\[(?P<bracketed>.+?)\\\]"
-    r"|(?<![\\$])\$(?![\s$])(?P<inline>[^$\n]+?)(?<![\s\\])\$(?![\d$])"
-    r"|\\\((?P<parenthesised>.+?)\\\)",
+    r"(?<![`\\])(?P<ticks>`+)(?!`)(?P<code>.{1,999}?)(?<!`)(?P=ticks)(?!`)"
+    r"|(?<!\\)\$\$(?P<block>.{1,999}?)\$\$"
+    r"|\\\[(?P<bracketed>.{1,999}?)\\\]"
+    r"|(?<![\\$])\$(?![\s$])(?P<inline>[^$\n]{1,999}?)(?<![\s\\])\$(?![\d$])"
+    r"|\\\((?P<parenthesised>.{1,999}?)\\\)",
     re.DOTALL,
 )
 LANGUAGE = re.compile(r"[\w+#.-]+")
 # What could open HTML, code, a picture or a formula; a backslash in front would escape the "&" of the entity.
 LIVE = re.compile(r"\\?(<|`|~{3,}|!(?=\[)|\$)")
 MARKUP = re.compile(r"[^\w ]")
+# What a terminal obeys; a model may have read it anywhere.
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def safe_markdown(text: str, *, keeps_lines: bool = False) -> str:
     """`text`, safe to render. With `keeps_lines` a line ends where it ended, as in a poem."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(_blocks(lines, "  \n" if keeps_lines else "\n")).strip("\n")
+
+
+def printable(text: str) -> str:
+    """`text`, safe to print in a terminal."""
+    return CONTROLS.sub("", text)
 
 
 def fold(reasoning: str, *, is_open: bool) -> str:
@@ -48,16 +56,20 @@ def _blocks(lines: list[str], line_end: str) -> Iterator[str]:
         line = lines[index]
         index += 1
         opening = FENCE.fullmatch(line)
-        if opening is not None or not line.strip():
+        if opening is None and line.strip():
+            paragraph.append(line)
+            continue
+        if paragraph:
             yield _prose(paragraph, line_end)
             paragraph = []
-        if opening is not None:
+        if opening is None:
+            yield ""
+        else:
             end = _closing(lines, index, opening)
             yield _code(opening, lines[index:end])
             index = end + 1
-        elif line.strip():
-            paragraph.append(line)
-    yield _prose(paragraph, line_end)
+    if paragraph:
+        yield _prose(paragraph, line_end)
 
 
 def _closing(lines: list[str], start: int, opening: re.Match[str]) -> int:
@@ -108,13 +120,17 @@ def _span(span: re.Match[str]) -> str:
     formula = displayed or span["inline"] or span["parenthesised"]
     formula = formula.strip() if displayed is None else formula
     mark = "$" if displayed is None else "$$"
-    # A "$" in it would end it; the others TeX has words for, or no use.
-    return f"{mark}{formula.replace('<', chr(92) + 'lt ').replace('`', '').replace('$', '')}{mark}"
+    return f"{mark}{LIVE.sub(_in_formula, formula)}{mark}"
+
+
+def _in_formula(live: re.Match[str]) -> str:
+    """TeX has a word for the one; the others it has no use for, and they are kept apart from what follows."""
+    return r"\lt " if live[1] == "<" else " ".join((*live[1].strip("$`"), ""))
 
 
 def _escape(text: str) -> str:
-    return LIVE.sub(lambda live: _as_entities(live.group(1)), text)
+    return LIVE.sub(lambda live: _as_entities(live[1]), text)
 
 
 def _as_entities(text: str) -> str:
-    return MARKUP.sub(lambda sign: f"&#{ord(sign.group())};", text)
+    return MARKUP.sub(lambda sign: f"&#{ord(sign[0])};", text)

@@ -1,0 +1,59 @@
+"""The options of %%chat and %chat."""
+
+from __future__ import annotations
+
+import pytest
+
+from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.notebook.chat_options import NAMES, describe_options, read_options
+
+
+def test_a_cell_has_its_options_in_the_line() -> None:
+    line = "-m tiny -r off --system 'Be brief.' -i a.png --image \"b c.png\" --temperature 0.5 --max-tokens 9 --seed 1"
+    options = read_options(line, "\nWhat is {x}?\n")
+    assert options.question == "What is {x}?"
+    assert (options.model, options.reasoning, options.system) == ("tiny", "off", "Be brief.")
+    assert options.images == ("a.png", "b c.png")
+    assert (options.temperature, options.max_tokens, options.seed) == (0.5, 9, 1)
+    assert (options.into, options.new, options.code) == ("answer", False, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "question"),
+    [
+        ("What's 3 - 5?", "What's 3 - 5?"),
+        ('--new -m tiny say "hi" --twice', 'say "hi" --twice'),
+        ("-s 'You are brief.' --code --temperature=0 hello", "hello"),
+        ("-5 + 3?", "-5 + 3?"),
+    ],
+)
+def test_in_a_line_the_question_is_taken_as_it_is_written(line: str, question: str) -> None:
+    assert read_options(line, None).question == question
+
+
+@pytest.mark.parametrize(
+    ("line", "cell", "reason"),
+    [
+        ("", " \n", "there is no question"),
+        ("-m tiny", None, "there is no question"),
+        ("--modal x", "hi", "unrecognized arguments: --modal x"),
+        ("tiny", "hi", "unrecognized arguments: tiny"),
+        ("-r perhaps", "hi", "invalid choice: 'perhaps'"),
+        ("--temperature hot", "hi", "argument --temperature: invalid float value: 'hot'"),
+        ("-m", "hi", "argument --model/-m: expected one argument"),
+        ("-s 'open", "hi", "no closing quotation"),
+        ("--into 3x", "hi", "--into 3x: not the name of a variable"),
+        ("--into class", "hi", "--into class: not the name of a variable"),
+    ],
+)
+def test_what_is_wrong_is_named(line: str, cell: str | None, reason: str) -> None:
+    with pytest.raises(InvalidRequest, match=reason):
+        read_options(line, cell)
+
+
+def test_help_and_completion_know_every_option() -> None:
+    assert set(NAMES) == {
+        *("--model", "--reasoning", "--system", "--image", "--temperature"),
+        *("--max-tokens", "--seed", "--into", "--new", "--code"),
+    }
+    assert all(name in describe_options() for name in NAMES)
