@@ -12,7 +12,7 @@ from pico_jupyter.chat_kernel.cell import MAGICS, Cell, Magic, check, read_cell
 from pico_jupyter.chat_kernel.conversation import Conversation, Exchange, Said
 from pico_jupyter.chat_kernel.notebook_file import NotebookFile, SavedCell
 from pico_jupyter.chat_kernel.notes import Settings, note_help, note_settings
-from pico_jupyter.chat_kernel.outputs import Output
+from pico_jupyter.chat_kernel.outputs import AnswerOutput, Output
 from pico_jupyter.chat_kernel.pictures import read_question
 from pico_jupyter.errors import InvalidRequest, MediaUnsupported, ModelNotFound, PicoError
 from pico_jupyter.notebook.answer import Answer
@@ -76,12 +76,11 @@ class Chat:
         model = settings.model or await self._first_model()
         await self._check_pictures_above(past, model)
         answer = Answer(ChatCall(model, (*past, question), settings.reasoning, settings.system, settings.temperature))
-        output.begin(answer)
+        shown = AnswerOutput(output, answer)
         try:
             async with aclosing(source.chat(answer.call)) as pieces:
                 async for piece in pieces:
-                    answer.take(piece)
-                    output.grow()
+                    shown.take(piece)
         except asyncio.CancelledError:
             answer.end("stopped")
             raise
@@ -91,7 +90,7 @@ class Chat:
         finally:
             if answer.text and answer.finish_reason != "failed":
                 self._conversation.put(name, Said(Exchange(question, answer.text), cell.is_anew))
-            output.end()
+            shown.end()
 
     async def _check_pictures_above(self, past: tuple[Turn, ...], model: str) -> None:
         """The model itself would refuse them too, and not say that they are those of other cells."""

@@ -20,7 +20,7 @@ from pico_jupyter.chat_kernel.chat import Chat
 from pico_jupyter.chat_kernel.completion import complete, word_at
 from pico_jupyter.chat_kernel.notebook_file import session_notebook
 from pico_jupyter.chat_kernel.notes import note_magic
-from pico_jupyter.chat_kernel.outputs import LiveOutput, Output, StreamedOutput, WholeOutput
+from pico_jupyter.chat_kernel.outputs import Output
 from pico_jupyter.errors import PicoError
 from pico_jupyter.notebook.models import Models
 from pico_jupyter.sources.calls import Model
@@ -170,9 +170,7 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel's types are not loo
 
     def _output(self, cell_id: str | None, allow_stdin: bool) -> Output:
         """Cells have ids in notebooks, and somebody is there where somebody can be asked."""
-        if not allow_stdin:
-            return WholeOutput(self._show)
-        return LiveOutput(self._show) if cell_id else StreamedOutput(self._show)
+        return Output(self._show, ("cells" if cell_id else "text") if allow_stdin else "file")
 
     def _show(self, kind: str, content: dict[str, Any]) -> None:
         self.send_response(self.iopub_socket, kind, content)

@@ -1,22 +1,24 @@
-"""What is below a cell: an answer that grows, one that comes as a whole, or text in a terminal. Knows no socket."""
+"""What is below a cell: notes of the kernel, and an answer with its figures. Knows no socket."""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
-from uuid import uuid4
+from typing import Any, Literal, Protocol, TypeAlias
+
+from typing_extensions import assert_never
 
 from pico_jupyter.chat_kernel.notebook_file import MARK
+from pico_jupyter.chat_kernel.notes import Note
 from pico_jupyter.notebook.answer import Answer
+from pico_jupyter.notebook.live import Display, LiveDisplay, Publish, TextDisplay, WholeDisplay
+from pico_jupyter.notebook.markdown import printable
+from pico_jupyter.sources.calls import Piece
 
-# A growing answer is shown so often at most.
-UPDATE_SECONDS = 0.1
-# What a terminal obeys; a model may have it from anywhere.
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# An answer of a moment has no speed: its first piece may have been any number of tokens.
+LEAST_SECONDS = 0.1
 
-Send: TypeAlias = Callable[[str, dict[str, Any]], object]
+# "cells": somebody looks at a notebook. "text": somebody looks at a terminal. "file": nobody looks.
+Reader: TypeAlias = Literal["cells", "text", "file"]
 
 
 class Showable(Protocol):
@@ -25,152 +27,98 @@ class Showable(Protocol):
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]: ...
 
 
-class Output(Protocol):
-    """What is below a cell."""
+class Output:
+    """What is below one cell. `publish` sends a message of a type with a content."""
 
-    def note(self, note: Showable) -> None:
-        """Show a note of ours."""
-        ...
-
-    def begin(self, answer: Answer) -> None:
-        """An answer comes."""
-        ...
-
-    def grow(self) -> None:
-        """There is more of it."""
-        ...
-
-    def end(self) -> None:
-        """Nothing more comes of it."""
-        ...
-
-
-class WholeOutput:
-    """Shows an answer when it has ended. `send` publishes a message of a type with a content."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._display_id = uuid4().hex
+    def __init__(self, publish: Publish, reader: Reader) -> None:
+        self.reader = reader
+        self.publish = publish
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._display_id}>"
+        return f"<Output for {self.reader}>"
 
     def note(self, note: Showable) -> None:
-        """See Output.note."""
-        self._send("display_data", {"data": note._repr_mimebundle_(), "metadata": {}, "transient": {}})
+        """Show a note."""
+        data = note._repr_mimebundle_()
+        if self.reader == "text":
+            self.write(f"{data['text/plain']}\n")
+        else:
+            self.publish("display_data", {"data": data, "metadata": {}, "transient": {}})
 
-    def begin(self, answer: Answer) -> None:
-        """See Output.begin."""
+    def write(self, text: str) -> None:
+        """Print."""
+        self.publish("stream", {"name": "stdout", "text": text})
+
+
+class AnswerOutput:
+    """An answer that grows in `output`, with its figures below."""
+
+    def __init__(self, output: Output, answer: Answer) -> None:
+        self._output = output
         self._answer = answer
         self._pace = Pace()
-
-    def grow(self) -> None:
-        """See Output.grow."""
-        self._pace.note(self._answer)
-
-    def end(self) -> None:
-        """See Output.end."""
-        self._display("display_data", f"\n\n<small>{figures(self._answer, self._pace)}</small>")
-
-    def _display(self, kind: str, foot: str) -> None:
-        answer = self._answer
-        data = {"text/markdown": answer.to_markdown() + foot, "text/plain": answer.text}
-        metadata = {MARK: {"answer": answer.text, "model": answer.model, "finish_reason": answer.finish_reason}}
-        self._send(kind, {"data": data, "metadata": metadata, "transient": {"display_id": self._display_id}})
-
-
-class LiveOutput(WholeOutput):
-    """Shows an answer while it grows."""
-
-    def begin(self, answer: Answer) -> None:
-        """See Output.begin."""
-        super().begin(answer)
-        self._shown = time.monotonic()
-        self._display("display_data", "…")
-
-    def grow(self) -> None:
-        """See Output.grow."""
-        super().grow()
-        if time.monotonic() - self._shown >= UPDATE_SECONDS:
-            self._display("update_display_data", "")
-            self._shown = time.monotonic()
-
-    def end(self) -> None:
-        """See Output.end."""
-        self._display("update_display_data", f"\n\n<small>{figures(self._answer, self._pace)}</small>")
-
-
-class StreamedOutput:
-    """Prints an answer while it grows, the thinking behind bars."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
+        self._display = self._new_display()
 
     def __repr__(self) -> str:
-        return "<StreamedOutput>"
+        return f"<AnswerOutput {self._answer!r} {self._pace!r}>"
 
-    def note(self, note: Showable) -> None:
-        """See Output.note."""
-        self._print(note._repr_mimebundle_()["text/plain"] + "\n")
-
-    def begin(self, answer: Answer) -> None:
-        """See Output.begin."""
-        self._answer = answer
-        self._pace = Pace()
-        self._thought = self._said = 0
-        self._shown = time.monotonic()
-
-    def grow(self) -> None:
-        """See Output.grow."""
-        self._pace.note(self._answer)
-        if time.monotonic() - self._shown >= UPDATE_SECONDS:
-            self._print_more()
-            self._shown = time.monotonic()
+    def take(self, piece: Piece) -> None:
+        """Add a piece to the answer and show it when it is time."""
+        self._answer.take(piece)
+        self._pace.take(self._answer)
+        self._display.take(piece, self._answer)
 
     def end(self) -> None:
-        """See Output.end."""
-        self._print_more()
-        self._print(f"\n\n[{figures(self._answer, self._pace)}]\n")
-
-    def _print_more(self) -> None:
+        """Nothing more comes, for whatever reason."""
         answer = self._answer
-        thought, said = answer.reasoning[self._thought :], answer.text[self._said :]
-        if thought:
-            self._print(("" if self._thought else "│ ") + thought.replace("\n", "\n│ "))
-        if said:
-            self._print("\n\n" * bool(answer.reasoning and not self._said) + said)
-        self._thought, self._said = len(answer.reasoning), len(answer.text)
+        self._display.end(answer)
+        if answer.has_begun and self._output.reader == "text":
+            reason = [] if answer.finish_reason == "stop" else [answer.finish_reason]
+            self._output.write(f"[{' · '.join([self._pace.figures(answer), *reason])}]\n")
+        elif not answer.has_begun and answer.finish_reason == "stopped":
+            self._output.note(Note("*Stopped.*", "Stopped."))
 
-    def _print(self, text: str) -> None:
-        self._send("stream", {"name": "stdout", "text": CONTROLS.sub("", text)})
+    def _new_display(self) -> Display:
+        match self._output.reader:
+            case "cells":
+                return LiveDisplay(self._publish)
+            case "file":
+                return WholeDisplay(self._publish)
+            case "text":
+                return TextDisplay(self._output.write, dims=True)
+            case _:
+                assert_never(self._output.reader)
+
+    def _publish(self, kind: str, content: dict[str, Any]) -> None:
+        """Mark the output as an answer's, and write figures below the whole one."""
+        answer = self._answer
+        if answer.has_begun:
+            facts = {"answer": answer.text, "model": answer.model, "finish_reason": answer.finish_reason}
+            content = {**content, "metadata": {MARK: facts}}
+        if answer.has_begun and answer.finish_reason:
+            markdown = f"{content['data']['text/markdown']}\n\n<small>{self._pace.figures(answer)}</small>"
+            content["data"] = {**content["data"], "text/markdown": markdown}
+        self._output.publish(kind, content)
 
 
 class Pace:
-    """When an answer began and when it was last written on."""
+    """How fast an answer is written."""
 
     def __init__(self) -> None:
         self._first = self._last = 0.0
 
     def __repr__(self) -> str:
-        return f"<Pace {self.seconds:.1f} s>"
+        return f"<Pace {self._last - self._first:.1f} s>"
 
-    @property
-    def seconds(self) -> float:
-        """From the first text to the last."""
-        return self._last - self._first
-
-    def note(self, answer: Answer) -> None:
-        """The answer has grown, if only by its figures."""
+    def take(self, answer: Answer) -> None:
+        """The answer has grown, if only by its usage."""
         if answer.text or answer.reasoning:
             self._last = time.monotonic()
             self._first = self._first or self._last
 
-
-def figures(answer: Answer, pace: Pace) -> str:
-    """The small line below an answer."""
-    tokens = answer.usage.completion_tokens
-    parts = [answer.model, f"{tokens:,} tokens" if tokens else "", answer.finish_reason]
-    # The first text may be any number of tokens, so an answer of a moment has no speed.
-    if tokens and pace.seconds > UPDATE_SECONDS:
-        parts.insert(2, f"{tokens / pace.seconds:.0f} tokens/s")
-    return " · ".join(part for part in parts if part and part != "stop")
+    def figures(self, answer: Answer) -> str:
+        """Who wrote it, how much, how fast."""
+        tokens, seconds = answer.usage.completion_tokens, self._last - self._first
+        counted = [f"{tokens:,} tokens"] if tokens else []
+        speed = [f"{tokens / seconds:.0f} tokens/s"] if tokens and seconds > LEAST_SECONDS else []
+        return " · ".join([printable(answer.model), *counted, *speed])

@@ -1,0 +1,89 @@
+"""The chat kernel in JupyterLab: cells are prompts."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.panels import LONG, SUM, open_lab
+from tests.e2e.running import RunningServer
+
+FAST = "%reasoning off\n%temperature 0\n"
+
+
+def new_notebook(page: Page, lab: RunningServer) -> Locator:
+    """A notebook that is begun from the launcher; its cells."""
+    open_lab(page, lab)
+    page.locator('.jp-LauncherCard[data-category="Notebook"]').filter(has_text="Pico chat").click()
+    page.locator(".jp-NotebookPanel").wait_for()
+    expect(page.get_by_role("button", name="Pico chat | Idle")).to_be_visible()
+    return page.locator(".jp-Notebook .jp-Cell")
+
+
+def ask(cell: Locator, prompt: str) -> None:
+    """Write a prompt into a cell and run it, with another cell below."""
+    cell.locator(".cm-content").fill(prompt)
+    cell.page.keyboard.press("Shift+Enter")
+
+
+def expect_run(cell: Locator, count: int) -> None:
+    expect(cell.locator(".jp-InputPrompt")).to_have_text(f"[{count}]:")
+
+
+def test_a_cell_is_a_prompt_and_its_output_the_answer(page: Page, lab: RunningServer) -> None:
+    cells = new_notebook(page, lab)
+    ask(cells.nth(0), f"%reasoning on\n{SUM}")
+    expect_run(cells.nth(0), 1)
+    output = cells.nth(0).locator(".jp-OutputArea-output")
+    expect(output).to_contain_text("348 + 277 = 625")
+    thinking = output.locator("details")
+    expect(thinking.locator("summary")).to_have_text("Thinking")
+    expect(thinking).not_to_have_attribute("open", re.compile(".*"))
+    expect(output).to_contain_text("348: U8 T4 H3")
+    expect(output.locator("small")).to_contain_text(re.compile(r"pico-tiny · \d+ tokens"))
+
+
+def test_interrupting_the_kernel_stops_an_answer(page: Page, lab: RunningServer) -> None:
+    cells = new_notebook(page, lab)
+    ask(cells.nth(0), FAST + LONG)
+    output = cells.nth(0).locator(".jp-OutputArea-output")
+    expect(output).to_contain_text("oror")
+    page.get_by_role("button", name="Interrupt the kernel").click()
+    expect(output).to_contain_text("Stopped")
+    expect_run(cells.nth(0), 1)
+    expect(output).to_contain_text("oror")
+
+
+def test_a_cell_that_runs_again_changes_what_was_said(page: Page, lab: RunningServer) -> None:
+    cells = new_notebook(page, lab)
+    ask(cells.nth(0), FAST + "My name is Maria.")
+    expect_run(cells.nth(0), 1)
+    ask(cells.nth(1), "What is my name?")
+    expect(cells.nth(1).locator(".jp-OutputArea-output")).to_contain_text("Maria")
+    ask(cells.nth(0), FAST + "My name is Peter.")
+    expect_run(cells.nth(0), 3)
+    ask(cells.nth(1), "What is my name?")
+    expect_run(cells.nth(1), 4)
+    expect(cells.nth(1).locator(".jp-OutputArea-output")).to_contain_text("Peter")
+
+
+def test_a_mistake_is_said_in_a_line(page: Page, lab: RunningServer) -> None:
+    cells = new_notebook(page, lab)
+    ask(cells.nth(0), "%model pico-tinny\nhello")
+    expect(cells.nth(0).locator(".jp-OutputArea-output")).to_contain_text("Did you mean pico-tiny?")
+
+
+def test_after_a_restart_the_saved_notebook_is_what_was_said(page: Page, lab: RunningServer) -> None:
+    cells = new_notebook(page, lab)
+    ask(cells.nth(0), FAST + "My name is Maria.")
+    expect_run(cells.nth(0), 1)
+    page.keyboard.press("Control+s")
+    rename = page.get_by_role("button", name="Rename and Save")
+    rename.click()
+    rename.wait_for(state="detached")
+    page.get_by_role("button", name="Restart the kernel").click()
+    page.get_by_role("button", name="Confirm Kernel Restart").click()
+    expect(page.get_by_role("button", name="Pico chat | Idle")).to_be_visible()
+    ask(cells.nth(1), FAST + "What is my name?")
+    expect(cells.nth(1).locator(".jp-OutputArea-output")).to_contain_text("Maria")
