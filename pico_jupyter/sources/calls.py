@@ -60,7 +60,16 @@ def read_turns(messages: list[dict[str, Any]]) -> tuple[Turn, ...]:
         raise InvalidRequest(f"messages: {error}", param="messages") from None
 
 
-class ProgressPiece(msgspec.Struct, frozen=True, tag="progress", tag_field="kind"):
+class _Silent(msgspec.Struct, frozen=True):
+    """A piece that adds no text, so that whoever prints pieces can print them all."""
+
+    @property
+    def text(self) -> str:
+        """Nothing."""
+        return ""
+
+
+class ProgressPiece(_Silent, frozen=True, tag="progress", tag_field="kind"):
     """How much of a load or of the prompt is done."""
 
     done: int
@@ -79,7 +88,7 @@ class TextPiece(msgspec.Struct, frozen=True, tag="text", tag_field="kind"):
     text: str
 
 
-class FinishPiece(msgspec.Struct, frozen=True, tag="finish", tag_field="kind"):
+class FinishPiece(_Silent, frozen=True, tag="finish", tag_field="kind"):
     """Why the answer ended, as OpenAI names it."""
 
     reason: str
@@ -94,7 +103,7 @@ class Stats(msgspec.Struct, frozen=True, rename="camel"):
     cached_tokens: int = 0
 
 
-class UsagePiece(msgspec.Struct, frozen=True, tag="usage", tag_field="kind"):
+class UsagePiece(_Silent, frozen=True, tag="usage", tag_field="kind"):
     """What the answer took."""
 
     stats: Stats
