@@ -191,7 +191,7 @@ def _read_generate_prompt(fields: Fields, model: str) -> Prompt:
     """What to generate from: `prompt` with `system` and `images`, else `messages`, else nothing: an empty prompt."""
     text = fields.string("prompt")
     system = fields.string("system")
-    images = read_ollama_images(fields)
+    images, conversation = read_ollama_images(fields), _read_messages(fields, model)
     context = _read_context(fields)
     template = fields.string("template")
     if fields.boolean("raw"):
@@ -203,7 +203,7 @@ def _read_generate_prompt(fields: Fields, model: str) -> Prompt:
     if fields.string("suffix"):
         raise InvalidRequest(f"{model} does not support insert", param="suffix", code="unsupported_value")
     messages = [Message("system", (TextPart(system),))] if system else []
-    turns = [Message("user", (*images, TextPart(text)))] if text else _read_messages(fields, model)
+    turns = [Message("user", (*images, TextPart(text)))] if text else conversation
     return _chat_prompt(fields, messages + turns if turns else [], context=context)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -105,14 +105,20 @@ class NamedTool(msgspec.Struct):
     type: Ignored = None
 
 
-class AllowedTools(msgspec.Struct, tag_field="type", tag="allowed_tools"):
-    """Leaves some of `tools`. The list may also stand in a member `allowed_tools`."""
+class ToolsLeft(msgspec.Struct, kw_only=True):
+    """The tools that are left, and how. Forcing a call is refused."""
 
     tools: list[NamedTool] | None = None
-    mode: Annotated[str, Meta(extra_json_schema={"enum": ["auto", ""]})] | None = None
+    mode: Annotated[Literal["auto", ""] | None, Meta(description="auto, or not there.")] = None
 
 
-ToolChoice: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": ["none", "auto"]})] | AllowedTools | None
+class AllowedTools(ToolsLeft, tag_field="type", tag="allowed_tools"):
+    """Leaves some of `tools`."""
+
+    allowed_tools: Annotated[ToolsLeft | None, Meta(description="Where the two may also stand.")] = None
+
+
+ToolChoice: TypeAlias = Literal["none", "auto"] | AllowedTools | None
 
 
 class ChatRequest(GenerationFields, kw_only=True):

@@ -41,7 +41,7 @@ FLOAT32_MAX = 3.4028234663852886e38
 _WHOLE_CONTEXT = 2**31 - 1
 
 _OptionKind: TypeAlias = Literal["integer", "boolean", "float32"]
-_OPTION_KINDS: dict[str, _OptionKind] = {
+OPTION_KINDS: dict[str, _OptionKind] = {
     "num_ctx": "integer",
     "num_batch": "integer",
     "num_gpu": "integer",
@@ -63,7 +63,7 @@ _OPTION_KINDS: dict[str, _OptionKind] = {
     "frequency_penalty": "float32",
 }
 # Sent by clients, without a meaning here and unknown to Ollama too by now.
-_RETIRED_OPTIONS = frozenset(
+RETIRED_OPTIONS = frozenset(
     {
         "embedding_only",
         "f16_kv",
@@ -100,8 +100,8 @@ def read_options(fields: Fields) -> Options:
     options = fields.fields("options")
     if options is None:
         return Options()
-    values = {key: _read_option(options, key, kind) for key, kind in _OPTION_KINDS.items() if key in options}
-    known = {*_OPTION_KINDS, *_RETIRED_OPTIONS, "stop"}
+    values = {key: _read_option(options, key, kind) for key, kind in OPTION_KINDS.items() if key in options}
+    known = {*OPTION_KINDS, *RETIRED_OPTIONS, "stop"}
     num_ctx = _whole(values.get("num_ctx"))
     num_predict = _whole(values.get("num_predict"))
     draft_num_predict = _whole(values.get("draft_num_predict"))

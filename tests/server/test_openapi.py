@@ -1,0 +1,65 @@
+"""The OpenAPI document as a server gives it."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+
+from pico_jupyter import __version__
+from pico_jupyter.dialects.openapi import openapi_document
+from pico_jupyter.server.routes import ENDPOINTS
+from tests.server.conftest import RunningServer, StartServer
+
+PATHS = openapi_document(base_url="/", version="1", authenticated=True)["paths"]
+OF_THE_SECOND_MOUNT = {"/", "/openapi.json"}
+
+
+async def test_the_document_is_that_of_this_server(start_server: StartServer) -> None:
+    server = await start_server(base_url="/user/a%40b/")
+    response = await server.get("pico/openapi.json")
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.json() == openapi_document(base_url="/user/a%40b/", version=__version__, authenticated=True)
+
+
+async def test_the_document_of_a_server_without_a_token_asks_for_none(start_server: StartServer) -> None:
+    server = await start_server(token="")
+    document = (await server.get("pico/openapi.json", token="")).json()
+    assert document == openapi_document(base_url="/", version=__version__, authenticated=False)
+
+
+async def test_the_document_is_for_callers_who_are_known(server: RunningServer) -> None:
+    assert (await server.get("pico/openapi.json", token="")).status_code == 401
+    assert (await server.request("HEAD", "pico/openapi.json")).status_code == 200
+
+
+def test_every_endpoint_is_in_the_document_and_no_other() -> None:
+    paths = set(PATHS) - OF_THE_SECOND_MOUNT
+    matched = {path: [rule for rule, _, _ in ENDPOINTS if re.fullmatch(f"/{rule}", path)] for path in paths}
+    assert [path for path, rules in matched.items() if not rules] == []
+    assert {rules[0] for rules in matched.values()} == {rule for rule, _, _ in ENDPOINTS}
+
+
+async def test_every_verb_of_every_path_is_in_the_document_and_no_other(server: RunningServer) -> None:
+    for path, item in PATHS.items():
+        response = await server.request("PATCH", "pico" + re.sub(r"\{\w+\}", "tiny", path))
+        allowed = {verb.lower() for verb in response.headers["Allow"].split(", ")} - {"options"}
+        assert allowed == set(item) - {"servers"}, path
+
+
+async def test_every_way_of_the_document_to_be_known_is_one(server: RunningServer) -> None:
+    ways = (await server.get("pico/openapi.json")).json()["components"]["securitySchemes"]
+    token = "s3cret"
+    for way in ways.values():
+        match way:
+            case {"type": "http", "scheme": "bearer"}:
+                sent = {"headers": {"Authorization": f"Bearer {token}"}}
+            case {"type": "http", "scheme": "basic"}:
+                sent = {"headers": {"Authorization": httpx.BasicAuth("anybody", token)._auth_header}}
+            case {"in": "query", "name": name}:
+                sent = {"params": {name: token}}
+            case {"in": "header", "name": "Authorization"}:
+                sent = {"headers": {"Authorization": f"token {token}"}}
+            case {"in": "header", "name": name}:
+                sent = {"headers": {name: token}}
+        assert (await server.get("v1/models", token="", **sent)).status_code == 200
