@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from pico_jupyter.chat_kernel.cell import MAGICS, Cell, Magic, check, read_cell
 from pico_jupyter.chat_kernel.conversation import Conversation, Exchange, Said
-from pico_jupyter.chat_kernel.notebook_file import NotebookFile, SavedCell
 from pico_jupyter.chat_kernel.notes import Settings, note_help, note_settings
 from pico_jupyter.chat_kernel.outputs import AnswerOutput, Output
 from pico_jupyter.chat_kernel.pictures import read_question
+from pico_jupyter.chat_kernel.saved import SavedCell, SavedNotebook
 from pico_jupyter.errors import InvalidRequest, MediaUnsupported, ModelNotFound, PicoError
 from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.notebook.models import Models
@@ -26,7 +26,7 @@ HIGHEST_TEMPERATURE = 2.0
 class Chat:
     """One notebook's conversation with its settings. `find` finds who answers; it is called once."""
 
-    def __init__(self, find: Callable[[], Awaitable[Source]], notebook: NotebookFile) -> None:
+    def __init__(self, find: Callable[[], Awaitable[Source]], notebook: SavedNotebook) -> None:
         self._find = find
         self._source: Source | None = None
         self._notebook = notebook
@@ -43,12 +43,6 @@ class Chat:
         """The models that can answer. Raises PicoError."""
         return await (await self._found()).models()
 
-    def remove(self, cells: Iterable[str]) -> None:
-        """Forget what these cells said, also while they are still in the saved notebook."""
-        self._look()
-        self._deleted.update(cells)
-        self._conversation.remove(self._deleted)
-
     async def set(self, source: str) -> Cell:
         """Do what the cell's magics say, all or nothing, and return the cell. Raises PicoError."""
         cell = read_cell(source)
@@ -60,8 +54,12 @@ class Chat:
         self._settings = replace(settings, system="\n".join(systems)) if systems else settings
         return cell
 
-    async def run(self, source: str, name: str, output: Output) -> None:
-        """Run the cell of this name. Raises PicoError; cancelling stops the model and keeps what it has said."""
+    async def run(self, source: str, name: str, output: Output, deleted: Iterable[str] = ()) -> None:
+        """Run the cell of this name; those of the names `deleted` are no more.
+
+        Raises PicoError. Cancelling stops the model and keeps what it has said.
+        """
+        await self._look(deleted)
         self._arrange(name)
         self._conversation.put(name, Said(anew=read_cell(source).is_anew))
         cell = await self.set(source)
@@ -100,21 +98,22 @@ class Chat:
                 advice = "%new forgets them, or choose a model that can"
                 raise MediaUnsupported(f"{model} cannot see, and there are pictures above: {advice}", model=model)
 
-    def _arrange(self, name: str) -> None:
-        """Follow the saved notebook, if it is the one of this cell: an older one's name may have come to another."""
-        self._look()
-        if name in self._saved or not self._here or not self._here.isdisjoint(self._saved):
-            order = [cell for cell in self._saved if cell not in self._deleted or cell == name]
-            self._conversation.arrange(order, lambda cell: self._recover(self._saved[cell]))
-        self._deleted.discard(name)
-        self._here.add(name)
-
-    def _look(self) -> None:
-        """See whether the notebook was saved again; then it says which cells there are."""
-        saved = self._notebook.cells()
+    async def _look(self, deleted: Iterable[str]) -> None:
+        """Look at the saved notebook. One that was saved again knows itself what was deleted before."""
+        saved = await self._notebook.cells()
         if saved is not self._saved:
             self._saved = saved
             self._deleted.clear()
+        self._deleted.update(deleted)
+        self._conversation.remove(self._deleted)
+
+    def _arrange(self, name: str) -> None:
+        """Follow the saved notebook, if it is the one of this cell: an older one's name may have come to another."""
+        self._deleted.discard(name)
+        if name in self._saved or not self._here or not self._here.isdisjoint(self._saved):
+            order = [cell for cell in self._saved if cell not in self._deleted]
+            self._conversation.arrange(order, lambda cell: self._recover(self._saved[cell]))
+        self._here.add(name)
 
     def _recover(self, saved: SavedCell) -> Said:
         cell = read_cell(saved.source)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
-from collections.abc import Coroutine
 from typing import Any, ClassVar
 
 from ipykernel import kernel_protocol_version
@@ -18,9 +17,9 @@ from pico_jupyter import __version__
 from pico_jupyter.chat_kernel.cell import MAGICS
 from pico_jupyter.chat_kernel.chat import Chat
 from pico_jupyter.chat_kernel.completion import complete, word_at
-from pico_jupyter.chat_kernel.notebook_file import session_notebook
 from pico_jupyter.chat_kernel.notes import note_magic
 from pico_jupyter.chat_kernel.outputs import Output
+from pico_jupyter.chat_kernel.session_notebook import this_notebook
 from pico_jupyter.errors import PicoError
 from pico_jupyter.notebook.models import Models
 from pico_jupyter.sources.calls import Model
@@ -47,7 +46,7 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel's types are not loo
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
         self.help_links = [{"text": "Markdown", "url": "https://commonmark.org/help/"}]
-        self._chat = Chat(find_source, session_notebook())
+        self._chat = Chat(find_source, this_notebook(self.parent.connection_file))
         self._running: asyncio.Task[Any] | None = None
         self._inputs: list[tuple[int, str]] = []
 
@@ -81,17 +80,16 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel's types are not loo
         """Run a cell. A silent one only sets what its magics set, because nobody would see an answer."""
         if store_history and not silent:
             self._inputs.append((self.execution_count, code))
-        self._chat.remove((cell_meta or {}).get("deletedCells") or ())
-        name = cell_id or f"execution {self.execution_count}"
-        work: Coroutine[Any, Any, object]
-        work = self._chat.set(code) if silent else self._chat.run(code, name, self._output(cell_id, allow_stdin))
-        self._running = asyncio.create_task(work)
+        self._running = asyncio.create_task(self._run(code, silent, cell_id, cell_meta or {}, allow_stdin))
         try:
             await self._running
         except asyncio.CancelledError:
             return self._failure("KeyboardInterrupt", "stopped")
         except PicoError as error:
-            return self._tell_failure(error, silent)
+            return self._tell_failure(type(error).__name__, error.message, silent)
+        except Exception as error:
+            self.log.exception("a cell failed")
+            return self._tell_failure(type(error).__name__, "the kernel failed; the server's log says more", silent)
         finally:
             self._running = None
         unknown = self._failure("NotSupported", "this kernel evaluates no expressions")
@@ -168,9 +166,14 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel's types are not loo
         if self._running is not None:
             self._running.cancel()
 
-    def _output(self, cell_id: str | None, allow_stdin: bool) -> Output:
-        """Cells have ids in notebooks, and somebody is there where somebody can be asked."""
-        return Output(self._show, ("cells" if cell_id else "text") if allow_stdin else "file")
+    async def _run(self, code: str, silent: bool, cell: str | None, meta: dict[str, Any], allow_stdin: bool) -> None:
+        if silent:
+            await self._chat.set(code)
+            return
+        # Cells have ids in notebooks, and somebody is there where somebody can be asked.
+        output = Output(self._show, ("cells" if cell else "text") if allow_stdin else "file")
+        name = cell or f"execution {self.execution_count}"
+        await self._chat.run(code, name, output, meta.get("deletedCells") or ())
 
     def _show(self, kind: str, content: dict[str, Any]) -> None:
         self.send_response(self.iopub_socket, kind, content)
@@ -182,8 +185,8 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel's types are not loo
         except PicoError:
             return []
 
-    def _tell_failure(self, error: PicoError, silent: bool) -> dict[str, Any]:
-        failure = self._failure(type(error).__name__, error.message)
+    def _tell_failure(self, name: str, message: str, silent: bool) -> dict[str, Any]:
+        failure = self._failure(name, message)
         if not silent:
             self._show("error", {key: failure[key] for key in ("ename", "evalue", "traceback")})
         return failure

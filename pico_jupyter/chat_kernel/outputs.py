@@ -7,8 +7,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from typing_extensions import assert_never
 
-from pico_jupyter.chat_kernel.notebook_file import MARK
 from pico_jupyter.chat_kernel.notes import Note
+from pico_jupyter.chat_kernel.saved import MARK
 from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.notebook.live import Display, LiveDisplay, Publish, TextDisplay, WholeDisplay
 from pico_jupyter.notebook.markdown import printable

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pico_jupyter.errors import EngineUnavailable, PicoError
+from pico_jupyter.errors import EngineUnavailable, ModelNotFound, NotFound, PicoError
 from pico_jupyter.sources.address import ServerAddress
 from pico_jupyter.sources.calls import (
     ChatCall,
@@ -66,12 +66,17 @@ class ServerSource:
 
     async def load(self, name: str) -> None:
         """See Source.load. A load takes its time and is not hurried."""
-        await asyncio.to_thread(self._request, "POST", "api/chat", {"model": name, "messages": []}, None)
+        await self._move({"model": name, "messages": []})
 
     async def unload(self, name: str) -> None:
         """See Source.unload."""
-        body = {"model": name, "messages": [], "keep_alive": 0}
-        await asyncio.to_thread(self._request, "POST", "api/chat", body, None)
+        await self._move({"model": name, "messages": [], "keep_alive": 0})
+
+    async def _move(self, body: dict[str, Any]) -> None:
+        try:
+            await asyncio.to_thread(self._request, "POST", "api/chat", body, None)
+        except NotFound as error:
+            raise ModelNotFound(error.message, param="model", model=body["model"]) from None
 
     def _models(self) -> list[Model]:
         listed = {model["id"]: model for model in self._get("v1/models")["data"]}
@@ -84,7 +89,7 @@ class ServerSource:
     def _request(self, method: str, path: str, body: object, timeout: float | None) -> dict[str, Any]:
         """Ask once. `timeout` in seconds, None for as long as it takes. Raises PicoError."""
         with _unreachable_is_ours(), _connection(self.address, timeout) as connection:
-            response = _send(connection, self.address, method, path, body)
+            response = _send(connection, self.address, method, f"pico/{path}", body)
             answer: dict[str, Any] = json.loads(response.read())
             return answer
 
@@ -106,6 +111,12 @@ class ServerSource:
                     yield piece
             finally:
                 _cut(connection)
+
+
+def get_json(address: ServerAddress, path: str) -> Any:
+    """What another part of the server says at `path`. Raises PicoError."""
+    with _unreachable_is_ours(), _connection(address, PROBE_SECONDS) as connection:
+        return json.loads(_send(connection, address, "GET", path, None).read())
 
 
 def _read_answer(
@@ -135,7 +146,7 @@ def _unreachable_is_ours() -> Iterator[None]:
 
 def _answer(connection: http.client.HTTPConnection, address: ServerAddress, call: ChatCall) -> Iterator[Piece]:
     has_finished = False
-    for line in _send(connection, address, "POST", "v1/chat/completions", _body(call)):
+    for line in _send(connection, address, "POST", "pico/v1/chat/completions", _body(call)):
         data = line.removeprefix(b"data: ").strip()
         if line.startswith(b"data: ") and data != b"[DONE]":
             yield from _pieces(json.loads(data))
@@ -152,7 +163,7 @@ def _send(
     if body is not None:
         headers["Content-Type"] = "application/json"
     data = None if body is None else json.dumps(body)
-    connection.request(method, f"{urlsplit(address.url).path}pico/{path}", data, headers)
+    connection.request(method, f"{urlsplit(address.url).path}{path}", data, headers)
     response = connection.getresponse()
     if response.status != http.client.OK:
         raise read_refusal(response.status, response.read(), response.getheader("Retry-After", ""))

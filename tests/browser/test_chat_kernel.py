@@ -74,15 +74,16 @@ def test_a_mistake_is_said_in_a_line(page: Page, lab: RunningServer) -> None:
     expect(cells.nth(0).locator(".jp-OutputArea-output")).to_contain_text("Did you mean pico-tiny?")
 
 
-def test_after_a_restart_the_saved_notebook_is_what_was_said(page: Page, lab: RunningServer) -> None:
+def test_after_a_new_name_and_a_restart_the_saved_notebook_is_what_was_said(page: Page, lab: RunningServer) -> None:
     cells = new_notebook(page, lab)
     ask(cells.nth(0), FAST + "My name is Maria.")
     expect_run(cells.nth(0), 1)
     page.keyboard.press("Control+s")
-    rename = page.get_by_role("button", name="Rename and Save")
-    rename.click()
-    rename.wait_for(state="detached")
-    page.get_by_role("button", name="Restart the kernel").click()
+    # The kernel was started under the name that the notebook had.
+    page.locator(".jp-Dialog input").fill("Maria.ipynb")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("tab", name="Maria.ipynb")).to_be_visible()
+    page.get_by_role("button", name="Restart the kernel", exact=True).click()
     page.get_by_role("button", name="Confirm Kernel Restart").click()
     expect(page.get_by_role("button", name="Pico chat | Idle")).to_be_visible()
     ask(cells.nth(1), FAST + "What is my name?")

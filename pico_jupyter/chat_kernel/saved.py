@@ -1,12 +1,13 @@
-"""The notebook as it is saved: which cells there are, in which order, and what answered them. Knows no conversation."""
+"""A notebook as it is saved: which cells there are, in which order, and what answered them. Knows no conversation."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -39,8 +40,19 @@ class _Notebook(msgspec.Struct):
     cells: list[_Cell]
 
 
+class SavedNotebook(Protocol):
+    """Where a notebook is saved."""
+
+    async def cells(self) -> Mapping[str, SavedCell]:
+        """The code cells by their ids, in their order; the same object until it is saved again.
+
+        Nothing where no notebook can be read, or its cells have no ids.
+        """
+        ...
+
+
 class NotebookFile:
-    """The file at `path`, read again when it has changed. None: there is none."""
+    """The file at `path`. None: there is none."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -50,29 +62,32 @@ class NotebookFile:
     def __repr__(self) -> str:
         return f"<NotebookFile {self._path} [{len(self._cells)} cells]>"
 
-    def cells(self) -> Mapping[str, SavedCell]:
-        """The code cells by their ids, in their order; none where no notebook can be read, or its cells have no ids."""
-        if self._path is None:
-            return {}
+    async def cells(self) -> Mapping[str, SavedCell]:
+        """See SavedNotebook.cells."""
+        return await asyncio.to_thread(self._read)
+
+    def _read(self) -> Mapping[str, SavedCell]:
         try:
-            facts = self._path.stat()
-            if self._state != (facts.st_mtime_ns, facts.st_size):
-                self._cells = _read(self._path.read_bytes())
-                self._state = (facts.st_mtime_ns, facts.st_size)
+            facts = self._path.stat() if self._path is not None else None
+            state = (0, 0) if facts is None else (facts.st_mtime_ns, facts.st_size)
+            if self._path is not None and state != self._state:
+                self._cells = saved_cells(msgspec.json.decode(self._path.read_bytes()))
+                self._state = state
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             self._state, self._cells = (0, 0), {}
         return self._cells
 
 
-def session_notebook(environ: Mapping[str, str] = os.environ) -> NotebookFile:
-    """The notebook that this kernel was started for, if a Jupyter server says so."""
+def session_file(environ: Mapping[str, str] = os.environ) -> NotebookFile:
+    """The file for which a Jupyter server says that it started this kernel."""
     path = Path(environ.get("JPY_SESSION_NAME", ""))
     return NotebookFile(path if path.suffix == ".ipynb" else None)
 
 
-def _read(content: bytes) -> dict[str, SavedCell]:
-    notebook = msgspec.json.decode(content, type=_Notebook)
-    return {cell.id: _saved(cell) for cell in notebook.cells if cell.id and cell.cell_type == "code"}
+def saved_cells(notebook: Any) -> Mapping[str, SavedCell]:
+    """The code cells of a notebook, as its JSON has them. Raises msgspec.ValidationError."""
+    cells = msgspec.convert(notebook, _Notebook).cells
+    return {cell.id: _saved(cell) for cell in cells if cell.id and cell.cell_type == "code"}
 
 
 def _saved(cell: _Cell) -> SavedCell:
