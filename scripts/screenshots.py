@@ -43,7 +43,7 @@ def take(browser: Browser, lab: RunningServer, name: str, theme: str) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     open_lab(page, lab, "/tree/sums.ipynb")
     use_theme(page, theme)
-    wait_for_kernel(lab, "sums.ipynb")
+    wait_for_kernel(page)
     page.keyboard.press("Control+b")
     run(page.locator(".jp-Notebook .jp-Cell").first)
     beside = sidebar(page)

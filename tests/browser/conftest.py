@@ -54,12 +54,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 def lab_arguments(folder: Path) -> list[str]:
-    """Folders of its own for a Lab, and no pop-ups."""
+    """Folders of its own for a Lab, no pop-ups, and a page that can be asked how it stands."""
     (folder / "overrides.json").write_text(json.dumps(NO_POP_UPS))
     return [
         f"--LabApp.app_settings_dir={folder}",
         f"--LabApp.user_settings_dir={folder / 'user'}",
         f"--LabApp.workspaces_dir={folder / 'workspaces'}",
+        "--LabApp.expose_app_in_browser=True",
+        "--JupyterNotebookApp.expose_app_in_browser=True",
     ]
 
 

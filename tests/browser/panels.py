@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import secrets
@@ -11,13 +10,21 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
-from tests.e2e.running import RunningServer, wait_for
+from tests.e2e.running import RunningServer
 
 SUM = "What is 348 + 277?"
 # The built-in model falls into a loop over this, and writes for half a minute.
 LONG = "Repeat after me: " + "a b c d e f g h " * 30
 CHATS = "Chats"
+CELLS = ".jp-Notebook .jp-Cell"
 PATIENCE_SECONDS = 60.0
+# The indicators of a kernel that the page shows are idle before there is one.
+HAS_KERNEL = """() => [...(window.jupyterapp?.shell.widgets('main') ?? [])].some(({ sessionContext }) => {
+    const kernel = sessionContext?.session?.kernel;
+    return kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
+})"""
+# A cell that shows a panel.
+SHOW = "from pico_jupyter import ChatPanel\npanel = ChatPanel('pico-tiny', reasoning='on', height=420)\npanel"
 
 
 class Panel:
@@ -79,42 +86,62 @@ class Panel:
 
 
 def open_lab(page: Page, lab: RunningServer, path: str = "") -> Page:
-    """JupyterLab in a workspace of its own, with what `path` opens; whatever takes the focus has come."""
+    """JupyterLab in a workspace of its own, with what `path` opens."""
     page.goto(f"{lab.url}lab/workspaces/{secrets.token_hex(4)}{path}?reset&token={lab.token}")
-    page.locator("#jupyterlab-splash").wait_for(state="detached")
-    page.locator(".jp-NotebookPanel" if path else ".jp-Launcher").wait_for()
+    wait_for_layout(page, ".jp-NotebookPanel" if path else ".jp-Launcher")
     return page
 
 
-def wait_for_kernel(lab: RunningServer, notebook: str) -> None:
-    """Wait until the page is connected to the notebook's kernel, and that has nothing to do."""
-    with lab.http() as client:
+def open_notebook(page: Page, lab: RunningServer, name: str, *sources: str) -> Locator:
+    """The cells of a new notebook in JupyterLab, its kernel ready."""
+    write_notebook(lab.log.parent, name, *sources)
+    open_lab(page, lab, f"/tree/{name}")
+    wait_for_kernel(page)
+    return page.locator(CELLS)
 
-        def is_ready() -> bool:
-            kernels = [
-                session["kernel"] for session in client.get("api/sessions").json() if session["path"] == notebook
-            ]
-            return any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels)
 
-        wait_for(is_ready, PATIENCE_SECONDS)
+def open_notebook_7(page: Page, lab: RunningServer, name: str, *sources: str) -> Locator:
+    """The cells of a new notebook in Notebook 7, its kernel ready."""
+    write_notebook(lab.log.parent, name, *sources)
+    page.goto(f"{lab.url}notebooks/{name}?token={lab.token}")
+    wait_for_kernel(page)
+    return page.locator(CELLS)
+
+
+def reload(page: Page) -> Page:
+    """The same JupyterLab, which had its launcher open, loaded again. Without ?reset: the layout comes back."""
+    page.goto(page.url.partition("?")[0])
+    wait_for_layout(page, ".jp-Launcher")
+    return page
+
+
+def wait_for_layout(page: Page, content: str) -> None:
+    """Wait until everything is where it was: the splash comes before the content, and goes when all has its place."""
+    page.locator(content).wait_for()
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+
+
+def wait_for_kernel(page: Page) -> None:
+    """Wait until the page itself is connected to the kernel of its notebook: until then it lets what is run fall."""
+    page.wait_for_function(HAS_KERNEL)
 
 
 def run(cell: Locator) -> None:
-    """Run a cell that has not run yet. A page that just got its kernel may let the first key fall."""
-    prompt = cell.locator(".jp-InputPrompt")
+    """Run a cell that has not run yet, in a notebook whose kernel is there. Does not wait for its end."""
+    cell.locator(".cm-content").click()
+    cell.page.keyboard.press("Control+Enter")
+    expect(cell.locator(".jp-InputPrompt")).not_to_have_text("[ ]:")
 
-    def begins() -> bool:
-        cell.locator(".cm-content").click()
-        cell.page.keyboard.press("Control+Enter")
-        with contextlib.suppress(AssertionError):
-            expect(prompt).not_to_have_text("[ ]:", timeout=2000)
-        return prompt.inner_text() != "[ ]:"
 
-    wait_for(begins, PATIENCE_SECONDS)
+def widget(page: Page) -> Panel:
+    """The panel in a cell."""
+    panel = Panel(page, page.locator(".pico-widget"))
+    panel.wait_for_models()
+    return panel
 
 
 def sidebar(page: Page) -> Panel:
-    """The panel in the sidebar, opened where it is not."""
+    """The panel in the sidebar, opened where it is not: its tab would close one that is open."""
     root = page.locator("#pico-chat-sidebar")
     tab = page.locator('.jp-SideBar [data-id="pico-chat-sidebar"]')
     tab.wait_for()

@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.panels import CHATS, LONG, PATIENCE_SECONDS, SUM, lab_sidebar, sidebar
+from tests.browser.panels import CHATS, LONG, PATIENCE_SECONDS, SUM, lab_sidebar, reload, sidebar
 from tests.e2e.running import RunningServer, wait_for
 
 
@@ -54,10 +54,8 @@ def test_a_reload_in_the_middle_of_an_answer_loses_nothing(page: Page, lab: Runn
     panel.reason("Off")
     panel.send(LONG)
     wait_for(lambda: len(panel.answers.inner_text()) > 200, PATIENCE_SECONDS)
-    # Without ?reset, so that the layout comes back as it was.
     text = panel.answers.locator(".pico-md").inner_text()
-    page.goto(page.url.partition("?")[0])
-    panel = sidebar(page)
+    panel = sidebar(reload(page))
     expect(panel.answers).to_contain_text("Interrupted")
     expect(panel.root.get_by_role("radio", name="Reasoning: Off")).to_be_checked()
     received = panel.answers.locator(".pico-md").inner_text()

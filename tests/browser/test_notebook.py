@@ -16,7 +16,7 @@ def open_notebook(page: Page, lab: RunningServer, name: str, *sources: str) -> L
     """The cells of a new notebook in JupyterLab, its kernel ready."""
     write_notebook(lab.log.parent, name, *sources)
     open_lab(page, lab, f"/tree/{name}")
-    wait_for_kernel(lab, name)
+    wait_for_kernel(page)
     return page.locator(".jp-Notebook .jp-Cell")
 
 
@@ -111,7 +111,7 @@ def test_notebook_7_has_the_panel_in_cells_and_beside_them(page: Page, lab: Runn
     write_notebook(folder, "seven.ipynb", SHOW)
     page.goto(f"{lab.url}notebooks/seven.ipynb?token={lab.token}")
     cells = page.locator(".jp-Notebook .jp-Cell")
-    wait_for_kernel(lab, "seven.ipynb")
+    wait_for_kernel(page)
     run(cells.nth(0))
     expect(widget(page).ask(SUM)).to_contain_text("348 + 277 = 625")
     page.keyboard.press("ControlOrMeta+Alt+c")
