@@ -66,7 +66,7 @@ def check(cell: Cell) -> None:
     for magic in cell.magics:
         if magic.name not in MAGICS:
             names = ", ".join(f"%{name}" for name in MAGICS)
-            advice = f"There are {names}. A prompt that begins with % is written \\%."
+            advice = f"There are {names}. A prompt that begins so is written \\%{magic.name}"
             raise InvalidRequest(f"there is no %{magic.name}. {advice}", param=f"%{magic.name}")
 
 

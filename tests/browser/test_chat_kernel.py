@@ -80,7 +80,7 @@ def test_after_a_new_name_and_a_restart_the_saved_notebook_is_what_was_said(page
     expect_run(cells.nth(0), 1)
     page.keyboard.press("Control+s")
     # The kernel was started under the name that the notebook had.
-    page.locator(".jp-Dialog input").fill("Maria.ipynb")
+    page.get_by_role("textbox", name="File name").fill("Maria.ipynb")
     page.keyboard.press("Enter")
     expect(page.get_by_role("tab", name="Maria.ipynb")).to_be_visible()
     page.get_by_role("button", name="Restart the kernel", exact=True).click()

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from pico_jupyter.chat_kernel.cell import MAGICS
+from pico_jupyter.chat_kernel.notes import Settings, note_help, note_magic, note_settings
+
+
+def test_help_names_every_magic() -> None:
+    note = note_help()
+    for name in MAGICS:
+        assert f"`%{name}" in note.markdown
+        assert f"  %{name}" in note.plain
+
+
+def test_a_magic_is_explained() -> None:
+    assert note_magic("model").plain == "%model NAME: the model that answers"
+
+
+def test_what_is_not_set_is_said_so() -> None:
+    note = note_settings(Settings(), is_anew=True)
+    assert note.plain == (
+        "model: the first of this machine · reasoning: default · temperature: the model's own"
+        " · the cells above are forgotten"
+    )
+    assert note.markdown == note.plain
+
+
+@pytest.mark.parametrize(
+    ("system", "written"), [("Be <b>.", "`Be <b>.`"), ("a `b` c", "`` a `b` c ``"), ("one\ntwo", "`one two`")]
+)
+def test_no_markup_is_made_of_what_a_user_sets(system: str, written: str) -> None:
+    note = note_settings(Settings("tiny", "on", system, 0.0), is_anew=False)
+    assert note.markdown == f"model: `tiny` · reasoning: on · temperature: 0 · system: {written}"
