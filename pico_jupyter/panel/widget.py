@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,10 @@ class ChatPanel(anywidget.AnyWidget):
         self._source = source
         self._loop = shared_loop()
         self._running: dict[str, concurrent.futures.Future[Any]] = {}
+        # Where the page last spoke. ipykernel takes what the page says next to whoever has written to it last, and that
+        # must not be a cell that waits for its answer: the page's Stop would wait as well.
+        self._page = contextvars.copy_context()
+        self.observe(self._remember_page, "transport")
         self.on_msg(self._take_message)
 
     def __repr__(self) -> str:
@@ -79,10 +84,15 @@ class ChatPanel(anywidget.AnyWidget):
         except KeyboardInterrupt:
             self.stop()
             raise
+        finally:
+            self.send_state("messages")
 
     async def aask(self, text: str) -> str:
         """Ask, and return the answer's text when it is there. Raises PicoError. Cancelling stops the model."""
-        return await asyncio.wrap_future(self._begin(text))
+        try:
+            return await asyncio.wrap_future(self._begin(text))
+        finally:
+            self.send_state("messages")
 
     def stop(self) -> None:
         """Stop whatever is being written, wherever it is."""
@@ -91,7 +101,7 @@ class ChatPanel(anywidget.AnyWidget):
             future.cancel()
 
     def _begin(self, text: str) -> concurrent.futures.Future[str]:
-        return self._track(uuid4().hex, self._loop.submit(self._answer(text)))
+        return self._track(uuid4().hex, self._page.copy().run(self._loop.submit, self._answer(text)))
 
     def _track(self, key: str, future: concurrent.futures.Future[Any]) -> concurrent.futures.Future[Any]:
         self._running[key] = future
@@ -127,8 +137,12 @@ class ChatPanel(anywidget.AnyWidget):
             self._source = await find_source()
         return self._source
 
+    def _remember_page(self, _: object = None) -> None:
+        self._page = contextvars.copy_context()
+
     def _take_message(self, _: object, message: dict[str, Any], buffers: object) -> None:
         """What the page asks for: chats and models, where it reaches no server, and stops."""
+        self._remember_page()
         kind, key = message.get("type"), str(message.get("id", ""))
         if kind == "stop":
             self.stop()
