@@ -74,7 +74,7 @@ class AnswerOutput:
         self._display.end(answer)
         if answer.has_begun and self._output.reader == "text":
             reason = [] if answer.finish_reason == "stop" else [answer.finish_reason]
-            self._output.write(f"[{' · '.join([self._pace.figures(answer), *reason])}]\n")
+            self._output.write(f"[{' · '.join([self._pace.figures(answer, with_speed=True), *reason])}]\n")
         elif not answer.has_begun and answer.finish_reason == "stopped":
             self._output.note(Note("*Stopped.*", "Stopped."))
 
@@ -96,7 +96,9 @@ class AnswerOutput:
             facts = {"answer": answer.text, "model": answer.model, "finish_reason": answer.finish_reason}
             content = {**content, "metadata": {MARK: facts}}
         if answer.has_begun and answer.finish_reason:
-            markdown = f"{content['data']['text/markdown']}\n\n<small>{self._pace.figures(answer)}</small>"
+            # A notebook that a program runs is the same each time.
+            figures = self._pace.figures(answer, with_speed=self._output.reader != "file")
+            markdown = f"{content['data']['text/markdown']}\n\n<small>{figures}</small>"
             content["data"] = {**content["data"], "text/markdown": markdown}
         self._output.publish(kind, content)
 
@@ -116,9 +118,9 @@ class Pace:
             self._last = time.monotonic()
             self._first = self._first or self._last
 
-    def figures(self, answer: Answer) -> str:
+    def figures(self, answer: Answer, *, with_speed: bool) -> str:
         """Who wrote it, how much, how fast."""
         tokens, seconds = answer.usage.completion_tokens, self._last - self._first
         counted = [f"{tokens:,} tokens"] if tokens else []
-        speed = [f"{tokens / seconds:.0f} tokens/s"] if tokens and seconds > LEAST_SECONDS else []
+        speed = [f"{tokens / seconds:.0f} tokens/s"] if with_speed and tokens and seconds > LEAST_SECONDS else []
         return " · ".join([printable(answer.model), *counted, *speed])
