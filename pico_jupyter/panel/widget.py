@@ -14,14 +14,18 @@ from uuid import uuid4
 
 import anywidget
 import msgspec
+from IPython.display import publish_display_data
 from traitlets import Dict, Enum, Float, Int, List, Unicode
 
 from pico_jupyter.errors import EngineUnavailable, PicoError
 from pico_jupyter.panel.answer import Answer, new_message
+from pico_jupyter.panel.markdown import conversation_markdown
 from pico_jupyter.sources.background import shared_loop
 from pico_jupyter.sources.calls import ChatCall, Source, read_turns
 from pico_jupyter.sources.found import find_source
 
+# By this type our extension for JupyterLab knows an output of ChatPanel. It says nothing, so it is the same in every run.
+PANEL_TYPE = "application/vnd.pico-jupyter.panel+json"
 STATIC = Path(__file__).resolve().parent.parent / "static"
 
 if not (STATIC / "widget.js").is_file():
@@ -32,8 +36,9 @@ class ChatPanel(anywidget.AnyWidget):
     """A chat with a local model.
 
     `messages` is the conversation, a list of dicts with at least `role` and `content`; `model`, `reasoning` ("default",
-    "on", "off"), `system`, `temperature` (None: the model's own) and `height` (pixels) are what their names say. All of
-    them follow what the user does, and can be set.
+    "on", "off"), `system`, `temperature` (None: the model's own) and `height` (pixels) are what their names say; `file` is
+    the conversation's name in the folder of conversations, once it has one. All of them follow what the user does, and
+    can be set.
     """
 
     _esm = STATIC / "widget.js"
@@ -45,11 +50,14 @@ class ChatPanel(anywidget.AnyWidget):
     system = Unicode("").tag(sync=True)
     temperature = Float(None, allow_none=True).tag(sync=True)
     height = Int(520).tag(sync=True)
+    file = Unicode("").tag(sync=True)
+    # Tells the panels of a page apart, after a reload too.
+    key = Unicode("").tag(sync=True)
     # How the page reaches the models: "http", "kernel", "" while nobody looks.
     transport = Unicode("").tag(sync=True)
 
     def __init__(self, model: str = "", *, source: Source | None = None, **traits: Any) -> None:
-        super().__init__(model=model, **traits)
+        super().__init__(model=model, key=uuid4().hex[:8], **traits)
         self._source = source
         self._loop = shared_loop()
         self._running: dict[str, concurrent.futures.Future[Any]] = {}
@@ -66,15 +74,17 @@ class ChatPanel(anywidget.AnyWidget):
         """The widget, and the conversation as text for where no widget can be: GitHub, nbconvert, a closed kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        return {**data, "text/plain": repr(self), "text/markdown": self.to_markdown()}, metadata
+        text = {"text/plain": repr(self), "text/markdown": self.to_markdown()}
+        return {**data, PANEL_TYPE: {"version": 1}, **text}, metadata
+
+    def _ipython_display_(self) -> None:
+        """Show the panel in an output that can be renewed."""
+        self._publish(update=False)
+        self.observe(self._renew, "messages")
 
     def to_markdown(self) -> str:
-        """The conversation, for people to read."""
-        turns = [
-            f"**{'You' if message['role'] == 'user' else message.get('model') or 'Model'}**\n\n{message['content']}"
-            for message in self.messages
-        ]
-        return "\n\n".join(turns) or "*Nothing has been said yet.*"
+        """The conversation, for people to read. Safe in any renderer."""
+        return conversation_markdown(self.messages)
 
     def ask(self, text: str) -> str:
         """Ask, wait, and return the answer's text. Raises PicoError. Interrupting the cell stops the model."""
@@ -99,6 +109,16 @@ class ChatPanel(anywidget.AnyWidget):
         self.send({"type": "stop"})
         for future in list(self._running.values()):
             future.cancel()
+
+    def _renew(self, _: object) -> None:
+        """Have outputs that are being saved without a page, as nbconvert does, show what was said. A page renews its own."""
+        if not self.transport and not any(message.get("status") == "streaming" for message in self.messages):
+            self._publish(update=True)
+
+    def _publish(self, update: bool) -> None:
+        data, metadata = self._repr_mimebundle_()
+        identity = {"display_id": self.model_id}
+        publish_display_data(data, metadata, transient=identity, update=update)  # type: ignore[no-untyped-call]
 
     def _begin(self, text: str) -> concurrent.futures.Future[str]:
         return self._track(uuid4().hex, self._page.copy().run(self._loop.submit, self._answer(text)))

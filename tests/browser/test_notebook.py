@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nbformat
+from nbconvert import HTMLExporter
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.panels import LONG, SUM, Panel, answer_with, open_lab, run, sidebar, wait_for_kernel, write_notebook
+from tests.browser.panels import (
+    CHATS,
+    LONG,
+    SUM,
+    Panel,
+    answer_with,
+    open_lab,
+    run,
+    sidebar,
+    wait_for_kernel,
+    write_notebook,
+)
 from tests.e2e.running import RunningServer, wait_for
 
 SHOW = "from pico_jupyter import ChatPanel\npanel = ChatPanel('pico-tiny', reasoning='on', height=420)\npanel"
@@ -96,6 +109,10 @@ def test_code_goes_into_the_notebook(page: Page, lab: RunningServer) -> None:
     answer_with(page.context, "So:\n\n```python\nsecond = 2\n```\n\n1. and\n   ```python\n   third = 3\n   ```")
     panel.ask("hello")
     codes = panel.root.get_by_role("figure")
+    cells.nth(0).locator(".cm-content").click()
+    page.keyboard.press("Home")
+    codes.nth(0).get_by_role("button", name="Insert into the active cell").click()
+    expect(cells.nth(0).locator(".cm-content")).to_have_text("second = 2first = 1")
     codes.nth(0).get_by_role("button", name="Insert in a new cell below").click()
     expect(cells).to_have_count(2)
     expect(cells.nth(1).locator(".cm-content")).to_have_text("second = 2")
@@ -119,3 +136,83 @@ def test_notebook_7_has_the_panel_in_cells_and_beside_them(page: Page, lab: Runn
     beside.wait_for_models()
     expect(beside.ask("What is 1 + 1?")).to_contain_text("2")
     wait_for((folder / "Chats").is_dir)
+
+
+def test_what_was_said_is_saved_with_the_notebook(page: Page, lab: RunningServer) -> None:
+    notebook = lab.log.parent / "saved.ipynb"
+    cells = open_notebook(page, lab, notebook.name, SHOW)
+    run(cells.nth(0))
+    panel = widget(page)
+    panel.root.evaluate("panel => { panel.isTheFirst = true; }")
+    expect(panel.ask(SUM)).to_contain_text("348 + 277 = 625")
+    panel.message.fill("a draft")
+    page.keyboard.press("ControlOrMeta+s")
+    wait_for(lambda: "348 + 277 = 625" in saved_markdown(notebook))
+    assert "<summary>Reasoning</summary>" in saved_markdown(notebook)
+    expect(panel.message).to_have_value("a draft")
+    assert panel.root.evaluate("panel => panel.isTheFirst")
+    html, _ = HTMLExporter().from_filename(str(notebook))
+    assert "348 + 277 = 625" in html
+    assert "widget-view" not in html
+    shut_down_kernels(lab)
+    open_lab(page, lab, f"/tree/{notebook.name}")
+    output = cells.nth(0).locator(".pico-output")
+    expect(output).to_contain_text("348 + 277 = 625")
+    expect(output).not_to_contain_text("rror displaying widget")
+    output.get_by_text("Reasoning").click()
+    expect(output.get_by_text("8+7")).to_be_visible()
+
+
+def test_conversations_in_a_cell_are_those_of_the_sidebar(page: Page, lab: RunningServer) -> None:
+    cells = open_notebook(page, lab, "kept.ipynb", SHOW, "print(panel.file, len(panel.messages))")
+    run(cells.nth(0))
+    panel = widget(page)
+    expect(panel.ask("What is 50 + 5?")).to_contain_text("55")
+    panel.button("New conversation").click()
+    expect(panel.answers).to_have_count(0)
+    panel.open_conversation("What is 50 + 5?")
+    expect(panel.answers).to_contain_text("55")
+    page.keyboard.press("ControlOrMeta+s")
+    page.reload()
+    panel = widget(page)
+    expect(panel.answers).to_contain_text("55")
+    expect(panel.ask("What is 50 + 6?")).to_contain_text("56")
+    run(cells.nth(1))
+    expect(cells.nth(1)).to_contain_text(".json 4")
+    beside = sidebar(page)
+    beside.open_conversation("What is 50 + 5?")
+    expect(beside.answers).to_have_count(2)
+    assert len(list((lab.log.parent / CHATS).glob("*.json"))) == 1
+
+
+def test_a_conversation_in_a_cell_is_exported_and_its_code_goes_below(page: Page, lab: RunningServer) -> None:
+    cells = open_notebook(page, lab, "out.ipynb", SHOW)
+    run(cells.nth(0))
+    panel = widget(page)
+    answer_with(page.context, "So:\n\n```python\nsecond = 2\n```")
+    panel.ask("Count")
+    panel.root.get_by_role("figure").get_by_role("button", name="Insert in a new cell below").click()
+    expect(cells.nth(1).locator(".cm-content")).to_have_text("second = 2")
+    panel.button("More").click()
+    panel.root.get_by_role("menuitem", name="Export as notebook").click()
+    expect(page.get_by_role("tab", name="Count.ipynb")).to_be_visible()
+    exported = read_notebook(lab.log.parent / "Count.ipynb")
+    assert [cell.source for cell in exported.cells if cell.cell_type == "code"] == ["second = 2"]
+
+
+def saved_markdown(notebook: Path) -> str:
+    """What the outputs of the notebook's first cell say where there is no widget."""
+    return "".join(output.data["text/markdown"] for output in read_notebook(notebook).cells[0].outputs)
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """The notebook, which is valid."""
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def shut_down_kernels(lab: RunningServer) -> None:
+    with lab.http() as client:
+        for session in client.get("api/sessions").json():
+            client.delete(f"api/sessions/{session['id']}")

@@ -1,6 +1,7 @@
+import { outputPlugin } from './output';
 import { panelPlugin } from './panel';
 import { runningPlugin } from './running';
 import { servicePlugin } from './service';
 import { statusPlugin } from './status';
 
-export default [servicePlugin, panelPlugin, statusPlugin, runningPlugin];
+export default [servicePlugin, panelPlugin, outputPlugin, statusPlugin, runningPlugin];

@@ -3,19 +3,21 @@
 import * as React from 'react';
 import { createRoot } from 'react-dom/client';
 import { Chat } from '../model/chat';
-import { randomWord, systemEnvironment } from '../model/environment';
+import { systemEnvironment } from '../model/environment';
 import { number, oneOf, string } from '../model/json';
 import { Models } from '../model/models';
 import { Observable } from '../model/observable';
 import { readMessages } from '../model/transcript';
 import { REASONINGS } from '../model/types';
-import { Panel } from '../view/Panel';
+import { pageId } from '../page/page';
 import { renderer } from '../view/render';
 import { Services, untranslated } from '../view/services';
 import { FoundBackend } from './backend';
+import { Embedded } from './Embedded';
 import { KernelBackend } from './kernel';
 import { isolateKeys } from './keys';
 import { WidgetModel } from './model';
+import { findPlace, pageServer } from './server';
 import { synchronise } from './sync';
 
 const HEIGHT = 520;
@@ -30,9 +32,10 @@ export default (): Views => {
   let services: Services;
   return {
     initialize({ model }) {
-      const environment = systemEnvironment(`${pageId()}-widget`);
+      const environment = systemEnvironment(`${pageId()}-${string(model.get('key'))}`);
+      const server = pageServer();
       const kernel = new KernelBackend(model, () => environment.newId());
-      const backend = new FoundBackend(kernel, transport => {
+      const backend = new FoundBackend(server, kernel, transport => {
         model.set('transport', transport);
         model.save_changes();
       });
@@ -56,7 +59,13 @@ export default (): Views => {
         trans: untranslated
       };
       const stop = synchronise(chat, model, environment);
+      const abandon = (): void => chat.abandon();
+      addEventListener('pagehide', abandon);
+      if (server) {
+        void findPlace(server, environment).then(place => place && chat.keepIn(place, string(model.get('file'))));
+      }
       return () => {
+        removeEventListener('pagehide', abandon);
         stop();
         chat.dispose();
       };
@@ -70,7 +79,7 @@ export default (): Views => {
       isolateKeys(el);
       el.append(frame);
       const root = createRoot(frame);
-      root.render(<Panel {...services} />);
+      root.render(<Embedded services={services} frame={frame} />);
       return () => {
         model.off('change:height', resize);
         root.unmount();
@@ -78,14 +87,3 @@ export default (): Views => {
     }
   };
 };
-
-/** A word for this tab, which survives a reload; where nothing can be kept, a new one. */
-function pageId(): string {
-  try {
-    const id = sessionStorage.getItem('pico-jupyter:page') ?? randomWord(8);
-    sessionStorage.setItem('pico-jupyter:page', id);
-    return id;
-  } catch {
-    return randomWord(8);
-  }
-}

@@ -2,8 +2,9 @@
 
 import { Chat } from '../model/chat';
 import { object, oneOf, string } from '../model/json';
-import { readMessages } from '../model/transcript';
+import { readMessages, shares } from '../model/transcript';
 import { Environment, Message, REASONINGS } from '../model/types';
+import { followConversation } from './follow';
 import { WidgetModel } from './model';
 
 /** While an answer grows, the kernel hears of it so often, so that a reload loses little. */
@@ -30,26 +31,20 @@ export function synchronise(chat: Chat, model: WidgetModel, environment: Environ
     }
   };
   const onSettings = (): void => {
-    const { reasoning } = chat.state.get();
+    const { reasoning, file, library } = chat.state.get();
     const { chosen } = chat.models.state.get();
-    if (reasoning !== model.get('reasoning') || (chosen && chosen !== model.get('model'))) {
-      model.set('reasoning', reasoning);
-      model.set('model', chosen);
+    const wanted = { reasoning, model: chosen || model.get('model'), file: library ? (file ?? '') : model.get('file') };
+    const changed = Object.entries(wanted).filter(([key, value]) => value !== model.get(key));
+    if (changed.length) {
+      changed.forEach(([key, value]) => model.set(key, value));
       model.save_changes();
     }
   };
-  let unfollow = chat.conversation.state.subscribe(onConversation);
-  let followed = chat.conversation;
-  const onChat = (): void => {
-    if (chat.conversation !== followed) {
-      unfollow();
-      followed = chat.conversation;
-      unfollow = followed.state.subscribe(onConversation);
-      push();
-    }
-    onSettings();
-  };
-  const disposers = [chat.state.subscribe(onChat), chat.models.state.subscribe(onSettings)];
+  const disposers = [
+    followConversation(chat, onConversation),
+    chat.state.subscribe(onSettings),
+    chat.models.state.subscribe(onSettings)
+  ];
 
   const on = (event: string, listener: (content: unknown) => void): void => {
     model.on(event, listener);
@@ -59,10 +54,22 @@ export function synchronise(chat: Chat, model: WidgetModel, environment: Environ
     const messages = readMessages(model.get('messages'));
     if (JSON.stringify(messages) !== JSON.stringify(known) && !chat.conversation.state.get().busy) {
       known = messages;
-      chat.conversation.replace(messages);
+      const present = chat.conversation.state.get().messages;
+      if (present.length && !shares(present, messages)) {
+        // What was said before stays in its file.
+        chat.begin(messages);
+      } else {
+        chat.conversation.replace(messages);
+      }
     }
   });
   on('change:model', () => chat.models.choose(string(model.get('model')) || chat.models.state.get().chosen));
+  on('change:file', () => {
+    const file = string(model.get('file'));
+    if (file && file !== chat.state.get().file) {
+      void chat.open(file);
+    }
+  });
   on('change:reasoning', () => chat.setReasoning(oneOf(model.get('reasoning'), REASONINGS, 'default')));
   on('msg:custom', content => {
     if (object(content).type === 'stop') {
@@ -70,7 +77,6 @@ export function synchronise(chat: Chat, model: WidgetModel, environment: Environ
     }
   });
   return () => {
-    unfollow();
     cancelPush?.();
     disposers.forEach(dispose => dispose());
   };

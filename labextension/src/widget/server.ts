@@ -1,0 +1,72 @@
+/** The Jupyter server that the page came from, and the place for conversations that it has. */
+
+import { HttpDrive } from '../model/contents';
+import { Send } from '../model/http';
+import { object, parseJson, string } from '../model/json';
+import { Place } from '../model/keeper';
+import { Environment } from '../model/types';
+import { channelNeighbours, storageLifeboat } from '../page/page';
+
+const FOLDER = 'Chats';
+
+export interface PageServer {
+  /** With the page's credentials. */
+  readonly send: Send;
+  readonly url: string;
+}
+
+/** null on pages of nobody's. */
+export function pageServer(): PageServer | null {
+  const config = object(parseJson(document.getElementById('jupyter-config-data')?.textContent ?? ''));
+  const base = string(config.baseUrl);
+  if (!base) {
+    return null;
+  }
+  const url = new URL(base, location.origin).href;
+  const token = string(config.token);
+  const send: Send = (path, init) => {
+    const headers = new Headers(init.headers);
+    if (token) {
+      headers.set('Authorization', `token ${token}`);
+    }
+    const xsrf = /(?:^|;\s*)_xsrf=([^;]*)/.exec(document.cookie)?.[1];
+    if (xsrf) {
+      headers.set('X-XSRFToken', xsrf);
+    }
+    return fetch(new URL(path, url), { ...init, headers, credentials: 'same-origin', cache: 'no-store' });
+  };
+  return { send, url };
+}
+
+/** Whether pico_jupyter is there. */
+export async function answers(server: PageServer): Promise<boolean> {
+  return (await getJson(server, 'pico/v1/models')) !== null;
+}
+
+/** The folder that the sidebar uses too; null where the server has no contents API. */
+export async function findPlace(server: PageServer, environment: Environment): Promise<Place | null> {
+  if (!(await getJson(server, 'api/contents/?content=0'))) {
+    return null;
+  }
+  return {
+    drive: new HttpDrive(server.send, await chosenFolder(server)),
+    lifeboat: storageLifeboat(server.url),
+    neighbours: channelNeighbours(server.url),
+    environment
+  };
+}
+
+async function chosenFolder(server: PageServer): Promise<string> {
+  const answer = await getJson(server, 'lab/api/settings/pico-jupyter:panel');
+  return string(object(answer?.settings).folder).replace(/^\/+|\/+$/g, '') || FOLDER;
+}
+
+async function getJson({ send }: PageServer, path: string): Promise<Record<string, unknown> | null> {
+  try {
+    const response = await send(path, { method: 'GET' });
+    const isJson = (response.headers.get('content-type') ?? '').includes('json');
+    return response.ok && isJson ? object(await response.json()) : null;
+  } catch {
+    return null;
+  }
+}

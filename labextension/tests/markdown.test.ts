@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest';
+// What the Python side is tested with, too.
+import CASES from '../../tests/panel/harmless.json';
+import { conversationMarkdown, harmless } from '../src/model/markdown';
+import { message } from './fakes';
+
+test.each(CASES as [string, string][])('%j is made harmless', (source, expected) => {
+  expect(harmless(source)).toBe(expected);
+});
+
+test('the conversation has everything that was said', () => {
+  const picture = { id: '1', kind: 'image', name: 'a_b.png', data: '' } as const;
+  const question = message('a', { content: 'What is it?', attachments: [picture, { ...picture, name: 'x.py' }] });
+  const answer = message('b', { role: 'assistant', model: 'tiny', reasoning: 'Round, <so>', content: 'A `circle`.' });
+  const failed = message('c', { role: 'assistant', content: '', status: 'failed', error: 'out of\nmemory' });
+  expect(conversationMarkdown([question, answer, failed])).toBe(
+    '**You**\n\nWhat is it?\n\n*Attached: a&#95;b.png, x.py*\n\n' +
+      '**tiny**\n\n<details><summary>Reasoning</summary>\n\nRound, &lt;so>\n\n</details>\n\nA `circle`.\n\n' +
+      '**Model**\n\n*Failed: out of memory*'
+  );
+  expect(conversationMarkdown([])).toBe('*Nothing has been said yet.*');
+});
