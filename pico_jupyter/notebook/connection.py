@@ -15,7 +15,7 @@ from pico_jupyter.notebook import clients
 from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.notebook.models import Models
 from pico_jupyter.notebook.questions import History, QuestionOptions, ReasoningSwitch, read_question
-from pico_jupyter.notebook.streams import AnswerStream, AsyncAnswerStream
+from pico_jupyter.notebook.streams import INTERRUPTIBLE_SECONDS, AnswerStream, AsyncAnswerStream
 from pico_jupyter.sources.address import ServerAddress, find_server, name_server
 from pico_jupyter.sources.background import BackgroundLoop, shared_loop
 from pico_jupyter.sources.calls import ChatCall, Model, Source
@@ -204,6 +204,8 @@ def _connection(address: ServerAddress | None) -> Pico:
 def wait(future: concurrent.futures.Future[T]) -> T:
     """The result. An interrupt cancels the work."""
     try:
+        while not future.done():
+            concurrent.futures.wait([future], INTERRUPTIBLE_SECONDS)
         return future.result()
     except KeyboardInterrupt:
         future.cancel()

@@ -6,15 +6,17 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 
 from pico_jupyter.errors import InvalidRequest, PicoError
-from pico_jupyter.notebook.chat_options import NAMES, SWITCH, ChatOptions, describe_options, read_options
+from pico_jupyter.notebook.chat_line import ChatLine
+from pico_jupyter.notebook.chat_options import ChatOptions, describe_options, read_options
+from pico_jupyter.notebook.completion import words_at
 from pico_jupyter.notebook.connection import Pico, connect
 from pico_jupyter.notebook.dialogue import Dialogue
 from pico_jupyter.notebook.front_ends import cell_of, choose_display
@@ -75,7 +77,7 @@ class ChatMagics(Magics):
             model=options.model or self._model,
             system=interpolate(options.system, variables),
             reasoning=options.reasoning or self._reasoning,
-            images=[self._image(word) for word in options.images],
+            images=[image for word in options.images for image in self._images(word)],
             temperature=options.temperature,
             max_tokens=options.max_tokens,
             seed=options.seed,
@@ -94,11 +96,13 @@ class ChatMagics(Magics):
         if options.code:
             self._put_code(answer.text)
 
-    def _image(self, word: str) -> Any:
-        """A variable, where there is one; else a path."""
+    def _images(self, word: str) -> list[Any]:
+        """A variable, or those in it, where there is one; else a path."""
         name = re.split(r"[.\[]", word, maxsplit=1)[0]
-        is_variable = name in self._shell.user_ns and is_expression(word)
-        return evaluate(word, self._shell.user_ns) if is_variable else word
+        if name not in self._shell.user_ns or not is_expression(word):
+            return [word]
+        value = evaluate(word, self._shell.user_ns)
+        return list(value) if isinstance(value, list | tuple) else [value]
 
     def _put_code(self, text: str) -> None:
         code = code_of(text)
@@ -137,9 +141,8 @@ class ChatMagics(Magics):
                 self._dialogue.clear()
                 return "The conversation begins anew."
             case _:
-                raise InvalidRequest(
-                    f"there is no %pico {command} {argument}".rstrip() + ". There are:\n" + _commands()
-                )
+                asked = f"%pico {command} {argument}".rstrip()
+                raise InvalidRequest(f"{asked}: there is no such command. There are:\n{_commands()}")
 
     def _set_model(self, name: str) -> str:
         names = self._connect().models.names
@@ -161,18 +164,12 @@ class ChatMagics(Magics):
         }
         return "\n".join(f"{name:<19}{value}" for name, value in lines.items())
 
-    def complete(self, _: InteractiveShell, event: SimpleNamespace) -> list[str]:
-        """Words that could stand at the cursor in a line of these magics."""
-        words = event.text_until_cursor.split(" ")
-        before = words[-2] if len(words) > 1 else ""
-        is_pico = words[0] == "%pico"
-        if before in ("-r", "--reasoning") or (is_pico and before == "reasoning"):
-            return list(SWITCH)
-        if before in ("-m", "--model") or (is_pico and before in ("load", "unload", "model")):
-            return self._names()
-        if is_pico:
-            return [command.split()[0] for command in COMMANDS if command] if len(words) == 2 else []
-        return list(NAMES)
+    def match(self, context: CompletionContext) -> SimpleMatcherResult:
+        """A matcher for IPython's completer: in lines of these magics nothing else fits."""
+        is_body = context.cursor_line > 0 and context.full_text.startswith("%%")
+        words = [] if is_body else words_at(context.text_until_cursor, self._names)
+        found = {"completions": [SimpleCompletion(word) for word in words], "suppress": bool(words)}
+        return cast(SimpleMatcherResult, found)
 
     def _names(self) -> list[str]:
         try:
@@ -182,11 +179,22 @@ class ChatMagics(Magics):
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magics, and what completes them."""
+    """Register the magics, what completes them, and the question mark."""
     magics = ChatMagics(shell)
     shell.register_magics(magics)
-    for name in ("%%chat", "%chat", "%pico"):
-        shell.set_hook("complete_command", magics.complete, str_key=name)  # type: ignore[no-untyped-call]
+
+    @context_matcher()  # type: ignore[untyped-decorator]  # it has no types
+    def pico_matcher(context: CompletionContext) -> SimpleMatcherResult:
+        return magics.match(context)
+
+    _put(shell.Completer.custom_matchers, pico_matcher)
+    _put(shell.input_transformer_manager.token_transformers, ChatLine)
+
+
+def _put(functions: list[Any], function: Any) -> None:
+    """In the place of that of an earlier load."""
+    functions[:] = [known for known in functions if getattr(known, "__qualname__", "") != function.__qualname__]
+    functions.append(function)
 
 
 def code_of(text: str) -> str:

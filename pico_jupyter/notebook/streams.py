@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import queue
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -19,6 +20,9 @@ from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.sources.background import BackgroundLoop
 from pico_jupyter.sources.calls import ChatCall, Piece, Source
 
+# A signal that another thread gets does not wake a wait, but is seen after it.
+INTERRUPTIBLE_SECONDS = 0.1
+
 # Fills in what a call leaves open.
 Complete: TypeAlias = Callable[[ChatCall], Awaitable[ChatCall]]
 
@@ -29,6 +33,7 @@ class AnswerStream:
     def __init__(self, loop: BackgroundLoop, source: Source, call: ChatCall, complete: Complete) -> None:
         self.answer = Answer(call)
         self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._has_ended = False
         self._pump = loop.submit(_pump(source, self.answer, complete, self._pieces.put))
         weakref.finalize(self, self._pump.cancel)
 
@@ -40,21 +45,28 @@ class AnswerStream:
 
     def __next__(self) -> Piece:
         """The next piece. Raises PicoError. An interrupt stops the model."""
-        if self._pieces.empty() and self._pump.done() and self.answer.finish_reason:
+        if self._has_ended:
             raise StopIteration
         try:
-            piece = self._pieces.get()
+            piece = self._wait()
         except KeyboardInterrupt:
             self.close()
             raise
         if piece is None:
+            self._has_ended = True
             _settle(self._pump, self.answer)
             raise StopIteration
         self.answer.take(piece)
         return piece
 
+    def _wait(self) -> Piece | None:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._pieces.get(timeout=INTERRUPTIBLE_SECONDS)
+
     def close(self) -> None:
         """Stop the model, if it is still writing."""
+        self._has_ended = True
         self._pump.cancel()
         self.answer.end("stopped")
 
@@ -69,6 +81,7 @@ class AsyncAnswerStream:
         self.answer = Answer(call)
         self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
         self._pump: concurrent.futures.Future[None] | None = None
+        self._has_ended = False
         self._loop, self._source, self._complete = loop, source, complete
 
     def __repr__(self) -> str:
@@ -79,15 +92,16 @@ class AsyncAnswerStream:
 
     async def __anext__(self) -> Piece:
         """The next piece. Raises PicoError."""
-        pump = self._running()
-        if self._pieces.empty() and pump.done() and self.answer.finish_reason:
+        if self._has_ended:
             raise StopAsyncIteration
+        pump = self._running()
         try:
             piece = await self._pieces.get()
         except asyncio.CancelledError:
             await self.aclose()
             raise
         if piece is None:
+            self._has_ended = True
             _settle(pump, self.answer)
             raise StopAsyncIteration
         self.answer.take(piece)
@@ -95,7 +109,9 @@ class AsyncAnswerStream:
 
     async def aclose(self) -> None:
         """Stop the model, if it is still writing."""
-        self._running().cancel()
+        self._has_ended = True
+        if self._pump is not None:
+            self._pump.cancel()
         self.answer.end("stopped")
 
     def _running(self) -> concurrent.futures.Future[None]:

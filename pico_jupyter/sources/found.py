@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 
-from pico_jupyter.errors import EngineUnavailable, PicoError
+from pico_jupyter.errors import EngineUnavailable, Forbidden, PicoError, Unauthenticated
 from pico_jupyter.sources.address import ServerAddress, find_server
 from pico_jupyter.sources.calls import Source
 from pico_jupyter.sources.local import EngineSource, local_source
@@ -23,6 +23,10 @@ async def find_source(named: ServerAddress | None = None) -> Source:
     server = ServerSource(address)
     try:
         await asyncio.to_thread(server.probe)
+    except (Unauthenticated, Forbidden):
+        if address.is_named:
+            raise
+        return shared_engine()
     except PicoError as error:
         if address.is_named:
             raise EngineUnavailable(f"no pico_jupyter answers at {address.url}: {error.message}") from None

@@ -1,0 +1,232 @@
+"""%%chat, %chat and %pico in a real InteractiveShell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from pico_jupyter.errors import EngineUnavailable
+from pico_jupyter.notebook import Answer, Pico
+from pico_jupyter.notebook.magics import ChatMagics, code_of
+from pico_jupyter.sources.background import shared_loop
+from pico_jupyter.sources.calls import ChatCall, FinishPiece, ReasoningPiece, TextPiece
+from pico_jupyter.sources.found import shared_engine
+from tests.sources.fake_source import FakeSource
+
+ANSWER = (ReasoningPiece("hm"), TextPiece("625"), FinishPiece("stop"))
+
+
+@dataclass
+class Notebook:
+    """A shell whose magics ask a source."""
+
+    shell: InteractiveShell
+    source: FakeSource
+    magics: ChatMagics
+    capsys: pytest.CaptureFixture[str]
+
+    def run(self, code: str) -> str:
+        """What is printed."""
+        self.shell.run_cell(code, store_history=True)
+        captured = self.capsys.readouterr()
+        return captured.out + captured.err
+
+    @property
+    def call(self) -> ChatCall:
+        return self.source.calls[-1]
+
+    @property
+    def said(self) -> list[str]:
+        return [turn.content for turn in self.call.messages]
+
+
+@pytest.fixture(scope="session")
+def shell() -> InteractiveShell:
+    running = InteractiveShell(config=Config(HistoryManager={"enabled": False}))
+    running.colors = "nocolor"
+    running.run_line_magic("load_ext", "pico_jupyter")
+    return running
+
+
+@pytest.fixture
+def notebook(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> Iterator[Notebook]:
+    yield notebook_of(shell, FakeSource(*ANSWER), capsys)
+    shell.reset()
+
+
+def notebook_of(shell: InteractiveShell, source: FakeSource, capsys: pytest.CaptureFixture[str]) -> Notebook:
+    pico = Pico(source, shared_loop())
+    magics = ChatMagics(shell, lambda: pico)
+    shell.register_magics(magics)
+    return Notebook(shell, source, magics, capsys)
+
+
+def test_the_cell_is_the_question_and_the_answer_is_kept(notebook: Notebook) -> None:
+    assert notebook.run("%%chat\nWhat is 348 + 277?\n") == "<think>\nhm\n</think>\n\n625\n"
+    assert notebook.said == ["What is 348 + 277?"]
+    answer = notebook.shell.user_ns["answer"]
+    assert isinstance(answer, Answer)
+    assert answer.text == "625"
+
+
+def test_the_line_is_the_question(notebook: Notebook) -> None:
+    notebook.run("%chat -r off --into sum What's 348 + 277?")
+    assert notebook.said == ["What's 348 + 277?"]
+    assert notebook.call.reasoning == "off"
+    assert notebook.shell.user_ns["sum"].text == "625"
+
+
+def test_options_go_along(notebook: Notebook) -> None:
+    notebook.run("%%chat -m large -s 'Be {how}.' --temperature 0 --max-tokens 9 --seed 3\nhi")
+    assert notebook.source.calls == []
+    notebook.shell.user_ns["how"] = "brief"
+    notebook.run("%%chat -m large -s 'Be {how}.' --temperature 0 --max-tokens 9 --seed 3\nhi")
+    call = notebook.call
+    assert (call.model, call.system, call.temperature, call.max_tokens, call.seed) == ("large", "Be brief.", 0, 9, 3)
+
+
+def test_variables_stand_in_the_question(notebook: Notebook) -> None:
+    notebook.shell.user_ns["rows"] = [348, 277]
+    notebook.run('%%chat\n{rows[0]} + {rows[1]}? {{rows}} {"a": 1} $rows')
+    assert notebook.said == ['348 + 277? {rows} {"a": 1} $rows']
+
+
+def test_pictures_are_variables_or_paths(notebook: Notebook) -> None:
+    notebook.shell.user_ns["pictures"] = [np.zeros((2, 2), np.uint8)]
+    notebook.run("%%chat -i pictures[0] -i pictures\nhi")
+    assert [attachment.name for attachment in notebook.call.messages[0].attachments] == ["images[0]", "images[1]"]
+    assert "cannot read 'nothing.png': No such file" in notebook.run("%chat -i nothing.png hi")
+
+
+def test_the_conversation_goes_on_until_a_new_one_is_begun(notebook: Notebook) -> None:
+    notebook.run("%chat --system Hm. a")
+    notebook.run("%chat b")
+    assert notebook.said == ["a", "625", "b"]
+    assert notebook.call.system == "Hm."
+    notebook.run("%chat --new c")
+    assert (notebook.said, notebook.call.system) == (["c"], "")
+    assert notebook.run("%pico new") == "The conversation begins anew.\n"
+    notebook.run("%chat d")
+    assert notebook.said == ["d"]
+
+
+def test_a_model_of_one_cell_is_not_that_of_the_next(notebook: Notebook) -> None:
+    notebook.run("%chat -m large a")
+    notebook.run("%chat b")
+    assert notebook.call.model == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("%%chat\n\n", "UsageError: there is no question"),
+        ("%%chat tiny\nhi", "UsageError: unrecognized arguments: tiny"),
+        ("%chat {nobody}", "UsageError: {nobody} is not known"),
+        ("%chat --temperature 3 hi", "UsageError: temperature: 3.0 is not a number from 0 to 2"),
+        ("%pico lod", "UsageError: %pico lod: there is no such command"),
+        ("%pico reasoning perhaps", "UsageError: %pico reasoning perhaps: there is no such command"),
+        ("%pico model large", "UsageError: there is no model 'large'. There are: tiny"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line(notebook: Notebook, code: str, reason: str) -> None:
+    printed = notebook.run(code)
+    assert printed.startswith(reason)
+    assert "Traceback" not in printed
+    assert notebook.source.calls == []
+
+
+def test_a_failure_is_told_in_a_line_behind_what_came(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebook = notebook_of(shell, FakeSource(TextPiece("6"), EngineUnavailable("the server is gone")), capsys)
+    assert notebook.run("%chat hi") == "6\nEngineUnavailable: the server is gone\n"
+    assert shell.user_ns["answer"].finish_reason == "failed"
+
+
+def test_code_goes_into_the_next_cell(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+    notebook = notebook_of(shell, FakeSource(TextPiece("Do\n```python\nx = 1\n```\n"), FinishPiece("stop")), capsys)
+    notebook.run("%chat --code hi")
+    assert shell.rl_next_input == "x = 1"
+    shell.rl_next_input = None
+
+
+def test_an_answer_without_code_is_told(notebook: Notebook) -> None:
+    assert notebook.run("%chat --code hi").endswith("There is no code in the answer.\n")
+
+
+def test_python_is_the_code_that_is_meant() -> None:
+    text = "First\n```sh\nls\n```\nthen\n```python\na = 1\n```\n1. and\n   ~~~py\nb = 2"
+    assert code_of(text) == "a = 1\n\nb = 2"
+    assert code_of("```sh\nls\n```") == "ls"
+    assert code_of("no code, but `x`") == ""
+
+
+def test_settings_hold_for_all_cells(notebook: Notebook) -> None:
+    assert notebook.run("%pico reasoning off") == "reasoning: off\n"
+    assert notebook.run("%pico model tiny") == "model: tiny\n"
+    notebook.run("%chat a")
+    assert (notebook.call.reasoning, notebook.call.model) == ("off", "tiny")
+    notebook.run("%chat -r on a")
+    assert notebook.call.reasoning == "on"
+    assert notebook.run("%pico model default") == "model: tiny\n"
+
+
+def test_it_tells_how_things_stand(notebook: Notebook) -> None:
+    notebook.run("%chat a")
+    assert notebook.run("%pico") == (
+        "answers come from  an engine in this kernel\n"
+        "model              tiny\n"
+        "reasoning          default\n"
+        "conversation       1 answer\n"
+        "in memory          no model\n"
+    )
+
+
+def test_models_are_loaded_unloaded_and_listed(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+    magics = ChatMagics(shell, lambda: Pico(shared_engine(), shared_loop()))
+    shell.register_magics(magics)
+    shell.run_line_magic("pico", "load pico-tiny")
+    assert "pico-tiny" in shell.run_line_magic("pico", "ps").names
+    shell.run_line_magic("pico", "unload pico-tiny")
+    assert "pico-tiny" in shell.run_line_magic("pico", "models").names
+    assert capsys.readouterr().out == "pico-tiny is in memory.\npico-tiny is not in memory.\n"
+    shell.run_cell("%pico load nobody")
+    assert "ModelNotFound" in capsys.readouterr().out
+
+
+def completions(shell: InteractiveShell, text: str) -> list[str]:
+    with provisionalcompleter():
+        return [completion.text for completion in shell.Completer.completions(text, len(text))]
+
+
+def test_words_are_completed_in_lines_of_the_magics_alone(shell: InteractiveShell) -> None:
+    shell.run_line_magic("reload_ext", "pico_jupyter")
+    assert sorted(completions(shell, "%pico load pico-")) == ["pico-tiny", "pico-tiny-vl"]
+    assert completions(shell, "%%chat -r on --model pico-tiny-") == ["pico-tiny-vl"]
+    assert sorted(completions(shell, "x = 1\n%chat --m")) == ["--max-tokens", "--model"]
+    assert "pico-tiny-vl" not in completions(shell, "%%chat\n%pico load pico-tiny-")
+
+
+@pytest.mark.parametrize("question", ["What is my name?", "Is it x?", "What's up?", "Why??", "-r off really?"])
+def test_a_line_may_end_in_a_question_mark(notebook: Notebook, question: str) -> None:
+    notebook.run(f"if True:\n    x = 1\n    %chat {question}\n    y = 2")
+    assert notebook.said == [question.removeprefix("-r off ")]
+    assert notebook.shell.user_ns["y"] == 2
+
+
+def test_help_is_still_asked_for(notebook: Notebook) -> None:
+    notebook.run("%chat?")
+    notebook.run("%pico?")
+    assert notebook.source.calls == []
+
+
+def test_help_has_the_options_and_the_commands(shell: InteractiveShell) -> None:
+    shell.run_line_magic("reload_ext", "pico_jupyter")
+    assert "--reasoning" in str(shell.object_inspect("%%chat")["docstring"])
+    assert "%pico load NAME" in str(shell.object_inspect("%pico")["docstring"])

@@ -1,0 +1,97 @@
+"""What people pass to `chat`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.notebook.answer import Answer
+from pico_jupyter.notebook.questions import read_question
+from pico_jupyter.sources.calls import Attachment, ChatCall, TextPiece, Turn
+
+
+def test_nothing_but_a_question_leaves_all_to_the_model() -> None:
+    assert read_question("hi", {}) == ChatCall("", (Turn("user", "hi"),))
+
+
+def test_everything_can_be_said() -> None:
+    call = read_question(
+        "hi",
+        {
+            "model": "tiny",
+            "system": "Be brief.",
+            "images": "data:image/png;base64,AA==",
+            "videos": [b"mp4"],
+            "temperature": np.float32(0.5),
+            "max_tokens": np.int64(9),
+            "seed": -1,
+        },
+    )
+    picture = Attachment("image", "images[0]", "data:image/png;base64,AA==")
+    clip = Attachment("video", "videos[0]", "data:video/mp4;base64,bXA0")
+    assert call == ChatCall(
+        "tiny", (Turn("user", "hi", (picture, clip)),), system="Be brief.", temperature=0.5, max_tokens=9, seed=-1
+    )
+
+
+@pytest.mark.parametrize(
+    ("switch", "reasoning"),
+    [(True, "on"), ("on", "on"), (False, "off"), ("off", "off"), (None, "default"), ("default", "default")],
+)
+def test_the_reasoning_switch_has_several_spellings(switch: Any, reasoning: str) -> None:
+    assert read_question("hi", {"reasoning": switch}).reasoning == reasoning
+
+
+def test_an_answer_is_gone_on_from_with_its_model_and_its_system_message() -> None:
+    answer = Answer(ChatCall("tiny", (Turn("user", "a"),), system="Be brief."))
+    answer.take(TextPiece("A"))
+    turns = (Turn("user", "a"), Turn("assistant", "A"), Turn("user", "b"))
+    assert read_question("b", {"history": answer}) == ChatCall("tiny", turns, system="Be brief.")
+    other = read_question("b", {"history": answer, "model": "large", "system": "Shout."})
+    assert (other.model, other.system, other.messages) == ("large", "Shout.", turns)
+
+
+def test_messages_are_gone_on_from() -> None:
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "A"},
+    ]
+    call = read_question("b", {"history": messages})
+    assert call.system == "Be brief."
+    assert [turn.content for turn in call.messages] == ["a", "A", "b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"reasoning": "perhaps"}, "reasoning: 'perhaps' is none of 'on', 'off', 'default'"),
+        ({"reasoning": ["on"]}, "reasoning: .* is none of"),
+        ({"temperature": 2.5}, "temperature: 2.5 is not a number from 0 to 2"),
+        ({"temperature": float("nan")}, "temperature: nan is not a number"),
+        ({"temperature": "0"}, "temperature: '0' is not a number"),
+        ({"temperature": True}, "temperature: True is not a number"),
+        ({"max_tokens": 0}, "max_tokens: 0 is not a whole number from 1"),
+        ({"max_tokens": 1.5}, "max_tokens: 1.5 is not a whole number"),
+        ({"seed": "x"}, "seed: 'x' is not a whole number"),
+        ({"seed": 2**63}, "seed: 9223372036854775808 is not a whole number"),
+        ({"model": 3}, "model: text, not int"),
+        ({"system": b"x"}, "system: text, not bytes"),
+        ({"history": "a"}, "history: an Answer or a list of messages, not str"),
+        ({"history": {"role": "user"}}, "history: an Answer or a list of messages, not dict"),
+        ({"history": [{"role": "poet", "content": "x"}]}, "history: messages: .*poet"),
+        ({"history": ["x"]}, "history: messages: "),
+    ],
+)
+def test_what_is_wrong_is_named(options: Any, reason: str) -> None:
+    with pytest.raises(InvalidRequest, match=reason) as raised:
+        read_question("hi", options)
+    assert raised.value.param == next(iter(options))
+
+
+def test_a_question_is_text() -> None:
+    with pytest.raises(InvalidRequest, match="the question is text, not list"):
+        read_question(["hi"], {})  # type: ignore[arg-type]
