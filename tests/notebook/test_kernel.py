@@ -71,11 +71,11 @@ def test_an_answer_is_shown_as_markdown(kernel: RunningKernel) -> None:
 
 
 def interrupted(kernel: RunningKernel, code: str, cell: str = "") -> list[Message]:
-    """Run `code` and interrupt it at its first output."""
+    """Run `code` and interrupt it at its first text."""
     pending = [kernel.manager.interrupt_kernel]
 
-    def interrupt(_: Message) -> None:
-        if pending:
+    def interrupt(message: Message) -> None:
+        if pending and not message["content"].get("data", {}).get("text/plain", "").startswith("getting ready"):
             pending.pop()()
 
     return kernel.run(code, cell=cell, on_message=interrupt)
