@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pytest
 
 ROOT = Path(__file__).parents[2]
 OPENAI = ROOT / "notebooks" / "04_openai_client.ipynb"
@@ -23,6 +24,7 @@ def copy(path: Path, answer: str) -> None:
     nbformat.write(notebook, path)
 
 
+@pytest.mark.timeout(300)
 def test_it_fails_at_the_cell_whose_answer_has_changed(tmp_path: Path) -> None:
     copy(tmp_path / "kept.ipynb", ANSWER)
     copy(tmp_path / "changed.ipynb", "12 + 35 = 48")
