@@ -1,0 +1,49 @@
+"""%%chat in JupyterLab: what is seen, and what is saved."""
+
+from __future__ import annotations
+
+import nbformat
+from playwright.sync_api import Page, expect
+
+from tests.browser.panels import LONG, SUM, open_notebook, run
+from tests.e2e.running import RunningServer
+
+LOAD = "%load_ext pico_jupyter\n%pico"
+ASK = f"%%chat -r on --temperature 0\n{SUM}"
+
+
+def test_an_answer_is_one_output_with_its_thinking_folded(page: Page, lab: RunningServer) -> None:
+    cells = open_notebook(page, lab, "magics.ipynb", LOAD, ASK, "%pico models")
+    run(cells.nth(0))
+    expect(cells.nth(0).locator(".jp-OutputArea")).to_contain_text("the Jupyter server of this kernel")
+    run(cells.nth(1))
+    answer = cells.nth(1).locator(".jp-RenderedMarkdown")
+    expect(answer).to_contain_text("348 + 277 = 625")
+    expect(answer).to_have_count(1)
+    thinking = answer.locator("details")
+    expect(thinking).not_to_have_attribute("open", "")
+    thinking.locator("summary").click()
+    expect(thinking).to_contain_text("U 8+7=15")
+    run(cells.nth(2))
+    expect(cells.nth(2).locator("table")).to_contain_text("pico-tiny-vl")
+    page.keyboard.press("Control+s")
+    expect(page.locator(".jp-mod-dirty")).to_have_count(0)
+    saved = nbformat.read(lab.log.parent / "magics.ipynb", as_version=4)
+    (output,) = saved.cells[1].outputs
+    assert (output.output_type, output.data["text/plain"]) == ("display_data", "348 + 277 = 625")
+    assert output.metadata == {}
+
+
+def test_it_streams_and_an_interrupt_stops_it(page: Page, lab: RunningServer) -> None:
+    cells = open_notebook(page, lab, "interrupt.ipynb", "%load_ext pico_jupyter", f"%%chat -r off\n{LONG}")
+    run(cells.nth(0))
+    run(cells.nth(1))
+    output = cells.nth(1).locator(".jp-OutputArea")
+    expect(output).to_contain_text("oror")
+    expect(cells.nth(1).locator(".jp-InputPrompt")).to_have_text("[*]:")
+    page.keyboard.press("Escape")
+    page.keyboard.press("i")
+    page.keyboard.press("i")
+    expect(output).to_contain_text("Stopped.")
+    expect(output).to_contain_text("KeyboardInterrupt: stopped")
+    expect(output).not_to_contain_text("Traceback")
