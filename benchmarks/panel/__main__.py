@@ -1,4 +1,4 @@
-"""Measures the panel in a real browser: bundles, click to first painted token, scripting at a long answer's end."""
+"""Measures the panel in a real browser: bundles, time to the first painted token and to a stop, scripting."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import shutil
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +16,13 @@ from pathlib import Path
 from playwright.sync_api import CDPSession, Page, sync_playwright
 
 from benchmarks.panel.answers import FAKE_STREAM, long_answer
+from benchmarks.panel.stops import STOPS, stop_times
 from tests.browser.conftest import lab_arguments
-from tests.browser.panels import LONG, Panel, lab_sidebar, open_lab
+from tests.browser.panels import Panel, lab_sidebar, open_lab
 from tests.e2e.running import RunningServer, running_server
 
 PACKAGE = Path(__file__).parents[2] / "pico_jupyter"
 ROUNDS = 20
-STOPS = 5
 TOKENS = 20_000
 # The last updates of the long answer, over which scripting is averaged.
 UPDATES = 60
@@ -90,8 +89,9 @@ def main() -> None:
         ours, servers = first_paint(panel, lab)
         print(f"first token, median of {ROUNDS}")
         print(f"  click to paint {ours:.1f} ms, the server alone {servers:.1f} ms: {ours - servers:+.1f} ms")
-        slowest = max(stop_time(panel, lab) for _ in range(STOPS))
-        print(f"click on Stop until the engine has nothing to do, slowest of {STOPS}: {slowest:.0f} ms at most")
+        print(f"click on Stop to the engine's last token, {STOPS} times each")
+        for times in stop_times(page, lab):
+            print(f"  {times}")
     with lab_page() as (page, lab):
         page.add_init_script(FAKE_STREAM)
         per_update, longest = long_answer_cost(lab_sidebar(page, lab))
@@ -139,25 +139,6 @@ def first_paint(panel: Panel, lab: RunningServer) -> tuple[float, float]:
         ours.append(panel.page.evaluate("window.firstPaint.then(moment => moment - window.clicked)"))
         panel.figures.wait_for()
     return statistics.median(ours), statistics.median(servers)
-
-
-def stop_time(panel: Panel, lab: RunningServer) -> float:
-    """Milliseconds from the click on Stop until the server counts an aborted request, the asking included."""
-    panel.button("New conversation").click()
-    panel.send(LONG)
-    panel.answers.get_by_text("oror").wait_for()
-    with lab.http() as client:
-
-        def aborted() -> float:
-            lines = client.get("metrics").text.splitlines()
-            return sum(float(line.rpartition(" ")[2]) for line in lines if 'outcome="aborted"' in line)
-
-        before = aborted()
-        start = time.monotonic()
-        panel.button("Stop").click(no_wait_after=True)
-        while aborted() == before:
-            time.sleep(0.005)
-        return 1000 * (time.monotonic() - start)
 
 
 def long_answer_cost(panel: Panel) -> tuple[float, float]:

@@ -57,21 +57,6 @@ def test_thinking_is_open_while_it_happens(page: Page, lab: RunningServer) -> No
     assert {"Thinking true", "Thought  false"} <= set(page.evaluate("[...window.seen]"))
 
 
-def test_stop_stops_the_engine(page: Page, lab: RunningServer) -> None:
-    panel = lab_sidebar(page, lab)
-    panel.reason("Off")
-    for stop in (panel.button("Stop").click, lambda: panel.message.press("Escape")):
-        if panel.answers.count():
-            panel.button("New conversation").click()
-        panel.send(LONG)
-        expect(panel.answers.last).to_contain_text("or")
-        aborted = metric(lab, 'requests_total.*outcome="aborted"')
-        stop()
-        expect(panel.answers.last).to_contain_text("Stopped")
-        wait_for(lambda aborted=aborted: metric(lab, 'requests_total.*outcome="aborted"') > aborted, 10)
-        wait_for(lambda: metric(lab, "engine_running_sequences") == 0, 10)
-
-
 def test_an_answer_is_regenerated_and_a_question_edited(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     panel.reason("On")
@@ -143,11 +128,3 @@ def test_a_reader_who_scrolls_up_is_left_alone(page: Page, lab: RunningServer) -
     wait_for(lambda: scroll.evaluate("box => box.scrollTop + box.clientHeight > box.scrollHeight - 50"))
     panel.button("Stop").click()
     expect(panel.answers).to_contain_text("Stopped")
-
-
-def metric(lab: RunningServer, pattern: str) -> float:
-    """The sum of a metric over its labels."""
-    with lab.http() as client:
-        text = client.get("metrics").text
-    values = re.findall(rf"^pico_jupyter_{pattern}.*? (\S+)$", text, re.MULTILINE)
-    return sum(float(value) for value in values)

@@ -1,0 +1,98 @@
+"""How long a click on Stop takes to the engine: until it has decoded its last token, by its own account."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from playwright.sync_api import Page
+
+from tests.browser.engines import Figures, at_rest, busy_until, figures_in, figures_of, local_engine
+from tests.browser.panels import (
+    LONG,
+    SHOW,
+    Panel,
+    lab_sidebar,
+    open_notebook,
+    open_notebook_7,
+    run,
+    widget,
+)
+from tests.e2e.running import RunningServer
+
+STOPS = 10
+SHOW_OFF = SHOW.replace("'on'", "'off'")
+# The page's wall clock, which is the engine's: both are on this machine.
+WATCH_STOP = """() => {
+    const remember = event => {
+        if (event.target.closest('.pico-stop')) window.stoppedAt = Date.now() / 1000;
+    };
+    addEventListener('click', remember, { capture: true });
+}"""
+
+
+@dataclass(frozen=True)
+class StopTimes:
+    """Milliseconds from the click to the last token, of several stops in one place."""
+
+    where: str
+    times: list[float]
+
+    def __str__(self) -> str:
+        return f"{self.where:<44} median {statistics.median(self.times):4.0f} ms, slowest {max(self.times):4.0f} ms"
+
+
+def stop_times(page: Page, lab: RunningServer) -> Iterator[StopTimes]:
+    """All places in which a panel can be."""
+    folder = lab.log.parent
+    server = figures_of(lab)
+
+    panel = lab_sidebar(page, lab)
+    panel.reason("Off")
+    yield _measure("sidebar", panel, server)
+
+    panel.button("New conversation").click()
+    panel.button("More").click()
+    panel.root.get_by_role("menuitem", name="Open in a tab").click()
+    tab = Panel(page, page.get_by_role("main").get_by_role("region", name="Chat with a local model"))
+    tab.wait_for_models()
+    tab.reason("Off")
+    yield _measure("tab", tab, server)
+
+    release = folder / "release-server"
+    cells = open_notebook(page, lab, "server.ipynb", SHOW_OFF, busy_until(release))
+    run(cells.nth(0))
+    yield _measure("cell", widget(page), server)
+    run(cells.nth(1))
+    yield _measure("cell, its kernel busy", widget(page), server)
+    release.touch()
+
+    cells = open_notebook_7(page, lab, "seven.ipynb", SHOW_OFF)
+    run(cells.nth(0))
+    yield _measure("cell in Notebook 7", widget(page), server)
+
+    page.route("**/pico/v1/models*", lambda route: route.fulfill(status=404, body="no such page"))
+    told, release = folder / "figures.json", folder / "release-local"
+    cells = open_notebook(page, lab, "local.ipynb", local_engine(told), busy_until(release))
+    run(cells.nth(0))
+    yield _measure("cell, the engine in its kernel", widget(page), figures_in(told))
+    run(cells.nth(1))
+    yield _measure("cell, the engine in its kernel, that busy", widget(page), figures_in(told))
+    release.touch()
+
+
+def _measure(where: str, panel: Panel, engine: Figures) -> StopTimes:
+    panel.page.evaluate(WATCH_STOP)
+    return StopTimes(where, [_stop_time(panel, engine) for _ in range(STOPS)])
+
+
+def _stop_time(panel: Panel, engine: Figures) -> float:
+    if panel.answers.count():
+        panel.button("New conversation").click()
+    before = engine().decoded_tokens
+    panel.send(LONG)
+    panel.answers.get_by_text("oror").wait_for()
+    panel.button("Stop").click()
+    stopped_at = float(panel.page.evaluate("window.stoppedAt"))
+    return 1000 * max(0.0, at_rest(engine, before).decoded_at - stopped_at)
