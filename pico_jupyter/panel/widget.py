@@ -24,7 +24,7 @@ from pico_jupyter.sources.background import shared_loop
 from pico_jupyter.sources.calls import ChatCall, Source, read_turns
 from pico_jupyter.sources.found import find_source
 
-# By this type our extension for JupyterLab knows an output of ChatPanel. It says nothing, so it is the same in every run.
+# Our extension for JupyterLab knows ChatPanel's outputs by this type, which says nothing and so never changes.
 PANEL_TYPE = "application/vnd.pico-jupyter.panel+json"
 STATIC = Path(__file__).resolve().parent.parent / "static"
 
@@ -36,9 +36,9 @@ class ChatPanel(anywidget.AnyWidget):
     """A chat with a local model.
 
     `messages` is the conversation, a list of dicts with at least `role` and `content`; `model`, `reasoning` ("default",
-    "on", "off"), `system`, `temperature` (None: the model's own) and `height` (pixels) are what their names say; `file` is
-    the conversation's name in the folder of conversations, once it has one. All of them follow what the user does, and
-    can be set.
+    "on", "off"), `system`, `temperature` (None: the model's own) and `height` (pixels) are what their names say; `file`
+    is the conversation's name in the folder of conversations, once it has one. All of them follow what the user does,
+    and can be set.
     """
 
     _esm = STATIC / "widget.js"
@@ -111,7 +111,7 @@ class ChatPanel(anywidget.AnyWidget):
             future.cancel()
 
     def _renew(self, _: object) -> None:
-        """Have outputs that are being saved without a page, as nbconvert does, show what was said. A page renews its own."""
+        """Without a page, as in nbconvert, have outputs show what was said. A page renews its own."""
         if not self.transport and not any(message.get("status") == "streaming" for message in self.messages):
             self._publish(update=True)
 

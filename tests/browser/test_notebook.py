@@ -20,6 +20,7 @@ from tests.browser.panels import (
     wait_for_kernel,
     write_notebook,
 )
+from tests.e2e.pictures import drawn, png
 from tests.e2e.running import RunningServer, wait_for
 
 SHOW = "from pico_jupyter import ChatPanel\npanel = ChatPanel('pico-tiny', reasoning='on', height=420)\npanel"
@@ -123,6 +124,46 @@ def test_code_goes_into_the_notebook(page: Page, lab: RunningServer) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == "second = 2"
 
 
+def test_files_of_the_browser_and_cells_are_dropped_onto_the_panel(page: Page, lab: RunningServer) -> None:
+    folder = lab.log.parent
+    (folder / "notes.txt").write_text("The code is 7.")
+    (folder / "shape.png").write_bytes(png(drawn("blue")))
+    cells = open_notebook(page, lab, "drag.ipynb", "first = 1")
+    panel = sidebar(page)
+    attached = panel.root.get_by_role("list", name="Attachments")
+    page.get_by_role("button", name="Refresh").or_(page.get_by_title("Refresh the file browser.")).first.click()
+    files = page.locator(".jp-DirListing-item")
+    drag(page, files.filter(has_text="notes.txt"), panel.message)
+    expect(attached).to_contain_text("notes.txt")
+    drag(page, files.filter(has_text="shape.png"), panel.root.get_by_role("log"))
+    expect(panel.root.get_by_text("pico-tiny cannot see pictures")).to_be_visible()
+    panel.choose("pico-tiny-vl")
+    try:
+        drag(page, files.filter(has_text="shape.png"), panel.message)
+        expect(attached.locator("img")).to_be_visible()
+    finally:
+        panel.choose("pico-tiny")  # the choice is a setting, which other tests share
+    cells.nth(0).locator(".cm-content").click()
+    drag(page, cells.nth(0).locator(".jp-InputPrompt"), panel.message)
+    expect(attached).to_contain_text("drag.ipynb, cell 1")
+    expect(cells).to_have_count(1)
+    asked = answer_with(page.context, "So it is.")
+    panel.ask("What is the code?")
+    (content,) = [part["text"] for part in asked[0]["messages"][0]["content"] if part["type"] == "text"]
+    assert "The code is 7." in content
+    assert "first = 1" in content
+
+
+def drag(page: Page, source: Locator, target: Locator) -> None:
+    """With the mouse, in steps, as a hand does."""
+    for place, press in ((source, page.mouse.down), (target, page.mouse.up)):
+        box = place.bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y, steps=10)
+        press()
+
+
 def test_notebook_7_has_the_panel_in_cells_and_beside_them(page: Page, lab: RunningServer) -> None:
     folder: Path = lab.log.parent
     write_notebook(folder, "seven.ipynb", SHOW)
@@ -161,6 +202,15 @@ def test_what_was_said_is_saved_with_the_notebook(page: Page, lab: RunningServer
     expect(output).not_to_contain_text("rror displaying widget")
     output.get_by_text("Reasoning").click()
     expect(output.get_by_text("8+7")).to_be_visible()
+
+
+def test_without_contents_there_is_no_history(page: Page, lab: RunningServer) -> None:
+    page.route("**/api/contents/?content=0", lambda route: route.fulfill(status=403, body="no"))
+    cells = open_notebook(page, lab, "nowhere.ipynb", SHOW)
+    run(cells.nth(0))
+    panel = widget(page)
+    expect(panel.ask("What is 60 + 6?")).to_contain_text("66")
+    expect(panel.button("Conversations")).to_have_count(0)
 
 
 def test_conversations_in_a_cell_are_those_of_the_sidebar(page: Page, lab: RunningServer) -> None:

@@ -4,6 +4,7 @@ import * as React from 'react';
 import { BUILT_IN, BUILT_IN_SIGHT } from '../model/models';
 import { CopyButton } from './parts';
 import { Icon } from './icons';
+import { CIRCLE, draw, Sample, SEVERAL, SQUARE } from './samples';
 import { Translator, useObservable, useServices } from './services';
 
 const DOWNLOAD = 'hf download mlx-community/Qwen3-4B-4bit';
@@ -21,9 +22,7 @@ export function Empty(): React.JSX.Element {
       <p className="pico-muted">{chosen ? words : problem}</p>
       <div className="pico-suggestions">
         {questions.map(question => (
-          <button key={question} type="button" disabled={!models.length} onClick={() => void chat.send(question)}>
-            {question}
-          </button>
+          <Suggestion key={question.text} question={question} isDisabled={!models.length} />
         ))}
       </div>
       <details className="pico-more-models">
@@ -42,8 +41,32 @@ export function Empty(): React.JSX.Element {
   );
 }
 
+interface Prompt {
+  readonly text: string;
+  readonly picture?: Sample;
+}
+
+/** A question that is asked when it is clicked, with its picture. */
+function Suggestion({ question, isDisabled }: { question: Prompt; isDisabled: boolean }): React.JSX.Element {
+  const { chat } = useServices();
+  const { text, picture } = question;
+  const data = React.useMemo(() => picture && draw(picture), [picture]);
+  const ask = (): void => {
+    if (picture && data) {
+      chat.attach([{ kind: 'image', name: picture.name, data }]);
+    }
+    void chat.send(text);
+  };
+  return (
+    <button type="button" disabled={isDisabled} onClick={ask}>
+      {data && <img src={data} alt="" width={32} height={32} />}
+      {text}
+    </button>
+  );
+}
+
 /** What a model is, honestly, and what to ask it. */
-function introduce(name: string, trans: Translator): { words: string; questions: readonly string[] } {
+function introduce(name: string, trans: Translator): { words: string; questions: readonly Prompt[] } {
   switch (name) {
     case BUILT_IN:
       return {
@@ -51,23 +74,31 @@ function introduce(name: string, trans: Translator): { words: string; questions:
           '%1 comes with pico_jupyter. It is an honest toy of 1.4 million parameters: it does small sums, counts, spells, and knows this package. It knows nothing about the world.',
           name
         ),
-        questions: [trans.__('What is 348 + 277?'), trans.__('What can you do?'), trans.__('How do I add a real model?')]
+        questions: [
+          { text: trans.__('What is 348 + 277?') },
+          { text: trans.__('What can you do?') },
+          { text: trans.__('How do I add a real model?') }
+        ]
       };
     case BUILT_IN_SIGHT:
       return {
         words: trans.__(
-          '%1 comes with pico_jupyter. It is an honest toy that sees: paste a picture of a plain shape and ask for its color, or what it is. It knows nothing else.',
+          '%1 comes with pico_jupyter. It is an honest toy of 2 million parameters that sees plain shapes: it names and counts them, and tells how they move in a clip. It knows nothing else. Try it with a picture from here, or paste one of your own.',
           name
         ),
-        questions: []
+        questions: [
+          { text: trans.__('What color is the shape?'), picture: CIRCLE },
+          { text: trans.__('What is in the picture?'), picture: SQUARE },
+          { text: trans.__('How many shapes are there?'), picture: SEVERAL }
+        ]
       };
     default:
       return {
         words: trans.__('%1 answers on this machine. Nothing leaves it.', name),
         questions: [
-          trans.__('What can you do?'),
-          trans.__('Write a Python function that reverses the words of a line.'),
-          trans.__('Explain the central limit theorem.')
+          { text: trans.__('What can you do?') },
+          { text: trans.__('Write a Python function that reverses the words of a line.') },
+          { text: trans.__('Explain the central limit theorem.') }
         ]
       };
   }
