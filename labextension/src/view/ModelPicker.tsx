@@ -115,7 +115,8 @@ function Chooser({ models, close }: { models: readonly Model[]; close: () => voi
         />
         <IconButton icon="redo" size={14} label={trans.__('Look again')} onClick={() => void chat.models.refresh()} />
       </div>
-      <div id={listId} role="listbox" aria-label={trans.__('Models')} className="pico-list">
+      {/* A click leaves the focus where names are typed. */}
+      <div id={listId} role="listbox" aria-label={trans.__('Models')} className="pico-list" onMouseDown={event => event.preventDefault()}>
         {group(trans.__('In memory'), 0, loaded)}
         {group(trans.__('On disk'), loaded.length, shown.slice(loaded.length))}
       </div>
@@ -270,14 +271,14 @@ function MemoryGauge({ model, memory }: { model: Model; memory: Memory }): React
   return (
     <div className="pico-memory">
       <div className="pico-bar" aria-hidden="true">
-        <i style={{ width: percent(used) }} />
+        {used > 0 && <i style={{ width: percent(used) }} />}
         {wanted > 0 && (
           <i className={`pico-wanted pico-wanted-${need?.fit}`} style={{ width: percent(wanted), left: percent(Math.min(used, budget - wanted)) }} />
         )}
       </div>
       <div className="pico-memory-words">
         <span>{trans.__('Memory: %1 of %2 taken', bytes(used), atMost(budget))}</span>
-        {need?.fit === 'fits' && <span>{trans.__('leaves %1 for conversations', atMost(memory.available - wanted))}</span>}
+        {need?.fit === 'fits' && <span>{trans.__('leaves %1 for conversations', bytes(memory.available - wanted))}</span>}
       </div>
     </div>
   );
