@@ -28,8 +28,12 @@ class ServerAddress:
 
 def name_server(url: str, token: str = "") -> ServerAddress:
     """The address that a person gives. Raises InvalidRequest."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
         raise InvalidRequest(f"url: {url!r} is no address like http://localhost:8888/", param="url")
     return ServerAddress(urlunsplit((*parts[:2], parts.path.rstrip("/") + "/", "", "")), token, is_named=True)
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from pico_jupyter.errors import PicoError
-from pico_jupyter.sources.address import ServerAddress, find_server
+from pico_jupyter.sources.address import ServerAddress
 from pico_jupyter.sources.calls import ChatCall, FinishPiece, ReasoningPiece, TextPiece, Turn, UsagePiece
 from pico_jupyter.sources.remote import ServerSource
 from tests.e2e.running import RunningServer, wait_for
@@ -50,13 +47,3 @@ def test_a_server_answers_or_not(server: RunningServer) -> None:
     assert source(server).answers()
     assert not ServerSource(ServerAddress(server.url + "elsewhere/", server.token)).answers()
     assert not ServerSource(ServerAddress("http://127.0.0.1:9/", "")).answers()
-
-
-def test_only_the_server_that_started_the_kernel_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    (tmp_path / "jpserver-17.json").write_text(json.dumps({"url": "http://localhost:8888/", "token": "secret"}))
-    assert find_server({"JPY_PARENT_PID": "17"}) == ServerAddress("http://localhost:8888/", "secret")
-    assert find_server({"JPY_PARENT_PID": "18"}) is None
-    assert find_server({}) is None
-    named = {"PICO_JUPYTER_URL": "http://elsewhere", "PICO_JUPYTER_TOKEN": "t", "JPY_PARENT_PID": "17"}
-    assert find_server(named) == ServerAddress("http://elsewhere/", "t", is_named=True)
