@@ -80,7 +80,6 @@ class ChatPanel(anywidget.AnyWidget):
     def _ipython_display_(self) -> None:
         """Show the panel in an output that can be renewed."""
         self._publish(update=False)
-        self.observe(self._renew, "messages")
 
     def to_markdown(self) -> str:
         """The conversation, for people to read. Safe in any renderer."""
@@ -95,14 +94,14 @@ class ChatPanel(anywidget.AnyWidget):
             self.stop()
             raise
         finally:
-            self.send_state("messages")
+            self._show_all()
 
     async def aask(self, text: str) -> str:
         """Ask, and return the answer's text when it is there. Raises PicoError. Cancelling stops the model."""
         try:
             return await asyncio.wrap_future(self._begin(text))
         finally:
-            self.send_state("messages")
+            self._show_all()
 
     def stop(self) -> None:
         """Stop whatever is being written, wherever it is."""
@@ -110,9 +109,10 @@ class ChatPanel(anywidget.AnyWidget):
         for future in list(self._running.values()):
             future.cancel()
 
-    def _renew(self, _: object) -> None:
-        """Without a page, as in nbconvert, have outputs show what was said. A page renews its own."""
-        if not self.transport and not any(message.get("status") == "streaming" for message in self.messages):
+    def _show_all(self) -> None:
+        """Have the page, and where there is none, as in nbconvert, the outputs, show what was said."""
+        self.send_state("messages")
+        if not self.transport:
             self._publish(update=True)
 
     def _publish(self, update: bool) -> None:
