@@ -81,8 +81,8 @@ class Panel:
         self.button("Conversations").click()
         self.root.locator(".pico-row-button").filter(has_text=title).first.click()
 
-    def wait_for_models(self) -> None:
-        expect(self.button("Model: pico-tiny")).to_be_visible()
+    def wait_for_models(self, chosen: str = "pico-tiny") -> None:
+        expect(self.button(f"Model: {chosen}")).to_be_visible()
 
 
 def open_lab(page: Page, lab: RunningServer, path: str = "") -> Page:
@@ -140,7 +140,7 @@ def widget(page: Page) -> Panel:
     return panel
 
 
-def sidebar(page: Page) -> Panel:
+def sidebar(page: Page, chosen: str = "pico-tiny") -> Panel:
     """The panel in the sidebar, opened where it is not: its tab would close one that is open."""
     root = page.locator("#pico-chat-sidebar")
     tab = page.locator('.jp-SideBar [data-id="pico-chat-sidebar"]')
@@ -148,7 +148,7 @@ def sidebar(page: Page) -> Panel:
     if not root.is_visible():
         tab.click()
     panel = Panel(page, root.get_by_role("region", name="Chat with a local model"))
-    panel.wait_for_models()
+    panel.wait_for_models(chosen)
     return panel
 
 
@@ -156,12 +156,12 @@ def lab_sidebar(page: Page, lab: RunningServer) -> Panel:
     return sidebar(open_lab(page, lab))
 
 
-def write_notebook(folder: Path, name: str, *sources: str) -> None:
+def write_notebook(folder: Path, name: str, *sources: str, kernel: str = "python3") -> None:
     """A notebook with these code cells."""
     cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
     cells = [{**cell, "id": f"cell{index}", "source": source} for index, source in enumerate(sources)]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    kernelspec = {"name": kernel, "display_name": kernel, "language": ""}
+    notebook = {"cells": cells, "metadata": {"kernelspec": kernelspec}, "nbformat": 4, "nbformat_minor": 5}
     (folder / name).write_text(json.dumps(notebook))
 
 

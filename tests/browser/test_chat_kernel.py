@@ -6,18 +6,22 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.panels import LONG, SUM, open_lab
+from tests.browser.panels import LONG, SUM, open_lab, run, wait_for_kernel, write_notebook
 from tests.e2e.running import RunningServer
 
 FAST = "%reasoning off\n%temperature 0\n"
 
 
+def launcher_card(page: Page) -> Locator:
+    return page.locator('.jp-LauncherCard[data-category="Notebook"]').filter(has_text="Pico chat")
+
+
 def new_notebook(page: Page, lab: RunningServer) -> Locator:
     """A notebook that is begun from the launcher; its cells."""
     open_lab(page, lab)
-    page.locator('.jp-LauncherCard[data-category="Notebook"]').filter(has_text="Pico chat").click()
+    launcher_card(page).click()
     page.locator(".jp-NotebookPanel").wait_for()
-    expect(page.get_by_role("button", name="Pico chat | Idle")).to_be_visible()
+    wait_for_kernel(page)
     return page.locator(".jp-Notebook .jp-Cell")
 
 
@@ -88,3 +92,39 @@ def test_after_a_new_name_and_a_restart_the_saved_notebook_is_what_was_said(page
     expect(page.get_by_role("button", name="Pico chat | Idle")).to_be_visible()
     ask(cells.nth(1), FAST + "What is my name?")
     expect(cells.nth(1).locator(".jp-OutputArea-output")).to_contain_text("Maria")
+
+
+def test_a_long_prompt_wraps(page: Page, lab: RunningServer) -> None:
+    cells = new_notebook(page, lab)
+    content = cells.nth(0).locator(".cm-content")
+    content.fill("one two three four " * 20)
+    expect(content).to_have_class(re.compile("cm-lineWrapping"))
+    page.keyboard.press("Escape")
+
+
+def test_magics_are_completed_and_models_are_explained(page: Page, lab: RunningServer) -> None:
+    cells = new_notebook(page, lab)
+    content = cells.nth(0).locator(".cm-content")
+    content.press_sequentially("%reas")
+    page.keyboard.press("Tab")
+    expect(page.locator(".jp-Completer")).to_contain_text("%reasoning")
+    page.keyboard.press("Enter")
+    expect(content).to_have_text("%reasoning")
+    content.fill("%model pico-tiny-vl")
+    page.keyboard.press("End")
+    page.keyboard.press("Shift+Tab")
+    expect(page.locator(".jp-Tooltip")).to_contain_text("vision")
+
+
+def test_notebook_7_runs_it_too(page: Page, lab: RunningServer) -> None:
+    write_notebook(lab.log.parent, "chat7.ipynb", f"%reasoning on\n{SUM}", kernel="pico")
+    page.goto(f"{lab.url}notebooks/chat7.ipynb?token={lab.token}")
+    wait_for_kernel(page)
+    cell = page.locator(".jp-Notebook .jp-Cell").nth(0)
+    run(cell)
+    expect(cell.locator(".jp-OutputArea-output")).to_contain_text("348 + 277 = 625")
+
+
+def test_it_is_in_the_launcher(page: Page, lab: RunningServer) -> None:
+    open_lab(page, lab)
+    expect(launcher_card(page).locator("img")).to_have_attribute("src", re.compile("kernelspecs/pico/logo-svg.svg"))
