@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 JLPM := cd labextension && PATH="$(CURDIR)/$(BIN):$$PATH" jlpm
 # Notebooks run in a pytest of their own: each cell is a test, and fixtures do not reach it.
 NBVAL := $(BIN)/python -m pytest -c tests/notebooks/nbval.ini notebooks
+DOCS := $(BIN)/sphinx-build --fail-on-warning --nitpicky --fresh-env --quiet docs docs/_build
 PANEL := $(shell find labextension/src labextension/style labextension/schema -type f) $(wildcard labextension/*.*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab notebooks panel bench check format clean
+.PHONY: help demo test lab notebooks panel docs bench check format clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -51,6 +52,7 @@ test: $(VENV)/installed-test $(VENV)/installed-panel ## set up and run every che
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(JLPM) check
+	$(DOCS)
 	$(BIN)/pytest --ignore=tests/browser
 	$(BIN)/pytest tests/browser --reruns 2
 	$(NBVAL) --jupyter-server
@@ -64,6 +66,9 @@ notebooks: $(VENV)/installed-test $(VENV)/installed-panel ## run the notebooks a
 
 panel: $(VENV)/installed-panel ## build the chat panel's JavaScript
 
+docs: $(VENV)/installed-test $(VENV)/installed-panel ## build the documentation into docs/_build/index.html
+	$(DOCS)
+
 bench: $(VENV)/installed-test ## measure beside mlx_lm.server (20 minutes; BENCH=--quick: under 5)
 	$(BIN)/python -m benchmarks $(BENCH)
 
@@ -74,4 +79,4 @@ format: $(VENV)/installed-test labextension/node_modules/installed ## format the
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf labextension/node_modules labextension/lib labextension/.yarn pico_jupyter/labextension pico_jupyter/static
+	rm -rf docs/_build labextension/node_modules labextension/lib labextension/.yarn pico_jupyter/labextension pico_jupyter/static

@@ -1,0 +1,33 @@
+"""How Sphinx builds these pages: nothing is fetched, and the pages fetch nothing."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+from pico_jupyter import __version__
+
+project = "pico_jupyter"
+author = "The pico_jupyter developers"
+project_copyright = author
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "generated"]
+exclude_patterns = ["_build"]
+nitpicky = True
+# Types of other packages, which have no pages here.
+nitpick_ignore_regex = [("py:.*", r"(?!pico_jupyter\.notebook\.connection\.Pico$).*")]
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+# Docstrings set names in single quotes, as Markdown has them.
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+
+html_theme = "furo"
+html_title = "pico_jupyter"
+html_show_sphinx = False
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {"top_of_page_buttons": []}
