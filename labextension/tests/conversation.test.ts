@@ -30,6 +30,7 @@ test('an answer grows, thinking apart, and tells what it took', async () => {
   await settled();
   expect(conversation.state.get()).toMatchObject({ busy: true, title: 'hello' });
   expect(backend.requests).toMatchObject([{ model: 'tiny', reasoning: 'on', system: 's', temperature: 0, continues: false }]);
+  expect(last()).toMatchObject({ model: 'tiny', content: '' });
   clock.pass(100);
   await backend.say(reasoning('hm'));
   expect(last()).toMatchObject({ reasoning: 'hm', content: '', status: 'streaming', firstMs: 100 });

@@ -157,6 +157,7 @@ export class Conversation {
       const continues = answer.content !== '';
       const messages = continues ? [...past, answer] : past;
       answer = { ...answer, model: settings.model };
+      publish();
       let course = beginCourse(asked);
       for await (const piece of backend.chat({ ...settings, messages, continues }, abort.signal)) {
         const now = environment.now();
