@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from pico_jupyter.sources.address import ServerAddress
 
 if TYPE_CHECKING:
-    import ollama
-    import openai
+    from ollama import AsyncClient, Client
+    from openai import AsyncOpenAI, OpenAI
 
 # The SDKs want a key, and a server without authentication does not look at it.
 NO_KEY = "none"
 
 
-def openai_client(address: ServerAddress) -> openai.OpenAI:
+def openai_client(address: ServerAddress) -> OpenAI:
     """Raises ImportError."""
-    import openai
+    client: OpenAI = _package("openai").OpenAI(**_for_openai(address))
+    return client
 
-    return openai.OpenAI(base_url=f"{address.url}pico/v1", api_key=address.token or NO_KEY)
 
-
-def async_openai_client(address: ServerAddress) -> openai.AsyncOpenAI:
+def async_openai_client(address: ServerAddress) -> AsyncOpenAI:
     """Raises ImportError."""
-    import openai
+    client: AsyncOpenAI = _package("openai").AsyncOpenAI(**_for_openai(address))
+    return client
 
-    return openai.AsyncOpenAI(base_url=f"{address.url}pico/v1", api_key=address.token or NO_KEY)
 
-
-def ollama_client(address: ServerAddress) -> ollama.Client:
+def ollama_client(address: ServerAddress) -> Client:
     """Raises ImportError."""
-    import ollama
+    client: Client = _package("ollama").Client(**_for_ollama(address))
+    return client
 
-    return ollama.Client(f"{address.url}pico", headers=_headers(address))
 
-
-def async_ollama_client(address: ServerAddress) -> ollama.AsyncClient:
+def async_ollama_client(address: ServerAddress) -> AsyncClient:
     """Raises ImportError."""
-    import ollama
+    client: AsyncClient = _package("ollama").AsyncClient(**_for_ollama(address))
+    return client
 
-    return ollama.AsyncClient(f"{address.url}pico", headers=_headers(address))
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise ImportError(f"the {name} package is not installed here: %pip install {name}", name=name) from None
 
 
-def _headers(address: ServerAddress) -> dict[str, str]:
-    return {"Authorization": f"Bearer {address.token}"} if address.token else {}
+def _for_openai(address: ServerAddress) -> dict[str, str]:
+    return {"base_url": f"{address.url}pico/v1", "api_key": address.token or NO_KEY}
+
+
+def _for_ollama(address: ServerAddress) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {address.token}"} if address.token else {}
+    return {"host": f"{address.url}pico", "headers": headers}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nbformat
 from playwright.sync_api import Page, expect
 
@@ -9,6 +11,16 @@ from tests.browser.panels import LONG, SUM, open_notebook, run
 from tests.e2e.running import RunningServer
 
 LOAD = "%load_ext pico_jupyter\n%pico"
+# The built-in models write no code, so somebody else does.
+CODER = f"""import sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from pico_jupyter.notebook import Pico
+from pico_jupyter.notebook.magics import ChatMagics
+from pico_jupyter.sources.background import shared_loop
+from pico_jupyter.sources.calls import FinishPiece, TextPiece
+from tests.sources.fake_source import FakeSource
+pico = Pico(FakeSource(TextPiece("So:\\n```python\\nhow_much = 47\\n```"), FinishPiece("stop")), shared_loop())
+get_ipython().register_magics(ChatMagics(get_ipython(), lambda: pico))"""
 ASK = f"%%chat -r on --temperature 0\n{SUM}"
 
 
@@ -47,3 +59,11 @@ def test_it_streams_and_an_interrupt_stops_it(page: Page, lab: RunningServer) ->
     expect(output).to_contain_text("Stopped.")
     expect(output).to_contain_text("KeyboardInterrupt: stopped")
     expect(output).not_to_contain_text("Traceback")
+
+
+def test_code_of_an_answer_goes_into_the_next_cell(page: Page, lab: RunningServer) -> None:
+    cells = open_notebook(page, lab, "code.ipynb", CODER, "%%chat --code\nHow much is it?", "last = 1")
+    run(cells.nth(0))
+    run(cells.nth(1))
+    expect(cells).to_have_count(4)
+    expect(cells.nth(2).locator(".cm-content")).to_have_text("how_much = 47")

@@ -1,0 +1,38 @@
+"""Clients of other packages, configured for a server."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from pico_jupyter.notebook.clients import async_ollama_client, async_openai_client, ollama_client, openai_client
+from pico_jupyter.sources.address import ServerAddress
+
+ADDRESS = ServerAddress("http://localhost:8888/user/ada/", "secret")
+
+
+def test_openai_asks_below_the_servers_address_with_its_token() -> None:
+    with openai_client(ADDRESS) as client:
+        assert str(client.base_url) == "http://localhost:8888/user/ada/pico/v1/"
+        assert client.api_key == "secret"
+
+
+def test_a_server_without_a_token_gets_a_word_that_openai_accepts() -> None:
+    with openai_client(ServerAddress("http://localhost:8888/", "")) as client:
+        assert client.api_key == "none"
+
+
+@pytest.mark.parametrize(
+    ("client", "package"),
+    [
+        (openai_client, "openai"),
+        (async_openai_client, "openai"),
+        (ollama_client, "ollama"),
+        (async_ollama_client, "ollama"),
+    ],
+)
+def test_a_package_that_is_missing_is_named(client: object, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=f"the {package} package is not installed here: %pip install {package}"):
+        client(ADDRESS)  # type: ignore[operator]
