@@ -15,8 +15,12 @@ release = version = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "generated"]
 exclude_patterns = ["_build"]
 nitpicky = True
-# Types of other packages, which have no pages here.
-nitpick_ignore_regex = [("py:.*", r"(?!pico_jupyter\.notebook\.connection\.Pico$).*")]
+# Other packages have their pages elsewhere, and what is private has none.
+nitpick_ignore_regex = [
+    ("py:.*", r"(collections\.abc|typing|typing_extensions|t)\..*"),
+    ("py:class", r"(Async)?(Client|OpenAI)"),
+    ("py:class", r"pico_jupyter\.(sources\..*|notebook\.questions\.QuestionOptions)"),
+]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
@@ -24,6 +28,7 @@ myst_heading_anchors = 3
 default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_class_signature = "separated"
 
 html_theme = "furo"
 html_title = "pico_jupyter"
