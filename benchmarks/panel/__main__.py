@@ -17,7 +17,7 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 
 from benchmarks.panel.answers import FAKE_STREAM, long_answer
 from benchmarks.panel.stops import STOPS, stop_times
-from tests.browser.conftest import lab_arguments
+from tests.browser.conftest import PATIENCE_MS, lab_arguments
 from tests.browser.panels import Panel, lab_sidebar, open_lab
 from tests.e2e.running import RunningServer, running_server
 
@@ -122,6 +122,7 @@ def lab_page() -> Iterator[tuple[Page, RunningServer]]:
         with running_server(Path(folder), *lab_arguments(settings)) as lab:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1280, "height": 820})
+            page.set_default_timeout(PATIENCE_MS)
             yield page, lab
             browser.close()
 
@@ -174,7 +175,7 @@ def rival_cost(extension: Path) -> float:
             open_lab(page, lab)
             page.locator('[data-id="rival"]').first.click()
             page.evaluate("answer => { window.answer = answer; window.rival.say(answer.head); }", long_answer(TOKENS))
-            page.get_by_text("Part 100", exact=True).wait_for()
+            page.locator("#rival h2").filter(has_text="Part 100").wait_for()
             client = page.context.new_cdp_session(page)
             client.send("Performance.enable")
             before = scripting(client)
