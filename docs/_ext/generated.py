@@ -22,7 +22,8 @@ from pico_jupyter.chat_kernel.cell import MAGICS
 from pico_jupyter.cli.main import _parser
 from pico_jupyter.dialects.openapi import OPERATIONS, openapi_document
 from pico_jupyter.notebook.chat_options import describe_options
-from pico_jupyter.notebook.magics import COMMANDS, ChatMagics
+from pico_jupyter.notebook.commands import COMMANDS
+from pico_jupyter.notebook.magics import ChatMagics
 from pico_jupyter.server.events import SCHEMAS as EVENT_SCHEMAS
 from pico_jupyter.server.extension import PicoJupyter
 from pico_jupyter.server.metrics import ServerMetrics
@@ -77,7 +78,7 @@ def metrics(_: str) -> str:
     }
     rows = []
     for family in sorted(registry.collect(), key=lambda family: family.name):
-        name = f"{family.name}_total" if family.type == "counter" else family.name
+        name = family.name.removeprefix("pico_jupyter_") + ("_total" if family.type == "counter" else "")
         shown = ", ".join(f"`{label}`" for label in labels[family.name])
         rows.append((f"`{name}`", family.type, shown, family.documentation))
     return _table(("metric", "kind", "labels", "what it tells"), rows)
@@ -105,7 +106,8 @@ def panel_settings(_: str) -> str:
 
 def chat_magic(_: str) -> str:
     """What %%chat does, and its options."""
-    return f"{inspect.getdoc(ChatMagics.chat)}\n\n```text\n{describe_options()}```"
+    told, _, _ = (inspect.getdoc(ChatMagics.chat) or "").partition("\n\noptions:")
+    return f"{told}\n\n```text\n{describe_options()}```"
 
 
 def pico_magic(_: str) -> str:

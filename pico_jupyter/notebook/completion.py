@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pico_jupyter.notebook.chat_options import NAMES, SWITCH
-
-PICO_WORDS = ("models", "ps", "load", "unload", "model", "reasoning", "new")
+from pico_jupyter.notebook.commands import WORDS
 
 
 def words_at(line: str, model_names: Callable[[], list[str]]) -> list[str]:
@@ -27,7 +26,7 @@ def words_at(line: str, model_names: Callable[[], list[str]]) -> list[str]:
 
 def _after_pico(before: str, count: int, model_names: Callable[[], list[str]]) -> list[str]:
     if count == 1:
-        return list(PICO_WORDS)
+        return list(WORDS)
     if count > 2:
         return []
     if before == "reasoning":

@@ -75,25 +75,18 @@ class Pico:
 
         An interrupt stops the model; what it wrote until then is in `last`.
         """
-        pieces = AnswerStream(
-            self._loop,
-            self._source,
-            read_question(
-                question,
-                {
-                    "model": model,
-                    "system": system,
-                    "reasoning": reasoning,
-                    "images": images,
-                    "videos": videos,
-                    "temperature": temperature,
-                    "max_tokens": max_tokens,
-                    "seed": seed,
-                    "history": history,
-                },
-            ),
-            self._complete,
+        options = QuestionOptions(
+            model=model,
+            system=system,
+            reasoning=reasoning,
+            images=images,
+            videos=videos,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            seed=seed,
+            history=history,
         )
+        pieces = AnswerStream(self._loop, self._source, read_question(question, options), self._complete)
         self.last = pieces.answer
         if stream:
             return pieces

@@ -33,16 +33,24 @@ class Dialogue:
 
     def before(self, cell: Cell) -> list[dict[str, Any]]:
         """The messages that `cell` goes on from."""
+        answers = self._answers[: self._place(cell)]
+        return answers[-1][1].messages if answers else []
+
+    def add(self, cell: Cell, answer: Answer, *, anew: bool = False) -> None:
+        """`cell` has said `answer`; with `anew`, before all else is forgotten.
+
+        One without text was not said: models are asked to go on from what they said.
+        """
+        if answer.text:
+            place = 0 if anew else self._place(cell)
+            self._answers[place:] = [(cell, answer)]
+
+    def _place(self, cell: Cell) -> int:
+        """Where an earlier run of `cell` stands; else the end."""
         for index, (known, _) in enumerate(self._answers):
             if cell.id and known.id == cell.id and known.run != cell.run:
-                del self._answers[index:]
-                break
-        return self._answers[-1][1].messages if self._answers else []
-
-    def add(self, cell: Cell, answer: Answer) -> None:
-        """`answer` is said. One without text is not: models are asked to go on from what they said."""
-        if answer.text:
-            self._answers.append((cell, answer))
+                return index
+        return len(self._answers)
 
     def clear(self) -> None:
         """Begin anew."""

@@ -16,6 +16,7 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from pico_jupyter.errors import InvalidRequest, PicoError
 from pico_jupyter.notebook.chat_line import ChatLine
 from pico_jupyter.notebook.chat_options import ChatOptions, describe_options, read_options
+from pico_jupyter.notebook.commands import describe_commands
 from pico_jupyter.notebook.completion import words_at
 from pico_jupyter.notebook.connection import Pico, connect
 from pico_jupyter.notebook.dialogue import Dialogue
@@ -26,16 +27,6 @@ from pico_jupyter.sources.calls import Reasoning
 
 CODE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.DOTALL | re.M)
 PYTHON = ("python", "py", "python3", "ipython", "")
-COMMANDS = {
-    "": "how things stand",
-    "models": "the models on this machine",
-    "ps": "those in memory",
-    "load NAME": "load a model now",
-    "unload NAME": "take a model out of memory",
-    "model NAME": "the model that answers from now on; default: the first one that can",
-    "reasoning on|off|default": "whether it thinks first, from now on",
-    "new": "forget the conversation",
-}
 
 
 @magics_class
@@ -68,8 +59,6 @@ class ChatMagics(Magics):
             self._ask(read_options(line, cell))
 
     def _ask(self, options: ChatOptions) -> None:
-        if options.new:
-            self._dialogue.clear()
         variables = self._shell.user_ns
         cell = cell_of(self._shell)
         pieces = self._connect().chat(
@@ -81,7 +70,7 @@ class ChatMagics(Magics):
             temperature=options.temperature,
             max_tokens=options.max_tokens,
             seed=options.seed,
-            history=self._dialogue.before(cell),
+            history=[] if options.new else self._dialogue.before(cell),
             stream=True,
         )
         answer = variables[options.into] = pieces.answer
@@ -92,7 +81,7 @@ class ChatMagics(Magics):
         finally:
             pieces.close()
             display.end(answer)
-            self._dialogue.add(cell, answer)
+            self._dialogue.add(cell, answer, anew=options.new)
         if options.code:
             self._put_code(answer.text)
 
@@ -142,7 +131,7 @@ class ChatMagics(Magics):
                 return "The conversation begins anew."
             case _:
                 asked = f"%pico {command} {argument}".rstrip()
-                raise InvalidRequest(f"{asked}: there is no such command. There are:\n{_commands()}")
+                raise InvalidRequest(f"{asked}: there is no such command. There are:\n{describe_commands()}")
 
     def _set_model(self, name: str) -> str:
         names = self._connect().models.names
@@ -204,10 +193,6 @@ def code_of(text: str) -> str:
     return "\n\n".join(python or [code for _, code in blocks])
 
 
-def _commands() -> str:
-    return "\n".join(f"  %pico {command:<26} {what}" for command, what in COMMANDS.items())
-
-
 @contextmanager
 def _told_in_a_line() -> Iterator[None]:
     """What went wrong is told without a traceback: it would be one of ours, and tell nobody anything."""
@@ -224,4 +209,4 @@ def _told_in_a_line() -> Iterator[None]:
 
 # Help is where the options and commands are, so that it cannot be of another opinion.
 ChatMagics.chat.__doc__ = f"{inspect.getdoc(ChatMagics.chat)}\n\n{describe_options()}"
-ChatMagics.pico.__doc__ = f"{inspect.getdoc(ChatMagics.pico)}\n\n{_commands()}"
+ChatMagics.pico.__doc__ = f"{inspect.getdoc(ChatMagics.pico)}\n\n{describe_commands()}"

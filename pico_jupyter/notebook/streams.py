@@ -124,7 +124,8 @@ class AsyncAnswerStream:
 
 def _putter(reader: asyncio.AbstractEventLoop, pieces: asyncio.Queue[Piece | None]) -> Callable[[Piece | None], None]:
     def put(piece: Piece | None) -> None:
-        if not reader.is_closed():
+        # A loop that was closed has nobody to tell.
+        with contextlib.suppress(RuntimeError):
             reader.call_soon_threadsafe(pieces.put_nowait, piece)
 
     return put

@@ -47,6 +47,14 @@ def test_cells_without_an_id_are_added() -> None:
     assert texts(dialogue, Cell("", 2)) == ["?", "a"]
 
 
+def test_nothing_is_forgotten_for_an_answer_that_fails() -> None:
+    dialogue = Dialogue()
+    for run, cell in enumerate(("1", "2")):
+        answer(cell, dialogue, Cell(cell, run))
+    answer("", dialogue, Cell("1", 9))
+    assert texts(dialogue, Cell("3", 10)) == ["?", "1", "?", "2"]
+
+
 def test_an_answer_without_text_was_not_said() -> None:
     dialogue = Dialogue()
     answer("", dialogue, Cell("1", 1))
@@ -56,5 +64,7 @@ def test_an_answer_without_text_was_not_said() -> None:
 def test_it_begins_anew() -> None:
     dialogue = Dialogue()
     answer("a", dialogue, Cell("1", 1))
+    dialogue.add(Cell("2", 2), Answer(ChatCall("tiny", ()), "b"), anew=True)
+    assert texts(dialogue, Cell("3", 3)) == ["b"]
     dialogue.clear()
-    assert texts(dialogue, Cell("2", 2)) == []
+    assert texts(dialogue, Cell("4", 4)) == []

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator
 
 from pico_jupyter.errors import PicoError
 from pico_jupyter.sources.calls import ChatCall, Model, Piece
+from pico_jupyter.types import MemoryReport
+from tests.server.scripted import MEMORY
 
 
 class FakeSource:
@@ -33,6 +35,9 @@ class FakeSource:
 
     async def models(self) -> list[Model]:
         return [Model("tiny", capabilities=("completion",))]
+
+    async def memory(self) -> MemoryReport:
+        return MEMORY
 
     async def load(self, name: str) -> None:
         self.moved.append(("load", name))

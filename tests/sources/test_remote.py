@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 
-from pico_jupyter.errors import PicoError
+from pico_jupyter.errors import EngineUnavailable, ModelNotFound, PicoError
 from pico_jupyter.sources.address import ServerAddress
 from pico_jupyter.sources.calls import ChatCall, FinishPiece, ReasoningPiece, TextPiece, Turn, UsagePiece
-from pico_jupyter.sources.remote import ServerSource
+from pico_jupyter.sources.remote import ServerSource, _tls
 from tests.e2e.running import RunningServer, wait_for
 
 
@@ -43,7 +45,48 @@ async def test_models_are_named(server: RunningServer) -> None:
     assert models["pico-tiny"].context > 0
 
 
+async def test_the_memory_is_the_server_s(server: RunningServer) -> None:
+    report = await source(server).memory()
+    assert report.budget > 0
+    assert "pico-tiny" in [need.model for need in report.needs]
+
+
 def test_a_server_answers_or_not(server: RunningServer) -> None:
     assert source(server).answers()
     assert not ServerSource(ServerAddress(server.url + "elsewhere/", server.token)).answers()
     assert not ServerSource(ServerAddress("http://127.0.0.1:9/", "")).answers()
+
+
+@pytest.mark.parametrize(
+    ("host", "mode"),
+    [
+        ("localhost", ssl.CERT_NONE),
+        ("127.0.0.1", ssl.CERT_NONE),
+        ("::1", ssl.CERT_NONE),
+        ("127.example.com", ssl.CERT_REQUIRED),
+        ("10.0.0.1", ssl.CERT_REQUIRED),
+    ],
+)
+def test_a_certificate_is_asked_for_wherever_somebody_could_stand_in_between(host: str, mode: ssl.VerifyMode) -> None:
+    assert _tls(host).verify_mode == mode
+
+
+async def test_an_answer_that_breaks_off_is_a_failure(own_server: RunningServer) -> None:
+    question = "Repeat after me: " + "a b c d e f g h " * 30
+    pieces = source(own_server).chat(ChatCall("pico-tiny", (Turn("user", question),), "off"))
+    await anext(pieces)
+    own_server.process.kill()
+    with pytest.raises(EngineUnavailable):
+        _ = [piece async for piece in pieces]
+
+
+async def test_a_model_is_loaded_and_unloaded(own_server: RunningServer) -> None:
+    async def resident() -> int | None:
+        return {model.name: model.resident for model in await source(own_server).models()}["pico-tiny"]
+
+    await source(own_server).load("pico-tiny")
+    assert await resident() is not None
+    await source(own_server).unload("pico-tiny")
+    assert await resident() is None
+    with pytest.raises(ModelNotFound, match="'nobody' not found"):
+        await source(own_server).load("nobody")
