@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -14,13 +15,15 @@ from pico_jupyter.chat_kernel.notes import Settings, note_help, note_settings
 from pico_jupyter.chat_kernel.outputs import AnswerOutput, Output
 from pico_jupyter.chat_kernel.pictures import read_question
 from pico_jupyter.chat_kernel.saved import SavedCell, SavedNotebook
-from pico_jupyter.errors import InvalidRequest, MediaUnsupported, ModelNotFound, PicoError
+from pico_jupyter.errors import ContextLengthExceeded, InvalidRequest, MediaUnsupported, ModelNotFound, PicoError
 from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.notebook.models import Models
 from pico_jupyter.notebook.questions import read_reasoning
 from pico_jupyter.sources.calls import ChatCall, Model, Source, Turn
 
 HIGHEST_TEMPERATURE = 2.0
+# Cells of other names are in no notebook: those of consoles, and of editors that have names of their own.
+CELL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Chat:
@@ -59,8 +62,9 @@ class Chat:
 
         Raises PicoError. Cancelling stops the model and keeps what it has said.
         """
-        await self._look(deleted)
-        self._arrange(name)
+        if CELL_ID.fullmatch(name):
+            await self._look(deleted)
+            self._arrange(name)
         self._conversation.put(name, Said(anew=read_cell(source).is_anew))
         cell = await self.set(source)
         await self._note(cell, output)
@@ -82,8 +86,10 @@ class Chat:
         except asyncio.CancelledError:
             answer.end("stopped")
             raise
-        except PicoError:
+        except PicoError as error:
             answer.end("failed")
+            if past and isinstance(error, ContextLengthExceeded):
+                raise ContextLengthExceeded(f"{error.message}; %new forgets the cells above") from None
             raise
         finally:
             if answer.text and answer.finish_reason != "failed":

@@ -72,6 +72,19 @@ def test_a_cell_that_runs_again_changes_what_was_said(page: Page, lab: RunningSe
     expect(cells.nth(1).locator(".jp-OutputArea-output")).to_contain_text("Peter")
 
 
+def test_a_cell_that_is_deleted_is_forgotten(page: Page, lab: RunningServer) -> None:
+    cells = new_notebook(page, lab)
+    ask(cells.nth(0), FAST + "My name is Maria.")
+    expect_run(cells.nth(0), 1)
+    cells.nth(0).locator(".jp-InputPrompt").click()
+    page.keyboard.press("d")
+    page.keyboard.press("d")
+    expect(cells).to_have_count(1)
+    ask(cells.nth(0), "What is my name?")
+    expect_run(cells.nth(0), 2)
+    expect(cells.nth(0).locator(".jp-OutputArea-output")).not_to_contain_text("Maria")
+
+
 def test_a_mistake_is_said_in_a_line(page: Page, lab: RunningServer) -> None:
     cells = new_notebook(page, lab)
     ask(cells.nth(0), "%model pico-tinny\nhello")

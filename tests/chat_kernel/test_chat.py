@@ -180,8 +180,16 @@ async def test_the_saved_notebook_gives_the_order_and_what_did_not_run_here() ->
     )
     await rig.run("two", "b")
     assert rig.past == ["one", "First."]
-    await rig.run("four", "not saved yet")
+    await rig.run("four", "not-saved-yet")
     assert rig.past == ["one", "First.", "two", "Hi.", "three", "Third."]
+
+
+async def test_cells_of_consoles_and_other_editors_follow_each_other() -> None:
+    rig = Rig(*HI)
+    rig.notebook.save(saved_cell("a", "one", "First."))
+    await rig.run("two", "execution 1")
+    await rig.run("three", "vscode-notebook-cell:/chat.ipynb#W0")
+    assert rig.past == ["two", "Hi."]
 
 
 async def test_a_saved_beginning_is_one_where_it_ran() -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.chat_kernel.talking import LONG, SessionKernel, Talk, kernel_alone, kernel_of
-from tests.e2e.running import RunningServer
+from tests.e2e.running import RunningServer, wait_for
 
 SUM = "%reasoning on\nWhat is 348 + 277?"
 
@@ -114,7 +114,29 @@ def test_pictures_need_a_model_that_sees(notebook: SessionKernel, server: Runnin
 
 
 def test_a_prompt_that_is_too_long_is_refused(notebook: SessionKernel) -> None:
-    assert "context" in notebook.run("a b c d " * 4000, "one").error
+    assert notebook.run("a b c d " * 4000, "one").error.endswith("the context holds 4096 with the answer")
+    notebook.run("hello", "one")
+    assert notebook.run("a b c d " * 4000, "two").error.endswith("; %new forgets the cells above")
+
+
+def test_a_model_kernel_that_dies_is_said_in_a_line(own_server: RunningServer) -> None:
+    with kernel_of(own_server, "dies.ipynb") as notebook:
+        request = notebook.begin(LONG, "one")
+        notebook.wait_for_text(request)
+        [process] = own_server.model_kernels()
+        process.kill()
+        ran = notebook.end(request)
+        assert "died" in ran.error
+        assert ran.answer
+        assert notebook.run("What is 1 + 1?", "two").reply["status"] == "ok"
+
+
+def test_a_kernel_that_is_shut_down_leaves_no_model_writing(own_server: RunningServer) -> None:
+    with kernel_of(own_server, "shut.ipynb") as notebook:
+        request = notebook.begin(LONG, "one")
+        notebook.wait_for_text(request)
+    with own_server.http() as http:
+        wait_for(lambda: "pico_jupyter_requests_running 0.0" in http.get("metrics").text)
 
 
 def test_a_cell_of_magics_says_what_is_set(alone: Talk) -> None:
