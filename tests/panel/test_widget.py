@@ -140,6 +140,15 @@ def test_a_page_lists_loads_and_unloads_models(monkeypatch: pytest.MonkeyPatch) 
     assert source.moved == [("load", "tiny"), ("unload", "tiny")]
 
 
+def test_a_page_hears_what_fits_and_what_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(ChatPanel(source=FakeSource()), monkeypatch)
+    page.send(type="memory", id="1")
+    wait_for(lambda: page.received)
+    told = page.received[0]["memory"]
+    assert told["loading"] == {"model": "tiny", "done": 300, "total": 900}
+    assert list(told["needs"]) == [{"model": "tiny", "size": 900, "fit": "fits"}]
+
+
 def test_a_page_stops_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     source = FakeSource(TextPiece("6"), ends=False)
     page = Page(ChatPanel(source=source), monkeypatch)

@@ -277,8 +277,8 @@ function MemoryGauge({ model, memory }: { model: Model; memory: Memory }): React
         )}
       </div>
       <div className="pico-memory-words">
-        <span>{trans.__('Memory: %1 of %2 taken', bytes(used), atMost(budget))}</span>
-        {need?.fit === 'fits' && <span>{trans.__('leaves %1 for conversations', bytes(memory.available - wanted))}</span>}
+        <span>{trans.__('%1 of %2 of memory taken', bytes(used), atMost(budget))}</span>
+        {need?.fit === 'fits' && <span>{trans.__('%1 left for conversations', bytes(memory.available - wanted))}</span>}
       </div>
     </div>
   );
