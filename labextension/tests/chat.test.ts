@@ -107,6 +107,27 @@ test('an answer to which nobody can come back is stopped when another conversati
   expect(backend.aborted).toBe(1);
 });
 
+test('a chat that hears late where conversations are kept goes on in the file that it had', async () => {
+  const street = new Street();
+  const before = openPage(street, 'before');
+  await talk(before, 'a', 'A');
+  before.clock.pass(1000);
+  await settled();
+  const file = before.chat.state.get().file as string;
+  const { messages } = before.chat.conversation.state.get();
+  const clock = new Clock('after');
+  const backend = new ScriptedBackend();
+  const chat = new Chat({ environment: clock, models: new Models(backend, clock), messages: messages.slice(0, 1) });
+  expect(chat.library).toBeNull();
+  await chat.keepIn(street.place(clock), file);
+  expect(said(chat)).toEqual(['a', 'A']);
+  expect(chat.state.get()).toMatchObject({ file });
+  chat.begin([message('other')]);
+  await chat.keepIn(street.place(clock), file);
+  expect(said(chat)).toEqual(['other']);
+  expect(chat.state.get().file).toBeNull();
+});
+
 test('a disk that is full is told, and tried again', async () => {
   const street = new Street();
   street.drive.failing = true;

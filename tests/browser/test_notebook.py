@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.panels import (
     CHATS,
     LONG,
+    PATIENCE_SECONDS,
     SUM,
     Panel,
     answer_with,
@@ -188,7 +189,7 @@ def test_what_was_said_is_saved_with_the_notebook(page: Page, lab: RunningServer
     expect(panel.ask(SUM)).to_contain_text("348 + 277 = 625")
     panel.message.fill("a draft")
     page.keyboard.press("ControlOrMeta+s")
-    wait_for(lambda: "348 + 277 = 625" in saved_markdown(notebook))
+    wait_for(lambda: "348 + 277 = 625" in saved_markdown(notebook), PATIENCE_SECONDS)
     assert "<summary>Reasoning</summary>" in saved_markdown(notebook)
     expect(panel.message).to_have_value("a draft")
     assert panel.root.evaluate("panel => panel.isTheFirst")
@@ -223,6 +224,7 @@ def test_conversations_in_a_cell_are_those_of_the_sidebar(page: Page, lab: Runni
     panel.open_conversation("What is 50 + 5?")
     expect(panel.answers).to_contain_text("55")
     page.keyboard.press("ControlOrMeta+s")
+    wait_for(lambda: "50 + 5 = 55" in saved_markdown(lab.log.parent / "kept.ipynb"), PATIENCE_SECONDS)
     page.reload()
     panel = widget(page)
     expect(panel.answers).to_contain_text("55")

@@ -73,16 +73,17 @@ export class Chat {
   /** Keep conversations here from now on. `file` is where the open one was kept before the page was loaded. */
   async keepIn(place: Place, file: string): Promise<void> {
     const opened = file ? await openTranscript(file, place) : null;
-    this._place = place;
-    this.state.patch({ library: new Library(place) });
     const { busy, ...present } = this.conversation.state.get();
-    if (busy) {
-      this._ensureKept(this.conversation);
-    } else if (opened && shares(opened.transcript.messages, present.messages)) {
+    this._place = place;
+    if (opened && !busy && shares(opened.transcript.messages, present.messages)) {
       const transcript = mergeTranscripts(opened.transcript, present);
       const keeper = this._keep(this._conversation(transcript), file, place, { ...opened, isWritten: false });
       this._show(keeper.conversation, keeper);
     }
+    if (busy) {
+      this._ensureKept(this.conversation);
+    }
+    this.state.patch({ library: new Library(place) });
   }
 
   /** Open a kept conversation. False: it is not there. */
