@@ -16,7 +16,7 @@ from pico_jupyter.errors import EngineUnavailable
 from pico_jupyter.sources.address import ServerAddress, read_address
 from pico_jupyter.sources.remote import ServerSource
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 POLL_SECONDS = 0.05
 
 
@@ -24,7 +24,7 @@ POLL_SECONDS = 0.05
 def own_server() -> ServerAddress:
     """The server of this process on a free port of loopback, started at the first call.
 
-    Raises EngineUnavailable when it ends at once or does not answer within a minute.
+    Raises EngineUnavailable when it ends at once or does not answer within two minutes.
     """
     folder = tempfile.TemporaryDirectory(prefix="pico_jupyter-")
     process = _start(Path(folder.name))
