@@ -6,33 +6,14 @@ import ast
 import re
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
+import pytest
 
 from pico_jupyter.cli.main import _parser
-from pico_jupyter.server.events import MODEL_KERNEL_CRASHED, MODEL_LOADED, MODEL_UNLOADED
-from pico_jupyter.server.extension import PicoJupyter
-from pico_jupyter.server.metrics import ServerMetrics
+from pico_jupyter.dialects.openapi import openapi_document
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-
-
-def section(title: str) -> str:
-    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
-
-
-def test_the_configuration_table_lists_every_setting_with_its_default() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", section("Configuration"), re.MULTILINE)
-    told = {name: ast.literal_eval(default) for name, default in rows}
-    assert told == {name: trait.default() for name, trait in PicoJupyter.class_own_traits(config=True).items()}
-
-
-def test_the_metrics_and_events_are_listed_and_no_others() -> None:
-    registry = CollectorRegistry()
-    ServerMetrics(registry)
-    cells = re.findall(r"^\| (`[^|]+) \|", section("Metrics and events"), re.MULTILINE)
-    told = {name.removesuffix("_total") for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
-    metrics = {family.name.removeprefix("pico_jupyter_") for family in registry.collect()}
-    assert told == metrics | {MODEL_LOADED, MODEL_UNLOADED, MODEL_KERNEL_CRASHED}
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+LINKS = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README)
 
 
 def test_every_command_that_is_shown_exists() -> None:
@@ -40,3 +21,32 @@ def test_every_command_that_is_shown_exists() -> None:
     shown = set(re.findall(r"jupyter pico (\w+)", README))
     assert shown
     assert all(re.search(rf"^ +{command} ", usage, re.MULTILINE) for command in shown)
+
+
+def test_every_word_of_make_that_is_shown_exists() -> None:
+    words = set(re.findall(r"make (\w+)", README))
+    assert words
+    assert all(re.search(rf"^{word}:", (ROOT / "Makefile").read_text(), re.MULTILINE) for word in words)
+
+
+@pytest.mark.parametrize("link", sorted(set(LINKS)))
+def test_what_is_linked_is_there(link: str) -> None:
+    assert (ROOT / link).exists()
+
+
+def test_every_heading_that_is_linked_is_there() -> None:
+    headings = {title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", README, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= headings
+
+
+def test_every_endpoint_of_the_table_is_served() -> None:
+    paths = openapi_document(base_url="/", version="", authenticated=True)["paths"]
+    cells = re.findall(r"^\| (?:OpenAI|Ollama) \| (.+?) \|", README, re.MULTILINE)
+    shown = {word for cell in cells for word in re.findall(r"(?:v1|api)/[\w/{}]+", cell)}
+    assert len(shown) > 8
+    assert {f"/{path}" for path in shown} <= set(paths)
+
+
+def test_the_python_that_is_shown_is_python() -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert all(ast.parse(block) for block in blocks)
