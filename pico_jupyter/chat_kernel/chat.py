@@ -17,7 +17,7 @@ from pico_jupyter.chat_kernel.pictures import read_question
 from pico_jupyter.chat_kernel.saved import SavedCell, SavedNotebook
 from pico_jupyter.errors import ContextLengthExceeded, InvalidRequest, MediaUnsupported, ModelNotFound, PicoError
 from pico_jupyter.notebook.answer import Answer
-from pico_jupyter.notebook.models import Models
+from pico_jupyter.notebook.models import Models, choose_model
 from pico_jupyter.notebook.questions import read_reasoning
 from pico_jupyter.sources.calls import ChatCall, Model, Source, Turn
 
@@ -75,7 +75,7 @@ class Chat:
         question = read_question(cell)
         past = () if cell.is_anew else self._conversation.before(name)
         source, settings = await self._found(), self._settings
-        model = settings.model or await self._first_model()
+        model = settings.model or choose_model(await self.models(), (*past, question)).name
         await self._check_pictures_above(past, model)
         answer = Answer(ChatCall(model, (*past, question), settings.reasoning, settings.system, settings.temperature))
         shown = AnswerOutput(output, answer)
@@ -131,6 +131,9 @@ class Chat:
         except PicoError:
             # The picture is no longer there.
             question = Turn("user", cell.prompt)
+        # Of a notebook that somebody else may have written nothing is fetched before its cells are run.
+        here = tuple(attachment for attachment in question.attachments if attachment.data.startswith("data:"))
+        question = Turn("user", question.content, here)
         return Said(Exchange(question, saved.answer), anew)
 
     async def _changed(self, settings: Settings, magic: Magic) -> Settings:
@@ -155,12 +158,6 @@ class Chat:
         near = difflib.get_close_matches(name.lower(), known, n=1)
         guess = f" Did you mean {known[near[0]]}?" if near else ""
         raise ModelNotFound(f"there is no model {name!r}.{guess} %models lists those on this machine.", param="%model")
-
-    async def _first_model(self) -> str:
-        models = await self.models()
-        if not models:
-            raise ModelNotFound("there is no model on this machine")
-        return models[0].name
 
     async def _found(self) -> Source:
         if self._source is None:

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import msgspec
 from typing_extensions import Unpack
 
-from pico_jupyter.errors import EngineUnavailable
 from pico_jupyter.notebook import clients
 from pico_jupyter.notebook.answer import Answer
-from pico_jupyter.notebook.models import Models
+from pico_jupyter.notebook.models import Models, choose_model
 from pico_jupyter.notebook.questions import History, QuestionOptions, ReasoningSwitch, read_question
 from pico_jupyter.notebook.streams import INTERRUPTIBLE_SECONDS, AnswerStream, AsyncAnswerStream
 from pico_jupyter.sources.address import ServerAddress, find_server, name_server
 from pico_jupyter.sources.background import BackgroundLoop, shared_loop
-from pico_jupyter.sources.calls import ChatCall, Model, Source
+from pico_jupyter.sources.calls import ChatCall, Source
 from pico_jupyter.sources.found import find_source
 from pico_jupyter.sources.own_server import own_server
 from pico_jupyter.sources.remote import ServerSource
@@ -126,7 +125,7 @@ class Pico:
 
         A question with pictures then goes to the first model that can see. Raises PicoError.
         """
-        return self._default_model or _first(self.models, "completion").name
+        return self._default_model or choose_model(self.models).name
 
     @default_model.setter
     def default_model(self, name: str) -> None:
@@ -168,9 +167,7 @@ class Pico:
             return call
         if self._default_model:
             return msgspec.structs.replace(call, model=self._default_model)
-        shown = {attachment.kind for turn in call.messages for attachment in turn.attachments}
-        capability = "video" if "video" in shown else "vision" if "image" in shown else "completion"
-        chosen = _first(await self._source.models(), capability)
+        chosen = choose_model(await self._source.models(), call.messages)
         return msgspec.structs.replace(call, model=chosen.name)
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
@@ -209,10 +206,3 @@ async def _whole(pieces: AsyncAnswerStream) -> Answer:
     async for _ in pieces:
         pass
     return pieces.answer
-
-
-def _first(models: list[Model], capability: str) -> Model:
-    """The first model that can do it, or, so that its refusal is told, the first of all."""
-    if not models:
-        raise EngineUnavailable("there is no model on this machine")
-    return next((model for model in models if capability in model.capabilities), models[0])

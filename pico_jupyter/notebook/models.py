@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from pico_jupyter.sources.calls import Model
+from pico_jupyter.errors import EngineUnavailable
+from pico_jupyter.sources.calls import Model, Turn
 
 HEADINGS = ("model", "parameters", "on disk", "context", "can", "in memory")
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -29,6 +31,18 @@ class Models(list[Model]):
         rows = [HEADINGS, ("---",) * len(HEADINGS), *map(_cells, self)]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         return {"text/markdown": table, "text/plain": repr(self)}
+
+
+def choose_model(models: list[Model], turns: Iterable[Turn] = ()) -> Model:
+    """Who answers where no model is named: the first that sees what is shown.
+
+    Where none does it is the first, so that its refusal is told. Raises EngineUnavailable if there is none.
+    """
+    if not models:
+        raise EngineUnavailable("there is no model on this machine")
+    shown = {attachment.kind for turn in turns for attachment in turn.attachments}
+    capability = "video" if "video" in shown else "vision" if "image" in shown else "completion"
+    return next((model for model in models if capability in model.capabilities), models[0])
 
 
 def format_bytes(count: float) -> str:

@@ -11,7 +11,7 @@ from pico_jupyter.chat_kernel.chat import Chat
 from pico_jupyter.chat_kernel.outputs import Output
 from pico_jupyter.chat_kernel.saved import SavedCell, saved_cells
 from pico_jupyter.errors import EngineFailed, InvalidRequest, MediaUnsupported, ModelNotFound, PicoError
-from pico_jupyter.sources.calls import ChatCall, FinishPiece, Piece, Source, TextPiece
+from pico_jupyter.sources.calls import ChatCall, FinishPiece, Piece, Source, TextPiece, Turn
 from tests.chat_kernel.notebooks import notebook, saved_cell
 from tests.sources.fake_source import FakeSource
 
@@ -206,6 +206,13 @@ async def test_a_picture_that_is_gone_leaves_the_saved_question() -> None:
     assert rig.past == ["What is it?", "A dot."]
 
 
+async def test_nothing_is_fetched_for_a_cell_that_did_not_run_here() -> None:
+    rig = Rig(*HI)
+    rig.notebook.save(saved_cell("a", "%image https://example.org/a.png\nWhat is it?", "A dot."))
+    await rig.run("Sure?", "b")
+    assert rig.call.messages[0] == Turn("user", "What is it?")
+
+
 async def test_another_notebook_under_the_same_name_is_none_of_ours() -> None:
     rig = Rig(*HI)
     await rig.run("one", "a")
@@ -232,7 +239,7 @@ async def test_pictures_above_need_a_model_that_sees(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.png").write_bytes(b"picture")
     rig = Rig(*HI)
-    await rig.run("%image a.png\nWhat is it?", "a")
+    await rig.run("%model tiny\n%image a.png\nWhat is it?", "a")
     with pytest.raises(MediaUnsupported, match="pictures above: %new forgets them"):
         await rig.run("And now?", "b")
     await rig.run("%new\nAnd now?", "c")

@@ -94,7 +94,7 @@ def test_a_kernel_that_starts_again_reads_the_notebook(notebook: SessionKernel, 
 
 def test_a_picture_goes_along(notebook: SessionKernel, server: RunningServer) -> None:
     draw_circle(folder_of(server) / "circle.png")
-    ran = notebook.run("%model pico-tiny-vl\n%image circle.png\nWhat is in the picture?", "one")
+    ran = notebook.run("%image circle.png\nWhat is in the picture?", "one")
     assert "red circle" in ran.answer
     assert "red" in notebook.run("![](circle.png) What color is the circle?", "two").answer
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pico_jupyter.notebook.models import Models, format_bytes
-from pico_jupyter.sources.calls import Model
+from pico_jupyter.notebook.models import Models, choose_model, format_bytes
+from pico_jupyter.sources.calls import Attachment, Model, Turn
 
 MODELS = Models(
     [
@@ -43,3 +43,12 @@ def test_bytes_are_said_as_people_say_them() -> None:
         "4.2 GB",
         "7000.0 TB",
     ]
+
+
+def test_the_first_model_that_sees_what_is_shown_is_chosen() -> None:
+    text, eyes, film = (Model(name, capabilities=(name,)) for name in ("completion", "vision", "video"))
+    picture, clip = (Turn("user", "", (Attachment(kind, "", ""),)) for kind in ("image", "video"))
+    assert choose_model([eyes, text]) == text
+    assert choose_model([text, eyes, film], [picture]) == eyes
+    assert choose_model([text, eyes, film], [picture, clip]) == film
+    assert choose_model([text], [clip]) == text
