@@ -166,6 +166,16 @@ test('a load that is asked for moves until it is done', async () => {
   expect(moving(all)).toEqual([]);
 });
 
+test('a model that was unloaded never looks like one that comes', async () => {
+  const all = await stage(100);
+  const looks: boolean[] = [];
+  all.models.state.subscribe(() => looks.push(all.models.chosen?.resident === null && moving(all).includes('big')));
+  all.backend.unload = async () => void (all.backend.list = [model('big')]);
+  await all.models.unload('big');
+  expect(all.models.chosen?.resident).toBeNull();
+  expect(looks).not.toContain(true);
+});
+
 test('why a model could not be loaded is told beside it, and no server is called away', async () => {
   const all = await stage();
   all.backend.load = async () => {

@@ -112,6 +112,7 @@ export class Models {
     this.state.patch({ failure: null });
     try {
       await move();
+      moved();
       await this.refresh();
     } catch (error) {
       this.state.patch({ failure: { model: name, reason: reasonOf(error) } });

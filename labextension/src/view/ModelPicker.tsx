@@ -138,19 +138,19 @@ interface RowProps {
 function Row({ id, model, isChosen, isAtCursor, onPoint, onChoose }: RowProps): React.JSX.Element {
   const { chat, trans } = useServices();
   const { memory, moving } = useObservable(chat.models.state);
+  const isComing = model.resident === null && moving.includes(model.name);
   const row = React.useRef<HTMLDivElement>(null);
   React.useEffect(() => {
     if (isAtCursor) {
       row.current?.scrollIntoView({ block: 'nearest' });
     }
-  }, [isAtCursor]);
+  }, [isAtCursor, isComing]);
   const badges: readonly [string, IconName, string][] = [
     ['thinking', 'bulb', trans.__('Reasoning')],
     ['vision', 'image', trans.__('Images')],
     ['video', 'video', trans.__('Video')],
     ['tools', 'tools', trans.__('Tools')]
   ];
-  const isComing = model.resident === null && moving.includes(model.name);
   return (
     <div
       ref={row}
@@ -229,7 +229,7 @@ function Residency({ model }: { model: Model }): React.JSX.Element {
       {memory && <MemoryGauge model={model} memory={memory} />}
       <div className="pico-residency-line">
         <span role="status" className={hasFailed ? 'pico-failed' : ''}>
-          {hasFailed ? failure.reason : residencyWords(model, memory, trans)}
+          {hasFailed ? failure.reason : residencyWords(model, memory, moving.includes(model.name), trans)}
         </span>
         {(isLoaded || !isTooLarge(model, memory)) && (
           <button
@@ -246,8 +246,11 @@ function Residency({ model }: { model: Model }): React.JSX.Element {
   );
 }
 
-function residencyWords(model: Model, memory: Memory | null, trans: Translator): string {
+function residencyWords(model: Model, memory: Memory | null, isMoving: boolean, trans: Translator): string {
   const need = memory?.needs.get(model.name);
+  if (isMoving) {
+    return model.resident === null ? trans.__('%1 is being loaded.', model.name) : trans.__('%1 leaves.', model.name);
+  }
   if (model.resident !== null) {
     return trans.__('%1 takes %2 of memory.', model.name, bytes(model.resident));
   }
