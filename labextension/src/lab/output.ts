@@ -36,8 +36,10 @@ export const outputPlugin: JupyterFrontEndPlugin<void> = {
   ) => {
     const parts = { app, trans, notebooks, documents, browser };
     app.docRegistry.addWidgetExtension('Notebook', {
-      createNew: ({ content: { rendermime } }: NotebookPanel): IDisposable => {
-        const createRenderer = (): PanelOutput => new PanelOutput(rendermime, parts);
+      createNew: ({ content: { rendermime }, sessionContext }: NotebookPanel): IDisposable => {
+        // The widget manager comes when the kernel is known, and finds no renderers inside of others.
+        const managed = sessionContext.ready.then(() => new Promise<void>(resolve => setTimeout(resolve)));
+        const createRenderer = (): PanelOutput => new PanelOutput(rendermime, managed, parts);
         rendermime.addFactory({ safe: false, mimeTypes: [PANEL], createRenderer }, RANK);
         return new DisposableDelegate(() => rendermime.removeMimeType(PANEL));
       }
@@ -48,6 +50,7 @@ export const outputPlugin: JupyterFrontEndPlugin<void> = {
 class PanelOutput extends Panel implements IRenderMime.IRenderer {
   constructor(
     private readonly _rendermime: IRenderMimeRegistry,
+    private readonly _managed: Promise<void>,
     parts: Parts
   ) {
     super();
@@ -62,8 +65,9 @@ class PanelOutput extends Panel implements IRenderMime.IRenderer {
   async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
     this._model = model;
     this._showSaved(string(model.data[MARKDOWN]));
+    await this._managed;
     const id = string(object(model.data[WIDGET]).model_id);
-    if (id && id !== this._shown && this._rendermime.mimeTypes.includes(WIDGET)) {
+    if (!this.isDisposed && id && id !== this._shown && this._rendermime.mimeTypes.includes(WIDGET)) {
       this._shown = id;
       this._live?.dispose();
       this._live = this._add(WIDGET, 'pico-output-live', model);
