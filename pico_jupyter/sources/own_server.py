@@ -26,20 +26,20 @@ def own_server() -> ServerAddress:
 
     Raises EngineUnavailable when it ends at once or does not answer within two minutes.
     """
-    folder = tempfile.TemporaryDirectory(prefix="pico_jupyter-")
-    process = _start(Path(folder.name))
-    atexit.register(_end, process, folder)
-    address = _wait_for_address(process, Path(folder.name))
+    folder = Path(tempfile.mkdtemp(prefix="pico_jupyter-"))
+    process = _start(folder)
+    atexit.register(_end, process)
+    address = _wait_for_address(process, folder)
     if address is None:
-        _end(process, folder)
+        _end(process)
         raise EngineUnavailable(f"the Jupyter server did not start; `{sys.executable} -m jupyter_server` may say why")
     return address
 
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:
     environ = {**os.environ, "JUPYTER_RUNTIME_DIR": str(folder), "JUPYTER_TOKEN": secrets.token_hex(24)}
-    command = [sys.executable, "-m", "pico_jupyter.server.child", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
-    command += [f"--ServerApp.root_dir={folder}", "--no-browser", "--allow-root"]
+    command = [sys.executable, "-m", "pico_jupyter.server.child", str(folder)]
+    command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--no-browser", "--allow-root"]
     with (folder / "server.log").open("wb") as log:
         return subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=log, stderr=log)
 
@@ -55,8 +55,7 @@ def _wait_for_address(process: subprocess.Popen[bytes], folder: Path) -> ServerA
     return None
 
 
-def _end(process: subprocess.Popen[bytes], folder: tempfile.TemporaryDirectory[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     if process.stdin is not None:
         process.stdin.close()
     process.wait()
-    folder.cleanup()

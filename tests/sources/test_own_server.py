@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -23,24 +26,32 @@ input()
 """
 
 
-@pytest.mark.parametrize("end", [psutil.Process.terminate, psutil.Process.kill])
-def test_it_answers_its_owner_alone_and_ends_with_it(end: Callable[[psutil.Process], None]) -> None:
-    with subprocess.Popen([sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+@contextlib.contextmanager
+def owner(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has a server of its own, with the folder for what is temporary."""
+    command = [sys.executable, "-c", OWNER]
+    environ = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert [process.stdout.readline().strip() for _ in range(2)] == [b"200", b"401"]
-        owner = psutil.Process(process.pid)
-        servers = owner.children()
+        yield process
+
+
+@pytest.mark.parametrize("end", [psutil.Process.terminate, psutil.Process.kill])
+def test_it_answers_its_owner_alone_and_ends_with_it(end: Callable[[psutil.Process], None], tmp_path: Path) -> None:
+    with owner(tmp_path) as process:
+        servers = psutil.Process(process.pid).children()
         assert len(servers) == 1
-        end(owner)
+        end(psutil.Process(process.pid))
         _, alive = psutil.wait_procs(servers, 30)
     assert alive == []
+    assert list(tmp_path.glob("pico_jupyter-*")) == []
 
 
-def test_it_ends_when_its_owner_leaves() -> None:
-    with subprocess.Popen([sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
+def test_it_ends_when_its_owner_leaves(tmp_path: Path) -> None:
+    with owner(tmp_path) as process:
         servers = psutil.Process(process.pid).children()
         process.communicate(b"\n", timeout=60)
     assert process.returncode == 0
     assert [server for server in servers if server.is_running()] == []
+    assert list(tmp_path.glob("pico_jupyter-*")) == []
