@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, Page, expect
+import nbformat
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.browser.conftest import lab_arguments
 from tests.browser.panels import CHATS, LONG, PATIENCE_SECONDS, SUM, lab_sidebar, reload, sidebar
-from tests.e2e.running import RunningServer, wait_for
+from tests.e2e.running import RunningServer, running_server, wait_for
 
 
 def kept(lab: RunningServer, question: str) -> list[dict[str, Any]]:
@@ -101,11 +106,43 @@ def test_an_answer_goes_on_while_another_conversation_is_open(page: Page, lab: R
     expect(panel.answers).to_contain_text("Stopped")
 
 
-def test_a_conversation_is_exported(page: Page, lab: RunningServer) -> None:
+def test_a_conversation_is_exported_beside_files_of_that_name(page: Page, lab: RunningServer) -> None:
+    folder = lab.log.parent
+    (folder / "What is 40 + 4.md").write_text("mine")
     panel = lab_sidebar(page, lab)
     panel.ask("What is 40 + 4?")
-    panel.button("More").click()
-    panel.root.get_by_role("menuitem", name="Export as Markdown").click()
-    exported = lab.log.parent / "What is 40 + 4.md"
-    wait_for(exported.exists)
-    wait_for(lambda: "44" in exported.read_text())
+    for kind, name in (("Markdown", "What is 40 + 4 1.md"), ("notebook", "What is 40 + 4.ipynb")):
+        panel.button("More").click()
+        panel.root.get_by_role("menuitem", name=f"Export as {kind}").click()
+        expect(page.get_by_role("tab", name=name)).to_be_visible()
+        assert "40 + 4 = 44" in (folder / name).read_text()
+    assert (folder / "What is 40 + 4.md").read_text() == "mine"
+    expect(page.locator(".jp-NotebookPanel .jp-RenderedMarkdown").last).to_contain_text("40 + 4 = 44")
+    nbformat.validate(nbformat.read(folder / "What is 40 + 4.ipynb", as_version=4))
+
+
+def test_the_server_goes_away_in_the_middle_of_an_answer(
+    browser: Browser, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    arguments = lab_arguments(tmp_path_factory.mktemp("settings"))
+    with closing(browser.new_context()) as context:
+        context.set_default_timeout(1000 * PATIENCE_SECONDS)
+        page = context.new_page()
+        # JupyterLab tells of the loss in a dialog.
+        page.add_locator_handler(page.locator(".jp-Dialog"), lambda dialog: dialog.get_by_role("button").last.click())
+        with running_server(tmp_path, *arguments) as lab:
+            panel = lab_sidebar(page, lab)
+            panel.reason("Off")
+            panel.send(LONG)
+            wait_for(lambda: len(panel.answers.inner_text()) > 200, PATIENCE_SECONDS)
+        expect(panel.answers.get_by_role("alert")).to_contain_text("could not answer")
+        received = panel.answers.locator(".pico-md").inner_text()
+        with running_server(tmp_path, *arguments, port=urlsplit(lab.url).port or 0, token=lab.token):
+            panel.button("Continue").click()
+            wait_for(lambda: len(panel.answers.locator(".pico-md").inner_text()) > len(received) + 20, PATIENCE_SECONDS)
+            assert panel.answers.locator(".pico-md").inner_text().startswith(received)
+            panel.button("Stop").click()
+            expect(panel.answers).to_contain_text("Stopped")
+            wait_for(
+                lambda: [message["status"] for message in kept(lab, LONG)] == ["done", "stopped"], PATIENCE_SECONDS
+            )

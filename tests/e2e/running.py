@@ -58,12 +58,12 @@ def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
 
 
 @contextlib.contextmanager
-def running_server(folder: Path, *arguments: str) -> Iterator[RunningServer]:
+def running_server(folder: Path, *arguments: str, port: int = 0, token: str = "") -> Iterator[RunningServer]:
     """Start a Jupyter server with more `arguments` and stop it at the end."""
-    token = secrets.token_hex(16)
+    token = token or secrets.token_hex(16)
     runtime = folder / "runtime"
     environ = {**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime), "JUPYTER_TOKEN": token}
-    command = [sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
+    command = [sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
     command += [f"--ServerApp.root_dir={folder}", "--no-browser", "--allow-root", *arguments]
     log = folder / "server.log"
     with log.open("wb") as output:
