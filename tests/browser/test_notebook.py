@@ -12,33 +12,19 @@ from tests.browser.panels import (
     CHATS,
     LONG,
     PATIENCE_SECONDS,
+    SHOW,
     SUM,
     Panel,
     answer_with,
     open_lab,
+    open_notebook,
+    open_notebook_7,
     run,
     sidebar,
-    wait_for_kernel,
-    write_notebook,
+    widget,
 )
 from tests.e2e.pictures import drawn, png
 from tests.e2e.running import RunningServer, wait_for
-
-SHOW = "from pico_jupyter import ChatPanel\npanel = ChatPanel('pico-tiny', reasoning='on', height=420)\npanel"
-
-
-def open_notebook(page: Page, lab: RunningServer, name: str, *sources: str) -> Locator:
-    """The cells of a new notebook in JupyterLab, its kernel ready."""
-    write_notebook(lab.log.parent, name, *sources)
-    open_lab(page, lab, f"/tree/{name}")
-    wait_for_kernel(page)
-    return page.locator(".jp-Notebook .jp-Cell")
-
-
-def widget(page: Page) -> Panel:
-    panel = Panel(page, page.locator(".pico-widget"))
-    panel.wait_for_models()
-    return panel
 
 
 def test_the_panel_in_a_cell_answers_and_python_sees_it(page: Page, lab: RunningServer) -> None:
@@ -64,24 +50,6 @@ def test_python_asks_and_the_panel_shows_it(page: Page, lab: RunningServer) -> N
     expect(panel.answers).to_contain_text("348 + 277 = 625")
     run(cells.nth(2))
     expect(panel.root.get_by_role("radio", name="Reasoning: Off")).to_be_checked()
-
-
-def test_it_streams_and_stops_while_the_kernel_is_busy(page: Page, lab: RunningServer) -> None:
-    release = lab.log.parent / "release"
-    busy = f"import pathlib, time\nwhile not pathlib.Path({str(release)!r}).exists(): time.sleep(0.05)\nprint('free')"
-    cells = open_notebook(page, lab, "busy.ipynb", SHOW.replace("'on'", "'off'"), busy)
-    run(cells.nth(0))
-    panel = widget(page)
-    run(cells.nth(1))
-    prompt = cells.nth(1).locator(".jp-InputPrompt")
-    expect(prompt).to_have_text("[*]:")
-    panel.send(LONG)
-    expect(panel.answers.last).to_contain_text("oror")
-    panel.button("Stop").click()
-    expect(panel.answers.last).to_contain_text("Stopped")
-    expect(prompt).to_have_text("[*]:")
-    release.touch()
-    expect(cells.nth(1)).to_contain_text("free")
 
 
 def test_without_a_server_the_kernel_answers(page: Page, lab: RunningServer) -> None:
@@ -166,18 +134,14 @@ def drag(page: Page, source: Locator, target: Locator) -> None:
 
 
 def test_notebook_7_has_the_panel_in_cells_and_beside_them(page: Page, lab: RunningServer) -> None:
-    folder: Path = lab.log.parent
-    write_notebook(folder, "seven.ipynb", SHOW)
-    page.goto(f"{lab.url}notebooks/seven.ipynb?token={lab.token}")
-    cells = page.locator(".jp-Notebook .jp-Cell")
-    wait_for_kernel(page)
+    cells = open_notebook_7(page, lab, "seven.ipynb", SHOW)
     run(cells.nth(0))
     expect(widget(page).ask(SUM)).to_contain_text("348 + 277 = 625")
     page.keyboard.press("ControlOrMeta+Alt+c")
     beside = Panel(page, page.locator("#pico-chat-sidebar").get_by_role("region", name="Chat with a local model"))
     beside.wait_for_models()
     expect(beside.ask("What is 1 + 1?")).to_contain_text("2")
-    wait_for((folder / "Chats").is_dir)
+    wait_for((lab.log.parent / CHATS).is_dir)
 
 
 def test_what_was_said_is_saved_with_the_notebook(page: Page, lab: RunningServer) -> None:

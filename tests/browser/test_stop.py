@@ -79,7 +79,7 @@ def test_in_a_cell_by_the_button_and_by_escape_and_from_python(page: Page, lab: 
     assert_stops(engine, panel, lambda: run(cells.nth(1)))
 
 
-def test_in_a_cell_whose_kernel_is_busy(page: Page, lab: RunningServer, engine: Figures) -> None:
+def test_in_a_cell_that_streams_while_the_kernel_is_busy(page: Page, lab: RunningServer, engine: Figures) -> None:
     release = lab.log.parent / "release-stop"
     cells = open_notebook(page, lab, "stop-busy.ipynb", SHOW_OFF, busy_until(release))
     run(cells.nth(0))
