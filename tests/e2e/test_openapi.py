@@ -5,25 +5,31 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.config import NotAServerErrorConfig
+from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from pico_jupyter.dialects.openapi import openapi_document
 from tests.e2e.running import RunningServer
 
+Json: TypeAlias = dict[str, Any]
+
 # An endpoint that generates has some 1700 cases at the edges of its fields, most of which differ in one of them: one in
 # so many is sent.
-ONE_IN = 15
+ONE_IN = 25
 MAX_EXAMPLES = 10
 MAX_TOKENS = 3
 # Seconds that no answer takes, however busy the machine is.
 TIMEOUT = 90
+QUESTION = {"model": "pico-tiny", "prompt": "hi", "messages": [{"role": "user", "content": "hi"}], "stream": True}
 GENERATING = ("/chat", "/chat/completions", "/generate")
 REPEATABLE = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 MODEL_NAME = re.compile(r"[\w./:-]+", re.ASCII)
@@ -119,3 +125,49 @@ def test_an_operation_keeps_its_word_at_the_edges_of_its_fields(case: Case, serv
 def test_an_operation_asks_who_calls(case: Case, server: RunningServer) -> None:
     case.body = brief(case)
     case.call_and_validate(base_url=server.url + "pico", headers=server.headers, checks=[ignored_auth])
+
+
+def claim_that_the_heartbeat_is_closed(document: Json) -> None:
+    del document["paths"]["/"]["get"]["security"]
+
+
+def claim_that_times_are_words(document: Json) -> None:
+    document["components"]["schemas"]["OpenAIModelObject"]["properties"]["created"] = {"type": "string"}
+
+
+def claim_that_events_hold_numbers(document: Json) -> None:
+    document["components"]["schemas"]["OpenAIDeltaObject"]["properties"]["content"] = {"type": "number"}
+
+
+def claim_that_lines_hold_numbers(document: Json) -> None:
+    document["components"]["schemas"]["OllamaMessageObject"]["properties"]["content"] = {"type": "number"}
+
+
+def claim_that_nothing_is_streamed(document: Json) -> None:
+    del document["paths"]["/api/generate"]["post"]["responses"]["200"]["content"]["application/x-ndjson"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "path", "method"),
+    [
+        (claim_that_the_heartbeat_is_closed, "/", "GET"),
+        (claim_that_times_are_words, "/v1/models", "GET"),
+        (claim_that_events_hold_numbers, "/v1/chat", "POST"),
+        (claim_that_lines_hold_numbers, "/api/chat", "POST"),
+        (claim_that_nothing_is_streamed, "/api/generate", "POST"),
+    ],
+)
+def test_a_document_that_says_something_else_is_found_out(
+    claim: Callable[[Json], None], path: str, method: str, server: RunningServer
+) -> None:
+    document = openapi_document(base_url="/", version="0", authenticated=True)
+    given: Json = {"body": QUESTION, "media_type": "application/json"} if method == "POST" else {}
+
+    def ask() -> None:
+        case = schemathesis.openapi.from_dict(document)[path][method].Case(**given)
+        case.call_and_validate(base_url=server.url + "pico", headers=server.headers)
+
+    ask()
+    claim(document)
+    with pytest.raises(FailureGroup):
+        ask()
