@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import traceback
 from typing import Any, ClassVar
 
 from ipykernel import kernel_protocol_version
@@ -87,8 +88,10 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel's types are not loo
             return self._failure("KeyboardInterrupt", "stopped")
         except PicoError as error:
             return self._tell_failure(type(error).__name__, error.message, silent)
-        except Exception as error:
-            self.log.exception("a cell failed")
+        except Exception as error:  # noqa: BLE001  a front end would wait for its answer for ever
+            # Without its message, which may quote a prompt.
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            self.log.error("a cell failed: %s\n%s", type(error).__name__, trace)
             return self._tell_failure(type(error).__name__, "the kernel failed; the server's log says more", silent)
         finally:
             self._running = None
