@@ -16,8 +16,8 @@ from tests.browser.wide_models import write_wide_model
 from tests.e2e.running import RunningServer, running_server
 
 BUDGET = 2_000_000_000
-# Of pico-tiny's width each: 0.3 GB on disk, twice that in float32; and more than the budget in either.
-FITTING, TOO_WIDE = 65_536, 700_000
+# Of pico-tiny's width each: 0.45 GB on disk, twice that in float32; and more than the budget in either.
+FITTING, TOO_WIDE = 98_304, 700_000
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +107,10 @@ def test_a_load_shows_in_the_picker_how_far_it_is(page: Page, lab: RunningServer
     popover.get_by_role("button", name="Load now").click()
     page.screenshot(path=SCREENSHOTS / "picker-loading.png")
     in_memory = popover.get_by_role("group", name="In memory")
-    expect(row(in_memory, "roomy")).to_contain_text("606 MB")
-    expect(status(page)).to_have_text("pico-tiny · 606 MB")
+    expect(row(in_memory, "roomy")).to_contain_text("908 MB")
+    expect(status(page)).to_have_text("pico-tiny · 908 MB")
     assert was_seen(page, r"role=\"progressbar\" aria-label=\"Loading roomy\" aria-valuenow=\"\d+\"")
-    assert was_seen(page, r"Loading roomy: \d.* of 606 MB")
+    assert was_seen(page, r"Loading roomy: \d.* of 908 MB")
     popover.get_by_role("button", name="Unload").click()
     expect(in_memory).to_have_count(0)
     expect(status(page)).to_have_text("pico-tiny")
@@ -126,7 +126,7 @@ def test_the_first_question_shows_how_far_its_model_is_there_and_in_the_status_b
         watch(page, "body:has(.pico-answer .pico-load) #jp-main-statusbar")
         expect(panel.ask("What is 1 + 1?")).to_contain_text("1 + 1 = 2")
         assert was_seen(page, r"roomy · loading, \d+ %")
-        expect(status(page)).to_contain_text("roomy · 60")
+        expect(status(page)).to_contain_text("roomy · 9")
     finally:
         panel.choose("pico-tiny")  # the choice is a setting, which other tests share
 

@@ -8,7 +8,7 @@ export const BUILT_IN = 'pico-tiny';
 export const BUILT_IN_SIGHT = 'pico-tiny-vl';
 const WAIT_MS = 1500;
 /** Between two looks at a load. */
-const LOOK_MS = 250;
+const LOOK_MS = 150;
 /** An answer of a model that was in memory when somebody looked begins sooner, if it still is. */
 const QUIET_MS = 1000;
 
