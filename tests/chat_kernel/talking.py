@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -123,10 +124,10 @@ def _is_idle(message: dict[str, Any]) -> bool:
 
 
 @contextlib.contextmanager
-def kernel_alone(folder: Path) -> Iterator[tuple[KernelManager, Talk]]:
+def kernel_alone(folder: Path, **environ: str) -> Iterator[tuple[KernelManager, Talk]]:
     """A kernel that no server started, as nbconvert and a terminal have it."""
     manager = KernelManager(kernel_name="pico")
-    manager.start_kernel(cwd=str(folder))
+    manager.start_kernel(cwd=str(folder), env={**os.environ, **environ})
     client = manager.client()
     client.start_channels()
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -228,3 +230,26 @@ def test_a_kernel_alone_can_be_interrupted(tmp_path: Path) -> None:
         talk.wait_for_text(request)
         manager.interrupt_kernel()
         assert talk.end(request).reply["ename"] == "KeyboardInterrupt"
+
+
+class NoPico(BaseHTTPRequestHandler):
+    """Answers everything with an empty object."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_what_nobody_foresaw_is_answered_too(tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), NoPico) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        with kernel_alone(tmp_path, PICO_JUPYTER_URL=f"http://127.0.0.1:{stranger.server_port}/") as (_, talk):
+            ran = talk.run("secret words")
+            assert ran.error == "the kernel failed; the server's log says more"
+            assert ran.reply["status"] == "error"
+            assert talk.run("%help").reply["status"] == "ok"
+        stranger.shutdown()
