@@ -39,8 +39,15 @@ class Pico:
         self._default_model = ""
 
     def __repr__(self) -> str:
-        is_server = isinstance(self._source, ServerSource)
-        return f"<Pico: {'the Jupyter server of this kernel' if is_server else 'an engine in this kernel'}>"
+        return f"<Pico: {self.origin}>"
+
+    @property
+    def origin(self) -> str:
+        """Where answers come from, in words that are the same in every run."""
+        if not isinstance(self._source, ServerSource):
+            return "an engine in this kernel"
+        address = self._source.address
+        return f"the Jupyter server {f'at {address.host}' if address.is_named else 'of this kernel'}"
 
     @overload
     def chat(self, question: str, *, stream: Literal[False] = False, **options: Unpack[QuestionOptions]) -> Answer: ...

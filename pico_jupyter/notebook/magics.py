@@ -145,7 +145,7 @@ class ChatMagics(Magics):
         resident = [model.name for model in pico.models if model.resident is not None]
         answers = len(self._dialogue)
         lines = {
-            "answers come from": repr(pico).removeprefix("<Pico: ").removesuffix(">"),
+            "answers come from": pico.origin,
             "model": self._model or pico.default_model,
             "reasoning": self._reasoning,
             "conversation": f"{answers} answer{'s' * (answers > 1)}" if answers else "not begun",

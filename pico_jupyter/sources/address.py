@@ -25,6 +25,11 @@ class ServerAddress:
     token: str = field(repr=False)
     is_named: bool = False
 
+    @property
+    def host(self) -> str:
+        """The machine, without a port."""
+        return urlsplit(self.url).hostname or "localhost"
+
 
 def name_server(url: str, token: str = "") -> ServerAddress:
     """The address that a person gives. Raises InvalidRequest."""

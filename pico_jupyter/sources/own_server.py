@@ -41,7 +41,10 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "pico_jupyter.server.child", str(folder)]
     command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--no-browser", "--allow-root"]
     with (folder / "server.log").open("wb") as log:
-        return subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        # Out of the kernel's process group, which an interrupted cell interrupts as a whole.
+        return subprocess.Popen(
+            command, env=environ, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        )
 
 
 def _wait_for_address(process: subprocess.Popen[bytes], folder: Path) -> ServerAddress | None:

@@ -179,7 +179,7 @@ async def test_sdks_for_coroutines_are_configured_too(server: RunningServer) -> 
 def test_the_same_server_gives_the_same_connection(server: RunningServer) -> None:
     pico = connect(url=server.url, token=server.token)
     assert connect(url=server.url.rstrip("/"), token=server.token) is pico
-    assert repr(pico) == "<Pico: the Jupyter server of this kernel>"
+    assert repr(pico) == "<Pico: the Jupyter server at 127.0.0.1>"
 
 
 def test_a_server_that_was_named_has_to_answer(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:

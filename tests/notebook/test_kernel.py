@@ -102,7 +102,7 @@ def test_a_kernel_of_a_server_asks_that_server(own_server: RunningServer) -> Non
     # A kernel knows its server by the process that started it, which here is this test.
     with running_kernel({"PICO_JUPYTER_URL": own_server.url, "PICO_JUPYTER_TOKEN": own_server.token}) as kernel:
         kernel.run("%load_ext pico_jupyter")
-        assert "the Jupyter server of this kernel" in printed(kernel.run("%pico"))
+        assert "the Jupyter server at 127.0.0.1\n" in printed(kernel.run("%pico"))
         messages = kernel.run("%chat --temperature 0 What is 12 + 35?", allow_stdin=False)
         assert data(messages[0])["text/plain"] == "12 + 35 = 47"
         interrupted(kernel, f"%%chat -r off\n{LONG}", cell="a")
