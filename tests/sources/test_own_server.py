@@ -48,6 +48,13 @@ def test_it_answers_its_owner_alone_and_ends_with_it(end: Callable[[psutil.Proce
     assert list(tmp_path.glob("pico_jupyter-*")) == []
 
 
+def test_an_interrupt_of_its_owner_does_not_reach_it(tmp_path: Path) -> None:
+    with owner(tmp_path) as process:
+        (server,) = psutil.Process(process.pid).children()
+        assert os.getpgid(server.pid) != os.getpgid(process.pid)
+        process.communicate(b"\n", timeout=60)
+
+
 def test_it_ends_when_its_owner_leaves(tmp_path: Path) -> None:
     with owner(tmp_path) as process:
         servers = psutil.Process(process.pid).children()
