@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from pico_jupyter import __version__
 from pico_jupyter.dialects import openai
 from pico_jupyter.dialects.framing import encode_json
@@ -18,9 +20,11 @@ class DocumentHandler(DialectHandler):
     @permitted("read")
     async def get(self) -> None:
         """Describe all endpoints, as they are below this server's base URL."""
-        document = openapi_document(
-            base_url=self.base_url, version=__version__, authenticated=self.identity_provider.auth_enabled
-        )
-        self.respond(encode_json(document))
+        self.respond(_document(self.base_url, authenticated=self.identity_provider.auth_enabled))
 
     head = get
+
+
+@functools.cache
+def _document(base_url: str, *, authenticated: bool) -> bytes:
+    return encode_json(openapi_document(base_url=base_url, version=__version__, authenticated=authenticated))
