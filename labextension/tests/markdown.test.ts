@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest';
 // What the Python side is tested with, too.
-import CASES from '../../tests/panel/harmless.json';
-import { conversationMarkdown, harmless } from '../src/model/markdown';
+import CASES from '../../tests/panel/safe.json';
+import { conversationMarkdown } from '../src/model/markdown';
+import { safeMarkdown } from '../src/model/safe';
 import { message } from './fakes';
 
-test.each(CASES as [string, string][])('%j is made harmless', (source, expected) => {
-  expect(harmless(source)).toBe(expected);
+test.each(CASES as [string, string][])('%j is made safe', (source, expected) => {
+  expect(safeMarkdown(source)).toBe(expected);
 });
 
 test('the conversation has everything that was said', () => {
@@ -14,8 +15,8 @@ test('the conversation has everything that was said', () => {
   const answer = message('b', { role: 'assistant', model: 'tiny', reasoning: 'Round, <so>', content: 'A `circle`.' });
   const failed = message('c', { role: 'assistant', content: '', status: 'failed', error: 'out of\nmemory' });
   expect(conversationMarkdown([question, answer, failed])).toBe(
-    '**You**\n\nWhat is it?\n\n*Attached: a&#95;b.png, x.py*\n\n' +
-      '**tiny**\n\n<details><summary>Reasoning</summary>\n\nRound, &lt;so>\n\n</details>\n\nA `circle`.\n\n' +
+    '**You**\n\nWhat is it?\n\n*Attached: a_b.png, x.py*\n\n' +
+      '**tiny**\n\n<details><summary>Thinking</summary>\n\nRound, &#60;so>\n\n</details>\n\nA <code>circle</code>.\n\n' +
       '**Model**\n\n*Failed: out of memory*'
   );
   expect(conversationMarkdown([])).toBe('*Nothing has been said yet.*');

@@ -154,7 +154,7 @@ def test_what_was_said_is_saved_with_the_notebook(page: Page, lab: RunningServer
     panel.message.fill("a draft")
     page.keyboard.press("ControlOrMeta+s")
     wait_for(lambda: "348 + 277 = 625" in saved_markdown(notebook), PATIENCE_SECONDS)
-    assert "<summary>Reasoning</summary>" in saved_markdown(notebook)
+    assert "<summary>Thinking</summary>" in saved_markdown(notebook)
     expect(panel.message).to_have_value("a draft")
     assert panel.root.evaluate("panel => panel.isTheFirst")
     html, _ = HTMLExporter().from_filename(str(notebook))
@@ -165,7 +165,7 @@ def test_what_was_said_is_saved_with_the_notebook(page: Page, lab: RunningServer
     output = cells.nth(0).locator(".pico-output")
     expect(output).to_contain_text("348 + 277 = 625")
     expect(output).not_to_contain_text("rror displaying widget")
-    output.get_by_text("Reasoning").click()
+    output.get_by_text("Thinking").click()
     expect(output.get_by_text("8+7")).to_be_visible()
 
 

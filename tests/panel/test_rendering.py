@@ -38,7 +38,7 @@ def test_the_output_has_what_was_said_after_it_was_shown(executed: nbformat.Note
 
 def test_as_a_page_it_shows_the_conversation_with_the_reasoning_folded(executed: nbformat.NotebookNode) -> None:
     html, _ = HTMLExporter().from_notebook_node(executed)
-    assert "<details><summary>Reasoning</summary>" in html
+    assert "<details><summary>Thinking</summary>" in html
     assert "348 + 277 = 625" in html.split("</details>")[1]
     assert "widget-view" not in html
 

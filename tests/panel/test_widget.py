@@ -112,7 +112,7 @@ def test_the_repr_is_stable_and_the_bundle_has_the_conversation() -> None:
     assert repr(panel) == "ChatPanel(model='tiny', reasoning='off', 2 messages)"
     data, _ = panel._repr_mimebundle_()
     assert data["text/plain"] == repr(panel)
-    reasoning = "<details><summary>Reasoning</summary>\n\nhm\n\n</details>"
+    reasoning = "<details><summary>Thinking</summary>\n\nhm\n\n</details>"
     assert data["text/markdown"] == f"**You**\n\n348 + 277?\n\n**tiny**\n\n{reasoning}\n\n625"
     assert data["application/vnd.pico-jupyter.panel+json"] == {"version": 1}
     assert "application/vnd.jupyter.widget-view+json" in data

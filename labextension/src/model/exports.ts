@@ -1,18 +1,20 @@
 /** A conversation as Markdown, and as a notebook whose code can be run. Pure. */
 
 import { BlockSplitter } from './blocks';
-import { fenced, harmless, speaker, turn } from './markdown';
+import { line, speaker, turn } from './markdown';
+import { fenced, safeMarkdown } from './safe';
 import { Message, Transcript } from './types';
 import { promptText } from './wire';
 
+/** As it was written, for an editor. */
 export function toMarkdown({ title, messages }: Transcript): string {
-  const turns = messages.map(message => `## ${harmless(speaker(message))}\n\n${turn(message, harmless(promptText(message)).trim())}`);
-  return `${[`# ${harmless(title) || 'Conversation'}`, ...turns].join('\n\n')}\n`;
+  const turns = messages.map(message => turn(message, `## ${speaker(message)}`, promptText(message).trim()));
+  return `${[`# ${title || 'Conversation'}`, ...turns].join('\n\n')}\n`;
 }
 
-/** Python in an answer becomes a code cell; everything else is Markdown. */
+/** Python in an answer becomes a code cell; everything else is Markdown, which opens rendered and so is made safe. */
 export function toNotebook({ title, messages }: Transcript): string {
-  const cells = [markdownCell(`# ${harmless(title) || 'Conversation'}`), ...messages.flatMap(messageCells)];
+  const cells = [markdownCell(`# ${line(title) || 'Conversation'}`), ...messages.flatMap(messageCells)];
   const metadata = { kernelspec: { name: 'python3', display_name: 'Python 3', language: 'python' } };
   const numbered = cells.map((cell, index) => ({ id: `cell-${index}`, ...cell }));
   return `${JSON.stringify({ cells: numbered, metadata, nbformat: 4, nbformat_minor: 5 }, null, 1)}\n`;
@@ -21,15 +23,15 @@ export function toNotebook({ title, messages }: Transcript): string {
 type Cell = Readonly<Record<string, unknown>>;
 
 function messageCells(message: Message): Cell[] {
-  const who = `**${harmless(speaker(message))}**`;
+  const head = `**${line(speaker(message))}**`;
   if (message.role === 'user') {
-    return [markdownCell(`${who}\n\n${turn(message, harmless(promptText(message)))}`)];
+    return [markdownCell(turn(message, head, safeMarkdown(promptText(message))))];
   }
   const cells: Cell[] = [];
-  let prose = [who, turn(message, '')];
+  let prose = [turn(message, head, '')];
   const flush = (): void => {
-    if (prose.some(Boolean)) {
-      cells.push(markdownCell(prose.filter(Boolean).join('\n\n')));
+    if (prose.length) {
+      cells.push(markdownCell(prose.join('\n\n')));
     }
     prose = [];
   };
@@ -38,7 +40,7 @@ function messageCells(message: Message): Cell[] {
       flush();
       cells.push({ cell_type: 'code', metadata: {}, source: block.source, outputs: [], execution_count: null });
     } else {
-      prose.push(block.kind === 'code' ? fenced(block.source, block.language) : harmless(block.source));
+      prose.push(block.kind === 'code' ? fenced(block.source, block.language) : safeMarkdown(block.source));
     }
   }
   flush();
