@@ -67,7 +67,8 @@ def lab_arguments(folder: Path) -> list[str]:
 
 @pytest.fixture
 def context(browser: Browser, lab: RunningServer) -> Iterator[BrowserContext]:
-    """A browser of its own. Whatever a test does, no request may leave for another host, and no script may fail."""
+    """A browser of its own; settings as at first. No request may leave for another host, no script may fail."""
+    forget_settings(lab)
     context = browser.new_context(viewport={"width": 1280, "height": 820})
     context.set_default_timeout(PATIENCE_MS)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -80,6 +81,13 @@ def context(browser: Browser, lab: RunningServer) -> Iterator[BrowserContext]:
     assert strangers == []
     # Notebook 7 has failures of its own.
     assert [failure for failure in failures if "pico-jupyter" in failure or "blob:" in failure] == []
+
+
+def forget_settings(lab: RunningServer) -> None:
+    """Themes and the chosen model are settings of the server, which the tests of a session share."""
+    with lab.http() as client:
+        for plugin in ("@jupyterlab/apputils-extension:themes", "pico-jupyter:panel"):
+            client.put(f"lab/api/settings/{plugin}", json={"raw": "{}"}).raise_for_status()
 
 
 def _is_foreign(url: str, lab: RunningServer) -> bool:

@@ -72,31 +72,18 @@ def use_theme(page: Page, theme: str) -> None:
 
 def test_no_theme_has_serious_barriers(page: Page, lab: RunningServer, theme: str) -> None:
     panel = lab_sidebar(page, lab)
-    try:
-        use_theme(page, theme)
-        assert barriers(page) == []
-        answer_with(page.context, RICH)
-        panel.ask("hello")
-        expect(panel.root.locator("math").first).to_be_visible()
-        assert barriers(page) == []
-        page.screenshot(path=SCREENSHOTS / f"{theme}.png")
-        panel.button("Model: pico-tiny").click()
-        assert barriers(page) == []
-        panel.message.click()
-        panel.button("Conversations").click()
-        assert barriers(page) == []
-    finally:
-        page.keyboard.press("Escape")
-        if theme != "JupyterLab Light":
-            use_light(page)
-
-
-def use_light(page: Page) -> None:
-    """Themes are settings of the server, which other tests share."""
-    page.get_by_role("menuitem", name="Settings").click()
-    page.get_by_text("Theme", exact=True).click()
-    page.get_by_text("JupyterLab Light", exact=True).click()
-    expect(page.locator("body")).to_have_attribute("data-jp-theme-name", "JupyterLab Light")
+    use_theme(page, theme)
+    assert barriers(page) == []
+    answer_with(page.context, RICH)
+    panel.ask("hello")
+    expect(panel.root.locator("math").first).to_be_visible()
+    assert barriers(page) == []
+    page.screenshot(path=SCREENSHOTS / f"{theme}.png")
+    panel.button("Model: pico-tiny").click()
+    assert barriers(page) == []
+    panel.message.click()
+    panel.button("Conversations").click()
+    assert barriers(page) == []
 
 
 def barriers(page: Page) -> list[Any]:
@@ -198,11 +185,8 @@ def test_a_picture_is_pasted_where_the_model_sees(page: Page, lab: RunningServer
 def test_the_model_that_sees_says_what_is_in_a_pasted_picture(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     panel.choose("pico-tiny-vl")
-    try:
-        paste_picture(page, png(drawn("blue", "square")))
-        expect(panel.ask("What color is the shape?")).to_contain_text("blue")
-    finally:
-        panel.choose("pico-tiny")  # the choice is a setting, which other tests share
+    paste_picture(page, png(drawn("blue", "square")))
+    expect(panel.ask("What color is the shape?")).to_contain_text("blue")
 
 
 def test_a_picture_is_refused_where_the_model_does_not_see(page: Page, lab: RunningServer) -> None:

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import SCREENSHOTS, lab_arguments
-from tests.browser.panels import Panel, lab_sidebar, sidebar
-from tests.browser.test_look import barriers, use_light, use_theme
+from tests.browser.panels import Panel, lab_sidebar, reload, sidebar
+from tests.browser.test_look import barriers, use_theme
 from tests.browser.wide_models import write_wide_model
 from tests.e2e.running import RunningServer, running_server
 
@@ -121,14 +121,11 @@ def test_the_first_question_shows_how_far_its_model_is_there_and_in_the_status_b
 ) -> None:
     panel = lab_sidebar(page, lab)
     panel.choose("roomy")
-    try:
-        panel.reason("Off")
-        watch(page, "body:has(.pico-answer .pico-load) #jp-main-statusbar")
-        expect(panel.ask("What is 1 + 1?")).to_contain_text("1 + 1 = 2")
-        assert was_seen(page, r"roomy · loading, \d+ %")
-        expect(status(page)).to_contain_text("roomy · 9")
-    finally:
-        panel.choose("pico-tiny")  # the choice is a setting, which other tests share
+    panel.reason("Off")
+    watch(page, "body:has(.pico-answer .pico-load) #jp-main-statusbar")
+    expect(panel.ask("What is 1 + 1?")).to_contain_text("1 + 1 = 2")
+    assert was_seen(page, r"roomy · loading, \d+ %")
+    expect(status(page)).to_contain_text("roomy · 9")
 
 
 def test_nothing_is_asked_while_nothing_loads(page: Page, lab: RunningServer) -> None:
@@ -167,15 +164,12 @@ def test_a_model_that_others_load_and_unload_is_followed(page: Page, lab: Runnin
 
 def test_the_model_that_was_picked_last_is_the_next_one_s(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
-    panel.choose("pico-tiny-vl")
-    try:
-        page.reload()
-        panel = sidebar(page, "pico-tiny-vl")
-        panel.ask("Hello")
-        panel.button("New conversation").click()
-        expect(panel.button("Model: pico-tiny-vl")).to_be_visible()
-    finally:
-        panel.choose("pico-tiny")
+    with page.expect_response(lambda response: "/api/settings/" in response.url and response.request.method == "PUT"):
+        panel.choose("pico-tiny-vl")
+    panel = sidebar(reload(page), "pico-tiny-vl")
+    panel.ask("Hello")
+    panel.button("New conversation").click()
+    expect(panel.button("Model: pico-tiny-vl")).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
@@ -186,17 +180,12 @@ def test_the_picker_has_no_barriers_and_nothing_is_cut_off_in_a_narrow_sidebar(
     edges = panel.root.bounding_box()
     assert edges is not None
     assert edges["width"] < 300
-    try:
-        use_theme(page, theme)
-        panel.ask("What is 1 + 1?")
-        popover = picker(panel)
-        for model in ("pico-tiny-vl", "enormous"):
-            row(popover, model).hover()
-            expect(popover.get_by_role("status")).to_contain_text(model)
-            assert barriers(page) == []
-            page.screenshot(path=SCREENSHOTS / f"picker-{theme}-{model}.png")
-        assert popover.evaluate("box => box.scrollWidth <= box.clientWidth")
-    finally:
-        page.keyboard.press("Escape")
-        if theme != "JupyterLab Light":
-            use_light(page)
+    use_theme(page, theme)
+    panel.ask("What is 1 + 1?")
+    popover = picker(panel)
+    for model in ("pico-tiny-vl", "enormous"):
+        row(popover, model).hover()
+        expect(popover.get_by_role("status")).to_contain_text(model)
+        assert barriers(page) == []
+        page.screenshot(path=SCREENSHOTS / f"picker-{theme}-{model}.png")
+    assert popover.evaluate("box => box.scrollWidth <= box.clientWidth")

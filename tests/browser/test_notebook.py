@@ -107,11 +107,8 @@ def test_files_of_the_browser_and_cells_are_dropped_onto_the_panel(page: Page, l
     drag(page, files.filter(has_text="shape.png"), panel.root.get_by_role("log"))
     expect(panel.root.get_by_text("pico-tiny cannot see pictures")).to_be_visible()
     panel.choose("pico-tiny-vl")
-    try:
-        drag(page, files.filter(has_text="shape.png"), panel.message)
-        expect(attached.locator("img")).to_be_visible()
-    finally:
-        panel.choose("pico-tiny")  # the choice is a setting, which other tests share
+    drag(page, files.filter(has_text="shape.png"), panel.message)
+    expect(attached.locator("img")).to_be_visible()
     cells.nth(0).locator(".cm-content").click()
     drag(page, cells.nth(0).locator(".jp-InputPrompt"), panel.message)
     expect(attached).to_contain_text("drag.ipynb, cell 1")
