@@ -231,7 +231,8 @@ def _fields(name: str) -> str:
 def _kind(schema: Json) -> str:
     """A type in a few words."""
     if "anyOf" in schema:
-        kinds = [_kind(option) for option in schema["anyOf"] if option != {"type": "null"}]
+        options = [option for option in schema["anyOf"] if option not in ({"type": "null"}, {"enum": [""]})]
+        kinds = [_kind(option) for option in options or schema["anyOf"][:1]]
         return " or ".join(dict.fromkeys(kinds))
     if "$ref" in schema:
         return _link(_names(schema)[0])
