@@ -59,7 +59,7 @@ test: $(VENV)/installed-test $(VENV)/installed-panel ## set up and run every che
 	$(NBVAL)
 
 lab: $(VENV)/installed-panel ## set up and open JupyterLab with the first notebook
-	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/01_quickstart.ipynb
 
 notebooks: $(VENV)/installed-test $(VENV)/installed-panel ## run the notebooks and save their outputs
 	$(BIN)/python scripts/notebooks.py
