@@ -54,7 +54,7 @@ test: $(VENV)/installed-test $(VENV)/installed-panel ## set up and run every che
 	$(JLPM) check
 	$(DOCS)
 	$(BIN)/pytest --ignore=tests/browser
-	$(BIN)/pytest tests/browser --reruns 2
+	$(BIN)/pytest tests/browser
 	$(NBVAL) --jupyter-server
 	$(NBVAL)
 
