@@ -86,13 +86,18 @@ class ChatPanel(anywidget.AnyWidget):
         return conversation_markdown(self.messages)
 
     def ask(self, text: str) -> str:
-        """Ask, wait, and return the answer's text. Raises PicoError. Interrupting the cell stops the model."""
+        """Ask, wait, and return the answer's text. Raises PicoError. Interrupting the cell stops the model.
+
+        Stopped from elsewhere, it raises CancelledError; `messages` has what came.
+        """
         future = self._begin(text)
         try:
             return future.result()
         except KeyboardInterrupt:
             self.stop()
             raise
+        except concurrent.futures.CancelledError:
+            raise concurrent.futures.CancelledError("the answer was stopped") from None
         finally:
             self._show_all()
 

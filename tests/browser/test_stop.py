@@ -122,6 +122,7 @@ def test_in_the_page_while_a_cell_asks(page: Page, lab: RunningServer, engine: F
     panel.button("Stop").click()
     assert_ends_early(engine, before)
     expect(panel.answers).to_contain_text("Stopped")
+    expect(cells.nth(1)).to_contain_text("the answer was stopped")
 
 
 def test_by_a_closed_page(page: Page, lab: RunningServer, engine: Figures) -> None:
