@@ -119,9 +119,17 @@ test('a chat that hears late where conversations are kept goes on in the file th
   const backend = new ScriptedBackend();
   const chat = new Chat({ environment: clock, models: new Models(backend, clock), messages: messages.slice(0, 1) });
   expect(chat.library).toBeNull();
+  clock.pass(5000);
+  // Somebody may be quicker than the server.
+  const asked = chat.send('b');
   await chat.keepIn(street.place(clock), file);
-  expect(said(chat)).toEqual(['a', 'A']);
+  await backend.say(text('B'), 'end');
+  await asked;
+  await chat.flush();
+  expect(said(chat)).toEqual(['a', 'A', 'b', 'B']);
   expect(chat.state.get()).toMatchObject({ file });
+  expect(readTranscript(street.drive.files.get(file) ?? '')).toMatchObject({ title: 'a', messages: { length: 4 } });
+  expect(street.drive.files.size).toBe(1);
   chat.begin([message('other')]);
   await chat.keepIn(street.place(clock), file);
   expect(said(chat)).toEqual(['other']);

@@ -215,8 +215,12 @@ def test_a_conversation_in_a_cell_is_exported_and_its_code_goes_below(page: Page
 
 
 def saved_markdown(notebook: Path) -> str:
-    """What the outputs of the notebook's first cell say where there is no widget."""
-    return "".join(output.data["text/markdown"] for output in read_notebook(notebook).cells[0].outputs)
+    """What the outputs of the notebook's first cell say where there is no widget; "" while it is being written."""
+    try:
+        outputs = read_notebook(notebook).cells[0].outputs
+    except nbformat.reader.NotJSONError:
+        return ""
+    return "".join(output.data["text/markdown"] for output in outputs)
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:

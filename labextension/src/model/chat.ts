@@ -1,11 +1,11 @@
 /** What one panel shows: the conversation that is open, the models, and what is about to be sent. */
 
-import { Conversation, ConversationState, Settings } from './conversation';
+import { Conversation, ConversationState, Settings, titleOf } from './conversation';
 import { Keeper, openTranscript, Place, Start } from './keeper';
 import { fileName, Library } from './library';
 import { canReason, canTake, Models } from './models';
 import { Observable } from './observable';
-import { mergeTranscripts, shares } from './transcript';
+import { shares } from './transcript';
 import { Attachment, Environment, KERNEL, Message, Offer, Reasoning, Transcript } from './types';
 
 export interface ChatState {
@@ -73,15 +73,14 @@ export class Chat {
   /** Keep conversations here from now on. `file` is where the open one was kept before the page was loaded. */
   async keepIn(place: Place, file: string): Promise<void> {
     const opened = file ? await openTranscript(file, place) : null;
-    const { busy, ...present } = this.conversation.state.get();
+    const { conversation } = this;
     this._place = place;
-    if (opened && !busy && shares(opened.transcript.messages, present.messages)) {
-      const transcript = mergeTranscripts(opened.transcript, present);
-      const keeper = this._keep(this._conversation(transcript), file, place, { ...opened, isWritten: false });
-      this._show(keeper.conversation, keeper);
-    }
-    if (busy) {
-      this._ensureKept(this.conversation);
+    if (opened && shares(opened.transcript.messages, conversation.state.get().messages)) {
+      conversation.merge(opened.transcript);
+      this._follow(this._keep(conversation, file, place, { ...opened, isWritten: false }));
+      this.state.patch({ file });
+    } else if (conversation.state.get().busy) {
+      this._ensureKept(conversation);
     }
     this.state.patch({ library: new Library(place) });
   }
@@ -189,8 +188,10 @@ export class Chat {
 
   private _fresh(messages: readonly Message[]): Transcript | undefined {
     const { environment } = this._options;
-    const facts = { title: '', titled: 0, created: environment.now(), removed: [] };
-    return messages.length ? { ...facts, id: environment.newId(), messages } : undefined;
+    const question = messages.find(({ role }) => role === 'user');
+    const title = question ? titleOf(question) : '';
+    const facts = { id: environment.newId(), title, titled: 0, created: environment.now(), removed: [] };
+    return messages.length ? { ...facts, messages } : undefined;
   }
 
   private async _settings(): Promise<Settings> {
