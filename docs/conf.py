@@ -17,7 +17,7 @@ exclude_patterns = ["_build"]
 nitpicky = True
 # Other packages have their pages elsewhere, and what is private has none.
 nitpick_ignore_regex = [
-    ("py:.*", r"(collections\.abc|typing|typing_extensions|t)\..*"),
+    ("py:.*", r"(collections\.abc|typing|t)\..*"),
     ("py:class", r"(Async)?(Client|OpenAI)"),
     ("py:class", r"pico_jupyter\.(sources\..*|notebook\.questions\.QuestionOptions)"),
 ]

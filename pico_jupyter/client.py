@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
-
-from typing_extensions import assert_never
+from typing import Protocol, assert_never
 
 from pico_jupyter.types import (
     Accepted,

@@ -120,7 +120,7 @@ class Kernel:
         await self._link.aclose()
         try:
             await asyncio.wait_for(self._engine.aclose(), CLOSE_SECONDS)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             log.warning("the engine is still busy; leaving without it")
         self._context.destroy(linger=LINGER_MS)
 

@@ -33,7 +33,7 @@ async def correctness(visit: Visit) -> Figures:
     for key, check in CHECKS.items():
         try:
             figures[key] = float(await asyncio.wait_for(check(visit), 3 * PATIENCE))
-        except (Broken, Refused, OSError, asyncio.TimeoutError, KeyError, psutil.Error) as error:
+        except (TimeoutError, Broken, Refused, OSError, KeyError, psutil.Error) as error:
             figures[key] = 0.0
             visit.notes.append(f"{key}: {type(error).__name__} {error}".rstrip())
         if not visit.server.is_alive:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal, Protocol, TypeAlias
-
-from typing_extensions import assert_never
+from typing import Any, Literal, Protocol, TypeAlias, assert_never
 
 from pico_jupyter.chat_kernel.notes import Note
 from pico_jupyter.chat_kernel.saved import MARK

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from pico_jupyter.cli.chat import fetch
 from pico_jupyter.cli.settings import ServerAddress
@@ -45,7 +45,7 @@ def show_model(info: ModelInfo) -> None:
         "capabilities": ", ".join(info.capabilities),
         "reasoning": _reasoning(info),
         "sampling": ", ".join(f"{name} {value}" for name, value in sampling.items() if value is not None) or "-",
-        "modified": f"{datetime.fromtimestamp(info.modified, timezone.utc):%Y-%m-%d %H:%M} UTC",
+        "modified": f"{datetime.fromtimestamp(info.modified, UTC):%Y-%m-%d %H:%M} UTC",
         "digest": info.digest,
         "license": info.license.partition("\n")[0] or "-",
     }
@@ -75,7 +75,7 @@ def _until(timestamp: str) -> str:
     expires = datetime.fromisoformat(timestamp.replace("Z", "+00:00"))
     if expires.year > FOREVER_YEAR:
         return "for ever"
-    seconds = max(0, round((expires - datetime.now(timezone.utc)).total_seconds()))
+    seconds = max(0, round((expires - datetime.now(UTC)).total_seconds()))
     return f"{seconds // 60} min {seconds % 60} s from now"
 
 

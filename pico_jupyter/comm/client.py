@@ -7,10 +7,9 @@ import itertools
 import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, assert_never
 
 import msgspec
-from typing_extensions import assert_never
 
 from pico_jupyter.comm import wire
 from pico_jupyter.comm.pending import Assembly, PendingDeltas

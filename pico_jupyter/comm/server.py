@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import assert_never
 
 import msgspec
-from typing_extensions import assert_never
 
 from pico_jupyter.client import NearEngine
 from pico_jupyter.comm import wire

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 import msgspec
-from typing_extensions import assert_never
 
 from pico_jupyter import errors
 from pico_jupyter.errors import EngineFailed, PicoError

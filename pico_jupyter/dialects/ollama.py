@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from typing import assert_never
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
-from typing_extensions import assert_never
 
 from pico_jupyter.client import Completion
 from pico_jupyter.dialects import ollama_schema as schema

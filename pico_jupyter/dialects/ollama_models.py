@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -60,7 +60,7 @@ def version(settings: DialectSettings, own_version: str) -> bytes:
 
 def format_time(seconds: float) -> str:
     """RFC 3339 in UTC. `seconds` since the epoch."""
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    moment = datetime.fromtimestamp(seconds, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 import msgspec
-from typing_extensions import assert_never
 
 from pico_jupyter.dialects.durations import read_keep_alive
 from pico_jupyter.dialects.fields import INT64_MAX, Fields, decode_body, refuse_type, refuse_value

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import assert_never
 
 from msgspec import UNSET, UnsetType
-from typing_extensions import assert_never
 
 from pico_jupyter.client import Choice, Completion
 from pico_jupyter.dialects import openai_schema as schema

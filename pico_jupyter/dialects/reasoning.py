@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 import msgspec
-from typing_extensions import assert_never
 
 from pico_jupyter.client import Choice
 from pico_jupyter.dialects.fields import Fields, as_fields, json_text, refuse_type, refuse_value

@@ -16,9 +16,7 @@ import codecs
 import json
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
-from typing import Any, Protocol
-
-from typing_extensions import assert_never
+from typing import Any, Protocol, assert_never
 
 from pico_jupyter.engine.markup import Markup, ToolCallText
 from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCall, ToolCallDelta

@@ -6,9 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
-
-from typing_extensions import assert_never
+from typing import Any, assert_never
 
 from pico_jupyter.engine.backends.base import Media
 from pico_jupyter.engine.content_form import Content

@@ -10,8 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Collection
-
-from typing_extensions import assert_never
+from typing import assert_never
 
 from pico_jupyter.engine.backends.base import Draw
 from pico_jupyter.engine.lane import Lane

@@ -10,11 +10,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 from msgspec.structs import replace
 from PIL.Image import Image
-from typing_extensions import assert_never
 
 from pico_jupyter.engine.backends.base import Media
 from pico_jupyter.engine.content_form import Content, ContentForm

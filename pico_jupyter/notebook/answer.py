@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, assert_never
 
 import msgspec
-from typing_extensions import assert_never
 
 from pico_jupyter.notebook.markdown import fold, printable, safe_markdown
 from pico_jupyter.sources.calls import (

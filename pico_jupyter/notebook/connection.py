@@ -5,10 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 import msgspec
-from typing_extensions import Unpack
 
 from pico_jupyter.notebook import clients
 from pico_jupyter.notebook.answer import Answer

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, assert_never
 from uuid import uuid4
 
 import msgspec
-from typing_extensions import assert_never
 
 from pico_jupyter.sources.calls import FinishPiece, Piece, ProgressPiece, ReasoningPiece, TextPiece, UsagePiece
 

@@ -6,9 +6,9 @@ Listeners are at the server's api/events/subscribe, or handlers of its EventLogg
 from __future__ import annotations
 
 from pathlib import Path
+from typing import assert_never
 
 from jupyter_events import EventLogger
-from typing_extensions import assert_never
 
 from pico_jupyter.server.news import KernelCrashed, KernelNews, KernelStarted
 from pico_jupyter.types import EngineStatistics, ModelLoaded, ModelUnloaded

@@ -6,7 +6,7 @@ import asyncio
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +241,7 @@ class PicoJupyter(ExtensionApp):
         """Let the engine go, within bounds."""
         try:
             await asyncio.wait_for(self.engine.aclose(), STOP_SECONDS)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             self.log.warning("pico_jupyter: the engine did not stop within %s s", STOP_SECONDS)
 
     def take_news(self, news: KernelNews) -> None:
@@ -252,7 +252,7 @@ class PicoJupyter(ExtensionApp):
 
     def _stamp_activity(self) -> None:
         assert self.serverapp is not None
-        self.serverapp.web_app.settings["last_activity_times"]["pico"] = datetime.now(timezone.utc)
+        self.serverapp.web_app.settings["last_activity_times"]["pico"] = datetime.now(UTC)
 
 
 def _no_library(environ: Mapping[str, str]) -> Path | None:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from typing import Any, Concatenate, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
-from typing_extensions import ParamSpec
 
 from pico_jupyter.client import Completion, collect
 from pico_jupyter.dialects.framing import FrameStream

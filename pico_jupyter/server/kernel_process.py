@@ -174,7 +174,7 @@ class KernelProcess:
         self._connect()
         try:
             await asyncio.wait_for(self._shake_hands(), timeout)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise EngineUnavailable(f"the model kernel did not answer within {timeout:.0f} s\n{self.tail}") from None
         if self.exit_status is not None:
             raise self._not_started()
@@ -186,7 +186,7 @@ class KernelProcess:
         elif self.exit_status is None:
             try:
                 await asyncio.wait_for(self._manager.shutdown_kernel(), STOP_SECONDS)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 self.kill()
             await self.exited.wait()
         await self._manager.cleanup_resources()

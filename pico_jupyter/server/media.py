@@ -68,7 +68,7 @@ class MediaSources:
         place = f"the {kind} at {part.param} cannot be fetched"
         try:
             return await asyncio.wait_for(self._read(part.url, caller, allowance, turnstile), self.timeout)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             reason = f"that takes longer than {self.timeout:g} s"
         except InvalidRequest as error:
             reason = error.message

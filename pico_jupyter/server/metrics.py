@@ -10,9 +10,9 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import assert_never
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-from typing_extensions import assert_never
 
 from pico_jupyter.errors import PicoError
 from pico_jupyter.server.news import KernelCrashed, KernelNews, KernelStarted

@@ -6,9 +6,8 @@ import base64
 import binascii
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import assert_never
 from uuid import uuid4
-
-from typing_extensions import assert_never
 
 from pico_jupyter.client import EngineClient
 from pico_jupyter.engine.deferred import deferred_engine

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import socket
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import psutil
 import pytest
@@ -207,7 +207,7 @@ async def test_requests_run_side_by_side(server: RunningServer) -> None:
 
 
 async def test_a_generation_counts_as_activity_of_the_server(server: RunningServer) -> None:
-    before = datetime.now(timezone.utc)
+    before = datetime.now(UTC)
     await server.post("v1/chat/completions", STREAMED)
     assert server.app.web_app.settings["last_activity_times"]["pico"] > before
     assert server.app.web_app.last_activity() > before
