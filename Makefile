@@ -17,6 +17,7 @@ help: ## this list
 
 $(VENV)/installed: pyproject.toml $(wildcard jupyter_config/* kernelspec/*)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@echo "Setting up $(VENV), once: pip downloads some hundred megabytes, which may take minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable .
