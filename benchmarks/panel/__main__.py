@@ -66,7 +66,13 @@ GROW_RIVAL = """async updates => {
     const { head, tail } = window.answer;
     const size = Math.ceil(tail.length / updates);
     for (let at = 0; at < tail.length; at += size) {
+        // It renders when it has time, and leaves updates out: the next one comes when this one is in the page.
+        const shown = new Promise(resolve => {
+            const observer = new MutationObserver(() => (observer.disconnect(), resolve()));
+            observer.observe(document.querySelector('#rival'), { subtree: true, childList: true });
+        });
         window.rival.grow(head + tail.slice(0, at + size));
+        await shown;
         await new Promise(resolve => setTimeout(resolve, 40));
     }
 }"""
