@@ -11,6 +11,17 @@ from tests.e2e.running import RunningServer, wait_for
 from tests.notebook.kernels import Message, RunningKernel, running_kernel
 
 LONG = "Repeat after me: " + "a b c d e f g h " * 30
+# A call shows nothing before its end, so another thread says that it has begun.
+TELLS_WHEN_BEGUN = """\
+import threading, time, pico_jupyter
+pico = pico_jupyter.connect()
+def tell_when_begun(before):
+    def tell():
+        while pico.last is before or not pico.last.has_begun:
+            time.sleep(0.01)
+        print("begun", flush=True)
+    threading.Thread(target=tell).start()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +103,10 @@ def test_an_interrupt_stops_the_model_and_keeps_what_came(kernel: RunningKernel)
 
 
 def test_an_interrupt_of_a_call_leaves_the_part_in_reach(kernel: RunningKernel) -> None:
-    kernel.run("import pico_jupyter\npico = pico_jupyter.connect()")
-    messages = interrupted(kernel, f"print('begun', flush=True)\npico.chat({LONG!r}, reasoning=False)")
+    kernel.run(TELLS_WHEN_BEGUN)
+    messages = interrupted(kernel, f"tell_when_begun(pico.last)\npico.chat({LONG!r}, reasoning=False)")
     assert messages[-1]["content"]["ename"] == "KeyboardInterrupt"
-    assert printed(kernel.run("print(pico.last.finish_reason)")) == "stopped\n"
+    assert printed(kernel.run("print(pico.last.finish_reason, len(pico.last.text) > 0)")) == "stopped True\n"
 
 
 def test_a_kernel_of_a_server_asks_that_server(own_server: RunningServer) -> None:

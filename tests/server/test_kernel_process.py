@@ -43,7 +43,8 @@ def test_an_openblas_goes_into_the_kernels_environment_and_nowhere_else() -> Non
 
 
 def test_launchers_do_not_offer_the_model_kernel() -> None:
-    assert not any("pico" in name for name in KernelSpecManager().find_kernel_specs())
+    offered = KernelSpecManager().get_all_specs().values()
+    assert not any("pico_jupyter.kernel" in kernel["spec"]["argv"] for kernel in offered)
 
 
 async def test_a_kernel_that_says_nothing_is_given_up_and_ended() -> None:
