@@ -214,10 +214,11 @@ def _raw_prompt(fields: Fields, text: str | None) -> RawPrompt:
 
 def _read_context(fields: Fields) -> tuple[int, ...]:
     ids = []
-    for i, token in enumerate(fields.array("context") or ()):
-        if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token <= INT64_MAX:
-            refuse_type(f"{fields.param('context')}[{i}]", "a token id", token)
-        ids.append(token)
+    for i, given in enumerate(fields.array("context") or ()):
+        token = int(given) if isinstance(given, float) and given.is_integer() else given
+        if isinstance(token, bool) or not isinstance(token, int) or token < 0:
+            refuse_type(f"{fields.param('context')}[{i}]", "a token id", given)
+        ids.append(min(token, INT64_MAX))
     return tuple(ids)
 
 

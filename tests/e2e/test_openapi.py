@@ -44,6 +44,9 @@ BEYOND_A_SCHEMA = re.compile(
     r"|the (picture|clip) at .* cannot be fetched"
     r"|The request includes images, video or audio"
     r"|raw mode does not support"
+    r"|token \d+ is not one of the model's"
+    r"|context holds ids that are no tokens of this model"
+    r"|context cannot be continued with pictures"
     r"|the prompt has \d+ tokens, and the context holds"
     r"|the input length exceeds the context length"
 )
