@@ -67,8 +67,8 @@ def lab_arguments(folder: Path) -> list[str]:
 
 @pytest.fixture
 def context(browser: Browser, lab: RunningServer) -> Iterator[BrowserContext]:
-    """A browser of its own; settings as at first. No request may leave for another host, no script may fail."""
-    forget_settings(lab)
+    """A browser of its own; the server as at first. No request may leave for another host, no script may fail."""
+    forget_choices(lab)
     context = browser.new_context(viewport={"width": 1280, "height": 820})
     context.set_default_timeout(PATIENCE_MS)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -83,11 +83,14 @@ def context(browser: Browser, lab: RunningServer) -> Iterator[BrowserContext]:
     assert [failure for failure in failures if "pico-jupyter" in failure or "blob:" in failure] == []
 
 
-def forget_settings(lab: RunningServer) -> None:
-    """Themes and the chosen model are settings of the server, which the tests of a session share."""
+def forget_choices(lab: RunningServer) -> None:
+    """Tests share a server. Themes and the chosen model are its settings; without one, pages choose what is loaded."""
     with lab.http() as client:
         for plugin in ("@jupyterlab/apputils-extension:themes", "pico-jupyter:panel"):
             client.put(f"lab/api/settings/{plugin}", json={"raw": "{}"}).raise_for_status()
+        for model in client.get("api/ps").json()["models"]:
+            if model["name"] != "pico-tiny:latest":
+                client.post("api/generate", json={"model": model["name"], "keep_alive": 0}).raise_for_status()
 
 
 def _is_foreign(url: str, lab: RunningServer) -> bool:
