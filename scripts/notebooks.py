@@ -13,11 +13,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.notebooks.kernels import server_behind_kernels
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tests.notebooks.kernels import server_behind_kernels  # noqa: E402
-
 NOTEBOOKS = ROOT / "notebooks"
 SANITIZE = ROOT / "tests" / "notebooks" / "sanitize.cfg"
 # Widgets are shown by their text, which is beside them; what is there as PNG need not be there as JPEG.

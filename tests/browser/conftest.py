@@ -37,6 +37,7 @@ def browser() -> Iterator[Browser]:
         own = playwright.chromium.executable_path
         executable = CHROMIUM or (own if Path(own).exists() else None)
         if executable is None:
+            # .ci/run installs one, so there its absence is a failure.
             say = pytest.fail if "CI" in os.environ else pytest.skip
             say("there is no Chromium on this machine; PICO_CHROMIUM names one")
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]

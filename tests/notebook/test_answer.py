@@ -30,7 +30,7 @@ PIECES = (
 def written(*pieces: object, call: ChatCall | None = None) -> Answer:
     answer = Answer(call or ChatCall("tiny", (Turn("user", "348 + 277?"),)))
     for piece in pieces or PIECES:
-        answer.take(piece)  # type: ignore[arg-type]
+        answer.take(piece)
     return answer
 
 

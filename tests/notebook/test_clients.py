@@ -35,4 +35,4 @@ def test_a_server_without_a_token_gets_a_word_that_openai_accepts() -> None:
 def test_a_package_that_is_missing_is_named(client: object, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=f"the {package} package is not installed here: %pip install {package}"):
-        client(ADDRESS)  # type: ignore[operator]
+        client(ADDRESS)

@@ -161,7 +161,7 @@ def test_sdks_are_configured_for_the_server(server: RunningServer) -> None:
     pico = connect(url=server.url, token=server.token)
     messages = [{"role": "user", "content": "What is 12 + 35?"}]
     with pico.openai() as client:
-        answer = client.chat.completions.create(model="pico-tiny", messages=messages, temperature=0)  # type: ignore[arg-type]
+        answer = client.chat.completions.create(model="pico-tiny", messages=messages, temperature=0)
     assert answer.choices[0].message.content == "12 + 35 = 47"
     with closing(pico.ollama()) as other:
         assert other.chat("pico-tiny", messages, think=False).message.content

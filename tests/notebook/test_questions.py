@@ -94,4 +94,4 @@ def test_what_is_wrong_is_named(options: Any, reason: str) -> None:
 
 def test_a_question_is_text() -> None:
     with pytest.raises(InvalidRequest, match="the question is text, not list"):
-        read_question(["hi"], {})  # type: ignore[arg-type]
+        read_question(["hi"], {})

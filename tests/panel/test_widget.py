@@ -36,7 +36,7 @@ class Page:
 def test_it_is_part_of_the_public_surface() -> None:
     assert pico_jupyter.ChatPanel is ChatPanel
     with pytest.raises(AttributeError, match="nothing"):
-        _ = pico_jupyter.nothing  # type: ignore[attr-defined]
+        _ = pico_jupyter.nothing
 
 
 def test_the_answer_is_returned_and_the_transcript_kept() -> None:
