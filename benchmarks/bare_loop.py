@@ -14,9 +14,9 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_model
 
 from benchmarks.checkpoint_builder import SPECIAL, VOCABULARY
+from pico_jupyter.engine.backend import RowSampling
 from pico_jupyter.engine.backends import loading
-from pico_jupyter.engine.backends.base import RowSampling
-from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.types import EngineOptions
 
 _ROOM = 4 << 30

@@ -177,7 +177,7 @@ class JupyterServer:
     def engine(self) -> psutil.Process:
         for process in self.processes:
             with contextlib.suppress(psutil.Error):
-                if "pico_jupyter.kernel" in process.cmdline():
+                if "pico_jupyter.model_kernel" in process.cmdline():
                     return process
         raise psutil.NoSuchProcess(0, "the model kernel")
 

@@ -21,9 +21,9 @@ from benchmarks.checkpoints import BUILT_IN
 from benchmarks.prompts import Messages, Words, about_a_picture, picture, with_picture
 from benchmarks.servers import MLX_VLM, PICO
 from pico_jupyter.engine.backends.vision import VisionMemo
-from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local import LocalEngineClient
+from pico_jupyter.engine.local_client import LocalEngineClient
 from pico_jupyter.types import (
     ChatPrompt,
     EngineOptions,

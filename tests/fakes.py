@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from pico_jupyter.engine.backends.base import Drafting, Draw, Media, RowSampling
-from pico_jupyter.engine.prefix_cache import common_length
+from pico_jupyter.engine.backend import Drafting, Draw, Media, RowSampling
+from pico_jupyter.engine.memory.prefix_cache import common_length
 from pico_jupyter.errors import PicoError
 from pico_jupyter.types import Delta, Finished, ModelInfo, TextDelta, TokenLogprob
 

@@ -15,7 +15,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_the_server_extension_loads_no_engine() -> None:
     code = (
-        "import sys, pico_jupyter.server.extension, pico_jupyter.server.model_kernel;"
+        "import sys, pico_jupyter.server.extension, pico_jupyter.model_kernel.supervisor;"
         "print([name for name in ('mlx', 'mlx_lm', 'transformers', 'pico_jupyter.engine') if name in sys.modules])"
     )
     assert _run(code) == "[]"

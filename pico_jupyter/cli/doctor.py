@@ -22,9 +22,9 @@ from jupyter_server.extension.config import ExtensionConfigManager
 from pico_jupyter.cli.models import readable_bytes
 from pico_jupyter.engine.backends import probe
 from pico_jupyter.engine.backends.probe import Speed
-from pico_jupyter.engine.catalog import Catalog
-from pico_jupyter.server.kernel_process import kernel_environment
-from pico_jupyter.server.openblas import THREAD_VARIABLES, find_openblas
+from pico_jupyter.engine.catalog.catalog import Catalog
+from pico_jupyter.model_kernel.launcher import kernel_environment
+from pico_jupyter.model_kernel.openblas import THREAD_VARIABLES, find_openblas
 from pico_jupyter.types import EngineOptions
 
 PACKAGES = ("pico-jupyter", "jupyter-server", "jupyter-client", "ipykernel", "mlx", "mlx-lm", "mlx-vlm", "transformers")

@@ -13,7 +13,7 @@ from pico_jupyter.cli.chat import Conversation, LocalChat, ServerChat, converse,
 from pico_jupyter.cli.doctor import diagnose
 from pico_jupyter.cli.models import print_models, print_resident, show_model
 from pico_jupyter.cli.settings import configured, engine_options, find_server
-from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.errors import PicoError
 
 INTERRUPTED = 130

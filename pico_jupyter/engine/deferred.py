@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from pico_jupyter.client import NearEngine
-from pico_jupyter.engine.capacity import Capacity
-from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.catalog.catalog import Catalog
+from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.errors import EngineUnavailable
 from pico_jupyter.types import (
     Delta,
@@ -147,15 +147,15 @@ def deferred_engine(options: EngineOptions) -> DeferredEngineClient:
 
 def device_capacity(options: EngineOptions) -> Capacity:
     """What models may take here. Of all that an engine needs, mlx alone is imported, which is quick."""
-    from pico_jupyter.engine import memory  # noqa: PLC0415  # mlx comes along
+    from pico_jupyter.engine.memory import device  # noqa: PLC0415  # mlx comes along
 
-    return memory.device_capacity(options)
+    return device.device_capacity(options)
 
 
 def start_engine(catalog: Catalog, options: EngineOptions) -> NearEngine:
     """Start an engine in this process. Importing it takes seconds, which only who computes should pay."""
     from pico_jupyter.engine.engine import Engine  # noqa: PLC0415  # mlx and transformers come along
-    from pico_jupyter.engine.local import LocalEngineClient  # noqa: PLC0415  # mlx and transformers come along
+    from pico_jupyter.engine.local_client import LocalEngineClient  # noqa: PLC0415  # mlx and transformers come along
 
     engine = Engine(catalog, options)
     engine.start()

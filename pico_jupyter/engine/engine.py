@@ -22,17 +22,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pico_jupyter.engine.backends.base import Backend
+from pico_jupyter.engine.backend import Backend
 from pico_jupyter.engine.backends.lm import leave_thread
 from pico_jupyter.engine.backends.loading import load
-from pico_jupyter.engine.catalog import Catalog
-from pico_jupyter.engine.memory import device_capacity, limit_wired_memory
-from pico_jupyter.engine.models import LoadBackend, ModelManager
-from pico_jupyter.engine.prefix_cache import PrefixCache
-from pico_jupyter.engine.preparation import Preparation
-from pico_jupyter.engine.prompt import media_of
-from pico_jupyter.engine.scheduler import Scheduler
-from pico_jupyter.engine.sequence import Generation, Sink
+from pico_jupyter.engine.catalog.catalog import Catalog
+from pico_jupyter.engine.memory.device import device_capacity, limit_wired_memory
+from pico_jupyter.engine.memory.model_manager import LoadBackend, ModelManager
+from pico_jupyter.engine.memory.prefix_cache import PrefixCache
+from pico_jupyter.engine.preparation.preparation import Preparation
+from pico_jupyter.engine.preparation.prompt import media_of
+from pico_jupyter.engine.scheduling.scheduler import Scheduler
+from pico_jupyter.engine.scheduling.sequence import Generation, Sink
 from pico_jupyter.engine.stream import HandOver, Stream
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
 from pico_jupyter.types import (

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pico_jupyter.engine.sequence import Generation
+from pico_jupyter.engine.scheduling.sequence import Generation
 from pico_jupyter.errors import PicoError
 from pico_jupyter.types import Delta, Finished
 

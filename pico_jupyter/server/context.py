@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pico_jupyter.client import EngineClient
 from pico_jupyter.dialects.settings import DialectSettings
-from pico_jupyter.server.media import MediaSources
+from pico_jupyter.server.media_sources import MediaSources
 from pico_jupyter.server.metrics import METRICS, ServerMetrics
 
 

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from jupyter_events import EventLogger
 
-from pico_jupyter.server.news import KernelCrashed, KernelNews, KernelStarted
+from pico_jupyter.model_kernel.news import KernelCrashed, KernelNews, KernelStarted
 from pico_jupyter.types import EngineStatistics, ModelLoaded, ModelUnloaded
 
 SCHEMAS = Path(__file__).parent / "event_schemas"

@@ -18,14 +18,14 @@ from pico_jupyter.client import EngineClient
 from pico_jupyter.dialects.durations import parse_go_duration
 from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.model_kernel.launcher import Log
+from pico_jupyter.model_kernel.news import KernelNews
+from pico_jupyter.model_kernel.openblas import find_openblas
+from pico_jupyter.model_kernel.supervisor import ModelKernel
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.download import Downloader
 from pico_jupyter.server.events import emit, register_schemas
-from pico_jupyter.server.kernel_process import Log
-from pico_jupyter.server.media import MediaSources
-from pico_jupyter.server.model_kernel import ModelKernel
-from pico_jupyter.server.news import KernelNews
-from pico_jupyter.server.openblas import find_openblas
+from pico_jupyter.server.media_sources import MediaSources
 from pico_jupyter.server.routes import fallback_rules, rules
 from pico_jupyter.types import EngineOptions
 

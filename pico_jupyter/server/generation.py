@@ -19,9 +19,9 @@ from pico_jupyter.client import Completion, collect
 from pico_jupyter.dialects.framing import FrameStream
 from pico_jupyter.server.arrivals import Arrivals
 from pico_jupyter.server.context import ServerContext
+from pico_jupyter.server.error_responses import as_pico_error
 from pico_jupyter.server.handlers import DialectHandler
 from pico_jupyter.server.metrics import ABORTED
-from pico_jupyter.server.refusals import as_pico_error
 from pico_jupyter.types import Accepted, Delta, Finished, GenerationRequest, Progress
 
 # Bytes from which on parsing is felt by other requests.

@@ -27,7 +27,7 @@ from pico_jupyter.errors import (
 )
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.credentials import normalise_credentials
-from pico_jupyter.server.refusals import NO_TOKEN, as_pico_error, log_line, status_of
+from pico_jupyter.server.error_responses import NO_TOKEN, as_pico_error, log_line, status_of
 
 RESOURCE = "pico"
 PREFLIGHT_SECONDS = 600

@@ -15,7 +15,7 @@ from typing import assert_never
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from pico_jupyter.errors import PicoError
-from pico_jupyter.server.news import KernelCrashed, KernelNews, KernelStarted
+from pico_jupyter.model_kernel.news import KernelCrashed, KernelNews, KernelStarted
 from pico_jupyter.types import (
     Accepted,
     Delta,

@@ -7,7 +7,9 @@ from typing import Any, TypeAlias
 from jupyter_server.utils import url_path_join
 
 from pico_jupyter.errors import Forbidden, NotFound, NotSupported, PicoError
-from pico_jupyter.server import ollama, openai, openapi
+from pico_jupyter.server import ollama_handlers as ollama
+from pico_jupyter.server import openai_handlers as openai
+from pico_jupyter.server import openapi_handler as openapi
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.handlers import DialectHandler
 
@@ -35,10 +37,18 @@ ENDPOINTS: tuple[Rule, ...] = (
     ("api/version", ollama.VersionHandler, {}),
     ("api/show", ollama.ShowHandler, {}),
     ("api/pull", ollama.PullHandler, {}),
-    ("api/delete", ollama.RefusingHandler, _refusal(Forbidden, "deleting models is disabled on this server", "DELETE")),
+    (
+        "api/delete",
+        ollama.RefusingHandler,
+        _refusal(Forbidden, "deleting models is disabled on this server", "DELETE"),
+    ),
     ("api/(?:copy|create|push)", ollama.RefusingHandler, _refusal(NotSupported, "not supported", "POST")),
     ("api/blobs/.+?", ollama.RefusingHandler, _refusal(NotSupported, "not supported", "POST", "HEAD")),
-    ("api/(?:embed|embeddings)", ollama.RefusingHandler, _refusal(NotFound, "embeddings are not served here", "POST")),
+    (
+        "api/(?:embed|embeddings)",
+        ollama.RefusingHandler,
+        _refusal(NotFound, "embeddings are not served here", "POST"),
+    ),
 )
 
 
@@ -50,7 +60,10 @@ def rules(context: ServerContext) -> list[Rule]:
         for mount in MOUNTS
         for path, handler, arguments in ENDPOINTS
     ]
-    own = [("/pico/?", ollama.RootHandler, shared), ("/pico/openapi.json/?", openapi.DocumentHandler, shared)]
+    own = [
+        ("/pico/?", ollama.RootHandler, shared),
+        ("/pico/openapi.json/?", openapi.DocumentHandler, shared),
+    ]
     return [*endpoints, *own]
 
 

@@ -29,7 +29,7 @@ from pico_jupyter.sources.calls import (
     Turn,
     UsagePiece,
 )
-from pico_jupyter.sources.refusals import read_error_frame, read_refusal
+from pico_jupyter.sources.server_errors import read_error_frame, read_refusal
 from pico_jupyter.types import MemoryReport
 
 PROBE_SECONDS = 5.0

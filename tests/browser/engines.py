@@ -50,9 +50,9 @@ def local_engine(told: Path) -> str:
     return f"""import pathlib, threading, time
 import msgspec
 from pico_jupyter import ChatPanel
-from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local import LocalEngineClient
+from pico_jupyter.engine.local_client import LocalEngineClient
 from pico_jupyter.sources.local import EngineSource
 from pico_jupyter.types import EngineOptions
 

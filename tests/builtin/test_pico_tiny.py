@@ -12,9 +12,9 @@ import pytest
 
 import pico_jupyter
 from pico_jupyter.client import Completion, collect
-from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local import LocalEngineClient
+from pico_jupyter.engine.local_client import LocalEngineClient
 from pico_jupyter.types import ChatPrompt, EngineOptions, GenerationRequest, Message, Role, TextPart
 from training.held_out import is_held_out
 

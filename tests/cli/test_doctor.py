@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pico_jupyter.cli.doctor import _blas, diagnose
-from pico_jupyter.server.openblas import find_openblas
+from pico_jupyter.model_kernel.openblas import find_openblas
 from pico_jupyter.types import EngineOptions
 
 

@@ -40,7 +40,7 @@ class RunningServer:
     def model_kernels(self) -> list[psutil.Process]:
         """The model kernel's process, if it runs."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if "pico_jupyter.kernel" in _command_line(child)]
+        return [child for child in children if "pico_jupyter.model_kernel" in _command_line(child)]
 
 
 def _command_line(process: psutil.Process) -> list[str]:

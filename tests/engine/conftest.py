@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local import LocalEngineClient
-from pico_jupyter.engine.models import LoadBackend
-from pico_jupyter.engine.tokenizer import Tokenizer, load_tokenizer
+from pico_jupyter.engine.local_client import LocalEngineClient
+from pico_jupyter.engine.memory.model_manager import LoadBackend
+from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.types import EngineOptions, ModelInfo
 from tests.engine.vision_bench import Bench
 from tests.engine.vision_models import FAMILIES, build

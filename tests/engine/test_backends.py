@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pico_jupyter.engine.backends.base import Backend, RowSampling
+from pico_jupyter.engine.backend import Backend, RowSampling
 from pico_jupyter.engine.backends.lm import LmBackend
 from tests.engine.tiny_models import full_attention
 from tests.fakes import FakeBackend

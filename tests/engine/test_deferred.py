@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pico_jupyter.client import NearEngine
-from pico_jupyter.engine.capacity import Capacity
-from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.deferred import DeferredEngineClient, deferred_engine
+from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.errors import EngineUnavailable, ModelNotFound
 from pico_jupyter.types import (
     Delta,
@@ -25,8 +25,8 @@ from pico_jupyter.types import (
     Notice,
     RawPrompt,
 )
-from tests.comm.loopback import until
 from tests.engine.model_folders import write_model
+from tests.model_kernel.loopback import until
 from tests.server.scripted import FINISHED, MEMORY, ScriptedEngine
 
 REQUEST = GenerationRequest(id="r", model="m", prompt=RawPrompt("Hello"))

@@ -14,9 +14,9 @@ from typing import TypeVar
 import pytest
 
 from pico_jupyter.client import collect
-from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local import LocalEngineClient
+from pico_jupyter.engine.local_client import LocalEngineClient
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelLoadFailed, ModelNotFound, OutOfMemory, QueueFull
 from pico_jupyter.types import (
     Accepted,
@@ -390,9 +390,9 @@ def test_a_process_may_end_in_the_middle_of_an_answer() -> None:
     """MLX must not be computing on a thread that the interpreter takes down."""
     script = """
 import asyncio
-from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local import LocalEngineClient
+from pico_jupyter.engine.local_client import LocalEngineClient
 from pico_jupyter.types import EngineOptions, GenerationRequest, RawPrompt, TextDelta
 
 async def main():

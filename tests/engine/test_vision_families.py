@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pico_jupyter.client import Completion, collect
-from pico_jupyter.engine.catalog import Catalog
+from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local import LocalEngineClient
+from pico_jupyter.engine.local_client import LocalEngineClient
 from pico_jupyter.errors import InvalidRequest, MediaUnsupported
 from pico_jupyter.types import ChatPrompt, EngineOptions, Finished, GenerationRequest, TextDelta
 from tests.engine.vision_bench import (

@@ -16,14 +16,14 @@ from mlx_vlm.generate import generate_step
 from mlx_vlm.utils import load_model
 from PIL import Image
 
-from pico_jupyter.engine.backends.base import Media
+from pico_jupyter.engine.backend import Media
 from pico_jupyter.engine.backends.lm import LmBackend
 from pico_jupyter.engine.backends.vision import VisionModel
-from pico_jupyter.engine.prefix_cache import PrefixCache
-from pico_jupyter.engine.processor import Processor, load_processor
-from pico_jupyter.engine.prompt import RenderedPrompt, render_prompt
-from pico_jupyter.engine.tokenizer import Tokenizer, load_tokenizer
-from pico_jupyter.engine.viewing import Viewing
+from pico_jupyter.engine.media.processor import Processor, load_processor
+from pico_jupyter.engine.memory.prefix_cache import PrefixCache
+from pico_jupyter.engine.preparation.prompt import RenderedPrompt, render_prompt
+from pico_jupyter.engine.preparation.viewing import Viewing
+from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.types import (
     ChatPrompt,
     EngineOptions,

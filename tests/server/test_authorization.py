@@ -14,7 +14,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado.routing import PathMatches, Rule
 
 from pico_jupyter.server.handlers import DialectHandler
-from pico_jupyter.server.ollama import RootHandler
+from pico_jupyter.server.ollama_handlers import RootHandler
 from tests.server.conftest import TOKEN, RunningServer, StartServer
 
 QUESTION = [{"role": "user", "content": "12 + 35?"}]

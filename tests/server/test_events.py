@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from jupyter_events import EventLogger
 
+from pico_jupyter.model_kernel.news import KernelCrashed, KernelNews, KernelStarted
 from pico_jupyter.server.events import SCHEMAS, emit, register_schemas
-from pico_jupyter.server.news import KernelCrashed, KernelNews, KernelStarted
 from pico_jupyter.types import EngineStatistics, ModelLoaded, ModelUnloaded
 from tests.server.conftest import StartServer
 

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from pico_jupyter.errors import EngineFailed, InvalidRequest, ModelNotFound, PicoError, QueueFull
+from pico_jupyter.model_kernel.news import KernelCrashed, KernelStarted
 from pico_jupyter.server.metrics import METRICS, RequestMeter, ServerMetrics, outcome_of
-from pico_jupyter.server.news import KernelCrashed, KernelStarted
 from pico_jupyter.types import (
     Accepted,
     Delta,

@@ -13,9 +13,9 @@ from typing import Any, cast
 
 import mlx.core as mx
 
+from pico_jupyter.engine.backend import Draw, RowSampling
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.base import Draw, RowSampling
-from pico_jupyter.engine.sampling import LogitsProcessor, penalty_window, sample, top_candidates
+from pico_jupyter.engine.backends.sampling import LogitsProcessor, penalty_window, sample, top_candidates
 
 # How often the whole state of the caches is evaluated, so that no lazy graph grows behind a part that is rarely read.
 _STEPS_BETWEEN_EVALS = 50

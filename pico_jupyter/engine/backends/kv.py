@@ -15,7 +15,7 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
 
-from pico_jupyter.engine.prefix_cache import Kept
+from pico_jupyter.engine.memory.prefix_cache import Kept
 
 # One object per layer.
 Cache = list[Any]

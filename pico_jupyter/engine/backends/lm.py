@@ -19,14 +19,14 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
+from pico_jupyter.engine.backend import Drafting, Draw, Media, RowSampling
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.base import Drafting, Draw, Media, RowSampling
 from pico_jupyter.engine.backends.batch import Batch, Row
 from pico_jupyter.engine.backends.prefill import Prefill, choose_along, finish_together
+from pico_jupyter.engine.backends.sampling import logits_processors
 from pico_jupyter.engine.backends.speculation import Prospect, Speculation
 from pico_jupyter.engine.backends.vision import VisionModel
-from pico_jupyter.engine.prefix_cache import Found, Kept, ModelPrefixes, PrefixCache
-from pico_jupyter.engine.sampling import logits_processors
+from pico_jupyter.engine.memory.prefix_cache import Found, Kept, ModelPrefixes, PrefixCache
 
 _LOAD_SHARE = 128 << 20
 # Padding that is never worth a second pass over the weights, in bytes, and the share of the caches that always is.

@@ -7,11 +7,11 @@ from typing import Any
 
 import mlx.core as mx
 
-from pico_jupyter.engine.backends.base import Backend
+from pico_jupyter.engine.backend import Backend
 from pico_jupyter.engine.backends.lm import LmBackend, weights_of
 from pico_jupyter.engine.backends.vision import VisionModel
-from pico_jupyter.engine.memory import is_on_cpu
-from pico_jupyter.engine.prefix_cache import PrefixCache
+from pico_jupyter.engine.memory.device import is_on_cpu
+from pico_jupyter.engine.memory.prefix_cache import PrefixCache
 from pico_jupyter.types import ModelInfo
 
 _BUFFER_CACHE = 512 << 20

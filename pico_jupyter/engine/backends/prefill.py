@@ -14,8 +14,8 @@ from typing import Any
 
 import mlx.core as mx
 
+from pico_jupyter.engine.backend import Media
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.base import Media
 from pico_jupyter.engine.backends.batch import Row, positions_of
 from pico_jupyter.engine.backends.vision import Sight, VisionModel
 

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import mlx.core as mx
 
+from pico_jupyter.engine.backend import Draw
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.base import Draw
 from pico_jupyter.engine.backends.batch import Batch, Row, penalise
-from pico_jupyter.engine.sampling import sample
+from pico_jupyter.engine.backends.sampling import sample
 
 # How many of the row's tokens the draft model takes in at a step, at most: the row's next token but one waits for it.
 _CHUNK = 512

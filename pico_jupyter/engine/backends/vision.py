@@ -17,9 +17,9 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten, tree_map
 
+from pico_jupyter.engine.backend import Media
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.base import Media
-from pico_jupyter.engine.prefix_cache import Kept, ModelPrefixes
+from pico_jupyter.engine.memory.prefix_cache import Kept, ModelPrefixes
 from pico_jupyter.errors import InvalidRequest
 
 # What families call the part that turns pixels into features.

@@ -10,10 +10,10 @@ import mlx.core as mx
 from mlx_lm.generate import generate_step
 from mlx_lm.models.cache import make_prompt_cache
 
+from pico_jupyter.engine.backend import Media, RowSampling
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.base import Media, RowSampling
 from pico_jupyter.engine.backends.lm import LmBackend
-from pico_jupyter.engine.prefix_cache import PrefixCache
+from pico_jupyter.engine.memory.prefix_cache import PrefixCache
 from tests.engine.tiny_models import TINY_MODELS
 
 GREEDY = RowSampling()

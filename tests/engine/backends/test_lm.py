@@ -16,14 +16,14 @@ from mlx_lm.sample_utils import make_logits_processors
 from mlx_lm.utils import load_model, quantize_model, save_config, save_model
 from msgspec.structs import replace
 
+from pico_jupyter.engine.backend import RowSampling
 from pico_jupyter.engine.backends import lm, loading
-from pico_jupyter.engine.backends.base import RowSampling
 from pico_jupyter.engine.backends.lm import LmBackend
-from pico_jupyter.engine.capacity import Capacity
-from pico_jupyter.engine.catalog import Catalog
-from pico_jupyter.engine.memory import is_on_cpu
-from pico_jupyter.engine.prefix_cache import PrefixCache
-from pico_jupyter.engine.tokenizer import load_tokenizer
+from pico_jupyter.engine.catalog.catalog import Catalog
+from pico_jupyter.engine.memory.capacity import Capacity
+from pico_jupyter.engine.memory.device import is_on_cpu
+from pico_jupyter.engine.memory.prefix_cache import PrefixCache
+from pico_jupyter.engine.text.tokenizer import load_tokenizer
 from pico_jupyter.types import EngineOptions, ModelInfo
 from tests.engine.backends.conductor import ANSWER, GREEDY, KINDS, Conductor, answer_of, backend_for, tiny_model
 from tests.engine.tiny_models import TINY_MODELS, full_attention

@@ -7,9 +7,9 @@ import gc
 import mlx.core as mx
 import pytest
 
-from pico_jupyter.engine.backends.base import RowSampling
+from pico_jupyter.engine.backend import RowSampling
 from pico_jupyter.engine.backends.lm import LmBackend
-from pico_jupyter.engine.prefix_cache import PrefixCache
+from pico_jupyter.engine.memory.prefix_cache import PrefixCache
 from tests.engine.backends.conductor import GREEDY, KINDS, Conductor, answer_of, backend_for, tiny_model
 
 CUTTABLE = ["full attention", "quantised"]

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 
-from pico_jupyter.engine.backends.base import Drafting, Draw, RowSampling
+from pico_jupyter.engine.backend import Drafting, Draw, RowSampling
 from pico_jupyter.engine.backends.batch import Batch, Row, ints
 from pico_jupyter.engine.backends.lm import LmBackend
 from pico_jupyter.engine.backends.speculation import Prospect, Speculation
-from pico_jupyter.engine.prefix_cache import PrefixCache
+from pico_jupyter.engine.memory.prefix_cache import PrefixCache
 from tests.engine.backends.conductor import tiny_model
 from tests.engine.tiny_models import TINY_MODELS, full_attention
 

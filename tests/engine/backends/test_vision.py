@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pico_jupyter.engine.backend import RowSampling
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.base import RowSampling
 from pico_jupyter.engine.backends.vision import VisionModel
-from pico_jupyter.engine.prefix_cache import PrefixCache
-from pico_jupyter.engine.prompt import RenderedPrompt
+from pico_jupyter.engine.memory.prefix_cache import PrefixCache
+from pico_jupyter.engine.preparation.prompt import RenderedPrompt
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import ChatPrompt
 from tests.engine.backends.conductor import ANSWER, GREEDY, Conductor

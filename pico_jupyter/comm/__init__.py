@@ -1,1 +1,0 @@
-"""The one protocol between the Jupyter server and the model kernel. Neither end does I/O: messages are bytes."""

@@ -1,0 +1,1 @@
+"""Media: pictures and clips, from the bytes of a file to what a vision model takes."""

@@ -1,0 +1,58 @@
+"""What this device has for models, and which of their bytes stay in memory. Knows no model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import mlx.core as mx
+
+from pico_jupyter.engine.memory.capacity import Capacity
+from pico_jupyter.types import EngineOptions
+
+# What is left to the user's notebooks, browser and the operating system.
+_SHARE_OF_RAM = 0.6
+_SHARE_OF_GPU = 0.9
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def device_capacity(options: EngineOptions) -> Capacity:
+    """What models may take here, as it is configured."""
+    return Capacity(options.memory_budget or device_budget(), in_float32=options.float32_on_cpu and is_on_cpu())
+
+
+def is_on_cpu() -> bool:
+    """Whether MLX computes on the processor, for want of a GPU."""
+    return bool(mx.default_device() == mx.Device(mx.cpu))
+
+
+def device_budget(cgroup_limit: Path = _CGROUP_LIMIT) -> int:
+    """Bytes for all weights and caches together: a share of what the device has."""
+    device = mx.device_info()
+    for key in ("max_recommended_working_set_size", "total_memory", "memory_size"):
+        if size := device.get(key):
+            return int(_SHARE_OF_GPU * int(size))
+    return int(_SHARE_OF_RAM * _ram(cgroup_limit))
+
+
+def limit_wired_memory(weights_nbytes: int) -> None:
+    """Keep the weights from being paged out, and nothing else; without Metal there is nothing to do.
+
+    Wiring all that the device recommends panics the kernel where caches come and go (seen with two streams).
+    """
+    if mx.metal.is_available():
+        mx.set_wired_limit(wired_limit(weights_nbytes, int(mx.device_info()["max_recommended_working_set_size"])))
+
+
+def wired_limit(weights_nbytes: int, recommended: int) -> int:
+    """Bytes to wire for so many bytes of weights, on a device that recommends a maximum."""
+    return max(0, min(weights_nbytes, recommended))
+
+
+def _ram(cgroup_limit: Path) -> int:
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = cgroup_limit.read_text().strip()
+    except OSError:
+        return installed
+    return min(installed, int(limit)) if limit.isdigit() else installed

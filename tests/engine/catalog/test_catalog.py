@@ -1,0 +1,255 @@
+"""The catalog finds models where they may be, under every name that means them, and says why it skips one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pico_jupyter.engine.catalog.catalog import Catalog
+from pico_jupyter.errors import InvalidRequest, ModelNotFound
+from pico_jupyter.types import EngineOptions, ModelInfo
+from tests.engine.model_folders import write_hub_model, write_model, write_safetensors
+
+
+def catalog(*folders: Path, hub: Path | None = None, preferred_org: str = "mlx-community") -> Catalog:
+    options = EngineOptions(model_dirs=tuple(map(str, folders)), preferred_org=preferred_org)
+    return Catalog(options, environ={}, hub_cache=hub, builtin_dir=Path("/nowhere"))
+
+
+def names(found: Catalog) -> list[str]:
+    return [info.name for info in found.models()]
+
+
+def test_the_built_in_model_is_always_there() -> None:
+    (info,) = [
+        info for info in Catalog(EngineOptions(), environ={}, hub_cache=None).models() if info.name == "pico-tiny"
+    ]
+    assert info.source == "builtin"
+    assert info.repo == ""
+    assert info.family == "qwen3"
+    assert info.capabilities[:2] == ("completion", "thinking")
+    assert info.reasoning_switch
+    assert info.reasoning_default
+    assert info.parameters.temperature == 0.0
+    assert 1_000_000 < info.parameter_count < 10_000_000
+
+
+def test_folders_hold_models_with_and_without_an_organisation(tmp_path: Path) -> None:
+    write_model(tmp_path / "alone")
+    write_model(tmp_path / "org" / "inner")
+    alone, inner = catalog(tmp_path).models()
+    assert (alone.name, alone.repo, alone.source) == ("alone", "", "folder")
+    assert (inner.name, inner.repo, inner.path) == ("inner", "org/inner", str(tmp_path / "org" / "inner"))
+
+
+def test_a_model_may_be_named_as_a_model_folder_itself(tmp_path: Path) -> None:
+    assert names(catalog(write_model(tmp_path / "alone"))) == ["alone"]
+
+
+def test_the_environment_names_more_folders(tmp_path: Path) -> None:
+    write_model(tmp_path / "a" / "one")
+    write_model(tmp_path / "b" / "two")
+    environ = {"PICO_JUPYTER_MODEL_PATH": os.pathsep.join([str(tmp_path / "a"), "", str(tmp_path / "b")])}
+    found = Catalog(EngineOptions(), environ=environ, hub_cache=None, builtin_dir=tmp_path / "none")
+    assert names(found) == ["one", "two"]
+    assert repr(found) == "<Catalog [2 models | 2 model folders]>"
+
+
+def test_the_hub_cache_is_listed_as_of_main(tmp_path: Path) -> None:
+    write_hub_model(tmp_path, "org/name", "old", hidden_size=4)
+    snapshot = write_hub_model(tmp_path, "org/name", "new", hidden_size=8)
+    (info,) = catalog(hub=tmp_path).models()
+    assert (info.name, info.repo, info.source) == ("name", "org/name", "hub")
+    assert info.path == str(snapshot)
+    assert info.embedding_length == 8
+
+
+@pytest.mark.parametrize("gone", ["config.json", "model.safetensors"])
+def test_an_unfinished_download_is_not_listed_and_not_complained_of(
+    tmp_path: Path, gone: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (write_hub_model(tmp_path, "org/name") / gone).resolve().unlink()
+    assert names(catalog(hub=tmp_path)) == []
+    assert caplog.records == []
+
+
+def test_a_snapshot_that_lacks_a_part_of_the_weights_is_skipped(tmp_path: Path) -> None:
+    index = '{"weight_map": {"a": "model.safetensors", "b": "model-00002.safetensors"}}'
+    write_hub_model(tmp_path, "org/name", files={"model.safetensors.index.json": index})
+    assert names(catalog(hub=tmp_path)) == []
+
+
+def test_what_else_is_in_the_hub_cache_is_passed_over_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_hub_model(tmp_path, "org/embedding", files={"modules.json": "[]"})
+    write_hub_model(tmp_path, "org/bert", architectures=["BertForMaskedLM"])
+    write_hub_model(tmp_path, "org/whisper", architectures=["WhisperForConditionalGeneration"], is_encoder_decoder=True)
+    (tmp_path / "datasets--org--data" / "refs").mkdir(parents=True)
+    (tmp_path / ".locks").mkdir()
+    assert names(catalog(hub=tmp_path)) == []
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "Name-4bit",
+        "name-4BIT",
+        "name-4bit:latest",
+        "org/Name-4bit",
+        "ORG/name-4bit:latest",
+        "hf.co/org/name-4bit",
+        "huggingface.co/Org/Name-4bit",
+        " name-4bit ",
+    ],
+)
+def test_every_spelling_means_the_model(tmp_path: Path, spelling: str) -> None:
+    write_model(tmp_path / "Org" / "Name-4bit")
+    write_model(tmp_path / "other")
+    assert catalog(tmp_path).find(spelling).name == "Name-4bit"
+
+
+@pytest.mark.parametrize("name", ["absent", "other/name", "name:4b", "org/name:q4_0"])
+def test_an_unknown_name_is_not_found(tmp_path: Path, name: str) -> None:
+    write_model(tmp_path / "org" / "name")
+    with pytest.raises(ModelNotFound) as caught:
+        catalog(tmp_path).find(name)
+    assert caught.value.model == name
+    assert caught.value.param == "model"
+
+
+@pytest.mark.parametrize("name", ["", "a/b/c", "../x", "..", "a/..", "/a", "a/", "a b", "a\0", "~", "a\\b", "C:/x/y"])
+def test_an_ill_formed_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidRequest, match="invalid model name") as caught:
+        catalog(tmp_path).find(name)
+    assert caught.value.param == "model"
+    assert caught.value.http_status == 400
+
+
+def test_the_preferred_organisation_owns_the_short_name(tmp_path: Path) -> None:
+    write_model(tmp_path / "aaa" / "name")
+    write_model(tmp_path / "MLX-community" / "name")
+    found = catalog(tmp_path)
+    assert [(info.name, info.repo) for info in found.models()] == [
+        ("aaa/name", "aaa/name"),
+        ("name", "MLX-community/name"),
+    ]
+    assert found.find("NAME").repo == "MLX-community/name"
+    assert found.find("aaa/name").repo == "aaa/name"
+    assert found.find("mlx-community/name").repo == "MLX-community/name"
+
+
+def test_without_a_preferred_organisation_the_first_owns_the_short_name(tmp_path: Path) -> None:
+    write_model(tmp_path / "bbb" / "Name")
+    write_model(tmp_path / "aaa" / "name")
+    assert [info.name for info in catalog(tmp_path).models()] == ["name", "bbb/Name"]
+
+
+def test_a_folder_without_an_organisation_owns_its_name(tmp_path: Path) -> None:
+    write_model(tmp_path / "name")
+    write_model(tmp_path / "mlx-community" / "name")
+    found = catalog(tmp_path)
+    assert sorted(names(found)) == ["mlx-community/name", "name"]
+    assert found.find("name").repo == ""
+
+
+def test_every_listed_name_means_the_model_that_it_is_listed_with(tmp_path: Path) -> None:
+    for org in ("aaa", "mlx-community", "zzz"):
+        write_model(tmp_path / org / "name")
+    write_model(tmp_path / "zzz" / "only")
+    found = catalog(tmp_path)
+    assert [found.find(info.name) for info in found.models()] == list(found.models())
+
+
+def test_of_one_repository_the_folder_counts_and_not_the_hub(tmp_path: Path) -> None:
+    write_model(tmp_path / "folder" / "org" / "name")
+    write_hub_model(tmp_path / "hub", "org/name")
+    (info,) = catalog(tmp_path / "folder", hub=tmp_path / "hub").models()
+    assert info.source == "folder"
+
+
+def test_a_broken_folder_is_named_in_the_log_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_model(tmp_path / "good")
+    broken = write_model(tmp_path / "broken")
+    (broken / "config.json").write_text("{not json")
+    found = catalog(tmp_path)
+    assert names(found) == ["good"]
+    assert names(found) == ["good"]
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.name == "pico_jupyter"
+    assert record.getMessage().startswith(f"skipping {broken}: config.json cannot be read")
+
+
+def test_a_folder_that_is_broken_in_another_way_is_named_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = write_model(tmp_path / "broken", model_type=None)
+    found = catalog(tmp_path)
+    found.models()
+    (broken / "model.safetensors").unlink()
+    write_model(broken).joinpath("model.safetensors").unlink()
+    found.models()
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+        "config.json names no model_type",
+        "there are no *.safetensors files",
+    ]
+
+
+def test_a_model_folder_that_is_not_there_is_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert names(catalog(tmp_path / "none")) == []
+    assert "there is no such model folder" in caplog.text
+
+
+def test_weights_without_a_config_are_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "half").mkdir()
+    write_safetensors(tmp_path / "half" / "model.safetensors", {})
+    assert names(catalog(tmp_path)) == []
+    assert "config.json is missing" in caplog.text
+
+
+def test_a_name_that_no_request_could_spell_is_named_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_model(tmp_path / "my model")
+    assert names(catalog(tmp_path)) == []
+    assert "its name has characters other than" in caplog.text
+
+
+def test_a_model_of_another_kind_in_a_folder_is_named_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_model(tmp_path / "bert", architectures=["BertForMaskedLM"])
+    assert names(catalog(tmp_path)) == []
+    assert "not a language model (BertForMaskedLM)" in caplog.text
+
+
+def test_a_new_model_is_found_and_one_that_is_gone_is_not(tmp_path: Path) -> None:
+    first = write_model(tmp_path / "first")
+    found = catalog(tmp_path)
+    assert names(found) == ["first"]
+    write_model(tmp_path / "second")
+    assert found.find("second").name == "second"
+    shutil.rmtree(first)
+    assert names(found) == ["second"]
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    found = catalog(tmp_path)
+    write_model(tmp_path / "name", max_position_embeddings=100)
+    assert found.find("name").context_length == 100
+    write_model(tmp_path / "name", max_position_embeddings=20_000)
+    assert found.find("name").context_length == 20_000
+
+
+def test_what_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
+    """The same object comes back, so nobody parsed its files anew."""
+    write_model(tmp_path / "name")
+    found = catalog(tmp_path)
+    before: ModelInfo = found.find("name")
+    assert found.find("name") is before

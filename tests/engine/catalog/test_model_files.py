@@ -1,0 +1,294 @@
+"""The facts about a model come from its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pico_jupyter.engine.catalog.model_files import BrokenModel, NotALanguageModel, list_files, read_model
+from pico_jupyter.types import ModelInfo, SamplingParams
+from tests.engine.model_folders import CONFIG, SWITCH_TEMPLATE, write_model, write_safetensors
+
+
+def info(folder: Path, **model: Any) -> ModelInfo:
+    return facts(write_model(folder / "m", **model))
+
+
+def facts(path: Path) -> ModelInfo:
+    return read_model(path, list_files(path), name="m", repo="", source="folder")
+
+
+def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
+    found = info(tmp_path)
+    assert found.size == sum(file.stat().st_size for file in (tmp_path / "m").iterdir())
+    assert found.modified == max(file.stat().st_mtime for file in (tmp_path / "m").iterdir())
+
+
+def test_the_bytes_of_weights_are_those_that_loaders_read(tmp_path: Path) -> None:
+    half = {"a.weight": ("BF16", [16, 8]), "b.bias": ("F32", [3]), "positions": ("I64", [5])}
+    found = info(tmp_path, tensors=half, files={"README.md": "many words"})
+    assert found.weights_size == 2 * 16 * 8 + 4 * 3 + 8 * 5
+    assert found.float32_size == 4 * (16 * 8 + 3)
+
+
+@pytest.mark.parametrize("dtypes", [("F32",), ("U32", "BF16"), ("F8_E4M3", "BF16")])
+def test_only_floats_of_16_bits_have_a_size_in_float32(tmp_path: Path, dtypes: tuple[str, ...]) -> None:
+    assert info(tmp_path, tensors={dtype: (dtype, [64]) for dtype in dtypes}).float32_size == 0
+
+
+def test_shapes_and_family_come_from_the_config(tmp_path: Path) -> None:
+    found = info(tmp_path)
+    assert (found.family, found.context_length, found.embedding_length, found.block_count) == ("qwen3", 4096, 8, 2)
+
+
+def test_nested_text_configs_are_read(tmp_path: Path) -> None:
+    nested = {"max_position_embeddings": 99, "hidden_size": 7, "num_hidden_layers": 5}
+    found = info(
+        tmp_path,
+        architectures=["Gemma3ForConditionalGeneration"],
+        text_config=nested,
+        max_position_embeddings=None,
+        hidden_size=None,
+        num_hidden_layers=None,
+    )
+    assert (found.context_length, found.embedding_length, found.block_count) == (99, 7, 5)
+
+
+def test_old_names_of_the_shapes_are_known(tmp_path: Path) -> None:
+    found = info(
+        tmp_path,
+        architectures=["GPT2LMHeadModel"],
+        max_position_embeddings=None,
+        hidden_size=None,
+        num_hidden_layers=None,
+        n_positions=1024,
+        n_embd=768,
+        n_layer=12,
+    )
+    assert (found.context_length, found.embedding_length, found.block_count) == (1024, 768, 12)
+
+
+def test_the_tokenizers_limit_stands_in_for_the_configs(tmp_path: Path) -> None:
+    found = info(tmp_path, max_position_embeddings=None, tokenizer_config={"model_max_length": 512})
+    assert found.context_length == 512
+
+
+def test_a_model_without_any_limit_is_broken(tmp_path: Path) -> None:
+    with pytest.raises(BrokenModel, match="context length"):
+        info(tmp_path, max_position_embeddings=None, tokenizer_config={"model_max_length": 1e30})
+
+
+def test_parameters_of_plain_weights_are_their_elements(tmp_path: Path) -> None:
+    found = info(tmp_path, tensors={"a.weight": ("BF16", [16, 8]), "b.bias": ("F32", [3])})
+    assert found.parameter_count == 16 * 8 + 3
+    assert found.quantization == "bf16"
+
+
+def test_packed_weights_count_as_what_they_hold(tmp_path: Path) -> None:
+    found = info(
+        tmp_path,
+        tensors={
+            "a.weight": ("U32", [64, 16]),
+            "a.scales": ("BF16", [64, 2]),
+            "a.biases": ("BF16", [64, 2]),
+            "norm.weight": ("BF16", [128]),
+        },
+        quantization={"group_size": 64, "bits": 4},
+    )
+    assert found.parameter_count == 64 * 128 + 128
+    assert found.quantization == "4bit"
+
+
+def test_layers_with_bits_of_their_own_count_by_those(tmp_path: Path) -> None:
+    found = info(
+        tmp_path,
+        tensors={"a.weight": ("U32", [64, 16]), "a.scales": ("F16", [64, 1]), "b.scales": ("F16", [5])},
+        quantization_config={"group_size": 64, "bits": 4, "a": {"group_size": 64, "bits": 8}},
+    )
+    assert found.parameter_count == 64 * 64 + 5
+
+
+def test_other_quantisations_go_by_their_name(tmp_path: Path) -> None:
+    assert info(tmp_path, quantization={"group_size": 32, "bits": 4, "mode": "mxfp4"}).quantization == "mxfp4"
+
+
+@pytest.mark.parametrize(("dtype", "name"), [("F32", "f32"), ("F16", "f16"), ("F8_E4M3", "fp8")])
+def test_the_type_of_most_bytes_names_the_precision(tmp_path: Path, dtype: str, name: str) -> None:
+    assert info(tmp_path, tensors={"a": (dtype, [64]), "b": ("BF16", [4])}).quantization == name
+
+
+def test_the_digest_is_stable_and_tells_models_apart(tmp_path: Path) -> None:
+    first = info(tmp_path / "1")
+    again = info(tmp_path / "2")
+    other = info(tmp_path / "3", hidden_size=9)
+    assert first.digest == again.digest != other.digest
+    assert len(bytes.fromhex(first.digest)) == 32
+
+
+def test_other_weights_of_the_same_shape_have_another_digest(tmp_path: Path) -> None:
+    before = info(tmp_path)
+    weights = tmp_path / "m" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    assert facts(tmp_path / "m").digest != before.digest
+
+
+def test_a_readme_changes_no_digest(tmp_path: Path) -> None:
+    assert info(tmp_path / "1").digest == info(tmp_path / "2", files={"README.md": "hello"}).digest
+
+
+def test_a_plain_model_only_completes(tmp_path: Path) -> None:
+    found = info(tmp_path)
+    assert found.capabilities == ("completion",)
+    assert not found.reasoning_switch
+    assert not found.reasoning_default
+
+
+def test_a_template_with_a_switch_can_think(tmp_path: Path) -> None:
+    found = info(tmp_path, template=SWITCH_TEMPLATE)
+    assert found.capabilities == ("completion", "thinking")
+    assert found.reasoning_switch
+    assert found.reasoning_default
+    assert found.template == SWITCH_TEMPLATE
+
+
+@pytest.mark.parametrize(
+    ("files", "capabilities"),
+    [
+        ({}, ("completion",)),
+        ({"preprocessor_config.json": "{}"}, ("completion", "vision")),
+        ({"processor_config.json": "{}", "video_preprocessor_config.json": "{}"}, ("completion", "vision", "video")),
+    ],
+)
+def test_seeing_takes_a_vision_tower_and_its_processors(
+    tmp_path: Path, files: dict[str, str], capabilities: tuple[str, ...]
+) -> None:
+    found = info(
+        tmp_path, files=files, architectures=["Qwen3VLForConditionalGeneration"], vision_config={}, text_config={"a": 1}
+    )
+    assert found.capabilities == capabilities
+
+
+@pytest.mark.parametrize(("token", "capabilities"), [(7, ("vision", "video")), (None, ("vision",))])
+def test_a_place_for_clips_must_have_a_token(tmp_path: Path, token: int | None, capabilities: tuple[str, ...]) -> None:
+    config = {"vision_config": {}, "text_config": {"a": 1}, "architectures": ["Gemma4ForConditionalGeneration"]}
+    files = {"preprocessor_config.json": "{}", "config.json": json.dumps({**CONFIG, **config, "video_token_id": token})}
+    assert info(tmp_path, files=files).capabilities == ("completion", *capabilities)
+
+
+def test_the_template_file_wins_over_the_tokenizers(tmp_path: Path) -> None:
+    assert info(tmp_path, files={"chat_template.jinja": "{{ 1 }}"}).template == "{{ 1 }}"
+    assert info(tmp_path / "2", files={"chat_template.json": '{"chat_template": "{{ 2 }}"}'}).template == "{{ 2 }}"
+
+
+def test_of_several_named_templates_the_default_counts(tmp_path: Path) -> None:
+    named = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "plain"}]
+    assert info(tmp_path, tokenizer_config={"chat_template": named}).template == "plain"
+
+
+def test_a_base_model_without_a_template_still_completes(tmp_path: Path) -> None:
+    found = info(tmp_path, tokenizer_config={})
+    assert (found.template, found.capabilities) == ("", ("completion",))
+
+
+def test_sampling_defaults_come_from_the_generation_config(tmp_path: Path) -> None:
+    generation = {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "min_p": 0, "repetition_penalty": 1.1, "x": "y"}
+    assert info(tmp_path, generation=generation).parameters == SamplingParams(
+        temperature=0.6, top_p=0.95, top_k=20, min_p=0.0, repetition_penalty=1.1
+    )
+
+
+def test_an_explicit_do_sample_false_means_greedy(tmp_path: Path) -> None:
+    parameters = info(tmp_path, generation={"do_sample": False, "temperature": 0.7}).parameters
+    assert parameters.temperature == 0.0
+
+
+def test_stop_strings_come_from_the_generation_config(tmp_path: Path) -> None:
+    assert info(tmp_path / "1", generation={"stop_strings": ["a", "", "b"]}).stop == ("a", "b")
+    assert info(tmp_path / "2", generation={"stop_strings": "c"}).stop == ("c",)
+
+
+def test_the_licence_is_a_file_else_what_the_card_says_else_unknown(tmp_path: Path) -> None:
+    card = "---\nlanguage: en\nlicense: apache-2.0\n---\n# Model\nlicense: none\n"
+    assert info(tmp_path / "1", files={"LICENSE.txt": "Do what you like.\n", "README.md": card}).license == (
+        "Do what you like."
+    )
+    assert info(tmp_path / "2", files={"README.md": card}).license == "apache-2.0"
+    assert info(tmp_path / "3", files={"README.md": "license: mit"}).license == "unknown license"
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        ({"architectures": ["BertModel"]}, "BertModel"),
+        ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "encoder-decoder"),
+        ({"architectures": ["ParakeetForConditionalGeneration"]}, "Parakeet"),
+        ({"architectures": None, "num_hidden_layers": None}, "unknown architecture"),
+    ],
+)
+def test_models_that_write_no_text_are_told_apart(tmp_path: Path, config: dict[str, Any], kind: str) -> None:
+    with pytest.raises(NotALanguageModel, match=kind):
+        info(tmp_path, **config)
+
+
+def test_a_decoder_made_into_an_embedding_model_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(NotALanguageModel, match="embedding"):
+        info(tmp_path, files={"config_sentence_transformers.json": "{}"})
+
+
+def test_a_config_without_architectures_goes_by_its_shape(tmp_path: Path) -> None:
+    assert info(tmp_path, architectures=None).family == "qwen3"
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"config.json": "[]"}, "config.json is not a JSON object"),
+        ({"config.json": "{"}, "config.json cannot be read"),
+        ({"config.json": json.dumps({**CONFIG, "model_file": "evil.py"})}, "never run"),
+        ({"model.safetensors": "short"}, "model.safetensors is not a whole safetensors file"),
+        ({"chat_template.jinja": "{% if %}"}, "the chat template does not parse"),
+        ({"generation_config.json": "]"}, "generation_config.json cannot be read"),
+        (
+            {"model.safetensors.index.json": '{"weight_map": {"a": "model-2.safetensors"}}'},
+            "model-2.safetensors is missing",
+        ),
+    ],
+)
+def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path, files: dict[str, str], reason: str) -> None:
+    with pytest.raises(BrokenModel, match=reason):
+        info(tmp_path, files=files)
+
+
+def test_weights_that_are_cut_off_are_noticed(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(BrokenModel, match="is cut off"):
+        facts(folder)
+
+
+def test_a_header_that_is_no_header_is_noticed(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    (folder / "model.safetensors").write_bytes((4).to_bytes(8, "little") + b"[12]")
+    with pytest.raises(BrokenModel, match=r"the header of model.safetensors cannot be read"):
+        facts(folder)
+
+
+def test_a_folder_without_a_tokenizer_is_broken(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(BrokenModel, match="no tokenizer"):
+        facts(folder)
+
+
+def test_weights_in_parts_count_together_and_strangers_beside_them_not(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    (folder / "model.safetensors").unlink()
+    write_safetensors(folder / "model-00001-of-00002.safetensors", {"a": ("BF16", [10])})
+    write_safetensors(folder / "model-00002-of-00002.safetensors", {"b": ("BF16", [5])})
+    write_safetensors(folder / "consolidated.safetensors", {"all": ("BF16", [15])})
+    assert facts(folder).parameter_count == 15

@@ -1,0 +1,75 @@
+"""What a chat template can do is found out by rendering it."""
+
+from __future__ import annotations
+
+import jinja2
+import pytest
+
+from pico_jupyter.engine.catalog.template_facts import TemplateFacts, read_template
+
+QWEN3 = (
+    "{{ messages[0].content }}"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}"
+)
+OFF_BY_DEFAULT = "{% if thinking %}<think>{% else %}</think>{% endif %}"
+ALWAYS = "{{ messages[0].content }}<think>\n{% set x = '</think>' %}"
+TOOLS = "{% if tools %}{% for tool in tools %}{{ tool.function.name }}{% endfor %}{% endif %}"
+
+
+def read(text: str) -> TemplateFacts:
+    return read_template(text, {"bos_token": "<s>", "eos_token": "</s>"})
+
+
+def test_no_template_can_do_nothing() -> None:
+    assert read("") == TemplateFacts()
+
+
+def test_a_switch_that_is_on_when_nobody_says() -> None:
+    assert read(QWEN3) == TemplateFacts(thinking=True, switch=True, default=True)
+
+
+def test_a_switch_that_is_off_when_nobody_says() -> None:
+    assert read(OFF_BY_DEFAULT) == TemplateFacts(thinking=True, switch=True, default=False)
+
+
+def test_a_switch_that_changes_nothing_is_none() -> None:
+    assert read("{% if enable_thinking %}{% endif %}{{ messages[0].content }}") == TemplateFacts()
+
+
+def test_a_template_with_reasoning_tags_and_no_switch_always_reasons() -> None:
+    assert read(ALWAYS) == TemplateFacts(thinking=True, switch=False, default=True)
+
+
+def test_tools_that_are_rendered_are_supported() -> None:
+    assert read(TOOLS) == TemplateFacts(tools=True)
+
+
+def test_tools_that_are_only_mentioned_are_not_supported() -> None:
+    assert read("{% if tools %}sorry, no tools{% endif %}") == TemplateFacts()
+
+
+def test_a_template_that_refuses_the_probe_goes_by_its_variables() -> None:
+    text = "{{ raise_exception('no system prompt') }}{{ tools }}{{ enable_thinking }}"
+    assert read(text) == TemplateFacts(tools=True, thinking=True, switch=True, default=True)
+
+
+def test_a_clock_in_the_template_is_no_switch() -> None:
+    assert read("{{ strftime_now('%H:%M:%S.%f') }}{% if enable_thinking %}{% endif %}") == TemplateFacts()
+
+
+def test_special_tokens_generation_blocks_and_loop_controls_are_known() -> None:
+    text = (
+        "{{ bos_token + eos_token }}{% for m in messages %}"
+        "{% generation %}{{ m | tojson(indent=2) }}{% endgeneration %}"
+        "{% break %}{% endfor %}{% if enable_thinking %}x{% endif %}"
+    )
+    assert read(text) == TemplateFacts(thinking=True, switch=True, default=False)
+
+
+def test_a_template_cannot_reach_out_of_its_sandbox() -> None:
+    assert read("{{ ''.__class__.__mro__[1].__subclasses__() }}{{ tools }}") == TemplateFacts(tools=True)
+
+
+def test_a_template_that_does_not_parse_is_refused() -> None:
+    with pytest.raises(jinja2.TemplateSyntaxError):
+        read("{% if %}")

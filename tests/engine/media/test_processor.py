@@ -1,0 +1,221 @@
+"""Models' own processors: from a text and decoded media to tokens and arrays, without torch or foreign code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pico_jupyter.engine.catalog.catalog import Catalog
+from pico_jupyter.engine.media.processor import PROCESSOR_FAILURES, FrameSampling, Processor, load_processor
+from pico_jupyter.engine.media.video import Clip
+from pico_jupyter.engine.preparation.preparation import Preparation
+from pico_jupyter.errors import InvalidRequest, ModelLoadFailed
+from pico_jupyter.types import EngineOptions, GenerationRequest
+from tests.engine.vision_bench import RED, Bench, chat
+from tests.engine.vision_models import FAMILIES, TAKES_VIDEO
+from tests.fakes import ListSink
+
+
+def changed(folder: Path, files: dict[str, dict[str, Any] | None]) -> Path:
+    """Lay objects over those in a model's JSON files; None takes a file away."""
+    for name, content in files.items():
+        path = folder / name
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_text(json.dumps({**before, **content}), encoding="utf-8")
+    return folder
+
+
+def of_another_family(source: Path, folder: Path, family: str, processor: str, image_processor: str) -> Path:
+    """A folder whose files name the classes of another family."""
+    shutil.copytree(source, folder)
+    changed(folder, {"preprocessor_config.json": None, "processor_config.json": None})
+    preprocessor = {
+        "image_processor_type": image_processor,
+        "processor_class": processor,
+        "size": {"height": 32, "width": 32},
+        "patch_size": 8,
+    }
+    files: dict[str, dict[str, Any] | None] = {
+        "config.json": {"model_type": family},
+        "preprocessor_config.json": preprocessor,
+        "processor_config.json": {"processor_class": processor},
+    }
+    return changed(folder, files)
+
+
+@pytest.mark.parametrize(
+    ("family", "processor", "image_processor"),
+    [
+        ("cohere2_vision", "Cohere2VisionProcessor", "Cohere2VisionImageProcessorFast"),
+        ("qwen3_omni_moe", "Qwen3OmniMoeProcessor", "Qwen2VLImageProcessor"),
+    ],
+)
+def test_a_processor_that_needs_torch_says_how_to_install_it(
+    benches: dict[str, Bench], tmp_path: Path, family: str, processor: str, image_processor: str
+) -> None:
+    folder = of_another_family(benches["gemma3"].folder, tmp_path / family, family, processor, image_processor)
+    with pytest.raises(ModelLoadFailed, match="pip install torch torchvision"):
+        load_processor(folder)
+
+
+def test_a_request_for_a_model_that_needs_torch_hears_of_it(benches: dict[str, Bench], tmp_path: Path) -> None:
+    classes = ("cohere2_vision", "Cohere2VisionProcessor", "Cohere2VisionImageProcessorFast")
+    of_another_family(benches["gemma3"].folder, tmp_path / "needy", *classes)
+    options = EngineOptions(model_dirs=(str(tmp_path),))
+    preparation = Preparation(
+        Catalog(options, environ={}, hub_cache=None),
+        options,
+        new_seed=lambda: 1,
+        new_call_id=lambda: "call_1",
+        clock=lambda: 0.0,
+    )
+    request = GenerationRequest(id="r", model="needy", prompt=chat(RED, "Which?"))
+    with pytest.raises(ModelLoadFailed, match="pip install torch torchvision"):
+        preparation.generation(request, ListSink(), 0.0)
+    with pytest.raises(ModelLoadFailed, match="pip install torch torchvision"):
+        preparation.loading("needy", None, ListSink())
+
+
+def test_a_folder_without_a_processor_of_pictures_is_refused(benches: dict[str, Bench], tmp_path: Path) -> None:
+    folder = shutil.copytree(benches["gemma3"].folder, tmp_path / "blind")
+    files = {"preprocessor_config.json": None, "processor_config.json": None}
+    with pytest.raises(ModelLoadFailed):
+        load_processor(changed(folder, {**files, "config.json": {"model_type": "llava_bunny"}}))
+
+
+def test_a_family_that_nobody_knows_is_refused(benches: dict[str, Bench], tmp_path: Path) -> None:
+    folder = shutil.copytree(benches["gemma3"].folder, tmp_path / "strange")
+    with pytest.raises(ModelLoadFailed, match="cannot be loaded"):
+        load_processor(changed(folder, {"config.json": {"model_type": "no_such_family"}}))
+
+
+LEAVES_A_MARK = """
+from pathlib import Path
+Path(__file__).with_name("executed").touch()
+Path({mark!r}).touch()
+class Foreign: ...
+"""
+
+
+@pytest.mark.parametrize("family", ["gemma3", "llava", "qwen3_vl", "smolvlm"])
+def test_code_in_a_folder_is_not_executed(
+    benches: dict[str, Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder, mark = shutil.copytree(benches[family].folder, tmp_path / "hostile"), tmp_path / "executed"
+    (folder / "foreign.py").write_text(LEAVES_A_MARK.format(mark=str(mark)), encoding="utf-8")
+    names = ("AutoProcessor", "AutoImageProcessor", "AutoVideoProcessor", "AutoConfig")
+    auto_map: dict[str, Any] = dict.fromkeys(names, "foreign.Foreign")
+    files: dict[str, dict[str, Any] | None] = {
+        name: {"auto_map": auto_map}
+        for name in ("config.json", "preprocessor_config.json", "processor_config.json")
+        if (folder / name).exists()
+    }
+    files["tokenizer_config.json"] = {"auto_map": {**auto_map, "AutoTokenizer": ["foreign.Foreign", None]}}
+    with suppress(ModelLoadFailed):  # that is fine, too
+        load_processor(changed(folder, files))
+    assert not mark.exists()
+
+
+# Text and media in, tokens and arrays out
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_same_text_and_picture_give_the_same_tokens_and_arrays(benches: dict[str, Bench], family: str) -> None:
+    processor, text = benches[family].processor, f"A {benches[family].tokenizer.content_form.image_mark} B"
+    one, two = (processor(text, [Image.new("RGB", (48, 40), "red")], []) for _ in range(2))
+    assert one.tokens == two.tokens
+    assert all(isinstance(token, int) for token in one.tokens)
+    assert np.array_equal(first_array(one.inputs["pixel_values"]), first_array(two.inputs["pixel_values"]))
+    assert not {"input_ids", "attention_mask"} & one.inputs.keys()
+
+
+def first_array(pixels: Any) -> Any:
+    found = pixels[0] if isinstance(pixels, list) else pixels
+    assert isinstance(found, np.ndarray)
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_more_pictures_than_marks_or_fewer_raise_nothing_of_the_processor_s_own(
+    benches: dict[str, Bench], family: str
+) -> None:
+    processor, mark = benches[family].processor, benches[family].tokenizer.content_form.image_mark
+    red = Image.new("RGB", (48, 40), "red")
+    for marks, pictures in ((2, 1), (1, 2), (0, 1)):
+        with suppress(InvalidRequest):
+            assert processor(f"A{mark * marks} B", [red] * pictures, []).tokens
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_processor_knows_its_marks_and_the_tokens_of_what_is_seen(benches: dict[str, Bench], family: str) -> None:
+    processor, tokenizer = benches[family].processor, benches[family].tokenizer
+    (image,) = tokenizer.encode(processor.literal("image"), add_special_tokens=False)[-1:]
+    assert image in processor.image_ids
+    assert bool(processor.video_ids) is (family in TAKES_VIDEO)
+    assert not processor.image_ids & processor.video_ids
+    assert repr(processor).startswith("<Processor ")
+
+
+@pytest.mark.parametrize("family", sorted(TAKES_VIDEO))
+def test_a_clip_becomes_tokens_of_its_own(benches: dict[str, Bench], family: str) -> None:
+    processor, mark = benches[family].processor, benches[family].tokenizer.content_form.video_mark
+    frames = np.zeros((4, 40, 48, 3), np.uint8)
+    made = processor(f"A {mark} B", [], [Clip(frames, (0, 1, 2, 3), 4.0, 4, 1.0)])
+    assert processor.video_ids & {*made.tokens}
+    assert isinstance(made.inputs["pixel_values_videos"], np.ndarray)
+
+
+class Raising:
+    """A processor that fails in its own way."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __call__(self, **given: Any) -> dict[str, Any]:
+        raise self._error
+
+
+@pytest.mark.parametrize("kind", PROCESSOR_FAILURES)
+def test_whatever_a_processor_stumbles_over_is_the_request_s_fault(kind: type[Exception]) -> None:
+    processor = Processor(Raising(kind("odd")), image_ids=frozenset(), video_ids=frozenset())
+    with pytest.raises(InvalidRequest, match="the model's processor refuses the prompt") as caught:
+        processor("text", [Image.new("RGB", (8, 8))], [])
+    assert caught.value.param == "messages"
+
+
+class Picky:
+    """Takes no words of the tokenizer's along with pictures, as that of llava."""
+
+    def __call__(self, text: list[str], images: list[Image.Image]) -> dict[str, Any]:
+        return {"input_ids": np.array([[1, 2, 3]]), "attention_mask": np.ones((1, 3)), "nothing": None}
+
+
+def test_a_processor_that_takes_no_further_words_is_not_told_them() -> None:
+    processor = Processor(Picky(), image_ids=frozenset(), video_ids=frozenset())
+    made = processor("text", [Image.new("RGB", (8, 8))], [])
+    assert (made.tokens, made.inputs) == ([1, 2, 3], {})
+
+
+@pytest.mark.parametrize(
+    ("component", "expected"),
+    [
+        (None, FrameSampling()),
+        (SimpleNamespace(), FrameSampling()),
+        (SimpleNamespace(min_frames=4, max_frames=64), FrameSampling(most=64)),
+        (SimpleNamespace(min_frames=8, max_frames=8), FrameSampling(count=8, most=8)),
+    ],
+)
+def test_a_model_says_how_many_frames_it_wants(component: Any, expected: FrameSampling) -> None:
+    hf = SimpleNamespace(video_processor=component)
+    assert Processor(hf, image_ids=frozenset(), video_ids=frozenset()).sampling == expected

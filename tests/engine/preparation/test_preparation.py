@@ -1,0 +1,213 @@
+"""Requests on their way to being generations: what is refused, and what is decided."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pico_jupyter.engine.catalog.catalog import Catalog
+from pico_jupyter.engine.preparation.preparation import Preparation
+from pico_jupyter.engine.scheduling.sequence import Generation
+from pico_jupyter.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound
+from pico_jupyter.types import (
+    ChatPrompt,
+    EngineOptions,
+    GenerationRequest,
+    Message,
+    Prompt,
+    RawPrompt,
+    SamplingParams,
+    TextPart,
+)
+from tests.fakes import ListSink
+
+HELLO = ChatPrompt((Message("user", (TextPart("Hello"),)),))
+
+
+@pytest.fixture(scope="module")
+def preparation() -> Preparation:
+    seeds = itertools.count(1000, 1000)
+    return Preparation(
+        Catalog(EngineOptions(), environ={}, hub_cache=None),
+        EngineOptions(),
+        new_seed=lambda: next(seeds),
+        new_call_id=lambda: "call_1",
+        clock=lambda: 7.0,
+    )
+
+
+def prepared(preparation: Preparation, prompt: Prompt = HELLO, **fields: object) -> Generation:
+    request = GenerationRequest(id="r", model=str(fields.pop("model", "pico-tiny")), prompt=prompt, **fields)  # type: ignore[arg-type]  # any field
+    return preparation.generation(request, ListSink(), submitted=5.0)
+
+
+def test_a_request_becomes_tokens_and_decided_parameters(preparation: Preparation) -> None:
+    made = prepared(preparation, max_tokens=9, sampling=SamplingParams(temperature=0.25, seed=3))
+    assert (made.id, made.info.name, made.max_tokens) == ("r", "pico-tiny", 9)
+    assert len(made.prompt) > 3
+    assert made.marks.submitted == 5.0
+    (sequence,) = made.sequences
+    assert (sequence.sampling.temperature, sequence.sampling.seed) == (0.25, 3)
+
+
+def test_the_i_th_choice_has_the_i_th_seed(preparation: Preparation) -> None:
+    made = prepared(preparation, n=3, sampling=SamplingParams(seed=40))
+    assert [sequence.sampling.seed for sequence in made.sequences] == [40, 41, 42]
+    assert [sequence.index for sequence in made.sequences] == [0, 1, 2]
+
+
+def test_without_a_seed_each_request_has_its_own(preparation: Preparation) -> None:
+    seeds = [prepared(preparation).sequences[0].sampling.seed for _ in range(3)]
+    assert len(set(seeds)) == 3
+
+
+def test_a_dialect_s_seed_is_the_last_resort(preparation: Preparation) -> None:
+    made = prepared(preparation, fallback_sampling=SamplingParams(seed=9))
+    assert made.sequences[0].sampling.seed == 9
+
+
+def test_rows_are_never_numbered_twice(preparation: Preparation) -> None:
+    rows = [row for _ in range(3) for row in prepared(preparation, n=2).rows]
+    assert len(set(rows)) == 6
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(None, 300.0), (0.0, 0.0), (12.0, 12.0)])
+def test_the_request_s_keep_alive_wins_over_the_default(
+    preparation: Preparation, asked: float | None, kept: float
+) -> None:
+    assert prepared(preparation, keep_alive=asked).keep_alive == kept
+
+
+def test_a_raw_prompt_goes_to_the_model_verbatim(preparation: Preparation) -> None:
+    raw, chat = prepared(preparation, RawPrompt("Hello")), prepared(preparation)
+    assert len(raw.prompt) < len(chat.prompt)
+
+
+def test_an_unknown_model_is_refused(preparation: Preparation) -> None:
+    with pytest.raises(ModelNotFound, match="no-such-model"):
+        prepared(preparation, model="no-such-model")
+
+
+def test_a_prompt_that_does_not_fit_is_refused(preparation: Preparation) -> None:
+    with pytest.raises(ContextLengthExceeded):
+        prepared(preparation, RawPrompt("word " * 100_000))
+
+
+def test_an_empty_prompt_is_refused(preparation: Preparation) -> None:
+    with pytest.raises(InvalidRequest, match="empty"):
+        prepared(preparation, RawPrompt(""))
+
+
+@pytest.mark.parametrize("token", [-1, 10_000_000])
+def test_a_bias_on_a_token_that_does_not_exist_is_refused(preparation: Preparation, token: int) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        prepared(preparation, sampling=SamplingParams(logit_bias={token: 1.0}))
+    assert caught.value.param == "logit_bias"
+
+
+@pytest.fixture(scope="module")
+def model_dirs(tmp_path_factory: pytest.TempPathFactory, preparation: Preparation) -> tuple[str, ...]:
+    """A folder with a model of the same tokens, and one whose tokens differ."""
+    source, folder = Path(preparation._catalog.find("pico-tiny").path), tmp_path_factory.mktemp("models")
+    for name in ("small", "stranger"):
+        shutil.copytree(source, folder / name)
+    tokenizer = json.loads((folder / "stranger" / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary: dict[str, int] = tokenizer["model"]["vocab"]
+    numbers = list(vocabulary.values())
+    tokenizer["model"]["vocab"] = dict(zip(vocabulary, numbers[1:] + numbers[:1], strict=True))
+    (folder / "stranger" / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    return (str(folder),)
+
+
+def drafting(model_dirs: tuple[str, ...], **draft_models: str) -> Preparation:
+    drafts = {name.replace("_", "-"): draft for name, draft in draft_models.items()}
+    options = EngineOptions(model_dirs=model_dirs, draft_models=drafts)
+    return Preparation(
+        Catalog(options, environ={}, hub_cache=None),
+        options,
+        new_seed=lambda: 1,
+        new_call_id=lambda: "call_1",
+        clock=lambda: 0.0,
+    )
+
+
+def drafts(made: Generation) -> tuple[str, int] | None:
+    return (made.draft.name, made.draft_tokens) if made.draft else None
+
+
+def test_without_a_word_nobody_drafts(preparation: Preparation) -> None:
+    assert drafts(prepared(preparation)) is None
+
+
+def test_a_request_names_the_model_that_drafts(model_dirs: tuple[str, ...]) -> None:
+    made = prepared(drafting(model_dirs), draft_model="small", draft_tokens=7)
+    assert drafts(made) == ("small", 7)
+
+
+def test_a_configured_model_drafts_four_tokens(model_dirs: tuple[str, ...]) -> None:
+    assert drafts(prepared(drafting(model_dirs, pico_tiny="small"))) == ("small", 4)
+
+
+@pytest.mark.parametrize("fields", [{"draft_tokens": 0}, {"n": 2}])
+def test_drafting_is_off_for_zero_tokens_and_for_several_choices(
+    model_dirs: tuple[str, ...], fields: dict[str, int]
+) -> None:
+    assert drafts(prepared(drafting(model_dirs, pico_tiny="small"), **fields)) is None
+
+
+def test_an_unknown_draft_model_is_refused(preparation: Preparation) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        prepared(preparation, draft_model="nobody")
+    assert (caught.value.param, caught.value.model) == ("draft_model", "nobody")
+
+
+@pytest.mark.parametrize(
+    ("draft", "words"), [("stranger", "their tokens differ"), ("pico-tiny", "cannot draft for itself")]
+)
+def test_a_model_that_cannot_draft_for_another_is_refused(model_dirs: tuple[str, ...], draft: str, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words) as caught:
+        prepared(drafting(model_dirs), draft_model=draft)
+    assert caught.value.param == "draft_model"
+
+
+@pytest.mark.parametrize("draft", ["stranger", "nobody"])
+def test_a_configured_model_that_cannot_draft_costs_a_warning(
+    model_dirs: tuple[str, ...], draft: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    preparation = drafting(model_dirs, pico_tiny=draft)
+    assert [drafts(prepared(preparation)) for _ in range(2)] == [None, None]
+    assert caplog.text.count("pico-tiny goes on without drafts") == 1
+
+
+def test_the_boundary_of_the_conversation_goes_along(preparation: Preparation) -> None:
+    made = prepared(preparation)
+    assert 0 < made.boundaries[-1] < len(made.prompt)
+
+
+def test_loading_is_a_generation_that_generates_nothing(preparation: Preparation) -> None:
+    made = preparation.loading("pico-tiny", 5.0, ListSink())
+    assert (made.max_tokens, made.sequences, made.keep_alive) == (0, [], 5.0)
+
+
+def test_only_the_latest_tokenizers_are_kept(tmp_path: Path, preparation: Preparation) -> None:
+    source = Path(preparation._catalog.find("pico-tiny").path)
+    for number in range(6):
+        folder = tmp_path / f"copy-{number}"
+        folder.mkdir()
+        for file in source.iterdir():
+            (folder / file.name).symlink_to(file)
+    options = EngineOptions(model_dirs=(str(tmp_path),))
+    own = Preparation(
+        Catalog(options, environ={}, hub_cache=None),
+        options,
+        new_seed=lambda: 1,
+        new_call_id=lambda: "call_1",
+        clock=lambda: 0.0,
+    )
+    for number in range(6):
+        prepared(own, model=f"copy-{number}")
+    assert repr(own) == "<Preparation [4 tokenizers]>"

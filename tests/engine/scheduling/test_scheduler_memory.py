@@ -1,0 +1,170 @@
+"""What the scheduler does while memory runs short: sheds, waits, refuses, and puts the newest back into the line."""
+
+from __future__ import annotations
+
+import pytest
+
+from pico_jupyter.errors import OutOfMemory, QueueFull
+from pico_jupyter.types import ModelInfo, Progress
+from tests.engine.scheduling.scheduler_rig import Rig
+from tests.fakes import FakeBackend, FakePrefixes, fake_info
+
+
+def growing(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:
+    """A model whose rows take more memory than it thinks, so that they outgrow what was reserved."""
+
+    class Growing(FakeBackend):
+        def estimate_cache(self, tokens: int) -> int:
+            return 10
+
+    return Growing(weights_nbytes=info.size, bytes_per_token=10, prefixes=prefixes)
+
+
+def test_a_request_waits_while_there_is_no_memory_for_its_prompt() -> None:
+    rig = Rig(budget=1000 + 1000, prefill_step_size=1000)
+    first, _ = rig.add([1] * 500, max_tokens=20)
+    second, _ = rig.add([2] * 500, max_tokens=20)
+    rig.step_until(lambda: first.phase == "decode")
+    assert second.phase == "queue"
+    rig.run()
+    assert second.phase == "done"
+    assert second.cached_tokens is not None
+
+
+def test_memory_is_set_aside_for_prompts_that_are_let_in_at_once() -> None:
+    rig = Rig(budget=1000 + 1000, prefill_step_size=1)
+    generations = [rig.add([number] * 300, max_tokens=10)[0] for number in range(1, 5)]
+    rig.step_until(lambda: generations[0].phase == "prefill")
+    assert [one.phase for one in generations] == ["prefill", "prefill", "queue", "queue"]
+
+
+def test_kept_prefixes_make_room_for_a_request() -> None:
+    rig = Rig(budget=1000 + 1000, prefill_step_size=1000)
+    rig.add([1] * 600, max_tokens=1)
+    rig.run()
+    assert rig.prefixes.nbytes >= 600
+    _, sink = rig.add([2] * 700, max_tokens=1)
+    rig.run()
+    assert sink.finished
+    assert rig.models.used_bytes <= 2000
+
+
+def test_idle_models_make_room_for_a_request() -> None:
+    rig = Rig(budget=1000 + 1000 + 300)
+    rig.add([1], info=fake_info("idle"), max_tokens=1)
+    rig.run()
+    _, sink = rig.add([2] * 700, max_tokens=1)
+    rig.run()
+    assert sink.finished
+    assert rig.backends["idle"].is_closed
+
+
+def test_a_request_that_can_never_fit_is_refused_at_once_in_words() -> None:
+    rig = Rig(budget=1000 + 1000)
+    _, running = rig.add([1], max_tokens=30)
+    rig.step_until(lambda: bool(running.text))
+    _, sink = rig.add([2] * 1200, max_tokens=10)
+    rig.scheduler.step()
+    assert isinstance(sink.error, OutOfMemory)
+    assert "this request needs" in sink.error.message
+    assert "memory_budget" in sink.error.message
+    rig.run()
+    assert running.finished
+
+
+def test_alone_a_request_may_take_all_the_room() -> None:
+    rig = Rig(budget=1000 + 1000, prefill_step_size=1000)
+    _, sink = rig.add([1] * 950, max_tokens=10)
+    rig.run()
+    assert sink.finished
+
+
+def test_running_rows_that_outgrow_the_memory_shed_prefixes_first() -> None:
+    rig = Rig(budget=2000, make=growing)
+    rig.add([1] * 30, max_tokens=1)
+    rig.run()
+    _, sink = rig.add([2], max_tokens=70)
+    rig.run()
+    assert sink.finished
+    assert rig.scheduler.statistics.preemptions == 0
+    assert rig.models.used_bytes <= 2000
+
+
+def test_the_newest_goes_back_into_the_line_and_later_on_where_it_was() -> None:
+    rig = Rig(budget=2000, make=growing)
+    old, _ = rig.add([1], max_tokens=80)
+    new, _ = rig.add([1000], max_tokens=80)
+    rig.step_until(lambda: new.phase == "queue" and bool(new.sequences[0].tokens))
+    assert old.phase == "decode"
+    assert rig.scheduler.statistics.preemptions == 1
+    assert not set(new.rows) & set(rig.backends["fake"].rows)
+    rig.run(1000)
+    assert old.sequences[0].tokens == list(range(2, 82))
+    assert new.sequences[0].tokens == list(range(1001, 1081))
+
+
+def test_who_is_put_back_hears_nothing_of_it() -> None:
+    rig = Rig(budget=2000, make=growing, queue_timeout=5.0)
+    rig.add([1], max_tokens=80)
+    new, sink = rig.add([1000], max_tokens=80)
+    rig.step_until(lambda: new.phase == "queue" and bool(new.sequences[0].tokens))
+    for _ in range(10):
+        rig.clock.advance(1.0)
+        rig.scheduler.step()
+    assert sink.count(Progress) == 0
+    rig.run(1000)
+    assert sink.finished
+    assert sink.finished.usage.completion_tokens == 80
+    assert sink.finished.usage.cached_tokens == 0
+
+
+def test_the_choices_of_one_request_go_on_each_where_it_was() -> None:
+    rig = Rig(budget=2000, make=growing)
+    rig.add([1], max_tokens=70)
+    pair, sink = rig.add([1000], n=2, max_tokens=40)
+    rig.step_until(lambda: pair.phase == "queue" and bool(pair.sequences[0].tokens))
+    rig.run(1000)
+    assert [sequence.tokens for sequence in pair.sequences] == [list(range(1001, 1041))] * 2
+    assert sink.finished
+
+
+def test_alone_a_request_is_never_put_back() -> None:
+    rig = Rig(budget=1500, make=growing)
+    _, sink = rig.add([1], max_tokens=100)
+    rig.run()
+    assert sink.finished
+    assert rig.scheduler.statistics.preemptions == 0
+
+
+def test_a_draft_model_without_room_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(budget=1800)
+    _, sink = rig.add([1], max_tokens=3, draft=fake_info("small"))
+    rig.run()
+    assert sink.text == "2 3 4 "
+    assert rig.opened == ["fake"]
+    assert "small does not draft for fake" in caplog.text
+    assert all(model.active == 0 for model in rig.models.resident())
+
+
+def test_a_request_that_waits_too_long_is_refused_and_told_when_to_come_back() -> None:
+    rig = Rig(max_rows=1, queue_timeout=30.0)
+    rig.add([1], max_tokens=1000)
+    _, sink = rig.add([2])
+    rig.scheduler.step()
+    rig.clock.advance(31)
+    rig.scheduler.step()
+    assert isinstance(sink.error, QueueFull)
+    assert sink.error.retry_after >= 1
+
+
+def test_the_statistics_say_how_the_engine_stands() -> None:
+    rig = Rig(max_rows=2)
+    rig.add([7, 8, 9], max_tokens=1)
+    rig.run()
+    rig.add([1], n=2, max_tokens=100)
+    rig.add([2])
+    rig.scheduler.step()
+    statistics = rig.scheduler.statistics
+    assert (statistics.running, statistics.waiting) == (2, 1)
+    assert statistics.prefix_cache_bytes == 3
+    assert statistics.resident_bytes == rig.models.used_bytes >= 1000

@@ -1,0 +1,109 @@
+"""Both ends of the link in one process, over an iopub that loses, repeats and delays as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from typing import Any, Literal
+
+from pico_jupyter.model_kernel import wire
+from pico_jupyter.model_kernel.link_client import CommEngineClient
+from pico_jupyter.model_kernel.link_server import CommEngineServer
+from pico_jupyter.types import Delta, GenerationRequest, RawPrompt
+from tests.server.scripted import ACCEPTED, FINISHED, ScriptedEngine
+
+Fault = Literal["pass", "drop", "twice", "late"]
+REQUEST = GenerationRequest(id="r", model="tiny", prompt=RawPrompt("Hello"))
+NEVER = 1e9
+
+
+class Loopback:
+    """`client` and `server` back to back. `sent` is what the client said, `published` what the server published.
+
+    Shell and control keep their order and lose nothing. A late message comes after the next one, or never.
+    """
+
+    def __init__(
+        self,
+        engine: Any,
+        faults: Iterable[Fault] = (),
+        *,
+        window: float = 0.001,
+        heartbeat: float = 0.005,
+        silence_limit: float = NEVER,
+        pending_limit: int = 64 << 20,
+        **server: Any,
+    ) -> None:
+        self.sent: list[tuple[wire.Channel, wire.Request]] = []
+        self.published: list[wire.Answer] = []
+        self.replies: list[wire.Answer] = []
+        self.deaf = False
+        self.silences = 0
+        self.after_publishing: Callable[[], None] = lambda: None
+        self._faults: Iterator[Fault] = iter(faults)
+        self._late: list[bytes] = []
+        self.client = CommEngineClient(
+            self, silence_limit=silence_limit, pending_limit=pending_limit, on_silence=self._count_silence
+        )
+        self.server = CommEngineServer(engine, self._publish, window=window, heartbeat=heartbeat, **server)
+
+    def send(self, channel: wire.Channel, payload: bytes) -> None:
+        self.sent.append((channel, wire.decode_request(payload)))
+        asyncio.get_running_loop().call_soon(self.server.receive, payload, self._reply)
+
+    def frames(self) -> list[wire.Frames]:
+        return [message for message in self.published if isinstance(message, wire.Frames)]
+
+    def count_sent(self, kind: type[Any]) -> int:
+        return sum(isinstance(request, kind) for _, request in self.sent)
+
+    def _count_silence(self) -> None:
+        self.silences += 1
+
+    def _reply(self, payload: bytes) -> None:
+        self.replies.append(wire.decode_answer(payload))
+        self._deliver(payload)
+
+    def _publish(self, payload: bytes) -> None:
+        self.published.append(wire.decode_answer(payload))
+        fault = next(self._faults, "pass")
+        late, self._late = self._late, []
+        if fault == "late":
+            self._late.append(payload)
+        elif fault != "drop":
+            for _ in range(2 if fault == "twice" else 1):
+                self._deliver(payload)
+        for message in late:
+            self._deliver(message)
+        self.after_publishing()
+
+    def _deliver(self, payload: bytes) -> None:
+        if not self.deaf:
+            asyncio.get_running_loop().call_soon(self.client.receive, payload)
+
+
+class TextEngine(ScriptedEngine):
+    """Writes `deltas` between Accepted and Finished, with `pause()` before each."""
+
+    def __init__(self, deltas: Iterable[Delta], pause: Callable[[], Any] | None = None) -> None:
+        super().__init__()
+        self._deltas = deltas
+        self._pause = pause
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        self.requests.append(request)
+        yield ACCEPTED
+        for delta in self._deltas:
+            if self._pause is not None:
+                await self._pause()
+            yield delta
+        yield FINISHED
+
+
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait until `condition` holds. Fails after `seconds`."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while not condition():
+        assert loop.time() < deadline, f"not within {seconds} s"
+        await asyncio.sleep(0.001)

@@ -1,0 +1,96 @@
+"""A model kernel whose engine does what the prompt says: the floor below ModelKernel in its tests. Imports no mlx.
+
+Prompts: `count N [PAUSE [FILE]]` writes N numbers, and FILE when all are out; `hang` waits after Accepted; `talk`
+waits after a word; `die` kills the process before any text, `die late` after some; `die once FILE` only where FILE is
+not there yet; `mark FILE` writes a word, and FILE when it is aborted; `freeze` stops the whole process; `orphan
+SECONDS` leaves a child that holds the kernel's output open; `tell` tells of a model that was loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from pico_jupyter.model_kernel import wire
+from pico_jupyter.model_kernel.kernel import read_connection, run
+from pico_jupyter.types import Accepted, Delta, EngineStatistics, GenerationRequest, ModelLoaded, RawPrompt, TextDelta
+from tests.server.scripted import ACCEPTED, FINISHED, ScriptedEngine
+
+
+class ObedientEngine(ScriptedEngine):
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        assert isinstance(request.prompt, RawPrompt)
+        verb, _, rest = request.prompt.text.partition(" ")
+        yield Accepted(ACCEPTED.model, os.getpid(), False)
+        if verb == "count":
+            async for delta in _count(rest):
+                yield delta
+        elif verb in ("talk", "mark"):
+            yield TextDelta("word")
+            await _wait_for_abort(Path(rest) if rest else None)
+        elif verb == "hang":
+            await asyncio.Event().wait()
+        elif verb == "orphan":
+            orphan = await asyncio.create_subprocess_exec("sleep", rest)
+            yield TextDelta(str(orphan.pid))
+        elif verb == "tell":
+            self.figures = EngineStatistics(resident_bytes=1000)
+            self.tell(ModelLoaded("tiny", 1000, 0.5))
+        elif verb == "freeze":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif verb == "die":
+            if rest == "late":
+                yield TextDelta("last words")
+                await asyncio.sleep(0.2)
+            if not rest.startswith("once") or not _exists_already(Path(rest.removeprefix("once "))):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield TextDelta("survived")
+        yield FINISHED
+
+
+async def _count(rest: str) -> AsyncGenerator[Delta, None]:
+    number, pause, file = [*rest.split(" ", 2), "", ""][:3]
+    for i in range(int(number)):
+        yield TextDelta(f"{i} ")
+        if pause:
+            await asyncio.sleep(float(pause))
+    if file:
+        _touch(Path(file))
+
+
+async def _wait_for_abort(mark: Path | None) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        if mark is not None:
+            _touch(mark)
+
+
+def _touch(path: Path) -> None:
+    path.touch()
+
+
+def _exists_already(path: Path) -> bool:
+    if path.exists():
+        return True
+    path.touch()
+    return False
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-f", dest="connection_file", type=Path)
+    parser.add_argument("--options", type=wire.options_from)
+    parser.add_argument("--window", type=float, default=0.025)
+    parser.add_argument("--prepare", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.prepare:
+        print("prepares", flush=True)
+    print("a word on stdout", flush=True)
+    print("WARNING: a word of warning", file=sys.stderr, flush=True)
+    run(read_connection(arguments.connection_file), ObedientEngine(), window=arguments.window)

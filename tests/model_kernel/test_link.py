@@ -1,0 +1,518 @@
+"""The two ends of the link back to back: an answer arrives whole, in order, once, or fails where it can be seen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pico_jupyter.client import collect
+from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound, OutOfMemory, QueueFull
+from pico_jupyter.model_kernel import wire
+from pico_jupyter.model_kernel.link_server import CROWD
+from pico_jupyter.types import (
+    Accepted,
+    Delta,
+    EngineStatistics,
+    Finished,
+    GenerationRequest,
+    ModelLoaded,
+    News,
+    Progress,
+    ReasoningDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    TopLogprob,
+)
+from tests.model_kernel.loopback import REQUEST, Fault, Loopback, TextEngine, until
+from tests.server.scripted import ACCEPTED, FINISHED, MEMORY, MODEL, ScriptedEngine
+
+LONG: list[Delta] = [TextDelta(f"{number} ") for number in range(200)]
+MIXED: list[Delta] = [
+    Progress("prefill", 1, 2),
+    *(ReasoningDelta(f"r{number}", number % 2) for number in range(40)),
+    *(TextDelta(f"t{n}", n % 2, (TokenLogprob(f"t{n}", -1.0, b"t"),)) for n in range(40)),
+    ToolCallDelta(ToolCall("call_1", "f", "{}"), 1),
+    TextDelta("after the call", 1),
+]
+
+
+async def read(link: Loopback, request: GenerationRequest = REQUEST) -> list[Delta]:
+    async with aclosing(link.client.generate(request)) as deltas:
+        return [delta async for delta in deltas]
+
+
+def text_of(deltas: list[Delta]) -> str:
+    return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
+
+
+async def test_an_answer_starts_with_accepted_and_ends_with_finished() -> None:
+    deltas = await read(Loopback(TextEngine(LONG)))
+    assert deltas[0] == ACCEPTED
+    assert deltas[-1] == FINISHED
+    assert text_of(deltas) == text_of(LONG)
+    assert sum(isinstance(delta, Accepted | Finished) for delta in deltas) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(["pass", "drop", "twice", "late"]), max_size=60), st.integers(0, 3))
+def test_whatever_iopub_does_the_answer_is_the_same(faults: list[Fault], step: int) -> None:
+    async def scenario() -> None:
+        finished = FINISHED.__class__(("stop", "length"), FINISHED.usage, FINISHED.timings)
+        count = 0
+
+        async def pause() -> None:
+            nonlocal count
+            count += 1
+            await asyncio.sleep(0.001 if step and count % (step * 7) == 0 else 0)
+
+        class Engine(TextEngine):
+            async def generate(self, request: GenerationRequest):  # type: ignore[no-untyped-def]  # as the base has it
+                async for delta in super().generate(request):
+                    yield finished if isinstance(delta, Finished) else delta
+
+        async with aclosing(Engine(MIXED).generate(REQUEST)) as direct:
+            expected = await collect(direct, 2)
+        link = Loopback(Engine(MIXED, pause), faults, window=0.0)
+        answers = await asyncio.gather(
+            *(asyncio.wait_for(collect(link.client.generate(REQUEST), 2), 20) for _ in range(2))
+        )
+        assert answers == [expected, expected]
+        await link.server.aclose()
+
+    asyncio.run(scenario())
+
+
+async def test_an_answer_survives_an_iopub_that_carries_nothing() -> None:
+    link = Loopback(TextEngine(LONG, lambda: asyncio.sleep(0)), ["drop"] * 10_000, window=0.0)
+    assert text_of(await read(link)) == text_of(LONG)
+
+
+async def test_a_gap_is_repaired_as_soon_as_it_is_seen() -> None:
+    """Without a heartbeat, and before the end: by the frame behind the gap."""
+    gates = [asyncio.Event() for _ in range(3)]
+    script = (ACCEPTED, gates[0], TextDelta("lost"), gates[1], TextDelta("seen"), gates[2], FINISHED)
+    link = Loopback(ScriptedEngine(script), ["pass", "drop", "pass"], window=0.0, heartbeat=3600.0)
+    async with aclosing(link.client.generate(REQUEST)) as deltas:
+        assert await anext(deltas) == ACCEPTED
+        gates[0].set()
+        await until(lambda: len(link.frames()) == 2)
+        gates[1].set()
+        assert await asyncio.wait_for(anext(deltas), 10) == TextDelta("lostseen")
+        assert link.count_sent(wire.Resend) == 1
+        gates[2].set()
+        assert await anext(deltas) == FINISHED
+
+
+async def test_a_lost_tail_is_noticed_before_the_answer_ends() -> None:
+    gate = asyncio.Event()
+    engine = ScriptedEngine((ACCEPTED, TextDelta("lost"), gate, FINISHED))
+    link = Loopback(engine, ["drop"])
+    async with aclosing(link.client.generate(REQUEST)) as deltas:
+        assert await anext(deltas) == ACCEPTED
+        assert await anext(deltas) == TextDelta("lost")
+        assert not gate.is_set()
+        gate.set()
+        assert await anext(deltas) == FINISHED
+
+
+async def test_the_first_token_does_not_wait_for_the_window() -> None:
+    gate = asyncio.Event()
+    engine = ScriptedEngine((ACCEPTED, TextDelta("first"), gate, FINISHED))
+    link = Loopback(engine, window=3600.0)
+    async with aclosing(link.client.generate(REQUEST)) as deltas:
+        await anext(deltas)
+        assert await asyncio.wait_for(anext(deltas), 10) == TextDelta("first")
+        gate.set()
+        await anext(deltas)
+
+
+async def test_the_deltas_of_one_step_travel_in_one_message() -> None:
+    link = Loopback(TextEngine([TextDelta("a", 0), TextDelta("b", 1), TextDelta("c", 0)]), window=0.0)
+    await read(link)
+    carried = [batch.deltas for frames in link.frames() for batch in frames.batches]
+    carried += [reply.deltas for reply in link.replies if isinstance(reply, wire.Ended)]
+    assert [deltas for deltas in carried if deltas] == [(ACCEPTED, TextDelta("ac", 0), TextDelta("b", 1))]
+
+
+async def test_many_streams_publish_less_often_each() -> None:
+    link = Loopback(ScriptedEngine((ACCEPTED, asyncio.Event())), window=0.02)
+    assert link.server.spacing == 0.02
+    readers = [asyncio.create_task(read(link)) for _ in range(CROWD)]
+    await until(lambda: link.server.spacing == 0.04)
+    for reader in readers:
+        reader.cancel()
+    await asyncio.wait(readers)
+    await until(lambda: link.server.spacing == 0.02)
+
+
+async def test_a_stream_publishes_text_once_in_a_window_and_the_first_at_once() -> None:
+    link = Loopback(TextEngine(LONG, lambda: asyncio.sleep(0.0005)), window=3600.0)
+    assert text_of(await read(link)) == text_of(LONG)
+    published = [batch.deltas for frames in link.frames() for batch in frames.batches]
+    assert published == [(ACCEPTED,), (LONG[0],)]
+
+
+async def test_streams_that_are_due_together_share_a_message() -> None:
+    link = Loopback(TextEngine(LONG, lambda: asyncio.sleep(0)), window=0.005)
+    answers = await asyncio.gather(*(read(link) for _ in range(8)))
+    assert {text_of(answer) for answer in answers} == {text_of(LONG)}
+    assert max(len(frames.batches) for frames in link.frames()) == 8
+
+
+async def test_leaving_the_stream_is_the_abort() -> None:
+    engine = ScriptedEngine((ACCEPTED, TextDelta("a"), asyncio.Event()))
+    link = Loopback(engine)
+    async with aclosing(link.client.generate(REQUEST)) as deltas:
+        await anext(deltas)
+    await asyncio.wait_for(engine.aborted.wait(), 10)
+    assert link.sent[-1][0] == "control"
+    assert repr(link.server) == "<CommEngineServer [0 requests | 0 streams kept]>"
+    assert repr(link.client) == "<CommEngineClient [0 streams | 0 calls]>"
+
+
+async def test_a_reader_that_is_cancelled_while_it_waits_aborts_too() -> None:
+    engine = ScriptedEngine((ACCEPTED, asyncio.Event()))
+    reading = asyncio.create_task(read(Loopback(engine)))
+    await engine.reached.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await asyncio.wait_for(engine.aborted.wait(), 10)
+
+
+async def test_an_abort_that_overtakes_its_request_keeps_it_from_starting() -> None:
+    engine = ScriptedEngine()
+    link = Loopback(engine)
+    replies: list[bytes] = []
+    link.server.receive(wire.encode(wire.Abort(5)), replies.append)
+    link.server.receive(wire.encode(wire.Generate(5, REQUEST)), replies.append)
+    link.server.receive(wire.encode(wire.Generate(6, REQUEST)), replies.append)
+    await until(lambda: replies)
+    assert len(engine.requests) == 1
+    await link.server.aclose()
+
+
+async def test_an_answer_that_ended_is_not_aborted() -> None:
+    link = Loopback(ScriptedEngine())
+    await read(link)
+    await asyncio.sleep(0)
+    assert link.count_sent(wire.Abort) == 0
+
+
+async def test_an_error_before_the_first_delta_is_raised() -> None:
+    link = Loopback(ScriptedEngine((QueueFull("busy", retry_after=4),)))
+    with pytest.raises(QueueFull) as caught:
+        await read(link)
+    assert caught.value.retry_after == 4
+
+
+async def test_an_error_in_the_middle_comes_after_the_text_before_it() -> None:
+    link = Loopback(ScriptedEngine((ACCEPTED, TextDelta("some"), OutOfMemory("too much"))), ["drop"] * 99)
+    async with aclosing(link.client.generate(REQUEST)) as deltas:
+        assert await anext(deltas) == ACCEPTED
+        assert await anext(deltas) == TextDelta("some")
+        with pytest.raises(OutOfMemory):
+            await anext(deltas)
+
+
+async def test_what_nobody_foresaw_fails_the_request_and_quotes_no_prompt_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    link = Loopback(ScriptedEngine((ACCEPTED, ZeroDivisionError("a secret prompt"))))
+    with pytest.raises(EngineFailed, match="ZeroDivisionError"):
+        await read(link)
+    assert "ZeroDivisionError" in caplog.text
+    assert "scripted.py" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_a_stream_without_an_end_fails() -> None:
+    with pytest.raises(EngineFailed, match="without finishing"):
+        await read(Loopback(ScriptedEngine((ACCEPTED,))))
+
+
+async def test_silence_fails_the_request() -> None:
+    engine = ScriptedEngine((ACCEPTED, asyncio.Event()))
+    link = Loopback(engine, silence_limit=0.2)
+    reading = asyncio.create_task(read(link))
+    await engine.reached.wait()
+    link.deaf = True
+    with pytest.raises(EngineFailed, match="does not answer"):
+        await reading
+    assert link.silences == 1
+    await asyncio.wait_for(engine.aborted.wait(), 10)
+
+
+async def test_heartbeats_keep_a_long_prefill_alive() -> None:
+    gate = asyncio.Event()
+    link = Loopback(ScriptedEngine((ACCEPTED, gate, FINISHED)), silence_limit=0.1, heartbeat=0.01)
+    reading = asyncio.create_task(read(link))
+    await until(lambda: sum(isinstance(message, wire.Heartbeat) for message in link.published) > 30)
+    gate.set()
+    assert (await reading)[-1] == FINISHED
+    assert link.silences == 0
+
+
+async def test_a_request_that_the_kernel_does_not_know_fails() -> None:
+    engine = ScriptedEngine((ACCEPTED, asyncio.Event()))
+    link = Loopback(engine, silence_limit=0.2, heartbeat=0.01)
+    other = asyncio.create_task(read(link))
+    await engine.reached.wait()
+    link.server.receive(wire.encode(wire.Abort(2)), lambda _: None)
+    with pytest.raises(EngineFailed, match="does not answer"):
+        await read(link)
+    assert not other.done()
+    assert link.silences == 0
+    other.cancel()
+
+
+async def test_a_server_whose_own_loop_stood_still_blames_nobody() -> None:
+    gate = asyncio.Event()
+    link = Loopback(ScriptedEngine((ACCEPTED, gate, FINISHED)), silence_limit=0.2, heartbeat=0.01)
+    reading = asyncio.create_task(read(link))
+    await until(lambda: link.published)
+    time.sleep(0.5)  # noqa: ASYNC251  standing still is what is tested
+    gate.set()
+    assert (await reading)[-1] == FINISHED
+
+
+async def test_fifty_thousand_deltas_reach_a_slow_reader_joined() -> None:
+    deltas = [TextDelta(f"{number},") for number in range(50_000)]
+    link = Loopback(TextEngine(deltas), window=0.0)
+    read_so_far: list[Delta] = []
+    async with aclosing(link.client.generate(REQUEST)) as stream:
+        async for delta in stream:
+            read_so_far.append(delta)
+            await asyncio.sleep(0.01)
+    assert text_of(read_so_far) == text_of(list(deltas))
+    assert len(read_so_far) < 1000
+
+
+async def test_a_reader_that_falls_too_far_behind_fails_and_aborts() -> None:
+    top = tuple(TopLogprob("x", -1.0, b"x") for _ in range(20))
+    deltas = [TextDelta("x", 0, (TokenLogprob("x", -1.0, b"x", top),)) for _ in range(1000)]
+    link = Loopback(TextEngine(deltas, lambda: asyncio.sleep(0)), pending_limit=100_000)
+    async with aclosing(link.client.generate(REQUEST)) as stream:
+        await anext(stream)
+        await until(lambda: link.count_sent(wire.Abort))
+        await anext(stream)
+        with pytest.raises(EngineFailed, match="too slowly"):
+            await anext(stream)
+
+
+async def test_acknowledged_frames_are_forgotten_while_the_stream_goes_on() -> None:
+    gate = asyncio.Event()
+    link = Loopback(ScriptedEngine((ACCEPTED, *LONG, gate, FINISHED)), heartbeat=0.005)
+    reading = asyncio.create_task(read(link))
+    replies: list[bytes] = []
+
+    def all_frames_are_gone() -> bool:
+        link.server.receive(wire.encode(wire.Resend(1, 0)), replies.append)
+        return wire.decode_answer(replies[-1]) == wire.Lost(1)
+
+    await until(lambda: link.published)
+    assert not all_frames_are_gone()
+    await until(all_frames_are_gone)
+    gate.set()
+    await reading
+
+
+async def test_nothing_is_kept_of_a_stream_whose_end_has_arrived() -> None:
+    link = Loopback(TextEngine(LONG))
+    await read(link)
+    await until(lambda: repr(link.server) == "<CommEngineServer [0 requests | 0 streams kept]>")
+
+
+async def test_nothing_is_kept_for_long_of_a_stream_whose_reader_is_gone() -> None:
+    link = Loopback(TextEngine(LONG), keep_seconds=0.05)
+    link.server.receive(wire.encode(wire.Generate(1, REQUEST)), lambda _: None)
+    await until(lambda: "1 streams kept" in repr(link.server))
+    await until(lambda: "0 streams kept" in repr(link.server))
+
+
+async def test_frames_that_are_gone_for_good_fail_the_request() -> None:
+    link = Loopback(TextEngine(LONG, lambda: asyncio.sleep(0)), ["drop"] * 10_000, window=0.0, keep_limit=1000)
+    with pytest.raises(EngineFailed, match="lost"):
+        await read(link)
+
+
+async def test_questions_are_answered() -> None:
+    engine = ScriptedEngine()
+    link = Loopback(engine)
+    assert await link.client.models() == (MODEL,)
+    assert await link.client.model("org/tiny") == MODEL
+    assert await link.client.resident() == ()
+    assert await link.client.memory() == MEMORY
+    await link.client.load("tiny", float("inf"))
+    await link.client.unload("tiny")
+    assert engine.calls == [("load", "tiny", float("inf")), ("unload", "tiny", None)]
+    assert [channel for channel, _ in link.sent] == ["shell", "shell", "control", "control", "shell", "control"]
+
+
+async def test_a_question_can_fail() -> None:
+    link = Loopback(ScriptedEngine())
+    with pytest.raises(ModelNotFound) as caught:
+        await link.client.model("none")
+    assert (caught.value.model, caught.value.param) == ("none", "model")
+
+
+class SlowToLoad(ScriptedEngine):
+    """Loads until it is told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loading = asyncio.Event()
+
+    async def load(self, name: str, keep_alive: float | None = None) -> None:
+        self.loading.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.aborted.set()
+
+
+async def test_a_long_load_is_kept_alive_by_heartbeats() -> None:
+    link = Loopback(SlowToLoad(), silence_limit=0.1, heartbeat=0.01)
+    loading = asyncio.create_task(link.client.load("tiny"))
+    await until(lambda: len(link.published) > 30)
+    assert not loading.done()
+    link.deaf = True
+    with pytest.raises(EngineFailed, match="does not answer"):
+        await loading
+    await link.server.aclose()
+
+
+async def test_a_load_that_nobody_waits_for_is_aborted() -> None:
+    engine = SlowToLoad()
+    link = Loopback(engine)
+    loading = asyncio.create_task(link.client.load("tiny"))
+    await engine.loading.wait()
+    loading.cancel()
+    await asyncio.wait_for(engine.aborted.wait(), 10)
+
+
+async def test_a_link_that_is_gone_ends_everything_and_refuses_the_next() -> None:
+    engine = ScriptedEngine((ACCEPTED, TextDelta("a"), asyncio.Event()))
+    link = Loopback(engine)
+    reading = asyncio.create_task(read(link))
+    await engine.reached.wait()
+    link.client.fail(EngineFailed("the model kernel died"))
+    with pytest.raises(EngineFailed, match="died"):
+        await reading
+    with pytest.raises(EngineFailed, match="died"):
+        await link.client.models()
+    with pytest.raises(EngineFailed, match="died"):
+        await read(link)
+    await link.server.aclose()
+
+
+async def test_a_closed_client_says_that_it_is_closed() -> None:
+    link = Loopback(ScriptedEngine())
+    await link.client.aclose()
+    with pytest.raises(EngineUnavailable, match="closed"):
+        await link.client.resident()
+
+
+async def test_bytes_that_are_no_message_are_logged_and_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    link = Loopback(ScriptedEngine())
+    link.client.receive(b"nonsense")
+    link.server.receive(b"nonsense", lambda _: None)
+    assert len(caplog.records) == 2
+    assert (await read(link))[-1] == FINISHED
+
+
+async def test_an_idle_link_publishes_nothing() -> None:
+    link = Loopback(ScriptedEngine(), heartbeat=0.001)
+    await read(link)
+    await until(lambda: "[0 requests" in repr(link.server))
+    published = len(link.published)
+    await asyncio.sleep(0.05)
+    assert len(link.published) <= published + 1
+
+
+def figures(link: Loopback) -> int:
+    return sum(isinstance(one, wire.Bulletin) and isinstance(one.news, EngineStatistics) for one in link.published)
+
+
+async def test_a_model_that_comes_is_told_unasked_and_the_figures_with_it() -> None:
+    engine = ScriptedEngine()
+    engine.figures = EngineStatistics(resident_bytes=1000)
+    link = Loopback(engine)
+    heard: list[News] = []
+    link.client.on_news = heard.append
+    engine.tell(ModelLoaded("tiny", 1000, 0.5))
+    await until(lambda: len(heard) == 2)
+    assert heard == [ModelLoaded("tiny", 1000, 0.5), EngineStatistics(resident_bytes=1000)]
+
+
+async def test_the_figures_are_told_while_requests_are_under_way_and_once_after() -> None:
+    gate = asyncio.Event()
+    engine = ScriptedEngine((ACCEPTED, gate, FINISHED))
+    link = Loopback(engine, heartbeat=0.005)
+    heard: list[News] = []
+    link.client.on_news = heard.append
+    reading = asyncio.create_task(read(link))
+    await until(lambda: len(heard) > 3)
+    gate.set()
+    await reading
+    engine.figures = EngineStatistics(preemptions=7)
+    await until(lambda: heard[-1] == EngineStatistics(preemptions=7))
+
+
+async def test_lost_news_are_not_sent_again() -> None:
+    engine = ScriptedEngine()
+    link = Loopback(engine, ["drop"])
+    heard: list[News] = []
+    link.client.on_news = heard.append
+    engine.tell(ModelLoaded("tiny", 1000, 0.5))
+    await until(lambda: heard)
+    assert heard == [EngineStatistics()]
+    assert link.sent == []
+
+
+async def test_an_engine_that_cannot_say_how_it_stands_harms_no_request() -> None:
+    class Closing(ScriptedEngine):
+        async def statistics(self) -> EngineStatistics:
+            raise EngineUnavailable("the engine is not running")
+
+    gate = asyncio.Event()
+    link = Loopback(Closing((ACCEPTED, gate, FINISHED)), heartbeat=0.002)
+    reading = asyncio.create_task(read(link))
+    await until(lambda: sum(isinstance(message, wire.Heartbeat) for message in link.published) > 3)
+    gate.set()
+    assert (await reading)[-1] == FINISHED
+    assert figures(link) == 0
+
+
+async def test_a_question_for_the_figures_that_takes_long_is_asked_once() -> None:
+    asked = 0
+
+    class Busy(ScriptedEngine):
+        async def statistics(self) -> EngineStatistics:
+            nonlocal asked
+            asked += 1
+            await asyncio.Event().wait()
+            return self.figures
+
+    link = Loopback(Busy((ACCEPTED, asyncio.Event())), heartbeat=0.002)
+    reading = asyncio.create_task(read(link))
+    await until(lambda: sum(isinstance(message, wire.Heartbeat) for message in link.published) > 5)
+    reading.cancel()
+    await asyncio.wait_for(link.server.aclose(), 5)
+    assert asked == 1
+
+
+async def test_a_kernel_that_is_given_up_is_not_listened_to() -> None:
+    link = Loopback(ScriptedEngine())
+    heard: list[News] = []
+    link.client.on_news = heard.append
+    link.client.fail(EngineFailed("it died"))
+    link.client.receive(wire.encode(wire.Bulletin(ModelLoaded("tiny", 1000, 0.5))))
+    assert heard == []

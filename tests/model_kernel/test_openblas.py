@@ -1,0 +1,130 @@
+"""Which OpenBLAS is found, and which are left alone; and how one is put in front of mlx's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pico_jupyter.model_kernel.openblas import find_openblas, preloading
+
+HEAD = Path(sys.executable).read_bytes()[:20]
+Find = Callable[..., Path | None]
+
+
+@pytest.fixture
+def find(tmp_path: Path) -> Find:
+    """find_openblas() on a machine that has nothing but what is below tmp_path."""
+
+    def found(environ: dict[str, str] | None = None, platform: str = "linux") -> Path | None:
+        return find_openblas(
+            environ or {},
+            platform=platform,
+            prefix=str(tmp_path / "environment"),
+            packages=[str(tmp_path), str(tmp_path / "site-packages")],
+            loader_cache=tmp_path / "ld.so.cache",
+        )
+
+    return found
+
+
+def library(path: Path, head: bytes = HEAD) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(head)
+    return path
+
+
+def test_a_machine_without_one_has_none(find: Find) -> None:
+    assert find() is None
+
+
+def test_the_one_in_a_python_package_is_found(find: Find, tmp_path: Path) -> None:
+    carried = library(tmp_path / "site-packages" / "opencv_python.libs" / "libopenblasp-r0-59ffcd50.3.15.so")
+    assert find() == carried
+
+
+def test_the_one_that_the_loader_knows_is_found(find: Find, tmp_path: Path) -> None:
+    known = library(tmp_path / "lib" / "libopenblas.so.0")
+    (tmp_path / "ld.so.cache").write_bytes(
+        b"glibc\0libopenblas.so.0\0" + bytes(known) + b"\0libc.so.6\0/lib/libc.so.6\0"
+    )
+    assert find() == known
+
+
+def test_the_nearest_one_wins(find: Find, tmp_path: Path) -> None:
+    library(tmp_path / "site-packages" / "opencv_python.libs" / "libopenblasp-r0-59ffcd50.3.15.so")
+    of_environment = library(tmp_path / "environment" / "lib" / "libopenblas.so.0")
+    assert find() == of_environment
+    of_user = library(tmp_path / "mine" / "libopenblas.so")
+    assert find({"LD_LIBRARY_PATH": f"relative:{tmp_path / 'mine'}"}) == of_user
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "libscipy_openblas-6cdc3b4a.so",
+        "libopenblas64_p-r0-0cf96a72.3.23.so",
+        "libopenblas64.so.0",
+        "libopenblas_ilp64.so.0",
+        "libopenblaso.so.0",
+        "libopenblas.a",
+    ],
+)
+def test_one_with_other_names_integers_or_threads_is_left_alone(find: Find, tmp_path: Path, name: str) -> None:
+    library(tmp_path / "environment" / "lib" / name)
+    assert find() is None
+
+
+def test_what_a_link_leads_to_counts(find: Find, tmp_path: Path) -> None:
+    openmp = library(tmp_path / "openblas-openmp" / "libopenblas.so.0")
+    link = tmp_path / "environment" / "lib" / "libopenblas.so.0"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(openmp)
+    assert find() is None
+    link.unlink()
+    link.symlink_to(library(tmp_path / "openblas-pthread" / "libopenblas.so.0"))
+    assert find() == link
+
+
+def test_one_for_another_machine_is_left_alone(find: Find, tmp_path: Path) -> None:
+    other_machine = HEAD[:18] + bytes(byte ^ 1 for byte in HEAD[18:])
+    library(tmp_path / "environment" / "lib" / "libopenblas.so.0", other_machine)
+    assert find() is None
+
+
+def test_a_link_to_nowhere_is_left_alone(find: Find, tmp_path: Path) -> None:
+    (tmp_path / "environment" / "lib").mkdir(parents=True)
+    (tmp_path / "environment" / "lib" / "libopenblas.so.0").symlink_to(tmp_path / "gone.so")
+    assert find() is None
+
+
+def test_a_path_that_the_loader_would_split_is_left_alone(find: Find, tmp_path: Path) -> None:
+    spaced = library(tmp_path / "my libraries" / "libopenblas.so.0")
+    assert find({"LD_LIBRARY_PATH": str(spaced.parent)}) is None
+
+
+def test_a_blas_that_the_user_preloads_stays_the_only_one(find: Find, tmp_path: Path) -> None:
+    library(tmp_path / "environment" / "lib" / "libopenblas.so.0")
+    assert find({"LD_PRELOAD": "/opt/libmyblas.so"}) is None
+
+
+def test_other_systems_have_no_need_of_one(find: Find, tmp_path: Path) -> None:
+    library(tmp_path / "environment" / "lib" / "libopenblas.so.0")
+    assert find(platform="darwin") is None
+
+
+def test_it_goes_behind_what_the_user_preloads_and_gets_one_thread() -> None:
+    path = Path("/lib/libopenblas.so.0")
+    assert preloading({}, path) == {
+        "LD_PRELOAD": str(path),
+        "OPENBLAS_NUM_THREADS": "1",
+        "PICO_JUPYTER_PRELOADED": str(path),
+    }
+    assert preloading({"LD_PRELOAD": "/lib/libjemalloc.so"}, path)["LD_PRELOAD"] == f"/lib/libjemalloc.so {path}"
+
+
+@pytest.mark.parametrize("name", ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"])
+def test_the_users_number_of_threads_stays(name: str) -> None:
+    assert "OPENBLAS_NUM_THREADS" not in preloading({name: "4"}, Path("/lib/libopenblas.so.0"))

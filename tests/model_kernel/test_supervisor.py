@@ -1,0 +1,430 @@
+"""The model kernel in its own process: it starts when needed, dies without harm, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound
+from pico_jupyter.model_kernel.news import KernelCrashed, KernelNews, KernelStarted
+from pico_jupyter.model_kernel.openblas import find_openblas
+from pico_jupyter.model_kernel.supervisor import CRASH_MEMORY_SECONDS, ModelKernel
+from pico_jupyter.types import (
+    Accepted,
+    Delta,
+    EngineOptions,
+    EngineStatistics,
+    Finished,
+    GenerationRequest,
+    ModelLoaded,
+    RawPrompt,
+    TextDelta,
+)
+from tests.fakes import FakeClock
+from tests.server.conftest import until
+from tests.server.scripted import MEMORY, MODEL
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTED = (sys.executable, "-m", "tests.model_kernel.scripted_kernel")
+ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
+LOG = logging.getLogger("pico_jupyter.test_model_kernel")
+
+StartKernel = Callable[..., ModelKernel]
+
+
+@pytest.fixture
+def left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files; the test fails when it is not empty afterwards, or a process is left.
+
+    It is not below tmp_path, whose path may be too long for a socket; asked for so that pytest makes its own first.
+    """
+    assert tmp_path.is_dir()
+    folder = Path(tempfile.mkdtemp(prefix="t"))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    before = set(psutil.Process().children(recursive=True))
+    yield folder
+    assert set(psutil.Process().children(recursive=True)) <= before
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+
+
+@pytest.fixture
+async def start_kernel(left_behind: Path) -> AsyncIterator[StartKernel]:
+    """Makes ModelKernels on top of the scripted kernel, and closes them."""
+    kernels: list[ModelKernel] = []
+
+    def make(*arguments: str, command: tuple[str, ...] = SCRIPTED, **kwargs: object) -> ModelKernel:
+        kernel = ModelKernel(
+            EngineOptions(),
+            log=LOG,
+            command=(*command, *arguments),
+            environ=ENVIRON,
+            **kwargs,  # type: ignore[arg-type]  # passed on
+        )
+        kernels.append(kernel)
+        return kernel
+
+    yield make
+    for kernel in kernels:
+        await asyncio.wait_for(kernel.aclose(), 20)
+
+
+def request(prompt: str) -> GenerationRequest:
+    return GenerationRequest(id=os.urandom(4).hex(), model="tiny", prompt=RawPrompt(prompt))
+
+
+async def read(kernel: ModelKernel, prompt: str) -> list[Delta]:
+    async with aclosing(kernel.generate(request(prompt))) as deltas:
+        return [delta async for delta in deltas]
+
+
+def text_of(deltas: list[Delta]) -> str:
+    return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
+
+
+async def test_no_process_runs_before_it_is_needed(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    assert await kernel.resident() == ()
+    assert kernel.pid is None
+    assert repr(kernel) == "<ModelKernel not running>"
+
+
+async def test_questions_and_answers_reach_the_engine_in_the_kernel(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    assert await kernel.models() == (MODEL,)
+    assert await kernel.model("org/tiny") == MODEL
+    with pytest.raises(ModelNotFound):
+        await kernel.unload("none")
+    await kernel.load("tiny", float("inf"))
+    deltas = await read(kernel, "count 3")
+    assert text_of(deltas) == "0 1 2 "
+    assert isinstance(deltas[-1], Finished)
+    assert repr(kernel) == "<ModelKernel <KernelProcess running <CommEngineClient [0 streams | 0 calls]>>>"
+
+
+async def test_the_memory_is_asked_of_the_kernel(start_kernel: StartKernel) -> None:
+    assert await start_kernel().memory() == MEMORY
+
+
+async def test_all_who_wait_for_the_start_wait_for_one_kernel(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    answers = await asyncio.gather(*(read(kernel, "count 2") for _ in range(5)))
+    pids = {delta.prompt_tokens for answer in answers for delta in answer if isinstance(delta, Accepted)}
+    assert pids == {kernel.pid}
+
+
+async def test_a_caller_who_gives_up_during_the_start_takes_nobody_along(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    impatient, patient = asyncio.create_task(kernel.models()), asyncio.create_task(kernel.models())
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert await patient == (MODEL,)
+    assert impatient.cancelled()
+
+
+async def test_two_streams_run_side_by_side(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    endless = asyncio.create_task(read(kernel, "talk"))
+    assert text_of(await read(kernel, "count 100 0.001")) == "".join(f"{i} " for i in range(100))
+    assert not endless.done()
+    endless.cancel()
+
+
+async def test_fifty_thousand_deltas_arrive_whole_at_a_slow_reader(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    text, count = "", 0
+    async with aclosing(kernel.generate(request("count 50000"))) as deltas:
+        async for delta in deltas:
+            text += delta.text if isinstance(delta, TextDelta) else ""
+            count += 1
+            await asyncio.sleep(0.02)
+    assert text == "".join(f"{i} " for i in range(50_000))
+    assert count < 5000
+
+
+async def test_frames_that_iopub_dropped_are_sent_again(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """A message per delta, to a reader whose loop stands still: zmq drops what exceeds its limits."""
+    caplog.set_level(logging.DEBUG, logger="pico_jupyter")
+    kernel = start_kernel("--window", "0")
+    text = ""
+    all_sent = tmp_path / "all sent"
+    async with aclosing(kernel.generate(request(f"count 20000 0 {all_sent}"))) as deltas:
+        await anext(deltas)
+        while not all_sent.exists():
+            time.sleep(0.01)  # noqa: ASYNC251  standing still is what is tested
+        async for delta in deltas:
+            text += delta.text if isinstance(delta, TextDelta) else ""
+    assert text == "".join(f"{i} " for i in range(20_000))
+    assert "are missing; asking for them again" in caplog.text
+
+
+async def test_leaving_a_stream_reaches_the_engine_as_its_abort(start_kernel: StartKernel, tmp_path: Path) -> None:
+    kernel = start_kernel()
+    mark = tmp_path / "mark"
+    async with aclosing(kernel.generate(request(f"mark {mark}"))) as deltas:
+        await anext(deltas)
+        assert await anext(deltas) == TextDelta("word")
+        assert not mark.exists()
+    await until(mark.exists)
+
+
+async def test_a_kernel_killed_in_the_middle_ends_the_stream_with_an_error(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    async with aclosing(kernel.generate(request("talk"))) as deltas:
+        await anext(deltas)
+        await anext(deltas)
+        assert kernel.pid is not None
+        os.kill(kernel.pid, signal.SIGKILL)
+        with pytest.raises(EngineFailed, match=r"died in the middle of the request \(killed by SIGKILL\)"):
+            await asyncio.wait_for(anext(deltas), 10)
+
+
+async def test_the_next_request_after_a_kill_works(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    await kernel.models()
+    killed = kernel.pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    assert text_of(await read(kernel, "count 1")) == "0 "
+    assert kernel.pid != killed
+
+
+async def test_a_request_that_has_said_nothing_is_tried_again(start_kernel: StartKernel, tmp_path: Path) -> None:
+    deltas = await read(start_kernel(), f"die once {tmp_path / 'died'}")
+    assert text_of(deltas) == "survived"
+    assert sum(isinstance(delta, Accepted) for delta in deltas) == 1
+
+
+async def test_a_question_under_way_when_the_kernel_dies_is_asked_again(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    await kernel.models()
+    assert kernel.pid is not None
+    os.kill(kernel.pid, signal.SIGSTOP)
+    asking = asyncio.create_task(kernel.models())
+    await asyncio.sleep(0)
+    os.kill(kernel.pid, signal.SIGKILL)
+    assert await asking == (MODEL,)
+
+
+async def test_a_request_that_has_said_something_is_not_tried_again(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    async with aclosing(kernel.generate(request("die late"))) as deltas:
+        await anext(deltas)
+        assert await anext(deltas) == TextDelta("last words")
+        with pytest.raises(EngineFailed, match="died"):
+            await anext(deltas)
+
+
+async def test_a_request_that_killed_two_kernels_is_refused_for_minutes(start_kernel: StartKernel) -> None:
+    clock = FakeClock()
+    kernel = start_kernel(clock=clock)
+    with pytest.raises(EngineFailed, match="it is not tried again"):
+        await read(kernel, "die")
+    pid = (await kernel.models()) and kernel.pid
+    with pytest.raises(EngineFailed, match="it is not tried again"):
+        await read(kernel, "die")
+    assert kernel.pid == pid
+    assert text_of(await read(kernel, "count 1")) == "0 "
+    clock.advance(CRASH_MEMORY_SECONDS)
+    with pytest.raises(EngineFailed, match="it is not tried again"):
+        await read(kernel, "die")
+    assert kernel.pid != pid, "it was tried again, and killed two more"
+
+
+async def test_what_the_engine_tells_of_its_own_accord_arrives(start_kernel: StartKernel) -> None:
+    news: list[KernelNews] = []
+    await read(start_kernel(on_news=news.append), "tell")
+    await until(lambda: len(news) >= 3)
+    assert news[:3] == [KernelStarted(), ModelLoaded("tiny", 1000, 0.5), EngineStatistics(resident_bytes=1000)]
+
+
+async def test_every_start_is_told_and_every_crash_but_no_end_that_was_asked_for(start_kernel: StartKernel) -> None:
+    news: list[KernelNews] = []
+    kernel = start_kernel(on_news=lambda one: None if isinstance(one, EngineStatistics) else news.append(one))
+    await kernel.models()
+    assert kernel.pid is not None
+    os.kill(kernel.pid, signal.SIGKILL)
+    await until(lambda: kernel.pid is None)
+    await kernel.models()
+    await kernel.aclose()
+    assert news == [KernelStarted(), KernelCrashed("killed by SIGKILL"), KernelStarted()]
+
+
+async def test_a_stable_kernel_that_dies_is_started_again_unasked(start_kernel: StartKernel) -> None:
+    kernel = start_kernel(stable_seconds=0.0)
+    await kernel.models()
+    killed = kernel.pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    await until(lambda: kernel.pid not in (None, killed))
+
+
+async def test_a_kernel_that_dies_at_once_is_not_started_again_unasked(start_kernel: StartKernel) -> None:
+    kernel = start_kernel(stable_seconds=3600.0)
+    await kernel.models()
+    assert kernel.pid is not None
+    os.kill(kernel.pid, signal.SIGKILL)
+    await until(lambda: repr(kernel) == "<ModelKernel not running>")
+
+
+async def test_a_kernel_that_stands_still_fails_the_request_and_is_replaced(start_kernel: StartKernel) -> None:
+    kernel = start_kernel(silence_limit=2.0)
+    with pytest.raises(EngineFailed, match="does not answer"):
+        await read(kernel, "freeze")
+    assert text_of(await read(kernel, "count 1")) == "0 "
+
+
+async def test_a_kernel_that_cannot_start_says_why(start_kernel: StartKernel) -> None:
+    kernel = start_kernel(command=(sys.executable, "-c", "raise SystemExit('no such thing as mlx')"))
+    with pytest.raises(EngineUnavailable, match=r"did not start \(exit status 1\)\nno such thing as mlx"):
+        await kernel.models()
+    with pytest.raises(EngineUnavailable, match="no such thing as mlx"):
+        await read(kernel, "count 1")
+
+
+PICKY = """
+import os, runpy, sys
+if "libpicky.so" in os.environ.get("LD_PRELOAD", ""):
+    sys.exit("cannot bear libpicky.so")
+runpy.run_module("tests.model_kernel.scripted_kernel", run_name="__main__")
+"""
+
+
+async def test_a_kernel_that_dies_at_once_of_a_preloaded_library_starts_without_it(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=LOG.name)
+    asked: list[Path] = []
+
+    def find(environ: object) -> Path:
+        asked.append(Path("/lib/libpicky.so"))
+        return asked[-1]
+
+    kernel = start_kernel(command=(sys.executable, "-c", PICKY), find_openblas=find)
+    assert await kernel.models() == (MODEL,)
+    assert "with /lib/libpicky.so preloaded the model kernel did not start (exit status 1)" in caplog.text
+    assert "with mlx's own BLAS" in caplog.text
+    assert kernel.pid is not None
+    os.kill(kernel.pid, signal.SIGKILL)
+    assert text_of(await read(kernel, "count 1")) == "0 "
+    assert len(asked) == 1, "it is not tried again"
+
+
+async def test_a_kernel_that_starts_neither_way_may_try_the_library_again(start_kernel: StartKernel) -> None:
+    asked: list[Path] = []
+
+    def find(environ: object) -> Path:
+        asked.append(Path("/lib/libfine.so"))
+        return asked[-1]
+
+    kernel = start_kernel(command=(sys.executable, "-c", "raise SystemExit('no mlx')"), find_openblas=find)
+    for _ in range(2):
+        with pytest.raises(EngineUnavailable, match="no mlx"):
+            await kernel.models()
+    assert len(asked) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="preloading is for Linux")
+async def test_a_library_that_is_found_is_in_the_kernel_and_told_in_the_log(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=LOG.name)
+    library = find_openblas(os.environ)
+    assert library is not None, "mlx-vlm brings one along"
+    kernel = start_kernel(find_openblas=find_openblas)
+    await kernel.models()
+    assert f"with {library}" in caplog.text
+    assert str(library) in {mapped.path for mapped in psutil.Process(kernel.pid).memory_maps()}
+
+
+async def test_a_program_that_is_not_there_says_so(start_kernel: StartKernel) -> None:
+    with pytest.raises(EngineUnavailable, match=r"cannot be started.*no-such-python"):
+        await start_kernel(command=("no-such-python",)).models()
+
+
+async def test_closing_ends_the_streams_and_refuses_new_ones(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    async with aclosing(kernel.generate(request("talk"))) as deltas:
+        await anext(deltas)
+        await anext(deltas)
+        await kernel.aclose()
+        with pytest.raises(EngineUnavailable, match="shutting down"):
+            await anext(deltas)
+    with pytest.raises(EngineUnavailable, match="shutting down"):
+        await kernel.models()
+    assert await kernel.resident() == ()
+
+
+async def test_closing_during_the_start_leaves_nothing(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    waiting = asyncio.create_task(kernel.models())
+    await until(lambda: len(psutil.Process().children()) > 0)
+    await asyncio.wait_for(kernel.aclose(), 10)
+    with pytest.raises(EngineUnavailable, match="shutting down"):
+        await waiting
+
+
+async def test_closing_a_kernel_that_stands_still_takes_bounded_time(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    await kernel.models()
+    assert kernel.pid is not None
+    os.kill(kernel.pid, signal.SIGSTOP)
+    await asyncio.wait_for(kernel.aclose(), 10)
+
+
+async def test_what_the_kernel_prints_is_in_the_servers_log(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger=LOG.name)
+    await start_kernel().models()
+    records = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert ("DEBUG", "model kernel: a word on stdout") in records
+    assert ("WARNING", "model kernel: a word of warning") in records
+
+
+async def test_the_engine_is_prepared_for_an_answer_but_not_for_a_list(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger=LOG.name)
+    await start_kernel().models()
+    assert "prepares" not in caplog.text
+    await read(start_kernel(), "count 1")
+    assert "prepares" in caplog.text
+
+
+async def test_the_engine_is_prepared_after_a_death(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger=LOG.name)
+    kernel = start_kernel(stable_seconds=0.0)
+    await kernel.models()
+    assert kernel.pid is not None
+    os.kill(kernel.pid, signal.SIGKILL)
+    await until(lambda: "prepares" in caplog.text)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sleep is a command elsewhere")
+async def test_a_death_is_noticed_even_when_a_child_lives_on(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    orphan = psutil.Process(int(text_of(await read(kernel, "orphan 600"))))
+    async with aclosing(kernel.generate(request("talk"))) as deltas:
+        await anext(deltas)
+        await anext(deltas)
+        assert kernel.pid is not None
+        os.kill(kernel.pid, signal.SIGKILL)
+        with pytest.raises(EngineFailed, match="died"):
+            await asyncio.wait_for(anext(deltas), 10)
+    orphan.kill()

@@ -1,0 +1,124 @@
+"""What travels between the two processes arrives as it was sent."""
+
+import math
+
+import msgspec
+import pytest
+
+from pico_jupyter import errors
+from pico_jupyter.errors import ContextLengthExceeded, EngineFailed, PicoError, QueueFull
+from pico_jupyter.model_kernel import wire
+from pico_jupyter.types import (
+    ChatPrompt,
+    EngineOptions,
+    EngineStatistics,
+    GenerationRequest,
+    ImagePart,
+    Message,
+    ModelLoaded,
+    SamplingParams,
+    TextDelta,
+    TextPart,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    TopLogprob,
+)
+from tests.server.scripted import FINISHED, MEMORY, MODEL
+
+REQUEST = GenerationRequest(
+    id="r",
+    model="tiny",
+    prompt=ChatPrompt(
+        (
+            Message("user", (TextPart("é\u2028"), ImagePart("messages[0]", b"\x89PNG\xff"))),
+            Message("assistant", tool_calls=(ToolCall("call_1", "f", '{"a": 1}'),)),
+        )
+    ),
+    sampling=SamplingParams(temperature=0.5, logit_bias={5: -100.0}),
+    keep_alive=math.inf,
+    stop=("\n",),
+)
+LOGPROB = TokenLogprob("\ufffd", -math.inf, b"\xe2\x82", (TopLogprob("a", -0.5, b"a"),))
+
+REQUESTS: list[wire.Request] = [
+    wire.Generate(1, REQUEST),
+    wire.Models(2),
+    wire.Model(3, "tiny"),
+    wire.Load(4, "tiny", math.inf),
+    wire.Unload(5, "tiny"),
+    wire.Resident(6),
+    wire.Memory(7),
+    wire.Abort(7),
+    wire.Resend(8, 3),
+    wire.Ack({9: 4, 10: 5}),
+]
+ANSWERS: list[wire.Answer] = [
+    wire.Ended(1, 2, (TextDelta("a", 1, (LOGPROB,)), ToolCallDelta(ToolCall("c", "f", "{}"))), FINISHED),
+    wire.Failed(1, wire.report(QueueFull("busy", retry_after=3))),
+    wire.ModelList(2, (MODEL,)),
+    wire.ResidentList(6, ()),
+    wire.MemoryState(7, MEMORY),
+    wire.Done(4),
+    wire.Resent(8, 4, (TextDelta("b"),)),
+    wire.Lost(8),
+    wire.Frames((wire.Batch(1, 1, (TextDelta("a"),)), wire.Batch(2, 5, ()))),
+    wire.Heartbeat({1: 2}),
+    wire.Bulletin(ModelLoaded("tiny", 1000, 0.5)),
+    wire.Bulletin(EngineStatistics(1, 2, 3, 4, 5)),
+]
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
+def test_requests_arrive_as_they_were_sent(request_: wire.Request) -> None:
+    assert wire.decode_request(wire.encode(request_)) == request_
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: type(answer).__name__)
+def test_answers_arrive_as_they_were_sent(answer: wire.Answer) -> None:
+    assert wire.decode_answer(wire.encode(answer)) == answer
+
+
+def test_what_must_not_wait_behind_a_load_goes_by_the_control_channel() -> None:
+    by_channel = {type(request).__name__: wire.channel_of(request) for request in REQUESTS}
+    assert [name for name, channel in by_channel.items() if channel == "control"] == [
+        "Unload",
+        "Resident",
+        "Memory",
+        "Abort",
+        "Resend",
+        "Ack",
+    ]
+
+
+def every_error_class() -> list[type[PicoError]]:
+    return [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PicoError)]
+
+
+@pytest.mark.parametrize("kind", every_error_class())
+def test_every_error_arrives_as_its_own_class_with_its_fields(kind: type[PicoError]) -> None:
+    sent = kind("words", param="model", code="a_code", model="tiny", retry_after=7)
+    report = msgspec.msgpack.decode(msgspec.msgpack.encode(wire.report(sent)), type=wire.ErrorReport)
+    arrived = wire.error_from(report)
+    assert type(arrived) is kind
+    assert vars(arrived) == vars(sent)
+
+
+def test_an_error_keeps_the_code_of_its_class() -> None:
+    assert wire.error_from(wire.report(ContextLengthExceeded("too long"))).code == "context_length_exceeded"
+
+
+def test_an_error_of_an_unknown_class_is_the_engines_failure() -> None:
+    assert isinstance(wire.error_from(wire.ErrorReport("FromTheFuture", "words")), EngineFailed)
+
+
+def test_options_travel_as_text_even_when_a_model_is_kept_for_ever() -> None:
+    options = EngineOptions(model_dirs=("/a b", "/ü"), keep_alive=math.inf, memory_budget=5)
+    assert wire.options_from(wire.options_text(options)) == options
+
+
+def test_a_seal_fits_its_payload_and_no_other() -> None:
+    content = wire.seal(b"payload")
+    assert wire.is_genuine(content, memoryview(b"payload"))
+    assert not wire.is_genuine(content, b"other")
+    assert not wire.is_genuine({}, b"payload")

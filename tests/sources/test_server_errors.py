@@ -1,0 +1,67 @@
+"""Errors of a server become our own."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pico_jupyter import errors
+from pico_jupyter.dialects import openai
+from pico_jupyter.errors import PicoError
+from pico_jupyter.sources.server_errors import read_error_frame, read_refusal
+
+ERRORS = (
+    errors.InvalidRequest("no", param="temperature"),
+    errors.ContextLengthExceeded("too long"),
+    errors.Unauthenticated("who?"),
+    errors.Forbidden("not you"),
+    errors.NotFound("nothing"),
+    errors.MethodNotAllowed("not so"),
+    errors.RequestTooLarge("too much"),
+    errors.NotSupported("not here"),
+    errors.QueueFull("busy", retry_after=7),
+    errors.EngineUnavailable("starting"),
+    errors.EngineFailed("broken"),
+)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_what_the_server_raised_is_raised_here(error: PicoError) -> None:
+    told = read_refusal(error.http_status, openai.error_body(error), str(error.retry_after))
+    assert type(told) is type(error)
+    assert (told.message, told.code, told.retry_after) == (error.message, error.code, error.retry_after)
+    assert told.param == error.param or isinstance(error, errors.ContextLengthExceeded)
+
+
+def test_a_model_that_is_unknown_is_one() -> None:
+    body = openai.error_body(errors.ModelNotFound("x", model="nobody"))
+    told = read_refusal(404, body)
+    assert isinstance(told, errors.ModelNotFound)
+    assert told.message == "The model 'nobody' does not exist"
+
+
+@pytest.mark.parametrize("error", [ERRORS[0], ERRORS[1], ERRORS[8], ERRORS[-1]], ids=lambda error: type(error).__name__)
+def test_in_a_frame_there_is_no_status(error: PicoError) -> None:
+    told = read_error_frame(json.loads(openai.error_body(error))["error"])
+    assert type(told) is type(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "message"),
+    [
+        (502, b"<html>Bad gateway</html>", errors.EngineUnavailable, "the server answered 502 Bad Gateway"),
+        (500, b"", errors.EngineFailed, "the server answered 500 Internal Server Error"),
+        (418, b"[]", errors.EngineFailed, "the server answered 418"),
+        (599, b"", errors.EngineUnavailable, "the server answered 599"),
+        (404, b'{"error": "model \'x\' not found"}', errors.NotFound, "model 'x' not found"),
+        (403, b'{"message": "_xsrf", "reason": null}', errors.Forbidden, "_xsrf"),
+        (400, b'{"error": {}}', errors.InvalidRequest, "the server gives no reason"),
+    ],
+)
+def test_whoever_stands_in_between_has_words_of_its_own(
+    status: int, body: bytes, kind: type[PicoError], message: str
+) -> None:
+    told = read_refusal(status, body)
+    assert type(told) is kind
+    assert told.message.startswith(message)
