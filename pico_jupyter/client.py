@@ -22,9 +22,9 @@ from pico_jupyter.types import (
     TextDelta,
     Timings,
     TokenLogprob,
+    TokenUsage,
     ToolCall,
     ToolCallDelta,
-    Usage,
 )
 
 
@@ -95,7 +95,7 @@ class Completion:
     """A whole answer, folded from its deltas."""
 
     choices: list[Choice]
-    usage: Usage
+    usage: TokenUsage
     timings: Timings
     context: tuple[int, ...] = ()
 

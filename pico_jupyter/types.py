@@ -158,7 +158,7 @@ class TokenLogprob(msgspec.Struct, frozen=True):
     top: tuple[TopLogprob, ...] = ()
 
 
-class Usage(msgspec.Struct, frozen=True):
+class TokenUsage(msgspec.Struct, frozen=True):
     """Token counts. prompt_tokens includes cached_tokens; completion_tokens includes reasoning_tokens."""
 
     prompt_tokens: int
@@ -222,7 +222,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """Last of every successful stream. `finish_reasons` has one entry for each of the n choices."""
 
     finish_reasons: tuple[FinishReason, ...]
-    usage: Usage
+    usage: TokenUsage
     timings: Timings
     context: tuple[int, ...] = ()
 

@@ -17,12 +17,12 @@ from pico_jupyter.types import (
     TextDelta,
     Timings,
     TokenLogprob,
+    TokenUsage,
     ToolCall,
     ToolCallDelta,
-    Usage,
 )
 
-USAGE = Usage(prompt_tokens=3, completion_tokens=4)
+USAGE = TokenUsage(prompt_tokens=3, completion_tokens=4)
 TIMINGS = Timings(total_ns=4, load_ns=1, prefill_ns=1, decode_ns=2)
 
 

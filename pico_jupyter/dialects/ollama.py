@@ -42,9 +42,9 @@ from pico_jupyter.types import (
     TextDelta,
     Timings,
     TokenLogprob,
+    TokenUsage,
     ToolCall,
     ToolCallDelta,
-    Usage,
 )
 
 __all__ = [
@@ -211,7 +211,7 @@ def _piece(
 def _finish(
     piece: schema.ChatObject | schema.GenerateObject,
     reason: FinishReason,
-    usage: Usage,
+    usage: TokenUsage,
     timings: Timings,
     context: tuple[int, ...],
 ) -> schema.ChatObject | schema.GenerateObject:

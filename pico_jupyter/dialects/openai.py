@@ -44,9 +44,9 @@ from pico_jupyter.types import (
     ReasoningDelta,
     TextDelta,
     TokenLogprob,
+    TokenUsage,
     ToolCall,
     ToolCallDelta,
-    Usage,
 )
 
 __all__ = [
@@ -260,7 +260,7 @@ def _logprob(entry: TokenLogprob) -> schema.LogprobObject:
     return schema.LogprobObject(entry.token, finite_logprob(entry.logprob), list(entry.token_bytes), top)
 
 
-def _usage(usage: Usage) -> schema.UsageObject:
+def _usage(usage: TokenUsage) -> schema.UsageObject:
     return schema.UsageObject(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,

@@ -42,8 +42,8 @@ from pico_jupyter.types import (
     SamplingParams,
     TextDelta,
     TextPart,
+    TokenUsage,
     ToolCallDelta,
-    Usage,
     VideoPart,
 )
 
@@ -140,7 +140,7 @@ def _pieces(delta: Delta) -> list[Piece]:
             assert_never(delta)
 
 
-def _stats(usage: Usage) -> Stats:
+def _stats(usage: TokenUsage) -> Stats:
     return Stats(usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens, usage.cached_tokens)
 
 

@@ -22,15 +22,15 @@ from pico_jupyter.types import (
     SamplingParams,
     Timings,
     TokenLogprob,
+    TokenUsage,
     TopLogprob,
-    Usage,
 )
 
 Json: TypeAlias = dict[str, Any]
 
 USER = {"role": "user", "content": "hi"}
 NOW = 1763823600.123456
-USAGE = Usage(prompt_tokens=12, completion_tokens=2)
+USAGE = TokenUsage(prompt_tokens=12, completion_tokens=2)
 TIMINGS = Timings(total_ns=174560334, load_ns=1013970, prefill_ns=13074791, decode_ns=52479709)
 LOGPROB = TokenLogprob(
     "Hel", -0.01, b"Hel", (TopLogprob("Hel", -0.01, b"Hel"), TopLogprob("\ufffd", float("-inf"), b"\xe2\x82"))

@@ -28,9 +28,9 @@ from pico_jupyter.types import (
     ReasoningDelta,
     TextDelta,
     Timings,
+    TokenUsage,
     ToolCall,
     ToolCallDelta,
-    Usage,
 )
 from tests.dialects.samples import (
     LOGPROB,
@@ -237,7 +237,7 @@ def test_log_probabilities_of_inline_thinking_go_with_its_text() -> None:
 
 
 def test_durations_are_never_0_and_the_total_covers_its_parts() -> None:
-    end = Finished(("stop",), Usage(5, 0), Timings(0, 0, 0, 7))
+    end = Finished(("stop",), TokenUsage(5, 0), Timings(0, 0, 0, 7))
     [last] = ndjson_objects(ollama_stream(ollama_chat()).encode(end))
     names = ("load_duration", "prompt_eval_duration", "eval_duration", "total_duration")
     assert [last[name] for name in names] == [1, 1, 7, 9]

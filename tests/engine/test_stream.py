@@ -9,9 +9,9 @@ import pytest
 
 from pico_jupyter.engine.stream import HandOver, Stream
 from pico_jupyter.errors import EngineFailed
-from pico_jupyter.types import Accepted, Finished, TextDelta, Timings, Usage
+from pico_jupyter.types import Accepted, Finished, TextDelta, Timings, TokenUsage
 
-FINISHED = Finished(("stop",), Usage(1, 1), Timings(1, 0, 0, 0))
+FINISHED = Finished(("stop",), TokenUsage(1, 1), Timings(1, 0, 0, 0))
 
 
 class CountingLoop(asyncio.SelectorEventLoop):

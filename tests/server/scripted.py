@@ -22,7 +22,7 @@ from pico_jupyter.types import (
     ResidentModel,
     TextDelta,
     Timings,
-    Usage,
+    TokenUsage,
 )
 
 Step: TypeAlias = Delta | Exception | asyncio.Event
@@ -61,7 +61,7 @@ MEMORY = MemoryReport(
 ACCEPTED = Accepted(model="tiny", prompt_tokens=3, reasoning=True)
 FINISHED = Finished(
     finish_reasons=("stop",),
-    usage=Usage(prompt_tokens=3, completion_tokens=4, reasoning_tokens=2),
+    usage=TokenUsage(prompt_tokens=3, completion_tokens=4, reasoning_tokens=2),
     timings=Timings(total_ns=1000, load_ns=1, prefill_ns=2, decode_ns=3),
     context=(1, 2, 3),
 )

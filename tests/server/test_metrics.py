@@ -22,9 +22,9 @@ from pico_jupyter.types import (
     ReasoningDelta,
     TextDelta,
     Timings,
+    TokenUsage,
     ToolCall,
     ToolCallDelta,
-    Usage,
 )
 from tests.fakes import FakeClock
 
@@ -65,7 +65,7 @@ def measured() -> Measured:
 
 
 def finished(tokens: int, *reasons: str, **usage: int) -> Finished:
-    return Finished(reasons or ("stop",), Usage(5, tokens, **usage), TIMINGS)  # type: ignore[arg-type]  # any word
+    return Finished(reasons or ("stop",), TokenUsage(5, tokens, **usage), TIMINGS)  # type: ignore[arg-type]  # any word
 
 
 async def test_a_request_is_counted_by_how_its_answer_finished(measured: Measured) -> None:

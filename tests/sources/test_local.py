@@ -35,7 +35,7 @@ from pico_jupyter.types import (
     TextDelta,
     TextPart,
     Timings,
-    Usage,
+    TokenUsage,
 )
 
 DELTAS = (
@@ -44,7 +44,7 @@ DELTAS = (
     Progress("queue", 0, 0),
     ReasoningDelta("hm"),
     TextDelta("Hi"),
-    Finished(("stop",), Usage(3, 5, reasoning_tokens=2), Timings(1, 0, 0, 1)),
+    Finished(("stop",), TokenUsage(3, 5, reasoning_tokens=2), Timings(1, 0, 0, 1)),
 )
 
 

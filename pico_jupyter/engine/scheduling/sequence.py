@@ -15,8 +15,8 @@ from pico_jupyter.types import (
     SamplingParams,
     Timings,
     TokenLogprob,
+    TokenUsage,
     TopLogprob,
-    Usage,
 )
 
 Phase: TypeAlias = Literal["queue", "load", "prefill", "decode", "done"]
@@ -150,8 +150,8 @@ class Generation:
         return (self.info,) if self.draft is None else (self.info, self.draft)
 
     @property
-    def usage(self) -> Usage:
-        return Usage(
+    def usage(self) -> TokenUsage:
+        return TokenUsage(
             prompt_tokens=len(self.prompt),
             completion_tokens=sum(len(sequence.tokens) for sequence in self.sequences),
             cached_tokens=self.cached_tokens or 0,
