@@ -14,8 +14,8 @@ from pico_jupyter.types import (
     FinishReason,
     GenerationRequest,
     MemoryReport,
+    ModelEvent,
     ModelInfo,
-    Notice,
     Progress,
     ReasoningDelta,
     ResidentModel,
@@ -70,7 +70,7 @@ class EngineClient(Protocol):
 class NearEngine(EngineClient, Protocol):
     """An EngineClient in the process of its engine, which can also be asked how it stands."""
 
-    def listen(self, listener: Callable[[Notice], None]) -> None:
+    def listen(self, listener: Callable[[ModelEvent], None]) -> None:
         """Have `listener` called, in the running event loop, whenever a model comes or goes. There is one listener."""
         ...
 

@@ -324,7 +324,7 @@ class ModelUnloaded(msgspec.Struct, frozen=True, tag="model_unloaded"):
     reason: str
 
 
-Notice: TypeAlias = ModelLoaded | ModelUnloaded
+ModelEvent: TypeAlias = ModelLoaded | ModelUnloaded
 
 
 class EngineStatistics(msgspec.Struct, frozen=True, tag="statistics"):
@@ -342,7 +342,7 @@ class EngineStatistics(msgspec.Struct, frozen=True, tag="statistics"):
     decoded_at: float = 0.0
 
 
-News: TypeAlias = ModelLoaded | ModelUnloaded | EngineStatistics
+EngineEvent: TypeAlias = ModelLoaded | ModelUnloaded | EngineStatistics
 
 
 class EngineOptions(msgspec.Struct, frozen=True):

@@ -18,8 +18,8 @@ from pico_jupyter.types import (
     EngineStatistics,
     GenerationRequest,
     MemoryReport,
+    ModelEvent,
     ModelInfo,
-    Notice,
     ResidentModel,
 )
 
@@ -36,7 +36,7 @@ class DeferredEngineClient:
         self._start = start
         self._capacity = capacity
         self._starting: asyncio.Future[NearEngine] | None = None
-        self._listener: Callable[[Notice], None] | None = None
+        self._listener: Callable[[ModelEvent], None] | None = None
 
     def __repr__(self) -> str:
         if self._started is None:
@@ -86,7 +86,7 @@ class DeferredEngineClient:
         else:
             await self._started.unload(name)
 
-    def listen(self, listener: Callable[[Notice], None]) -> None:
+    def listen(self, listener: Callable[[ModelEvent], None]) -> None:
         """See NearEngine.listen. Starts nothing; an engine that is started later is listened to from then on."""
         self._listener = listener
         if self._started is not None:

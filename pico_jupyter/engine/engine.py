@@ -42,8 +42,8 @@ from pico_jupyter.types import (
     Finished,
     GenerationRequest,
     MemoryReport,
+    ModelEvent,
     ModelInfo,
-    Notice,
     ResidentModel,
 )
 
@@ -97,7 +97,7 @@ class Engine:
         wall_clock: Callable[[], float] = time.time,
         new_seed: Callable[[], int] = lambda: random.SystemRandom().getrandbits(63),
         new_call_id: Callable[[], str] = lambda: "call_" + "".join(secrets.choice(_CALL_ID_LETTERS) for _ in range(8)),
-        on_notice: Callable[[Notice], None] = lambda notice: None,
+        on_notice: Callable[[ModelEvent], None] = lambda notice: None,
     ) -> None:
         self.on_notice = on_notice
         self._catalog = catalog
@@ -304,7 +304,7 @@ class Engine:
             due.append(self._commands.get_nowait())
         return due
 
-    def _notice(self, notice: Notice) -> None:
+    def _notice(self, notice: ModelEvent) -> None:
         limit_wired_memory(self._models.weights_nbytes)
         self.on_notice(notice)
 

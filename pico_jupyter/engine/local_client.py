@@ -12,8 +12,8 @@ from pico_jupyter.types import (
     EngineStatistics,
     GenerationRequest,
     MemoryReport,
+    ModelEvent,
     ModelInfo,
-    Notice,
     ResidentModel,
 )
 
@@ -55,10 +55,10 @@ class LocalEngineClient:
     async def unload(self, name: str) -> None:
         await asyncio.wrap_future(self._engine.unload(await self.model(name)))
 
-    def listen(self, listener: Callable[[Notice], None]) -> None:
+    def listen(self, listener: Callable[[ModelEvent], None]) -> None:
         loop = asyncio.get_running_loop()
 
-        def tell(notice: Notice) -> None:
+        def tell(notice: ModelEvent) -> None:
             # A loop that was closed has nobody to tell.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(listener, notice)

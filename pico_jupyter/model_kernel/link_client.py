@@ -14,7 +14,7 @@ import msgspec
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.model_kernel.pending import Assembly, PendingDeltas
-from pico_jupyter.types import Delta, Finished, GenerationRequest, MemoryReport, ModelInfo, News, ResidentModel
+from pico_jupyter.types import Delta, EngineEvent, Finished, GenerationRequest, MemoryReport, ModelInfo, ResidentModel
 
 # Invariants: a stream ends exactly once, with Finished or with an error; whoever stops reading a stream before its end
 # sends an Abort; a stream asks for one repair at a time; every request under way hears from the kernel or fails.
@@ -72,7 +72,7 @@ class CommEngineClient:
     ) -> None:
         self._transport = transport
         self._on_silence = on_silence
-        self.on_news: Callable[[News], None] = lambda _: None
+        self.on_news: Callable[[EngineEvent], None] = lambda _: None
         self._quiet = 0
         self._tick_seconds = silence_limit / TICKS
         self._pending_limit = pending_limit

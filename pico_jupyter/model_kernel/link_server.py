@@ -17,7 +17,7 @@ from pico_jupyter.client import NearEngine
 from pico_jupyter.errors import EngineFailed, PicoError
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.model_kernel.pending import PendingDeltas, weigh
-from pico_jupyter.types import Accepted, Delta, Finished, Notice, Progress
+from pico_jupyter.types import Accepted, Delta, Finished, ModelEvent, Progress
 
 # Invariants: a frame is kept from its publication until it is acknowledged, or the stream is over and nobody asked for
 # long; a stream publishes text at most once in `spacing` seconds, and its first text at once; every request that was
@@ -284,7 +284,7 @@ class CommEngineServer:
         self._publish(wire.encode(wire.Heartbeat(latest)))
         self._beating = asyncio.get_running_loop().call_later(self._heartbeat, self._beat)
 
-    def _tell(self, notice: Notice) -> None:
+    def _tell(self, notice: ModelEvent) -> None:
         """A model came or went, and the figures with it."""
         self._publish(wire.encode(wire.Bulletin(notice)))
         self._tell_figures()

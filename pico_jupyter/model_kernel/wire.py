@@ -13,12 +13,12 @@ from pico_jupyter import errors
 from pico_jupyter.errors import EngineFailed, PicoError
 from pico_jupyter.types import (
     Delta,
+    EngineEvent,
     EngineOptions,
     Finished,
     GenerationRequest,
     MemoryReport,
     ModelInfo,
-    News,
     ResidentModel,
 )
 
@@ -203,7 +203,7 @@ class Bulletin(msgspec.Struct, frozen=True, tag="bulletin"):
     after. Not numbered, because a lost one harms nobody.
     """
 
-    news: News
+    news: EngineEvent
 
 
 Answer: TypeAlias = (

@@ -20,9 +20,9 @@ from pico_jupyter.types import (
     EngineStatistics,
     GenerationRequest,
     MemoryReport,
+    ModelEvent,
     ModelLoaded,
     ModelNeed,
-    Notice,
     RawPrompt,
 )
 from tests.engine.model_folders import write_model
@@ -141,7 +141,7 @@ async def test_a_preparation_that_failed_is_tried_again_by_the_first_request(cat
 async def test_an_engine_that_starts_later_is_listened_to_from_then_on(catalog: Catalog) -> None:
     start = Starter()
     engine = deferred(catalog, start)
-    heard: list[Notice] = []
+    heard: list[ModelEvent] = []
     engine.listen(heard.append)
     assert start.starts == 0
     await read(engine)
@@ -153,7 +153,7 @@ async def test_an_engine_that_runs_already_is_listened_to_at_once(catalog: Catal
     start = Starter()
     engine = deferred(catalog, start)
     await read(engine)
-    heard: list[Notice] = []
+    heard: list[ModelEvent] = []
     engine.listen(heard.append)
     start.engine.tell(LOADED)
     assert heard == [LOADED]

@@ -25,10 +25,10 @@ from pico_jupyter.types import (
     EngineOptions,
     GenerationRequest,
     Message,
+    ModelEvent,
     ModelInfo,
     ModelLoaded,
     ModelUnloaded,
-    Notice,
     Progress,
     TextDelta,
     TextPart,
@@ -257,7 +257,7 @@ async def test_a_waiting_request_is_aborted_without_ever_running(start: StartEng
 
 
 async def test_models_that_come_and_go_are_told_of(start: StartEngine, fake_models: FakeModels) -> None:
-    notices: list[Notice] = []
+    notices: list[ModelEvent] = []
     client = start(fake_models, on_notice=notices.append)
     await client.load("pico-tiny")
     await client.unload("pico-tiny")

@@ -23,11 +23,11 @@ from pico_jupyter.types import (
     Finished,
     GenerationRequest,
     Message,
+    ModelEvent,
     ModelInfo,
     ModelLoaded,
     ModelNeed,
     ModelUnloaded,
-    Notice,
     RawPrompt,
     ReasoningDelta,
     SamplingParams,
@@ -233,10 +233,10 @@ async def test_a_listener_hears_in_its_event_loop_of_models_that_come_and_go(
     start: StartEngine, fake_models: FakeModels
 ) -> None:
     client = start(fake_models)
-    heard: list[Notice] = []
+    heard: list[ModelEvent] = []
     threads: set[int] = set()
 
-    def listen(notice: Notice) -> None:
+    def listen(notice: ModelEvent) -> None:
         threads.add(threading.get_ident())
         heard.append(notice)
 
@@ -253,7 +253,7 @@ async def test_a_listener_hears_in_its_event_loop_of_models_that_come_and_go(
 
 def test_a_listener_whose_event_loop_is_gone_harms_nobody(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
-    heard: list[Notice] = []
+    heard: list[ModelEvent] = []
 
     async def listen() -> None:
         client.listen(heard.append)

@@ -17,11 +17,11 @@ from pico_jupyter.model_kernel.link_server import CROWD
 from pico_jupyter.types import (
     Accepted,
     Delta,
+    EngineEvent,
     EngineStatistics,
     Finished,
     GenerationRequest,
     ModelLoaded,
-    News,
     Progress,
     ReasoningDelta,
     TextDelta,
@@ -445,7 +445,7 @@ async def test_a_model_that_comes_is_told_unasked_and_the_figures_with_it() -> N
     engine = ScriptedEngine()
     engine.figures = EngineStatistics(resident_bytes=1000)
     link = Loopback(engine)
-    heard: list[News] = []
+    heard: list[EngineEvent] = []
     link.client.on_news = heard.append
     engine.tell(ModelLoaded("tiny", 1000, 0.5))
     await until(lambda: len(heard) == 2)
@@ -456,7 +456,7 @@ async def test_the_figures_are_told_while_requests_are_under_way_and_once_after(
     gate = asyncio.Event()
     engine = ScriptedEngine((ACCEPTED, gate, FINISHED))
     link = Loopback(engine, heartbeat=0.005)
-    heard: list[News] = []
+    heard: list[EngineEvent] = []
     link.client.on_news = heard.append
     reading = asyncio.create_task(read(link))
     await until(lambda: len(heard) > 3)
@@ -469,7 +469,7 @@ async def test_the_figures_are_told_while_requests_are_under_way_and_once_after(
 async def test_lost_news_are_not_sent_again() -> None:
     engine = ScriptedEngine()
     link = Loopback(engine, ["drop"])
-    heard: list[News] = []
+    heard: list[EngineEvent] = []
     link.client.on_news = heard.append
     engine.tell(ModelLoaded("tiny", 1000, 0.5))
     await until(lambda: heard)
@@ -511,7 +511,7 @@ async def test_a_question_for_the_figures_that_takes_long_is_asked_once() -> Non
 
 async def test_a_kernel_that_is_given_up_is_not_listened_to() -> None:
     link = Loopback(ScriptedEngine())
-    heard: list[News] = []
+    heard: list[EngineEvent] = []
     link.client.on_news = heard.append
     link.client.fail(EngineFailed("it died"))
     link.client.receive(wire.encode(wire.Bulletin(ModelLoaded("tiny", 1000, 0.5))))

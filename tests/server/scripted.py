@@ -14,10 +14,10 @@ from pico_jupyter.types import (
     Finished,
     GenerationRequest,
     MemoryReport,
+    ModelEvent,
     ModelInfo,
     ModelLoading,
     ModelNeed,
-    Notice,
     ReasoningDelta,
     ResidentModel,
     TextDelta,
@@ -80,7 +80,7 @@ class ScriptedEngine:
         self.reached = asyncio.Event()
         self.aborted = asyncio.Event()
         self.closed = False
-        self.tell: Callable[[Notice], None] = lambda _: None
+        self.tell: Callable[[ModelEvent], None] = lambda _: None
         self.figures = EngineStatistics()
         self.report = MEMORY
 
@@ -128,7 +128,7 @@ class ScriptedEngine:
         await self.model(name)
         self.calls.append(("unload", name, None))
 
-    def listen(self, listener: Callable[[Notice], None]) -> None:
+    def listen(self, listener: Callable[[ModelEvent], None]) -> None:
         self.tell = listener
 
     async def statistics(self) -> EngineStatistics:

@@ -19,12 +19,12 @@ from pico_jupyter.engine.memory.capacity import Capacity, about, at_least, at_mo
 from pico_jupyter.errors import OutOfMemory
 from pico_jupyter.types import (
     MemoryReport,
+    ModelEvent,
     ModelInfo,
     ModelLoaded,
     ModelLoading,
     ModelNeed,
     ModelUnloaded,
-    Notice,
     ResidentModel,
 )
 
@@ -94,7 +94,7 @@ class ModelManager:
         keep_alive: float,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
-        on_notice: Callable[[Notice], None] = lambda notice: None,
+        on_notice: Callable[[ModelEvent], None] = lambda notice: None,
     ) -> None:
         self._load_backend = load_backend
         self._prefixes = prefixes

@@ -11,7 +11,7 @@ from pico_jupyter.engine.backend import RowSampling
 from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.engine.memory.model_manager import ModelManager, Resident
 from pico_jupyter.errors import OutOfMemory
-from pico_jupyter.types import ModelInfo, ModelLoaded, ModelLoading, ModelNeed, ModelUnloaded, Notice
+from pico_jupyter.types import ModelEvent, ModelInfo, ModelLoaded, ModelLoading, ModelNeed, ModelUnloaded
 from tests.fakes import FakeBackend, FakeClock, FakePrefixes, fake_info
 
 WALL = 5_000_000.0
@@ -25,7 +25,7 @@ class Rig:
         self.clock = FakeClock()
         self.rooms: list[int] = []
         self.prefixes = FakePrefixes()
-        self.notices: list[Notice] = []
+        self.notices: list[ModelEvent] = []
         self.manager = ModelManager(
             self._open,
             prefixes=self.prefixes,
