@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import hypothesis
 import pytest
 
 from tests.e2e.running import RunningServer, running_server
+
+# A shell without job control starts background jobs with SIGINT ignored, and every child process inherits that. Tests
+# interrupt themselves and their children, so SIGINT gets Python's handler however the suite was started.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadlines: machines are noisy. CI runs the same examples each time, so that a red run is about its change.
 hypothesis.settings.register_profile("default", deadline=None)
