@@ -1,4 +1,4 @@
-"""EngineClient: what everything above the engine talks to. Knows neither where the engine runs nor any dialect."""
+"""EngineClient, the interface of an engine: two verbs, in this process or behind the link. collect() folds a stream."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
+from pico_jupyter.questions import A, Question
 from pico_jupyter.types import (
     Accepted,
     Delta,
-    EngineStatistics,
     Finished,
     FinishReason,
     GenerationRequest,
-    MemoryReport,
     ModelEvent,
-    ModelInfo,
     Progress,
     ReasoningDelta,
-    ResidentModel,
     TextDelta,
     Timings,
     TokenLogprob,
@@ -29,7 +26,7 @@ from pico_jupyter.types import (
 
 
 class EngineClient(Protocol):
-    """An engine, near (LocalEngineClient) or in the model kernel (CommEngineClient). All methods raise PicoError."""
+    """An engine in this process (LocalEngineClient) or in the model kernel (ModelKernel)."""
 
     def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         """Stream the answer: Accepted first, exactly one Finished last, or one PicoError raised.
@@ -38,44 +35,20 @@ class EngineClient(Protocol):
         """
         ...
 
-    async def models(self) -> tuple[ModelInfo, ...]:
-        """The catalog, in the order in which it is listed."""
-        ...
-
-    async def model(self, name: str) -> ModelInfo:
-        """The model that `name` means, in any of its spellings. Raises ModelNotFound or InvalidRequest."""
-        ...
-
-    async def resident(self) -> tuple[ResidentModel, ...]:
-        """The loaded models, latest expiry first."""
-        ...
-
-    async def memory(self) -> MemoryReport:
-        """How the memory for models stands, which of them fit, and which one is loading."""
-        ...
-
-    async def load(self, name: str, keep_alive: float | None = None) -> None:
-        """Load a model now and keep it for `keep_alive` seconds (None: the default; inf: for ever)."""
-        ...
-
-    async def unload(self, name: str) -> None:
-        """Unload a model once its running requests have finished. Not loaded is fine; unknown raises ModelNotFound."""
+    async def ask(self, question: Question[A]) -> A:
+        """The answer to one of the questions of questions.py. Raises PicoError."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of the engine. Running requests end."""
+        """Release the engine. Running requests end. May be called twice."""
         ...
 
 
 class NearEngine(EngineClient, Protocol):
-    """An EngineClient in the process of its engine, which can also be asked how it stands."""
+    """An EngineClient in the process of its engine."""
 
     def listen(self, listener: Callable[[ModelEvent], None]) -> None:
-        """Have `listener` called, in the running event loop, whenever a model comes or goes. There is one listener."""
-        ...
-
-    async def statistics(self) -> EngineStatistics:
-        """The engine's figures."""
+        """Call `listener` in the running event loop whenever a model is loaded or unloaded. There is one listener."""
         ...
 
 

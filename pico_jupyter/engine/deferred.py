@@ -7,11 +7,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import assert_never, cast
 
 from pico_jupyter.client import NearEngine
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.errors import EngineUnavailable
+from pico_jupyter.questions import (
+    A,
+    AnyQuestion,
+    DescribeMemory,
+    FindModel,
+    ListModels,
+    ListResident,
+    LoadModel,
+    Question,
+    ReadStatistics,
+    UnloadModel,
+)
 from pico_jupyter.types import (
     Delta,
     EngineOptions,
@@ -19,8 +32,6 @@ from pico_jupyter.types import (
     GenerationRequest,
     MemoryReport,
     ModelEvent,
-    ModelInfo,
-    ResidentModel,
 )
 
 
@@ -54,47 +65,45 @@ class DeferredEngineClient:
             async for delta in deltas:
                 yield delta
 
-    async def models(self) -> tuple[ModelInfo, ...]:
-        """See EngineClient.models."""
-        return await asyncio.to_thread(self._catalog.models)
+    async def ask(self, question: Question[A]) -> A:
+        """See EngineClient.ask. Only LoadModel starts the engine."""
+        engine = await self._engine() if _needs_engine(question) else self._started
+        if engine is not None:
+            return await engine.ask(question)
+        return cast(A, await self._answer(cast(AnyQuestion, question)))
 
-    async def model(self, name: str) -> ModelInfo:
-        """See EngineClient.model."""
-        return await asyncio.to_thread(self._catalog.find, name)
+    async def _answer(self, question: AnyQuestion) -> object:
+        """Answer without an engine."""
+        match question:
+            case ListModels():
+                return await asyncio.to_thread(self._catalog.models)
+            case FindModel():
+                return await asyncio.to_thread(self._catalog.find, question.name)
+            case DescribeMemory():
+                return await self._memory()
+            case UnloadModel():
+                await asyncio.to_thread(self._catalog.find, question.name)
+            case ListResident():
+                return ()
+            case ReadStatistics():
+                return EngineStatistics()
+            case LoadModel():
+                raise AssertionError("loading needs an engine")
+            case _:
+                assert_never(question)
+        return None
 
-    async def resident(self) -> tuple[ResidentModel, ...]:
-        """See EngineClient.resident. Starts nothing."""
-        return () if self._started is None else await self._started.resident()
-
-    async def memory(self) -> MemoryReport:
-        """See EngineClient.memory. Starts nothing."""
-        if self._started is not None:
-            return await self._started.memory()
+    async def _memory(self) -> MemoryReport:
         try:
             return await asyncio.to_thread(self._report, is_starting=self._starting is not None)
         except (ImportError, OSError, RuntimeError) as error:
             raise EngineUnavailable(f"the memory is not known: {type(error).__name__}: {error}") from error
-
-    async def load(self, name: str, keep_alive: float | None = None) -> None:
-        """See EngineClient.load."""
-        await (await self._engine()).load(name, keep_alive)
-
-    async def unload(self, name: str) -> None:
-        """See EngineClient.unload. Starts nothing."""
-        if self._started is None:
-            await self.model(name)
-        else:
-            await self._started.unload(name)
 
     def listen(self, listener: Callable[[ModelEvent], None]) -> None:
         """See NearEngine.listen. Starts nothing; an engine that is started later is listened to from then on."""
         self._listener = listener
         if self._started is not None:
             self._started.listen(listener)
-
-    async def statistics(self) -> EngineStatistics:
-        """See NearEngine.statistics. Starts nothing."""
-        return EngineStatistics() if self._started is None else await self._started.statistics()
 
     async def aclose(self) -> None:
         """See EngineClient.aclose."""
@@ -133,6 +142,10 @@ class DeferredEngineClient:
             self._starting = None
         elif self._listener is not None:
             starting.result().listen(self._listener)
+
+
+def _needs_engine(question: Question[object]) -> bool:
+    return isinstance(question, LoadModel)
 
 
 def _has_failed(starting: asyncio.Future[NearEngine]) -> bool:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
+from typing import assert_never, cast
 
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.types import (
-    Delta,
-    EngineStatistics,
-    GenerationRequest,
-    MemoryReport,
-    ModelEvent,
-    ModelInfo,
-    ResidentModel,
+from pico_jupyter.questions import (
+    A,
+    AnyQuestion,
+    DescribeMemory,
+    FindModel,
+    ListModels,
+    ListResident,
+    LoadModel,
+    Question,
+    ReadStatistics,
+    UnloadModel,
 )
+from pico_jupyter.types import Delta, GenerationRequest, ModelEvent
 
 
 class LocalEngineClient:
@@ -37,23 +42,28 @@ class LocalEngineClient:
             if not stream.ended:
                 self._engine.abort(stream)
 
-    async def models(self) -> tuple[ModelInfo, ...]:
-        return await asyncio.to_thread(self._engine.catalog.models)
+    async def ask(self, question: Question[A]) -> A:
+        return cast(A, await self._answer(cast(AnyQuestion, question)))
 
-    async def model(self, name: str) -> ModelInfo:
-        return await asyncio.to_thread(self._engine.catalog.find, name)
-
-    async def resident(self) -> tuple[ResidentModel, ...]:
-        return await asyncio.wrap_future(self._engine.resident())
-
-    async def memory(self) -> MemoryReport:
-        return await asyncio.wrap_future(await asyncio.to_thread(self._engine.memory))
-
-    async def load(self, name: str, keep_alive: float | None = None) -> None:
-        await asyncio.wrap_future(self._engine.load(name, keep_alive))
-
-    async def unload(self, name: str) -> None:
-        await asyncio.wrap_future(self._engine.unload(await self.model(name)))
+    async def _answer(self, question: AnyQuestion) -> object:
+        match question:
+            case ListModels():
+                return await asyncio.to_thread(self._engine.catalog.models)
+            case FindModel():
+                return await asyncio.to_thread(self._engine.catalog.find, question.name)
+            case ListResident():
+                return await asyncio.wrap_future(self._engine.resident())
+            case DescribeMemory():
+                return await asyncio.wrap_future(await asyncio.to_thread(self._engine.memory))
+            case LoadModel():
+                await asyncio.wrap_future(self._engine.load(question.name, question.keep_alive))
+            case UnloadModel():
+                await asyncio.wrap_future(self._engine.unload(await self.ask(FindModel(question.name))))
+            case ReadStatistics():
+                return await asyncio.wrap_future(self._engine.statistics())
+            case _:
+                assert_never(question)
+        return None
 
     def listen(self, listener: Callable[[ModelEvent], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -64,9 +74,6 @@ class LocalEngineClient:
                 loop.call_soon_threadsafe(listener, notice)
 
         self._engine.on_notice = tell
-
-    async def statistics(self) -> EngineStatistics:
-        return await asyncio.wrap_future(self._engine.statistics())
 
     async def aclose(self) -> None:
         await asyncio.to_thread(self._engine.close)

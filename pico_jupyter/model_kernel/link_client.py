@@ -7,14 +7,15 @@ import itertools
 import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
-from typing import Protocol, assert_never
+from typing import Protocol, assert_never, cast
 
 import msgspec
 
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.model_kernel.pending import Assembly, PendingDeltas
-from pico_jupyter.types import Delta, EngineEvent, Finished, GenerationRequest, MemoryReport, ModelInfo, ResidentModel
+from pico_jupyter.questions import A, AnyQuestion, Question
+from pico_jupyter.types import Delta, EngineEvent, Finished, GenerationRequest
 
 # Invariants: a stream ends exactly once, with Finished or with an error; whoever stops reading a stream before its end
 # sends an Abort; a stream asks for one repair at a time; every request under way hears from the kernel or fails.
@@ -50,7 +51,7 @@ class _Call:
     """A question with one answer."""
 
     id: int
-    answer: asyncio.Future[wire.Answer]
+    answer: asyncio.Future[bytes]
     quiet: int = 0
 
 
@@ -109,37 +110,20 @@ class CommEngineClient:
             if not stream.over:
                 self._send(wire.Abort(stream.id))
 
-    async def models(self) -> tuple[ModelInfo, ...]:
-        """See EngineClient.models."""
-        answer = await self._call(wire.Models(next(self._ids)))
-        assert isinstance(answer, wire.ModelList)
-        return answer.models
-
-    async def model(self, name: str) -> ModelInfo:
-        """See EngineClient.model."""
-        answer = await self._call(wire.Model(next(self._ids), name))
-        assert isinstance(answer, wire.ModelList)
-        return answer.models[0]
-
-    async def resident(self) -> tuple[ResidentModel, ...]:
-        """See EngineClient.resident."""
-        answer = await self._call(wire.Resident(next(self._ids)))
-        assert isinstance(answer, wire.ResidentList)
-        return answer.models
-
-    async def memory(self) -> MemoryReport:
-        """See EngineClient.memory."""
-        answer = await self._call(wire.Memory(next(self._ids)))
-        assert isinstance(answer, wire.MemoryState)
-        return answer.report
-
-    async def load(self, name: str, keep_alive: float | None = None) -> None:
-        """See EngineClient.load."""
-        await self._call(wire.Load(next(self._ids), name, keep_alive))
-
-    async def unload(self, name: str) -> None:
-        """See EngineClient.unload."""
-        await self._call(wire.Unload(next(self._ids), name))
+    async def ask(self, question: Question[A]) -> A:
+        """See EngineClient.ask."""
+        self._check()
+        call = _Call(next(self._ids), asyncio.get_running_loop().create_future())
+        self._calls[call.id] = call
+        self._start_ticking()
+        try:
+            self._send(wire.Ask(call.id, cast(AnyQuestion, question)))
+            return wire.answer_to(question, await call.answer)
+        except asyncio.CancelledError:
+            self._send(wire.Abort(call.id))
+            raise
+        finally:
+            del self._calls[call.id]
 
     async def aclose(self) -> None:
         """End every request. The kernel on the other side goes on."""
@@ -176,8 +160,8 @@ class CommEngineClient:
                 self._take_end(answer)
             case wire.Resent() | wire.Lost():
                 self._take_repair(answer)
-            case wire.ModelList() | wire.ResidentList() | wire.MemoryState() | wire.Done():
-                self._take_answer(answer.id, answer)
+            case wire.Answered():
+                self._take_answer(answer.id, answer.answer)
             case wire.Bulletin():
                 if self._failure is None:
                     self.on_news(answer.news)
@@ -192,21 +176,7 @@ class CommEngineClient:
         if self._failure is None:
             self._transport.send(wire.channel_of(request), wire.encode(request))
 
-    async def _call(self, request: wire.Question) -> wire.Answer:
-        self._check()
-        call = _Call(request.id, asyncio.get_running_loop().create_future())
-        self._calls[call.id] = call
-        self._start_ticking()
-        try:
-            self._send(request)
-            return await call.answer
-        except asyncio.CancelledError:
-            self._send(wire.Abort(call.id))
-            raise
-        finally:
-            del self._calls[call.id]
-
-    def _take_answer(self, id_: int, answer: wire.Answer | PicoError) -> None:
+    def _take_answer(self, id_: int, answer: bytes | PicoError) -> None:
         if call := self._calls.get(id_):
             _resolve(call, answer)
 
@@ -309,7 +279,7 @@ class CommEngineClient:
             self._tick_later()
 
 
-def _resolve(call: _Call, answer: wire.Answer | PicoError) -> None:
+def _resolve(call: _Call, answer: bytes | PicoError) -> None:
     if call.answer.done():
         return
     if isinstance(answer, PicoError):

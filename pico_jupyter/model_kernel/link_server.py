@@ -17,6 +17,7 @@ from pico_jupyter.client import NearEngine
 from pico_jupyter.errors import EngineFailed, PicoError
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.model_kernel.pending import PendingDeltas, weigh
+from pico_jupyter.questions import ReadStatistics
 from pico_jupyter.types import Accepted, Delta, Finished, ModelEvent, Progress
 
 # Invariants: a frame is kept from its publication until it is acknowledged, or the stream is over and nobody asked for
@@ -123,7 +124,7 @@ class CommEngineServer:
         match request:
             case wire.Generate():
                 self._start(request.id, self._generate(request, reply))
-            case wire.Models() | wire.Model() | wire.Resident() | wire.Memory() | wire.Load() | wire.Unload():
+            case wire.Ask():
                 self._start(request.id, self._answer(request, reply))
             case wire.Abort():
                 self._abort(request.id)
@@ -195,34 +196,15 @@ class CommEngineServer:
             reply(wire.encode(wire.Failed(stream.id, wire.report(outcome), first, deltas)))
         asyncio.get_running_loop().call_later(self._keep_seconds, self._forget, stream.id)
 
-    async def _answer(self, request: wire.Question, reply: Reply) -> None:
+    async def _answer(self, request: wire.Ask, reply: Reply) -> None:
         answer: wire.Answer
         try:
-            answer = await self._ask(request)
+            answer = wire.Answered(request.id, wire.encode_answer(await self._engine.ask(request.question)))
         except PicoError as error:
             answer = wire.Failed(request.id, wire.report(error))
         except Exception as error:  # noqa: BLE001  the comm server's task answers the waiting client (style rule 6)
             answer = wire.Failed(request.id, wire.report(_unforeseen(error)))
         reply(wire.encode(answer))
-
-    async def _ask(self, request: wire.Question) -> wire.Answer:
-        match request:
-            case wire.Models():
-                return wire.ModelList(request.id, await self._engine.models())
-            case wire.Model():
-                return wire.ModelList(request.id, (await self._engine.model(request.name),))
-            case wire.Resident():
-                return wire.ResidentList(request.id, await self._engine.resident())
-            case wire.Memory():
-                return wire.MemoryState(request.id, await self._engine.memory())
-            case wire.Load():
-                await self._engine.load(request.name, request.keep_alive)
-                return wire.Done(request.id)
-            case wire.Unload():
-                await self._engine.unload(request.name)
-                return wire.Done(request.id)
-            case _:
-                assert_never(request)
 
     def _resend(self, request: wire.Resend) -> wire.Resent | wire.Lost:
         stream = self._streams.get(request.id)
@@ -296,7 +278,7 @@ class CommEngineServer:
 
     async def _publish_figures(self) -> None:
         try:
-            self._publish(wire.encode(wire.Bulletin(await self._engine.statistics())))
+            self._publish(wire.encode(wire.Bulletin(await self._engine.ask(ReadStatistics()))))
         except PicoError as error:
             log.debug("the engine's figures are not known: %s", type(error).__name__)
         finally:

@@ -8,28 +8,26 @@ import math
 import os
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import cast
 
 import msgspec
 
 from pico_jupyter.errors import EngineFailed, EngineUnavailable
 from pico_jupyter.model_kernel.launcher import KERNEL_COMMAND, KernelProcess, Log
-from pico_jupyter.model_kernel.link_client import CommEngineClient
 from pico_jupyter.model_kernel.news import KernelCrashed, KernelNews, KernelStarted
+from pico_jupyter.questions import A, ListResident, LoadModel, Question, ReadStatistics
 from pico_jupyter.types import (
     Accepted,
     Delta,
     EngineOptions,
+    EngineStatistics,
     Finished,
     GenerationRequest,
-    MemoryReport,
-    ModelInfo,
     Progress,
-    ResidentModel,
 )
 
 # Invariants: at most one kernel runs; all that wait for it wait for the same start, which no caller's cancellation
@@ -40,8 +38,6 @@ MOST_CRASHES = 2
 REMEMBERED_CRASHES = 256
 # An innocent request may have run beside the one that kills: nobody is refused for longer.
 CRASH_MEMORY_SECONDS = 300.0
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,37 +122,21 @@ class ModelKernel:
                 if said:
                     raise
 
-    async def models(self) -> tuple[ModelInfo, ...]:
-        """See EngineClient.models. Starts the kernel when none runs."""
-        return await self._call(lambda engine: engine.models())
-
-    async def model(self, name: str) -> ModelInfo:
-        """See EngineClient.model. Starts the kernel when none runs."""
-        return await self._call(lambda engine: engine.model(name))
-
-    async def resident(self) -> tuple[ResidentModel, ...]:
-        """See EngineClient.resident. Where no kernel runs, nothing is loaded."""
-        process = self._process
-        if process is None:
-            return ()
+    async def ask(self, question: Question[A]) -> A:
+        """See EngineClient.ask. Starts the kernel when none runs, except where the answer is that none does."""
+        if self._process is None and _starts_nothing(question):
+            return _answer_of_none(question)
+        prepare = _needs_engine(question)
+        process = await self._running(prepare=prepare)
         try:
-            return await process.client.resident()
+            return await process.client.ask(question)
         except EngineFailed:
             if process.exit_status is None:
                 raise
-            return ()
-
-    async def memory(self) -> MemoryReport:
-        """See EngineClient.memory. Starts the kernel when none runs, because it knows the device."""
-        return await self._call(lambda engine: engine.memory())
-
-    async def load(self, name: str, keep_alive: float | None = None) -> None:
-        """See EngineClient.load. Starts the kernel when none runs."""
-        await self._call(lambda engine: engine.load(name, keep_alive), prepare=True)
-
-    async def unload(self, name: str) -> None:
-        """See EngineClient.unload. Starts the kernel when none runs, because it knows the names."""
-        await self._call(lambda engine: engine.unload(name))
+        # The kernel died meanwhile.
+        if _starts_nothing(question):
+            return _answer_of_none(question)
+        return await (await self._running(prepare=prepare)).client.ask(question)
 
     async def aclose(self) -> None:
         """End the kernel; what is under way fails with EngineUnavailable. Takes bounded time; may be called twice."""
@@ -169,16 +149,6 @@ class ModelKernel:
             process.client.fail(_shutting_down())
             await process.stop()
         await asyncio.gather(*self._stopping)
-
-    async def _call(self, ask: Callable[[CommEngineClient], Awaitable[T]], *, prepare: bool = False) -> T:
-        """Ask the kernel, and once more when it died meanwhile."""
-        process = await self._running(prepare=prepare)
-        try:
-            return await ask(process.client)
-        except EngineFailed:
-            if process.exit_status is None:
-                raise
-        return await ask((await self._running(prepare=prepare)).client)
 
     async def _running(self, *, prepare: bool = False) -> KernelProcess:
         """The kernel, started if need be, with its engine where that is to `prepare`. Raises EngineUnavailable."""
@@ -283,6 +253,19 @@ class ModelKernel:
     def _forgive(self, request: GenerationRequest) -> None:
         if self._crashes:
             self._crashes.pop(_fingerprint(request), None)
+
+
+def _needs_engine(question: Question[object]) -> bool:
+    return isinstance(question, LoadModel)
+
+
+def _starts_nothing(question: Question[object]) -> bool:
+    return isinstance(question, ListResident | ReadStatistics)
+
+
+def _answer_of_none(question: Question[A]) -> A:
+    """What a question that starts nothing is answered while no kernel runs."""
+    return cast(A, () if isinstance(question, ListResident) else EngineStatistics())
 
 
 def _fingerprint(request: GenerationRequest) -> str:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal, TypeAlias, assert_never, cast, get_args
 
 import msgspec
 
 from pico_jupyter import errors
 from pico_jupyter.errors import EngineFailed, PicoError
+from pico_jupyter.questions import A, AnyQuestion, FindModel, ListModels, LoadModel, Question
 from pico_jupyter.types import (
     Delta,
     EngineEvent,
     EngineOptions,
     Finished,
     GenerationRequest,
-    MemoryReport,
-    ModelInfo,
-    ResidentModel,
 )
 
 # Invariants: `id` numbers the requests of one client, from 1; the deltas of one stream are frames, numbered from 1
@@ -55,44 +53,11 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     request: GenerationRequest
 
 
-class Models(msgspec.Struct, frozen=True, tag="models"):
-    """Shell: the catalog. Answered by ModelList."""
+class Ask(msgspec.Struct, frozen=True, tag="ask"):
+    """Shell or control: a question with one answer. Answered by Answered or Failed."""
 
     id: int
-
-
-class Model(msgspec.Struct, frozen=True, tag="model"):
-    """Shell: what does this name mean? Answered by ModelList with one entry."""
-
-    id: int
-    name: str
-
-
-class Load(msgspec.Struct, frozen=True, tag="load"):
-    """Shell: load a model. Answered by Done."""
-
-    id: int
-    name: str
-    keep_alive: float | None
-
-
-class Unload(msgspec.Struct, frozen=True, tag="unload"):
-    """Control: unload a model. Answered by Done."""
-
-    id: int
-    name: str
-
-
-class Resident(msgspec.Struct, frozen=True, tag="resident"):
-    """Control: which models are loaded? Answered by ResidentList."""
-
-    id: int
-
-
-class Memory(msgspec.Struct, frozen=True, tag="memory"):
-    """Control: how does the memory for models stand? Answered by MemoryState."""
-
-    id: int
+    question: AnyQuestion
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
@@ -114,9 +79,7 @@ class Ack(msgspec.Struct, frozen=True, tag="ack"):
     received: dict[int, int]
 
 
-# Answered by one reply.
-Question: TypeAlias = Models | Model | Load | Unload | Resident | Memory
-Request: TypeAlias = Generate | Question | Abort | Resend | Ack
+Request: TypeAlias = Generate | Ask | Abort | Resend | Ack
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
@@ -137,31 +100,11 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     deltas: tuple[Delta, ...] = ()
 
 
-class ModelList(msgspec.Struct, frozen=True, tag="model_list"):
-    """Reply to Models and Model."""
+class Answered(msgspec.Struct, frozen=True, tag="answered"):
+    """Reply to Ask: the bytes of the answer, see answer_to."""
 
     id: int
-    models: tuple[ModelInfo, ...]
-
-
-class ResidentList(msgspec.Struct, frozen=True, tag="resident_list"):
-    """Reply to Resident."""
-
-    id: int
-    models: tuple[ResidentModel, ...]
-
-
-class MemoryState(msgspec.Struct, frozen=True, tag="memory_state"):
-    """Reply to Memory."""
-
-    id: int
-    report: MemoryReport
-
-
-class Done(msgspec.Struct, frozen=True, tag="done"):
-    """Reply to Load and Unload."""
-
-    id: int
+    answer: bytes
 
 
 class Resent(msgspec.Struct, frozen=True, tag="resent"):
@@ -206,12 +149,12 @@ class Bulletin(msgspec.Struct, frozen=True, tag="bulletin"):
     news: EngineEvent
 
 
-Answer: TypeAlias = (
-    Ended | Failed | ModelList | ResidentList | MemoryState | Done | Resent | Lost | Frames | Heartbeat | Bulletin
-)
+Answer: TypeAlias = Ended | Failed | Answered | Resent | Lost | Frames | Heartbeat | Bulletin
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+# The type of a question's answer is the argument of its base class.
+_answers_to = {kind: msgspec.msgpack.Decoder(get_args(kind.__orig_bases__[0])[0]) for kind in get_args(AnyQuestion)}
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 
@@ -241,12 +184,22 @@ def decode_answer(payload: bytes | memoryview) -> Answer:
     return _answers.decode(payload)
 
 
+def encode_answer(answer: object) -> bytes:
+    """The bytes of a question's answer."""
+    return _encoder.encode(answer)
+
+
+def answer_to(question: Question[A], answer: bytes) -> A:
+    """What encode_answer wrote for `question`. Raises msgspec.DecodeError."""
+    return cast(A, _answers_to[type(question)].decode(answer))
+
+
 def channel_of(request: Request) -> Channel:
     """Control for what must not wait behind a long load, shell for the rest."""
     match request:
-        case Generate() | Models() | Model() | Load():
+        case Generate() | Ask(question=ListModels() | FindModel() | LoadModel()):
             return "shell"
-        case Unload() | Resident() | Memory() | Abort() | Resend() | Ack():
+        case Ask() | Abort() | Resend() | Ack():
             return "control"
         case _:
             assert_never(request)

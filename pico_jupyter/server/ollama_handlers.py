@@ -11,6 +11,7 @@ from pico_jupyter.dialects import ollama
 from pico_jupyter.dialects.framing import NDJSON_TYPE
 from pico_jupyter.dialects.ollama import AnswerCall, AnswerStream, LoadCall
 from pico_jupyter.errors import Forbidden, ModelNotFound, NotSupported, PicoError
+from pico_jupyter.questions import FindModel, ListModels, ListResident, LoadModel, UnloadModel
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.generation import GenerationHandler
 from pico_jupyter.server.handlers import DialectHandler, NoEndpointHandler, permitted
@@ -38,9 +39,9 @@ class AnsweringHandler(GenerationHandler):
     async def _load(self, call: LoadCall) -> None:
         if call.unload:
             await self.authorize("write")
-            await self.context.engine.unload(call.model)
+            await self.context.engine.ask(UnloadModel(call.model))
         else:
-            await self.context.engine.load(call.model, call.keep_alive)
+            await self.context.engine.ask(LoadModel(call.model, call.keep_alive))
         self.respond(ollama.load_answer(call, time.time()))
         self.meter.end("unload" if call.unload else "load")
 
@@ -84,7 +85,7 @@ class TagsHandler(DialectHandler):
     @permitted("read")
     async def get(self) -> None:
         """List the models."""
-        self.respond(ollama.tags(await self.context.engine.models()))
+        self.respond(ollama.tags(await self.context.engine.ask(ListModels())))
 
     head = get
 
@@ -98,7 +99,7 @@ class ProcessesHandler(DialectHandler):
     @permitted("read")
     async def get(self) -> None:
         """List the models that are loaded."""
-        self.respond(ollama.ps(await self.context.engine.resident()))
+        self.respond(ollama.ps(await self.context.engine.ask(ListResident())))
 
     head = get
 
@@ -127,7 +128,7 @@ class ShowHandler(DialectHandler):
     async def post(self) -> None:
         """Describe a model."""
         name = ollama.parse_model_name(self.body())
-        self.respond(ollama.show(await self.context.engine.model(name), name))
+        self.respond(ollama.show(await self.context.engine.ask(FindModel(name)), name))
 
 
 class PullHandler(DialectHandler):
@@ -141,7 +142,7 @@ class PullHandler(DialectHandler):
         """Succeed if the model is there, and refuse if it is not."""
         call = ollama.parse_pull(self.body())
         try:
-            await self.context.engine.model(call.model)
+            await self.context.engine.ask(FindModel(call.model))
         except ModelNotFound:
             raise Forbidden("pulling models is disabled on this server") from None
         self.respond(ollama.pull_success(call), NDJSON_TYPE if call.stream else ollama.JSON_TYPE)

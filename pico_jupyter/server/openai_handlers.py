@@ -6,6 +6,7 @@ import time
 
 from pico_jupyter.dialects import openai
 from pico_jupyter.dialects.openai import ChatPath, ChatStream
+from pico_jupyter.questions import DescribeMemory, FindModel, ListModels
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.generation import GenerationHandler
 from pico_jupyter.server.handlers import DialectHandler, NoEndpointHandler, permitted
@@ -56,9 +57,9 @@ class ModelsHandler(DialectHandler):
     async def get(self, name: str = "") -> None:
         """List the models, or describe one."""
         if name:
-            self.respond(openai.model_object(await self.context.engine.model(name)))
+            self.respond(openai.model_object(await self.context.engine.ask(FindModel(name))))
         else:
-            self.respond(openai.models_list(await self.context.engine.models()))
+            self.respond(openai.models_list(await self.context.engine.ask(ListModels())))
 
     head = get
 
@@ -72,7 +73,7 @@ class MemoryHandler(DialectHandler):
     @permitted("read")
     async def get(self) -> None:
         """Tell how the memory for models stands, what each of them needs, and which one is loading."""
-        self.respond(openai.memory(await self.context.engine.memory()))
+        self.respond(openai.memory(await self.context.engine.ask(DescribeMemory())))
 
     head = get
 

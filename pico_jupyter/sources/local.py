@@ -12,6 +12,7 @@ from uuid import uuid4
 from pico_jupyter.client import EngineClient
 from pico_jupyter.engine.deferred import deferred_engine
 from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.questions import DescribeMemory, ListModels, ListResident, LoadModel, UnloadModel
 from pico_jupyter.sources.calls import (
     Attachment,
     ChatCall,
@@ -68,20 +69,20 @@ class EngineSource:
 
     async def models(self) -> list[Model]:
         """See Source.models."""
-        resident = {loaded.info.name: loaded.size for loaded in await self._engine.resident()}
-        return [_describe(info, resident.get(info.name)) for info in await self._engine.models()]
+        resident = {loaded.info.name: loaded.size for loaded in await self._engine.ask(ListResident())}
+        return [_describe(info, resident.get(info.name)) for info in await self._engine.ask(ListModels())]
 
     async def memory(self) -> MemoryReport:
         """See Source.memory."""
-        return await self._engine.memory()
+        return await self._engine.ask(DescribeMemory())
 
     async def load(self, name: str) -> None:
         """See Source.load."""
-        await self._engine.load(name)
+        await self._engine.ask(LoadModel(name))
 
     async def unload(self, name: str) -> None:
         """See Source.unload."""
-        await self._engine.unload(name)
+        await self._engine.ask(UnloadModel(name))
 
 
 def local_source() -> EngineSource:

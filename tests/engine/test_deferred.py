@@ -14,6 +14,15 @@ from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.deferred import DeferredEngineClient, deferred_engine
 from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.errors import EngineUnavailable, ModelNotFound
+from pico_jupyter.questions import (
+    DescribeMemory,
+    FindModel,
+    ListModels,
+    ListResident,
+    LoadModel,
+    ReadStatistics,
+    UnloadModel,
+)
 from pico_jupyter.types import (
     Delta,
     EngineOptions,
@@ -71,12 +80,12 @@ async def read(engine: DeferredEngineClient) -> list[Delta]:
 async def test_what_the_catalog_knows_starts_nothing(catalog: Catalog) -> None:
     start = Starter()
     engine = deferred(catalog, start)
-    assert [info.name for info in await engine.models()] == ["m"]
-    assert (await engine.model("M:latest")).name == "m"
-    assert await engine.resident() == ()
-    await engine.unload("m")
+    assert [info.name for info in await engine.ask(ListModels())] == ["m"]
+    assert (await engine.ask(FindModel("M:latest"))).name == "m"
+    assert await engine.ask(ListResident()) == ()
+    await engine.ask(UnloadModel("m"))
     with pytest.raises(ModelNotFound):
-        await engine.unload("none")
+        await engine.ask(UnloadModel("none"))
     await engine.aclose()
     assert start.starts == 0
     assert repr(engine) == "<DeferredEngineClient not started>"
@@ -97,9 +106,9 @@ async def test_the_first_requests_share_one_start(catalog: Catalog) -> None:
 async def test_a_started_engine_is_asked(catalog: Catalog) -> None:
     start = Starter()
     engine = deferred(catalog, start)
-    await engine.load("tiny", 5.0)
-    await engine.unload("tiny")
-    await engine.resident()
+    await engine.ask(LoadModel("tiny", 5.0))
+    await engine.ask(UnloadModel("tiny"))
+    await engine.ask(ListResident())
     await engine.aclose()
     assert start.engine.calls == [("load", "tiny", 5.0), ("unload", "tiny", None)]
     assert start.engine.closed
@@ -163,24 +172,24 @@ async def test_the_figures_of_an_engine_that_does_not_run_are_zero(catalog: Cata
     start = Starter()
     start.engine.figures = EngineStatistics(resident_bytes=1000)
     engine = deferred(catalog, start)
-    assert await engine.statistics() == EngineStatistics()
+    assert await engine.ask(ReadStatistics()) == EngineStatistics()
     assert start.starts == 0
     await read(engine)
-    assert await engine.statistics() == EngineStatistics(resident_bytes=1000)
+    assert await engine.ask(ReadStatistics()) == EngineStatistics(resident_bytes=1000)
 
 
 async def test_the_memory_is_known_before_the_engine_runs(catalog: Catalog) -> None:
     start = Starter()
     engine = deferred(catalog, start)
     needs = (ModelNeed("m", 256, "fits"),)
-    assert await engine.memory() == MemoryReport(10_000, 0, 10_000, False, None, needs)
+    assert await engine.ask(DescribeMemory()) == MemoryReport(10_000, 0, 10_000, False, None, needs)
     assert start.starts == 0
     start.go.clear()
     engine.prepare()
-    assert (await engine.memory()).is_starting
+    assert (await engine.ask(DescribeMemory())).is_starting
     start.go.set()
     await read(engine)
-    assert await engine.memory() == MEMORY
+    assert await engine.ask(DescribeMemory()) == MEMORY
 
 
 async def test_a_device_that_cannot_be_asked_is_told(catalog: Catalog) -> None:
@@ -188,10 +197,10 @@ async def test_a_device_that_cannot_be_asked_is_told(catalog: Catalog) -> None:
         raise ImportError("no mlx here")
 
     with pytest.raises(EngineUnavailable, match="the memory is not known: ImportError: no mlx here"):
-        await DeferredEngineClient(catalog, Starter(), no_device).memory()
+        await DeferredEngineClient(catalog, Starter(), no_device).ask(DescribeMemory())
 
 
 async def test_the_configured_budget_is_the_memory() -> None:
-    report = await deferred_engine(EngineOptions(memory_budget=4_000_000)).memory()
+    report = await deferred_engine(EngineOptions(memory_budget=4_000_000)).ask(DescribeMemory())
     fits = {need.model: need.fit for need in report.needs}
     assert (report.budget, report.available, fits["pico-tiny"]) == (4_000_000, 4_000_000, "fits")

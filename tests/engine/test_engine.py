@@ -18,6 +18,7 @@ from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
 from pico_jupyter.engine.local_client import LocalEngineClient
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelLoadFailed, ModelNotFound, OutOfMemory, QueueFull
+from pico_jupyter.questions import ListResident, LoadModel, ReadStatistics, UnloadModel
 from pico_jupyter.types import (
     Accepted,
     ChatPrompt,
@@ -60,7 +61,7 @@ async def stepwise(models: FakeModels, answer: Awaitable[T]) -> T:
 
 async def begun(client: LocalEngineClient, models: FakeModels) -> AsyncGenerator[Delta, None]:
     """An answer that is under way and goes on by the single calls that a test allows, so that it does not end."""
-    await client.load("pico-tiny")
+    await client.ask(LoadModel("pico-tiny"))
     models.gate.close()
     before = models.gate.arrivals
     deltas = client.generate(ask("first", max_tokens=1000))
@@ -70,7 +71,7 @@ async def begun(client: LocalEngineClient, models: FakeModels) -> AsyncGenerator
 
 
 async def names(client: LocalEngineClient) -> set[str]:
-    return {model.info.name for model in await client.resident()}
+    return {model.info.name for model in await client.ask(ListResident())}
 
 
 async def test_only_the_engine_thread_calls_backends(start: StartEngine, fake_models: FakeModels) -> None:
@@ -110,7 +111,7 @@ async def test_a_failing_step_fails_its_request_and_the_engine_lives_on(
     start: StartEngine, fake_models: FakeModels, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = start(fake_models)
-    await client.load("pico-tiny")
+    await client.ask(LoadModel("pico-tiny"))
     fake_models.backend.fail("step", RuntimeError("broken"), times=2)
     with pytest.raises(EngineFailed, match="RuntimeError"):
         await collect(client.generate(ask(max_tokens=3)))
@@ -126,7 +127,7 @@ async def test_a_model_that_cannot_be_loaded_says_why(start: StartEngine, caplog
     with pytest.raises(ModelLoadFailed, match="Model type abc not supported"):
         await collect(client.generate(ask()))
     with pytest.raises(ModelLoadFailed, match="Model type abc not supported"):
-        await client.load("pico-tiny")
+        await client.ask(LoadModel("pico-tiny"))
     assert "a step of the engine failed: ValueError" in caplog.text
 
 
@@ -172,7 +173,7 @@ async def test_an_idle_model_expires_by_the_clock(
 ) -> None:
     client = start(fake_models, EngineOptions(keep_alive=60.0), clock=clock, wall_clock=lambda: 10_000.0)
     await collect(client.generate(ask(max_tokens=1)))
-    (resident,) = await client.resident()
+    (resident,) = await client.ask(ListResident())
     assert (resident.expires_at, resident.active) == (10_060.0, 0)
     clock.advance(59)
     assert await names(client) == {"pico-tiny"}
@@ -202,20 +203,20 @@ async def test_keep_alive_zero_unloads_after_the_request(start: StartEngine, fak
 
 async def test_keep_alive_for_ever_has_no_expiry(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
-    await client.load("pico-tiny", math.inf)
-    (resident,) = await client.resident()
+    await client.ask(LoadModel("pico-tiny", math.inf))
+    (resident,) = await client.ask(ListResident())
     assert resident.expires_at is None
 
 
 async def test_a_model_is_loaded_and_unloaded_on_request(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
-    await client.load("PICO-tiny:latest")
+    await client.ask(LoadModel("PICO-tiny:latest"))
     assert await names(client) == {"pico-tiny"}
-    await client.unload("pico-tiny")
+    await client.ask(UnloadModel("pico-tiny"))
     assert await names(client) == set()
-    await client.unload("pico-tiny")
+    await client.ask(UnloadModel("pico-tiny"))
     with pytest.raises(ModelNotFound):
-        await client.unload("nobody")
+        await client.ask(UnloadModel("nobody"))
 
 
 async def test_unloading_lets_a_running_request_finish(start: StartEngine, fake_models: FakeModels) -> None:
@@ -224,7 +225,7 @@ async def test_unloading_lets_a_running_request_finish(start: StartEngine, fake_
         async for delta in deltas:
             if isinstance(delta, TextDelta):
                 break
-        await client.unload("pico-tiny")
+        await client.ask(UnloadModel("pico-tiny"))
         rest = [delta async for delta in deltas]
     assert rest
     assert await names(client) == set()
@@ -240,7 +241,7 @@ async def test_an_abort_takes_effect_within_one_step(start: StartEngine, fake_mo
     await arrivals(fake_models, calls)
     await deltas.aclose()
     fake_models.gate.allow()
-    assert all(resident.active == 0 for resident in await client.resident())
+    assert all(resident.active == 0 for resident in await client.ask(ListResident()))
     assert fake_models.gate.arrivals == calls, "no call of the backend was for the aborted request"
     assert fake_models.backend.rows == []
 
@@ -251,7 +252,7 @@ async def test_a_waiting_request_is_aborted_without_ever_running(start: StartEng
         waiting = client.generate(ask("second"))
         assert isinstance(await stepwise(fake_models, anext(waiting)), Accepted)
         await waiting.aclose()
-        (resident,) = await stepwise(fake_models, client.resident())
+        (resident,) = await stepwise(fake_models, client.ask(ListResident()))
         assert resident.active == 1
         fake_models.gate.open()
 
@@ -259,8 +260,8 @@ async def test_a_waiting_request_is_aborted_without_ever_running(start: StartEng
 async def test_models_that_come_and_go_are_told_of(start: StartEngine, fake_models: FakeModels) -> None:
     notices: list[ModelEvent] = []
     client = start(fake_models, on_notice=notices.append)
-    await client.load("pico-tiny")
-    await client.unload("pico-tiny")
+    await client.ask(LoadModel("pico-tiny"))
+    await client.ask(UnloadModel("pico-tiny"))
     assert await names(client) == set()
     loaded, unloaded = notices
     assert isinstance(loaded, ModelLoaded)
@@ -277,7 +278,7 @@ async def test_the_engine_says_how_it_stands(start: StartEngine, fake_models: Fa
         accepted = asyncio.ensure_future(anext(waiting))
         await asyncio.sleep(0)  # the task begins; behind it the preparation thread has nothing left to do
         await asyncio.wrap_future(client._engine._preparing.submit(lambda: None))
-        asked = asyncio.ensure_future(client.statistics())
+        asked = asyncio.ensure_future(client.ask(ReadStatistics()))
         await asyncio.sleep(0)
         fake_models.gate.allow()
         statistics = await asked
@@ -291,7 +292,7 @@ async def test_commands_that_came_during_a_step_all_run_before_the_next_one(
     start: StartEngine, fake_models: FakeModels
 ) -> None:
     client = start(fake_models)
-    await client.load("pico-tiny")
+    await client.ask(LoadModel("pico-tiny"))
     fake_models.gate.close()
     before = fake_models.gate.arrivals
     first = client.generate(ask("first", max_tokens=1000))
@@ -332,7 +333,7 @@ async def test_who_waits_hears_heartbeats(start: StartEngine, fake_models: FakeM
 
 async def test_closing_ends_everyone_with_an_error(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models, EngineOptions(max_batch_size=1))
-    await client.load("pico-tiny")
+    await client.ask(LoadModel("pico-tiny"))
     fake_models.gate.close()
     streams = [client.generate(ask(str(number), max_tokens=1000)) for number in range(3)]
     for stream in streams:
@@ -355,9 +356,9 @@ async def test_a_closed_engine_refuses_and_may_be_closed_again(start: StartEngin
     with pytest.raises(EngineUnavailable):
         await anext(client.generate(ask()))
     with pytest.raises(EngineUnavailable):
-        await client.resident()
+        await client.ask(ListResident())
     with pytest.raises(EngineUnavailable):
-        await client.load("pico-tiny")
+        await client.ask(LoadModel("pico-tiny"))
 
 
 async def test_an_engine_that_was_never_started_refuses() -> None:
@@ -383,7 +384,7 @@ async def test_an_engine_whose_thread_broke_leaves_nobody_waiting(
     with pytest.raises(EngineUnavailable):
         await collect(client.generate(ask(max_tokens=2)))
     with pytest.raises(EngineUnavailable):
-        await client.resident()
+        await client.ask(ListResident())
 
 
 def test_a_process_may_end_in_the_middle_of_an_answer() -> None:

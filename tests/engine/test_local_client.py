@@ -15,6 +15,15 @@ from pico_jupyter.engine.backend import Backend, Draw
 from pico_jupyter.engine.backends.lm import LmBackend
 from pico_jupyter.engine.local_client import LocalEngineClient
 from pico_jupyter.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound
+from pico_jupyter.questions import (
+    DescribeMemory,
+    FindModel,
+    ListModels,
+    ListResident,
+    LoadModel,
+    ReadStatistics,
+    UnloadModel,
+)
 from pico_jupyter.types import (
     Accepted,
     ChatPrompt,
@@ -52,7 +61,7 @@ def as_engine_client(client: LocalEngineClient) -> NearEngine:
 
 
 async def idle(client: LocalEngineClient) -> bool:
-    return all(resident.active == 0 for resident in await client.resident())
+    return all(resident.active == 0 for resident in await client.ask(ListResident()))
 
 
 async def test_the_built_in_model_reasons_and_answers(start: StartEngine) -> None:
@@ -148,7 +157,7 @@ async def test_two_real_models_answer_at_once(start: StartEngine) -> None:
     requests = [ask(model=model, sampling=GREEDY, reasoning=True) for model in ("pico-tiny", "second")]
     first, second = await asyncio.gather(*(collect(client.generate(request)) for request in requests))
     assert first.choices == second.choices
-    assert {resident.info.name for resident in await client.resident()} == {"pico-tiny", "second"}
+    assert {resident.info.name for resident in await client.ask(ListResident())} == {"pico-tiny", "second"}
 
 
 async def test_a_prompt_over_the_context_is_refused_before_accepted(start: StartEngine) -> None:
@@ -199,7 +208,7 @@ async def test_closing_before_the_first_delta_aborts(start: StartEngine, fake_mo
 async def test_an_iterator_that_was_never_started_asks_for_nothing(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
     await client.generate(ask()).aclose()
-    assert await client.resident() == ()
+    assert await client.ask(ListResident()) == ()
     assert fake_models.backends == {}
 
 
@@ -222,11 +231,11 @@ def test_several_event_loops_share_an_engine(start: StartEngine, fake_models: Fa
 async def test_the_catalog_is_read_without_starting_a_model(start: StartEngine, fake_models: FakeModels) -> None:
     client = as_engine_client(start(fake_models))
     assert repr(client).startswith("<LocalEngineClient <Engine running <Scheduler [0 running | 0 waiting]>")
-    assert {"pico-tiny", "second", "third"} <= {info.name for info in await client.models()}
-    assert (await client.model("Second:latest")).name == "second"
+    assert {"pico-tiny", "second", "third"} <= {info.name for info in await client.ask(ListModels())}
+    assert (await client.ask(FindModel("Second:latest"))).name == "second"
     with pytest.raises(ModelNotFound):
-        await client.model("nobody")
-    assert await client.resident() == ()
+        await client.ask(FindModel("nobody"))
+    assert await client.ask(ListResident()) == ()
 
 
 async def test_a_listener_hears_in_its_event_loop_of_models_that_come_and_go(
@@ -241,8 +250,8 @@ async def test_a_listener_hears_in_its_event_loop_of_models_that_come_and_go(
         heard.append(notice)
 
     client.listen(listen)
-    await client.load("PICO-tiny:latest")
-    await client.unload("pico-tiny")
+    await client.ask(LoadModel("PICO-tiny:latest"))
+    await client.ask(UnloadModel("pico-tiny"))
     await until(lambda: len(heard) == 2)
     loaded, unloaded = heard
     assert isinstance(loaded, ModelLoaded)
@@ -259,31 +268,31 @@ def test_a_listener_whose_event_loop_is_gone_harms_nobody(start: StartEngine, fa
         client.listen(heard.append)
 
     asyncio.run(listen())
-    asyncio.run(client.load("pico-tiny"))
-    assert len(asyncio.run(client.resident())) == 1
+    asyncio.run(client.ask(LoadModel("pico-tiny")))
+    assert len(asyncio.run(client.ask(ListResident()))) == 1
     assert heard == []
 
 
 async def test_the_memory_is_that_of_the_models_that_came(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
-    await client.load("pico-tiny")
-    report = await client.memory()
+    await client.ask(LoadModel("pico-tiny"))
+    report = await client.ask(DescribeMemory())
     needs = {need.model: need for need in report.needs}
     assert needs["pico-tiny"] == ModelNeed("pico-tiny", fake_models.backend.weights_nbytes, "loaded")
     assert needs["second"].fit == "fits"
     assert (report.used, report.available) == (fake_models.backend.weights_nbytes, report.budget)
-    await client.unload("pico-tiny")
-    assert (await client.memory()).used == 0
+    await client.ask(UnloadModel("pico-tiny"))
+    assert (await client.ask(DescribeMemory())).used == 0
 
 
 async def test_the_figures_count_what_runs_and_what_is_resident(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
-    assert await client.statistics() == EngineStatistics()
+    assert await client.ask(ReadStatistics()) == EngineStatistics()
     async with aclosing(client.generate(ask())) as deltas:
         async for delta in deltas:
             if isinstance(delta, TextDelta):
                 break
-        figures = await client.statistics()
+        figures = await client.ask(ReadStatistics())
     assert figures.running == 1
     assert figures.resident_bytes >= fake_models.backend.weights_nbytes
 

@@ -21,6 +21,7 @@ from jupyter_client.connect import write_connection_file
 
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.model_kernel.kernel import hide_preloaded
+from pico_jupyter.questions import ListModels
 from pico_jupyter.types import ChatPrompt, EngineOptions, Finished, GenerationRequest, Message, TextDelta, TextPart
 
 PATIENCE = 60.0
@@ -149,9 +150,9 @@ def test_the_heartbeat_socket_echoes(kernel: RunningKernel) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_models_are_listed_without_loading_mlx(kernel: RunningKernel) -> None:
-    answer = kernel.ask_engine(wire.Models(1))
-    assert isinstance(answer, wire.ModelList)
-    assert "pico-tiny" in [info.name for info in answer.models]
+    answer = kernel.ask_engine(wire.Ask(1, ListModels()))
+    assert isinstance(answer, wire.Answered)
+    assert "pico-tiny" in [info.name for info in wire.answer_to(ListModels(), answer.answer)]
     assert "libmlx" not in libraries(kernel.process)
 
 
@@ -174,11 +175,11 @@ def test_a_message_that_is_not_signed_is_ignored(kernel: RunningKernel) -> None:
 
 
 def test_a_payload_that_is_not_the_signed_one_is_ignored(kernel: RunningKernel) -> None:
-    message = kernel.client.session.msg(wire.REQUEST_TYPE, wire.seal(wire.encode(wire.Models(1))))
-    parts = [*kernel.client.session.serialize(message), wire.encode(wire.Models(2))]
+    message = kernel.client.session.msg(wire.REQUEST_TYPE, wire.seal(wire.encode(wire.Ask(1, ListModels()))))
+    parts = [*kernel.client.session.serialize(message), wire.encode(wire.Ask(2, ListModels()))]
     kernel.client.shell_channel.socket.send_multipart(parts)
-    answer = kernel.ask_engine(wire.Models(3))
-    assert isinstance(answer, wire.ModelList)
+    answer = kernel.ask_engine(wire.Ask(3, ListModels()))
+    assert isinstance(answer, wire.Answered)
     assert answer.id == 3
 
 
@@ -241,7 +242,7 @@ def test_options_reach_the_process(tmp_path: Path) -> None:
         client.load_connection_file()
         client.start_channels(hb=False)
         running = RunningKernel(process, client)  # type: ignore[arg-type]  # text mode is for stderr
-        running.ask_engine(wire.Models(1))
+        running.ask_engine(wire.Ask(1, ListModels()))
         running.ask("shutdown_request", {}, "control")
         client.stop_channels()
         client.context.destroy(linger=0)

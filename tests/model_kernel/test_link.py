@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,15 @@ from pico_jupyter.client import collect
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound, OutOfMemory, QueueFull
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.model_kernel.link_server import CROWD
+from pico_jupyter.questions import (
+    AnyQuestion,
+    DescribeMemory,
+    FindModel,
+    ListModels,
+    ListResident,
+    LoadModel,
+    UnloadModel,
+)
 from pico_jupyter.types import (
     Accepted,
     Delta,
@@ -346,12 +356,12 @@ async def test_frames_that_are_gone_for_good_fail_the_request() -> None:
 async def test_questions_are_answered() -> None:
     engine = ScriptedEngine()
     link = Loopback(engine)
-    assert await link.client.models() == (MODEL,)
-    assert await link.client.model("org/tiny") == MODEL
-    assert await link.client.resident() == ()
-    assert await link.client.memory() == MEMORY
-    await link.client.load("tiny", float("inf"))
-    await link.client.unload("tiny")
+    assert await link.client.ask(ListModels()) == (MODEL,)
+    assert await link.client.ask(FindModel("org/tiny")) == MODEL
+    assert await link.client.ask(ListResident()) == ()
+    assert await link.client.ask(DescribeMemory()) == MEMORY
+    await link.client.ask(LoadModel("tiny", float("inf")))
+    await link.client.ask(UnloadModel("tiny"))
     assert engine.calls == [("load", "tiny", float("inf")), ("unload", "tiny", None)]
     assert [channel for channel, _ in link.sent] == ["shell", "shell", "control", "control", "shell", "control"]
 
@@ -359,7 +369,7 @@ async def test_questions_are_answered() -> None:
 async def test_a_question_can_fail() -> None:
     link = Loopback(ScriptedEngine())
     with pytest.raises(ModelNotFound) as caught:
-        await link.client.model("none")
+        await link.client.ask(FindModel("none"))
     assert (caught.value.model, caught.value.param) == ("none", "model")
 
 
@@ -370,7 +380,9 @@ class SlowToLoad(ScriptedEngine):
         super().__init__()
         self.loading = asyncio.Event()
 
-    async def load(self, name: str, keep_alive: float | None = None) -> None:
+    async def ask(self, question: AnyQuestion) -> None:
+        if not isinstance(question, LoadModel):
+            raise EngineUnavailable("it loads")
         self.loading.set()
         try:
             await asyncio.Event().wait()
@@ -380,7 +392,7 @@ class SlowToLoad(ScriptedEngine):
 
 async def test_a_long_load_is_kept_alive_by_heartbeats() -> None:
     link = Loopback(SlowToLoad(), silence_limit=0.1, heartbeat=0.01)
-    loading = asyncio.create_task(link.client.load("tiny"))
+    loading = asyncio.create_task(link.client.ask(LoadModel("tiny")))
     await until(lambda: len(link.published) > 30)
     assert not loading.done()
     link.deaf = True
@@ -392,7 +404,7 @@ async def test_a_long_load_is_kept_alive_by_heartbeats() -> None:
 async def test_a_load_that_nobody_waits_for_is_aborted() -> None:
     engine = SlowToLoad()
     link = Loopback(engine)
-    loading = asyncio.create_task(link.client.load("tiny"))
+    loading = asyncio.create_task(link.client.ask(LoadModel("tiny")))
     await engine.loading.wait()
     loading.cancel()
     await asyncio.wait_for(engine.aborted.wait(), 10)
@@ -407,7 +419,7 @@ async def test_a_link_that_is_gone_ends_everything_and_refuses_the_next() -> Non
     with pytest.raises(EngineFailed, match="died"):
         await reading
     with pytest.raises(EngineFailed, match="died"):
-        await link.client.models()
+        await link.client.ask(ListModels())
     with pytest.raises(EngineFailed, match="died"):
         await read(link)
     await link.server.aclose()
@@ -417,7 +429,7 @@ async def test_a_closed_client_says_that_it_is_closed() -> None:
     link = Loopback(ScriptedEngine())
     await link.client.aclose()
     with pytest.raises(EngineUnavailable, match="closed"):
-        await link.client.resident()
+        await link.client.ask(ListResident())
 
 
 async def test_bytes_that_are_no_message_are_logged_and_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -479,7 +491,7 @@ async def test_lost_news_are_not_sent_again() -> None:
 
 async def test_an_engine_that_cannot_say_how_it_stands_harms_no_request() -> None:
     class Closing(ScriptedEngine):
-        async def statistics(self) -> EngineStatistics:
+        async def ask(self, question: AnyQuestion) -> Any:
             raise EngineUnavailable("the engine is not running")
 
     gate = asyncio.Event()
@@ -495,7 +507,7 @@ async def test_a_question_for_the_figures_that_takes_long_is_asked_once() -> Non
     asked = 0
 
     class Busy(ScriptedEngine):
-        async def statistics(self) -> EngineStatistics:
+        async def ask(self, question: AnyQuestion) -> Any:
             nonlocal asked
             asked += 1
             await asyncio.Event().wait()

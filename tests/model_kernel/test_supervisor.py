@@ -20,6 +20,7 @@ from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound
 from pico_jupyter.model_kernel.news import KernelCrashed, KernelNews, KernelStarted
 from pico_jupyter.model_kernel.openblas import find_openblas
 from pico_jupyter.model_kernel.supervisor import CRASH_MEMORY_SECONDS, ModelKernel
+from pico_jupyter.questions import DescribeMemory, FindModel, ListModels, ListResident, LoadModel, UnloadModel
 from pico_jupyter.types import (
     Accepted,
     Delta,
@@ -95,18 +96,18 @@ def text_of(deltas: list[Delta]) -> str:
 
 async def test_no_process_runs_before_it_is_needed(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
-    assert await kernel.resident() == ()
+    assert await kernel.ask(ListResident()) == ()
     assert kernel.pid is None
     assert repr(kernel) == "<ModelKernel not running>"
 
 
 async def test_questions_and_answers_reach_the_engine_in_the_kernel(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
-    assert await kernel.models() == (MODEL,)
-    assert await kernel.model("org/tiny") == MODEL
+    assert await kernel.ask(ListModels()) == (MODEL,)
+    assert await kernel.ask(FindModel("org/tiny")) == MODEL
     with pytest.raises(ModelNotFound):
-        await kernel.unload("none")
-    await kernel.load("tiny", float("inf"))
+        await kernel.ask(UnloadModel("none"))
+    await kernel.ask(LoadModel("tiny", float("inf")))
     deltas = await read(kernel, "count 3")
     assert text_of(deltas) == "0 1 2 "
     assert isinstance(deltas[-1], Finished)
@@ -114,7 +115,7 @@ async def test_questions_and_answers_reach_the_engine_in_the_kernel(start_kernel
 
 
 async def test_the_memory_is_asked_of_the_kernel(start_kernel: StartKernel) -> None:
-    assert await start_kernel().memory() == MEMORY
+    assert await start_kernel().ask(DescribeMemory()) == MEMORY
 
 
 async def test_all_who_wait_for_the_start_wait_for_one_kernel(start_kernel: StartKernel) -> None:
@@ -126,7 +127,7 @@ async def test_all_who_wait_for_the_start_wait_for_one_kernel(start_kernel: Star
 
 async def test_a_caller_who_gives_up_during_the_start_takes_nobody_along(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
-    impatient, patient = asyncio.create_task(kernel.models()), asyncio.create_task(kernel.models())
+    impatient, patient = asyncio.create_task(kernel.ask(ListModels())), asyncio.create_task(kernel.ask(ListModels()))
     await asyncio.sleep(0)
     impatient.cancel()
     assert await patient == (MODEL,)
@@ -194,7 +195,7 @@ async def test_a_kernel_killed_in_the_middle_ends_the_stream_with_an_error(start
 
 async def test_the_next_request_after_a_kill_works(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
-    await kernel.models()
+    await kernel.ask(ListModels())
     killed = kernel.pid
     assert killed is not None
     os.kill(killed, signal.SIGKILL)
@@ -210,10 +211,10 @@ async def test_a_request_that_has_said_nothing_is_tried_again(start_kernel: Star
 
 async def test_a_question_under_way_when_the_kernel_dies_is_asked_again(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
-    await kernel.models()
+    await kernel.ask(ListModels())
     assert kernel.pid is not None
     os.kill(kernel.pid, signal.SIGSTOP)
-    asking = asyncio.create_task(kernel.models())
+    asking = asyncio.create_task(kernel.ask(ListModels()))
     await asyncio.sleep(0)
     os.kill(kernel.pid, signal.SIGKILL)
     assert await asking == (MODEL,)
@@ -233,7 +234,7 @@ async def test_a_request_that_killed_two_kernels_is_refused_for_minutes(start_ke
     kernel = start_kernel(clock=clock)
     with pytest.raises(EngineFailed, match="it is not tried again"):
         await read(kernel, "die")
-    pid = (await kernel.models()) and kernel.pid
+    pid = (await kernel.ask(ListModels())) and kernel.pid
     with pytest.raises(EngineFailed, match="it is not tried again"):
         await read(kernel, "die")
     assert kernel.pid == pid
@@ -254,18 +255,18 @@ async def test_what_the_engine_tells_of_its_own_accord_arrives(start_kernel: Sta
 async def test_every_start_is_told_and_every_crash_but_no_end_that_was_asked_for(start_kernel: StartKernel) -> None:
     news: list[KernelNews] = []
     kernel = start_kernel(on_news=lambda one: None if isinstance(one, EngineStatistics) else news.append(one))
-    await kernel.models()
+    await kernel.ask(ListModels())
     assert kernel.pid is not None
     os.kill(kernel.pid, signal.SIGKILL)
     await until(lambda: kernel.pid is None)
-    await kernel.models()
+    await kernel.ask(ListModels())
     await kernel.aclose()
     assert news == [KernelStarted(), KernelCrashed("killed by SIGKILL"), KernelStarted()]
 
 
 async def test_a_stable_kernel_that_dies_is_started_again_unasked(start_kernel: StartKernel) -> None:
     kernel = start_kernel(stable_seconds=0.0)
-    await kernel.models()
+    await kernel.ask(ListModels())
     killed = kernel.pid
     assert killed is not None
     os.kill(killed, signal.SIGKILL)
@@ -274,7 +275,7 @@ async def test_a_stable_kernel_that_dies_is_started_again_unasked(start_kernel: 
 
 async def test_a_kernel_that_dies_at_once_is_not_started_again_unasked(start_kernel: StartKernel) -> None:
     kernel = start_kernel(stable_seconds=3600.0)
-    await kernel.models()
+    await kernel.ask(ListModels())
     assert kernel.pid is not None
     os.kill(kernel.pid, signal.SIGKILL)
     await until(lambda: repr(kernel) == "<ModelKernel not running>")
@@ -290,7 +291,7 @@ async def test_a_kernel_that_stands_still_fails_the_request_and_is_replaced(star
 async def test_a_kernel_that_cannot_start_says_why(start_kernel: StartKernel) -> None:
     kernel = start_kernel(command=(sys.executable, "-c", "raise SystemExit('no such thing as mlx')"))
     with pytest.raises(EngineUnavailable, match=r"did not start \(exit status 1\)\nno such thing as mlx"):
-        await kernel.models()
+        await kernel.ask(ListModels())
     with pytest.raises(EngineUnavailable, match="no such thing as mlx"):
         await read(kernel, "count 1")
 
@@ -314,7 +315,7 @@ async def test_a_kernel_that_dies_at_once_of_a_preloaded_library_starts_without_
         return asked[-1]
 
     kernel = start_kernel(command=(sys.executable, "-c", PICKY), find_openblas=find)
-    assert await kernel.models() == (MODEL,)
+    assert await kernel.ask(ListModels()) == (MODEL,)
     assert "with /lib/libpicky.so preloaded the model kernel did not start (exit status 1)" in caplog.text
     assert "with mlx's own BLAS" in caplog.text
     assert kernel.pid is not None
@@ -333,7 +334,7 @@ async def test_a_kernel_that_starts_neither_way_may_try_the_library_again(start_
     kernel = start_kernel(command=(sys.executable, "-c", "raise SystemExit('no mlx')"), find_openblas=find)
     for _ in range(2):
         with pytest.raises(EngineUnavailable, match="no mlx"):
-            await kernel.models()
+            await kernel.ask(ListModels())
     assert len(asked) == 2
 
 
@@ -345,14 +346,14 @@ async def test_a_library_that_is_found_is_in_the_kernel_and_told_in_the_log(
     library = find_openblas(os.environ)
     assert library is not None, "mlx-vlm brings one along"
     kernel = start_kernel(find_openblas=find_openblas)
-    await kernel.models()
+    await kernel.ask(ListModels())
     assert f"with {library}" in caplog.text
     assert str(library) in {mapped.path for mapped in psutil.Process(kernel.pid).memory_maps()}
 
 
 async def test_a_program_that_is_not_there_says_so(start_kernel: StartKernel) -> None:
     with pytest.raises(EngineUnavailable, match=r"cannot be started.*no-such-python"):
-        await start_kernel(command=("no-such-python",)).models()
+        await start_kernel(command=("no-such-python",)).ask(ListModels())
 
 
 async def test_closing_ends_the_streams_and_refuses_new_ones(start_kernel: StartKernel) -> None:
@@ -364,13 +365,13 @@ async def test_closing_ends_the_streams_and_refuses_new_ones(start_kernel: Start
         with pytest.raises(EngineUnavailable, match="shutting down"):
             await anext(deltas)
     with pytest.raises(EngineUnavailable, match="shutting down"):
-        await kernel.models()
-    assert await kernel.resident() == ()
+        await kernel.ask(ListModels())
+    assert await kernel.ask(ListResident()) == ()
 
 
 async def test_closing_during_the_start_leaves_nothing(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
-    waiting = asyncio.create_task(kernel.models())
+    waiting = asyncio.create_task(kernel.ask(ListModels()))
     await until(lambda: len(psutil.Process().children()) > 0)
     await asyncio.wait_for(kernel.aclose(), 10)
     with pytest.raises(EngineUnavailable, match="shutting down"):
@@ -379,7 +380,7 @@ async def test_closing_during_the_start_leaves_nothing(start_kernel: StartKernel
 
 async def test_closing_a_kernel_that_stands_still_takes_bounded_time(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
-    await kernel.models()
+    await kernel.ask(ListModels())
     assert kernel.pid is not None
     os.kill(kernel.pid, signal.SIGSTOP)
     await asyncio.wait_for(kernel.aclose(), 10)
@@ -389,7 +390,7 @@ async def test_what_the_kernel_prints_is_in_the_servers_log(
     start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger=LOG.name)
-    await start_kernel().models()
+    await start_kernel().ask(ListModels())
     records = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert ("DEBUG", "model kernel: a word on stdout") in records
     assert ("WARNING", "model kernel: a word of warning") in records
@@ -399,7 +400,7 @@ async def test_the_engine_is_prepared_for_an_answer_but_not_for_a_list(
     start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger=LOG.name)
-    await start_kernel().models()
+    await start_kernel().ask(ListModels())
     assert "prepares" not in caplog.text
     await read(start_kernel(), "count 1")
     assert "prepares" in caplog.text
@@ -410,7 +411,7 @@ async def test_the_engine_is_prepared_after_a_death(
 ) -> None:
     caplog.set_level(logging.DEBUG, logger=LOG.name)
     kernel = start_kernel(stable_seconds=0.0)
-    await kernel.models()
+    await kernel.ask(ListModels())
     assert kernel.pid is not None
     os.kill(kernel.pid, signal.SIGKILL)
     await until(lambda: "prepares" in caplog.text)

@@ -8,6 +8,16 @@ import pytest
 from pico_jupyter import errors
 from pico_jupyter.errors import ContextLengthExceeded, EngineFailed, PicoError, QueueFull
 from pico_jupyter.model_kernel import wire
+from pico_jupyter.questions import (
+    DescribeMemory,
+    FindModel,
+    ListModels,
+    ListResident,
+    LoadModel,
+    Question,
+    ReadStatistics,
+    UnloadModel,
+)
 from pico_jupyter.types import (
     ChatPrompt,
     EngineOptions,
@@ -16,6 +26,7 @@ from pico_jupyter.types import (
     ImagePart,
     Message,
     ModelLoaded,
+    ResidentModel,
     SamplingParams,
     TextDelta,
     TextPart,
@@ -43,12 +54,13 @@ LOGPROB = TokenLogprob("\ufffd", -math.inf, b"\xe2\x82", (TopLogprob("a", -0.5, 
 
 REQUESTS: list[wire.Request] = [
     wire.Generate(1, REQUEST),
-    wire.Models(2),
-    wire.Model(3, "tiny"),
-    wire.Load(4, "tiny", math.inf),
-    wire.Unload(5, "tiny"),
-    wire.Resident(6),
-    wire.Memory(7),
+    wire.Ask(2, ListModels()),
+    wire.Ask(3, FindModel("tiny")),
+    wire.Ask(4, LoadModel("tiny", math.inf)),
+    wire.Ask(5, UnloadModel("tiny")),
+    wire.Ask(6, ListResident()),
+    wire.Ask(7, DescribeMemory()),
+    wire.Ask(8, ReadStatistics()),
     wire.Abort(7),
     wire.Resend(8, 3),
     wire.Ack({9: 4, 10: 5}),
@@ -56,10 +68,7 @@ REQUESTS: list[wire.Request] = [
 ANSWERS: list[wire.Answer] = [
     wire.Ended(1, 2, (TextDelta("a", 1, (LOGPROB,)), ToolCallDelta(ToolCall("c", "f", "{}"))), FINISHED),
     wire.Failed(1, wire.report(QueueFull("busy", retry_after=3))),
-    wire.ModelList(2, (MODEL,)),
-    wire.ResidentList(6, ()),
-    wire.MemoryState(7, MEMORY),
-    wire.Done(4),
+    wire.Answered(2, b"bytes"),
     wire.Resent(8, 4, (TextDelta("b"),)),
     wire.Lost(8),
     wire.Frames((wire.Batch(1, 1, (TextDelta("a"),)), wire.Batch(2, 5, ()))),
@@ -67,6 +76,23 @@ ANSWERS: list[wire.Answer] = [
     wire.Bulletin(ModelLoaded("tiny", 1000, 0.5)),
     wire.Bulletin(EngineStatistics(1, 2, 3, 4, 5)),
 ]
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        (ListModels(), (MODEL,)),
+        (FindModel("tiny"), MODEL),
+        (ListResident(), (ResidentModel(MODEL, 1000, None, 1),)),
+        (DescribeMemory(), MEMORY),
+        (LoadModel("tiny"), None),
+        (UnloadModel("tiny"), None),
+        (ReadStatistics(), EngineStatistics(1, 2, 3, 4, 5)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_answer_arrives_as_it_was_given(question: Question[object], answer: object) -> None:
+    assert wire.answer_to(question, wire.encode_answer(answer)) == answer
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
@@ -80,11 +106,14 @@ def test_answers_arrive_as_they_were_sent(answer: wire.Answer) -> None:
 
 
 def test_what_must_not_wait_behind_a_load_goes_by_the_control_channel() -> None:
-    by_channel = {type(request).__name__: wire.channel_of(request) for request in REQUESTS}
-    assert [name for name, channel in by_channel.items() if channel == "control"] == [
-        "Unload",
-        "Resident",
-        "Memory",
+    sent = [request.question if isinstance(request, wire.Ask) else request for request in REQUESTS]
+    channels = [wire.channel_of(request) for request in REQUESTS]
+    named = zip([type(one).__name__ for one in sent], channels, strict=True)
+    assert [name for name, channel in named if channel == "control"] == [
+        "UnloadModel",
+        "ListResident",
+        "DescribeMemory",
+        "ReadStatistics",
         "Abort",
         "Resend",
         "Ack",

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias, assert_never
 
 from pico_jupyter.errors import ModelNotFound, PicoError
+from pico_jupyter.questions import (
+    AnyQuestion,
+    DescribeMemory,
+    FindModel,
+    ListModels,
+    ListResident,
+    LoadModel,
+    ReadStatistics,
+    UnloadModel,
+)
 from pico_jupyter.types import (
     Accepted,
     Delta,
@@ -105,34 +115,36 @@ class ScriptedEngine:
             if not whole:
                 self.aborted.set()
 
-    async def models(self) -> tuple[ModelInfo, ...]:
-        return self.catalog
+    async def ask(self, question: AnyQuestion) -> Any:
+        match question:
+            case ListModels():
+                return self.catalog
+            case FindModel():
+                return self._find(question.name)
+            case ListResident():
+                return self.loaded
+            case DescribeMemory():
+                return self.report
+            case LoadModel():
+                self._find(question.name)
+                self.calls.append(("load", question.name, question.keep_alive))
+            case UnloadModel():
+                self._find(question.name)
+                self.calls.append(("unload", question.name, None))
+            case ReadStatistics():
+                return self.figures
+            case _:
+                assert_never(question)
+        return None
 
-    async def model(self, name: str) -> ModelInfo:
+    def _find(self, name: str) -> ModelInfo:
         for info in self.catalog:
             if name.removesuffix(":latest").lower() in (info.name, info.repo):
                 return info
         raise ModelNotFound(f"The model '{name}' does not exist", param="model", model=name)
 
-    async def resident(self) -> tuple[ResidentModel, ...]:
-        return self.loaded
-
-    async def memory(self) -> MemoryReport:
-        return self.report
-
-    async def load(self, name: str, keep_alive: float | None = None) -> None:
-        await self.model(name)
-        self.calls.append(("load", name, keep_alive))
-
-    async def unload(self, name: str) -> None:
-        await self.model(name)
-        self.calls.append(("unload", name, None))
-
     def listen(self, listener: Callable[[ModelEvent], None]) -> None:
         self.tell = listener
-
-    async def statistics(self) -> EngineStatistics:
-        return self.figures
 
     async def aclose(self) -> None:
         self.closed = True

@@ -160,10 +160,10 @@ async def test_a_model_that_is_not_there_is_not_pulled(server: RunningServer) ->
 
 
 async def test_a_name_that_is_none_is_refused_as_such(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(name: str) -> None:
+    async def refuse(question: object) -> None:
         raise InvalidRequest("invalid model name", param="model")
 
-    monkeypatch.setattr(server.engine, "model", refuse)
+    monkeypatch.setattr(server.engine, "ask", refuse)
     for path in ("api/show", "api/pull"):
         response = await server.post(path, {"model": "../etc"})
         assert (response.status_code, response.json()) == (400, {"error": "invalid model name"})
