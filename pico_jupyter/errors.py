@@ -1,23 +1,23 @@
-"""The tree of failures. Each class carries its code and HTTP status; dialects only choose the words around it.
+"""The one tree of errors. Every class carries its HTTP status and its code; a dialect only adds its JSON shape.
 
 PicoError                     500
-├── InvalidRequest            400   a field is wrong; `param` names it
-│   ├── ContextLengthExceeded 400   the prompt does not fit the context
-│   ├── ReasoningUnsupported  400   reasoning was demanded of a model that has none
-│   ├── MediaUnsupported      400   media for a model that cannot see
-│   └── TemplateFailed        400   the chat template raised
-├── Unauthenticated           401   no or wrong credentials
-├── Forbidden                 403   the server does not allow it
-├── NotFound                  404   no such path
-│   └── ModelNotFound         404   no such model in the catalog
-├── MethodNotAllowed          405   the path takes other methods
-├── RequestTooLarge           413   the body is over the limit
-├── NotSupported              501   an endpoint that this server does not implement
-├── QueueFull                 503   the bounded queue is full; `retry_after` seconds
-├── EngineUnavailable         503   the model kernel is not there (starting failed, or it died); trying again helps
-├── ModelLoadFailed           500   the files are there and cannot be loaded
-├── OutOfMemory               500   the model or the request does not fit in memory
-└── EngineFailed              500   the engine raised, or the model kernel died in the middle of an answer
+├── InvalidRequest            400   a field is invalid; `param` names it
+│   ├── ContextLengthExceeded 400   the prompt exceeds the context
+│   ├── ReasoningUnsupported  400   reasoning is required and the model cannot reason
+│   ├── MediaUnsupported      400   the model does not support the images or videos of the request
+│   └── TemplateFailed        400   the chat template raised an exception
+├── Unauthenticated           401   credentials are missing or wrong
+├── Forbidden                 403   the server does not allow the operation
+├── NotFound                  404   the path does not exist
+│   └── ModelNotFound         404   the model is not in the catalog
+├── MethodNotAllowed          405   the path exists and does not support the method
+├── RequestTooLarge           413   the body exceeds the limit
+├── NotSupported              501   the endpoint is not implemented
+├── QueueFull                 503   the queue is full, or the request waited too long in it
+├── EngineUnavailable         503   the model kernel is not running; a retry starts it again
+├── ModelLoadFailed           500   the model's files cannot be loaded
+├── OutOfMemory               500   the model or the request does not fit into memory
+└── EngineFailed              500   the engine raised an exception, or the model kernel ended during the answer
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from typing import ClassVar
 
 
 class PicoError(Exception):
-    """Base of every failure that a caller sees.
+    """Base of all errors that a client receives.
 
-    `message` is for people, `param` names the offending field, `code` is a machine-readable word, `model` the model's
-    name as the caller wrote it where the failure is about a model, `retry_after` seconds.
+    message: for people. param: the invalid field. code: for programs; None: the class's own code.
+    model: the model's name as the client wrote it, if the error concerns a model.
+    retry_after: seconds after which a retry is useful; 0: unknown.
     """
 
     http_status: ClassVar[int] = 500
@@ -51,95 +52,95 @@ class PicoError(Exception):
 
 
 class InvalidRequest(PicoError):
-    """A field of the request is wrong."""
+    """A field of the request is invalid."""
 
     http_status = 400
 
 
 class ContextLengthExceeded(InvalidRequest):
-    """The prompt is longer than the context."""
+    """The prompt exceeds the context."""
 
     default_code = "context_length_exceeded"
 
 
 class ReasoningUnsupported(InvalidRequest):
-    """Reasoning was demanded of a model that cannot reason."""
+    """The request requires reasoning and the model cannot reason."""
 
 
 class MediaUnsupported(InvalidRequest):
-    """The request holds media and the model cannot see."""
+    """The request contains images or videos that the model does not support."""
 
 
 class TemplateFailed(InvalidRequest):
-    """The model's chat template raised."""
+    """The model's chat template raised an exception."""
 
 
 class Unauthenticated(PicoError):
-    """No or wrong credentials."""
+    """Credentials are missing or wrong."""
 
     http_status = 401
     default_code = "invalid_api_key"
 
 
 class Forbidden(PicoError):
-    """The server's owner does not allow this."""
+    """The server does not allow the operation."""
 
     http_status = 403
 
 
 class NotFound(PicoError):
-    """There is no such path."""
+    """The path does not exist."""
 
     http_status = 404
 
 
 class ModelNotFound(NotFound):
-    """There is no such model in the catalog."""
+    """The model is not in the catalog."""
 
     default_code = "model_not_found"
 
 
 class MethodNotAllowed(PicoError):
-    """The path exists and takes other methods."""
+    """The path exists and does not support the method."""
 
     http_status = 405
     default_code = "method_not_allowed"
 
 
 class RequestTooLarge(PicoError):
-    """The body is over the limit."""
+    """The request's body exceeds the limit."""
 
     http_status = 413
     default_code = "request_too_large"
 
 
 class NotSupported(PicoError):
-    """An endpoint that this server does not implement."""
+    """The endpoint is not implemented."""
 
     http_status = 501
 
 
 class QueueFull(PicoError):
-    """The bounded queue is full; try again after `retry_after` seconds."""
+    """The queue is full, or the request waited too long in it. Retry after `retry_after` seconds."""
 
     http_status = 503
     default_code = "server_busy"
 
 
 class EngineUnavailable(PicoError):
-    """The model kernel could not be reached; trying again helps."""
+    """The model kernel is not running. A retry starts it again."""
 
     http_status = 503
     default_code = "engine_unavailable"
 
 
 class ModelLoadFailed(PicoError):
-    """The model's files are there and cannot be loaded."""
+    """The model's files cannot be loaded."""
 
 
 class OutOfMemory(PicoError):
-    """The model or the request does not fit in memory."""
+    """The model or the request does not fit into memory."""
 
 
 class EngineFailed(PicoError):
-    """The engine raised, or the model kernel died in the middle of an answer."""
+    """The engine raised an exception, or the model kernel ended during the answer."""

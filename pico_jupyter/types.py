@@ -1,4 +1,7 @@
-"""The values that cross floors: requests, deltas, model facts. Knows no dialect, no engine and no transport."""
+"""The values that pass between packages: requests, deltas, facts about models, figures of the engine.
+
+All of them are immutable, and all of them can be sent over the link between server and model kernel.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,25 @@ from typing import Literal, TypeAlias
 import msgspec
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+# stop: end-of-sequence token or stop string. length: max_tokens or the context is used up.
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
+# How a model fits into memory; see ModelNeed.
 Fit: TypeAlias = Literal["loaded", "fits", "later", "never"]
 Capability: TypeAlias = Literal["completion", "thinking", "tools", "vision", "video"]
 
 
 class TextPart(msgspec.Struct, frozen=True, tag="text"):
-    """A stretch of text inside a message."""
+    """Text inside a message."""
 
     text: str
 
 
 class ImagePart(msgspec.Struct, frozen=True, tag="image"):
-    """A picture inside a message: the bytes of its file, or the URL (http:, https:, jupyter:) to fetch them from.
+    """An image inside a message, given by its bytes or by a URL.
 
-    `param` names the field that it stands in. An engine takes `data` only.
+    data: the file's bytes. Empty while only the URL is known; an engine requires them.
+    url: http:, https: or jupyter:PATH (a file of the Jupyter server). Empty once `data` is set.
+    param: the request field that holds the part, such as "messages[0].content[1]". Error messages name it.
     """
 
     param: str
@@ -30,9 +37,11 @@ class ImagePart(msgspec.Struct, frozen=True, tag="image"):
 
 
 class VideoPart(msgspec.Struct, frozen=True, tag="video"):
-    """A clip inside a message: the bytes of its file, or the URL (http:, https:, jupyter:) to fetch them from.
+    """A video inside a message, given by its bytes or by a URL.
 
-    `param` names the field that it stands in. An engine takes `data` only.
+    data: the file's bytes. Empty while only the URL is known; an engine requires them.
+    url: http:, https: or jupyter:PATH (a file of the Jupyter server). Empty once `data` is set.
+    param: the request field that holds the part, such as "messages[0].content[1]". Error messages name it.
     """
 
     param: str
@@ -44,7 +53,10 @@ Part: TypeAlias = TextPart | ImagePart | VideoPart
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """A call of a tool by the model. `arguments` is JSON text, as the model wrote it."""
+    """A tool call of the model.
+
+    id: unique in the conversation. arguments: JSON text, exactly as the model generated it.
+    """
 
     id: str
     name: str
@@ -52,7 +64,11 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One turn of a conversation."""
+    """One message of a conversation.
+
+    reasoning: reasoning text of an earlier assistant message. tool_calls: the calls of an assistant message.
+    tool_call_id, name: for role "tool", the call that the message answers and the name of its tool.
+    """
 
     role: Role
     content: tuple[Part, ...] = ()
@@ -65,10 +81,11 @@ class Message(msgspec.Struct, frozen=True):
 class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
     """Messages for the model's chat template.
 
-    `tools` and `template_kwargs` are JSON texts (an array, an object) that go to the template as they are.
-    `context` are token ids put in front of the rendered prompt. With `continue_final_message` the last message is
-    left open and the model goes on writing it. With `truncate` the oldest non-system messages that do not fit are
-    dropped instead of refusing the request.
+    tools: JSON array of tool definitions, passed to the template unchanged.
+    template_kwargs: JSON object of further template variables, passed unchanged.
+    context: token ids that precede the rendered prompt (Ollama's `context`).
+    continue_final_message: leave the last message open, so that the model continues it.
+    truncate: drop the oldest non-system messages when the prompt exceeds the context, instead of refusing the request.
     """
 
     messages: tuple[Message, ...]
@@ -80,7 +97,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
 
 
 class RawPrompt(msgspec.Struct, frozen=True, tag="raw"):
-    """Text that goes to the model verbatim: no template, no BOS token."""
+    """Text that the model receives verbatim: no chat template, no BOS token."""
 
     text: str
 
@@ -89,10 +106,15 @@ Prompt: TypeAlias = ChatPrompt | RawPrompt
 
 
 class SamplingParams(msgspec.Struct, frozen=True):
-    """How to draw tokens. None means: not given, so the model's generation_config.json and then the dialect decide.
+    """Sampling parameters. None means not given: generation_config.json decides, then the dialect's default.
 
-    Ranges are checked by the dialects. `top_k` 0 is off; the context sizes are counts of the latest tokens that a
-    penalty looks at; `logit_bias` maps token ids to -100..100.
+    The dialects check the ranges.
+
+    temperature: 0 or more; 0 always selects the most likely token. top_p, min_p: 0 to 1.
+    top_k: 0 turns it off. seed: any 64-bit integer; None is random.
+    repetition_penalty: above 0; 1 turns it off. presence_penalty, frequency_penalty: -2 to 2; 0 turns them off.
+    *_context_size: the number of latest tokens that the penalty considers.
+    logit_bias: token id to a value from -100 to 100, added to the token's logit.
     """
 
     temperature: float | None = None
@@ -110,16 +132,22 @@ class SamplingParams(msgspec.Struct, frozen=True):
 
 
 class GenerationRequest(msgspec.Struct, frozen=True):
-    """One request to generate, in no dialect.
+    """One request to generate, independent of the dialects.
 
-    `model` is the name as the caller wrote it. `reasoning` None leaves the model's own default; with
-    `reasoning_required` a model that cannot reason refuses. `reasoning_effort` is the literal level for templates that
-    take one. `max_tokens` counts visible and reasoning tokens (None: as many as the context holds; 0 is legal).
-    `max_context` caps prompt plus completion tokens. `top_logprobs` None: no log-probabilities; 0: of the chosen tokens
-    only. `n` completions are drawn, the i-th with seed + i. `keep_alive` is in seconds (inf: forever; None: the
-    server's default). With `return_context`, Finished carries the token ids of prompt and completion. `draft_model`
-    names a smaller model with the same tokens that proposes `draft_tokens` tokens a step (None: as the server is
-    configured).
+    id: unique among running requests. model: the name as the client wrote it.
+    fallback_sampling: the dialect's defaults, for parameters that neither `sampling` nor the model sets.
+    reasoning: turn reasoning on or off; None keeps the model's default.
+    reasoning_required: refuse a model that cannot reason with ReasoningUnsupported.
+    reasoning_effort: a level such as "low", for chat templates that have levels.
+    max_tokens: limit on completion tokens, reasoning included; None: up to the end of the context; 0 is valid.
+    max_context: limit on prompt plus completion tokens; None: the model's context length.
+    stop: generation ends before any of these strings.
+    n: number of choices, 1 or more; choice i uses seed + i.
+    top_logprobs: None: no log-probabilities; 0: those of sampled tokens; k: also the k most likely tokens.
+    keep_alive: seconds that the model stays loaded afterwards (inf: forever); None: EngineOptions.keep_alive.
+    return_context: return all token ids of prompt and completion in Finished.context.
+    draft_model: a smaller model with the same vocabulary that proposes draft tokens; None: EngineOptions.draft_models.
+    draft_tokens: draft tokens per step, used if n is 1; 0 turns drafting off; None: the engine's default.
     """
 
     id: str
@@ -142,7 +170,10 @@ class GenerationRequest(msgspec.Struct, frozen=True):
 
 
 class TopLogprob(msgspec.Struct, frozen=True):
-    """A candidate token at one position; `token_bytes` are its true bytes, `token` may hold U+FFFD."""
+    """One candidate token at a position, with its natural log-probability.
+
+    token: the text; U+FFFD replaces an incomplete character. token_bytes: the exact bytes.
+    """
 
     token: str
     logprob: float
@@ -150,7 +181,10 @@ class TopLogprob(msgspec.Struct, frozen=True):
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
-    """The chosen token at one position and the most likely ones, in falling order."""
+    """The sampled token at a position, with its natural log-probability. Fields as in TopLogprob.
+
+    top: the most likely tokens, in descending order.
+    """
 
     token: str
     logprob: float
@@ -168,7 +202,7 @@ class TokenUsage(msgspec.Struct, frozen=True):
 
 
 class Timings(msgspec.Struct, frozen=True):
-    """Where the time went, in nanoseconds; total_ns >= load_ns + prefill_ns + decode_ns."""
+    """Durations in nanoseconds. total_ns also counts waiting, so it is at least load_ns + prefill_ns + decode_ns."""
 
     total_ns: int
     load_ns: int
@@ -177,9 +211,9 @@ class Timings(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
-    """First of every stream: the model is resolved, the prompt rendered and fitting, the request queued.
+    """First delta of every stream: the model is resolved, the prompt fits the context, the request is queued.
 
-    `reasoning` tells whether the model may reason in this answer.
+    model: the model's name in the catalog. reasoning: whether the answer may contain reasoning.
     """
 
     model: str
@@ -188,7 +222,10 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
-    """A sign of life before the first token, about once a second: bytes loaded, or prompt tokens prefilled."""
+    """Sent about once a second before the first token.
+
+    done, total: bytes of weights in phase "load", otherwise prompt tokens.
+    """
 
     phase: Literal["load", "queue", "prefill"]
     done: int
@@ -196,7 +233,10 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text"):
-    """Visible text of choice `index`; whole characters only, never a part of a stop string or of a tag."""
+    """Visible text of choice `index`. It holds whole characters, and never part of a stop string or of a tag.
+
+    logprobs: one entry for each sampled token, if the request asked for them.
+    """
 
     text: str
     index: int = 0
@@ -204,7 +244,7 @@ class TextDelta(msgspec.Struct, frozen=True, tag="text"):
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning"):
-    """Reasoning text of choice `index`, without its tags."""
+    """Reasoning text of choice `index`, without its tags. Fields as in TextDelta."""
 
     text: str
     index: int = 0
@@ -212,14 +252,17 @@ class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning"):
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call"):
-    """A whole tool call of choice `index`."""
+    """A complete tool call of choice `index`."""
 
     call: ToolCall
     index: int = 0
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
-    """Last of every successful stream. `finish_reasons` has one entry for each of the n choices."""
+    """Last delta of every successful stream.
+
+    finish_reasons: one for each choice. context: token ids of prompt and completion, if `return_context` is set.
+    """
 
     finish_reasons: tuple[FinishReason, ...]
     usage: TokenUsage
@@ -231,13 +274,18 @@ Delta: TypeAlias = Accepted | Progress | TextDelta | ReasoningDelta | ToolCallDe
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
-    """What a model's files say about it. Decided once, by the catalog.
+    """Facts about a model, read from its files by the catalog.
 
-    `name` is canonical; `repo` is "org/name" or ""; sizes are bytes: of all files, of the weights as they are stored,
-    and as float32 (0 where they are not 16-bit floats). `modified` is seconds since the epoch; `digest` is 64 hex
-    digits; `quantization` is like "4bit" or "bf16". `reasoning_switch` tells whether the template has a
-    reasoning switch and `reasoning_default` what it does when none is given. `parameters` are the model's own sampling
-    defaults (generation_config.json).
+    name: canonical name. path: its folder. repo: "org/name", or "" if unknown. source: where the catalog found it.
+    size: bytes of all files. weights_size: bytes of the weights as stored.
+    float32_size: bytes of the weights as float32; 0 unless they are 16-bit floats.
+    modified: seconds since the epoch. digest: 64 hexadecimal digits that change with the model's files.
+    family: the architecture, such as "qwen3". quantization: such as "4bit" or "bf16".
+    context_length: tokens. embedding_length: hidden size. block_count: layers. Both are 0 if unknown.
+    reasoning_switch: the chat template can turn reasoning on and off.
+    reasoning_default: the model reasons if the request does not say.
+    parameters: sampling defaults from generation_config.json. stop: the model's own stop strings.
+    template, license: the texts; "" if absent.
     """
 
     name: str
@@ -265,7 +313,10 @@ class ModelInfo(msgspec.Struct, frozen=True):
 
 
 class ResidentModel(msgspec.Struct, frozen=True):
-    """A loaded model. `size` are its resident bytes; `expires_at` is seconds since the epoch, None for never."""
+    """A model in memory.
+
+    size: bytes of weights and caches. expires_at: seconds since the epoch; None: never. active: its running requests.
+    """
 
     info: ModelInfo
     size: int
@@ -274,10 +325,11 @@ class ResidentModel(msgspec.Struct, frozen=True):
 
 
 class ModelNeed(msgspec.Struct, frozen=True):
-    """What a model takes: `size` bytes of weights, once they are loaded. Its conversations' caches come on top.
+    """Memory that a model requires.
 
-    `fit`: it is "loaded"; it "fits", where idle models and kept prefixes leave for it; it fits "later", when running
-    requests are done; it fits "never".
+    size: bytes of its weights when loaded. KV caches require more.
+    fit: "loaded"; "fits": it can be loaded now, evicting idle models and cached prefixes if necessary; "later": it can
+    be loaded after running requests finish; "never": it exceeds the budget.
     """
 
     model: str
@@ -286,7 +338,7 @@ class ModelNeed(msgspec.Struct, frozen=True):
 
 
 class ModelLoading(msgspec.Struct, frozen=True):
-    """A model on its way into memory: `done` of the `total` bytes of its weights are there."""
+    """A model that is being loaded: `done` of `total` bytes of its weights are in memory."""
 
     model: str
     done: int
@@ -294,11 +346,11 @@ class ModelLoading(msgspec.Struct, frozen=True):
 
 
 class MemoryReport(msgspec.Struct, frozen=True):
-    """How the memory for models stands, in bytes.
+    """Memory for models, in bytes.
 
-    `budget` is for all weights and caches, `used` of it are taken, and a model that is loaded now may have `available`:
-    idle models and kept prefixes leave for it. `is_starting`: the engine is, and will load what was asked for. `needs`
-    has every model of the catalog.
+    budget: limit for all weights and caches. used: bytes of it in use.
+    available: bytes that a new model may occupy, because idle models and cached prefixes can be evicted.
+    is_starting: the model kernel is still starting. needs: one entry for each model of the catalog.
     """
 
     budget: int
@@ -310,7 +362,7 @@ class MemoryReport(msgspec.Struct, frozen=True):
 
 
 class ModelLoaded(msgspec.Struct, frozen=True, tag="model_loaded"):
-    """A model came into memory in `seconds`. `model` is its name in the catalog, `size` its resident bytes."""
+    """A model was loaded. `model`: name in the catalog. `size`: bytes in memory. `seconds`: loading time."""
 
     model: str
     size: int
@@ -318,7 +370,7 @@ class ModelLoaded(msgspec.Struct, frozen=True, tag="model_loaded"):
 
 
 class ModelUnloaded(msgspec.Struct, frozen=True, tag="model_unloaded"):
-    """A model left memory. `model` is its name in the catalog, `reason` a word or two, as in the log."""
+    """A model was unloaded. `model`: name in the catalog. `reason`: a short text such as "idle"."""
 
     model: str
     reason: str
@@ -328,9 +380,12 @@ ModelEvent: TypeAlias = ModelLoaded | ModelUnloaded
 
 
 class EngineStatistics(msgspec.Struct, frozen=True, tag="statistics"):
-    """How the engine stands: sequences that run, requests that wait for their turn, bytes of weights and caches,
-    the bytes of them that are kept prefixes only, how often a sequence was preempted since the engine started, how many
-    tokens it has decoded, those of aborted answers too, and when the latest (seconds since the epoch; 0: none yet).
+    """Figures of the engine.
+
+    running: sequences in a batch. waiting: queued requests.
+    resident_bytes: weights and caches. prefix_cache_bytes: the part of it in the prefix cache.
+    preemptions, decoded_tokens: totals since the engine started, aborted requests included.
+    decoded_at: time of the latest decoded token in seconds since the epoch; 0: none yet.
     """
 
     running: int = 0
@@ -346,16 +401,19 @@ EngineEvent: TypeAlias = ModelLoaded | ModelUnloaded | EngineStatistics
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
-    """What the server's configuration says to the engine.
+    """Configuration of the engine.
 
-    `model_dirs` are folders with models below; `preferred_org` wins when two organisations use one model name.
-    `keep_alive` is in seconds (inf: for ever). `max_batch_size` sequences run at once, `max_queue` requests wait.
-    `memory_budget` is in bytes for all resident models and their caches (0: a share of the device's memory).
-    `prefill_step_size` is in tokens, at most. A request that waits for its turn longer than `queue_timeout` seconds is
-    refused. `kv_bits` quantises KV caches (0: not). `float32_on_cpu` computes 16-bit models in float32 where there is
-    no GPU and the memory suffices. `draft_models` maps a model's name to that of the model that drafts for it.
-    A picture, or a frame of a clip, may have `max_image_pixels` pixels; of a clip `video_fps` frames a second are
-    looked at, `max_video_frames` at most. All media of one prompt may take `max_media_tokens` tokens.
+    model_dirs: folders that contain models. preferred_org: selected when several organisations share a model name.
+    keep_alive: seconds that an idle model stays loaded (inf: forever).
+    max_batch_size: sequences that run at once. max_queue: requests that may wait; further ones raise QueueFull.
+    queue_timeout: seconds that a request may wait; then it raises QueueFull.
+    memory_budget: bytes for weights and caches of all models; 0: a share of the device's memory.
+    prefill_step_size: prompt tokens that one prefill step processes at most.
+    kv_bits: 4 or 8 quantizes KV caches; 0 does not.
+    float32_on_cpu: without a GPU, compute 16-bit models in float32 if memory allows.
+    draft_models: name of a model to name of its draft model.
+    max_image_pixels: pixels of an image, or of one frame of a video. video_fps: frames sampled per second of video.
+    max_video_frames: frames sampled from one video. max_media_tokens: tokens of all images and videos of a prompt.
     """
 
     model_dirs: tuple[str, ...] = ()
