@@ -1,4 +1,4 @@
-"""The tree of failures."""
+"""The tree of errors."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def _classes(base: type[PicoError] = PicoError) -> Iterator[type[PicoError]]:
         yield from _classes(child)
 
 
-def test_the_drawn_tree_shows_every_failure_with_its_status() -> None:
+def test_the_drawn_tree_shows_every_error_with_its_status() -> None:
     drawn = {name: int(status) for name, status in re.findall(r"([A-Z]\w+) +(\d{3})\b", errors.__doc__ or "")}
     assert drawn == {kind.__name__: kind.http_status for kind in _classes()}
 
 
-def test_a_failure_reads_as_what_and_where() -> None:
+def test_the_repr_of_an_error_names_the_field() -> None:
     assert repr(InvalidRequest("must be a number", param="top_p")) == "<InvalidRequest at top_p: must be a number>"
 
 
-def test_a_code_can_be_given_and_else_is_the_class_s() -> None:
+def test_a_given_code_replaces_the_class_code() -> None:
     assert ModelNotFound("no").code == "model_not_found"
     assert InvalidRequest("no", code="invalid_value").code == "invalid_value"

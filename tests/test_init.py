@@ -1,4 +1,4 @@
-"""The package itself."""
+"""Imports of the package."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The Jupyter server extension. Imports no mlx."""
+"""The Jupyter server extension: HTTP endpoints in OpenAI's and Ollama's dialects. It never imports mlx."""

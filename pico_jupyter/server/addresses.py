@@ -1,7 +1,7 @@
-"""Which addresses of the internet a caller may have this server connect to. Knows no HTTP.
+"""Restricts outgoing connections to public internet addresses.
 
-A name is resolved once, every address that it has is looked at, and those addresses are connected to, so that a name
-whose addresses change between the look and the connection gains nothing.
+A host name is resolved once. All of its addresses are checked, and the connection uses one of the checked addresses,
+so DNS rebinding (a name whose addresses change between check and connection) has no effect.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from tornado.netutil import Resolver
 from pico_jupyter.errors import InvalidRequest
 
 Address: TypeAlias = IPv4Address | IPv6Address
-# Addresses as sockets take them, each behind its family.
+# (address family, socket address) pairs.
 SocketAddresses: TypeAlias = list[tuple[int, Any]]
 Lookup: TypeAlias = Callable[[str, int], Awaitable[SocketAddresses]]
 
-# Protocol assignments and the relays of 6to4 are anycast: nobody knows who answers.
+# IETF protocol assignments and 6to4 relays are anycast: any network may answer for them.
 _ANYCAST = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-# Teredo and its neighbours, documentation, 6to4: addresses for other purposes, or with an IPv4 address inside.
+# IETF protocol assignments with Teredo, documentation, 6to4, documentation: special, or with an IPv4 address inside.
 _SPECIAL = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
-# How a network without IPv4 reaches IPv4 hosts: the last four bytes are the host's address.
+# IPv4 hosts as seen from an IPv6-only network: the last four bytes are the IPv4 address.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_public(address: Address) -> bool:
-    """Whether anybody on the internet could reach this address as well."""
+    """Whether the address is reachable from the whole internet."""
     if isinstance(address, IPv4Address):
         return address.is_global and not address.is_multicast and not any(address in network for network in _ANYCAST)
     if address in _NAT64:
@@ -45,30 +45,33 @@ def is_public(address: Address) -> bool:
 
 
 async def look_up(host: str, port: int) -> SocketAddresses:
-    """All addresses of a host, as the system knows them. Raises OSError."""
+    """All addresses of a host, from the system's resolver. Raises OSError, or ValueError for an invalid name."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return [(family, address) for family, _, _, _, address in found]
 
 
 class PublicResolver(Resolver):
-    """Resolves the names of hosts all of whose addresses are public. Raises InvalidRequest for the others."""
+    """Resolves a host name if all of its addresses are public.
+
+    look_up: returns the addresses of a host. is_public: decides whether an address is allowed.
+    """
 
     def initialize(self, look_up: Lookup, is_public: Callable[[Address], bool]) -> None:
-        """Tornado's way to construct: `PublicResolver(look_up=…, is_public=…)`."""
+        """Tornado calls this with the constructor's arguments."""
         self._look_up = look_up
         self._is_public = is_public
 
     async def resolve(
         self, host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[tuple[int, Any]]:
-        """The addresses to connect to."""
+        """The addresses to connect to. Raises InvalidRequest if one is not public or the name does not resolve."""
         try:
             found = await self._look_up(host, port)
         except (OSError, ValueError):
-            raise InvalidRequest("its host is not known") from None
+            raise InvalidRequest("its host name does not resolve") from None
         if not found:
-            raise InvalidRequest("its host is not known")
+            raise InvalidRequest("its host name does not resolve")
         if not all(self._is_public(ip_address(address[0])) for _, address in found):
             raise InvalidRequest("its address is not public")
         return found

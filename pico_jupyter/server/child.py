@@ -1,6 +1,6 @@
-"""A Jupyter server that ends when its standard input does, which whoever started it holds open.
+"""Runs a Jupyter server that ends when its standard input is closed, so that it cannot outlive its parent process.
 
-Its first argument is the folder that it serves, and that it removes at its end.
+The first argument is the server's root folder, which is removed at the end. The others are options of jupyter_server.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from jupyter_server.serverapp import ServerApp
 
 
 def main() -> None:
-    """Serve until the input ends."""
+    """Serve until standard input is closed."""
     _, folder, *options = sys.argv
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    threading.Thread(target=_terminate_after_input, daemon=True).start()
     try:
         ServerApp.launch_instance([f"--ServerApp.root_dir={folder}", *options])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end_with_input() -> None:
+def _terminate_after_input() -> None:
     sys.stdin.buffer.read()
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""Where clients put the server's token, brought to the one place where Jupyter looks. Knows no handler."""
+"""Converts all forms in which clients send the server's token to the one that Jupyter reads."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ BASIC_SCHEME = "basic "
 
 
 def normalise_credentials(headers: HTTPHeaders) -> None:
-    """Turn `X-API-Key` and Basic credentials into `Authorization: Bearer`, which Jupyter understands.
+    """Convert `X-API-Key` and Basic credentials to `Authorization: Bearer`, which Jupyter reads.
 
-    The password of Basic credentials is the token, or the user name where there is no password; a Jupyter scheme that
-    is already there wins.
+    The token is the password of the Basic credentials, or the user name if the password is empty. X-API-Key takes
+    precedence over Basic, and an existing token or Bearer header over both.
     """
     authorization = headers.get("Authorization", "")
     if JUPYTER_SCHEME.match(authorization):

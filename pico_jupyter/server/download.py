@@ -1,7 +1,8 @@
-"""Downloads a file that a caller names, from public addresses only. Knows nothing of requests and of pictures.
+"""Downloads a file over HTTP from a public address, without credentials, cookies, proxies or decompression.
 
-Redirects are followed by hand, so that each is judged like the first URL. Nothing of the caller goes along: no cookie,
-no credentials, no proxy of the environment. Nothing is decompressed. Who stops waiting closes the connection.
+- Each redirect is checked like the first URL: scheme, host, and all addresses of the host (see addresses.py).
+- A cancelled download closes its connection. tornado 6.6's SimpleAsyncHTTPClient keeps it open, and logs an exception
+  in a callback, the only way to stop a body, as "Uncaught exception"; so this module drives HTTP1Connection itself.
 """
 
 from __future__ import annotations
@@ -21,18 +22,27 @@ from tornado.tcpclient import TCPClient
 
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.server.addresses import Address, Lookup, PublicResolver, is_public, look_up
-from pico_jupyter.server.allowance import Allowance
+from pico_jupyter.server.byte_budget import ByteBudget
 
 MAX_REDIRECTS = 5
-MAX_HEADER_BYTES = 64 * 1024
 STREAM_BUFFER_BYTES = 1024 * 1024
+# ByteBudget limits the body, with a message of its own.
+LIMITS = HTTP1ConnectionParameters(
+    no_keep_alive=True, max_header_size=64 * 1024, max_body_size=sys.maxsize, decompress=False
+)
 REDIRECTS = (301, 302, 303, 307, 308)
 PORTS = {"http": 80, "https": 443}
+HEADERS = {
+    "User-Agent": "pico_jupyter",
+    "Accept": "image/*, video/*, */*;q=0.1",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What one connection asks for. `host` is ASCII, and so is `path`, which has the query in it."""
+    """A parsed and checked URL. `host` is ASCII (IDNA); `path` is ASCII and includes the query."""
 
     url: str
     scheme: str
@@ -42,13 +52,17 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """The Host header."""
+        """The value of the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 class Downloader:
-    """Fetches over HTTP. `is_public` judges the addresses that `look_up` finds; what `make_tls` makes, certificates."""
+    """Downloads files over HTTP and HTTPS.
+
+    look_up: returns the addresses of a host. is_public: decides whether an address is allowed.
+    make_tls: returns the TLS context that verifies certificates; called once, in a thread.
+    """
 
     def __init__(
         self,
@@ -64,27 +78,25 @@ class Downloader:
     def __repr__(self) -> str:
         return "<Downloader>"
 
-    async def fetch(self, url: str, allowance: Allowance) -> bytes:
-        """The bytes that the URL stands for. Raises InvalidRequest with the reason, and takes as long as the other end
-        pleases.
-        """
-        target = read_target(url)
+    async def fetch(self, url: str, budget: ByteBudget) -> bytes:
+        """The file at `url`. Raises InvalidRequest with the reason. It has no timeout; the caller cancels it."""
+        target = parse_target(url)
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._ask(target, allowance)
-            if not answer.location:
-                return answer.whole_body()
-            target = read_target(target.url, answer.location)
-        raise InvalidRequest("it is redirected too often")
+            response = await self._request(target, budget)
+            if not response.location:
+                return response.whole_body()
+            target = parse_target(response.location, base=target.url)
+        raise InvalidRequest("there are too many redirects")
 
-    async def _ask(self, target: Target, allowance: Allowance) -> _Answer:
+    async def _request(self, target: Target, budget: ByteBudget) -> _Response:
         stream = await self._connect(target)
         try:
-            answer = _Answer(stream, allowance)
+            response = _Response(stream, budget)
             with contextlib.suppress(StreamClosedError):
-                await _send(stream, target).read_response(answer)
+                await _send_request(stream, target).read_response(response)
         finally:
             stream.close()
-        return answer
+        return response
 
     async def _connect(self, target: Target) -> IOStream:
         tls = await self._load_tls() if target.scheme == "https" else None
@@ -96,48 +108,48 @@ class Downloader:
             raise InvalidRequest(f"its host cannot be reached by {target.scheme}") from None
 
     async def _load_tls(self) -> ssl.SSLContext:
-        """Made when it is needed, beside the event loop: the system's certificates are many."""
+        # Loading the system's certificates takes tens of milliseconds, so it happens once and in a thread.
         if self._tls is None:
             self._tls = await asyncio.to_thread(self._make_tls)
         return self._tls
 
 
-class _Answer(HTTPMessageDelegate):
-    """Takes in what the other end says, up to where it is of use, and closes the stream there.
+class _Response(HTTPMessageDelegate):
+    """Receives a response, and closes the stream as soon as the rest is not needed.
 
-    Tornado logs what its delegates raise, so a reason to refuse is kept until somebody asks for the body.
+    tornado logs exceptions of its delegates, so a refusal is stored until whole_body() raises it.
     """
 
-    def __init__(self, stream: IOStream, allowance: Allowance) -> None:
+    def __init__(self, stream: IOStream, budget: ByteBudget) -> None:
         self.location = ""
         self._stream = stream
-        self._allowance = allowance
+        self._budget = budget
         self._body = bytearray()
-        self._refusal: InvalidRequest | None = InvalidRequest("its host broke off")
+        self._refusal: InvalidRequest | None = InvalidRequest("its host did not send a complete HTTP response")
         self._stopped = False
 
     def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
-        """Judge the answer by what it says of itself."""
+        """Stop at a redirect, and at a response that cannot be used."""
         assert isinstance(start_line, ResponseStartLine)
         if start_line.code in REDIRECTS and "Location" in headers:
             self.location = headers["Location"]
             self._stop()
         elif start_line.code >= 200:
-            self._stop_if_refused(lambda: self._judge(start_line.code, headers))
+            self._stop_if_refused(lambda: self._check(start_line.code, headers))
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep a part of the body. What had come before the stream was closed is told all the same."""
+        """Append a part of the body. tornado also passes what it buffered before the stream was closed."""
         if not self._stopped:
-            self._stop_if_refused(lambda: self._allowance.take(len(chunk)))
+            self._stop_if_refused(lambda: self._budget.spend(len(chunk)))
             self._body += chunk
 
     def finish(self) -> None:
-        """The answer is whole."""
+        """The response is complete."""
         if not self._stopped:
-            self._refusal = None if self._body else InvalidRequest("it is empty")
+            self._refusal = None if self._body else InvalidRequest("the file is empty")
 
     def whole_body(self) -> bytes:
-        """The body. Raises InvalidRequest when it is of no use."""
+        """The body. Raises InvalidRequest if the response was refused or is incomplete."""
         if self._refusal is not None:
             raise self._refusal
         return bytes(self._body)
@@ -153,31 +165,31 @@ class _Answer(HTTPMessageDelegate):
             self._refusal = refusal
             self._stop()
 
-    def _judge(self, code: int, headers: HTTPHeaders) -> None:
+    def _check(self, code: int, headers: HTTPHeaders) -> None:
         if code != 200:
-            raise InvalidRequest(f"its host answers {code}")
+            raise InvalidRequest(f"its host responds with status {code}")
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             raise InvalidRequest("its host sends it compressed")
         length = headers.get("Content-Length", "")
         if length.isdecimal():
-            self._allowance.check(int(length))
+            self._budget.check(int(length))
 
 
-def read_target(url: str, location: str = "") -> Target:
-    """What the URL, or a `location` that it redirects to, asks for. Raises InvalidRequest."""
+def parse_target(url: str, base: str = "") -> Target:
+    """Parse and check a URL, which may be relative to `base`. Raises InvalidRequest."""
     try:
-        url = urljoin(url, location)
+        url = urljoin(base, url)
         parts = urlsplit(url)
         host = (parts.hostname or "").encode("idna").decode("ascii")
         port = parts.port or PORTS.get(parts.scheme, 0)
     except ValueError:
         raise InvalidRequest("its URL is malformed") from None
     if parts.scheme not in PORTS:
-        raise InvalidRequest("only http: and https: URLs are fetched")
+        raise InvalidRequest("only http: and https: URLs can be fetched")
     if "@" in parts.netloc:
-        raise InvalidRequest("no user name and no password may stand in its URL")
+        raise InvalidRequest("its URL must not contain a user name or a password")
     if not host:
-        raise InvalidRequest("its URL names no host")
+        raise InvalidRequest("its URL has no host")
     return Target(url, parts.scheme, host, port, _ascii_path(parts.path, parts.query))
 
 
@@ -187,14 +199,9 @@ def _ascii_path(path: str, query: str) -> str:
     return f"{encoded}?{quote(query, safe=f'{allowed}?')}" if query else encoded
 
 
-def _send(stream: IOStream, target: Target) -> HTTP1Connection:
-    # The limit of a body is the allowance, which says so in words.
-    parameters = HTTP1ConnectionParameters(
-        no_keep_alive=True, max_header_size=MAX_HEADER_BYTES, max_body_size=sys.maxsize, decompress=False
-    )
-    connection = HTTP1Connection(stream, is_client=True, params=parameters)
-    headers = {"Host": target.authority, "User-Agent": "pico_jupyter", "Accept": "image/*, video/*, */*;q=0.1"}
-    headers |= {"Accept-Encoding": "identity", "Connection": "close"}
-    connection.write_headers(RequestStartLine("GET", target.path, ""), HTTPHeaders(headers))
+def _send_request(stream: IOStream, target: Target) -> HTTP1Connection:
+    connection = HTTP1Connection(stream, is_client=True, params=LIMITS)
+    headers = HTTPHeaders({"Host": target.authority, **HEADERS})
+    connection.write_headers(RequestStartLine("GET", target.path, ""), headers)
     connection.finish()
     return connection

@@ -1,13 +1,22 @@
-"""What a raised exception means to the caller and to the log. Knows no dialect and no handler."""
+"""Turns an exception of a handler into a response in the handler's dialect, and into a log line if the owner can act.
+
+- `send_error` is the one place: tornado calls it for every exception that leaves a handler. Before the first byte the
+  error becomes a status; GenerationHandler overrides it, and sends a frame once a stream has begun.
+- An unexpected exception becomes a generic 500. Its message may quote a prompt, so it reaches neither client nor log.
+"""
 
 from __future__ import annotations
 
 import traceback
+import uuid
 from http.client import responses
-from typing import TypeAlias
+from types import TracebackType
+from typing import Any, Protocol, TypeAlias
 
+from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
+from pico_jupyter.dialects.failures import error_headers
 from pico_jupyter.errors import (
     EngineFailed,
     Forbidden,
@@ -36,8 +45,67 @@ MESSAGES = {401: NO_TOKEN, 403: "Forbidden", 404: "Not found", 405: "Method not 
 Raised: TypeAlias = BaseException | None
 
 
+class ErrorDialect(Protocol):
+    """The error format of a dialect. The modules dialects.openai and dialects.ollama satisfy it."""
+
+    JSON_TYPE: str
+
+    def error_body(self, error: PicoError) -> bytes:
+        """The JSON object that describes `error`."""
+        ...
+
+
+class ErrorResponder(APIHandler):
+    """The part of DialectHandler that answers with errors.
+
+    dialect: module that formats errors. methods: the HTTP methods that the path supports, without OPTIONS.
+    """
+
+    dialect: ErrorDialect
+    methods: tuple[str, ...]
+    closes_connection = False
+
+    @property
+    def request_id(self) -> str:
+        """A unique id of this request, in its response headers and in log lines."""
+        if not hasattr(self, "_request_id"):
+            self._request_id = uuid.uuid4().hex
+        return self._request_id
+
+    def set_default_headers(self) -> None:
+        """Add `x-request-id` to every response."""
+        super().set_default_headers()
+        self.set_header("x-request-id", f"req_{self.request_id}")
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Respond with the status of the exception in `exc_info`, or with `status_code` if there is none."""
+        _, raised, _ = kwargs.get("exc_info", (None, None, None))
+        super().send_error(status_of(raised, status_code), error=as_pico_error(raised, status_code))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Write headers and body of an error response."""
+        error: PicoError = kwargs["error"]
+        if hasattr(self, "_jupyter_current_user"):
+            self.set_cors_headers()  # Tornado's send_error cleared the headers that prepare() had set.
+        for name, value in error_headers(error).items():
+            self.set_header(name, value)
+        if self.closes_connection:
+            self.set_header("Connection", "close")
+        if isinstance(error, MethodNotAllowed):
+            self.set_header("Allow", ", ".join((*self.methods, "OPTIONS")))
+        self.finish(self.dialect.error_body(error), set_content_type=self.dialect.JSON_TYPE)
+
+    def log_exception(
+        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Log an error that the server's owner can act on. Tornado calls this before send_error."""
+        line = log_line(value) if value is not None else ""
+        if line:
+            self.log.error("pico_jupyter: request %s failed: %s", self.request_id, line)
+
+
 def as_pico_error(raised: Raised, status: int = 500) -> PicoError:
-    """The failure that the caller is told. What nobody foresaw tells nothing of itself."""
+    """The error that the client receives for `raised`, or for `status` if there is no exception."""
     if isinstance(raised, PicoError):
         return raised
     if isinstance(raised, web.HTTPError):
@@ -46,17 +114,16 @@ def as_pico_error(raised: Raised, status: int = 500) -> PicoError:
 
 
 def status_of(raised: Raised, status: int = 500) -> int:
-    """The status of the answer, should it not have begun yet."""
+    """The HTTP status for `raised`, or `status` if there is no exception."""
     if isinstance(raised, web.HTTPError):
         return raised.status_code
     return as_pico_error(raised, status).http_status
 
 
 def log_line(raised: BaseException) -> str:
-    """What the server's owner can act on; "" for what concerns the caller only. Never holds text of a prompt.
+    """The text to log for an exception; "" if it concerns the client only. It never contains text of a prompt.
 
-    Messages of failures inside a model's work, and of exceptions that nobody foresaw, may quote what was worked on, so
-    only their kind and place are logged.
+    Messages of EngineFailed and of unexpected exceptions may quote a prompt, so only their type and place are logged.
     """
     if status_of(raised) < 500:
         return ""

@@ -1,4 +1,4 @@
-"""Which path is answered by which handler. Exact paths only: whatever else is below api/ is Jupyter's."""
+"""Maps paths to handlers. Below api/ the paths are exact, because the others belong to Jupyter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def _refusal(kind: type[PicoError], why: str, *methods: str) -> dict[str, Any]:
     return {"methods": methods, "kind": kind, "why": why}
 
 
-# The second mount answers HEAD at its root, as Ollama's clients want it, and stays when another extension claims v1/.
+# Ollama clients send HEAD to the root, where Jupyter answers; at /pico/ we do. The second mount also remains usable
+# if another extension claims v1/.
 MOUNTS = ("/", "/pico/")
 
 ENDPOINTS: tuple[Rule, ...] = (
@@ -53,7 +54,7 @@ ENDPOINTS: tuple[Rule, ...] = (
 
 
 def rules(context: ServerContext) -> list[Rule]:
-    """The rules of both mounts, relative to the server's base URL."""
+    """The rules of all endpoints on both mounts, relative to the server's base URL."""
     shared = {"context": context}
     endpoints = [
         (f"{mount}{path}/?", handler, {**shared, **arguments})
@@ -68,7 +69,7 @@ def rules(context: ServerContext) -> list[Rule]:
 
 
 def fallback_rules(base_url: str, context: ServerContext) -> list[Rule]:
-    """The rules for what nobody answers, with the base URL. They go behind those of all other extensions."""
+    """The rules for unknown paths, with the base URL. They are added after those of all other extensions."""
     shared = {"context": context}
     return [
         (url_path_join(base_url, "v1/.*"), openai.UnknownPathHandler, shared),

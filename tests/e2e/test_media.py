@@ -1,4 +1,4 @@
-"""Pictures and clips against a real Jupyter server; the model is a text-only one, which is told last."""
+"""Images by URL on a real Jupyter server. The model is text-only, so even a fetched image is refused, by the engine."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ TEXT_ONLY = (
     [
         ("data:image/png;base64,aGk=", TEXT_ONLY),
         ("jupyter:server.log", TEXT_ONLY),
-        ("jupyter:nowhere.png", "the picture at messages[0].content[0] cannot be fetched: there is no such file"),
-        ("http://localhost:1/", "the picture at messages[0].content[0] cannot be fetched: its address is not public"),
+        ("jupyter:nowhere.png", "the image at messages[0].content[0] cannot be fetched: there is no such file"),
+        ("http://localhost:1/", "the image at messages[0].content[0] cannot be fetched: its address is not public"),
         ("file:///etc/passwd", "invalid image input"),
     ],
 )
-def test_a_picture_comes_as_far_as_it_may(server: RunningServer, url: str, message: str) -> None:
+def test_an_image_is_refused_with_the_reason(server: RunningServer, url: str, message: str) -> None:
     body = {"model": "pico-tiny", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": url}]}]}
     with server.http() as client:
         answer = client.post("v1/chat/completions", json=body)

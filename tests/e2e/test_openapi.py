@@ -41,7 +41,7 @@ BEYOND_A_SCHEMA = re.compile(
     r"|'tool_choice' is only allowed when 'tools' are specified"
     r"|there is no tool '.*' in 'tools'"
     r"|invalid (image|video) input"
-    r"|the (picture|clip) at .* cannot be fetched"
+    r"|the (image|video) at .* cannot be fetched"
     r"|The request includes images, video or audio"
     r"|raw mode does not support"
     r"|token \d+ is not one of the model's"

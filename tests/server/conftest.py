@@ -1,4 +1,4 @@
-"""A Jupyter server in the test's own event loop, with the extension on top of a ScriptedEngine."""
+"""A Jupyter server in the event loop of the test, with the extension and a ScriptedEngine."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from pico_jupyter.server.extension import PicoJupyter
 from tests.server.scripted import ScriptedEngine
 
 TOKEN = "s3cret"
-# A client that kept the cookie of a request with a token would be known without one.
+# jupyter_server sets a login cookie on every request with a token. A client that kept it would stay authenticated.
 NO_COOKIES = DefaultCookiePolicy(allowed_domains=[])
 
 
 class QuietServerApp(ServerApp):
     def init_signal(self) -> None:
-        """The test runner's signal handlers stay as they are."""
+        """Keep the signal handlers of the test runner."""
 
 
 @dataclass
 class RunningServer:
-    """A server that listens, and a client that sends no credentials of its own accord."""
+    """A listening server, and an HTTP client without credentials."""
 
     app: ServerApp
     extension: PicoJupyter
@@ -42,7 +42,7 @@ class RunningServer:
     client: httpx.AsyncClient
 
     async def request(self, method: str, path: str, *, token: str = TOKEN, **kwargs: Any) -> httpx.Response:
-        """Send a request with the token, or with none where `token` is empty."""
+        """Send a request with `token`; without credentials if it is empty."""
         headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **kwargs.pop("headers", {})}
         return await self.client.request(method, self.url + path, headers=headers, **kwargs)
 
@@ -50,21 +50,15 @@ class RunningServer:
         return await self.request("GET", path, **kwargs)
 
     async def post(self, path: str, body: object = None, **kwargs: Any) -> httpx.Response:
-        return (
-            await self.request("POST", path, json=body, **kwargs)
-            if body is not None
-            else await self.request("POST", path, **kwargs)
-        )
+        return await self.request("POST", path, **({} if body is None else {"json": body}), **kwargs)
 
 
 async def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait until `condition` holds. Fails after `seconds`."""
+    """Wait until `condition` is true. Fails after `seconds`."""
     deadline = time.monotonic() + seconds
-    holds = condition()
-    while not holds:
+    while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         await asyncio.sleep(0.005)
-        holds = condition()
 
 
 StartServer = Callable[..., Awaitable[RunningServer]]
@@ -72,7 +66,7 @@ StartServer = Callable[..., Awaitable[RunningServer]]
 
 @pytest.fixture
 async def start_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartServer]:
-    """Start a server with a configuration; it ends with the test."""
+    """Starts servers with a configuration each. They stop at the end of the test."""
     for name in ("CONFIG", "DATA", "RUNTIME"):
         monkeypatch.setenv(f"JUPYTER_{name}_DIR", str(tmp_path / name.lower()))
     monkeypatch.setenv("JUPYTER_NO_CONFIG", "1")
@@ -119,5 +113,5 @@ async def start_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Async
 
 @pytest.fixture
 async def server(start_server: StartServer) -> RunningServer:
-    """A server as most tests want it."""
+    """A server with the default configuration."""
     return await start_server()

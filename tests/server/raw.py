@@ -1,4 +1,4 @@
-"""A client that speaks HTTP by hand, so that it can stop in the middle."""
+"""An HTTP client on a plain socket, which can disconnect at any point."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tests.server.conftest import TOKEN, RunningServer
 
 
 class RawRequest:
-    """A request on its way; leaving the block it came from closes the connection."""
+    """A sent request whose response can be read piece by piece."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
     async def until(self, text: bytes) -> bytes:
-        """What has arrived up to `text`."""
+        """Read the response up to and including `text`."""
         return await asyncio.wait_for(self._reader.readuntil(text), 20)
 
-    async def leave(self) -> None:
-        """Close the connection without a word."""
+    async def aclose(self) -> None:
+        """Close the connection."""
         self._writer.close()
         await self._writer.wait_closed()
 
@@ -31,7 +31,7 @@ class RawRequest:
 async def raw_post(
     server: RunningServer, path: str, body: object, length: int = 0, headers: str = ""
 ) -> AsyncIterator[RawRequest]:
-    """Post `body`; a `length` beyond it announces more than is sent."""
+    """Post `body` as JSON, and disconnect at the end of the block. A larger `length` announces more than is sent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     content = json.dumps(body).encode()
     head = (
@@ -43,4 +43,4 @@ async def raw_post(
     try:
         yield request
     finally:
-        await request.leave()
+        await request.aclose()

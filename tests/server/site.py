@@ -1,4 +1,4 @@
-"""A web server that answers byte for byte what a test gives it."""
+"""A web server that sends exactly the bytes that a test configures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent. Then the connection is closed; or held open, until the client leaves; or `repeat` goes on."""
+    """The bytes of a response. After `sent`: close; or `hold` open until the client disconnects; or `repeat` bytes."""
 
     sent: bytes
     hold: bool = False
@@ -19,19 +19,22 @@ class Reply:
 
 
 def whole(body: bytes, *headers: str, status: str = "200 OK") -> Reply:
-    """An answer with a body of known length."""
+    """A response with Content-Length."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return Reply("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
 
 def redirect(location: str, status: str = "302 Found") -> Reply:
-    """An answer that says: somewhere else."""
+    """A response that redirects to `location`."""
     return whole(b"", f"Location: {location}", status=status)
 
 
 @dataclass
 class Site:
-    """Answers each path with its reply, notes every request, and tells when a client `left` a reply that goes on."""
+    """Sends each path's reply and records the requests.
+
+    asked: set when a request arrives. left: set when a client disconnects from a reply that holds or repeats.
+    """
 
     replies: dict[str, Reply] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
@@ -44,19 +47,19 @@ class Site:
         return f"{self.scheme}://{host}:{self.port}{path}"
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, one answer."""
+        """Serve one connection, which has one request."""
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             request = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.requests.append(request)
             self.asked.set()
             reply = self.replies[request.split()[1]]
             writer.write(reply.sent)
-            await self._go_on(reply, reader, writer)
+            await self._continue(reply, reader, writer)
         writer.close()
         with suppress(ConnectionError, ssl.SSLError):
             await writer.wait_closed()
 
-    async def _go_on(self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _continue(self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while reply.repeat:
                 writer.write(reply.repeat)
@@ -70,7 +73,7 @@ class Site:
 
 @asynccontextmanager
 async def running_site(tls: ssl.SSLContext | None = None) -> AsyncIterator[Site]:
-    """A site that listens on loopback."""
+    """A site on loopback."""
     site = Site(scheme="https" if tls else "http")
     server = await asyncio.start_server(site.answer, "127.0.0.1", ssl=tls)
     site.port = server.sockets[0].getsockname()[1]

@@ -1,4 +1,4 @@
-"""normalise_credentials: every way to bring a token ends as Bearer."""
+"""normalise_credentials: every form of a token becomes Bearer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def basic(text: str) -> str:
         ({}, None),
     ],
 )
-def test_a_token_becomes_bearer_wherever_it_was(given: dict[str, str], authorization: str | None) -> None:
+def test_a_token_in_any_form_becomes_bearer(given: dict[str, str], authorization: str | None) -> None:
     headers = HTTPHeaders(given)
     normalise_credentials(headers)
     assert headers.get("Authorization") == authorization

@@ -1,4 +1,4 @@
-"""What exceptions mean to callers and to the log."""
+"""Which error a client receives for an exception, and what is logged."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ SECRET = "Rumpelstiltskin"
         (None, 405, "Method not allowed"),
     ],
 )
-def test_what_was_raised_has_a_status_and_a_message(raised: Exception | None, status: int, message: str) -> None:
+def test_an_exception_becomes_a_status_and_a_message(raised: Exception | None, status: int, message: str) -> None:
     given = status if raised is None else 500
     assert status_of(raised, given) == status
     assert as_pico_error(raised, given).message == message
 
 
 @pytest.mark.parametrize("status", [402, 418, 429])
-def test_an_unknown_refusal_is_the_callers_fault(status: int) -> None:
+def test_an_unknown_status_below_500_becomes_invalid_request(status: int) -> None:
     assert type(as_pico_error(HTTPError(status))) is InvalidRequest
 
 
-def test_an_unknown_failure_is_ours() -> None:
+def test_an_unknown_status_from_500_on_becomes_the_base_error() -> None:
     assert type(as_pico_error(HTTPError(599))) is PicoError
 
 
@@ -50,22 +50,22 @@ def test_a_missing_xsrf_header_is_explained(text: str) -> None:
 def raised_by(error: Exception) -> Exception:
     try:
         raise error
-    except Exception as caught:  # noqa: BLE001  # any kind is given to the test
+    except Exception as caught:  # noqa: BLE001  # the tests raise any kind
         return caught
 
 
 @pytest.mark.parametrize("error", [EngineFailed(SECRET), RuntimeError(SECRET), KeyError(SECRET)])
-def test_of_failures_that_may_quote_a_prompt_only_the_kind_is_logged(error: Exception) -> None:
+def test_an_error_that_may_quote_a_prompt_is_logged_by_type_only(error: Exception) -> None:
     line = log_line(raised_by(error))
     assert line.startswith(type(error).__name__)
     assert SECRET not in line
 
 
-def test_an_unforeseen_failure_is_logged_with_its_place() -> None:
+def test_an_unexpected_error_is_logged_with_its_place() -> None:
     assert "raised_by" in log_line(raised_by(RuntimeError("x")))
 
 
-def test_a_broken_model_is_logged_with_the_reason() -> None:
+def test_a_model_that_fails_to_load_is_logged_with_the_reason() -> None:
     assert log_line(ModelLoadFailed("weights are missing")) == "ModelLoadFailed: weights are missing"
 
 

@@ -1,4 +1,4 @@
-"""What jupyter:PATH means."""
+"""The path in a jupyter: URL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pico_jupyter.server.files import read_path
         ("jupyter:a..b/..c/d...png", "a..b/..c/d...png"),
     ],
 )
-def test_a_path_is_decoded_once_and_stands_below_the_servers_root(url: str, path: str) -> None:
+def test_a_path_is_decoded_once_and_is_relative_to_the_servers_root(url: str, path: str) -> None:
     assert read_path(url) == path
 
 
@@ -41,11 +41,11 @@ def test_a_path_is_decoded_once_and_stands_below_the_servers_root(url: str, path
         "jupyter:a%00.png",
     ],
 )
-def test_a_path_that_leads_out_of_the_root_is_refused(url: str) -> None:
-    with pytest.raises(InvalidRequest, match=r"^its path is none below the server's root$"):
+def test_a_path_outside_the_root_is_refused(url: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^the path is outside the server's root$"):
         read_path(url)
 
 
-def test_a_path_that_is_no_text_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match=r"^its path is not UTF-8$"):
+def test_a_path_that_is_not_utf_8_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match=r"^the path is not valid UTF-8$"):
         read_path("jupyter:%ff.png")
