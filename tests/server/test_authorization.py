@@ -1,4 +1,4 @@
-"""Who may call what: every endpoint against every way to be known, unknown or not allowed."""
+"""Authentication and authorization: every endpoint with every kind of credentials."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUESTION = [{"role": "user", "content": "12 + 35?"}]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One verb of one path: what it needs, and what a caller who may gets."""
+    """One method of one path: the action that it requires, and its status when permitted."""
 
     method: str
     path: str
@@ -79,7 +79,7 @@ async def statuses(server: RunningServer, **kwargs: Any) -> dict[str, int]:
 
 
 EXPECTED = {mount + str(endpoint): endpoint.status for mount in MOUNTS for endpoint in ENDPOINTS}
-NOBODY = dict.fromkeys(EXPECTED, 401)
+ALL_401 = dict.fromkeys(EXPECTED, 401)
 
 BASIC = base64.b64encode(f"user:{TOKEN}".encode()).decode()
 
@@ -97,7 +97,7 @@ BASIC = base64.b64encode(f"user:{TOKEN}".encode()).decode()
     ],
     ids=["Bearer", "bearer", "token", "Basic", "X-API-Key", "?token=", "Bearer from another site"],
 )
-async def test_a_token_opens_every_endpoint(server: RunningServer, credentials: dict[str, Any]) -> None:
+async def test_a_token_gives_access_to_every_endpoint(server: RunningServer, credentials: dict[str, Any]) -> None:
     assert await statuses(server, token="", **credentials) == EXPECTED
 
 
@@ -115,31 +115,31 @@ async def test_a_token_opens_every_endpoint(server: RunningServer, credentials: 
     ],
     ids=["nothing", "Bearer", "token", "Basic", "X-API-Key", "?token=", "cookie", "xsrf only"],
 )
-async def test_without_a_right_token_every_endpoint_is_closed(
+async def test_every_endpoint_refuses_missing_or_wrong_credentials(
     server: RunningServer, credentials: dict[str, Any]
 ) -> None:
-    assert await statuses(server, token="", **credentials) == NOBODY
+    assert await statuses(server, token="", **credentials) == ALL_401
     assert server.engine.requests == []
 
 
-async def test_an_unknown_page_of_another_site_finds_every_endpoint_closed(server: RunningServer) -> None:
+async def test_every_endpoint_refuses_a_page_of_another_site_without_a_token(server: RunningServer) -> None:
     found = await statuses(server, token="", headers={"Origin": "https://evil.example"})
     assert set(found.values()) == {401, 404}
     assert server.engine.requests == []
 
 
-async def test_a_server_without_xsrf_checks_is_closed_all_the_same(start_server: StartServer) -> None:
+async def test_every_endpoint_requires_a_token_even_without_xsrf_checks(start_server: StartServer) -> None:
     server = await start_server(ServerApp={"disable_check_xsrf": True})
-    assert await statuses(server, token="") == NOBODY
+    assert await statuses(server, token="") == ALL_401
 
 
-async def test_a_server_that_lets_nobody_in_unknown_makes_no_difference(start_server: StartServer) -> None:
+async def test_allow_unauthenticated_access_false_changes_nothing(start_server: StartServer) -> None:
     server = await start_server(ServerApp={"allow_unauthenticated_access": False})
-    assert await statuses(server, token="") == NOBODY
+    assert await statuses(server, token="") == ALL_401
     assert await statuses(server) == EXPECTED
 
 
-async def test_who_is_unknown_is_told_so_in_the_words_of_the_dialect(server: RunningServer) -> None:
+async def test_missing_credentials_are_reported_in_the_format_of_the_dialect(server: RunningServer) -> None:
     openai = await server.post("v1/chat/completions", CHAT, token="")
     assert openai.headers["WWW-Authenticate"] == "Bearer"
     assert openai.json()["error"]["type"] == "authentication_error"
@@ -151,7 +151,7 @@ async def test_who_is_unknown_is_told_so_in_the_words_of_the_dialect(server: Run
 
 
 def path_of(rule: Rule) -> str | None:
-    """A path that one of our rules matches, relative to the base URL."""
+    """An example path of one of our routing rules, relative to the base URL; None for rules of Jupyter."""
     if not (isinstance(rule.matcher, PathMatches) and issubclass(rule.target, DialectHandler)):
         return None
     path = rule.matcher.regex.pattern.removesuffix("$").removesuffix("/?")
@@ -159,7 +159,7 @@ def path_of(rule: Rule) -> str | None:
     return re.sub(r"\(\.\+\?\)|\.\+\?|\.\*", "x", path).removeprefix("/")
 
 
-async def test_no_verb_of_any_registered_rule_is_open(server: RunningServer) -> None:
+async def test_no_method_of_any_registered_rule_is_open(server: RunningServer) -> None:
     groups = [group.target for group in server.app.web_app.default_router.rules]
     ours = [(path_of(rule), rule.target) for group in groups for rule in group.rules]
     paths = {path: target for path, target in ours if path is not None}
@@ -177,8 +177,8 @@ async def test_no_verb_of_any_registered_rule_is_open(server: RunningServer) -> 
     }
 
 
-class Recorder(Authorizer):
-    """Allows everything but `denied`, and writes down what it was asked."""
+class DenyOne(Authorizer):
+    """Denies the action `denied`, and allows the others."""
 
     denied = ""
 
@@ -187,20 +187,20 @@ class Recorder(Authorizer):
         return action != self.denied
 
 
-class DenyRead(Recorder):
+class DenyRead(DenyOne):
     denied = "read"
 
 
-class DenyExecute(Recorder):
+class DenyExecute(DenyOne):
     denied = "execute"
 
 
-class DenyWrite(Recorder):
+class DenyWrite(DenyOne):
     denied = "write"
 
 
 @pytest.mark.parametrize("authorizer", [DenyRead, DenyExecute, DenyWrite])
-async def test_each_action_can_be_denied_alone(start_server: StartServer, authorizer: type[Recorder]) -> None:
+async def test_each_action_can_be_denied_separately(start_server: StartServer, authorizer: type[DenyOne]) -> None:
     server = await start_server(ServerApp={"authorizer_class": authorizer})
     denied = {
         mount + str(endpoint): 403 for mount in MOUNTS for endpoint in ENDPOINTS if endpoint.action == authorizer.denied
@@ -209,7 +209,7 @@ async def test_each_action_can_be_denied_alone(start_server: StartServer, author
     assert await statuses(server) == EXPECTED | denied
 
 
-async def test_who_may_not_is_told_so_in_the_words_of_the_dialect(start_server: StartServer) -> None:
+async def test_a_denied_action_is_reported_in_the_format_of_the_dialect(start_server: StartServer) -> None:
     server = await start_server(ServerApp={"authorizer_class": DenyExecute})
     openai = (await server.post("v1/chat/completions", CHAT)).json()["error"]
     assert openai["type"] == "permission_error"
@@ -219,7 +219,7 @@ async def test_who_may_not_is_told_so_in_the_words_of_the_dialect(start_server: 
 
 
 @pytest.mark.parametrize("path", ["api/chat", "api/generate"])
-async def test_unloading_is_writing(start_server: StartServer, path: str) -> None:
+async def test_unloading_requires_the_write_action(start_server: StartServer, path: str) -> None:
     server = await start_server(ServerApp={"authorizer_class": DenyWrite})
     assert (await server.post(path, {"model": "tiny", "keep_alive": 0})).status_code == 403
     assert (await server.post(path, {"model": "tiny"})).status_code == 200
@@ -238,7 +238,7 @@ async def test_the_heartbeat_of_ollama_clients_needs_no_token(start_server: Star
 
 @dataclass
 class Browser:
-    """A page of the server's own: known by its cookie."""
+    """A page of the server itself, authenticated by its cookie."""
 
     cookies: dict[str, str]
 
@@ -258,12 +258,12 @@ async def log_in(server: RunningServer) -> Browser:
         return Browser({cookie.name: cookie.value or "" for cookie in client.cookies.jar})
 
 
-async def test_a_page_of_the_server_sends_its_cookie_and_the_xsrf_header(server: RunningServer) -> None:
+async def test_a_page_of_the_server_is_authenticated_by_cookie_and_xsrf_header(server: RunningServer) -> None:
     page = await log_in(server)
     assert await statuses(server, token="", headers=page.xsrf) == EXPECTED
 
 
-async def test_a_cookie_alone_reads_but_does_not_post(server: RunningServer) -> None:
+async def test_a_cookie_without_the_xsrf_header_permits_get_only(server: RunningServer) -> None:
     page = await log_in(server)
     same_site = {**page.headers, "Referer": server.url}
     response = await server.post("v1/chat/completions", CHAT, token="", headers=same_site)
@@ -285,17 +285,17 @@ async def test_a_page_of_another_site_is_refused_even_with_the_cookie(server: Ru
     assert server.engine.requests == []
 
 
-async def test_a_server_without_authentication_serves_programs_and_no_foreign_pages(start_server: StartServer) -> None:
+async def test_a_server_without_authentication_refuses_foreign_pages_only(start_server: StartServer) -> None:
     server = await start_server(token="")
     assert await statuses(server, token="") == EXPECTED
-    asked = len(server.engine.requests)
+    received = len(server.engine.requests)
     evil = await server.post("api/chat", CHAT, token="", headers={"Origin": "https://evil.example"})
     own = await server.post("api/chat", CHAT, token="", headers={"Origin": server.url.rstrip("/")})
     assert (evil.status_code, own.status_code) == (404, 403)
-    assert len(server.engine.requests) == asked
+    assert len(server.engine.requests) == received
 
 
-async def test_a_foreign_host_name_is_refused_in_the_words_of_the_dialect(server: RunningServer) -> None:
+async def test_a_foreign_host_name_is_reported_in_the_format_of_the_dialect(server: RunningServer) -> None:
     response = await server.get("v1/models", headers={"Host": "mac.example"})
     assert response.status_code == 403
     assert response.json()["error"]["type"] == "permission_error"
