@@ -84,7 +84,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
     tools: JSON array of tool definitions, passed to the template unchanged.
     template_kwargs: JSON object of further template variables, passed unchanged.
     context: token ids that precede the rendered prompt (Ollama's `context`).
-    continue_final_message: leave the last message open, so that the model continues it.
+    continue_final_message: do not close the last message, so that the model continues it.
     truncate: drop the oldest non-system messages when the prompt exceeds the context, instead of refusing the request.
     """
 
@@ -136,7 +136,7 @@ class GenerationRequest(msgspec.Struct, frozen=True):
 
     id: unique among running requests. model: the name as the client wrote it.
     fallback_sampling: the dialect's defaults, for parameters that neither `sampling` nor the model sets.
-    reasoning: turn reasoning on or off; None keeps the model's default.
+    reasoning: turn reasoning on or off; None: the model's default.
     reasoning_required: refuse a model that cannot reason with ReasoningUnsupported.
     reasoning_effort: a level such as "low", for chat templates that have levels.
     max_tokens: limit on completion tokens, reasoning included; None: up to the end of the context; 0 is valid.
@@ -283,7 +283,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     family: the architecture, such as "qwen3". quantization: such as "4bit" or "bf16".
     context_length: tokens. embedding_length: hidden size. block_count: layers. Both are 0 if unknown.
     reasoning_switch: the chat template can turn reasoning on and off.
-    reasoning_default: the model reasons if the request does not say.
+    reasoning_default: the model reasons if the request sets nothing.
     parameters: sampling defaults from generation_config.json. stop: the model's own stop strings.
     template, license: the texts; "" if absent.
     """

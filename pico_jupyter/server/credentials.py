@@ -15,7 +15,7 @@ BASIC_SCHEME = "basic "
 def normalise_credentials(headers: HTTPHeaders) -> None:
     """Convert `X-API-Key` and Basic credentials to `Authorization: Bearer`, which Jupyter reads.
 
-    The token is the password of the Basic credentials, or the user name if the password is empty. X-API-Key takes
+    The token is the password of the Basic credentials, or the user name if the password is empty. X-API-Key has
     precedence over Basic, and an existing token or Bearer header over both.
     """
     authorization = headers.get("Authorization", "")

@@ -1,8 +1,8 @@
 """Downloads a file over HTTP from a public address, without credentials, cookies, proxies or decompression.
 
 - Each redirect is checked like the first URL: scheme, host, and all addresses of the host (see addresses.py).
-- A cancelled download closes its connection. tornado 6.6's SimpleAsyncHTTPClient keeps it open, and logs an exception
-  in a callback, the only way to stop a body, as "Uncaught exception"; so this module drives HTTP1Connection itself.
+- A cancelled download closes its connection. SimpleAsyncHTTPClient of tornado 6.6 keeps it open. It also logs an
+  exception in a callback, the only way to stop a body, as "Uncaught exception". So this module uses HTTP1Connection.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Downloader:
             raise InvalidRequest(f"its host cannot be reached by {target.scheme}") from None
 
     async def _load_tls(self) -> ssl.SSLContext:
-        # Loading the system's certificates takes tens of milliseconds, so it happens once and in a thread.
+        # Loading the system's certificates blocks for tens of milliseconds, so it runs once and in a thread.
         if self._tls is None:
             self._tls = await asyncio.to_thread(self._make_tls)
         return self._tls

@@ -1,7 +1,7 @@
 """Turns an exception of a handler into a response in the handler's dialect, and into a log line if the owner can act.
 
-- `send_error` is the one place: tornado calls it for every exception that leaves a handler. Before the first byte the
-  error becomes a status; GenerationHandler overrides it, and sends a frame once a stream has begun.
+- Tornado calls `send_error` for every exception that a handler raises. The response is an HTTP status and a JSON body.
+  GenerationHandler overrides it, and sends a frame if a stream has already started.
 - An unexpected exception becomes a generic 500. Its message may quote a prompt, so it reaches neither client nor log.
 """
 
@@ -78,7 +78,7 @@ class ErrorResponder(APIHandler):
         self.set_header("x-request-id", f"req_{self.request_id}")
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Respond with the status of the exception in `exc_info`, or with `status_code` if there is none."""
+        """Respond with the status of the exception in `exc_info`, or with `status_code` without one."""
         _, raised, _ = kwargs.get("exc_info", (None, None, None))
         super().send_error(status_of(raised, status_code), error=as_pico_error(raised, status_code))
 
@@ -105,7 +105,7 @@ class ErrorResponder(APIHandler):
 
 
 def as_pico_error(raised: Raised, status: int = 500) -> PicoError:
-    """The error that the client receives for `raised`, or for `status` if there is no exception."""
+    """The error that the client receives for `raised`, or for `status` without an exception."""
     if isinstance(raised, PicoError):
         return raised
     if isinstance(raised, web.HTTPError):
@@ -114,7 +114,7 @@ def as_pico_error(raised: Raised, status: int = 500) -> PicoError:
 
 
 def status_of(raised: Raised, status: int = 500) -> int:
-    """The HTTP status for `raised`, or `status` if there is no exception."""
+    """The HTTP status for `raised`, or `status` without an exception."""
     if isinstance(raised, web.HTTPError):
         return raised.status_code
     return as_pico_error(raised, status).http_status

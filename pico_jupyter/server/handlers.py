@@ -31,7 +31,7 @@ def permitted(action: str) -> Callable[[Verb], Verb]:
     """Decorate a verb: the client must be authenticated and authorized for `action` ("read", "execute" or "write").
 
     This combines two decorators of Jupyter, and always names the resource: a bare `@authorized` of jupyter_server 2
-    keeps the first resource that it has seen.
+    uses the resource of its first call for all later calls.
     """
 
     def decorate(verb: Verb) -> Verb:

@@ -36,7 +36,7 @@ class MediaSources:
     async def resolve(self, request: GenerationRequest, handler: JupyterHandler) -> GenerationRequest:
         """The request with the bytes of all its media, fetched with the rights of the client of `handler`.
 
-        Raises InvalidRequest or Forbidden, whose `param` names the field. Cancellation closes all connections.
+        Raises InvalidRequest or Forbidden, with the field in `param`. Cancellation closes all connections.
         """
         if not isinstance(request.prompt, ChatPrompt):
             return request

@@ -33,13 +33,13 @@ def redirect(location: str, status: str = "302 Found") -> Reply:
 class Site:
     """Sends each path's reply and records the requests.
 
-    asked: set when a request arrives. left: set when a client disconnects from a reply that holds or repeats.
+    requested: set when a request arrives. disconnected: set when a client closes a reply that holds or repeats.
     """
 
     replies: dict[str, Reply] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    left: asyncio.Event = field(default_factory=asyncio.Event)
+    requested: asyncio.Event = field(default_factory=asyncio.Event)
+    disconnected: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
     scheme: str = "http"
 
@@ -51,7 +51,7 @@ class Site:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             request = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.requests.append(request)
-            self.asked.set()
+            self.requested.set()
             reply = self.replies[request.split()[1]]
             writer.write(reply.sent)
             await self._continue(reply, reader, writer)
@@ -68,7 +68,7 @@ class Site:
             if reply.hold:
                 await reader.read()
         finally:
-            self.left.set()
+            self.disconnected.set()
 
 
 @asynccontextmanager

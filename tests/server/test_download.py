@@ -194,11 +194,11 @@ async def test_an_incomplete_response_is_refused(site: Site, sent: bytes) -> Non
 async def test_a_cancelled_download_closes_its_connection(site: Site, sent: bytes) -> None:
     site.replies["/"] = Reply(sent, hold=True)
     download = asyncio.ensure_future(fetch(site.url("/")))
-    await site.asked.wait()
+    await site.requested.wait()
     download.cancel()
     await asyncio.wait({download})
     assert download.cancelled()
-    await site.left.wait()
+    await site.disconnected.wait()
 
 
 TOO_LARGE = "all media of one request together exceed the limit of 1000 bytes"
@@ -220,19 +220,19 @@ async def test_a_file_with_a_content_length_over_the_limit_is_not_read(site: Sit
 async def test_an_endless_body_is_refused_at_the_limit(site: Site, reply: Reply) -> None:
     site.replies["/"] = reply
     assert await refusal(site.url("/")) == TOO_LARGE
-    await site.left.wait()
+    await site.disconnected.wait()
 
 
 async def test_bytes_after_the_content_length_are_not_read(site: Site) -> None:
     site.replies["/"] = Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", repeat=b"x" * 1000)
     assert await fetch(site.url("/")) == b"x" * 99
-    await site.left.wait()
+    await site.disconnected.wait()
 
 
 async def test_endless_headers_are_refused(site: Site) -> None:
     site.replies["/"] = Reply(b"HTTP/1.1 200 OK\r\n", repeat=b"A: " + b"x" * 1000 + b"\r\n")
     assert await refusal(site.url("/")) == "its host did not send a complete HTTP response"
-    await site.left.wait()
+    await site.disconnected.wait()
 
 
 async def test_all_files_of_one_request_share_its_budget(site: Site) -> None:

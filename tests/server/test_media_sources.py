@@ -113,7 +113,7 @@ async def test_several_urls_are_fetched_in_parallel(server: RunningServer, site:
     site.replies |= {"/slow": Reply(b"", hold=True), "/missing": whole(b"", status="404 Not Found")}
     parts = [image(site.url("/slow")), image(site.url("/missing"))]
     assert (await refusal(reaching_loopback(server), *parts))["param"] == "messages[0].content[2]"
-    await site.left.wait()
+    await site.disconnected.wait()
 
 
 async def test_all_media_of_one_request_share_its_limit(server: RunningServer, site: Site) -> None:
@@ -136,7 +136,7 @@ async def test_a_slow_response_is_refused_after_the_timeout(server: RunningServe
     site.replies["/"] = reply
     error = await refusal(reaching_loopback(server, timeout=0.1), image(site.url("/")))
     assert error["message"] == "the image at messages[0].content[1] cannot be fetched: it takes longer than 0.1 s"
-    await site.left.wait()
+    await site.disconnected.wait()
 
 
 async def test_a_missing_tls_handshake_is_refused_after_the_timeout(server: RunningServer, site: Site) -> None:
@@ -152,8 +152,8 @@ async def test_fetching_ends_when_the_client_disconnects(
 ) -> None:
     site.replies["/"] = Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhalf", hold=True)
     async with raw_post(reaching_loopback(server), path, chat(image(site.url("/")), stream=stream)):
-        await site.asked.wait()
-    await asyncio.wait_for(site.left.wait(), 20)
+        await site.requested.wait()
+    await asyncio.wait_for(site.disconnected.wait(), 20)
     assert server.engine.requests == []
     await until(lambda: server.extension.context.running == 0)
 
@@ -161,7 +161,7 @@ async def test_fetching_ends_when_the_client_disconnects(
 async def test_the_server_answers_other_requests_while_it_fetches(server: RunningServer, site: Site) -> None:
     site.replies["/"] = Reply(b"", hold=True)
     async with raw_post(reaching_loopback(server), "v1/chat", chat(image(site.url("/")))):
-        await site.asked.wait()
+        await site.requested.wait()
         assert (await server.post("v1/chat/completions", chat())).status_code == 200
 
 
