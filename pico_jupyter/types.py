@@ -1,7 +1,4 @@
-"""The values that pass between packages: requests, deltas, facts about models, figures of the engine.
-
-All of them are immutable, and all of them can be sent over the link between server and model kernel.
-"""
+"""The immutable values that packages exchange: requests, deltas, facts about models, figures of the engine."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ import msgspec
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 # stop: end-of-sequence token or stop string. length: max_tokens or the context is used up.
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
-# How a model fits into memory; see ModelNeed.
 Fit: TypeAlias = Literal["loaded", "fits", "later", "never"]
 Capability: TypeAlias = Literal["completion", "thinking", "tools", "vision", "video"]
 
@@ -37,12 +33,7 @@ class ImagePart(msgspec.Struct, frozen=True, tag="image"):
 
 
 class VideoPart(msgspec.Struct, frozen=True, tag="video"):
-    """A video inside a message, given by its bytes or by a URL.
-
-    data: the file's bytes. Empty while only the URL is known; an engine requires them.
-    url: http:, https: or jupyter:PATH (a file of the Jupyter server). Empty once `data` is set.
-    param: the request field that holds the part, such as "messages[0].content[1]". Error messages name it.
-    """
+    """A video inside a message. The fields are those of ImagePart."""
 
     param: str
     data: bytes = b""
@@ -53,10 +44,7 @@ Part: TypeAlias = TextPart | ImagePart | VideoPart
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """A tool call of the model.
-
-    id: unique in the conversation. arguments: JSON text, exactly as the model generated it.
-    """
+    """A tool call of the model. `id` is unique in the conversation; `arguments` is JSON text, exactly as generated."""
 
     id: str
     name: str
@@ -108,8 +96,6 @@ Prompt: TypeAlias = ChatPrompt | RawPrompt
 class SamplingParams(msgspec.Struct, frozen=True):
     """Sampling parameters. None means not given: generation_config.json decides, then the dialect's default.
 
-    The dialects check the ranges.
-
     temperature: 0 or more; 0 always selects the most likely token. top_p, min_p: 0 to 1.
     top_k: 0 turns it off. seed: any 64-bit integer; None is random.
     repetition_penalty: above 0; 1 turns it off. presence_penalty, frequency_penalty: -2 to 2; 0 turns them off.
@@ -136,13 +122,11 @@ class GenerationRequest(msgspec.Struct, frozen=True):
 
     id: unique among running requests. model: the name as the client wrote it.
     fallback_sampling: the dialect's defaults, for parameters that neither `sampling` nor the model sets.
-    reasoning: turn reasoning on or off; None: the model's default.
-    reasoning_required: refuse a model that cannot reason with ReasoningUnsupported.
+    reasoning: on or off; None: the model's default. reasoning_required: refuse a model without it.
     reasoning_effort: a level such as "low", for chat templates that have levels.
     max_tokens: limit on completion tokens, reasoning included; None: up to the end of the context; 0 is valid.
     max_context: limit on prompt plus completion tokens; None: the model's context length.
-    stop: generation ends before any of these strings.
-    n: number of choices, 1 or more; choice i uses seed + i.
+    stop: generation ends before any of these strings. n: number of choices, 1 or more; choice i uses seed + i.
     top_logprobs: None: no log-probabilities; 0: those of sampled tokens; k: also the k most likely tokens.
     keep_alive: seconds that the model stays loaded afterwards (inf: forever); None: EngineOptions.keep_alive.
     return_context: return all token ids of prompt and completion in Finished.context.
@@ -170,10 +154,7 @@ class GenerationRequest(msgspec.Struct, frozen=True):
 
 
 class TopLogprob(msgspec.Struct, frozen=True):
-    """One candidate token at a position, with its natural log-probability.
-
-    token: the text; U+FFFD replaces an incomplete character. token_bytes: the exact bytes.
-    """
+    """A candidate token with its natural log-probability. U+FFFD in `token` replaces bytes of incomplete characters."""
 
     token: str
     logprob: float
@@ -181,10 +162,7 @@ class TopLogprob(msgspec.Struct, frozen=True):
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
-    """The sampled token at a position, with its natural log-probability. Fields as in TopLogprob.
-
-    top: the most likely tokens, in descending order.
-    """
+    """The sampled token, with the fields of TopLogprob, and `top`: the most likely tokens in descending order."""
 
     token: str
     logprob: float
@@ -211,10 +189,7 @@ class Timings(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
-    """First delta of every stream: the model is resolved, the prompt fits the context, the request is queued.
-
-    model: the model's name in the catalog. reasoning: whether the answer may contain reasoning.
-    """
+    """First delta of every stream: the request is queued. `reasoning`: whether the answer may contain reasoning."""
 
     model: str
     prompt_tokens: int
@@ -222,10 +197,7 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
-    """Sent about once a second before the first token.
-
-    done, total: bytes of weights in phase "load", otherwise prompt tokens.
-    """
+    """Sent about once a second before the first token. Phase "load" counts bytes of weights, others prompt tokens."""
 
     phase: Literal["load", "queue", "prefill"]
     done: int
@@ -233,10 +205,7 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text"):
-    """Visible text of choice `index`. It holds whole characters, and never part of a stop string or of a tag.
-
-    logprobs: one entry for each sampled token, if the request asked for them.
-    """
+    """Visible text of choice `index`: whole characters, and never part of a stop string or of a tag."""
 
     text: str
     index: int = 0
@@ -259,10 +228,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call"):
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
-    """Last delta of every successful stream.
-
-    finish_reasons: one for each choice. context: token ids of prompt and completion, if `return_context` is set.
-    """
+    """Last delta of every successful stream. `context`: all token ids, if the request has `return_context`."""
 
     finish_reasons: tuple[FinishReason, ...]
     usage: TokenUsage
@@ -285,7 +251,6 @@ class ModelInfo(msgspec.Struct, frozen=True):
     reasoning_switch: the chat template can turn reasoning on and off.
     reasoning_default: the model reasons if the request sets nothing.
     parameters: sampling defaults from generation_config.json. stop: the model's own stop strings.
-    template, license: the texts; "" if absent.
     """
 
     name: str
@@ -409,9 +374,8 @@ class EngineOptions(msgspec.Struct, frozen=True):
     queue_timeout: seconds that a request may wait; then it raises QueueFull.
     memory_budget: bytes for weights and caches of all models; 0: a share of the device's memory.
     prefill_step_size: prompt tokens that one prefill step processes at most.
-    kv_bits: 4 or 8 quantizes KV caches; 0 does not.
+    kv_bits: 4 or 8 quantizes KV caches; 0 does not. draft_models: a model's name to the name of its draft model.
     float32_on_cpu: without a GPU, compute 16-bit models in float32 if memory allows.
-    draft_models: name of a model to name of its draft model.
     max_image_pixels: pixels of an image, or of one frame of a video. video_fps: frames sampled per second of video.
     max_video_frames: frames sampled from one video. max_media_tokens: tokens of all images and videos of a prompt.
     """
