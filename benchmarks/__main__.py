@@ -1,8 +1,8 @@
-"""pico_jupyter beside mlx_lm.server (mlx_vlm.server for pictures): same machine, checkpoints and BLAS, in turn.
+"""Compares pico_jupyter with mlx_lm.server (mlx_vlm.server for images) on one machine, with the same models and BLAS.
 
-Both are real servers that this command starts; nothing is mocked. Checkpoints are built on the first run. Each case
-visits one server and then the other (A B A B ...); the one that is not measured idles. A case is written to the JSON
-file as soon as it is done, so that --resume goes on where a run was broken off. Keep the machine quiet meanwhile.
+This command starts two real servers. The first run builds the models. Each case measures one server and then the other
+(A B A B ...), while the other server is idle. The result of a case is written to the JSON file at once, so --resume can
+continue an interrupted run. Run no other programs meanwhile.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ HERE = Path(__file__).parent
 RESULTS_PAGE, RESULTS_JSON, REMARKS = HERE / "RESULTS.md", HERE / "results.json", HERE / "remarks.md"
 EXAMPLES = """\
 examples:
-  python -m benchmarks                     all of it, about 20 minutes
-  python -m benchmarks --quick             a first look, under 5 minutes
-  python -m benchmarks --only B3,B6        two of them
-  python -m benchmarks --write             all of it, and benchmarks/RESULTS.md from it
-  python -m benchmarks --report --write    no run: RESULTS.md again, from the committed figures and remarks.md
+  python -m benchmarks                     all cases, about 20 minutes
+  python -m benchmarks --quick             some cases, under 5 minutes
+  python -m benchmarks --only B3,B6        cases B3 and B6
+  python -m benchmarks --write             all cases; writes benchmarks/RESULTS.md
+  python -m benchmarks --report --write    measures nothing; writes RESULTS.md from the committed results and remarks.md
 """
 
 
 def main() -> None:
-    """Parse, run, report."""
+    """Parse the command line, run the cases and report the results."""
     options = _parser().parse_args()
     cases = _chosen(options.only, is_quick=options.quick)
     if options.list:
@@ -55,17 +55,17 @@ def _parser() -> argparse.ArgumentParser:
         "python -m benchmarks", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="fewer cases, fewer repetitions, one round")
-    parser.add_argument("--only", default="", metavar="IDS", help="such as B3,B6")
-    parser.add_argument("--rounds", type=int, default=0, help="visits to each server (3; with --quick 1)")
-    parser.add_argument("--list", action="store_true", help="name the cases and end")
+    parser.add_argument("--only", default="", metavar="IDS", help="ids of cases, such as B3,B6")
+    parser.add_argument("--rounds", type=int, default=0, help="visits to each server per case (default: 3, quick: 1)")
+    parser.add_argument("--list", action="store_true", help="list the cases")
     parser.add_argument(
-        "--resume", action="store_true", help="keep the cases that the JSON file has; those of --only are measured"
+        "--resume", action="store_true", help="keep the results in the JSON file; measure the missing cases and --only"
     )
-    parser.add_argument("--report", action="store_true", help="measure nothing: show what the JSON file has")
+    parser.add_argument("--report", action="store_true", help="measure nothing; report the results in the JSON file")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS_PAGE.name} and {RESULTS_JSON.name}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where figures go (results.json in the folder)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file of the results (default: in the folder)")
     parser.add_argument(
-        "--folder", type=Path, default=default_folder(), help="where checkpoints are kept (%(default)s)"
+        "--folder", type=Path, default=default_folder(), help="folder for the models (default: %(default)s)"
     )
     return parser
 
@@ -85,7 +85,7 @@ def _read(path: Path) -> Results:
 
 
 def _run(options: argparse.Namespace, cases: Sequence[Case], path: Path) -> Results:
-    # An end that is asked for politely also ends the servers.
+    # SIGTERM raises KeyboardInterrupt, so that the servers are stopped too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     ensure(options.folder)
     rounds = options.rounds or (1 if options.quick else 3)
@@ -102,8 +102,8 @@ def _run(options: argparse.Namespace, cases: Sequence[Case], path: Path) -> Resu
     try:
         runner.run(cases)
     except KeyboardInterrupt:
-        sys.exit(f"\nbroken off; the cases so far are in {path}, --resume goes on")
-    say(f"done, figures in {path}")
+        sys.exit(f"\ninterrupted; the results so far are in {path}; --resume continues")
+    say(f"done, results in {path}")
     return results
 
 

@@ -1,6 +1,6 @@
-"""What is measured without a server, in a process of its own with the servers' BLAS.
+"""Measures without a server, in separate processes with the same BLAS.
 
-bare_loop.py and tower_passes.py do the work.
+The processes run bare_loop.py and tower_passes.py.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from benchmarks.servers import environ_with
 
 
 def bare_rate(checkpoint: Path, rows: int, prompt: int, tokens: int, blas: Mapping[str, str]) -> float:
-    """Tokens per second of our own backend, all rows decoding and nothing else running."""
+    """Tokens per second of our backend while all rows decode."""
     return _run("bare_loop", ["rate", str(checkpoint), str(rows), str(prompt), str(tokens)], blas)
 
 
 def batch_cache_bytes(checkpoint: Path, lengths: Sequence[int], tokens: int, blas: Mapping[str, str]) -> int:
-    """Bytes of the caches of mlx-lm's BatchGenerator, by its own count, once each row has so many tokens."""
+    """Bytes of the caches of mlx-lm's BatchGenerator after `tokens` steps, as it reports them."""
     return int(_run("bare_loop", ["cache", str(checkpoint), str(tokens), *map(str, lengths)], blas))
 
 
 def tower_passes(checkpoint: Path, server: str, questions: int, blas: Mapping[str, str]) -> float:
-    """How often the vision tower of a server's engine computes for a new question on a picture it was asked about."""
+    """Passes of a server's vision tower per further question about the same image."""
     return _run("tower_passes", [server, str(checkpoint), str(questions)], blas)
 
 

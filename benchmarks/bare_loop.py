@@ -1,4 +1,4 @@
-"""Loops around a model without any server: `python -m benchmarks.bare_loop rate|cache ...`, called by bare.py."""
+"""Runs a model in a loop without a server: `python -m benchmarks.bare_loop rate|cache ...`, called by bare.py."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def rate(checkpoint: Path, rows: int, prompt: int, tokens: int) -> float:
 
 
 def cache(checkpoint: Path, tokens: int, lengths: Sequence[int]) -> int:
-    """Bytes that BatchGenerator counts when every row has drawn so many tokens.
+    """Bytes that BatchGenerator reports when every row has generated `tokens` tokens.
 
-    The rows come with caches of their lengths, as after a prefill; what those hold does not matter here.
+    The rows start with caches of the given lengths, as after a prefill. The caches contain zeros.
     """
     model, _ = load_model(checkpoint)
     generator = BatchGenerator(model)
@@ -71,7 +71,7 @@ def _prompt(seed: int, length: int) -> list[int]:
 
 
 def main() -> None:
-    """Print one number."""
+    """Print the result, one number."""
     kind, checkpoint, *numbers = sys.argv[1:]
     counts = [int(number) for number in numbers]
     if kind == "rate":

@@ -1,4 +1,4 @@
-"""The vocabulary of the benchmarks: a case is measured in visits to one server after the other. Knows no benchmark."""
+"""The data classes of the benchmarks. A case is measured in visits: one visit measures it at one server."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from benchmarks.spread import Bar
 Figures: TypeAlias = "dict[str, float]"
 GREEDY: dict[str, Any] = {"temperature": 0.0}
 SAMPLED: dict[str, Any] = {"temperature": 0.7, "top_p": 0.9}
-# More than any stream gives before it is closed.
+# A token limit that no stream reaches before the client closes it.
 ENDLESS = 20_000
-# The length of a prompt where it does not matter.
+# Prompt tokens of requests whose length does not matter.
 PROMPT = 64
-# How long streams may take to begin.
+# Timeout for the first token of a stream.
 BEGIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Setup:
-    """How both servers are started. Cases with the same setup share running servers."""
+    """The options with which both servers are started. Cases with the same setup share running servers."""
 
     checkpoint: str = "small"
     traits: tuple[str, ...] = ()
@@ -39,9 +39,9 @@ class Setup:
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that a case gives: its name in the results, its words and unit, and what it must be.
+    """A number that a case measures: its key in the results, its title and unit, and its bar.
 
-    `is_ours`: there is none of the rival.
+    `is_ours`: only pico_jupyter has this figure.
     """
 
     key: str
@@ -53,7 +53,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Case:
-    """One benchmark on one checkpoint. `id` is that of the table in the design, `rival` whom we are compared with."""
+    """One benchmark on one checkpoint. `id` groups related cases. `rival` names the other server ("": none)."""
 
     id: str
     title: str
@@ -63,18 +63,18 @@ class Case:
     setup: Setup = Setup()
     rival: str = MLX_LM
     is_quick: bool = True
-    # One round less than the others have, and at least one.
+    # Runs one round less than other cases, but at least one.
     is_long: bool = False
 
     @property
     def key(self) -> str:
-        """The case's name in the results."""
+        """The key of the case in the results."""
         return f"{self.id} {self.title}"
 
 
 @dataclass
 class Visit:
-    """One turn of a case at one server, with fresh prompts. `notes` are words for the reader beside the figures."""
+    """One measurement of a case at one server, with new prompts. `notes` are observations for the report."""
 
     server: Server
     checkpoint: str
@@ -93,29 +93,29 @@ class Visit:
         return self.server.address
 
     def times(self, full: int, quick: int) -> int:
-        """A count: how often something is repeated."""
+        """The number of repetitions: `quick` with --quick, else `full`."""
         return quick if self.is_quick else full
 
     def question(self, count: int) -> Messages:
-        """A short chat that suits the checkpoint."""
+        """A short conversation that the checkpoint can answer. Random models get `count` random words."""
         return arithmetic(self.draw) if self.checkpoint in BUILT_IN else self.words.question(count)
 
     def about(self, png: bytes, count: int) -> Messages:
-        """A question about a picture that suits the checkpoint."""
+        """A question about an image that the checkpoint can answer. Random models get `count` random words."""
         text = about_a_picture(self.draw) if self.checkpoint in BUILT_IN else self.words.text(count)
         return with_picture(png, text)
 
     def body(self, messages: Messages, tokens: int, checkpoint: str = "", **fields: Any) -> dict[str, Any]:
-        """A streaming, greedy chat unless the fields say otherwise."""
+        """The body of a chat request: streaming and greedy by default. `fields` override that."""
         body = {"model": self.server.model(checkpoint or self.checkpoint), "messages": messages, "max_tokens": tokens}
         return {**body, **GREEDY, "stream": True, "stream_options": {"include_usage": True}, **fields}
 
     async def send(self, messages: Messages, tokens: int, checkpoint: str = "", **fields: Any) -> Exchange:
-        """Send a chat and do not wait for its answer."""
+        """Send a chat request, and return without waiting for the answer."""
         return await send(self.address, self.server.chat_path, self.body(messages, tokens, checkpoint, **fields))
 
     async def ask(self, messages: Messages, tokens: int, checkpoint: str = "", **fields: Any) -> Answer:
-        """A whole chat. The random models always write as much as was asked for; Broken is raised if not."""
+        """Send a chat request and return the answer. Raises Broken if a random model returns too few tokens."""
         answer = await ask(self.address, self.server.chat_path, self.body(messages, tokens, checkpoint, **fields))
         if (checkpoint or self.checkpoint) not in BUILT_IN and answer.completion_tokens != tokens:
             raise Broken(f"asked for {tokens} tokens and got {answer.completion_tokens}")
@@ -123,7 +123,7 @@ class Visit:
 
     @contextlib.asynccontextmanager
     async def streams(self, count: int) -> AsyncGenerator[list[Exchange], None]:
-        """So many chats that decode all the while, and are broken off at the end."""
+        """`count` streams that decode inside the `async with` block. They are closed at its end."""
         exchanges: list[Exchange] = []
         try:
             for _ in range(count):
@@ -136,16 +136,16 @@ class Visit:
                 exchange.close()
 
     async def resident_bytes(self) -> int:
-        """Bytes of all loaded models with the caches of what runs, as pico_jupyter's api/ps has it at this moment."""
+        """Bytes of all loaded models and their caches, as pico_jupyter's api/ps reports them now."""
         return sum(model["size"] for model in json.loads(await get(self.address, "/api/ps"))["models"])
 
     async def metric(self, name: str) -> float:
-        """One of pico_jupyter's gauges, as it was told last."""
+        """The last published value of one of pico_jupyter's gauges, or 0."""
         lines = (await get(self.address, "/metrics")).splitlines()
         return next((float(line.split()[1]) for line in lines if line.startswith(name + " ")), 0.0)
 
     async def warm_up(self) -> None:
-        """Have the checkpoint loaded and the first step's costs paid."""
+        """Load the checkpoint and run one step, so that later measurements do not include it."""
         await self.ask(self.question(8), 4)
 
 

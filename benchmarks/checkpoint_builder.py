@@ -1,8 +1,8 @@
 """Writes the models of the benchmarks from fixed seeds: `python -m benchmarks.checkpoint_builder`.
 
-Random weights in float32, so that both servers compute the same thing on every machine. Only words of an invented
-vocabulary are ever drawn (the rows of all other tokens are scaled down). So an answer always has the length that was
-asked for, one token is one word, and the text of an answer gives the same tokens when it is read back. Knows no server.
+The weights are random float32 numbers, so that both servers compute the same on every machine. The models generate only
+words of an invented vocabulary, because the output rows of all other tokens are scaled down. Therefore every answer has
+the requested length, one token is one word, and encoding an answer again gives the same tokens.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from transformers import PreTrainedTokenizerFast
 from benchmarks.checkpoints import BUILT_IN, SHAPES, WORDS_FILE, Shape, Tower, default_folder
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>", "</tool_call>"]
-# Behind the words of a model that sees, in the order of their ids.
-OF_PICTURES = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+# The last tokens in the vocabulary of a vision model, in the order of their ids.
+IMAGE_TOKENS = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 VOCABULARY = 4096
 CONTEXT = 65536
-# Rows of tokens that must not be drawn: their logits stay near 0 where those of words spread over +-11.
+# Scale of the output rows of tokens that must not be sampled: their logits stay near 0. Logits of words reach +-11.
 QUIET = 0.05
 LOUD = 3.0
 
@@ -65,23 +65,23 @@ VISION_TEMPLATE = """\
 
 
 def build(folder: Path) -> None:
-    """Write all checkpoints below a folder."""
+    """Write all models into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     words = list(invented_words(random.Random(0), 6000))
     tokenizer = train_tokenizer(words)
     drawable = drawable_tokens(tokenizer, set(words))
     (folder / WORDS_FILE).write_text("\n".join(sorted(drawable)) + "\n")
-    # The models that see come last: their tokenizer is that of the others and a few tokens more.
+    # Vision models come last, because they add tokens to the shared tokenizer.
     for name, shape in sorted(SHAPES.items(), key=lambda item: item[1].tower is not None):
         if shape.tower:
-            tokenizer.add_special_tokens(OF_PICTURES)
+            tokenizer.add_special_tokens(IMAGE_TOKENS)
         _finish(folder / name, partial(_write_random, shape=shape, tokenizer=tokenizer, drawable=drawable.values()))
     for name, source in BUILT_IN.items():
         _finish(folder / name, partial(_write_built_in, source=source))
 
 
 def invented_words(draw: random.Random, count: int) -> Iterator[str]:
-    """Pronounceable words that no language knows, each once."""
+    """Different pronounceable words that exist in no language."""
     seen: set[str] = set()
     while len(seen) < count:
         word = "".join(draw.choice("bcdfghjklmnprstvwz") + draw.choice("aeiou") for _ in range(draw.choice((2, 2, 3))))
@@ -91,7 +91,7 @@ def invented_words(draw: random.Random, count: int) -> Iterator[str]:
 
 
 def train_tokenizer(words: list[str]) -> Tokenizer:
-    """A byte-level BPE tokenizer whose tokens are mostly whole words with the space in front of them."""
+    """A byte-level BPE tokenizer whose tokens are mostly whole words with a space in front."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -101,20 +101,20 @@ def train_tokenizer(words: list[str]) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # The frequent words become whole tokens; rare ones stay in pieces, as in a real vocabulary.
+    # Frequent words become one token each. Rare words are split into several tokens, as in real vocabularies.
     lines = (" " + " ".join(words[: 1 + len(words) // rank]) for rank in range(1, 200))
     tokenizer.train_from_iterator([*lines, "system\nuser\nassistant\n" * 100], trainer)
     return tokenizer
 
 
 def drawable_tokens(tokenizer: Tokenizer, words: Collection[str]) -> dict[str, int]:
-    """The words that are one token with their space, and read back as that token."""
+    """The token id of each word that is one token with its space."""
     single = {word: tokenizer.encode(" " + word).ids for word in words}
     return {word: ids[0] for word, ids in single.items() if len(ids) == 1}
 
 
 def _finish(target: Path, write: Callable[[Path], None]) -> None:
-    """Write beside the target and move into place, so that what is there is whole."""
+    """Write a model into a temporary folder and rename it, so that `target` is always complete."""
     if (target / "config.json").exists():
         return
     part = target.with_name(target.name + ".part")
@@ -180,10 +180,10 @@ def _vision_config(shape: Shape, tower: Tower) -> dict[str, Any]:
     text = {
         **_config(shape),
         "model_type": "qwen3_vl_text",
-        # Shares of time, height and width in a head's 64 turning pairs.
+        # Shares of time, height and width in the 64 rotary pairs of a head.
         "rope_scaling": {"rope_type": "default", "mrope_section": [24, 20, 20], "mrope_interleaved": True},
     }
-    vision_start, vision_end, image, video = (VOCABULARY + index for index in range(len(OF_PICTURES)))
+    vision_start, vision_end, image, video = (VOCABULARY + index for index in range(len(IMAGE_TOKENS)))
     return {
         "model_type": "qwen3_vl",
         "architectures": ["Qwen3VLForConditionalGeneration"],
@@ -232,7 +232,7 @@ def _processor_files(tower: Tower) -> dict[str, dict[str, Any]]:
 
 def _model(config: dict[str, Any]) -> Any:
     if config["model_type"] == "qwen3_vl":
-        # mlx-vlm changes what it is given.
+        # mlx-vlm changes this object.
         return qwen3_vl.Model(qwen3_vl.ModelConfig.from_dict(json.loads(json.dumps(config))))
     family = gemma3_text if config["model_type"] == "gemma3_text" else qwen3
     return family.Model(family.ModelArgs.from_dict(config))
@@ -254,7 +254,7 @@ def _write_built_in(target: Path, source: str) -> None:
 
 
 def main() -> None:
-    """Build what is missing."""
+    """Build missing models."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=default_folder(), help="where to (default: %(default)s)")
     build(parser.parse_args().folder)

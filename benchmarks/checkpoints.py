@@ -1,4 +1,4 @@
-"""The models that the benchmarks run on: their names, shapes and folder. checkpoint_builder.py writes them."""
+"""Names, shapes and folder of the models for the benchmarks. checkpoint_builder.py writes the files."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-# Part of the cache folder's name: raise it when what is built changes.
+# Part of the cache folder's name. Increase it when checkpoint_builder.py writes different models.
 RECIPE = 2
 WORDS_FILE = "words.txt"
 
 
 @dataclass(frozen=True)
 class Tower:
-    """The dimensions of a random vision tower. A picture of `side` pixels a side is taken as it is, and none larger."""
+    """The dimensions of a random vision tower. `side` is the largest width and height of an image, in pixels."""
 
     layers: int
     hidden: int
     heads: int
     feed_forward: int
     patch: int = 16
-    # So many patches a side become one token.
+    # merge x merge patches become one token.
     merge: int = 2
     side: int = 448
 
     @property
     def parameters(self) -> int:
-        """Of its layers, without the norms."""
+        """Number of parameters of the layers, without norms."""
         return self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.feed_forward)
 
     @property
     def tokens(self) -> int:
-        """Of the largest picture."""
+        """Number of tokens of the largest image."""
         return (self.side // self.patch // self.merge) ** 2
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The dimensions of a random model. `window`: the caches of all layers but the last hold so many tokens."""
+    """The dimensions of a random model. `window` limits all caches but the last, in tokens (0: no limit)."""
 
     layers: int
     hidden: int
@@ -57,7 +57,7 @@ class Shape:
         tower = self.tower
         sees = (
             f"; a vision tower of {tower.layers} layers of {tower.hidden}, {tower.parameters / 1e6:.0f} M parameters, "
-            f"which makes {tower.tokens} tokens of a picture of {tower.side} x {tower.side}"
+            f"{tower.tokens} tokens for an image of {tower.side} x {tower.side}"
             if tower
             else ""
         )
@@ -68,7 +68,7 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """Of the language model, without the norms."""
+        """Number of parameters of the language model, without norms."""
         attention = 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
         return self.layers * (attention + 3 * self.hidden * self.feed_forward) + self.vocabulary * self.hidden
 
@@ -82,25 +82,25 @@ _SMALL = Shape(layers=3, hidden=512, heads=4, kv_heads=1, feed_forward=2048, see
 SHAPES = {
     "small": _SMALL,
     "small-2": replace(_SMALL, seed=2),
-    # A vocabulary of the size that models have, since sampling costs grow with it. The tokenizer knows 4096 of them.
+    # Sampling costs grow with the vocabulary, so this one has a realistic size. The tokenizer uses 4096 tokens.
     "large": Shape(layers=8, hidden=768, heads=6, kv_heads=2, feed_forward=3072, seed=3, vocabulary=65536),
     "rotating": replace(_SMALL, seed=4, window=512),
-    # The same words, and four tokens more that stand around pictures and for them.
+    # The same words, and four special tokens for images.
     "small-vl": replace(_SMALL, seed=5, vocabulary=4100, tower=Tower(layers=8, hidden=512, heads=8, feed_forward=2048)),
 }
-# What ships inside pico_jupyter, but in float32. They answer as they please, where random models are endless.
+# The built-in models in float32. They end an answer when it is complete. The random models never do.
 TINY, TINY_VL = "tiny", "tiny-vl"
 BUILT_IN = {TINY: "pico-tiny", TINY_VL: "pico-tiny-vl"}
 NAMES = (*BUILT_IN, *SHAPES)
 
 
 def default_folder() -> Path:
-    """Where checkpoints are kept between runs."""
+    """The folder that keeps the models between runs."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "pico_jupyter" / f"benchmarks-{RECIPE}"
 
 
 def ensure(folder: Path) -> None:
-    """Build what is missing, in a process of its own: the benchmark's own process stays free of mlx."""
+    """Build missing models, in a separate process, so that this process does not import mlx."""
     if any(not (folder / name / "config.json").exists() for name in NAMES):
         subprocess.run([sys.executable, "-m", "benchmarks.checkpoint_builder", "--folder", str(folder)], check=True)

@@ -1,7 +1,7 @@
-"""A lean HTTP client that notes when every piece of an answer arrives. Knows both servers' streams, and no benchmark.
+"""A small HTTP client that records the arrival time of each piece of an answer.
 
-It shares the processors with the server that it measures. So while bytes arrive it only notes time and bytes, and reads
-them once the answer is over. Every request has its own connection, on both sides alike.
+The client shares the CPU with the server that it measures. Therefore it only records times and bytes while an answer
+arrives, and parses them afterwards. Every request uses a new connection.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-# Non-empty text of an answer, in any of the dialects spoken here.
+# Matches non-empty text of an answer in both dialects.
 _TEXT = re.compile(rb'"(?:content|reasoning|reasoning_content|text|response)": ?"[^"]')
 _RETRY_SECONDS = 0.05
 _MOST_RETRIES = 100
@@ -29,7 +29,7 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens and what it wants to be told with each request."""
+    """The address of a server, and the headers of each request."""
 
     host: str
     port: int
@@ -38,10 +38,10 @@ class Address:
 
 @dataclass
 class Answer:
-    """A finished answer. Times are those of time.perf_counter().
+    """A finished answer. Times come from time.perf_counter().
 
-    `pieces` are arrivals of visible text; a server may put several tokens into one. `failures` counts connections that
-    were lost before any answer came and were tried again.
+    `pieces` are (time, text); one piece can contain several tokens. `failures` counts connections that were lost before
+    the answer began and were retried.
     """
 
     sent: float
@@ -74,7 +74,7 @@ class Answer:
 
 
 class _Reads(asyncio.Protocol):
-    """Notes what arrives and when."""
+    """Records received bytes and their times."""
 
     def __init__(self) -> None:
         self.reads: list[tuple[float, bytes]] = []
@@ -93,7 +93,7 @@ class _Reads(asyncio.Protocol):
 
 
 class Exchange:
-    """One request that was sent. Await began() or answer(), or close() it before its end."""
+    """A request in progress. Await began() or answer(), or call close() to abort it."""
 
     def __init__(self, transport: asyncio.Transport, protocol: _Reads, sent: float, failures: int) -> None:
         self._transport = transport
@@ -102,7 +102,7 @@ class Exchange:
         self.failures = failures
 
     async def began(self) -> float:
-        """When the first text arrived. Raises Broken or Refused if none did."""
+        """The time at which the first text arrived. Raises Broken or Refused if the answer has no text."""
         await self._protocol.began.wait()
         for moment, data in self._protocol.reads:
             if _TEXT.search(data):
@@ -111,23 +111,23 @@ class Exchange:
         raise Broken("an answer without text")
 
     async def answer(self) -> Answer:
-        """The whole answer, once its last byte is here."""
+        """Wait for the last byte and return the answer. Raises Broken or Refused."""
         ended = await self._protocol.ended
         answer = read_answer(self._protocol.reads, self.sent, ended)
         answer.failures = self.failures
         return answer
 
     def arrivals(self) -> list[tuple[float, str]]:
-        """The text so far, with the time at which each piece came."""
+        """The pieces of text that have arrived so far, with their times."""
         return read_answer(self._protocol.reads, self.sent, 0.0, whole=False).pieces
 
     def close(self) -> None:
-        """Break the connection off."""
+        """Close the connection at once."""
         self._transport.abort()
 
 
 async def send(address: Address, path: str, body: dict[str, Any]) -> Exchange:
-    """Send a request. A refused connection is tried again, and counted, but `sent` stays the first attempt."""
+    """Send a request. A refused connection is retried and counted; `sent` is the time of the first attempt."""
     payload = json.dumps(body).encode()
     lines = [f"POST {path} HTTP/1.1", f"Host: {address.host}:{address.port}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in address.headers.items()]
@@ -146,7 +146,7 @@ async def send(address: Address, path: str, body: dict[str, Any]) -> Exchange:
 
 
 async def ask(address: Address, path: str, body: dict[str, Any]) -> Answer:
-    """Send a request and read its answer. A connection that is lost before the answer begins is tried again."""
+    """Send a request and return its answer. A connection that is lost before the answer begins is retried."""
     sent, failures = time.perf_counter(), 0
     while True:
         exchange = await send(address, path, body)
@@ -164,7 +164,7 @@ async def ask(address: Address, path: str, body: dict[str, Any]) -> Answer:
 
 
 async def get(address: Address, path: str, timeout: float = 30.0) -> str:
-    """What a GET answers."""
+    """The text of a GET response. Raises Refused if the status is not 200."""
     reader, writer = await asyncio.open_connection(address.host, address.port)
     try:
         lines = [f"GET {path} HTTP/1.1", f"Host: {address.host}:{address.port}", "Connection: close"]
@@ -191,14 +191,14 @@ def read_answer(reads: list[tuple[float, bytes]], sent: float, ended: float, *, 
     for moment, line in _lines(parts):
         if line.startswith(b"data: [DONE]") or not line.startswith((b"data: ", b"{")):
             continue
-        _take_event(answer, json.loads(line.removeprefix(b"data: ")), moment)
+        _add_event(answer, json.loads(line.removeprefix(b"data: ")), moment)
     if whole and answer.finish_reason is None:
         raise Broken("the answer has no end")
     return answer
 
 
 def _split_head(reads: list[tuple[float, bytes]]) -> tuple[int, list[tuple[float, bytes]]]:
-    """The status (0: none came) and the body's bytes, out of their chunks, each with its time."""
+    """The status (0: no response) and the unchunked body, as bytes with their times."""
     held = b""
     for index, (moment, data) in enumerate(reads):
         held += data
@@ -222,7 +222,7 @@ def _unchunk(reads: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
                 left -= len(part)
                 parts.append((moment, part))
                 continue
-            # A chunk's size stands on a line of its own; an empty line ends the chunk before.
+            # The size of a chunk is on its own line. An empty line ends the previous chunk.
             line, found, rest = held.removeprefix(b"\r\n").partition(b"\r\n")
             if not found:
                 break
@@ -243,8 +243,8 @@ def _lines(parts: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
     return lines
 
 
-def _take_event(answer: Answer, event: dict[str, Any], moment: float) -> None:
-    """Read one event of an OpenAI stream, or the one body of an answer that is not streamed, in any dialect here."""
+def _add_event(answer: Answer, event: dict[str, Any], moment: float) -> None:
+    """Add one event of a stream, or the body of an answer without streaming, to `answer`."""
     if "error" in event:
         raise Broken(f"an error inside the answer: {str(event['error'])[:200]}")
     if event.get("usage"):

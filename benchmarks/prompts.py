@@ -1,4 +1,4 @@
-"""Prompts of exact lengths for the random models, what their template makes of them, and pictures. Knows no server."""
+"""Makes prompts of exact token counts for the random models, questions for the built-in models, and images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tokenizers import Tokenizer
 from benchmarks.checkpoints import SHAPES, WORDS_FILE
 
 Messages: TypeAlias = "list[dict[str, Any]]"
-# Pixels of a picture's side.
+# Width and height of an image in pixels.
 SIDE = 448
 
 
 class Words:
-    """Draws words, each of which is one token of the random models. The same seed gives the same words."""
+    """Random words that are one token each in the random models. The same seed gives the same words."""
 
     def __init__(self, folder: Path, seed: str) -> None:
         self._words = (folder / WORDS_FILE).read_text().split()
@@ -27,24 +27,24 @@ class Words:
         self._draw = random.Random(seed)
 
     def text(self, count: int) -> str:
-        """So many tokens: words with a space in front of each."""
+        """A text of `count` tokens: words with a space in front of each."""
         return "".join(" " + word for word in self._draw.choices(self._words, k=count))
 
     def question(self, count: int) -> Messages:
-        """A conversation of one message."""
+        """A conversation of one message with `count` tokens."""
         return [{"role": "user", "content": self.text(count)}]
 
     def under(self, system: str, count: int) -> Messages:
-        """A new question under a system prompt."""
+        """A conversation with a system prompt and a new question."""
         return [{"role": "system", "content": system}, *self.question(count)]
 
     def shared_tokens(self, system: str) -> int:
-        """How many leading tokens all conversations under a system prompt share."""
+        """The number of leading tokens that all conversations with this system prompt share."""
         return len(self._tokenizer.encode(f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n").ids)
 
 
 def said(answer: str) -> dict[str, str]:
-    """An answer as the next turn's history. A server may strip its first space, which is a part of its first token."""
+    """An answer as a message of the next turn, with the first space, which a server may strip."""
     return {"role": "assistant", "content": " " + answer.strip()}
 
 
@@ -54,13 +54,13 @@ def arithmetic(draw: random.Random) -> Messages:
 
 
 def about_a_picture(draw: random.Random) -> str:
-    """A question of those that pico-tiny-vl can answer about a picture of shapes."""
+    """A question about an image of shapes that pico-tiny-vl can answer."""
     kind = draw.choice(("How many shapes", "How many objects", "How many things"))
     return f"{kind} {draw.choice(('do you see', 'can you see', 'are there', 'are in this picture'))}?"
 
 
 def picture(draw: random.Random) -> bytes:
-    """A PNG of coloured boxes, each time another."""
+    """A PNG of random coloured boxes."""
     image = Image.new("RGB", (SIDE, SIDE), "white")
     pen = ImageDraw.Draw(image)
     for _ in range(draw.randrange(2, 6)):
@@ -73,7 +73,7 @@ def picture(draw: random.Random) -> bytes:
 
 
 def with_picture(png: bytes, question: str) -> Messages:
-    """A conversation of one message: a picture, and a question about it."""
+    """A conversation of one message: an image, and a question about it."""
     url = "data:image/png;base64," + base64.b64encode(png).decode()
     parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": question}]
     return [{"role": "user", "content": parts}]

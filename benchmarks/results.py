@@ -1,4 +1,4 @@
-"""What was measured, in a JSON file that is whole after every case. Knows no server."""
+"""Reads and writes the results as JSON. The file is complete after every case."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ PACKAGES = ("pico-jupyter", "mlx", "mlx-lm", "mlx-vlm", "jupyter-server", "torna
 
 @dataclass
 class CaseResult:
-    """The rounds of a case: for each server's name what one visit gave.
+    """The results of one case. Each round maps a server's name to its figures.
 
-    `errors` says why a visit gave nothing, `notes` what else there was to see.
+    `errors` are reasons of failed visits. `notes` are other observations.
     """
 
     rounds: list[dict[str, Figures]] = field(default_factory=list)
@@ -34,7 +34,7 @@ class CaseResult:
     seconds: float = 0.0
 
     def comparison(self, key: str, ours: str, theirs: str) -> Comparison:
-        """One figure of both sides, round by round."""
+        """The figure `key` of both servers, by round."""
         return Comparison(
             tuple(one.get(ours, {}).get(key) for one in self.rounds),
             tuple(one.get(theirs, {}).get(key) for one in self.rounds) if theirs else (),
@@ -43,38 +43,38 @@ class CaseResult:
 
 @dataclass
 class Results:
-    """A run: where and how it was made, and its cases by their keys."""
+    """A run: its environment (`about`), and its cases by their keys."""
 
     about: dict[str, Any]
     cases: dict[str, CaseResult] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        """Raises OSError or ValueError."""
+        """Read a file. Raises OSError, ValueError, KeyError or TypeError."""
         content = json.loads(path.read_text())
         return cls(content["about"], {key: CaseResult(**value) for key, value in content["cases"].items()})
 
     def write(self, path: Path) -> None:
-        """Replace the file in one step."""
+        """Replace the file atomically."""
         content = {"about": self.about, "cases": {key: vars(value) for key, value in self.cases.items()}}
         part = path.with_name(path.name + ".part")
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(content, indent=1) + "\n")
         part.replace(path)
 
-    def take(self, case: Case, result: CaseResult) -> None:
-        """What a case gave, in place of what it gave before."""
+    def add(self, case: Case, result: CaseResult) -> None:
+        """Add the result of a case, or replace it."""
         self.cases[case.key] = result
         if case.id not in self.about.get("again", {}):
             self.about["finished"] = _now()
 
     def forget(self, cases: Sequence[Case], now: Mapping[str, Any]) -> None:
-        """Have cases measured (again), and say so: they are not of the same run as the others then.
+        """Remove cases, so that they are measured again, and note in `about` that they belong to a later run.
 
-        `now` is about_this_run() as it is this time.
+        `now` is about_this_run() of the later run.
         """
         known = [case for case in cases if self.cases.pop(case.key, None)]
-        # Cases that the file lacks are of its run if that was only broken off.
+        # A missing case belongs to the same run if that run was interrupted at the same commit.
         later = known if now["commit"] == self.about["commit"] else cases
         if later:
             again = self.about.setdefault("again", {})
@@ -87,7 +87,7 @@ class Results:
 
 
 def about_this_run(*, is_quick: bool, rounds: int) -> dict[str, Any]:
-    """The machine, the versions and the settings."""
+    """The machine, the versions and the settings of this run."""
     return {
         "started": _now(),
         "finished": _now(),

@@ -1,4 +1,4 @@
-"""Runs cases: starts both servers, visits them in turn, and survives what happens to them."""
+"""Runs cases: starts both servers, measures them in turn, and records their failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from benchmarks.servers import (
 )
 
 VISIT_SECONDS = 240.0
-# What a server, or its absence, can do to a visit. A timeout is an OSError only from Python 3.11 on.
+# Errors of a failing server. They end one visit, and the run continues. TimeoutError is an OSError since Python 3.11.
 _SURVIVABLE = (
     *(Broken, Refused, NotStarted, OSError, ValueError, KeyError, RuntimeError),
     *(asyncio.TimeoutError, psutil.Error, subprocess.SubprocessError),
@@ -42,7 +42,7 @@ _SURVIVABLE = (
 
 @dataclass
 class Pair:
-    """Both servers of a setup, alive at the same time; the one that is not measured is idle."""
+    """Both running servers of a setup. The server that is not measured is idle."""
 
     ours: Server
     theirs: Server | None
@@ -54,13 +54,13 @@ class Pair:
 
 
 class _Bare:
-    """Stands where a server stands, for what is measured without one."""
+    """Takes the place of a server for measurements without a server."""
 
     name = BARE
 
 
 class Runner:
-    """Measures cases into results, which are written after each. `say` is told what goes on."""
+    """Measures cases and writes the results after each of them. `say` prints progress."""
 
     def __init__(
         self, folder: Path, results: Results, path: Path, *, is_quick: bool, rounds: int, say: Callable[[str], None]
@@ -73,7 +73,7 @@ class Runner:
         self._say = say
 
     def run(self, cases: Sequence[Case]) -> None:
-        """Measure what is not in the results yet."""
+        """Measure all cases that have no results yet."""
         missing = [case for case in cases if not getattr(self._results.result(case), "rounds", [])]
         done = len(cases) - len(missing)
         for case in missing:
@@ -85,7 +85,7 @@ class Runner:
                     for case in together:
                         done += 1
                         self._say(f"[{done}/{len(cases)}] {case.key}")
-                        self._results.take(case, self._measure(case, pair))
+                        self._results.add(case, self._measure(case, pair))
                         self._results.write(self._path)
             except _SURVIVABLE as error:
                 self._say(f"the servers cannot be started: {error}")
@@ -156,7 +156,7 @@ class Runner:
         return asyncio.run(asyncio.wait_for(measure(), VISIT_SECONDS))
 
     def _without_folder(self, text: str) -> str:
-        """An error for a reader elsewhere, on one line."""
+        """An error message on one line, without the path of the folder."""
         return " ".join(text.replace(str(self._folder.resolve()), "...").split())[:400]
 
     def _visit(self, pair: Pair, checkpoint: str, side: Any, seed: str) -> Visit:
@@ -164,7 +164,7 @@ class Runner:
 
 
 def _rival(cases: Sequence[Case]) -> str:
-    """The server that runs beside ours while these cases, which share a setup, are measured."""
+    """The other server of these cases, which share a setup. "": there is no other server."""
     return next((case.rival for case in cases if case.rival in RIVALS), "")
 
 

@@ -1,8 +1,8 @@
-"""What pico_jupyter costs a Jupyter server, and how soon it answers: `python -m benchmarks.server_cost`.
+"""Measures what pico_jupyter costs a Jupyter server: `python -m benchmarks.server_cost`.
 
-Starts servers with and without the extension in turn (A B A B ...) and compares start-up time and resident memory
-before the first chat. Then measures the time from a request to its first token: cold (no model kernel yet), warm, and
-after the model kernel was killed.
+Starts servers with and without the extension in turn (A B A B ...), and compares start-up time and memory before the
+first chat. Then it measures the time from a request to its first token: cold (no model kernel yet), warm, and after the
+model kernel was killed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ WITH, WITHOUT = "with", "without"
 
 
 def main() -> None:
-    """Run the pairs and print medians with their spread."""
+    """Run the pairs, and print medians and ranges."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=7, help="servers started with and without (default: 7 each)")
-    parser.add_argument("--chats", type=int, default=20, help="warm chats (default: 20)")
+    parser.add_argument("--pairs", type=int, default=7, help="number of pairs of servers (default: 7)")
+    parser.add_argument("--chats", type=int, default=20, help="number of warm chats (default: 20)")
     options = parser.parse_args()
     started: dict[str, list[float]] = {WITH: [], WITHOUT: []}
     memory: dict[str, list[float]] = {WITH: [], WITHOUT: []}
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def report(title: str, values: dict[str, list[float]]) -> None:
-    """One line: both medians, their difference and ratio pair by pair."""
+    """Print one line: both medians, and the difference and ratio by pair."""
     pairs = list(zip(values[WITH], values[WITHOUT], strict=True))
     more = [a - b for a, b in pairs]
     ratios = [a / b for a, b in pairs]
@@ -63,7 +63,7 @@ def report(title: str, values: dict[str, list[float]]) -> None:
 
 
 def spread(values: list[float]) -> str:
-    """Median and range."""
+    """Median and range as text."""
     return f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 

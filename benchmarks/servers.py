@@ -1,7 +1,6 @@
-"""Starts and ends the servers that are measured. Knows how each is told its model and its BLAS, and no benchmark.
+"""Starts and stops the servers that are measured.
 
-All compute with the same BLAS by construction: the rivals are started with the variables that our running model kernel
-was started with.
+All servers use the same BLAS: the other servers get the environment variables of our running model kernel.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from benchmarks.clients import Address
 PICO, MLX_LM, MLX_VLM, BARE = "pico_jupyter", "mlx_lm.server", "mlx_vlm.server", "bare loop"
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
-# What decides how a process computes on a CPU.
+# Environment variables that select and configure the BLAS.
 _BLAS_VARIABLES = ("LD_PRELOAD", "DYLD_INSERT_LIBRARIES")
 _BLAS_PREFIXES = ("OPENBLAS_", "OMP_", "MKL_", "VECLIB_", "GOTO_", "BLIS_", "MLX_")
 
 
 class NotStarted(Exception):
-    """A server ended, or stayed silent, before its first answer."""
+    """A server exited or timed out before its first response."""
 
 
 class Server(Protocol):
@@ -48,7 +47,7 @@ class Server(Protocol):
 
     @property
     def engine(self) -> psutil.Process:
-        """The process that computes. Raises psutil.Error when there is none."""
+        """The process that runs the model. Raises psutil.Error if there is no such process."""
         ...
 
     @property
@@ -56,15 +55,15 @@ class Server(Protocol):
 
     @property
     def is_alive(self) -> bool:
-        """Whether it could answer a request."""
+        """Whether the server can answer requests."""
         ...
 
     def model(self, checkpoint: str) -> str:
-        """How requests name a checkpoint."""
+        """The model name of a checkpoint in requests."""
         ...
 
     def completion(self, checkpoint: str, text: str, max_tokens: int) -> tuple[str, dict[str, Any]]:
-        """Path and body of a greedy completion of raw text, without a chat template."""
+        """Path and body of a request that completes raw text greedily, without a chat template."""
         ...
 
     def start(self) -> None: ...
@@ -73,11 +72,11 @@ class Server(Protocol):
 
 
 class _Process:
-    """A child process whose output goes to a file, and that leaves nothing behind."""
+    """A child process whose output goes to a file. end() also kills its child processes."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by end()
-        # A session of its own: Ctrl-C reaches us, and we end it.
+        # In a new session, Ctrl-C reaches only this process, which then stops the child.
         self._popen = subprocess.Popen(
             command, env=dict(environ), stdout=self._output, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -94,7 +93,7 @@ class _Process:
             return [process, *process.children(recursive=True)]
         return []
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         self._output.seek(0, os.SEEK_END)
         self._output.seek(max(0, self._output.tell() - 2000))
         return self._output.read().decode(errors="replace").strip()
@@ -116,7 +115,7 @@ class _Process:
 
 
 class JupyterServer:
-    """A Jupyter server, with pico_jupyter or without. `seconds` is the time until it answered its first request."""
+    """A Jupyter server, with or without pico_jupyter. `seconds` is the time from its start to its first response."""
 
     name = PICO
     chat_path = "/v1/chat/completions"
@@ -133,7 +132,7 @@ class JupyterServer:
         self.seconds = 0.0
 
     def start(self) -> None:
-        """Start it and wait for its first answer."""
+        """Start it and wait for its first response. Raises NotStarted."""
         self._folder = tempfile.TemporaryDirectory()
         runtime = Path(self._folder.name) / "runtime"
         environ = {**self._environ, "JUPYTER_RUNTIME_DIR": str(runtime), "JUPYTER_TOKEN": self._token}
@@ -147,7 +146,7 @@ class JupyterServer:
         self.seconds = time.perf_counter() - start
 
     def stop(self) -> None:
-        """End it and its model kernel."""
+        """Stop the server and its model kernel."""
         if self._process is not None:
             self._process.end()
             self._process = None
@@ -199,11 +198,11 @@ class JupyterServer:
             with contextlib.suppress(OSError, ValueError):
                 return int(json.loads(info.read_text())["port"])
             time.sleep(0.01)
-        raise NotStarted(f"the Jupyter server did not start\n{self._process.last_words()}")
+        raise NotStarted(f"the Jupyter server did not start\n{self._process.last_output()}")
 
 
 class MlxLmServer:
-    """mlx_lm.server, as it comes."""
+    """mlx_lm.server with its default settings."""
 
     name = MLX_LM
     chat_path = "/v1/chat/completions"
@@ -218,7 +217,7 @@ class MlxLmServer:
         self._port = 0
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait for its first response. Raises NotStarted."""
         self._port = _free_port()
         command = [sys.executable, "-m", *self._module, "--model", self.model(self._checkpoint)]
         command += ["--host", "127.0.0.1", "--port", str(self._port), "--log-level", "WARNING", *self._flags]
@@ -228,7 +227,7 @@ class MlxLmServer:
         )
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         if self._process is not None:
             self._process.end()
             self._process = None
@@ -247,7 +246,7 @@ class MlxLmServer:
 
     @property
     def is_alive(self) -> bool:
-        """Running, and by its own account healthy: its generating thread may be dead while it still listens."""
+        """Whether it runs and reports healthy. Its generation thread can be dead while it still accepts connections."""
         if self._process is None or not self._process.is_running:
             return False
         try:
@@ -265,7 +264,7 @@ class MlxLmServer:
 
 
 class MlxVlmServer(MlxLmServer):
-    """mlx_vlm.server, as it comes. It is told its model and asked for its health as mlx_lm.server is."""
+    """mlx_vlm.server with its default settings. Its options and health check are those of mlx_lm.server."""
 
     name = MLX_VLM
     _module = ("mlx_vlm.server",)
@@ -276,7 +275,7 @@ RIVALS = {server.name: server for server in (MlxLmServer, MlxVlmServer)}
 
 @contextlib.contextmanager
 def running(server: Server | JupyterServer) -> Iterator[None]:
-    """Start a server, and end it whatever happens."""
+    """Start a server, and stop it when the block ends. Raises NotStarted."""
     try:
         server.start()
         yield
@@ -285,24 +284,24 @@ def running(server: Server | JupyterServer) -> Iterator[None]:
 
 
 def blas_of(process: psutil.Process) -> dict[str, str]:
-    """The variables that decide how a process computes, as it was started with them."""
+    """The BLAS variables in the environment of a process."""
     environ = process.environ()
     return {k: v for k, v in environ.items() if k in _BLAS_VARIABLES or k.startswith(_BLAS_PREFIXES)}
 
 
 def environ_with(blas: Mapping[str, str]) -> dict[str, str]:
-    """Our own environment with another process's BLAS."""
+    """The environment of this process with the given BLAS variables."""
     own = {k: v for k, v in os.environ.items() if k not in _BLAS_VARIABLES and not k.startswith(_BLAS_PREFIXES)}
     return {**own, **blas}
 
 
 def without_folders(variables: Mapping[str, str]) -> dict[str, str]:
-    """Variables for a reader elsewhere: of paths only the last part."""
+    """The variables with each path shortened to its last part, for the report."""
     return {name: " ".join(Path(part).name for part in value.split()) for name, value in variables.items()}
 
 
 def blas_libraries(process: psutil.Process) -> list[str]:
-    """The names of the BLAS libraries that a process has mapped (empty where the system does not tell)."""
+    """The names of the BLAS libraries in a process's memory map (empty where the system has no memory maps)."""
     if not hasattr(process, "memory_maps"):
         return []
     with contextlib.suppress(psutil.Error):
@@ -312,7 +311,7 @@ def blas_libraries(process: psutil.Process) -> list[str]:
 
 
 def settle(servers: Sequence[Server], timeout: float = 90.0) -> bool:
-    """Wait until servers idle, so that what one still computes is not charged to the other. False: they do not."""
+    """Wait until all servers are idle, so that they do not slow each other down. False: timeout, in seconds."""
     deadline = time.perf_counter() + timeout
     while time.perf_counter() < deadline:
         before = _seconds_used(servers)
@@ -345,4 +344,4 @@ def _wait_for(process: _Process, url: str, headers: Mapping[str, str], deadline:
                 return
         except (OSError, urllib.error.HTTPError):
             time.sleep(0.01)
-    raise NotStarted(f"{url} did not answer\n{process.last_words()}")
+    raise NotStarted(f"{url} did not answer\n{process.last_output()}")

@@ -1,4 +1,4 @@
-"""Medians, spreads and bars. Pure: numbers in, numbers out."""
+"""Computes medians, ranges, rates and bars from numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of some values and their range."""
+    """The median and the range of some values."""
 
     median: float
     low: float
@@ -20,7 +20,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Raises ValueError if there are none."""
+        """Compute it. Raises ValueError if `values` is empty."""
         if not values:
             raise ValueError("no values")
         return cls(statistics.median(values), min(values), max(values))
@@ -28,7 +28,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure of ours and of a rival, one value each per round; None where a round gave none."""
+    """A figure of pico_jupyter (`ours`) and of the other server, one value per round. None: the round failed."""
 
     ours: tuple[float | None, ...]
     theirs: tuple[float | None, ...] = ()
@@ -43,12 +43,12 @@ class Comparison:
 
     @property
     def ratio(self) -> Spread | None:
-        """Ours over theirs, round by round."""
+        """Ours divided by theirs, by round."""
         return _spread([a / b for a, b in self._pairs() if b])
 
     @property
     def difference(self) -> Spread | None:
-        """Ours less theirs, round by round."""
+        """Ours minus theirs, by round."""
         return _spread([a - b for a, b in self._pairs()])
 
     def _pairs(self) -> list[tuple[float, float]]:
@@ -57,7 +57,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Bar:
-    """What a figure must be: the median of ours, of the ratio or of the difference lies within bounds."""
+    """A goal for a figure: bounds of the median of our values, of the ratio or of the difference."""
 
     text: str
     of: Literal["ours", "ratio", "difference"]
@@ -65,7 +65,7 @@ class Bar:
     at_least: float = -math.inf
 
     def holds(self, comparison: Comparison) -> bool | None:
-        """None: nothing to judge by. A round that gave no figure of ours fails it."""
+        """Whether the bar holds. None: there are no values. A failed round of ours fails the bar."""
         if not comparison.ours:
             return None
         if any(value is None for value in comparison.ours):
@@ -76,22 +76,22 @@ class Bar:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that so large a share of all does not exceed. Raises ValueError if there are none."""
+    """The smallest value that `share` (0 to 1) of all values do not exceed. Raises ValueError if `values` is empty."""
     if not values:
         raise ValueError("no values")
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def largest_gap(times: Sequence[float], start: float, end: float) -> float:
-    """The longest silence between arrivals that reaches into a stretch of time, its end included."""
+    """The longest gap between two arrivals that overlaps the interval from `start` to `end`."""
     edges = [*(time for time in times if time <= end), end] if times else [start, end]
     return max((b - a for a, b in itertools.pairwise(edges) if b >= start), default=0.0)
 
 
 def rate_together(streams: Sequence[Sequence[tuple[float, int]]]) -> float:
-    """Tokens per second of all streams, from the last one's first arrival to the first one's last.
+    """Tokens per second of all streams together, over the time in which all of them run.
 
-    A stream is a list of arrivals: time and count of tokens. Raises ValueError if the streams never ran together.
+    A stream is a list of arrivals (time, tokens). Raises ValueError if the streams never run at the same time.
     """
     start = max(stream[0][0] for stream in streams)
     end = min(stream[-1][0] for stream in streams)

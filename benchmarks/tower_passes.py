@@ -1,8 +1,8 @@
 """Counts the passes of a vision tower: `python -m benchmarks.tower_passes SERVER ...`, called by bare.py.
 
-Ours is a real Engine, whose own count is read. mlx_vlm.server keeps no such count, so its application runs with
-something that counts in the place of its model's tower. A first question on a picture must take one pass, or nothing
-was counted. Every other question stands before the picture, so that no kept prompt holds what the tower made of it.
+Our Engine counts its passes itself. mlx_vlm.server has no such count, so its application runs with a wrapper that
+counts the calls of its vision tower. The first question about an image must take one pass; otherwise the count is
+wrong. In every other question the text stands before the image, so that the prefix cache does not contain the image.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Ask: TypeAlias = Callable[[str, bool], None]
 
 
 def of_our_engine(checkpoint: Path, png: bytes, questions: list[str]) -> list[int]:
-    """Passes of the tower at each question on a picture, one after the other."""
+    """The number of tower passes for each of several questions about one image."""
     catalog = Catalog(EngineOptions(model_dirs=(str(checkpoint.parent),)), hub_cache=None)
     engine = Engine(catalog, EngineOptions())
     engine.start()
@@ -58,7 +58,7 @@ def of_our_engine(checkpoint: Path, png: bytes, questions: list[str]) -> list[in
             pass
 
     def passes() -> int:
-        # The only one in this process, as soon as the model is loaded.
+        # There is one VisionMemo in this process, once the model is loaded.
         return sum(memo.passes for memo in gc.get_objects() if type(memo) is VisionMemo)
 
     try:
@@ -68,7 +68,7 @@ def of_our_engine(checkpoint: Path, png: bytes, questions: list[str]) -> list[in
 
 
 def of_mlx_vlm_server(checkpoint: Path, png: bytes, questions: list[str]) -> list[int]:
-    """The same of mlx_vlm.server's application."""
+    """The same for the application of mlx_vlm.server."""
     from mlx_vlm.server import app, runtime  # noqa: PLC0415  # ours runs without it
 
     with TestClient(app) as client:
@@ -92,7 +92,7 @@ def of_mlx_vlm_server(checkpoint: Path, png: bytes, questions: list[str]) -> lis
 
 
 class _Counter:
-    """Stands where a tower was, and counts its calls."""
+    """Wraps a vision tower and counts its calls."""
 
     def __init__(self, tower: Any) -> None:
         self._tower = tower
@@ -114,7 +114,7 @@ def _passes(ask: Ask, passes: Callable[[], int], questions: list[str]) -> Iterat
 
 
 def _questions(checkpoint: Path, count: int) -> list[str]:
-    """So many different ones."""
+    """`count` different questions."""
     if checkpoint.name in BUILT_IN:
         draw = random.Random(0)
         return [f"{about_a_picture(draw)} {number}" for number in range(count)]
@@ -123,13 +123,13 @@ def _questions(checkpoint: Path, count: int) -> list[str]:
 
 
 def main() -> None:
-    """Print the passes for each question after the first."""
+    """Print the mean number of passes per question after the first."""
     server, folder, count = sys.argv[1:]
     count_passes = {PICO: of_our_engine, MLX_VLM: of_mlx_vlm_server}[server]
     checkpoint = Path(folder)
     first, *later = count_passes(checkpoint, picture(random.Random(0)), _questions(checkpoint, 1 + int(count)))
     if first != 1:
-        sys.exit(f"{first} passes were counted for a first question")
+        sys.exit(f"the first question took {first} passes instead of 1")
     print(sum(later) / len(later))
 
 

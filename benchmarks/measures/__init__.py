@@ -1,4 +1,4 @@
-"""All cases, in the order in which they run: those that share a setup stand together."""
+"""All cases in the order in which they run. Cases with the same setup are neighbours, so that they share servers."""
 
 from benchmarks.measures import correctness, ground, latency, pictures, prefixes, residency, throughput
 

@@ -1,4 +1,4 @@
-"""B10: what has to work at all, passed or failed, and how long a crash is felt."""
+"""B10: checks that pass or fail, and the recovery time after a crash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.clients import Answer, Broken, Refused, ask, send
 from benchmarks.spread import Bar
 
 PATIENCE = 20.0
-# Fields that a request may leave out, and may as well give as null.
+# Optional fields of a request, which may also be null.
 OPTIONAL = (
     *("temperature", "top_p", "top_k", "min_p", "seed", "stop", "logit_bias", "frequency_penalty"),
     *("presence_penalty", "stream_options", "tools", "max_completion_tokens", "logprobs", "user"),
@@ -22,12 +22,12 @@ OPTIONAL = (
 
 
 async def correctness(visit: Visit) -> Figures:
-    """Each check passes or fails. A server that dies of one is started again for the next.
+    """Each check passes or fails. A server that crashes is restarted for the next check.
 
-    P, then P with its completion, both as raw text, and another chat after them. A stop string from the middle of one
-    token to the middle of the next, which must end the answer just there. Every optional field null. 32 connections at
-    once, all answered at the first try. The computing process killed under a stream: the stream ends, and the next
-    request is answered without help.
+    The checks: a prompt, then the prompt with its completion, both as raw text, and then another chat. A stop string
+    that begins and ends inside tokens must end the answer exactly there. Every optional field may be null. 32
+    connections at once are all answered at the first attempt. The model process is killed during a stream: the stream
+    must end, and the server must answer the next request without help.
     """
     figures: Figures = {}
     for key, check in CHECKS.items():
@@ -44,7 +44,7 @@ async def correctness(visit: Visit) -> Figures:
 
 
 async def prompt_with_its_completion(visit: Visit) -> bool:
-    """P, then P with its completion, both as raw text; then another chat."""
+    """Complete a prompt, then the prompt with its completion, both as raw text; then run another chat."""
     prompt = visit.words.text(60)
     completion = await _complete(visit, prompt, 16)
     longer = await _complete(visit, prompt + " " + completion.text.strip(), 8)
@@ -53,7 +53,7 @@ async def prompt_with_its_completion(visit: Visit) -> bool:
 
 
 async def stop_in_context(visit: Visit) -> bool:
-    """A stop string from the middle of one token to the middle of the next ends the answer just there."""
+    """A stop string that begins and ends inside tokens ends the answer exactly there."""
     question = visit.words.question(30)
     text = (await visit.ask(question, 24)).text.strip()
     words = text.split()
@@ -74,17 +74,17 @@ async def nulls(visit: Visit) -> bool:
 
 
 async def burst(visit: Visit) -> bool:
-    """32 connections at once, all answered at the first try."""
+    """32 connections at once are all answered at the first attempt."""
     chats = (visit.ask(visit.words.question(10), 4) for _ in range(32))
     answers = await asyncio.gather(*chats, return_exceptions=True)
     unharmed = sum(isinstance(answer, Answer) and answer.failures == 0 for answer in answers)
     if unharmed < 32:
-        visit.notes.append(f"{unharmed} of 32 answered at the first try")
+        visit.notes.append(f"{unharmed} of 32 answered at the first attempt")
     return unharmed == 32
 
 
 async def killed(visit: Visit) -> bool:
-    """The computing process is killed under a stream: the client is told soon, and the next request is answered."""
+    """The model process is killed during a stream. The stream ends soon, and the next request is answered."""
     stream = await visit.send(visit.words.question(20), ENDLESS)
     await stream.began()
     visit.server.engine.kill()
@@ -95,7 +95,7 @@ async def killed(visit: Visit) -> bool:
 
 
 async def recovery(visit: Visit) -> float:
-    """From a kill to the first text of the next answer. A server that stays dead is started again at once, by us."""
+    """Seconds from a kill to the first text of the next answer. A server that does not recover is restarted at once."""
     start = time.perf_counter()
     visit.server.engine.kill()
     psutil.wait_procs(visit.server.processes, timeout=0.2)
@@ -130,8 +130,8 @@ CASES = (
             Figure("stops", "a stop string across tokens", "pass", _PASS),
             Figure("nulls", "JSON nulls", "pass", _PASS),
             Figure("burst", "burst of 32 connections", "pass", _PASS),
-            Figure("killed", "engine killed mid-stream, and the next request", "pass", _PASS),
-            Figure("recovery", "from a kill to the next answer (mlx_lm.server: started again by us)", "s"),
+            Figure("killed", "model process killed during a stream", "pass", _PASS),
+            Figure("recovery", "from a kill to the next answer (we restart mlx_lm.server)", "s"),
         ),
         is_long=True,
     ),

@@ -1,4 +1,4 @@
-"""B15: our own ground. What chats cost the Jupyter server, and what the road costs over the bare loop."""
+"""B15: what chats cost the Jupyter server, and what the server costs compared with a bare decode loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLL_SECONDS = 0.02
 
 
 async def status_under_load(visit: Visit) -> Figures:
-    """GET /api/status on a connection that stays open: idle, then while 32 chats stream."""
+    """GET /api/status on one open connection, first idle, then while 32 chats stream."""
     count = visit.times(300, 120)
     idle = await _poll_status(visit, count)
     async with visit.streams(CHATS):
@@ -26,10 +26,10 @@ async def status_under_load(visit: Visit) -> Figures:
 
 
 async def road(visit: Visit, *, clients: int) -> Figures:
-    """Greedy tokens per second while all rows decode: over the whole road, and in the bare loop.
+    """Greedy tokens per second while all rows decode: through the server, and in a bare loop.
 
-    The bare loop is our own backend in a process of its own: insert the same number of prompts of the same length,
-    prefill them, step. No scheduler, no text, no wire.
+    The bare loop runs our backend in a separate process. It inserts the same number of prompts of the same length,
+    prefills them, and decodes. It has no scheduler, no text decoding, and no communication between processes.
     """
     tokens = visit.times(256, 64)
     if visit.server.name == BARE:

@@ -1,4 +1,4 @@
-"""B1, B2, B3 and B9: how soon an answer begins, and what makes others wait."""
+"""B1, B2, B3 and B9: the time to the first token, idle and beside other requests."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from benchmarks.spread import Bar, largest_gap
 
 LONG = 9000
 SHORT = 20
-# B9: what an abandoned request without a stream had asked for.
+# B9: tokens that an abandoned request without a stream asks for.
 WHOLE = 600
 
 
 async def first_token_when_idle(visit: Visit) -> Figures:
-    """Short chats one after the other, on a server that does nothing else."""
+    """Short chats one after another on an idle server."""
     answers = []
     for _ in range(visit.times(20, 6)):
         answers.append(await visit.ask(visit.question(SHORT), 8))
@@ -25,7 +25,7 @@ async def first_token_when_idle(visit: Visit) -> Figures:
 
 
 async def admission(visit: Visit) -> Figures:
-    """Short requests one after the other, while two streams decode."""
+    """Short requests one after another, while two streams decode."""
     seconds = []
     async with visit.streams(2):
         for _ in range(visit.times(20, 8)):
@@ -35,10 +35,10 @@ async def admission(visit: Visit) -> Figures:
 
 
 async def long_prompt(visit: Visit) -> Figures:
-    """A long prompt arrives while two streams decode, and a short request a second later.
+    """A long prompt arrives while two streams decode, and a short request one second later.
 
-    Gaps are between arrivals at the client, until a second after the long prompt's first token. Ours sends what it has
-    at most every 25 ms, which is inside its gaps.
+    A gap is the time between two arrivals at the client, until one second after the long prompt's first token.
+    pico_jupyter sends at most every 25 ms, and its gaps include that.
     """
     async with visit.streams(2) as streams:
         start = time.perf_counter()
@@ -53,7 +53,7 @@ async def long_prompt(visit: Visit) -> Figures:
 
 
 async def abandoned(visit: Visit) -> Figures:
-    """Clients go away and another one comes: in decode, in prefill, and without a stream, on a one-slot server."""
+    """A client disconnects from a server with one slot, and another one waits: in decode, in prefill, with no stream."""
     decoding = await visit.send(visit.words.question(PROMPT), ENDLESS)
     await decoding.began()
     await asyncio.sleep(0.3)

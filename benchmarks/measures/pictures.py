@@ -1,4 +1,4 @@
-"""B13: what is not looked at twice, and who waits while a picture is looked at. Beside mlx_vlm.server."""
+"""B13: further questions about an image, and text requests during image processing, compared with mlx_vlm.server."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from benchmarks.servers import MLX_VLM
 from benchmarks.spread import Bar
 
 QUESTION = 20
-# From sending a picture until its tower surely computes: reading and cutting it up takes about 0.05 s.
-LOOKING_SECONDS = 0.25
+# Seconds from sending an image until the vision tower runs. Decoding and preprocessing take about 0.05 s.
+TOWER_DELAY_SECONDS = 0.25
 
 
 async def same_picture(visit: Visit) -> Figures:
-    """One picture of 448 x 448 pixels after another, and several questions on each; the first of them is the cold one.
+    """Several questions about each of several images of 448 x 448 pixels. The first question about an image is cold.
 
-    The vision tower's passes for a new question are counted in processes of their own, in a real Engine of ours and in
-    mlx_vlm.server's application, where the first question takes one.
+    The passes of the vision tower per further question are counted in separate processes: in our Engine, and in the
+    application of mlx_vlm.server. In both, the first question takes one pass.
     """
     cold, warm = [], []
     for _ in range(visit.times(3, 1)):
@@ -34,11 +34,11 @@ async def same_picture(visit: Visit) -> Figures:
 
 
 async def beside_a_picture(visit: Visit) -> Figures:
-    """A picture that is new arrives, and a short request without one a quarter of a second later."""
+    """A new image arrives, and a short text request a quarter of a second later."""
     text, seen = [], []
     for _ in range(visit.times(4, 1)):
         exchange = await visit.send(visit.about(picture(visit.draw), QUESTION), 4)
-        await asyncio.sleep(LOOKING_SECONDS)
+        await asyncio.sleep(TOWER_DELAY_SECONDS)
         text.append((await visit.ask(visit.words.question(QUESTION), 4)).ttft)
         seen.append((await exchange.answer()).ttft)
     return {"text": statistics.median(text), "picture": statistics.median(seen)}
@@ -47,12 +47,12 @@ async def beside_a_picture(visit: Visit) -> Figures:
 def _same_picture(checkpoint: str, title: str) -> Case:
     return Case(
         "B13",
-        f"same picture, new question, {title}",
+        f"same image, new question, {title}",
         same_picture,
         (
             Figure("passes", "vision-tower calls for the new question", "calls", Bar("0 calls", "ours", at_most=0)),
             Figure("warm", "TTFT, new question", "s", Bar("no slower", "ratio", at_most=1.0)),
-            Figure("cold", "TTFT, new picture", "s"),
+            Figure("cold", "TTFT, new image", "s"),
         ),
         checkpoint=checkpoint,
         setup=Setup(checkpoint),
@@ -66,11 +66,11 @@ CASES = (
     _same_picture("small-vl", "small-vl"),
     Case(
         "B13",
-        "a request without a picture while one is looked at",
+        "a text request while an image is processed",
         beside_a_picture,
         (
-            Figure("text", "TTFT of the one without", "s"),
-            Figure("picture", "TTFT of the one with", "s"),
+            Figure("text", "TTFT of the text request", "s"),
+            Figure("picture", "TTFT of the image request", "s"),
         ),
         checkpoint="small-vl",
         setup=Setup("small-vl"),

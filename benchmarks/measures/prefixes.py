@@ -1,4 +1,4 @@
-"""B4, B5 and B11: what is not computed twice."""
+"""B4, B5 and B11: reuse of prompt prefixes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from benchmarks.spread import Bar
 
 SYSTEM = 1100
 QUESTION = 20
-# B11: weights take 54 MB, one conversation up to 7 MB, all fifty without sharing 350 MB. Half of the budget is for kept
-# prefixes.
+# B11: weights need 54 MB, one conversation up to 7 MB, and all fifty without sharing 350 MB. Half of the budget is for
+# the prefix cache.
 BUDGET = 400_000_000
 
 
 async def warm_prefix(visit: Visit) -> Figures:
-    """One system prompt, one question after the other."""
+    """Questions with the same system prompt, one after another."""
     system = visit.words.text(SYSTEM)
     cold = await visit.ask(visit.words.under(system, QUESTION), 4)
     await asyncio.sleep(0.1)
@@ -38,7 +38,7 @@ async def warm_prefix(visit: Visit) -> Figures:
 
 
 async def simultaneous(visit: Visit) -> Figures:
-    """Eight requests at once under one new system prompt, against a single one under another."""
+    """Eight requests at once with one new system prompt, compared with a single request with another system prompt."""
     alone_start = time.perf_counter()
     await visit.ask(visit.words.under(visit.words.text(SYSTEM), QUESTION), 8)
     alone = time.perf_counter() - alone_start
@@ -54,11 +54,11 @@ async def simultaneous(visit: Visit) -> Figures:
 
 
 async def conversations(visit: Visit) -> Figures:
-    """Conversations that share a system prompt and take turns, four at a time.
+    """Conversations with the same system prompt, four of them at a time.
 
-    The hit rate is the sum of cached tokens over that of prompt tokens; `own` is that of what a conversation had said
-    before, beyond the prompt that all share. Memory is what pico_jupyter counts itself (models and caches), and for
-    both the growth of the computing process since before the first turn.
+    The hit rate is the number of cached tokens divided by the number of prompt tokens. `own` is the hit rate of a
+    conversation's earlier messages, without the shared system prompt. Memory is what pico_jupyter counts (models and
+    caches), and, for both servers, the growth of the model process since the first turn began.
     """
     system = visit.words.text(2000)
     shared = visit.words.shared_tokens(system)
@@ -78,13 +78,13 @@ async def conversations(visit: Visit) -> Figures:
     watching = asyncio.create_task(_watch_memory(visit))
     for turn in range(visit.times(4, 2)):
         await asyncio.gather(*(take_turn(talk, later if turn else first) for talk in talks))
-    # The gauges are told once a second.
+    # The gauges are published once per second.
     await asyncio.sleep(1.5)
     watching.cancel()
     rss, counted = await watching
     answers = [*first, *later]
     beyond = sum(max(0, answer.cached_tokens - shared) for answer in later)
-    # What was said before: all of a prompt but the shared part, this turn's question and the generation prompt.
+    # Earlier messages: the prompt without the shared part, this turn's question and the generation prompt.
     said_before = sum(answer.prompt_tokens - shared - 45 for answer in later)
     figures = {
         "hits": sum(answer.cached_tokens for answer in answers) / sum(answer.prompt_tokens for answer in answers),
@@ -97,7 +97,7 @@ async def conversations(visit: Visit) -> Figures:
 
 
 async def _watch_memory(visit: Visit) -> tuple[float, float]:
-    """The largest resident size of the computing process, and of what pico_jupyter counts, until cancelled."""
+    """The largest resident size of the model process, and of what pico_jupyter counts, until cancelled."""
     rss = counted = 0.0
     with contextlib.suppress(asyncio.CancelledError):
         while True:
@@ -127,7 +127,7 @@ CASES = (
     ),
     Case(
         "B5",
-        "8 at once under one new 1.1k-token system prompt",
+        "8 at once with one new 1.1k-token system prompt",
         simultaneous,
         (
             Figure("prefix", "how often the prefix was computed", "", Bar("once", "ours", at_most=1.02)),
@@ -153,8 +153,8 @@ BUDGET_CASES = (
                 Bar("within budget", "ours", at_most=BUDGET),
                 is_ours=True,
             ),
-            Figure("growth", "growth of the process since before", "MB"),
-            Figure("process", "the whole process", "MB"),
+            Figure("growth", "growth of the model process", "MB"),
+            Figure("process", "the model process", "MB"),
         ),
         is_long=True,
         setup=Setup(traits=(f"--PicoJupyter.memory_budget={BUDGET}",)),

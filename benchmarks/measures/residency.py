@@ -1,4 +1,4 @@
-"""B8: two models in turn, and one beside the other."""
+"""B8: two models, one after the other and at the same time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUESTION = 20
 
 
 async def two_models(visit: Visit) -> Figures:
-    """Short chats with A, A, A, ..., then with B, A, B, A, ...; then B while A writes an answer of known length."""
+    """Short chats with A, A, A, ..., then with B, A, B, A, ...; then B while A generates a long answer."""
     same, switched = [], []
     for model in (B, A):
         await visit.ask(visit.words.question(QUESTION), 4, model)

@@ -1,4 +1,4 @@
-"""B6 and B7: tokens per second, and the memory of a batch of unlike lengths."""
+"""B6 and B7: tokens per second, and the memory of a batch with different lengths."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LENGTHS = (8000, *[64] * 7)
 
 
 async def throughput(visit: Visit, *, clients: int, tokens: int, sampling: dict[str, Any]) -> Figures:
-    """Clients that all come at once; tokens of all answers over the time until the last one ended.
+    """All clients send a request at once. The rate is the tokens of all answers over the time until the last one ends.
 
-    A connection that is lost before its answer begins counts as a failure and is tried again, so that the tokens are
-    all there in the end; an answer that breaks off later is a failure, too, and its tokens are lost.
+    A connection that is lost before its answer begins counts as a failure and is retried. An answer that breaks off
+    later is a failure too, and its tokens do not count.
     """
     tokens = visit.times(tokens, tokens // 2)
     start = time.perf_counter()
@@ -36,9 +36,9 @@ async def throughput(visit: Visit, *, clients: int, tokens: int, sampling: dict[
 async def unlike_lengths(visit: Visit) -> Figures:
     """One long prompt and seven short ones decode together.
 
-    The rate is that of all eight while all eight decode. The bytes of ours are the growth of what api/ps counts from
-    idle to when all decode; those of mlx_lm.server, which tells none, are counted by its own BatchGenerator in a
-    process of its own, over the same lengths.
+    The rate counts the tokens of all eight while all eight decode. For pico_jupyter, the bytes are the growth in api/ps
+    between idle and decoding. mlx_lm.server reports no bytes, so its BatchGenerator counts them in a separate process
+    for the same lengths.
     """
     tokens = visit.times(192, 32)
     exact = sum(length + tokens // 2 for length in LENGTHS) * SHAPES[visit.checkpoint].kv_nbytes
@@ -61,7 +61,7 @@ async def unlike_lengths(visit: Visit) -> Figures:
 def _throughput(clients: int, checkpoint: str, *, tokens: int, is_sampled: bool, is_quick: bool) -> Case:
     sampling, words = (SAMPLED, "sampled") if is_sampled else (GREEDY, "greedy")
     bar = Bar(">= 1.5x", "ratio", at_least=1.495) if is_sampled else Bar(">= parity", "ratio", at_least=0.995)
-    success = Figure("success", "answered at the first try", "%", Bar("100 %", "ours", at_least=1.0))
+    success = Figure("success", "answered at the first attempt", "%", Bar("100 %", "ours", at_least=1.0))
     return Case(
         "B6",
         f"{clients} client{'s' if clients > 1 else ''}, {words}, {checkpoint}",

@@ -1,1 +1,1 @@
-"""What the panel costs in a browser. Run it by `python -m benchmarks.panel`; it needs `make panel` and a Chromium."""
+"""Measures the panel in a browser: `python -m benchmarks.panel`. It needs `make panel` and Chromium."""

@@ -1,4 +1,4 @@
-"""Measures the panel in a real browser: bundles, time to the first painted token and to a stop, scripting."""
+"""Measures the panel in a real browser: bundle sizes, time to the first painted token and to a stop, scripting time."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tests.e2e.running import RunningServer, running_server
 PACKAGE = Path(__file__).parents[2] / "pico_jupyter"
 ROUNDS = 20
 TOKENS = 20_000
-# The last updates of the long answer, over which scripting is averaged.
+# Scripting time is averaged over this number of updates at the end of the long answer.
 UPDATES = 60
-# When the first pixel of the answer is painted: two frames after its text is in the page.
+# Records when the first pixel of the answer is painted: two frames after its text is in the page.
 WATCH_FIRST_PAINT = """() => {
     window.firstPaint = new Promise(resolve => {
         const observer = new MutationObserver(() => {
@@ -42,7 +42,7 @@ WATCH_FIRST_PAINT = """() => {
     const remember = () => { window.clicked = performance.now(); };
     document.querySelector('.pico-send').addEventListener('click', remember, { capture: true, once: true });
 }"""
-# What the server itself takes: the same request by fetch alone, from the page, to its first event with text.
+# Measures the server alone: the page sends the same request with fetch and waits for the first event with text.
 MEASURE_SERVER = """async ([url, token, text]) => {
     const messages = [{ role: 'user', content: text }];
     const start = performance.now();
@@ -66,7 +66,7 @@ GROW_RIVAL = """async updates => {
     const { head, tail } = window.answer;
     const size = Math.ceil(tail.length / updates);
     for (let at = 0; at < tail.length; at += size) {
-        // It renders when it has time, and leaves updates out: the next one comes when this one is in the page.
+        // @jupyter/chat skips updates while it is busy. Wait until this update is in the page.
         const shown = new Promise(resolve => {
             const observer = new MutationObserver(() => (observer.disconnect(), resolve()));
             observer.observe(document.querySelector('#rival'), { subtree: true, childList: true });
@@ -79,10 +79,10 @@ GROW_RIVAL = """async updates => {
 
 
 def main() -> None:
-    """Print all figures."""
+    """Measure and print everything."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.panel", description=__doc__)
     parser.add_argument(
-        "--beside", type=Path, metavar="DIST", help="@jupyter/chat, built as jupyter_chat/README.md says"
+        "--beside", type=Path, metavar="DIST", help="also measure @jupyter/chat, built as in jupyter_chat/README.md"
     )
     beside = parser.parse_args().beside
     print("bundles")
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def bundles() -> Iterator[tuple[str, int, int]]:
-    """(what, bytes, bytes gzipped) of what a browser may load."""
+    """(name, bytes, bytes gzipped) of each bundle."""
     groups = {
         "labextension": sorted((PACKAGE / "labextension" / "static").glob("*.js")),
         "widget.js": [PACKAGE / "static" / "widget.js"],
@@ -121,7 +121,7 @@ def bundles() -> Iterator[tuple[str, int, int]]:
 
 @contextmanager
 def lab_page() -> Iterator[tuple[Page, RunningServer]]:
-    """A page in a browser of its own, and a Lab."""
+    """A page in a new browser, and a running JupyterLab."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         settings = Path(folder) / "settings"
         settings.mkdir()
@@ -149,7 +149,7 @@ def first_paint(panel: Panel, lab: RunningServer) -> tuple[float, float]:
 
 
 def long_answer_cost(panel: Panel) -> tuple[float, float]:
-    """Scripting in milliseconds per update over the last updates, and the longest task among them."""
+    """Scripting time per update, and the longest task, over the last updates, in milliseconds."""
     page = panel.page
     text = long_answer(TOKENS)
     page.evaluate(f"window.answer = {json.dumps({**text, 'updates': UPDATES})}")
@@ -172,7 +172,7 @@ def long_answer_cost(panel: Panel) -> tuple[float, float]:
 
 
 def rival_cost(extension: Path) -> float:
-    """Scripting in milliseconds per update of @jupyter/chat at the end of the same answer."""
+    """Scripting time per update of @jupyter/chat at the end of the same answer, in milliseconds."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "labextensions").mkdir()
         (Path(folder) / "labextensions" / "pico-jupyter-chat-benchmark").symlink_to(extension)
@@ -190,7 +190,7 @@ def rival_cost(extension: Path) -> float:
 
 
 def scripting(client: CDPSession) -> float:
-    """Milliseconds of JavaScript in the page so far."""
+    """Scripting time of the page so far, in milliseconds."""
     metrics = client.send("Performance.getMetrics")["metrics"]
     return 1000 * next(float(metric["value"]) for metric in metrics if metric["name"] == "ScriptDuration")
 

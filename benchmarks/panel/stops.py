@@ -1,4 +1,4 @@
-"""How long a click on Stop takes to the engine: until it has decoded its last token, by its own account."""
+"""Measures the time from a click on Stop until the engine decodes its last token, by the engine's own statistics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.e2e.running import RunningServer
 
 STOPS = 10
 SHOW_OFF = SHOW.replace("'on'", "'off'")
-# The page's wall clock, which is the engine's: both are on this machine.
+# The page and the engine use the same wall clock, because both run on this machine.
 WATCH_STOP = """() => {
     const remember = event => {
         if (event.target.closest('.pico-stop')) window.stoppedAt = Date.now() / 1000;
@@ -34,7 +34,7 @@ WATCH_STOP = """() => {
 
 @dataclass(frozen=True)
 class StopTimes:
-    """Milliseconds from the click to the last token, of several stops in one place."""
+    """Times from the click to the last token in one place, in milliseconds."""
 
     where: str
     times: list[float]
@@ -44,7 +44,7 @@ class StopTimes:
 
 
 def stop_times(page: Page, lab: RunningServer) -> Iterator[StopTimes]:
-    """All places in which a panel can be."""
+    """Measure stops in each place where a panel can be."""
     folder = lab.log.parent
     server = figures_of(lab)
 

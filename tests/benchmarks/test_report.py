@@ -110,7 +110,7 @@ def test_remarks_are_kept_beside_their_ids() -> None:
 
 
 def test_a_failing_bar_without_a_remark_says_that_one_is_missing() -> None:
-    assert "**B2.** A bar fails and its reason is not written down yet." in results_page([CASE], results(0.06), "")
+    assert "**B2.** A bar fails. The reason is not known yet." in results_page([CASE], results(0.06), "")
 
 
 def test_what_else_was_seen_is_told() -> None:
@@ -128,8 +128,8 @@ def test_a_case_beside_another_rival_names_it() -> None:
     case = dataclasses.replace(EARLIER, rival="mlx_vlm.server")
     both = Results(ABOUT, {case.key: CaseResult([{"pico_jupyter": {"ttft": 0.02}, "mlx_vlm.server": {"ttft": 0.01}}])})
     row = line_with("nothing else to do", results_page([case], both, ""))
-    assert row[1:6] == ["nothing else to do (beside: mlx_vlm.server)", "TTFT", "20.0 ms", "10.0 ms", "2.00"]
-    assert "nothing else to do   (beside: mlx_vlm.server)" in terminal_table([case], both)
+    assert row[1:6] == ["nothing else to do (compared with mlx_vlm.server)", "TTFT", "20.0 ms", "10.0 ms", "2.00"]
+    assert "nothing else to do   (compared with mlx_vlm.server)" in terminal_table([case], both)
 
 
 def test_calls_are_counted_in_whole_numbers() -> None:
@@ -141,7 +141,7 @@ def test_calls_are_counted_in_whole_numbers() -> None:
 def test_cases_that_were_measured_later_are_told() -> None:
     again = results()
     again.about = {**ABOUT, "again": {"B2": "commit def5678, load before 0.3"}}
-    assert "- Measured later than the others: B2 (commit def5678, load before 0.3)" in results_page([CASE], again, "")
+    assert "- Measured later: B2 (commit def5678, load before 0.3)" in results_page([CASE], again, "")
 
 
 def test_the_terminal_marks_what_holds_and_what_fails() -> None:

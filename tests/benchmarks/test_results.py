@@ -40,9 +40,9 @@ def test_what_is_measured_later_does_not_make_the_run_longer() -> None:
     ours = results()
     ours.about["finished"] = "in the evening"
     ours.forget([case("B13")], about("def5678", 2.5))
-    ours.take(case("B13"), CaseResult())
+    ours.add(case("B13"), CaseResult())
     assert ours.about["finished"] == "in the evening"
-    ours.take(case("B3"), CaseResult())
+    ours.add(case("B3"), CaseResult())
     assert ours.about["finished"] != "in the evening"
 
 
