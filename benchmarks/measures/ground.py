@@ -62,7 +62,7 @@ async def _poll_status(visit: Visit, count: int) -> list[float]:
 def _road(clients: int, *, is_quick: bool) -> Case:
     return Case(
         "B15",
-        f"the whole road against the bare loop, {clients} row{'s' if clients > 1 else ''}",
+        f"server against bare loop, {clients} row{'s' if clients > 1 else ''}",
         functools.partial(road, clients=clients),
         (Figure("rate", "tokens per second while all decode", "", Bar(">= 0.95", "ratio", at_least=0.95)),),
         rival=BARE,

@@ -53,7 +53,10 @@ async def long_prompt(visit: Visit) -> Figures:
 
 
 async def abandoned(visit: Visit) -> Figures:
-    """A client disconnects from a server with one slot, and another one waits: in decode, in prefill, with no stream."""
+    """On a server with one slot, a client disconnects and the next client sends a request.
+
+    The first client disconnects in decode, in prefill, or without a stream.
+    """
     decoding = await visit.send(visit.words.question(PROMPT), ENDLESS)
     await decoding.began()
     await asyncio.sleep(0.3)
