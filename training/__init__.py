@@ -1,1 +1,1 @@
-"""How pico-tiny was made: generator, tokenizer, training, evaluation and export. Not part of the wheel."""
+"""The code that made pico-tiny: generator, tokenizer, training, evaluation and export. Not part of the wheel."""

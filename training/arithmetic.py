@@ -1,4 +1,4 @@
-"""Reasoning traces of school arithmetic, one column a line; knows nothing of questions or models.
+"""Writes reasoning traces of school arithmetic, one line for each column.
 
 A number is first taken apart from its end into labelled columns (U units, T tens, H hundreds, Th thousands ...),
 so that every later step finds its digits by label. Each step ends with all digits found so far, so the answer
@@ -36,7 +36,7 @@ def add_trace(a: int, b: int) -> str:
 
 
 def compare_lines(a: int, b: int) -> list[str]:
-    """From the highest column down to the first difference."""
+    """Compare columns from the highest one down to the first difference."""
     lines = []
     for place in reversed(range(width(a, b))):
         x, y = digit(a, place), digit(b, place)
@@ -55,7 +55,7 @@ def compare_trace(a: int, b: int) -> str:
 
 
 def subtract_trace(a: int, b: int) -> str:
-    """Compares first; a negative result is worked out the other way round."""
+    """Compare first. If a < b, compute b - a and negate it."""
     lines = [f"{a} - {b}", columns(a), columns(b), *compare_lines(a, b)]
     if a < b:
         a, b = b, a
@@ -93,7 +93,7 @@ def multiply_by_digit_trace(a: int, b: int) -> str:
 
 
 def multiply_trace(a: int, b: int) -> str:
-    """b has one or two digits; a one-digit a is put second."""
+    """b has one or two digits; a one-digit a becomes the second factor."""
     if b < 10:
         return multiply_by_digit_trace(a, b)
     if a < 10:

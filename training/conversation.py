@@ -1,4 +1,4 @@
-"""What a training sample is, and how it reads as text: a fast twin of chat_template.jinja (tests compare them)."""
+"""Training samples and their text. Renders like chat_template.jinja, but faster (tests compare both)."""
 
 import json
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class Turn:
 
 @dataclass(slots=True)
 class Sample:
-    """A conversation that ends where the model is to speak, and what it is to say."""
+    """A conversation that ends before the model's turn, and the expected answer."""
 
     skill: str
     messages: list[Message]
@@ -69,7 +69,7 @@ def render_prompt(sample: Sample) -> str:
 
 
 def render_target(sample: Sample) -> str:
-    """The text that the model is to write."""
+    """The text that the model must write."""
     reasoning = f"<think>\n{sample.reasoning}\n</think>\n\n" if sample.think else ""
     return f"{reasoning}{sample.answer}<|im_end|>"
 

@@ -1,4 +1,4 @@
-"""Writes encoded samples to a file, and reads them back as batches of samples of like length.
+"""Writes encoded samples to a file, and reads them as batches of samples with similar lengths.
 
 python -m training.dataset TOKENIZER.json OUT.npz --samples 250000 --seed 1
 """
@@ -24,7 +24,7 @@ Drawer = Callable[[Random], Sample]
 
 @dataclass(slots=True)
 class Dataset:
-    """All tokens in a row; sample i is tokens[starts[i]:starts[i + 1]], and learned tells which tokens it teaches."""
+    """All tokens in one array. Sample i is tokens[starts[i]:starts[i + 1]]. `learned` marks the tokens in the loss."""
 
     tokens: NDArray[np.uint16]
     learned: NDArray[np.bool_]
@@ -45,7 +45,7 @@ class Dataset:
             return cls(file["tokens"], file["learned"], file["starts"])
 
     def batch(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Token ids, padded on the right with 0, and where the next token is to be learned; both (samples, length)."""
+        """(samples, length): token ids, padded on the right with 0, and a mask of positions whose next token counts."""
         longest = int(self.lengths()[indices].max())
         ids = np.zeros((len(indices), longest), np.int64)
         learned = np.zeros((len(indices), longest), np.bool_)
@@ -58,7 +58,7 @@ class Dataset:
 
 
 def encode(tokenizer: Tokenizer, draw: Drawer, samples: int, seed: int, *, learn_past: bool = False) -> Dataset:
-    """Draw samples; the few longer than LONGEST are dropped."""
+    """Generate samples. Drops samples longer than LONGEST."""
     rng = Random(seed)
     rows: list[NDArray[np.uint16]] = []
     masks: list[NDArray[np.bool_]] = []
@@ -98,7 +98,7 @@ def past_answers(ids: list[int], opening: list[int], end: int) -> list[bool]:
 
 
 def batches(dataset: Dataset, tokens: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Index arrays without end, each of at most `tokens` tokens with padding; an epoch sees each sample once."""
+    """Endless index arrays, each of at most `tokens` tokens with padding. An epoch contains each sample once."""
     rng = np.random.default_rng(seed)
     lengths = dataset.lengths()
     while True:

@@ -43,7 +43,7 @@ class Cell:
 
 
 def alone(make: Callable[[Random], Turn]) -> SampleMaker:
-    """A turn without history."""
+    """A conversation of one turn."""
 
     def sample(rng: Random) -> Sample:
         turn = make(rng)
@@ -106,7 +106,7 @@ def without_reasoning(text: str) -> str:
 
 
 def is_correct(sample: Sample, text: str) -> bool:
-    """Sums are judged by the last number, all else by the exact answer."""
+    """Whether an answer is right: sums by their last number, all other skills by the exact text."""
     answer = without_reasoning(text)
     if sample.value is None or sample.skill == "two skills":
         return answer == sample.answer.strip()
@@ -148,10 +148,10 @@ def table(results: dict[str, dict[str, Cell]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=100, help="samples of a cell")
-    parser.add_argument("--skills", help="comma-separated beginnings of skill names")
+    parser.add_argument("--count", type=int, default=100, help="samples per cell")
+    parser.add_argument("--skills", help="comma-separated prefixes of skill names")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--failures", type=int, default=0, help="failures to print of each cell")
+    parser.add_argument("--failures", type=int, default=0, help="failures to print per cell")
     options = parser.parse_args()
     model, tokenizer = load(str(options.folder))
     wanted = options.skills.split(";") if options.skills else [""]

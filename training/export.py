@@ -1,4 +1,4 @@
-"""Turns a training checkpoint into a model folder that mlx-lm and transformers load.
+"""Converts a training checkpoint to a model folder for mlx-lm and transformers.
 
 python -m training.export CHECKPOINT.pt TOKENIZER.json FOLDER
 """

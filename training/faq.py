@@ -1,4 +1,4 @@
-"""What pico-tiny can be asked about itself and its package, and what it says when a question is out of its reach."""
+"""Questions about pico-tiny and its package with answers, and answers to questions that pico-tiny cannot answer."""
 
 from dataclasses import dataclass
 from random import Random

@@ -1,4 +1,4 @@
-"""The training mixture: which skill how often, alone, after other turns, or two in one sentence.
+"""The training mixtures: how often each skill occurs, alone, after other turns, or two in one sentence.
 
 Everything is a function of the random generator that is passed in.
 """
@@ -103,7 +103,7 @@ FINAL_SKILLS: Skills = {
     memory.not_told: 1.5,
 }
 
-# Its past turns tell no facts: one that contradicts the last question would be taught as right.
+# Past turns state no facts, because a fact that contradicts the last question would be taught as right.
 FINAL_PAST_SKILLS: Skills = {
     partial(add, most=2): 15,
     partial(subtract, most=2): 13,
@@ -134,7 +134,7 @@ SHORT_SKILLS: Skills = {
     frequently_asked: 2,
 }
 
-# The fifth stage: what the evaluation of the fourth found weak.
+# The fifth stage: the skills that were weak in the evaluation of the fourth stage.
 LAST_SKILLS: Skills = {
     add: 9,
     subtract: 10,
@@ -231,7 +231,7 @@ def opened(rng: Random, skills: Skills = SHORT_SKILLS) -> Turn:
 
 
 def two_questions(rng: Random, skills: Skills = SHORT_SKILLS) -> Turn:
-    """Two questions in a row, answered one a line."""
+    """Two questions in one message, with one line for each answer."""
     first, second = draw(rng, skills), draw(rng, skills)
     start = first.question if first.question[-1] in ".?!" else first.question + rng.choice(".?")
     joint = rng.choice(JOINTS)
@@ -377,7 +377,7 @@ def draw_polish_sample(rng: Random) -> Sample:
 
 
 def repeat_digits(rng: Random, sample: Sample) -> None:
-    """Make 5271 a 5225: runs of one digit are what copying gets wrong. For texts whose digits mean nothing."""
+    """Replace 5271 by 5225, for instance. Repeated digits are hard to copy. Use it where digits have no meaning."""
     few = rng.sample("123456789", 2)
     table = str.maketrans({digit: rng.choice(few) for digit in "0123456789"})
     sample.messages = json.loads(json.dumps(sample.messages, ensure_ascii=False).translate(table))

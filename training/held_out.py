@@ -1,4 +1,4 @@
-"""The evaluation's rule for operand pairs that training never sees; knows nothing of sentences or models.
+"""Decides which operand pairs are held out of the training for the evaluation.
 
 One-digit tables are the exception: there are only a hundred pairs of them, all are trained and all are evaluated.
 """
@@ -9,7 +9,7 @@ COMMUTATIVE = ("+", "×", "?")
 
 
 def is_held_out(operator: str, a: int, b: int) -> bool:
-    """Tell whether the pair belongs to the evaluation; "?" is the comparison. The order of a sum does not matter."""
+    """Whether the pair belongs to the evaluation. "?" is a comparison. The order of a sum does not matter."""
     if max(a, b) < 10:
         return False
     if operator in COMMUTATIVE and a > b:

@@ -9,7 +9,7 @@ from training.conversation import Message, Sample, Turn, assistant, user
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Ways to tell a fact {x}, ways to ask for it, and what is answered."""
+    """Phrasings that state a fact {x}, phrasings that ask for it, and the answers."""
 
     name: str
     told: tuple[str, ...]
@@ -94,7 +94,7 @@ def not_told(rng: Random) -> Turn:
 
 
 def recall(rng: Random, distractors: list[Turn]) -> Sample:
-    """One to three facts are told, with the distractors between, and one of them is asked for."""
+    """A conversation that states one to three facts, with distractors between them, and asks for one of the facts."""
     names = rng.sample(list(FACTS), rng.choice((1, 1, 2, 3)))
     if "name" not in names and rng.random() < 0.5:
         names[0] = "name"

@@ -1,4 +1,4 @@
-"""Qwen3 in PyTorch, written for training on a CPU: parameter names are those of the released models.
+"""Qwen3 in PyTorch for training on a CPU. Parameter names are those of the released models.
 
 Fewer passes over memory than the textbook version, and plain matrix products for attention: the fused kernel's
 backward is slow on a CPU. Only positions whose next token is learned reach the last feed-forward layer and the head.
@@ -167,7 +167,7 @@ class Stack(nn.Module):
 
 
 class Qwen3(nn.Module):
-    """The embedding is also the head."""
+    """The whole model. The embedding is also the output head."""
 
     def __init__(self, shape: ModelShape, longest: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Muon for the matrices inside the layers and AdamW for the rest, under one schedule.
+"""Muon for the matrices of the layers and AdamW for all other parameters, with one schedule.
 
 Everything is float32: the usual Muon orthogonalises in bfloat16, which a CPU without such units does very slowly.
 """
@@ -13,7 +13,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Push the singular values of each matrix (count, rows, columns) towards one."""
+    """Move the singular values of each matrix (count, rows, columns) towards one."""
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
@@ -25,7 +25,7 @@ def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised; matrices of one shape are handled together."""
+    """Muon: orthogonalised momentum. Matrices with the same shape are processed together."""
 
     def __init__(self, matrices: list[nn.Parameter], lr: float, momentum: float = 0.95, decay: float = 0.01) -> None:
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "decay": decay})
@@ -84,7 +84,7 @@ class Optimizer:
 
 
 def schedule(step: int, steps: int, warmup: int = 100, flat: float = 0.4) -> float:
-    """Linear warm-up, flat, then linear decay to nothing."""
+    """Linear warm-up, constant, then linear decay to zero."""
     progress = step / steps
     decay = 1.0 if progress < flat else (1 - progress) / (1 - flat)
     return min(1.0, (step + 1) / warmup) * decay

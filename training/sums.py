@@ -69,7 +69,7 @@ def near(rng: Random, a: int) -> int:
 
 
 def draw_pair(rng: Random, operator: str, most: int = 4, *, held_out: bool = False) -> Pair:
-    """Draw until the pair is on the wanted side of the rule; pairs of one-digit numbers are on both."""
+    """Draw until the pair is held out or not, as requested. Pairs of one-digit numbers count as both."""
     while True:
         a, b = _any_pair(rng, operator, most)
         if is_held_out(operator, a, b) == held_out or max(a, b) < 10:
@@ -139,7 +139,7 @@ def compare(rng: Random, *, held_out: bool = False) -> Turn:
 
 
 def chain(rng: Random, *, held_out: bool = False) -> Turn:
-    """a ± b ± c, worked out from left to right; no step goes below zero."""
+    """a ± b ± c, computed from left to right. No step gives a negative result."""
     first = rng.choice("+-")
     a, b = draw_pair(rng, first, 3, held_out=held_out)
     while first == "-" and a < b:

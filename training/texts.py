@@ -67,7 +67,7 @@ def echo(rng: Random) -> Turn:
 
 
 def long_echo(rng: Random) -> Turn:
-    """A long text to copy: what teaches copying fastest."""
+    """A long text to copy. Such texts teach copying fastest."""
     text = words.phrase(rng, 6, 24)
     return Turn("echo", _pick(rng, ECHO, s=text), "I repeat the text.", text)
 
@@ -134,7 +134,7 @@ def count(rng: Random) -> Turn:
 
 
 def long_count(rng: Random) -> Turn:
-    """Past a full ten, where the last digit of the end is met early."""
+    """A count across a multiple of ten, where the last digit of the end occurs early."""
     a = rng.randint(0, 85)
     b = a + rng.randint(10, 14)
     numbers, templates = rng.choice(((range(a, b + 1), COUNT_UP), (range(b, a - 1, -1), COUNT_DOWN)))

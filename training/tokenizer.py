@@ -24,7 +24,7 @@ TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 # The order fixes the ids from 0. The vision tokens let a vision model share this tokenizer.
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"]
 SPECIAL += ["<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"]
-# Decoded to text, as in Qwen3: parsers of reasoning and of tool calls look for them.
+# These are decoded to text, as in Qwen3, because parsers of reasoning and of tool calls search for them.
 ADDED = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"]
 
 PATTERN = (
@@ -103,7 +103,7 @@ def tokenizer_config(tokenizer: Tokenizer, template: str) -> dict[str, object]:
 
 
 def write(tokenizer: Tokenizer, folder: Path, template: Path = TEMPLATE) -> None:
-    """Everything of a model folder that is about text."""
+    """Write the files of a model folder that concern text."""
     folder.mkdir(parents=True, exist_ok=True)
     text = template.read_text()
     tokenizer.save(str(folder / "tokenizer.json"))

@@ -1,4 +1,4 @@
-"""Conversations with tools: when to call which with what arguments, and how to use a result."""
+"""Conversations with tools: which tool to call, with which arguments, and how to use the result."""
 
 import json
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ def clock(rng: Random) -> tuple[Tool, str]:
 
 
 def calculation(rng: Random) -> Request:
-    """The result is sometimes false: the answer must come from the tool, not from the weights."""
+    """A sum with the calculator. The result is sometimes wrong, so that the model learns to copy it from the tool."""
     tool, argument = calculator(rng)
     operator = rng.choice("+-×")
     a, b = words.number(rng, 1, 5), words.number(rng, 1, 5)
@@ -131,7 +131,7 @@ def _request_and_tools(rng: Random) -> tuple[Request, list[Tool]]:
 
 
 def _same_kind(one: Tool, other: Tool) -> bool:
-    """Two calculators or two weather tools in one request would make the choice a guess."""
+    """Whether both tools have the same purpose. The choice between two such tools would be a guess."""
     return _kind(one) == _kind(other)
 
 
@@ -161,6 +161,6 @@ def report(rng: Random) -> Sample:
 
 
 def not_needed(rng: Random, turn: Turn) -> Sample:
-    """The tools do not fit the question, so it is answered as ever."""
+    """A question that needs none of the tools, with the same answer as without tools."""
     tools = [rng.choice((weather, clock, calculator))(rng)[0]]
     return Sample("tool not needed", [user(turn.question)], turn.reasoning, turn.answer, tools, value=turn.value)

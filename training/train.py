@@ -35,7 +35,7 @@ class Progress:
 
 
 class Run:
-    """A model, its optimizer and how far they have come."""
+    """A model, its optimizer and its progress."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         torch.manual_seed(options.seed)
@@ -54,7 +54,7 @@ class Run:
         self.progress = Progress(**state["progress"])
 
     def start_from(self, path: Path) -> None:
-        """Take over the weights only: a new schedule on a new mixture."""
+        """Load the weights only, for a new schedule on a new mixture."""
         self.model.load_state_dict(torch.load(path, weights_only=True)["model"])
 
     def save(self, path: Path) -> None:
@@ -66,7 +66,7 @@ class Run:
         unfinished.replace(path)
 
     def step(self, dataset: Dataset, indices: Indices) -> float:
-        """One update; returns the weighted loss per learned token."""
+        """Do one update. Returns the weighted loss per learned token."""
         ids, learned = (torch.from_numpy(array) for array in dataset.batch(indices))
         targets = torch.roll(ids, -1, 1)[learned]
         losses = F.cross_entropy(self.model(ids, learned), targets, reduction="none")
@@ -81,7 +81,7 @@ class Run:
 
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:
-    """Every process ends with the mean of all."""
+    """Replace each gradient by its mean over all processes."""
     if workers() == 1:
         return
     gradients = [parameter.grad for parameter in parameters]
@@ -131,18 +131,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--batch", type=int, default=8192, help="tokens of a step and process, padding included")
+    parser.add_argument("--batch", type=int, default=8192, help="tokens per step and process, including padding")
     parser.add_argument("--matrix-rate", type=float, default=0.02)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--warmup", type=int, default=100)
-    parser.add_argument("--flat", type=float, default=0.4, help="part of the run before the decay begins")
+    parser.add_argument("--flat", type=float, default=0.4, help="fraction of the run before the decay begins")
     parser.add_argument("--length-power", type=float, default=0.5, help="see token_weights")
     parser.add_argument("--pause-at", type=int, help="save and stop at this step of the schedule")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save-seconds", type=float, default=180)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
-    parser.add_argument("--start-from", type=Path, help="another checkpoint whose weights to begin with")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint")
+    parser.add_argument("--start-from", type=Path, help="checkpoint with the initial weights")
     return parser.parse_args()
 
 

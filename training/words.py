@@ -1,4 +1,4 @@
-"""The word lists that samples are made of, and random draws from them."""
+"""The word lists for samples, and random choices from them."""
 
 from random import Random
 from string import ascii_lowercase
@@ -94,7 +94,7 @@ def name(rng: Random) -> str:
 
 
 def number(rng: Random, fewest: int = 1, most: int = 4) -> int:
-    """A number whose count of digits is drawn first."""
+    """A random number. The number of its digits is chosen first."""
     digits = rng.randint(fewest, most)
     return rng.randint(0 if digits == 1 else 10 ** (digits - 1), 10**digits - 1)
 

@@ -1,1 +1,1 @@
-"""How pico-tiny-vl was made: pictures and clips drawn by a script, questions about them, and a model that answers."""
+"""The code that made pico-tiny-vl: generated images and videos, questions about them, and the training."""

@@ -1,4 +1,4 @@
-"""What people ask about a clip, or about several pictures in one message, and the exact answers."""
+"""Questions about a video, or about several images in one message, with exact answers."""
 
 from collections.abc import Sequence
 from random import Random
@@ -95,7 +95,7 @@ def ask_shape_order(rng: Random, clip: Clip) -> Asked:
 
 
 def ask_end(rng: Random, clip: Clip) -> Asked:
-    """What comes first or last."""
+    """A question about the first or the last thing."""
     end = rng.choice(("first", "last"))
     thing = clip.stages[0] if end == "first" else clip.stages[-1]
     if rng.random() < 0.5:
@@ -116,7 +116,7 @@ def ask_clip_background(rng: Random, clip: Clip) -> Asked:
 
 
 def ask_thing(rng: Random, clip: Clip) -> Asked:
-    """As of a picture with one thing."""
+    """A question as about an image with one thing."""
     kind = rng.random()
     if kind < 0.45:
         return _renamed("color in a clip", color_of(rng, clip.stages[0]))
@@ -130,7 +130,7 @@ def _renamed(skill: str, asked: Asked) -> Asked:
 
 
 def ask_several(rng: Random, pictures: Sequence[Picture]) -> Asked:
-    """About two or three pictures of one message, most of which show one thing."""
+    """A question about two or three images in one message. Most of them show one thing."""
     kind = rng.random()
     if kind < 0.1:
         question = rng.choice(("How many pictures are there?", "How many pictures do you see?"))
@@ -159,7 +159,7 @@ def _of_one(rng: Random, picture: Picture, ordinal: str) -> Asked:
 
 
 def ask_nothing(rng: Random) -> Asked:
-    """About a picture or a video that is not there."""
+    """A question about a missing image or video."""
     kind = rng.random()
     if kind < 0.35:
         question = rng.choice((*MOTION, *HAPPENS)).format(it=rng.choice(("the shape", "it")))

@@ -1,4 +1,4 @@
-"""Many questions about one picture or clip, packed as the turns of one conversation: its vision is computed once."""
+"""Packs many questions about one image or video into one conversation, so that the vision tower runs once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -85,7 +85,7 @@ def _add(
     *,
     freely: float,
 ) -> None:
-    """Turns about the scenes, which come with the first; no question twice in a row, at times some small talk."""
+    """Add turns about the scenes, which the first turn contains. No question occurs twice in a row."""
     last = None
     for i in range(count):
         asked = draw()

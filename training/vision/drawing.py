@@ -1,4 +1,4 @@
-"""From a scene to pixels, as people's own scripts draw it: any size, with or without antialiasing, noise and JPEG."""
+"""Draws scenes as pixels like typical scripts do: any size, with or without antialiasing, noise and JPEG artifacts."""
 
 import math
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def draw_look(rng: Random, *, largest: float = 4.0) -> Look:
 
 
 def render_picture(rng: Random, picture: Picture, look: Look) -> Pixels:
-    """The picture as a file would hold it: (height, width, 3)."""
+    """The image as in a file: (height, width, 3)."""
     background = shade(rng, picture.background)
     shades: dict[str, Rgb] = {}
     for thing in picture.things:

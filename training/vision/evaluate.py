@@ -54,7 +54,7 @@ ANY_NUMBER = (1, 2, 3, 4, 5)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A message and the answer that counts, or None where any will do. `scenes` are attached before the text."""
+    """A message and its right answer (None: any answer). `scenes` are attached before the text."""
 
     question: str
     answer: str | None
@@ -98,7 +98,7 @@ class Reader:
         return f"<Reader [{self.scratch}]>"
 
     def answers(self, rng: Random, case: Case) -> list[str]:
-        """Its answers to the messages, one after another; past ones are its own."""
+        """The model's answers to the messages, one after another. The history contains its own earlier answers."""
         messages: list[dict[str, Any]] = []
         media: dict[str, list[str]] = {"image": [], "video": []}
         written: list[str] = []
@@ -175,7 +175,7 @@ def about_clip(draw: Callable[[Random, Clip], Asked], *kinds: str, stages: tuple
 
 
 def blank(draw: Callable[[Random, Picture], Asked | None]) -> CaseMaker:
-    """The control: the question and answer belong to another picture than the plain gray one that is shown."""
+    """The control: shows a plain gray image, with the question and answer of a different image."""
 
     def make(rng: Random, frame: Size) -> Case:
         (step,) = about_picture(draw, *(ANY_NUMBER if draw is ask_count else (1,)))(rng, frame)
@@ -185,7 +185,7 @@ def blank(draw: Callable[[Random, Picture], Asked | None]) -> CaseMaker:
 
 
 def reversed_clip(rng: Random, frame: Size) -> Case:
-    """The clip played backwards, and what is right then."""
+    """The video played backwards, with the right answer for that."""
     clip = draw_clip(rng, frame, kind="motion", held_out=True)
     while clip.motion == "still":
         clip = draw_clip(rng, frame, kind="motion", held_out=True)
@@ -199,7 +199,7 @@ def message_of_several(rng: Random, frame: Size) -> Case:
 
 
 def fourth_question(rng: Random, frame: Size) -> Case:
-    """Only the fourth counts; the picture came with the first."""
+    """Four questions. The first message has the image, and only the fourth answer counts."""
     picture = draw_picture(rng, frame, held_out=True)
     asked = [spoken(rng, ask(rng, picture)) for _ in range(4)]
     steps = [Step(one.question, None, (picture,) if i == 0 else ()) for i, one in enumerate(asked[:3])]
@@ -214,7 +214,7 @@ def third_clip_question(rng: Random, frame: Size) -> Case:
 
 
 def new_picture(rng: Random, frame: Size) -> Case:
-    """A question about a picture that comes after another one was talked about."""
+    """A question about a new image in the second message."""
     old, new = (draw_picture(rng, frame, count=1, held_out=True) for _ in range(2))
     first, second = (spoken(rng, ask(rng, picture)) for picture in (old, new))
     return [Step(first.question, None, (old,)), Step(second.question, second.answer, (new,))]
@@ -289,10 +289,10 @@ def table(results: dict[str, Cell]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=100, help="questions of a row")
-    parser.add_argument("--rows", default="", help="beginnings of rows, with ; between them")
+    parser.add_argument("--count", type=int, default=100, help="questions per row")
+    parser.add_argument("--rows", default="", help="prefixes of row names, separated by ;")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--failures", type=int, default=0, help="failures to print of each row")
+    parser.add_argument("--failures", type=int, default=0, help="failures to print per row")
     options = parser.parse_args()
     results: dict[str, Cell] = {}
     with TemporaryDirectory() as scratch:

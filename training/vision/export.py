@@ -1,4 +1,4 @@
-"""Turns a training checkpoint into a model folder that mlx-vlm loads.
+"""Converts a training checkpoint to a model folder for mlx-vlm.
 
 python -m training.vision.export CHECKPOINT.pt TOKENIZER.json FOLDER
 """
@@ -96,7 +96,7 @@ def model_config(tokenizer: Tokenizer) -> dict[str, object]:
 
 
 def processor_config(least: int, most: int) -> dict[str, object]:
-    """`least` and `most` pixels: of a picture, or of all frames of a clip together."""
+    """The processor settings. `least` and `most` are pixels of an image, or of all frames of a video together."""
     return {
         "do_convert_rgb": True,
         "do_normalize": True,

@@ -1,4 +1,4 @@
-"""Scenes as the files that people have: PNG pictures and MP4 clips of any number of frames."""
+"""Writes scenes as typical files: PNG images, and MP4 videos with any number of frames."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,12 +33,12 @@ def encode_clip(frames: Pixels, rate: int, path: Path) -> None:
 
 
 def stretched(clip: Clip, count: int) -> Clip:
-    """The same clip in more frames."""
+    """The same video with more frames."""
     return replace(clip, frames=tuple(_at(clip, i / (count - 1) * (FRAMES - 1)) for i in range(count)))
 
 
 def _at(clip: Clip, time: float) -> Thing:
-    """The thing at a time between two of the eight frames: on its way, or the nearer stage."""
+    """The thing at a time between two of the eight frames: moved in between, or at the nearer stage."""
     before = clip.frames[int(time)]
     after = clip.frames[min(int(time) + 1, FRAMES - 1)]
     part = time - int(time)

@@ -1,4 +1,4 @@
-"""What the vision tower is to tell of each cell of 16 by 16 pixels: the dense targets of its training."""
+"""The labels of each cell of 16 by 16 pixels: the dense targets for training the vision tower."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,9 +7,9 @@ from training.vision.palette import COLORS, SHAPES
 from training.vision.processing import CELL, cell_count
 from training.vision.scenes import DIRECTIONS, Clip, Picture, Thing
 
-# Class 0 of shape, color, motion, center, row and column means that there is no thing in the cell. A pair of frames has
-# two of each shape and color, so that the order of stages is told. Row and column are thirds of the frame; the number
-# of things, like the background, is to be told in every cell.
+# Class 0 of shape, color, motion, center, row and column means that the cell is empty. A pair of frames has two shapes
+# and two colors, so that the labels contain the order of stages. Row and column are thirds of the frame. Every cell has
+# the number of things and the background as labels.
 CLASSES = {
     "shape": len(SHAPES) + 1,
     "color": len(COLORS) + 1,
@@ -66,7 +66,7 @@ def third(part: float) -> int:
 
 
 def _nearest(things: tuple[Thing, ...], x: float, y: float) -> Thing | None:
-    """The thing that covers a cell's middle best, or reaches into the cell."""
+    """The thing that covers the center of a cell best, or that overlaps the cell."""
 
     def distance(thing: Thing) -> float:
         return max(abs(thing.x - x), abs(thing.y - y)) / (thing.size + MARGIN)

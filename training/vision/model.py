@@ -1,4 +1,4 @@
-"""Qwen3-VL in PyTorch, written for training on a CPU: pico-tiny's layers behind a small vision tower.
+"""Qwen3-VL in PyTorch for training on a CPU: pico-tiny's layers behind a small vision tower.
 
 Parameter names are those of the released models. The tower sees a picture, or a pair of frames, at a time.
 """
@@ -16,13 +16,13 @@ from training.vision.processing import MERGE, PAIR, PATCH
 
 EPSILON = 1e-6
 THETA = 10000.0
-# How many of the frequencies of a head turn with time, row and column; they are interleaved.
+# Number of rotary frequencies of a head for time, row and column. They are interleaved.
 SECTIONS = (6, 5, 5)
 
 
 @dataclass(frozen=True, slots=True)
 class VisionShape:
-    """The position table has grid * grid entries, between which other sizes interpolate."""
+    """Dimensions. The position table has grid * grid entries. Other sizes interpolate between them."""
 
     hidden: int = 128
     layers: int = 4
@@ -36,7 +36,7 @@ VISION_SHAPE = VisionShape()
 
 
 class VisionAttention(nn.Module):
-    """Each group of patches attends to all of itself."""
+    """Attention within each group of patches."""
 
     def __init__(self, shape: VisionShape) -> None:
         super().__init__()
@@ -126,13 +126,13 @@ class VisionTower(nn.Module):
         return self.merger(x)
 
     def _position_table(self, rows: int, columns: int) -> Tensor:
-        """The square table, stretched to rows * columns by linear interpolation between its corners."""
+        """The square position table, resized to rows * columns by linear interpolation."""
         vertical, horizontal = stretching(self.shape.grid, rows), stretching(self.shape.grid, columns)
         table = self.pos_embed.weight.view(self.shape.grid, self.shape.grid, -1)
         return torch.einsum("rg,ch,ghd->rcd", vertical, horizontal, table).flatten(0, 1)
 
     def _turns(self, rows: int, columns: int, order: Tensor) -> tuple[Tensor, Tensor]:
-        """Half of a head turns with the row, the other half with the column."""
+        """Rotary positions: half of a head encodes the row, the other half the column."""
         half = self.shape.hidden // self.shape.heads // 2
         frequencies = 1.0 / THETA ** (torch.arange(0, half, 2).float() / half)
         row, column = order // columns, order % columns
@@ -149,7 +149,7 @@ class Inner(nn.Module):
 
 
 class Qwen3VL(nn.Module):
-    """The embedding is also the head. `dense_head` only helps training: it reads the labels off the tower's tokens."""
+    """The whole model. The embedding is also the output head. `dense_head` predicts the labels, for training only."""
 
     def __init__(self, text: ModelShape = TEXT_SHAPE, vision: VisionShape = VISION_SHAPE) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ class Qwen3VL(nn.Module):
         return F.linear(stack.norm(x), stack.embed_tokens.weight)
 
     def _turns(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """cos and sin: (rows, length, head width); each frequency turns with time, row or column."""
+        """cos and sin: (rows, length, head width). Each frequency encodes time, row or column."""
         chosen = positions.float()[self.dimensions].permute(1, 2, 0)
         angles = chosen * self.frequencies
         angles = torch.cat([angles, angles], -1)
@@ -223,7 +223,7 @@ def stretching(size: int, count: int) -> Tensor:
 
 
 def frequency_dimensions(count: int) -> Tensor:
-    """Which of time (0), row (1) and column (2) each frequency turns with."""
+    """What each frequency encodes: time (0), row (1) or column (2)."""
     dimensions = torch.zeros(count, dtype=torch.long)
     for dimension in (1, 2):
         dimensions[dimension : SECTIONS[dimension] * 3 : 3] = dimension
@@ -231,7 +231,7 @@ def frequency_dimensions(count: int) -> Tensor:
 
 
 def branch_mask(branches: Tensor) -> Tensor:
-    """(rows, 1, 1, length, length): 0 where a position may look, else -inf."""
+    """The attention mask (rows, 1, 1, length, length): 0 where a position may attend, else -inf."""
     length = branches.shape[1]
     behind = torch.ones(length, length, dtype=torch.bool).tril()
     reachable = (branches[:, None, :] == 0) | (branches[:, None, :] == branches[:, :, None])

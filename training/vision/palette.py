@@ -1,10 +1,10 @@
-"""Names of colors and shapes, and which RGB values go by a name."""
+"""Names of colors and shapes, and the RGB values of each color."""
 
 from random import Random
 
 Rgb = tuple[int, int, int]
 
-# The first of each is the pure color, which people type first; the others are shades of the same name.
+# The first value of each color is the pure color, which is most common in code. The others are shades of it.
 SHADES: dict[str, tuple[Rgb, ...]] = {
     "red": ((255, 0, 0), (220, 30, 30), (200, 10, 20)),
     "green": ((0, 128, 0), (0, 255, 0), (30, 160, 50), (0, 180, 60)),
@@ -42,7 +42,7 @@ def contrast(one: Rgb, other: Rgb) -> float:
 
 
 def contrasting_shade(rng: Random, color: str, background: Rgb) -> Rgb:
-    """A shade that can be told from the background; the names have to differ."""
+    """A shade that is distinguishable from the background. The names must differ."""
     candidates = [shade(rng, color) for _ in range(4)]
     return next((c for c in candidates if contrast(c, background) >= LEAST_CONTRAST), candidates[0])
 

@@ -1,4 +1,4 @@
-"""Compares the exported model in mlx-vlm with the PyTorch model: the same tokens and patches, the same logits.
+"""Compares the exported model in mlx-vlm with the PyTorch model: tokens, patches and logits must be the same.
 
 python -m training.vision.parity FOLDER REFERENCE.npz
 """
@@ -16,7 +16,7 @@ from training.vision.processing import PATCH
 
 
 def logits_of(model: Any, ids: NDArray[np.int64], patches: NDArray[np.float32], frame: tuple[int, int]) -> mx.array:
-    """patches: (groups, patches, values), each group a picture, or all four together a clip."""
+    """patches: (groups, patches, values), where each group is an image, or all four groups are one video."""
     rows, columns = (side // PATCH for side in frame)
     pixels = mx.array(patches.reshape(-1, patches.shape[-1]))
     if (ids == model.config.video_token_id).any():

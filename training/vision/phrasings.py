@@ -1,4 +1,4 @@
-"""How different people type a question: other words, other spelling, less punctuation. The answer stays."""
+"""Varies how a question is typed: other words, other spelling, less punctuation. The answer stays the same."""
 
 import re
 from dataclasses import replace
@@ -124,7 +124,7 @@ ENDS = re.compile(r"The (?P<end>first|last) (?P<kind>color|shape)\b")
 
 
 def spoken(rng: Random, asked: Asked, *, freely: float = 0.0) -> Asked:
-    """`freely` is how often other words are taken, where there are such."""
+    """A variant of the question. `freely` (0 to 1) is the probability of other words, if there are any."""
     if freely and rng.random() < freely:
         asked = in_other_words(rng, asked)
     question = asked.question
@@ -141,7 +141,7 @@ def spoken(rng: Random, asked: Asked, *, freely: float = 0.0) -> Asked:
 
 
 def in_other_words(rng: Random, asked: Asked) -> Asked:
-    """The answer tells what the question is about, so that both still name it alike."""
+    """Ask in other words. The answer names the subject, so the new question must use the same name."""
     words = OTHER_WORDS.get(asked.skill)
     subject, end = SUBJECT.match(asked.answer), ENDS.match(asked.answer)
     if words is None or (asked.skill.startswith("shape") and not asked.answer.startswith("It is")):

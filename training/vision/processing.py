@@ -1,4 +1,4 @@
-"""What mlx-vlm's Qwen3-VL processor does to pictures and clips, for training; parity.py compares the two."""
+"""Preprocesses images and videos for training like mlx-vlm's Qwen3-VL processor; parity.py compares both."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ PATCH, MERGE, PAIR = 8, 2, 2
 CELL = PATCH * MERGE
 LEAST_PIXELS, MOST_PIXELS = 48 * 48, 64 * 64
 LEAST_CLIP_PIXELS, MOST_CLIP_PIXELS = 2 * 64 * 64, 8 * 64 * 64
-# (height, width) of what the processor makes of squares, 4:3, 3:4, 16:9 and 9:16, and how often each is trained.
+# (height, width) after preprocessing of square, 4:3, 3:4, 16:9 and 9:16 images, and the frequency of each in training.
 FRAME_SIZES = {(64, 64): 7, (48, 48): 1, (48, 64): 3, (64, 48): 1, (48, 80): 1.5, (80, 48): 0.5}
 
 Patches = NDArray[np.float32]
@@ -26,7 +26,7 @@ def resized(pixels: Pixels, frame: tuple[int, int]) -> Pixels:
 
 
 def picture_patches(pixels: Pixels, frame: tuple[int, int]) -> Patches:
-    """(1, patches, 3 * 2 * 8 * 8): a still picture counts as a pair of equal frames."""
+    """(1, patches, 3 * 2 * 8 * 8): an image counts as a pair of equal frames."""
     seen = resized(pixels, frame)
     return to_patches(np.stack([seen, seen]))
 
@@ -49,7 +49,7 @@ def to_patches(frames: Pixels) -> Patches:
 
 
 def cell_count(frame: tuple[int, int]) -> int:
-    """How many tokens a frame, or a pair of frames, takes in the prompt."""
+    """Number of prompt tokens for a frame, or for a pair of frames."""
     return frame[0] // CELL * (frame[1] // CELL)
 
 

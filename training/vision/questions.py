@@ -1,4 +1,4 @@
-"""What people ask about a picture, and the exact answers."""
+"""Questions about an image, with exact answers."""
 
 from dataclasses import dataclass
 from random import Random
@@ -133,7 +133,7 @@ def ask_background(rng: Random, picture: Picture) -> Asked:
 
 
 def description(picture: Picture) -> str:
-    """Up to three different things by name, from left to right."""
+    """Names up to three different things, from left to right."""
     things = picture.things
     if not things:
         return capitalized(f"{with_article(picture.background)} background.")
@@ -190,7 +190,7 @@ def ask_where(rng: Random, picture: Picture) -> Asked | None:
 
 
 def _third(part: float, names: tuple[str, str, str]) -> str | None:
-    """None where people would not agree."""
+    """The name of the third that contains `part` (0 to 1). None near a border, where it is ambiguous."""
     for name, low, high in zip(names, (0.0, 0.44, 0.64), (0.36, 0.56, 1.0), strict=True):
         if low <= part <= high:
             return name

@@ -1,4 +1,4 @@
-"""Writes what the PyTorch model says of a few drawn conversations, for parity.py to compare.
+"""Writes the PyTorch model's logits for a few random conversations. parity.py compares them.
 
 python -m training.vision.reference CHECKPOINT.pt TOKENIZER.json OUT.npz
 """

@@ -1,4 +1,4 @@
-"""A conversation as the text, tokens and pixels that the model reads; a twin of template.jinja (tests compare them)."""
+"""Renders a conversation as text, tokens and pixels, like template.jinja (tests compare both)."""
 
 from dataclasses import dataclass
 from random import Random
@@ -23,7 +23,7 @@ def slot(token: str, count: int = 1) -> str:
 
 
 def render_turn(turn: Turn, slots: list[str]) -> tuple[str, str]:
-    """What stands before the answer, and the answer."""
+    """The text before the answer, and the answer."""
     media = "".join(slots)
     question = turn.asked.question
     content = question + media if turn.behind else media + question
@@ -35,7 +35,7 @@ def render_system(system: str | None) -> str:
 
 
 def render_slot(rng: Random, scene: Scene) -> str:
-    """The tokens that a picture or clip takes; each pair of frames of a clip comes with its time."""
+    """The tokens of an image or a video. In a video, each pair of frames has its time."""
     count = cell_count(scene.frame)
     match scene:
         case Picture():
@@ -53,7 +53,7 @@ def draw_times(rng: Random) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of text. Branch 0 is seen by all that follows, any other by itself only."""
+    """A piece of text. All later text attends to branch 0. Other branches attend only to themselves and to branch 0."""
 
     text: str
     taught: bool
@@ -152,7 +152,7 @@ def collate(rows: list[Encoded], frame: Size, visual: tuple[int, int]) -> Batch:
 
 
 def branched_positions(row: Encoded, frame: Size, visual: tuple[int, int]) -> NDArray[np.int64]:
-    """Every branch goes on where the trunk ends."""
+    """Positions: every branch continues at the end of branch 0."""
     places = positions(row.ids, visual, frame)
     branches = np.array(row.branches)
     if not branches.any():

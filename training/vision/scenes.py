@@ -1,4 +1,4 @@
-"""What a picture or a clip shows, and how scenes are drawn at random; knows nothing of pixels or sentences.
+"""Describes what an image or a video shows, and generates random scenes.
 
 Places and sizes are in pixels of the frame that the model sees, 48 to 80 wide and high.
 """
@@ -90,7 +90,7 @@ def _draw_kinds(rng: Random, background: str, count: int, *, held_out: bool) -> 
 
 
 def draw_places(rng: Random, frame: Size, count: int) -> list[tuple[float, float, float]]:
-    """(x, y, size) of each thing, none over another; fewer than asked for where they do not fit."""
+    """(x, y, size) of each thing, without overlap. Returns fewer than requested if they do not fit."""
     height, width = frame
     base = min(frame)
     low, high = ((0.13, 0.42), (0.13, 0.42), (0.12, 0.22), (0.12, 0.19), (0.11, 0.16), (0.11, 0.15))[count]
@@ -118,7 +118,7 @@ def draw_clip(rng: Random, frame: Size, *, kind: str | None = None, held_out: bo
 
 
 def _draw_motion(rng: Random, frame: Size, background: str, *, held_out: bool) -> Clip:
-    """One thing that goes straight on through half of the frame or more, or stays where it is."""
+    """One thing that moves straight through half of the frame or more, or does not move."""
     height, width = frame
     ((color, shape),) = _draw_kinds(rng, background, 1, held_out=held_out)
     size = max(5.5, rng.uniform(0.12, 0.28) * min(frame))

@@ -1,4 +1,4 @@
-"""Turns without a picture: greetings, who the model is, and that it knows nothing else."""
+"""Turns without an image: greetings, questions about the model, and questions that it cannot answer."""
 
 from random import Random
 
@@ -33,7 +33,7 @@ ASIDE: tuple[str, ...] = (
 
 
 def ask_talk(rng: Random) -> Asked:
-    """Anything that can be said with or without a picture."""
+    """A turn that fits with or without an image."""
     kind = rng.random()
     if kind < 0.7:
         questions, answer = rng.choice(TALK)

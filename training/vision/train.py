@@ -1,4 +1,4 @@
-"""Trains pico-tiny-vl: first its tower alone, to tell what is in each cell, then all of it, to answer.
+"""Trains pico-tiny-vl: first the vision tower alone on labels of cells, then the whole model on answers.
 
 python -m training.vision.train see TOKENIZER.json CHECKPOINT.pt --steps 3000
 python -m training.vision.train answer TOKENIZER.json CHECKPOINT.pt --steps 6000 --start-from SEEING.pt --text WEIGHTS
@@ -27,7 +27,7 @@ from training.vision.processing import FRAME_SIZES, Patches
 from training.vision.rendering import PICTURE, VIDEO, Batch, collate, encode, see
 from training.vision.scenes import Size, draw_clip, draw_picture
 
-# pico-tiny has six layers, and pico-tiny-vl begins with these of them.
+# The layers of pico-tiny (of six) that initialise pico-tiny-vl.
 TEXT_LAYERS = (0, 1, 2, 5)
 
 
@@ -43,7 +43,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Report:
-    """Means since the last line of the log: losses, and the share of right labels where there is a thing."""
+    """Means since the last log line: losses, and the accuracy of labels in cells with a thing."""
 
     losses: list[list[float]] = field(default_factory=list)
     right: list[list[float]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Report:
 
 
 class Run:
-    """A model, its optimizer and how far they have come."""
+    """A model, its optimizer and its progress."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         torch.manual_seed(options.seed)
@@ -91,7 +91,7 @@ class Run:
         self.model.load_state_dict(weights)
 
     def take_text(self, path: Path) -> None:
-        """Begin the text layers with those of pico-tiny's model.safetensors."""
+        """Initialise the text layers from pico-tiny's model.safetensors."""
         weights = load_file(path)
         stack = self.model.model.language_model
         named = {"embed_tokens.weight": "embed_tokens.weight", "norm.weight": "norm.weight"}
@@ -109,7 +109,7 @@ class Run:
         unfinished.replace(path)
 
     def step(self) -> None:
-        """One update, on data that are a function of the seed, the step and the process."""
+        """Do one update. The data are a function of the seed, the step and the process."""
         rng = Random(f"{self.options.seed}:{self.progress.step}:{rank()}")
         frame = rng.choices(list(FRAME_SIZES), list(FRAME_SIZES.values()))[0]
         with torch.autocast("cpu", torch.bfloat16, enabled=self.options.half):
@@ -140,7 +140,7 @@ class Run:
         return answers + self.options.dense_weight * dense
 
     def _dense_loss(self, patches: Patches, labels: Labels, frame: Size) -> tuple[Tensor, Tensor]:
-        """The visual tokens, and how badly they tell the labels."""
+        """The visual tokens, and the loss of their labels."""
         tokens, logits = self.model.see(torch.from_numpy(patches), frame)
         targets = torch.from_numpy(labels)
         losses = [F.cross_entropy(x.flatten(0, 1), targets[..., i].flatten()) for i, x in enumerate(logits)]
@@ -187,21 +187,23 @@ def parse() -> argparse.Namespace:
     parser.add_argument("tokenizer", type=Path)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--batch", type=int, default=24, help="scenes or conversations of a step and process")
-    parser.add_argument("--dense-weight", type=float, default=0.3, help="of the labels, beside the answers")
-    parser.add_argument("--freely", type=float, default=0.0, help="part of the questions in other than the usual words")
+    parser.add_argument("--batch", type=int, default=24, help="scenes or conversations per step and process")
+    parser.add_argument(
+        "--dense-weight", type=float, default=0.3, help="weight of the label loss beside the answer loss"
+    )
+    parser.add_argument("--freely", type=float, default=0.0, help="fraction of questions in unusual words")
     parser.add_argument("--matrix-rate", type=float, default=0.02)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--warmup", type=int, default=100)
-    parser.add_argument("--flat", type=float, default=0.4, help="part of the run before the decay begins")
+    parser.add_argument("--flat", type=float, default=0.4, help="fraction of the run before the decay begins")
     parser.add_argument("--pause-at", type=int, help="save and stop at this step of the schedule")
-    parser.add_argument("--half", action="store_true", help="products in bfloat16, for a CPU that has such units")
+    parser.add_argument("--half", action="store_true", help="matrix products in bfloat16, for a CPU with bf16 units")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--save-seconds", type=float, default=150)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
-    parser.add_argument("--start-from", type=Path, help="another checkpoint whose weights to begin with")
-    parser.add_argument("--text", type=Path, help="pico-tiny's model.safetensors, to begin the text layers with")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint")
+    parser.add_argument("--start-from", type=Path, help="checkpoint with the initial weights")
+    parser.add_argument("--text", type=Path, help="pico-tiny's model.safetensors, the initial text layers")
     return parser.parse_args()
 
 
