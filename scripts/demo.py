@@ -1,4 +1,4 @@
-"""The main job, for real: starts a Jupyter server, asks the built-in models over both dialects, and ends."""
+"""Starts a real Jupyter server, sends chats to the built-in models over both dialects, and stops."""
 
 from __future__ import annotations
 
@@ -26,30 +26,28 @@ DIM, BOLD, RESET = ("\x1b[2m", "\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else
 
 
 def main() -> None:
-    """Ask a sum over both dialects, reasoning on and off, and what is in a picture."""
+    """Ask for a sum over both dialects, with reasoning on and off, and about an image. Exits with 1 on a wrong answer."""
     with jupyter_server() as (url, token):
-        print(
-            f"{BOLD}Jupyter server{RESET} at {url}, models pico-tiny and pico-tiny-vl (they ship inside the package)\n"
-        )
+        print(f"{BOLD}Jupyter server{RESET} at {url}, with the built-in models pico-tiny and pico-tiny-vl\n")
         answers = [
             ask("OpenAI  POST v1/chat/completions, reasoning on", QUESTION, openai_chat(url, token, "high")),
             ask("OpenAI  POST v1/chat/completions, reasoning off", QUESTION, openai_chat(url, token, "none")),
             ask("Ollama  POST api/chat, think: true", QUESTION, ollama_chat(url, token, True)),
             ask("Ollama  POST api/chat, think: false", QUESTION, ollama_chat(url, token, False)),
         ]
-        title = "OpenAI  POST v1/chat/completions, a picture of a blue circle, drawn just now"
+        title = "OpenAI  POST v1/chat/completions, an image of a blue circle"
         seen = ask(title, PICTURE_QUESTION, openai_vision(url, token))
     for reasoned in (answers[0], answers[2]):
         if "47" not in reasoned:
-            sys.exit(f"the answer to {QUESTION!r} should hold 47, and is {reasoned!r}")
+            sys.exit(f"the answer to {QUESTION!r} does not contain 47: {reasoned!r}")
     if "blue circle" not in seen:
-        sys.exit(f"the answer to {PICTURE_QUESTION!r} should hold 'blue circle', and is {seen!r}")
-    print("It works. `make lab` opens JupyterLab; the README shows how to use it from your own code.")
+        sys.exit(f"the answer to {PICTURE_QUESTION!r} does not contain 'blue circle': {seen!r}")
+    print("It works. `make lab` opens JupyterLab. The README shows how to use it from your own code.")
 
 
 @contextlib.contextmanager
 def jupyter_server() -> Iterator[tuple[str, str]]:
-    """A Jupyter server of our own on a free port of loopback, with nothing configured."""
+    """A Jupyter server with default settings on a free port of the loopback interface."""
     token = secrets.token_hex(16)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -70,12 +68,12 @@ def jupyter_server() -> Iterator[tuple[str, str]]:
 
 
 def wait_for_url(server: subprocess.Popen[bytes], home: Path) -> str:
-    """The server's URL, from the file that it writes, once it answers there."""
+    """Wait until the server answers. Returns its URL, from the file that it writes."""
     info = home / "runtime" / f"jpserver-{server.pid}.json"
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            sys.exit(f"the Jupyter server ended with status {server.returncode}")
+            sys.exit(f"the Jupyter server exited with status {server.returncode}")
         with contextlib.suppress(OSError, ValueError):
             url = str(json.loads(info.read_text())["url"])
             with urllib.request.urlopen(url + "api"):
@@ -85,7 +83,7 @@ def wait_for_url(server: subprocess.Popen[bytes], home: Path) -> str:
 
 
 def ask(title: str, question: str, pieces: Iterator[tuple[str, str]]) -> str:
-    """Print an answer as it streams, thinking apart, and return its visible text."""
+    """Print an answer and its reasoning as they stream. Returns the text of the answer."""
     print(f"{BOLD}{title}{RESET}\n  question  {question}")
     start = time.monotonic()
     first = 0.0
@@ -110,7 +108,7 @@ def openai_chat(url: str, token: str, effort: str) -> Iterator[tuple[str, str]]:
 
 
 def openai_vision(url: str, token: str) -> Iterator[tuple[str, str]]:
-    """Stream an answer about a picture, which travels in the request."""
+    """Stream an answer about an image in the request."""
     image = Image.new("RGB", (200, 200), "white")
     ImageDraw.Draw(image).ellipse((50, 50, 150, 150), fill="blue")
     image.save(png := io.BytesIO(), "PNG")
@@ -121,7 +119,7 @@ def openai_vision(url: str, token: str) -> Iterator[tuple[str, str]]:
 
 
 def openai_stream(url: str, token: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What the frames of a streamed answer add, by kind."""
+    """The pieces of a streamed answer, each with its kind."""
     for line in post(url + "v1/chat/completions", token, {**body, "stream": True}):
         data = line.removeprefix(b"data: ").strip()
         if not line.startswith(b"data: ") or data == b"[DONE]":
@@ -131,7 +129,7 @@ def openai_stream(url: str, token: str, body: dict[str, Any]) -> Iterator[tuple[
 
 
 def ollama_chat(url: str, token: str, think: bool) -> Iterator[tuple[str, str]]:
-    """Stream an answer over the Ollama dialect (a JSON object a line)."""
+    """Stream an answer over the Ollama dialect (one JSON object per line)."""
     body = {"model": "pico-tiny", "messages": messages(), "think": think}
     for line in post(url + "api/chat", token, body):
         message = json.loads(line)["message"]
@@ -139,12 +137,12 @@ def ollama_chat(url: str, token: str, think: bool) -> Iterator[tuple[str, str]]:
 
 
 def messages() -> list[dict[str, Any]]:
-    """The conversation so far."""
+    """The conversation: one question."""
     return [{"role": "user", "content": QUESTION}]
 
 
 def pieces(thinking: str | None, text: str | None) -> Iterator[tuple[str, str]]:
-    """What a frame adds, by kind."""
+    """The pieces of one frame, each with its kind."""
     if thinking:
         yield "thinking", thinking
     if text:
@@ -152,7 +150,7 @@ def pieces(thinking: str | None, text: str | None) -> Iterator[tuple[str, str]]:
 
 
 def post(url: str, token: str, body: object) -> Iterator[bytes]:
-    """The lines of the answer to a POST of JSON."""
+    """POST a JSON body. Yields the lines of the response."""
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request) as response:

@@ -1,4 +1,4 @@
-"""Runs the notebooks against a real Jupyter server and saves their outputs, for reading them where nothing runs."""
+"""Runs the notebooks against a real Jupyter server and saves their outputs for readers who cannot run them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.notebooks.kernels import server_behind_kernels
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 SANITIZE = ROOT / "tests" / "notebooks" / "sanitize.cfg"
-# Widgets are shown by their text, which is beside them; what is there as PNG need not be there as JPEG.
-UNREADABLE = ("application/vnd.jupyter.widget-view+json", "image/jpeg")
+# A saved widget is shown as its text output. An image is saved as PNG, so its JPEG is not needed.
+DROPPED_TYPES = ("application/vnd.jupyter.widget-view+json", "image/jpeg")
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -29,7 +29,7 @@ METADATA = {
 
 
 def main() -> None:
-    """Run the notebooks that are named, or all."""
+    """Run the notebooks named on the command line, or all."""
     paths = [Path(name) for name in sys.argv[1:]] or sorted(NOTEBOOKS.glob("*.ipynb"))
     with tempfile.TemporaryDirectory() as folder, server_behind_kernels(Path(folder)):
         for path in paths:
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def renew(path: Path) -> None:
-    """Run a notebook and save it. What differs by times and the like only stays as it was."""
+    """Run a notebook and save it. Outputs that differ only in times keep their old text."""
     before = nbformat.read(path, as_version=4)
     after = nbformat.from_dict(before)
     NotebookClient(
@@ -63,15 +63,15 @@ def renew(path: Path) -> None:
 
 
 def kept(before: list[NotebookNode], after: list[NotebookNode]) -> list[NotebookNode]:
-    """The outputs after a run, or those before it where nothing that matters differs."""
+    """The new outputs, or the old ones if both differ only in times."""
     for output in after:
-        for kind in UNREADABLE:
+        for kind in DROPPED_TYPES:
             output.get("data", {}).pop(kind, None)
     return before if sanitized(before) == sanitized(after) else after
 
 
 def sanitized(outputs: list[NotebookNode]) -> str:
-    """Outputs without times."""
+    """The outputs as text, with times replaced."""
     text = nbformat.v4.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=outputs, id="cell")]))
     for pattern, replacement in re.findall(r"^regex: (.*)$\n^replace: (TIME)$", SANITIZE.read_text(), re.MULTILINE):
         text = re.sub(pattern, replacement, text)

@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the panel: a real JupyterLab, the real built-in model. Needs `make panel` done."""
+"""Takes the screenshots of the README in a real JupyterLab with a built-in model. Run `make panel` first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDER = 130
 
 
 def main() -> None:
-    """Take all pictures."""
+    """Take all screenshots."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def take(browser: Browser, lab: RunningServer, name: str, theme: str) -> None:
-    """The sidebar beside a panel in a cell; in the light theme also with the thinking open."""
+    """Take a screenshot of the sidebar beside a panel in a cell. In the light theme, take one of open reasoning too."""
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     open_lab(page, lab, "/tree/sums.ipynb")
     use_theme(page, theme)
@@ -63,7 +63,7 @@ def take(browser: Browser, lab: RunningServer, name: str, theme: str) -> None:
 
 
 def widen(page: Page) -> None:
-    """Pull the sidebar to a comfortable width."""
+    """Make the sidebar wider."""
     box = page.locator("#jp-right-stack").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] - 2, 400)
