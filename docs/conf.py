@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages: nothing is fetched, and the pages fetch nothing."""
+"""Sphinx configuration. Neither the build nor the pages load anything from the network."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ release = version = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "generated"]
 exclude_patterns = ["_build"]
 nitpicky = True
-# Other packages have their pages elsewhere, and what is private has none.
+# These names have no page here: names of other packages, and private names.
 nitpick_ignore_regex = [
     ("py:.*", r"(collections\.abc|typing|t)\..*"),
     ("py:class", r"(Async)?(Client|OpenAI)"),
@@ -24,7 +24,7 @@ nitpick_ignore_regex = [
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
-# Docstrings set names in single quotes, as Markdown has them.
+# Docstrings put names in single backquotes, as Markdown does.
 default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
