@@ -1,4 +1,4 @@
-/** One message in @jupyter/chat, which the benchmark lets grow through `window.rival`. */
+/** Shows one message in @jupyter/chat. The benchmark makes it grow through `window.rival`. */
 
 import { AbstractChatContext, AbstractChatModel, ChatWidget, IChatContext, IUser } from '@jupyter/chat';
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
