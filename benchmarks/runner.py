@@ -33,7 +33,7 @@ from benchmarks.servers import (
 )
 
 VISIT_SECONDS = 240.0
-# Errors of a failing server. They end one visit; the run continues. asyncio.TimeoutError is an OSError since Python 3.11.
+# Errors of a failing server. They end only one visit. asyncio.TimeoutError is an OSError since Python 3.11.
 _SURVIVABLE = (
     *(Broken, Refused, NotStarted, OSError, ValueError, KeyError, RuntimeError),
     *(asyncio.TimeoutError, psutil.Error, subprocess.SubprocessError),
