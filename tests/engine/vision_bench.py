@@ -19,10 +19,10 @@ from PIL import Image
 from pico_jupyter.engine.backend import Media
 from pico_jupyter.engine.backends.lm import LmBackend
 from pico_jupyter.engine.backends.vision import VisionModel
-from pico_jupyter.engine.media.processor import Processor, load_processor
+from pico_jupyter.engine.media.media_processor import MediaProcessor, load_processor
 from pico_jupyter.engine.memory.prefix_cache import PrefixCache
+from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt, render_prompt
-from pico_jupyter.engine.preparation.viewing import Viewing
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.types import (
     ChatPrompt,
@@ -111,11 +111,11 @@ class Bench:
         return load_tokenizer(self.folder)
 
     @cached_property
-    def processor(self) -> Processor:
+    def processor(self) -> MediaProcessor:
         return load_processor(self.folder)
 
-    def viewing(self, options: EngineOptions = EngineOptions()) -> Viewing:  # noqa: B008  # frozen
-        return Viewing(self.processor, self.tokenizer, options)
+    def media_preparation(self, options: EngineOptions = EngineOptions()) -> MediaPreparation:  # noqa: B008  # frozen
+        return MediaPreparation(self.processor, self.tokenizer, options)
 
     def rendered(
         self,
@@ -124,7 +124,7 @@ class Bench:
         max_context: int | None = None,
     ) -> RenderedPrompt:
         request = GenerationRequest(id="r", model=self.info.name, prompt=prompt, max_context=max_context)
-        return render_prompt(request, self.info, self.tokenizer, self.viewing(options))
+        return render_prompt(request, self.info, self.tokenizer, self.media_preparation(options))
 
     @cached_property
     def _model(self) -> tuple[Any, str, Any]:

@@ -196,14 +196,14 @@ def test_a_folder_that_is_broken_in_another_way_is_named_again(
     write_model(broken).joinpath("model.safetensors").unlink()
     found.models()
     assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
-        "config.json names no model_type",
+        "config.json has no model_type",
         "there are no *.safetensors files",
     ]
 
 
 def test_a_model_folder_that_is_not_there_is_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert names(catalog(tmp_path / "none")) == []
-    assert "there is no such model folder" in caplog.text
+    assert "the model folder does not exist" in caplog.text
 
 
 def test_weights_without_a_config_are_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

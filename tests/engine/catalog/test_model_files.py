@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pico_jupyter.engine.catalog.model_files import BrokenModel, NotALanguageModel, list_files, read_model
+from pico_jupyter.engine.catalog.model_files import NotALanguageModel, list_files, read_model
+from pico_jupyter.engine.catalog.weights import BrokenModel
 from pico_jupyter.types import ModelInfo, SamplingParams
 from tests.engine.model_folders import CONFIG, SWITCH_TEMPLATE, write_model, write_safetensors
 
@@ -248,8 +249,8 @@ def test_a_config_without_architectures_goes_by_its_shape(tmp_path: Path) -> Non
         ({"config.json": "[]"}, "config.json is not a JSON object"),
         ({"config.json": "{"}, "config.json cannot be read"),
         ({"config.json": json.dumps({**CONFIG, "model_file": "evil.py"})}, "never run"),
-        ({"model.safetensors": "short"}, "model.safetensors is not a whole safetensors file"),
-        ({"chat_template.jinja": "{% if %}"}, "the chat template does not parse"),
+        ({"model.safetensors": "short"}, "model.safetensors is not a complete safetensors file"),
+        ({"chat_template.jinja": "{% if %}"}, "the chat template cannot be parsed"),
         ({"generation_config.json": "]"}, "generation_config.json cannot be read"),
         (
             {"model.safetensors.index.json": '{"weight_map": {"a": "model-2.safetensors"}}'},
@@ -266,7 +267,7 @@ def test_weights_that_are_cut_off_are_noticed(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
-    with pytest.raises(BrokenModel, match="is cut off"):
+    with pytest.raises(BrokenModel, match="is truncated"):
         facts(folder)
 
 

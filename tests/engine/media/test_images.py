@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pico_jupyter.engine.media.images import decode_image, digest
+from pico_jupyter.engine.media.images import content_digest, decode_image
 from pico_jupyter.errors import InvalidRequest
 
 RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
@@ -171,7 +171,7 @@ def test_cmyk_becomes_rgb(kind: str) -> None:
 )
 def test_other_formats_are_refused(data: bytes) -> None:
     error = refusal(data)
-    assert error.message == ("invalid image input: the file is not a PNG, JPEG, WebP, GIF, BMP or TIFF picture")
+    assert error.message == ("invalid image input: the file is not a PNG, JPEG, WebP, GIF, BMP or TIFF image")
 
 
 def test_a_refusal_names_the_field_and_the_kind() -> None:
@@ -197,13 +197,13 @@ def test_a_picture_of_as_many_pixels_as_are_allowed_is_read() -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_picture_of_too_many_pixels_is_refused(kind: str) -> None:
     error = refusal(saved(two_halves(), kind), max_pixels=511)
-    assert error.message == "invalid image input: 32x16 pixels are more than the 511 that are allowed"
+    assert error.message == "invalid image input: 32x16 pixels exceed the limit of 511"
 
 
 @pytest.mark.parametrize("side", [10_000, 14_000, 60_000])
 def test_a_decompression_bomb_is_refused_by_its_header(side: int) -> None:
     # Pillow warns of the first two in its own way and fails at the last; there are no pixels in the file.
-    assert f"{side}x{side} pixels are more" in refusal(png_header(side, side) + chunk(b"IDAT", b"")).message
+    assert f"{side}x{side} pixels exceed" in refusal(png_header(side, side) + chunk(b"IDAT", b"")).message
 
 
 @pytest.mark.parametrize("canvas", [10_000, 15_000])
@@ -221,8 +221,8 @@ def test_a_picture_larger_than_pillow_s_own_limit_is_read_where_it_is_allowed() 
 
 
 def test_a_digest_is_of_the_bytes() -> None:
-    assert (len(digest(b"a")), digest(b"a")) == (16, digest(b"a"))
-    assert digest(b"a") != digest(b"b")
+    assert (len(content_digest(b"a")), content_digest(b"a")) == (16, content_digest(b"a"))
+    assert content_digest(b"a") != content_digest(b"b")
 
 
 def test_the_modules_import_neither_opencv_nor_mlx() -> None:

@@ -21,7 +21,14 @@ from hypothesis import strategies as st
 from mlx_vlm.utils import load_video
 from PIL import Image
 
-from pico_jupyter.engine.media.video import MAX_SECONDS, MAX_SOURCE_FRAMES, Clip, decode_video, fitted, sampled_indices
+from pico_jupyter.engine.media.video import (
+    MAX_SECONDS,
+    MAX_SOURCE_FRAMES,
+    DecodedVideo,
+    decode_video,
+    fit_size,
+    sampled_indices,
+)
 from pico_jupyter.errors import EngineFailed, InvalidRequest
 
 WIDTH, HEIGHT, FPS = 64, 48, 10.0
@@ -49,7 +56,7 @@ def write(tmp_path_factory: pytest.TempPathFactory) -> Write:
     return written
 
 
-def decoded(data: bytes, **options: object) -> Clip:
+def decoded(data: bytes, **options: object) -> DecodedVideo:
     wanted = {"max_pixels": 1 << 20, "max_frames": 64, "fps": 2.0, "frame_area": None, "frames": None, **options}
     return decode_video(data, "messages[0]", **wanted)
 
@@ -133,18 +140,18 @@ def test_indices_rise_and_are_within_every_limit(
 
 @given(width=st.integers(1, 10_000), height=st.integers(1, 10_000), area=st.integers(1, 1 << 22))
 def test_a_fitted_size_is_within_the_area(width: int, height: int, area: int) -> None:
-    small = fitted((width, height), area)
+    small = fit_size((width, height), area)
     assert 1 <= small[0] <= width
     assert 1 <= small[1] <= height
     assert math.prod(small) <= area
 
 
 def test_a_fitted_size_keeps_the_ratio() -> None:
-    assert fitted((1920, 1080), 1920 * 1080 // 4) == (960, 540)
+    assert fit_size((1920, 1080), 1920 * 1080 // 4) == (960, 540)
 
 
 def test_a_size_that_fits_stays() -> None:
-    assert fitted((31, 17), 31 * 17) == (31, 17)
+    assert fit_size((31, 17), 31 * 17) == (31, 17)
 
 
 def test_frames_are_shrunk_to_the_area(write: Write) -> None:
@@ -192,7 +199,7 @@ def test_a_clip_without_its_table_is_refused(write: Write) -> None:
 
 def test_frames_that_are_too_large_are_refused(write: Write) -> None:
     assert refusal(write(), max_pixels=WIDTH * HEIGHT - 1) == (
-        f"invalid video input: {WIDTH}x{HEIGHT} pixels are more than the {WIDTH * HEIGHT - 1} that are allowed"
+        f"invalid video input: {WIDTH}x{HEIGHT} pixels exceed the limit of {WIDTH * HEIGHT - 1}"
     )
 
 
@@ -211,7 +218,7 @@ def test_a_clip_that_says_to_have_too_many_frames_is_refused(write: Write) -> No
     for header in (data.index(b"avih") + 8 + 16, data.index(b"strh") + 8 + 32):
         struct.pack_into("<I", data, header, MAX_SOURCE_FRAMES + 1)
     index = data.index(b"idx1")
-    assert refusal(bytes(data[:index])) == "invalid video input: the clip has more than 100000 frames"
+    assert refusal(bytes(data[:index])) == "invalid video input: the video has more than 100000 frames"
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP"])
@@ -251,7 +258,7 @@ def test_an_animation_that_grows_too_large_is_refused() -> None:
     data = bytearray(animation("GIF", GREYS[:2]))
     second = data.rindex(b"\x00\x2c") + 2
     struct.pack_into("<4H", data, second, 0, 0, 4000, 4000)
-    assert "4000x4000 pixels are more" in refusal(bytes(data))
+    assert "4000x4000 pixels exceed" in refusal(bytes(data))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +275,7 @@ def test_an_animation_that_grows_too_large_is_refused() -> None:
 )
 def test_other_formats_are_refused(data: bytes) -> None:
     assert refusal(data) == (
-        "invalid video input: the file is not an MP4, MOV, WebM or AVI clip, nor a GIF or WebP animation"
+        "invalid video input: the file is not an MP4, MOV, WebM or AVI video, nor a GIF or WebP animation"
     )
 
 
@@ -319,7 +326,7 @@ def test_nothing_is_written_to_the_error_stream(write: Write, tmp_path: Path) ->
 
 
 def test_a_clip_shows_what_it_is(write: Write) -> None:
-    assert repr(decoded(write())) == "<Clip [6 of 30 frames | 64x48 | 3.0 s]>"
+    assert repr(decoded(write())) == "<DecodedVideo [6 of 30 frames | 64x48 | 3.0 s]>"
 
 
 @given(suffix=st.sampled_from([*CODECS, "GIF", "WEBP"]), share=st.floats(0, 1), data=st.data(), head=st.booleans())

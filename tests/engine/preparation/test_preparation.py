@@ -42,7 +42,7 @@ def preparation() -> Preparation:
 
 def prepared(preparation: Preparation, prompt: Prompt = HELLO, **fields: object) -> Generation:
     request = GenerationRequest(id="r", model=str(fields.pop("model", "pico-tiny")), prompt=prompt, **fields)  # type: ignore[arg-type]  # any field
-    return preparation.generation(request, ListSink(), submitted=5.0)
+    return preparation.prepare(request, ListSink(), submitted=5.0)
 
 
 def test_a_request_becomes_tokens_and_decided_parameters(preparation: Preparation) -> None:
@@ -166,7 +166,7 @@ def test_an_unknown_draft_model_is_refused(preparation: Preparation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("draft", "words"), [("stranger", "their tokens differ"), ("pico-tiny", "cannot draft for itself")]
+    ("draft", "words"), [("stranger", "their tokens differ"), ("pico-tiny", "cannot be its own draft model")]
 )
 def test_a_model_that_cannot_draft_for_another_is_refused(model_dirs: tuple[str, ...], draft: str, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words) as caught:
@@ -180,7 +180,7 @@ def test_a_configured_model_that_cannot_draft_costs_a_warning(
 ) -> None:
     preparation = drafting(model_dirs, pico_tiny=draft)
     assert [drafts(prepared(preparation)) for _ in range(2)] == [None, None]
-    assert caplog.text.count("pico-tiny goes on without drafts") == 1
+    assert caplog.text.count("pico-tiny is used without a draft model") == 1
 
 
 def test_the_boundary_of_the_conversation_goes_along(preparation: Preparation) -> None:
@@ -189,7 +189,7 @@ def test_the_boundary_of_the_conversation_goes_along(preparation: Preparation) -
 
 
 def test_loading_is_a_generation_that_generates_nothing(preparation: Preparation) -> None:
-    made = preparation.loading("pico-tiny", 5.0, ListSink())
+    made = preparation.prepare_load("pico-tiny", 5.0, ListSink())
     assert (made.max_tokens, made.sequences, made.keep_alive) == (0, [], 5.0)
 
 

@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as RawTokenizer
 
 import pico_jupyter
-from pico_jupyter.engine.text.output import OutputParser
+from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
 from pico_jupyter.types import TextDelta

@@ -127,7 +127,7 @@ def test_a_prompt_with_a_picture_begins_with_one_bos(benches: dict[str, Bench], 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_text_alone_reads_as_the_template_wants_it(benches: dict[str, Bench], family: str) -> None:
     bench = benches[family]
-    content = bench.viewing().content((TextPart("One "), TextPart("two")))
+    content = bench.media_preparation().template_content((TextPart("One "), TextPart("two")))
     if family in TAKES_STRINGS:
         assert content == "One two"
     else:
@@ -305,8 +305,8 @@ def test_a_prompt_that_ends_with_a_picture_is_refused(with_template: WithTemplat
 
 
 def test_a_kind_that_neither_template_nor_processor_knows_is_refused(benches: dict[str, Bench]) -> None:
-    with pytest.raises(TemplateFailed, match="no place for a clip") as caught:
-        benches["gemma3"].viewing().content((TextPart("Hi"), clip("red", "messages[3].content[1]")))
+    with pytest.raises(TemplateFailed, match="no placeholder for a video") as caught:
+        benches["gemma3"].media_preparation().template_content((TextPart("Hi"), clip("red", "messages[3].content[1]")))
     assert caught.value.param == "messages[3].content[1]"
 
 
@@ -330,8 +330,8 @@ def test_all_media_of_a_prompt_have_one_limit(benches: dict[str, Bench], family:
         (ImagePart("", b"no picture"), "not a PNG"),
         (ImagePart("", RED.data[:60]), "damaged"),
         (VideoPart("", b"no clip"), "not an MP4"),
-        (VideoPart("", b""), "no URL is fetched here"),
-        (ImagePart("", b""), "no URL is fetched here"),
+        (VideoPart("", b""), "fetches no URL"),
+        (ImagePart("", b""), "fetches no URL"),
     ],
 )
 def test_what_cannot_be_looked_at_is_refused_at_its_field(

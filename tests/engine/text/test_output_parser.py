@@ -11,14 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pico_jupyter.engine.text.markup import HARMONY_MARKERS, HARMONY_TAGS, Markup, ToolCallText
-from pico_jupyter.engine.text.output import Output, OutputParser, first_match, partial_length
+from pico_jupyter.engine.text.delta_buffer import OutputDelta
+from pico_jupyter.engine.text.matching import first_match, partial_length
+from pico_jupyter.engine.text.output_format import HARMONY_MARKERS, HARMONY_TAGS, OutputFormat, ParsedToolCall
+from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCallDelta
 
-THINK = Markup(reasoning_open="<think>", reasoning_close="</think>", tool_open="<tool_call>", tool_close="</tool_call>")
-PLAIN = Markup()
-HARMONY = Markup(*HARMONY_TAGS, markers=HARMONY_MARKERS)
-OPEN_CALLS = Markup(tool_open="[TOOL_CALLS]")
+THINK = OutputFormat(
+    reasoning_open="<think>", reasoning_close="</think>", tool_open="<tool_call>", tool_close="</tool_call>"
+)
+PLAIN = OutputFormat()
+HARMONY = OutputFormat(*HARMONY_TAGS, markers=HARMONY_MARKERS)
+OPEN_CALLS = OutputFormat(tool_open="[TOOL_CALLS]")
 TOOLS = '[{"type":"function","function":{"name":"add"}}]'
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 
@@ -27,9 +31,9 @@ class ChunkVocabulary:
     """A tokenizer at its floor: a token is any stretch of bytes; ids are given out as they are asked for."""
 
     def __init__(
-        self, markup: Markup = PLAIN, *, specials: Sequence[str] = (), strips_leading_space: bool = False
+        self, output_format: OutputFormat = PLAIN, *, specials: Sequence[str] = (), strips_leading_space: bool = False
     ) -> None:
-        self.markup = markup
+        self.output_format = output_format
         self.strips_leading_space = strips_leading_space
         self._tokens: list[bytes] = [special.encode() for special in specials]
         self.special_token_ids = frozenset(range(len(specials)))
@@ -42,9 +46,9 @@ class ChunkVocabulary:
     def token_bytes(self, token_id: int) -> bytes:
         return self._tokens[token_id]
 
-    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> list[ToolCallText]:
+    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> list[ParsedToolCall]:
         call = json.loads(text)
-        return [ToolCallText(call["name"], json.dumps(call["arguments"]))]
+        return [ParsedToolCall(call["name"], json.dumps(call["arguments"]))]
 
 
 @dataclass
@@ -60,7 +64,7 @@ def parser_for(vocabulary: ChunkVocabulary, **options: Any) -> OutputParser:
     return OutputParser(vocabulary, new_call_id=lambda: f"call_{next(counter)}", **options)
 
 
-def fold(deltas: Sequence[Output]) -> Answer:
+def fold(deltas: Sequence[OutputDelta]) -> Answer:
     answer = Answer()
     for delta in deltas:
         match delta:
@@ -73,11 +77,11 @@ def fold(deltas: Sequence[Output]) -> Answer:
     return answer
 
 
-def run(chunks: Sequence[bytes], markup: Markup = PLAIN, **options: Any) -> Answer:
+def run(chunks: Sequence[bytes], output_format: OutputFormat = PLAIN, **options: Any) -> Answer:
     """Parse an answer and check, after every token, that all that has left belongs to the whole."""
-    vocabulary = ChunkVocabulary(markup, strips_leading_space=options.pop("strips_leading_space", False))
+    vocabulary = ChunkVocabulary(output_format, strips_leading_space=options.pop("strips_leading_space", False))
     parser = parser_for(vocabulary, **options)
-    deltas: list[Output] = []
+    deltas: list[OutputDelta] = []
     seen: list[Answer] = []
     for chunk in chunks:
         deltas += parser.push(vocabulary.token(chunk))
@@ -185,16 +189,16 @@ ROWS = {
 
 @pytest.mark.parametrize("row", ROWS)
 def test_an_answer_is_the_same_however_its_text_is_split(row: str) -> None:
-    markup, options, text, expected = ROWS[row]
+    output_format, options, text, expected = ROWS[row]
     for chunks in splits(text):
-        assert run(chunks, markup, **options) == expected, chunks
+        assert run(chunks, output_format, **options) == expected, chunks
 
 
 @settings(deadline=None)
 @given(row=st.sampled_from(sorted(ROWS)), data=st.data())
 def test_an_answer_is_the_same_in_any_number_of_tokens(row: str, data: st.DataObject) -> None:
-    markup, options, text, expected = ROWS[row]
-    assert run(data.draw(chunks_of(text.encode())), markup, **options) == expected
+    output_format, options, text, expected = ROWS[row]
+    assert run(data.draw(chunks_of(text.encode())), output_format, **options) == expected
 
 
 @st.composite
@@ -301,7 +305,7 @@ def test_tags_may_be_special_tokens() -> None:
 
 
 def test_a_special_token_that_turns_out_to_be_no_tag_is_dropped() -> None:
-    vocabulary = ChunkVocabulary(Markup("<|channel>thought", "<channel|>"), specials=["<|channel>", "<channel|>"])
+    vocabulary = ChunkVocabulary(OutputFormat("<|channel>thought", "<channel|>"), specials=["<|channel>", "<channel|>"])
     parser = parser_for(vocabulary)
     deltas = [d for t in (b"<|channel>", b"other", b" x") for d in parser.push(vocabulary.token(t))]
     assert fold([*deltas, *parser.flush()]).text == "other x"
@@ -368,12 +372,12 @@ def logprob(data: bytes) -> TokenLogprob:
 @settings(deadline=None)
 @given(row=st.sampled_from(sorted(ROWS)), data=st.data())
 def test_every_logprob_leaves_once_and_in_order(row: str, data: st.DataObject) -> None:
-    markup, options, text, _ = ROWS[row]
+    output_format, options, text, _ = ROWS[row]
     options = {name: value for name, value in options.items() if name != "strips_leading_space"}
-    vocabulary = ChunkVocabulary(markup)
+    vocabulary = ChunkVocabulary(output_format)
     parser = parser_for(vocabulary, **options)
     pushed: list[TokenLogprob] = []
-    deltas: list[Output] = []
+    deltas: list[OutputDelta] = []
     for chunk in data.draw(chunks_of(text.encode())):
         if not parser.stopped:
             pushed.append(logprob(chunk))

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from pico_jupyter.engine.catalog.catalog import Catalog
-from pico_jupyter.engine.media.processor import PROCESSOR_FAILURES, FrameSampling, Processor, load_processor
-from pico_jupyter.engine.media.video import Clip
+from pico_jupyter.engine.media.media_processor import PROCESSOR_FAILURES, FrameSampling, MediaProcessor, load_processor
+from pico_jupyter.engine.media.video import DecodedVideo
 from pico_jupyter.engine.preparation.preparation import Preparation
 from pico_jupyter.errors import InvalidRequest, ModelLoadFailed
 from pico_jupyter.types import EngineOptions, GenerationRequest
@@ -81,9 +81,9 @@ def test_a_request_for_a_model_that_needs_torch_hears_of_it(benches: dict[str, B
     )
     request = GenerationRequest(id="r", model="needy", prompt=chat(RED, "Which?"))
     with pytest.raises(ModelLoadFailed, match="pip install torch torchvision"):
-        preparation.generation(request, ListSink(), 0.0)
+        preparation.prepare(request, ListSink(), 0.0)
     with pytest.raises(ModelLoadFailed, match="pip install torch torchvision"):
-        preparation.loading("needy", None, ListSink())
+        preparation.prepare_load("needy", None, ListSink())
 
 
 def test_a_folder_without_a_processor_of_pictures_is_refused(benches: dict[str, Bench], tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_code_in_a_folder_is_not_executed(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_same_text_and_picture_give_the_same_tokens_and_arrays(benches: dict[str, Bench], family: str) -> None:
-    processor, text = benches[family].processor, f"A {benches[family].tokenizer.content_form.image_mark} B"
-    one, two = (processor(text, [Image.new("RGB", (48, 40), "red")], []) for _ in range(2))
+    processor, text = benches[family].processor, f"A {benches[family].tokenizer.content_format.image_placeholder} B"
+    one, two = (processor.process(text, [Image.new("RGB", (48, 40), "red")], []) for _ in range(2))
     assert one.tokens == two.tokens
     assert all(isinstance(token, int) for token in one.tokens)
     assert np.array_equal(first_array(one.inputs["pixel_values"]), first_array(two.inputs["pixel_values"]))
@@ -150,28 +150,28 @@ def first_array(pixels: Any) -> Any:
 def test_more_pictures_than_marks_or_fewer_raise_nothing_of_the_processor_s_own(
     benches: dict[str, Bench], family: str
 ) -> None:
-    processor, mark = benches[family].processor, benches[family].tokenizer.content_form.image_mark
+    processor, mark = benches[family].processor, benches[family].tokenizer.content_format.image_placeholder
     red = Image.new("RGB", (48, 40), "red")
     for marks, pictures in ((2, 1), (1, 2), (0, 1)):
         with suppress(InvalidRequest):
-            assert processor(f"A{mark * marks} B", [red] * pictures, []).tokens
+            assert processor.process(f"A{mark * marks} B", [red] * pictures, []).tokens
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_processor_knows_its_marks_and_the_tokens_of_what_is_seen(benches: dict[str, Bench], family: str) -> None:
     processor, tokenizer = benches[family].processor, benches[family].tokenizer
-    (image,) = tokenizer.encode(processor.literal("image"), add_special_tokens=False)[-1:]
+    (image,) = tokenizer.encode(processor.placeholder("image"), add_special_tokens=False)[-1:]
     assert image in processor.image_ids
     assert bool(processor.video_ids) is (family in TAKES_VIDEO)
     assert not processor.image_ids & processor.video_ids
-    assert repr(processor).startswith("<Processor ")
+    assert repr(processor).startswith("<MediaProcessor ")
 
 
 @pytest.mark.parametrize("family", sorted(TAKES_VIDEO))
 def test_a_clip_becomes_tokens_of_its_own(benches: dict[str, Bench], family: str) -> None:
-    processor, mark = benches[family].processor, benches[family].tokenizer.content_form.video_mark
+    processor, mark = benches[family].processor, benches[family].tokenizer.content_format.video_placeholder
     frames = np.zeros((4, 40, 48, 3), np.uint8)
-    made = processor(f"A {mark} B", [], [Clip(frames, (0, 1, 2, 3), 4.0, 4, 1.0)])
+    made = processor.process(f"A {mark} B", [], [DecodedVideo(frames, (0, 1, 2, 3), 4.0, 4, 1.0)])
     assert processor.video_ids & {*made.tokens}
     assert isinstance(made.inputs["pixel_values_videos"], np.ndarray)
 
@@ -188,9 +188,9 @@ class Raising:
 
 @pytest.mark.parametrize("kind", PROCESSOR_FAILURES)
 def test_whatever_a_processor_stumbles_over_is_the_request_s_fault(kind: type[Exception]) -> None:
-    processor = Processor(Raising(kind("odd")), image_ids=frozenset(), video_ids=frozenset())
-    with pytest.raises(InvalidRequest, match="the model's processor refuses the prompt") as caught:
-        processor("text", [Image.new("RGB", (8, 8))], [])
+    processor = MediaProcessor(Raising(kind("odd")), image_ids=frozenset(), video_ids=frozenset())
+    with pytest.raises(InvalidRequest, match="the model's processor cannot process the prompt") as caught:
+        processor.process("text", [Image.new("RGB", (8, 8))], [])
     assert caught.value.param == "messages"
 
 
@@ -202,8 +202,8 @@ class Picky:
 
 
 def test_a_processor_that_takes_no_further_words_is_not_told_them() -> None:
-    processor = Processor(Picky(), image_ids=frozenset(), video_ids=frozenset())
-    made = processor("text", [Image.new("RGB", (8, 8))], [])
+    processor = MediaProcessor(Picky(), image_ids=frozenset(), video_ids=frozenset())
+    made = processor.process("text", [Image.new("RGB", (8, 8))], [])
     assert (made.tokens, made.inputs) == ([1, 2, 3], {})
 
 
@@ -212,10 +212,10 @@ def test_a_processor_that_takes_no_further_words_is_not_told_them() -> None:
     [
         (None, FrameSampling()),
         (SimpleNamespace(), FrameSampling()),
-        (SimpleNamespace(min_frames=4, max_frames=64), FrameSampling(most=64)),
-        (SimpleNamespace(min_frames=8, max_frames=8), FrameSampling(count=8, most=8)),
+        (SimpleNamespace(min_frames=4, max_frames=64), FrameSampling(maximum=64)),
+        (SimpleNamespace(min_frames=8, max_frames=8), FrameSampling(count=8, maximum=8)),
     ],
 )
 def test_a_model_says_how_many_frames_it_wants(component: Any, expected: FrameSampling) -> None:
     hf = SimpleNamespace(video_processor=component)
-    assert Processor(hf, image_ids=frozenset(), video_ids=frozenset()).sampling == expected
+    assert MediaProcessor(hf, image_ids=frozenset(), video_ids=frozenset()).frame_sampling == expected

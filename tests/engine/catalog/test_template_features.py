@@ -5,7 +5,7 @@ from __future__ import annotations
 import jinja2
 import pytest
 
-from pico_jupyter.engine.catalog.template_facts import TemplateFacts, read_template
+from pico_jupyter.engine.catalog.template_features import TemplateFeatures, detect_template_features
 
 QWEN3 = (
     "{{ messages[0].content }}"
@@ -16,45 +16,45 @@ ALWAYS = "{{ messages[0].content }}<think>\n{% set x = '</think>' %}"
 TOOLS = "{% if tools %}{% for tool in tools %}{{ tool.function.name }}{% endfor %}{% endif %}"
 
 
-def read(text: str) -> TemplateFacts:
-    return read_template(text, {"bos_token": "<s>", "eos_token": "</s>"})
+def read(text: str) -> TemplateFeatures:
+    return detect_template_features(text, {"bos_token": "<s>", "eos_token": "</s>"})
 
 
 def test_no_template_can_do_nothing() -> None:
-    assert read("") == TemplateFacts()
+    assert read("") == TemplateFeatures()
 
 
 def test_a_switch_that_is_on_when_nobody_says() -> None:
-    assert read(QWEN3) == TemplateFacts(thinking=True, switch=True, default=True)
+    assert read(QWEN3) == TemplateFeatures(reasoning=True, reasoning_switch=True, reasoning_default=True)
 
 
 def test_a_switch_that_is_off_when_nobody_says() -> None:
-    assert read(OFF_BY_DEFAULT) == TemplateFacts(thinking=True, switch=True, default=False)
+    assert read(OFF_BY_DEFAULT) == TemplateFeatures(reasoning=True, reasoning_switch=True, reasoning_default=False)
 
 
 def test_a_switch_that_changes_nothing_is_none() -> None:
-    assert read("{% if enable_thinking %}{% endif %}{{ messages[0].content }}") == TemplateFacts()
+    assert read("{% if enable_thinking %}{% endif %}{{ messages[0].content }}") == TemplateFeatures()
 
 
 def test_a_template_with_reasoning_tags_and_no_switch_always_reasons() -> None:
-    assert read(ALWAYS) == TemplateFacts(thinking=True, switch=False, default=True)
+    assert read(ALWAYS) == TemplateFeatures(reasoning=True, reasoning_switch=False, reasoning_default=True)
 
 
 def test_tools_that_are_rendered_are_supported() -> None:
-    assert read(TOOLS) == TemplateFacts(tools=True)
+    assert read(TOOLS) == TemplateFeatures(tools=True)
 
 
 def test_tools_that_are_only_mentioned_are_not_supported() -> None:
-    assert read("{% if tools %}sorry, no tools{% endif %}") == TemplateFacts()
+    assert read("{% if tools %}sorry, no tools{% endif %}") == TemplateFeatures()
 
 
 def test_a_template_that_refuses_the_probe_goes_by_its_variables() -> None:
     text = "{{ raise_exception('no system prompt') }}{{ tools }}{{ enable_thinking }}"
-    assert read(text) == TemplateFacts(tools=True, thinking=True, switch=True, default=True)
+    assert read(text) == TemplateFeatures(tools=True, reasoning=True, reasoning_switch=True, reasoning_default=True)
 
 
 def test_a_clock_in_the_template_is_no_switch() -> None:
-    assert read("{{ strftime_now('%H:%M:%S.%f') }}{% if enable_thinking %}{% endif %}") == TemplateFacts()
+    assert read("{{ strftime_now('%H:%M:%S.%f') }}{% if enable_thinking %}{% endif %}") == TemplateFeatures()
 
 
 def test_special_tokens_generation_blocks_and_loop_controls_are_known() -> None:
@@ -63,11 +63,11 @@ def test_special_tokens_generation_blocks_and_loop_controls_are_known() -> None:
         "{% generation %}{{ m | tojson(indent=2) }}{% endgeneration %}"
         "{% break %}{% endfor %}{% if enable_thinking %}x{% endif %}"
     )
-    assert read(text) == TemplateFacts(thinking=True, switch=True, default=False)
+    assert read(text) == TemplateFeatures(reasoning=True, reasoning_switch=True, reasoning_default=False)
 
 
 def test_a_template_cannot_reach_out_of_its_sandbox() -> None:
-    assert read("{{ ''.__class__.__mro__[1].__subclasses__() }}{{ tools }}") == TemplateFacts(tools=True)
+    assert read("{{ ''.__class__.__mro__[1].__subclasses__() }}{{ tools }}") == TemplateFeatures(tools=True)
 
 
 def test_a_template_that_does_not_parse_is_refused() -> None:
