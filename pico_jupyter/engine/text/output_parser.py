@@ -89,6 +89,7 @@ class OutputParser:
     ) -> None:
         output_format = tokenizer.output_format
         self._tokenizer = tokenizer
+        self._special_token_ids = tokenizer.special_token_ids
         self._index = index
         self._new_call_id = new_call_id
         self._tools: list[dict[str, Any]] = json.loads(tools)
@@ -108,10 +109,8 @@ class OutputParser:
         self._strip_space = tokenizer.strips_leading_space and not continuation
         # `_held` is text that may become a tag or a stop string; `_space` is whitespace before it that may be dropped.
         self._held = ""
-        self._space = ""
-        self._keeps_space = True
         self._call_parts: list[str] = []
-        self._phase = self._first_phase(reasoning_started)
+        self._enter(self._first_phase(reasoning_started))
         self._output = DeltaBuffer(index)
 
         self._undecided_tokens = 0
@@ -152,13 +151,9 @@ class OutputParser:
             return OutputPhase.BEFORE_REASONING
         return OutputPhase.BEFORE_CONTENT if self._open or self._markers else OutputPhase.CONTENT
 
-    @property
-    def _is_reasoning(self) -> bool:
-        return self._phase is OutputPhase.REASONING or self._phase is OutputPhase.BEFORE_REASONING
-
     def _count_reasoning(self) -> None:
         # A tag may have several tokens. The last one shows whether all of them belong to the reasoning.
-        if self._token_has_reasoning or self._is_reasoning:
+        if self._is_reasoning or self._token_has_reasoning:
             self.reasoning_tokens += 1 + self._undecided_tokens
             self._undecided_tokens = 0
         elif self._phase is OutputPhase.BEFORE_CONTENT:
@@ -169,7 +164,7 @@ class OutputParser:
     def _visible_bytes(self, token_id: int) -> bytes:
         """The bytes of a token. A special token has visible bytes only when it may be part of a tag."""
         data = self._tokenizer.token_bytes(token_id)
-        if token_id not in self._tokenizer.special_token_ids:
+        if token_id not in self._special_token_ids:
             return data
         text = data.decode("utf-8", "replace")
         if text and any(text in tag for tag in self._tags):
@@ -314,6 +309,7 @@ class OutputParser:
 
     def _enter(self, phase: OutputPhase, *, keeps_space: bool = True) -> None:
         self._phase = phase
+        self._is_reasoning = phase is OutputPhase.REASONING or phase is OutputPhase.BEFORE_REASONING
         self._space = ""
         self._keeps_space = keeps_space
 
