@@ -65,7 +65,7 @@ class MediaProcessor:
         return FrameSampling(count=maximum if maximum and minimum == maximum else None, maximum=maximum)
 
     def placeholder(self, kind: str) -> str:
-        """The text that stands for an "image" or a "video" in a prompt without a chat template; "" if there is none."""
+        """The text that stands for an "image" or a "video" in a prompt without a chat template; "" for none."""
         return str(getattr(self._hf, f"{kind}_token", None) or "")
 
     def process(self, text: str, images: Sequence[Image], videos: Sequence[DecodedVideo]) -> ProcessedPrompt:

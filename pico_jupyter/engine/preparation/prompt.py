@@ -18,6 +18,7 @@ from pico_jupyter.engine.preparation.template_messages import (
     template_messages,
     text_of,
 )
+from pico_jupyter.engine.text.output_format import OutputFormat
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import (
     ContextLengthExceeded,
@@ -92,8 +93,8 @@ def render_prompt(
         length = str(len(rendered.tokens)) if rendered.is_complete else f"more than {limit}"
         reason = f"the prompt has {length} tokens, and the context holds {limit} with the answer"
         raise ContextLengthExceeded(reason, param=param)
-    started, closed = reasoning_at_end(rendered.text, tokenizer.reasoning_open, tokenizer.reasoning_close)
-    started = started or _continues_reasoning(request.prompt, tokenizer)
+    started, closed = reasoning_at_end(rendered.text, tokenizer.output_format)
+    started = started or _continues_reasoning(request.prompt, tokenizer.output_format)
     return RenderedPrompt(
         tokens=rendered.tokens,
         max_tokens=room if request.max_tokens is None else min(request.max_tokens, room),
@@ -148,13 +149,12 @@ def _render_chat(
     messages = merge_system_messages(prompt.messages)
     variables = _template_variables(request, prompt)
     tools = json.loads(media_preparation.escape_text(prompt.tools) if media_preparation else prompt.tools)
+    content_of = media_preparation.template_content if media_preparation else text_of
     if media_preparation:
         messages = [media_preparation.escape(message) for message in messages]
 
     def render(kept: Sequence[Message]) -> _TokenizedText:
-        converted = [
-            *template_messages(kept, tokenizer, media_preparation.template_content if media_preparation else text_of)
-        ]
+        converted = [*template_messages(kept, tokenizer.output_format, content_of)]
         text = _apply_template(converted, tools, variables, prompt.continue_final_message, tokenizer)
         if media_preparation and (parts := _media_in(kept)):
             tokens, media = media_preparation.tokenize(text, parts)
@@ -267,22 +267,23 @@ def _boundaries(
     return tuple(sorted({end for end in (*ends, turn) if end > 0})) if any(ends) else ()
 
 
-def reasoning_at_end(text: str, opened: str | None, closed: str | None) -> tuple[bool, bool]:
+def reasoning_at_end(text: str, output_format: OutputFormat) -> tuple[bool, bool]:
     """Whether a prompt ends with the opening tag of reasoning, and whether it ends with the closing tag.
 
     Tags elsewhere do not count, because a user may have written them.
     """
+    opened, closed = output_format.reasoning_open, output_format.reasoning_close
     if not opened or not closed:
         return False, False
     end = text.rstrip()
     return end.endswith(opened.rstrip()), end.endswith(closed.rstrip())
 
 
-def _continues_reasoning(prompt: Prompt, tokenizer: Tokenizer) -> bool:
+def _continues_reasoning(prompt: Prompt, output_format: OutputFormat) -> bool:
     """Whether the message to be continued ends inside its reasoning."""
     if isinstance(prompt, RawPrompt) or not prompt.continue_final_message:
         return False
-    opened, closed = tokenizer.reasoning_open, tokenizer.reasoning_close
+    opened, closed = output_format.reasoning_open, output_format.reasoning_close
     content = text_of(prompt.messages[-1].content)
     return bool(opened and closed and content.lstrip().startswith(opened) and closed not in content)
 

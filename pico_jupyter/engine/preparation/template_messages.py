@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from pico_jupyter.engine.catalog.content_format import Content
-from pico_jupyter.engine.text.tokenizer import Tokenizer
+from pico_jupyter.engine.text.output_format import OutputFormat
 from pico_jupyter.types import Message, Part, TextPart, ToolCall
 
 PARAGRAPH = "\n\n"
@@ -42,7 +42,7 @@ def shortened(messages: Sequence[Message]) -> Iterator[list[Message]]:
 
 
 def template_messages(
-    messages: Sequence[Message], tokenizer: Tokenizer, content_of: Callable[[Sequence[Part]], Content]
+    messages: Sequence[Message], output_format: OutputFormat, content_of: Callable[[Sequence[Part]], Content]
 ) -> Iterator[dict[str, Any]]:
     """The messages as a chat template expects them. `content_of` converts the parts of one message.
 
@@ -51,7 +51,7 @@ def template_messages(
     names: dict[str, str] = {}
     for message in messages:
         names |= {call.id: call.name for call in message.tool_calls}
-        reasoning, content = _split_reasoning(message, tokenizer)
+        reasoning, content = _split_reasoning(message, output_format)
         converted: dict[str, Any] = {"role": message.role, "content": content_of(content)}
         if reasoning is not None:
             converted["reasoning_content"] = reasoning
@@ -101,9 +101,9 @@ def _join(contents: Sequence[Content]) -> Content:
     return joined
 
 
-def _split_reasoning(message: Message, tokenizer: Tokenizer) -> tuple[str | None, Sequence[Part]]:
+def _split_reasoning(message: Message, output_format: OutputFormat) -> tuple[str | None, Sequence[Part]]:
     """A message's reasoning and content. Some clients return the reasoning at the start of the content, in tags."""
-    opened, closed = tokenizer.reasoning_open, tokenizer.reasoning_close
+    opened, closed = output_format.reasoning_open, output_format.reasoning_close
     if message.role != "assistant" or message.reasoning is not None or not opened or not closed:
         return message.reasoning, message.content
     head, tag, rest = text_of(message.content).partition(closed)

@@ -32,25 +32,20 @@ class ParserTokenizer(Protocol):
     @property
     def output_format(self) -> OutputFormat:
         """The tags in the model's output."""
-        ...
 
     @property
     def special_token_ids(self) -> frozenset[int]:
         """Tokens whose text is not part of an answer."""
-        ...
 
     @property
     def strips_leading_space(self) -> bool:
         """Whether decoding removes the first space of a text."""
-        ...
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes of a token."""
-        ...
 
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> list[ParsedToolCall]:
         """The tool calls in a text. Raises ValueError for any other text."""
-        ...
 
 
 class OutputPhase(Enum):
@@ -109,6 +104,7 @@ class OutputParser:
         self._strip_space = tokenizer.strips_leading_space and not continuation
         # `_held` is text that may become a tag or a stop string; `_space` is whitespace before it that may be dropped.
         self._held = ""
+        self._space = ""
         self._call_parts: list[str] = []
         self._enter(self._first_phase(reasoning_started))
         self._output = DeltaBuffer(index)

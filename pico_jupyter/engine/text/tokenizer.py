@@ -63,16 +63,6 @@ class Tokenizer:
         return f"<Tokenizer [{self.vocab_size} tokens | {self._decoder.name}]>"
 
     @property
-    def reasoning_open(self) -> str | None:
-        """The tag that opens the model's reasoning; None for a model without one."""
-        return self.output_format.reasoning_open
-
-    @property
-    def reasoning_close(self) -> str | None:
-        """The tag that closes the model's reasoning; None for a model without one."""
-        return self.output_format.reasoning_close
-
-    @property
     def strips_leading_space(self) -> bool:
         """Whether the tokenizer adds a space before a text, which decoding removes (sentencepiece)."""
         return self._decoder.strips_leading_space

@@ -11,6 +11,7 @@ import pytest
 
 import pico_jupyter
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt, reasoning_at_end, render_prompt
+from pico_jupyter.engine.text.output_format import OutputFormat
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.errors import (
     ContextLengthExceeded,
@@ -278,8 +279,8 @@ def test_a_raw_prompt_may_open_the_block_itself(pico: Tokenizer) -> None:
     ],
 )
 def test_only_the_end_of_a_prompt_counts(text: str, started: bool, closed: bool) -> None:
-    assert reasoning_at_end(text, "<think>", "</think>") == (started, closed)
-    assert reasoning_at_end(text, None, None) == (False, False)
+    assert reasoning_at_end(text, OutputFormat("<think>", "</think>")) == (started, closed)
+    assert reasoning_at_end(text, OutputFormat()) == (False, False)
 
 
 def test_the_last_message_may_be_continued(with_template: WithTemplate) -> None:

@@ -193,7 +193,7 @@ def test_bos_is_added_only_when_asked_for(save: Save) -> None:
 
 
 def test_the_reasoning_tags_of_the_vocabulary_are_found(pico: Tokenizer) -> None:
-    assert (pico.reasoning_open, pico.reasoning_close) == ("<think>", "</think>")
+    assert (pico.output_format.reasoning_open, pico.output_format.reasoning_close) == ("<think>", "</think>")
 
 
 @pytest.mark.parametrize(
@@ -208,13 +208,13 @@ def test_tags_that_are_no_tokens_are_found_in_the_template(
     save: Save, template: str, tags: tuple[str | None, str | None]
 ) -> None:
     tokenizer = load_tokenizer(save(sentencepiece(), chat_template=template))
-    assert (tokenizer.reasoning_open, tokenizer.reasoning_close) == tags
+    assert (tokenizer.output_format.reasoning_open, tokenizer.output_format.reasoning_close) == tags
 
 
 def test_channels_are_reasoning_markup(save: Save) -> None:
     raw = sentencepiece()
     raw.add_special_tokens(["<|channel|>", "<|message|>"])
-    assert load_tokenizer(save(raw)).reasoning_open == "<|channel|>analysis<|message|>"
+    assert load_tokenizer(save(raw)).output_format.reasoning_open == "<|channel|>analysis<|message|>"
 
 
 def test_tool_calls_are_parsed_by_the_models_own_parser(pico: Tokenizer) -> None:
