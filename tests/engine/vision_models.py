@@ -1,8 +1,8 @@
-"""Random vision models of a few thousand weights, as folders downloaded from a hub; one for each way to take pictures.
+"""Writes random vision models of a few thousand weights, one for each family, as folders like those of a model hub.
 
-Each has the files, special tokens, processors and chat-template rules of its real family, and mlx-vlm loads it offline
-and without torch. Tokens are bytes (and the family's special ones), and only printable ASCII is ever answered, because
-all other rows of the head are small. Weights are drawn wide, so that a red picture is answered unlike a blue one.
+Each folder has the files, special tokens, processors and chat template rules of its real family, and mlx-vlm loads it
+offline and without PyTorch. Each byte is a token. Only printable ASCII is ever generated, because all other rows of the
+head are small. The weights have a large spread, so that the answers to a red and a blue image differ.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ GEMMA3_TEMPLATE = """\
     {{ '<start_of_turn>model\\n' }}
 {%- endif -%}
 """
-# A string is searched for parts, letter by letter, and vanishes.
+# A string is not rendered: the template searches its characters for parts.
 LLAVA_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] != 'system' %}{{ message['role'].upper() + ': ' }}{% endif %}"
@@ -108,7 +108,7 @@ LLAVA_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
 )
-# Here too a string vanishes: each of its letters is a line without a type.
+# A string is not rendered: each of its characters is a line without a type.
 SMOLVLM_TEMPLATE = (
     "<|im_start|>{% for message in messages %}{{ message['role'] | capitalize }}"
     "{% if message['content'][0]['type'] == 'image' %}{{ ':' }}{% else %}{{ ': ' }}{% endif %}"
@@ -213,7 +213,7 @@ PIXTRAL_TEMPLATE = """\
 {%- endfor %}
 """
 
-# A part of another kind than image and text is printed as JSON.
+# Parts other than images and texts are printed as JSON.
 LFM2_TEMPLATE = """\
 {{- bos_token -}}
 {%- for message in messages -%}
@@ -269,14 +269,14 @@ Ids = dict[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Family:
-    """What a folder of this family is written from; `files` are its further JSON files."""
+    """The content of a folder of this family. `files` are JSON files besides the config and the tokenizer."""
 
     config: Callable[[Ids], Json]
     special: tuple[str, ...]
     pad: str
     end: str
     begin: str | None = None
-    adds_begin: bool = False  # the tokenizer puts `begin` before what it encodes, unless told not to
+    adds_begin: bool = False  # the tokenizer adds `begin` to each text by default
     named_tokens: tuple[tuple[str, str], ...] = ()
     template: str
     template_file: str = "chat_template.jinja"
@@ -482,7 +482,7 @@ def _pixtral(ids: Ids) -> Json:
 
 
 def _qwen3_5(ids: Ids) -> Json:
-    """A layer of linear attention, whose state is of fixed size, and one of full attention."""
+    """A layer of linear attention, whose state has a fixed size, and one of full attention."""
     return {
         "model_type": "qwen3_5",
         "architectures": ["Qwen3_5ForConditionalGeneration"],
@@ -526,7 +526,7 @@ def _qwen3_5(ids: Ids) -> Json:
 
 
 def _gemma4(ids: Ids) -> Json:
-    """Tokens of a picture see each other, and each layer has inputs of its own; the last layer has no cache."""
+    """Tokens of an image attend to each other, each layer has its own inputs, and the last layer has no cache."""
     return {
         "model_type": "gemma4",
         "architectures": ["Gemma4ForConditionalGeneration"],
@@ -573,7 +573,7 @@ def _gemma4(ids: Ids) -> Json:
 
 
 def _lfm2_vl(ids: Ids) -> Json:
-    """A layer of convolution, whose state is of fixed size, between two of attention."""
+    """A convolution layer, whose state has a fixed size, between two attention layers."""
     return {
         "model_type": "lfm2_vl",
         "architectures": ["Lfm2VlForConditionalGeneration"],
@@ -677,7 +677,7 @@ MISTRAL_SPECIAL = (
     "[/SYSTEM_PROMPT]",
 )
 TIED_HEADS = {"gemma3"}
-"""mlx-vlm puts the embeddings into these heads, whatever the file says; the real files have no head."""
+"""mlx-vlm always uses the embeddings as these heads. The real files have no head."""
 PIXTRAL_IMAGES = {"size": {"longest_edge": 64}, "do_resize": True, **HALF}
 
 _FAMILIES: dict[str, _Family] = {
@@ -991,9 +991,9 @@ _FAMILIES: dict[str, _Family] = {
 FAMILIES: tuple[str, ...] = tuple(_FAMILIES)
 TAKES_VIDEO: frozenset[str] = frozenset({"qwen2_5_vl", "qwen3_vl", "qwen3_5", "gemma4"})
 TAKES_STRINGS: frozenset[str] = frozenset(FAMILIES) - {"llava", "smolvlm"}
-"""Families whose template reads content that is a string. The others print nothing of it."""
+"""Families whose template renders content that is a string. The others omit it."""
 IN_ONE_PASS: frozenset[str] = frozenset({"gemma4"})
-"""Families where tokens of a picture see each other, so that the prompt's first chunk must hold all pictures."""
+"""Families whose image tokens attend to each other, so that the first chunk of a prompt must contain all images."""
 IMAGE_TOKENS: dict[str, str] = {
     "qwen2_5_vl": "<|image_pad|>",
     "qwen3_vl": "<|image_pad|>",
@@ -1006,11 +1006,11 @@ IMAGE_TOKENS: dict[str, str] = {
     "mistral3": "[IMG]",
     "pixtral": "[IMG]",
 }
-"""The token that stands once for each feature of a picture, after the processor."""
+"""The token that the processor inserts for each feature of an image."""
 
 
 def build(family: str, folder: Path, seed: int = 0) -> Path:
-    """Write the model into `folder`, which is made when it is missing, and return that folder."""
+    """Write the model into `folder`, which is created if necessary. Returns the folder."""
     parts = _FAMILIES[family]
     folder.mkdir(parents=True, exist_ok=True)
     ids = _write_tokenizer(parts, folder)
@@ -1032,7 +1032,7 @@ def build(family: str, folder: Path, seed: int = 0) -> Path:
 
 
 def _write_tokenizer(parts: _Family, folder: Path) -> Ids:
-    """A token for each byte, after the special ones; the ids of all."""
+    """Write a tokenizer with a token for each byte after the special tokens. Returns the ids of all tokens."""
     ids = {token: index for index, token in enumerate((*parts.special, *sorted(pre_tokenizers.ByteLevel.alphabet())))}
     tokenizer = Tokenizer(models.BPE(vocab=ids, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -1059,8 +1059,8 @@ def _write_tokenizer(parts: _Family, folder: Path) -> Ids:
 
 
 def _weights(config: Json, ids: Ids, seed: int) -> dict[str, mx.array]:
-    """Matrices of noise from `seed`. Rows of tokens that may not be answered are small."""
-    config = json.loads(json.dumps(config))  # mlx-vlm changes what it is given
+    """Matrices of noise from `seed`. The rows of tokens that must not be generated are small."""
+    config = json.loads(json.dumps(config))  # mlx-vlm modifies its argument
     model_class, _ = get_model_and_args(config)
     config.setdefault("text_config", {})
     model_config = update_module_configs(
@@ -1078,13 +1078,15 @@ def _weights(config: Json, ids: Ids, seed: int) -> dict[str, mx.array]:
                 weights[name] = mx.random.normal(weight.shape, key=key) * 0.1
             continue
         fan_in = weight.shape[0] if name.endswith("input_projection_weight") else weight.size // weight.shape[0]
-        wide = 1.0 if name.endswith(("q_proj.weight", "k_proj.weight")) else 2.0  # narrow ones look at many tokens
-        drawn = mx.random.normal(weight.shape, key=key) * (wide / fan_in**0.5)
+        wide = (
+            1.0 if name.endswith(("q_proj.weight", "k_proj.weight")) else 2.0
+        )  # a small spread attends to many tokens
+        noise = mx.random.normal(weight.shape, key=key) * (wide / fan_in**0.5)
         if "lm_head" in name:
-            drawn *= 4 * printable  # the best token is well ahead of the next
+            noise *= 4 * printable  # the best token is far ahead of the second best
         elif "embed_tokens.weight" in name and not has_head:
-            drawn *= printable / 2  # else the model repeats what it reads
-        weights[name] = drawn
+            noise *= printable / 2  # otherwise the model repeats its input
+        weights[name] = noise
     mx.eval(weights)
     return weights
 

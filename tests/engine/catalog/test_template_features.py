@@ -1,4 +1,4 @@
-"""What a chat template can do is found out by rendering it."""
+"""The features of a chat template are detected by rendering it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def read(text: str) -> TemplateFeatures:
     return detect_template_features(text, {"bos_token": "<s>", "eos_token": "</s>"})
 
 
-def test_no_template_can_do_nothing() -> None:
+def test_an_empty_template_supports_nothing() -> None:
     assert read("") == TemplateFeatures()
 
 
-def test_a_switch_that_is_on_when_nobody_says() -> None:
+def test_a_switch_may_be_on_by_default() -> None:
     assert read(QWEN3) == TemplateFeatures(reasoning=True, reasoning_switch=True, reasoning_default=True)
 
 
-def test_a_switch_that_is_off_when_nobody_says() -> None:
+def test_a_switch_may_be_off_by_default() -> None:
     assert read(OFF_BY_DEFAULT) == TemplateFeatures(reasoning=True, reasoning_switch=True, reasoning_default=False)
 
 
-def test_a_switch_that_changes_nothing_is_none() -> None:
+def test_a_variable_that_changes_nothing_is_not_a_switch() -> None:
     assert read("{% if enable_thinking %}{% endif %}{{ messages[0].content }}") == TemplateFeatures()
 
 
@@ -48,16 +48,16 @@ def test_tools_that_are_only_mentioned_are_not_supported() -> None:
     assert read("{% if tools %}sorry, no tools{% endif %}") == TemplateFeatures()
 
 
-def test_a_template_that_refuses_the_probe_goes_by_its_variables() -> None:
+def test_a_template_that_rejects_the_probe_is_judged_by_its_variables() -> None:
     text = "{{ raise_exception('no system prompt') }}{{ tools }}{{ enable_thinking }}"
     assert read(text) == TemplateFeatures(tools=True, reasoning=True, reasoning_switch=True, reasoning_default=True)
 
 
-def test_a_clock_in_the_template_is_no_switch() -> None:
+def test_a_clock_in_the_template_is_not_a_switch() -> None:
     assert read("{{ strftime_now('%H:%M:%S.%f') }}{% if enable_thinking %}{% endif %}") == TemplateFeatures()
 
 
-def test_special_tokens_generation_blocks_and_loop_controls_are_known() -> None:
+def test_special_tokens_generation_blocks_and_loop_controls_are_rendered() -> None:
     text = (
         "{{ bos_token + eos_token }}{% for m in messages %}"
         "{% generation %}{{ m | tojson(indent=2) }}{% endgeneration %}"
@@ -66,10 +66,10 @@ def test_special_tokens_generation_blocks_and_loop_controls_are_known() -> None:
     assert read(text) == TemplateFeatures(reasoning=True, reasoning_switch=True, reasoning_default=False)
 
 
-def test_a_template_cannot_reach_out_of_its_sandbox() -> None:
+def test_a_template_cannot_leave_its_sandbox() -> None:
     assert read("{{ ''.__class__.__mro__[1].__subclasses__() }}{{ tools }}") == TemplateFeatures(tools=True)
 
 
-def test_a_template_that_does_not_parse_is_refused() -> None:
+def test_a_template_with_a_syntax_error_is_refused() -> None:
     with pytest.raises(jinja2.TemplateSyntaxError):
         read("{% if %}")
