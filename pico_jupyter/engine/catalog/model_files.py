@@ -126,11 +126,11 @@ def _text_config(config: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _check_architecture(config: Mapping[str, object], files: Files) -> None:
-    """Raise NotALanguageModel for a model that generates no text. Embedding models are known by their files."""
+    """Raise NotALanguageModel unless the model generates text. An embedding model is recognized by its own files."""
     if not isinstance(config.get("model_type"), str):
         raise BrokenModel("config.json has no model_type")
     if config.get("model_file") is not None:
-        raise BrokenModel("it needs Python code of its own (model_file), which is never run")
+        raise BrokenModel("it needs its own Python code (model_file), which is never run")
     if any(file in files for file in EMBEDDING_FILES):
         raise NotALanguageModel("an embedding model")
     if config.get("is_encoder_decoder") is True:
@@ -202,7 +202,7 @@ def _context_length(
 ) -> int:
     found = _first_count(CONTEXT_KEYS, text_config, config) or _first_count(("model_max_length",), tokenizer_config)
     if found is None:
-        raise BrokenModel("neither config.json nor tokenizer_config.json has the context length")
+        raise BrokenModel("neither config.json nor tokenizer_config.json contains the context length")
     return found
 
 
@@ -247,7 +247,7 @@ def _capabilities(config: Mapping[str, object], files: Files, features: Template
 
 
 def _sampling(generation: Mapping[str, object]) -> SamplingParams:
-    """The model's sampling defaults. An explicit `do_sample: false` means greedy, also beside other values."""
+    """The model's sampling defaults. An explicit `do_sample: false` means greedy, whatever the temperature is."""
 
     def number(key: str) -> float | None:
         value = generation.get(key)

@@ -29,13 +29,14 @@ T = TypeVar("T")
 
 # Tokenizers take tens of megabytes and are slow to load.
 _CACHED_MODELS = 4
+# Draft tokens for each step when the request does not set them.
 _DRAFT_TOKENS = 4
-# Tokens to compare of two vocabularies.
+# Vocabularies of equal size are compared by this many tokens.
 _COMPARED_TOKENS = 512
 
 
 class _LoadCache(Generic[T]):
-    """The loaded objects of the models that were used last. Thread-safe; one thread loads each model."""
+    """Caches one object for each of the models that were used last. Thread-safe."""
 
     def __init__(self, load: Callable[[Path], T]) -> None:
         self._load = load
@@ -46,6 +47,7 @@ class _LoadCache(Generic[T]):
         return len(self._loaded)
 
     def get(self, info: ModelInfo) -> T:
+        """The object of a model, loaded on the first call. Other threads wait for it. Raises what `load` raises."""
         key = (info.path, info.digest)
         with self._lock:
             if key not in self._loaded:
@@ -59,7 +61,7 @@ class _LoadCache(Generic[T]):
 class Preparation:
     """Turns requests into generations and caches the tokenizers and processors of the models that were used last.
 
-    `new_seed` returns the seed of a request without one, `new_call_id` the id of a tool call, `clock` seconds.
+    `new_seed` returns the seed for a request without one, `new_call_id` the id of a tool call, `clock` seconds.
     """
 
     def __init__(
@@ -117,7 +119,7 @@ class Preparation:
         )
 
     def prepare_load(self, name: str, keep_alive: float | None, sink: Sink) -> Generation:
-        """Make a generation that only loads a model, and load its tokenizer and processor. Raises as prepare() does."""
+        """Make a generation that only loads a model; its tokenizer is loaded here. Raises the errors of prepare()."""
         info = self._catalog.find(name)
         self._media_preparation(info, self._tokenizers.get(info))
         return Generation(
@@ -134,7 +136,7 @@ class Preparation:
         )
 
     def _draft(self, request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo | None:
-        """The draft model that the request names, else that of the options, of which an error is only logged."""
+        """The draft model that the request names, or that of the options. Errors of the latter are only logged."""
         if request.draft_tokens == 0 or request.n != 1:
             return None
         if request.draft_model:

@@ -64,7 +64,7 @@ class Tokenizer:
 
     @property
     def strips_leading_space(self) -> bool:
-        """Whether the tokenizer adds a space before a text, which decoding removes (sentencepiece)."""
+        """Whether decoding removes the space that the tokenizer adds before a text (sentencepiece)."""
         return self._decoder.strips_leading_space
 
     @property
@@ -74,7 +74,7 @@ class Tokenizer:
 
     @cached_property
     def content_format(self) -> ContentFormat:
-        """How the chat template expects text, images and videos in a message."""
+        """The form in which the chat template accepts the content of a message."""
         return detect_content_format(lambda messages: self.render(messages, (), {}))
 
     def added_tokens_in(self, text: str) -> list[str]:
@@ -82,7 +82,7 @@ class Tokenizer:
         return [str(token) for token in self._hf.added_tokens_decoder.values() if str(token) in text]
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
-        """The token ids of a text. With `add_special_tokens`, the tokenizer adds the BOS and EOS that it is set to."""
+        """The token ids of a text. With `add_special_tokens`, the tokenizer adds its BOS and EOS, if it has them."""
         with self._lock:
             ids: list[int] = self._hf.encode(text, add_special_tokens=add_special_tokens)
         return ids
@@ -154,7 +154,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
         hf.chat_template = _read_json(path / "chat_template.json").get("chat_template")
     # transformers makes some tokenizers without any file. They have added tokens only and encode every text as [].
     if len(hf) <= len(hf.added_tokens_decoder):
-        raise ModelLoadFailed("the tokenizer cannot be loaded: it has no vocabulary; is a file missing?")
+        raise ModelLoadFailed("the tokenizer cannot be loaded: it has no vocabulary; a file may be missing")
     return Tokenizer(
         hf,
         decoder=token_decoder(hf),

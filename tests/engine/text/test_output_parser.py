@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pico_jupyter.engine.text.delta_buffer import OutputDelta
-from pico_jupyter.engine.text.matching import first_match, partial_length
 from pico_jupyter.engine.text.output_format import HARMONY_MARKERS, HARMONY_TAGS, OutputFormat, ParsedToolCall
 from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCallDelta
@@ -416,18 +415,6 @@ def test_the_repr_shows_the_phase_and_the_held_text() -> None:
     parser = parser_for(vocabulary)
     parser.push(vocabulary.token(b"<think>a</th"))
     assert repr(parser) == "<OutputParser 0 [reasoning | 4 held]>"
-
-
-def test_the_first_match_ends_first_and_is_the_longer_of_two() -> None:
-    assert first_match("xabcd", ("abcd", "bc")) == (2, "bc")
-    assert first_match("xabc", ("bc", "abc")) == (1, "abc")
-    assert first_match("x", ("y",)) is None
-
-
-def test_a_partial_match_is_the_longest_suffix_that_begins_a_needle() -> None:
-    assert partial_length("x aa", ("aaab",)) == 2
-    assert partial_length("x END", ("END",)) == 0
-    assert partial_length("x </th", ("</think>", "<")) == 4
 
 
 def test_the_time_for_a_token_does_not_grow_with_the_answer() -> None:
