@@ -13,7 +13,7 @@ from pico_jupyter.engine.preparation.media_preparation import MediaPart, MediaPr
 from pico_jupyter.engine.preparation.template_messages import (
     merge_roles,
     merge_system_messages,
-    shortened,
+    shortened_conversations,
     system_text,
     template_messages,
     text_of,
@@ -185,7 +185,7 @@ def _truncate(
     render: Callable[[Sequence[Message]], _TokenizedText],
 ) -> _TokenizedText:
     """The longest shortened conversation that fits, found by binary search; if none fits, the last one tried."""
-    candidates = list(shortened(messages))
+    candidates = list(shortened_conversations(messages))
     low, high, best = 0, len(candidates), whole
     while low < high:
         middle = (low + high) // 2

@@ -32,7 +32,7 @@ def merge_system_messages(messages: Sequence[Message]) -> list[Message]:
     return [merged, *(message for message in messages if message.role != "system")]
 
 
-def shortened(messages: Sequence[Message]) -> Iterator[list[Message]]:
+def shortened_conversations(messages: Sequence[Message]) -> Iterator[list[Message]]:
     """The conversation without its oldest turns, the longest first. The system message and the last message remain."""
     system = [message for message in messages if message.role == "system"]
     others = [message for message in messages if message.role != "system"]
