@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 BYTE_TOKEN_LENGTH = len("<0xFF>")
@@ -20,37 +21,29 @@ def _byte_alphabet() -> dict[str, int]:
 BYTE_ALPHABET = _byte_alphabet()
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class TokenDecoder:
-    """Maps token ids to bytes.
+    """Maps token ids to bytes: the id to its token with `token_of`, and the token to its bytes with `bytes_of`.
 
-    `added` are the added tokens, which stand for their own text. With `strips_leading_space`, the tokenizer adds a
-    space before each text, and the decoded text begins behind that space.
+    `added` are the bytes of added tokens. With `strips_leading_space`, the tokenizer adds a space before each text, and
+    decoding removes it.
     """
 
-    def __init__(
-        self,
-        name: str,
-        token_of: Callable[[int], str | None],
-        bytes_of: Callable[[str], bytes],
-        *,
-        added: Mapping[int, bytes],
-        strips_leading_space: bool = False,
-    ) -> None:
-        self.name = name
-        self.strips_leading_space = strips_leading_space
-        self._token_of = token_of
-        self._bytes_of = bytes_of
-        self._added = added
+    name: str
+    token_of: Callable[[int], str | None]
+    bytes_of: Callable[[str], bytes]
+    added: Mapping[int, bytes]
+    strips_leading_space: bool = False
 
     def __repr__(self) -> str:
         return f"<TokenDecoder [{self.name}]>"
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes of a token; b"" for an id without a token."""
-        if token_id in self._added:
-            return self._added[token_id]
-        token = self._token_of(token_id)
-        return b"" if token is None else self._bytes_of(token)
+        if token_id in self.added:
+            return self.added[token_id]
+        token = self.token_of(token_id)
+        return b"" if token is None else self.bytes_of(token)
 
 
 def token_decoder(hf: Any) -> TokenDecoder:
