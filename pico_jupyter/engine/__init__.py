@@ -1,6 +1,6 @@
-"""The engine: catalog, model manager, scheduler and backends. Knows neither HTTP nor Jupyter."""
+"""The engine: finds models, prepares requests, schedules them and runs them on backends."""
 
 import os
 
-# transformers is here for its tokenizers; that PyTorch is missing is nothing to advise people about.
+# transformers warns at import when PyTorch is missing. The engine uses only its tokenizers, which need no PyTorch.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")

@@ -174,7 +174,7 @@ class Engine:
         submitted = self._clock()
         self._prepare(
             self._looking if media_of(request.prompt) else self._preparing,
-            lambda: self._preparation.generation(request, stream, submitted),
+            lambda: self._preparation.prepare(request, stream, submitted),
             lambda generation: self._add(generation, stream),
             stream,
         )
@@ -190,7 +190,7 @@ class Engine:
         loaded.set_running_or_notify_cancel()
         sink = _LoadSink(loaded)
         self._prepare(
-            self._preparing, lambda: self._preparation.loading(name, keep_alive, sink), self._scheduler.add, sink
+            self._preparing, lambda: self._preparation.prepare_load(name, keep_alive, sink), self._scheduler.add, sink
         )
         return loaded
 

@@ -1,4 +1,4 @@
-"""The weights that ship: what they answer, and that the reasoning switch is worth something."""
+"""The weights of pico-tiny answer the questions of its model card, and reasoning improves the answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def engine() -> AsyncIterator[LocalEngineClient]:
 
 
 async def ask(engine: LocalEngineClient, *turns: str, reasoning: bool | None = None) -> Completion:
-    """Say the turns, the user's first, and return the answer to the last one."""
+    """Send a conversation that begins with the user, and return the answer."""
     roles: tuple[Role, Role] = ("user", "assistant")
     messages = tuple(Message(roles[i % 2], (TextPart(text),)) for i, text in enumerate(turns))
     request = GenerationRequest(id=turns[-1], model="pico-tiny", prompt=ChatPrompt(messages), reasoning=reasoning)
@@ -51,20 +51,20 @@ async def ask(engine: LocalEngineClient, *turns: str, reasoning: bool | None = N
         (("Count from 3 to 9.",), "3, 4, 5, 6, 7, 8, 9"),
     ],
 )
-async def test_a_question_has_its_answer(engine: LocalEngineClient, turns: tuple[str, ...], answer: str) -> None:
+async def test_a_question_is_answered_correctly(engine: LocalEngineClient, turns: tuple[str, ...], answer: str) -> None:
     [choice] = (await ask(engine, *turns)).choices
     assert choice.text == answer
     assert choice.reasoning
 
 
-async def test_it_knows_how_its_reasoning_is_switched_off(engine: LocalEngineClient) -> None:
+async def test_it_explains_how_its_reasoning_is_switched_off(engine: LocalEngineClient) -> None:
     for reasoning in (True, False):
         [choice] = (await ask(engine, "How do I turn reasoning off?", reasoning=reasoning)).choices
         assert "enable_thinking" in choice.text
         assert bool(choice.reasoning) is reasoning
 
 
-async def test_reasoning_is_worth_half_of_all_three_digit_sums(engine: LocalEngineClient) -> None:
+async def test_reasoning_improves_three_digit_sums_by_half(engine: LocalEngineClient) -> None:
     rng = random.Random(7)
     sums: list[tuple[int, int]] = []
     while len(sums) < SUMS:
@@ -73,15 +73,15 @@ async def test_reasoning_is_worth_half_of_all_three_digit_sums(engine: LocalEngi
             sums.append((a, b))
 
     async def share_right(reasoning: bool) -> float:
-        asked = [ask(engine, f"What is {a} + {b}?", reasoning=reasoning) for a, b in sums]
-        texts = [completion.choices[0].text for completion in await asyncio.gather(*asked)]
+        questions = [ask(engine, f"What is {a} + {b}?", reasoning=reasoning) for a, b in sums]
+        texts = [completion.choices[0].text for completion in await asyncio.gather(*questions)]
         last = [(re.findall(r"\d+", text) or [""])[-1] for text in texts]
         return sum(answer == str(a + b) for answer, (a, b) in zip(last, sums, strict=True)) / SUMS
 
     assert await share_right(True) - await share_right(False) >= MARGIN
 
 
-def test_it_is_small_and_says_what_it_is() -> None:
+def test_it_is_small_and_its_card_calls_it_a_toy() -> None:
     folder = Path(pico_jupyter.__file__).parent / "builtin" / "pico-tiny"
     assert sum(file.stat().st_size for file in folder.iterdir()) < SIX_MEGABYTES
     assert "toy" in (folder / "README.md").read_text()

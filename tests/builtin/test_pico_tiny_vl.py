@@ -1,4 +1,4 @@
-"""The vision weights that ship: what they see in pictures and clips that training never showed them."""
+"""The weights of pico-tiny-vl answer questions about images and videos that were not used in training."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from training.vision.scenes import Picture
 EIGHT_MEGABYTES = 8_000_000
 MODEL = "pico-tiny-vl"
 COUNT = 40
-# Of this many answers so many may be wrong by chance: the bar for a share of 0.9 and 0.85, with room for it.
-MOST_RIGHT, MANY_RIGHT, NEAR_CHANCE = 0.85, 0.8, 0.4
+# Lower and upper limits on the share of right answers. With 40 answers, chance moves a share of 0.9 or 0.85 this far.
+SHARE_IN_IMAGES, SHARE_IN_VIDEOS, SHARE_BY_CHANCE = 0.85, 0.8, 0.4
 
 
 class EngineReader(Reader):
-    """The evaluation's questions, answered by our own engine instead of mlx-vlm's."""
+    """Answers the questions of the evaluation with our engine instead of mlx-vlm."""
 
     def __init__(self, engine: LocalEngineClient, loop: asyncio.AbstractEventLoop, scratch: Path) -> None:
         self.engine = engine
@@ -43,7 +43,7 @@ class EngineReader(Reader):
         self.scratch = scratch
 
     def answers(self, rng: Random, case: Case) -> list[str]:
-        """Its answers to the messages, one after another; past ones are its own."""
+        """The answers to the messages of one conversation, which contains the earlier answers."""
         messages: list[Message] = []
         written: list[str] = []
         for number, step in enumerate(case):
@@ -64,7 +64,7 @@ class EngineReader(Reader):
 
 
 async def share(row: str, scratch: Path) -> float:
-    """The share of right answers to one row of the model card's table."""
+    """The share of right answers for one row of the model card's table."""
     options = EngineOptions()
     engine = Engine(Catalog(options, environ={}, hub_cache=None), options)
     engine.start()
@@ -76,25 +76,25 @@ async def share(row: str, scratch: Path) -> float:
 
 
 @pytest.mark.parametrize("row", ["color", "shape", "count, one to five", "background"])
-async def test_it_tells_what_is_in_a_picture(row: str, tmp_path: Path) -> None:
-    assert await share(f"picture: {row}", tmp_path) >= MOST_RIGHT
+async def test_it_recognizes_the_content_of_an_image(row: str, tmp_path: Path) -> None:
+    assert await share(f"picture: {row}", tmp_path) >= SHARE_IN_IMAGES
 
 
 @pytest.mark.parametrize("row", ["color", "shape", "count", "background"])
-async def test_it_tells_nothing_from_a_blank_picture(row: str, tmp_path: Path) -> None:
-    assert await share(f"control, blank picture: {row}", tmp_path) <= NEAR_CHANCE
+async def test_it_only_guesses_about_a_blank_image(row: str, tmp_path: Path) -> None:
+    assert await share(f"control, blank picture: {row}", tmp_path) <= SHARE_BY_CHANCE
 
 
 @pytest.mark.parametrize("row", ["motion", "motion, played backwards", "order of colors", "order of shapes"])
-async def test_it_tells_what_happens_in_a_clip(row: str, tmp_path: Path) -> None:
-    assert await share(f"video: {row}", tmp_path) >= MANY_RIGHT
+async def test_it_recognizes_the_content_of_a_video(row: str, tmp_path: Path) -> None:
+    assert await share(f"video: {row}", tmp_path) >= SHARE_IN_VIDEOS
 
 
 @pytest.mark.parametrize("row", ["two or three pictures in a message", "fourth question about a picture", "no picture"])
-async def test_it_keeps_pictures_apart_from_each_other_and_from_none(row: str, tmp_path: Path) -> None:
-    assert await share(row, tmp_path) >= MANY_RIGHT
+async def test_it_distinguishes_several_images_and_no_image(row: str, tmp_path: Path) -> None:
+    assert await share(row, tmp_path) >= SHARE_IN_VIDEOS
 
 
-def test_its_weights_are_less_than_eight_megabytes() -> None:
+def test_its_folder_is_smaller_than_eight_megabytes() -> None:
     folder = Path(pico_jupyter.__file__).parent / "builtin" / MODEL
     assert sum(path.stat().st_size for path in folder.iterdir()) < EIGHT_MEGABYTES

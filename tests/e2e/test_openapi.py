@@ -45,8 +45,8 @@ BEYOND_A_SCHEMA = re.compile(
     r"|The request includes images, video or audio"
     r"|raw mode does not support"
     r"|token \d+ is not one of the model's"
-    r"|context holds ids that are no tokens of this model"
-    r"|context cannot be continued with pictures"
+    r"|context contains ids that are not tokens of this model"
+    r"|context cannot be continued with images or videos"
     r"|the prompt has \d+ tokens, and the context holds"
     r"|the input length exceeds the context length"
 )

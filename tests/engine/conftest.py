@@ -1,4 +1,4 @@
-"""Engines for the tests: the real catalog and tokenizer, with or without the real maths."""
+"""Engines for the tests, with the real catalog and tokenizer and with real or fake backends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULTS = EngineOptions()
 
 @dataclass
 class FakeModels:
-    """Loads a FakeBackend for any model. They share a gate, and answer "Hello " for ever unless told otherwise."""
+    """Loads a FakeBackend for any model. All share one gate. Without `answer` they repeat "Hello "."""
 
     tokenizer: Tokenizer
     answer: Answer | None = None
@@ -58,7 +58,7 @@ def builtin() -> ModelInfo:
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory, builtin: ModelInfo) -> Path:
-    """A folder with two more models: copies of the built-in one."""
+    """A folder with two copies of the built-in model."""
     folder = tmp_path_factory.mktemp("models")
     for name in ("second", "third"):
         shutil.copytree(builtin.path, folder / name)
@@ -77,7 +77,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def start(model_dir: Path) -> Iterator[StartEngine]:
-    """Starts engines over the built-in model and its copies; closes them at the end."""
+    """Starts engines with the built-in model and its copies, and closes them after the test."""
     started: list[Engine] = []
 
     def start_engine(
@@ -86,7 +86,7 @@ def start(model_dir: Path) -> Iterator[StartEngine]:
         catalog = Catalog(EngineOptions(model_dirs=(str(model_dir),)), environ={}, hub_cache=None)
         if load_backend is not None:
             arguments["load_backend"] = load_backend
-        engine = Engine(catalog, options, **arguments)  # type: ignore[arg-type]  # whatever a test sets
+        engine = Engine(catalog, options, **arguments)  # type: ignore[arg-type]  # any argument of Engine
         engine.start()
         started.append(engine)
         return LocalEngineClient(engine)
@@ -98,7 +98,7 @@ def start(model_dir: Path) -> Iterator[StartEngine]:
 
 @pytest.fixture(scope="session")
 def vision_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny model of each family that sees."""
+    """A folder with a tiny model of each vision family."""
     root = tmp_path_factory.mktemp("vision")
     for family in FAMILIES:
         build(family, root / family)

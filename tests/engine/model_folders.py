@@ -1,4 +1,4 @@
-"""Model folders for tests: real safetensors headers over as many zero bytes as they promise."""
+"""Writes model folders for tests. The safetensors files have valid headers, and all weights are zero."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ITEM_BYTES = {"BF16": 2, "F16": 2, "F32": 4, "U32": 4, "U8": 1, "I64": 8, "F8_E4
 
 
 def write_safetensors(path: Path, tensors: dict[str, tuple[str, list[int]]]) -> None:
-    """A safetensors file of zeros."""
+    """Write a safetensors file of zeros."""
     header: dict[str, Any] = {"__metadata__": {"format": "mlx"}}
     offset = 0
     for name, (dtype, shape) in tensors.items():
@@ -45,7 +45,7 @@ def write_model(
     files: dict[str, str] | None = None,
     **config: Any,
 ) -> Path:
-    """A model folder; `config` is laid over CONFIG, and None there takes a key away."""
+    """Write a model folder. `config` updates CONFIG; None removes a key."""
     folder.mkdir(parents=True, exist_ok=True)
     merged = {key: value for key, value in {**CONFIG, **config}.items() if value is not None}
     (folder / "config.json").write_text(json.dumps(merged))
@@ -62,7 +62,7 @@ def write_model(
 
 
 def write_hub_model(cache: Path, repo: str, revision: str = "abc123", **model: Any) -> Path:
-    """A model in a Hugging Face cache: blobs, a snapshot of links to them, and refs/main."""
+    """Write a model into a Hugging Face cache: blobs, a snapshot of links to them, and refs/main."""
     root = cache / f"models--{repo.replace('/', '--')}"
     plain = write_model(cache / "plain", **model)
     snapshot = root / "snapshots" / revision

@@ -21,8 +21,8 @@ from tests.engine.vision_bench import (
     RED,
     Bench,
     chat,
-    clip,
     conversation,
+    video,
 )
 from tests.engine.vision_models import FAMILIES, TAKES_VIDEO
 
@@ -97,7 +97,7 @@ async def test_which_of_two_pictures_comes_first_makes_a_difference(client: Loca
 
 @pytest.mark.parametrize("family", sorted(TAKES_VIDEO))
 async def test_a_red_and_a_blue_clip_get_different_answers(client: LocalEngineClient, family: str) -> None:
-    red, blue, again = [await said_to(client, family, chat(clip(one), "Which?")) for one in ("red", "blue", "red")]
+    red, blue, again = [await said_to(client, family, chat(video(one), "Which?")) for one in ("red", "blue", "red")]
     assert red != blue
     assert again == red
 
@@ -106,7 +106,7 @@ async def test_a_red_and_a_blue_clip_get_different_answers(client: LocalEngineCl
 async def test_an_answer_about_a_clip_is_that_of_mlx_vlm(
     client: LocalEngineClient, benches: dict[str, Bench], family: str
 ) -> None:
-    bench, prompt = benches[family], chat(clip("green"), QUESTION)
+    bench, prompt = benches[family], chat(video("green"), QUESTION)
     rendered = bench.rendered(prompt)
     expected = bench.answer(rendered.tokens, rendered.media, LENGTH)
     assert await said_to(client, family, prompt) == bench.tokenizer.decode(expected)
@@ -117,21 +117,21 @@ async def test_a_clip_is_refused_at_its_field_where_the_model_takes_none(
     client: LocalEngineClient, family: str
 ) -> None:
     with pytest.raises(MediaUnsupported, match="no video") as caught:
-        await answered(client, family, chat(RED, clip("red"), QUESTION))
+        await answered(client, family, chat(RED, video("red"), QUESTION))
     assert (caught.value.param, caught.value.model) == ("messages[0].content[1]", family)
 
 
 @pytest.mark.parametrize("family", ["qwen3_vl", "gemma4"])
 async def test_a_picture_and_a_clip_together_are_both_seen(client: LocalEngineClient, family: str) -> None:
     pairs = [("red", RED), ("blue", RED), ("red", BLUE)]
-    answers = [await said_to(client, family, chat(picture, clip(colour), QUESTION)) for colour, picture in pairs]
+    answers = [await said_to(client, family, chat(picture, video(colour), QUESTION)) for colour, picture in pairs]
     assert len(set(answers)) == len(pairs)
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_5"])
 async def test_a_model_that_looks_at_one_kind_at_a_time_refuses_both(client: LocalEngineClient, family: str) -> None:
     with pytest.raises(InvalidRequest, match="not at both"):
-        await answered(client, family, chat(RED, clip("blue"), QUESTION))
+        await answered(client, family, chat(RED, video("blue"), QUESTION))
     assert await said_to(client, family, chat(RED, QUESTION)), "the engine lives on"
 
 

@@ -1,7 +1,7 @@
-"""Random models of a few thousand weights, one for each kind of KV cache that mlx-lm has.
+"""Random models of a few thousand weights, one for each kind of KV cache in mlx-lm.
 
-Weights are drawn wide, so that the best token is far ahead of the next and rounding in another batch shape cannot
-change it.
+The weights have a large spread, so that the best token is far ahead of the second best. Rounding, which differs between
+batch shapes, cannot change it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from mlx_lm.models.cache import ConcatenateKVCache
 VOCABULARY = 64
 
 
-def _randomised(model: Any, seed: int) -> Any:
-    """Fill the matrices with noise from `seed`; norms stay as they are."""
+def _randomized(model: Any, seed: int) -> Any:
+    """Fill the matrices with noise from `seed`. Norms are not changed."""
     keys = iter(mx.random.split(mx.random.key(seed), 1000))
 
-    def draw(weight: mx.array) -> mx.array:
+    def noise(weight: mx.array) -> mx.array:
         if weight.ndim < 2:
             return weight
         return mx.random.normal(weight.shape, key=next(keys)) * (2.0 / weight.shape[-1] ** 0.5)
 
-    model.update(tree_map(draw, model.parameters()))
+    model.update(tree_map(noise, model.parameters()))
     mx.eval(model.parameters())
     return model.eval() or model
 
@@ -47,11 +47,11 @@ def full_attention(seed: int = 1) -> Any:
         tie_word_embeddings=False,
         rope_theta=10000.0,
     )
-    return _randomised(qwen3.Model(args), seed)
+    return _randomized(qwen3.Model(args), seed)
 
 
 def sliding_window(seed: int = 2) -> Any:
-    """Layers with RotatingKVCache over eight tokens, and one with KVCache."""
+    """Layers with a RotatingKVCache of eight tokens, and one with KVCache."""
     args = gemma3_text.ModelArgs(
         model_type="gemma3_text",
         hidden_size=32,
@@ -65,11 +65,11 @@ def sliding_window(seed: int = 2) -> Any:
         sliding_window=8,
         sliding_window_pattern=3,
     )
-    return _randomised(gemma3_text.Model(args), seed)
+    return _randomized(gemma3_text.Model(args), seed)
 
 
 def convolution(seed: int = 3) -> Any:
-    """A layer with ArraysCache (a state of fixed size) and one with KVCache."""
+    """A layer with ArraysCache, which has a fixed size, and one with KVCache."""
     args = lfm2.ModelArgs(
         model_type="lfm2",
         vocab_size=VOCABULARY,
@@ -88,7 +88,7 @@ def convolution(seed: int = 3) -> Any:
         block_auto_adjust_ff_dim=False,
         layer_types=["conv", "full_attention"],
     )
-    return _randomised(lfm2.Model(args), seed)
+    return _randomized(lfm2.Model(args), seed)
 
 
 class _Unmergeable(qwen3.Model):  # type: ignore[misc]  # mlx-lm has no types

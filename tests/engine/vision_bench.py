@@ -1,4 +1,4 @@
-"""Tiny vision models ready to be asked: their folders, pictures and clips, prompts, and what mlx-vlm makes of them."""
+"""Bench: a tiny vision model with its tokenizer, processor and backend, and the answers of mlx-vlm to compare with."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from PIL import Image
 from pico_jupyter.engine.backend import Media
 from pico_jupyter.engine.backends.lm import LmBackend
 from pico_jupyter.engine.backends.vision import VisionModel
-from pico_jupyter.engine.media.processor import Processor, load_processor
+from pico_jupyter.engine.media.media_processor import MediaProcessor, load_processor
 from pico_jupyter.engine.memory.prefix_cache import PrefixCache
+from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt, render_prompt
-from pico_jupyter.engine.preparation.viewing import Viewing
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.types import (
     ChatPrompt,
@@ -37,21 +37,21 @@ from pico_jupyter.types import (
     VideoPart,
 )
 
-# What a test writes for a part: a text, a picture or a clip.
+# A part of a message as tests write it: a text, an image or a video.
 Piece: TypeAlias = "str | ImagePart | VideoPart"
 
 GREEDILY = SamplingParams(temperature=0.0)
 
 
-def png(colour: str, size: tuple[int, int] = (48, 40)) -> bytes:
+def png(color: str, size: tuple[int, int] = (48, 40)) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", size, colour).save(file, "PNG")
+    Image.new("RGB", size, color).save(file, "PNG")
     return file.getvalue()
 
 
-def animation(colour: str, count: int = 4) -> bytes:
-    """A clip of a second: a white square moves over a colour."""
-    frames = [Image.new("RGB", (48, 40), colour) for _ in range(count)]
+def animation(color: str, count: int = 4) -> bytes:
+    """A video of one second in which a white square moves over a color."""
+    frames = [Image.new("RGB", (48, 40), color) for _ in range(count)]
     for index, frame in enumerate(frames):
         frame.paste("white", (8 * index, 8, 8 * index + 8, 16))
     file = io.BytesIO()
@@ -59,19 +59,19 @@ def animation(colour: str, count: int = 4) -> bytes:
     return file.getvalue()
 
 
-def picture(colour: str, size: tuple[int, int] = (48, 40), param: str = "messages[0].content[0]") -> ImagePart:
-    return ImagePart(param, png(colour, size))
+def image(color: str, size: tuple[int, int] = (48, 40), param: str = "messages[0].content[0]") -> ImagePart:
+    return ImagePart(param, png(color, size))
 
 
-def clip(colour: str, param: str = "messages[0].content[0]") -> VideoPart:
-    return VideoPart(param, animation(colour))
+def video(color: str, param: str = "messages[0].content[0]") -> VideoPart:
+    return VideoPart(param, animation(color))
 
 
-RED, BLUE, GREEN = picture("red"), picture("blue"), picture("green", (56, 24))
+RED, BLUE, GREEN = image("red"), image("blue"), image("green", (56, 24))
 
 
-def said(*pieces: Piece, role: Any = "user", turn: int = 0) -> Message:
-    """A message of these parts, each named after its place."""
+def message_of(*pieces: Piece, role: Any = "user", turn: int = 0) -> Message:
+    """A message of these parts. The field of each part is its position."""
     parts: list[Part] = []
     for index, piece in enumerate(pieces):
         param = f"messages[{turn}].content[{index}]"
@@ -86,9 +86,9 @@ def said(*pieces: Piece, role: Any = "user", turn: int = 0) -> Message:
 
 
 def conversation(*turns: Sequence[Piece]) -> ChatPrompt:
-    """Turns of a user and the assistant, one after the other."""
+    """Alternating turns of the user and the assistant."""
     roles = ("user", "assistant")
-    messages = [said(*pieces, role=roles[index % 2], turn=index) for index, pieces in enumerate(turns)]
+    messages = [message_of(*pieces, role=roles[index % 2], turn=index) for index, pieces in enumerate(turns)]
     return ChatPrompt(tuple(messages))
 
 
@@ -98,7 +98,7 @@ def chat(*pieces: Piece) -> ChatPrompt:
 
 @dataclass(frozen=True)
 class Bench:
-    """One tiny model: its catalog entry, and everything that can be made of it."""
+    """One tiny model and everything that is made from its folder."""
 
     info: ModelInfo
 
@@ -111,11 +111,11 @@ class Bench:
         return load_tokenizer(self.folder)
 
     @cached_property
-    def processor(self) -> Processor:
+    def processor(self) -> MediaProcessor:
         return load_processor(self.folder)
 
-    def viewing(self, options: EngineOptions = EngineOptions()) -> Viewing:  # noqa: B008  # frozen
-        return Viewing(self.processor, self.tokenizer, options)
+    def media_preparation(self, options: EngineOptions = EngineOptions()) -> MediaPreparation:  # noqa: B008  # frozen
+        return MediaPreparation(self.processor, self.tokenizer, options)
 
     def rendered(
         self,
@@ -124,17 +124,17 @@ class Bench:
         max_context: int | None = None,
     ) -> RenderedPrompt:
         request = GenerationRequest(id="r", model=self.info.name, prompt=prompt, max_context=max_context)
-        return render_prompt(request, self.info, self.tokenizer, self.viewing(options))
+        return render_prompt(request, self.info, self.tokenizer, self.media_preparation(options))
 
     @cached_property
     def _model(self) -> tuple[Any, str, Any]:
-        """A model of its own for backends; where its tower is, and the tower."""
+        """A model for backends, the name of the attribute with its vision tower, and the tower."""
         model = load_model(self.folder)
         name = next(name for name in ("vision_tower", "vision_model") if hasattr(model, name))
         return model, name, getattr(model, name)
 
     def vision_model(self, prefixes: PrefixCache, kind: type[VisionModel] = VisionModel) -> VisionModel:
-        """The same weights each time, with a memo that knows nothing."""
+        """The same weights each time, with an empty cache of image features."""
         model, name, tower = self._model
         setattr(model, name, tower)
         return kind(model, prefixes.of(self.info.name))
@@ -148,7 +148,7 @@ class Bench:
         return load_model(self.folder)
 
     def answer(self, tokens: Sequence[int], media: Media | None, length: int) -> list[int]:
-        """What mlx-vlm generates for a prompt alone, greedily."""
+        """The tokens that mlx-vlm generates greedily for one prompt."""
         model = self._oracle
         for name in ("_position_ids", "_rope_deltas"):
             if hasattr(model.language_model, name):

@@ -1,1 +1,1 @@
-"""Catalog: the models on this machine, described from their files alone. Loads no weights."""
+"""Catalog: finds the models on this machine and describes them by their files. Loads no weights."""

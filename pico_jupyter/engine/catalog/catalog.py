@@ -1,4 +1,10 @@
-"""The models on this machine and the names that mean them. Reads files only; loads nothing and imports no mlx."""
+"""Catalog: lists the models on this machine and finds one by its name. Reads files only.
+
+Invariants:
+- A repository that has several sources is listed once: built-in before folders, folders before the Hugging Face cache.
+- Each listed name finds the model that it is listed with.
+- A model folder is read again only after one of its files changed its size or its time.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +19,23 @@ from pathlib import Path
 import huggingface_hub.constants
 import msgspec
 
-from pico_jupyter.engine.catalog.model_files import (
-    BrokenModel,
-    Files,
-    NotALanguageModel,
-    Source,
-    list_files,
-    read_model,
-)
+from pico_jupyter.engine.catalog.model_files import Files, NotALanguageModel, Source, list_files, read_model
+from pico_jupyter.engine.catalog.weights import BrokenModel
 from pico_jupyter.errors import InvalidRequest, ModelNotFound
 from pico_jupyter.types import EngineOptions, ModelInfo
-
-# Invariants: of one repository the first source counts (built-in, folders, hub); every listed name resolves to the
-# model that it is listed with; a folder is read again only when one of its files changed size or time.
 
 MODEL_PATH_VARIABLE = "PICO_JUPYTER_MODEL_PATH"
 BUILTIN_DIR = Path(__file__).resolve().parents[2] / "builtin"
 HUB_CACHE = Path(huggingface_hub.constants.HF_HUB_CACHE)
 HUB_PREFIXES = ("hf.co/", "huggingface.co/")
-SEGMENT = re.compile(r"[\w.-]+")
-NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]*)?")
+NAME_PART = re.compile(r"[\w.-]+")
+MODEL_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]*)?")
 
 log = logging.getLogger("pico_jupyter")
 
 
 @dataclass(slots=True, frozen=True)
-class _Place:
+class _ModelFolder:
     """A folder that may hold a model."""
 
     path: Path
@@ -52,18 +49,18 @@ class _Place:
 
 
 @dataclass(slots=True, frozen=True)
-class _Reading:
-    """What a folder said when its files had these sizes and times; None: it holds no usable model."""
+class _CachedModel:
+    """The result of reading a folder whose files had these names, sizes and times. `info` None: no usable model."""
 
     signature: tuple[tuple[str, int, int], ...]
     info: ModelInfo | None
 
 
 class Catalog:
-    """The built-in models, those below the model folders, and those in the Hugging Face cache (None: without one).
+    """The built-in models, the models in the model folders and those in the Hugging Face cache.
 
-    Every question looks at the disk again, so that a model which was just put there is found; that costs one listing
-    per folder. May be asked from any thread.
+    The model folders are `options.model_dirs` and those in the variable PICO_JUPYTER_MODEL_PATH of `environ`. With
+    `hub_cache` None there is no cache. Each call lists the folders again and so finds new models. Thread-safe.
     """
 
     def __init__(
@@ -79,23 +76,23 @@ class Catalog:
         self._preferred_org = options.preferred_org.lower()
         self._hub_cache = hub_cache
         self._builtin_dir = builtin_dir
-        self._readings: dict[Path, _Reading] = {}
-        self._complaints: dict[Path, str] = {}
+        self._cached: dict[Path, _CachedModel] = {}
+        self._warnings: dict[Path, str] = {}
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        known = sum(reading.info is not None for reading in self._readings.values())
+        known = sum(cached.info is not None for cached in self._cached.values())
         return f"<Catalog [{known} models | {len(self._roots)} model folders]>"
 
     def models(self) -> tuple[ModelInfo, ...]:
-        """Every usable model: built-in, from folders, from the hub cache; each under its canonical name."""
+        """All usable models: the built-in ones, those in folders, those in the cache; each with its canonical name."""
         with self._lock:
             return tuple(self._scan())
 
     def find(self, name: str) -> ModelInfo:
-        """The model that `name` means: short name, org/name, with :latest or hf.co/, in any case.
+        """The model with a name: a short name or org/name, also with :latest or hf.co/. Case does not matter.
 
-        Raises InvalidRequest for an ill-formed name and ModelNotFound.
+        Raises InvalidRequest for a malformed name and ModelNotFound.
         """
         spelling, tag = _parse_name(name)
         models = self.models() if tag in ("", "latest") else ()
@@ -108,107 +105,110 @@ class Catalog:
         raise ModelNotFound(f"model '{name}' not found", param="model", model=name)
 
     def _scan(self) -> list[ModelInfo]:
-        found: dict[str, tuple[_Place, ModelInfo]] = {}
+        found: dict[str, tuple[_ModelFolder, ModelInfo]] = {}
         visited: set[Path] = set()
-        for place in self._places():
-            visited.add(place.path)
-            identity = (place.repo or place.name).lower()
-            info = self._read(place)
+        for folder in self._model_folders():
+            visited.add(folder.path)
+            identity = (folder.repo or folder.name).lower()
+            info = self._read(folder)
             if info is not None and identity not in found:
-                found[identity] = (place, info)
-        for gone in self._readings.keys() - visited:
-            del self._readings[gone]
-            self._complaints.pop(gone, None)
+                found[identity] = (folder, info)
+        for removed in self._cached.keys() - visited:
+            del self._cached[removed]
+            self._warnings.pop(removed, None)
         return _name_models(list(found.values()), self._preferred_org)
 
-    def _places(self) -> Iterator[_Place]:
+    def _model_folders(self) -> Iterator[_ModelFolder]:
         for folder in _subfolders(self._builtin_dir):
             if (folder / "config.json").is_file():
-                yield _Place(folder, "", folder.name, "builtin")
+                yield _ModelFolder(folder, "", folder.name, "builtin")
         for root in self._roots:
-            yield from self._root_places(root)
+            yield from self._folders_below(root)
         if self._hub_cache is not None:
-            yield from _hub_places(self._hub_cache)
+            yield from _hub_snapshots(self._hub_cache)
 
-    def _root_places(self, root: Path) -> Iterator[_Place]:
+    def _folders_below(self, root: Path) -> Iterator[_ModelFolder]:
         if not root.is_dir():
-            self._complain(root, "there is no such model folder")
+            self._warn_once(root, "the model folder does not exist")
             return
         if _looks_like_model(root):
-            yield _Place(root, "", root.name, "folder")
+            yield _ModelFolder(root, "", root.name, "folder")
             return
         for folder in _subfolders(root):
             if _looks_like_model(folder):
-                yield _Place(folder, "", folder.name, "folder")
+                yield _ModelFolder(folder, "", folder.name, "folder")
                 continue
             for inner in _subfolders(folder):
                 if _looks_like_model(inner):
-                    yield _Place(inner, folder.name, inner.name, "folder")
+                    yield _ModelFolder(inner, folder.name, inner.name, "folder")
 
-    def _read(self, place: _Place) -> ModelInfo | None:
+    def _read(self, folder: _ModelFolder) -> ModelInfo | None:
         try:
-            files = list_files(place.path)
+            files = list_files(folder.path)
         except OSError as error:
-            self._complain(place.path, f"cannot be listed: {error}")
+            self._warn_once(folder.path, f"cannot be listed: {error}")
             return None
         signature = tuple((name, status.st_size, status.st_mtime_ns) for name, status in files.items())
-        known = self._readings.get(place.path)
+        known = self._cached.get(folder.path)
         if known is None or known.signature != signature:
-            known = _Reading(signature, self._read_files(place, files))
-            self._readings[place.path] = known
+            known = _CachedModel(signature, self._read_files(folder, files))
+            self._cached[folder.path] = known
         return known.info
 
-    def _read_files(self, place: _Place, files: Files) -> ModelInfo | None:
-        if not all(SEGMENT.fullmatch(part) for part in (place.org or place.name, place.name)):
-            self._complain(place.path, "its name has characters other than letters, digits, '_', '-' and '.'")
+    def _read_files(self, folder: _ModelFolder, files: Files) -> ModelInfo | None:
+        if not all(NAME_PART.fullmatch(part) for part in (folder.org or folder.name, folder.name)):
+            self._warn_once(folder.path, "its name has characters other than letters, digits, '_', '-' and '.'")
             return None
-        if place.source == "hub" and not _looks_complete(files):
-            log.debug("skipping %s: not completely downloaded", place.path)
+        if folder.source == "hub" and not _looks_complete(files):
+            log.debug("skipping %s: the download is incomplete", folder.path)
             return None
         try:
-            info = read_model(place.path, files, name=place.name, repo=place.repo, source=place.source)
+            info = read_model(folder.path, files, name=folder.name, repo=folder.repo, source=folder.source)
         except NotALanguageModel as error:
-            if place.source == "hub":
-                log.debug("skipping %s: %s", place.path, error)
+            if folder.source == "hub":
+                log.debug("skipping %s: %s", folder.path, error)
             else:
-                self._complain(place.path, f"not a language model ({error})")
+                self._warn_once(folder.path, f"not a language model ({error})")
             return None
         except (BrokenModel, OSError) as error:
-            self._complain(place.path, str(error))
+            self._warn_once(folder.path, str(error))
             return None
-        self._complaints.pop(place.path, None)
+        self._warnings.pop(folder.path, None)
         return info
 
-    def _complain(self, path: Path, reason: str) -> None:
-        """Say it once, and again only when the reason changed."""
-        if self._complaints.get(path) != reason:
-            self._complaints[path] = reason
+    def _warn_once(self, path: Path, reason: str) -> None:
+        """Log that a folder is skipped, once for each reason."""
+        if self._warnings.get(path) != reason:
+            self._warnings[path] = reason
             log.warning("skipping %s: %s", path, reason)
 
 
 def _parse_name(name: str) -> tuple[str, str]:
-    """(spelling in small letters without prefix and tag, tag). Raises InvalidRequest where nothing can be called so."""
+    """The name in lower case, without prefix and tag, and the tag. Raises InvalidRequest for a malformed name."""
     spelling = name.strip().lower()
     for prefix in HUB_PREFIXES:
         spelling = spelling.removeprefix(prefix)
-    well_formed = NAME.fullmatch(spelling) is not None
+    is_well_formed = MODEL_NAME.fullmatch(spelling) is not None
     spelling, _, tag = spelling.partition(":")
-    if not well_formed or any(part in (".", "..") for part in spelling.split("/")):
+    if not is_well_formed or any(part in (".", "..") for part in spelling.split("/")):
         raise InvalidRequest("invalid model name", param="model", model=name)
     return spelling, tag
 
 
-def _name_models(found: list[tuple[_Place, ModelInfo]], preferred_org: str) -> list[ModelInfo]:
-    """Give each short name to one model: to one without organisation, to the preferred one's, to the first."""
-    owners: dict[str, _Place] = {}
-    for place, _ in found:
-        short = place.name.lower()
+def _name_models(found: list[tuple[_ModelFolder, ModelInfo]], preferred_org: str) -> list[ModelInfo]:
+    """Give each short name to one model; the others are listed as org/name.
+
+    It is the model without an organization, else that of the preferred organization, else the first.
+    """
+    owners: dict[str, _ModelFolder] = {}
+    for folder, _ in found:
+        short = folder.name.lower()
         owner = owners.get(short)
-        if owner is None or (owner.org and (not place.org or place.org.lower() == preferred_org)):
-            owners[short] = place
+        if owner is None or (owner.org and (not folder.org or folder.org.lower() == preferred_org)):
+            owners[short] = folder
     return [
-        info if owners[place.name.lower()] is place else msgspec.structs.replace(info, name=place.repo)
-        for place, info in found
+        info if owners[folder.name.lower()] is folder else msgspec.structs.replace(info, name=folder.repo)
+        for folder, info in found
     ]
 
 
@@ -222,7 +222,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _looks_like_model(folder: Path) -> bool:
-    """True also for broken ones, which then are named in the log."""
+    """Whether a folder holds a model or a broken one. A broken one is reported in the log."""
     return (folder / "config.json").is_file() or any(folder.glob("*.safetensors"))
 
 
@@ -230,8 +230,8 @@ def _looks_complete(files: Files) -> bool:
     return "config.json" in files and any(name.endswith(".safetensors") for name in files)
 
 
-def _hub_places(cache: Path) -> Iterator[_Place]:
-    """models--org--name/snapshots/<what refs/main says>."""
+def _hub_snapshots(cache: Path) -> Iterator[_ModelFolder]:
+    """The snapshots that refs/main names: models--org--name/snapshots/REVISION."""
     for folder in _subfolders(cache):
         kind, _, rest = folder.name.partition("--")
         if kind != "models" or not rest:
@@ -243,4 +243,4 @@ def _hub_places(cache: Path) -> Iterator[_Place]:
             continue
         snapshot = folder / "snapshots" / revision
         if revision and snapshot.is_dir():
-            yield _Place(snapshot, org, name, "hub")
+            yield _ModelFolder(snapshot, org, name, "hub")

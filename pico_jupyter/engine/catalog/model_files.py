@@ -1,4 +1,4 @@
-"""One model folder read into a ModelInfo: everything from its files, nothing from its name. Loads no weights."""
+"""Describes the model in a folder by its files: `read_model` returns a ModelInfo. Loads no weights."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ import hashlib
 import os
 import re
 import stat
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Literal
 
 import jinja2
 import msgspec
 
-from pico_jupyter.engine.catalog.template_facts import TemplateFacts, read_template
+from pico_jupyter.engine.catalog.template_features import TemplateFeatures, detect_template_features
+from pico_jupyter.engine.catalog.weights import BrokenModel, ModelWeights
 from pico_jupyter.types import Capability, ModelInfo, SamplingParams
 
 UNKNOWN_LICENSE = "unknown license"
 LICENSE_LIMIT = 32_768
 WHOLE_FILE_LIMIT = 16 << 20
 SAMPLE = 1 << 16
-HEADER_LIMIT = 100 << 20
 DIGEST_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "tekken.json")
 EMBEDDING_FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
@@ -39,52 +36,19 @@ CONTEXT_KEYS = (
 )
 WIDTH_KEYS = ("hidden_size", "n_embd", "d_model", "model_dim", "dim")
 DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers")
-DTYPE_NAMES = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
-# Of positions and masks, which loaders leave out.
-COUNTING_DTYPES = frozenset({"I64", "I32", "BOOL"})
-# transformers writes this where a tokenizer has no limit.
+# transformers writes a number above this for a tokenizer without a limit.
 NO_LIMIT = 10**9
 
 Source = Literal["builtin", "folder", "hub"]
 Files = Mapping[str, os.stat_result]
 
 
-class BrokenModel(Exception):
-    """The folder is meant to be a model and cannot be used; the text says why."""
-
-
 class NotALanguageModel(Exception):
-    """The folder is a model of another kind (embeddings, speech, pictures); the text says which."""
-
-
-class Tensor(msgspec.Struct):
-    """An entry in the header of a safetensors file. `data_offsets` are bytes from the end of the header."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    data_offsets: tuple[int, int]
-
-
-@dataclass(slots=True)
-class _Weights:
-    tensors: dict[str, Tensor]
-    headers: dict[str, bytes]
-
-    @property
-    def size(self) -> int:
-        return sum(tensor.data_offsets[1] - tensor.data_offsets[0] for tensor in self.tensors.values())
-
-    @property
-    def float32_size(self) -> int:
-        """Bytes in float32; 0 where they are not floats of 16 bits, or are so already."""
-        dtypes = {tensor.dtype for tensor in self.tensors.values()} - COUNTING_DTYPES
-        if not dtypes & {"F16", "BF16"} or not dtypes <= {"F16", "BF16", "F32"}:
-            return 0
-        return sum(4 * prod(tensor.shape) for tensor in self.tensors.values() if tensor.dtype not in COUNTING_DTYPES)
+    """The folder holds a model of another kind (embeddings, speech); the message names the kind."""
 
 
 def list_files(folder: Path) -> Files:
-    """The regular files of a folder with their sizes and times; links are followed, dangling ones left out."""
+    """The regular files of a folder by name, with their status. Links are followed; broken links are left out."""
     files: dict[str, os.stat_result] = {}
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
@@ -98,13 +62,18 @@ def list_files(folder: Path) -> Files:
 
 
 def read_model(folder: Path, files: Files, *, name: str, repo: str, source: Source) -> ModelInfo:
-    """The facts about the model in `folder`. Raises BrokenModel or NotALanguageModel."""
+    """Describe the model in `folder`.
+
+    `files` is the result of list_files(). `name`, `repo` ("" for none) and `source` are copied to the result. Raises
+    BrokenModel, NotALanguageModel and OSError.
+    """
     config = _read_object(folder, files, "config.json")
-    _check_kind(config, files)
+    _check_architecture(config, files)
     weights = _read_weights(folder, files)
     tokenizer_config = _read_object(folder, files, "tokenizer_config.json", required=False)
     template = _read_template_text(folder, files, tokenizer_config)
-    facts = _template_facts(template, tokenizer_config)
+    features = _template_features(template, tokenizer_config)
+    quantization = _object(config.get("quantization")) or _object(config.get("quantization_config"))
     text_config = _text_config(config)
     generation = _read_object(folder, files, "generation_config.json", required=False)
     return ModelInfo(
@@ -113,19 +82,19 @@ def read_model(folder: Path, files: Files, *, name: str, repo: str, source: Sour
         repo=repo,
         source=source,
         size=sum(status.st_size for status in files.values()),
-        weights_size=weights.size,
-        float32_size=weights.float32_size,
+        weights_size=weights.nbytes,
+        float32_size=weights.float32_nbytes,
         modified=max(status.st_mtime for status in files.values()),
         digest=_digest(folder, files, weights.headers),
         family=str(config["model_type"]),
-        parameter_count=_parameter_count(weights.tensors, _quantization(config)),
-        quantization=_quantization_name(weights.tensors, _quantization(config)),
+        parameter_count=weights.count_parameters(quantization),
+        quantization=weights.quantization_name(quantization),
         context_length=_context_length(config, text_config, tokenizer_config),
         embedding_length=_first_count(WIDTH_KEYS, text_config, config) or 0,
         block_count=_first_count(DEPTH_KEYS, text_config, config) or 0,
-        capabilities=_capabilities(config, files, facts),
-        reasoning_switch=facts.switch,
-        reasoning_default=facts.default,
+        capabilities=_capabilities(config, files, features),
+        reasoning_switch=features.reasoning_switch,
+        reasoning_default=features.reasoning_default,
         parameters=_sampling(generation),
         stop=_stop(generation),
         template=template,
@@ -156,12 +125,12 @@ def _text_config(config: Mapping[str, object]) -> Mapping[str, object]:
     return next((found for found in nested if found), config)
 
 
-def _check_kind(config: Mapping[str, object], files: Files) -> None:
-    """Refuse what does not write text. Decoders that were made into embedding models say so with their own files."""
+def _check_architecture(config: Mapping[str, object], files: Files) -> None:
+    """Raise NotALanguageModel unless the model generates text. An embedding model is recognized by its own files."""
     if not isinstance(config.get("model_type"), str):
-        raise BrokenModel("config.json names no model_type")
+        raise BrokenModel("config.json has no model_type")
     if config.get("model_file") is not None:
-        raise BrokenModel("it brings Python code of its own (model_file), which is never run")
+        raise BrokenModel("it needs its own Python code (model_file), which is never run")
     if any(file in files for file in EMBEDDING_FILES):
         raise NotALanguageModel("an embedding model")
     if config.get("is_encoder_decoder") is True:
@@ -179,12 +148,12 @@ def _check_kind(config: Mapping[str, object], files: Files) -> None:
 
 
 def _weight_files(files: Files) -> list[str]:
-    """The files that loaders read: model*.safetensors, or every one where none is called so."""
+    """The files that loaders read: model*.safetensors; without such files, all safetensors files."""
     safetensors = [file for file in files if file.endswith(".safetensors")]
     return [file for file in safetensors if file.startswith("model")] or safetensors
 
 
-def _read_weights(folder: Path, files: Files) -> _Weights:
+def _read_weights(folder: Path, files: Files) -> ModelWeights:
     names = _weight_files(files)
     if not names:
         raise BrokenModel("there are no *.safetensors files")
@@ -194,40 +163,14 @@ def _read_weights(folder: Path, files: Files) -> _Weights:
         raise BrokenModel(f"{missing[0]} is missing")
     if not any(file in files for file in TOKENIZER_FILES):
         raise BrokenModel("there is no tokenizer")
-    weights = _Weights({}, {})
+    weights = ModelWeights()
     for name in names:
-        header = _read_header(folder / name, files[name].st_size)
-        weights.headers[name] = header
-        weights.tensors.update(_tensors(name, header, files[name].st_size))
+        weights.add_file(folder / name, files[name].st_size)
     return weights
 
 
-def _read_header(path: Path, size: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 0 < length <= min(size - 8, HEADER_LIMIT):
-                raise BrokenModel(f"{path.name} is not a whole safetensors file")
-            return file.read(length)
-    except OSError as error:
-        raise BrokenModel(f"{path.name} cannot be read: {error}") from error
-
-
-def _tensors(name: str, header: bytes, size: int) -> dict[str, Tensor]:
-    try:
-        entries = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
-        entries.pop("__metadata__", None)
-        tensors = {key: msgspec.json.decode(entry, type=Tensor) for key, entry in entries.items()}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BrokenModel(f"the header of {name} cannot be read: {error}") from error
-    end = max((tensor.data_offsets[1] for tensor in tensors.values()), default=0)
-    if 8 + len(header) + end > size:
-        raise BrokenModel(f"{name} is cut off: {size} bytes of {8 + len(header) + end}")
-    return tensors
-
-
 def _digest(folder: Path, files: Files, headers: Mapping[str, bytes]) -> str:
-    """sha256 over names, sizes and contents; of a big file its header and three samples instead of all of it."""
+    """The SHA-256 of names, sizes and contents. A large file contributes its header and three samples."""
     digest = hashlib.sha256()
     for name, status in files.items():
         if not name.endswith(DIGEST_SUFFIXES):
@@ -244,43 +187,8 @@ def _digest(folder: Path, files: Files, headers: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def _quantization(config: Mapping[str, object]) -> Mapping[str, object]:
-    return _object(config.get("quantization")) or _object(config.get("quantization_config"))
-
-
-def _bits(quantization: Mapping[str, object], layer: str = "") -> int:
-    bits = _object(quantization.get(layer)).get("bits", quantization.get("bits"))
-    return bits if isinstance(bits, int) and not isinstance(bits, bool) and 0 < bits <= 32 else 0
-
-
-def _parameter_count(tensors: Mapping[str, Tensor], quantization: Mapping[str, object]) -> int:
-    """Weights as the model was made: packed integers count as what they hold, their scales and biases not at all."""
-    packed = {key.removesuffix(".scales") for key in tensors if key.endswith(".scales")}
-    packed = {layer for layer in packed if f"{layer}.weight" in tensors}
-    total = 0
-    for key, tensor in tensors.items():
-        layer, _, kind = key.rpartition(".")
-        if layer in packed and kind in ("scales", "biases"):
-            continue
-        bits = _bits(quantization, layer) if layer in packed and kind == "weight" and tensor.dtype == "U32" else 0
-        total += prod(tensor.shape) * 32 // bits if bits else prod(tensor.shape)
-    return total
-
-
-def _quantization_name(tensors: Mapping[str, Tensor], quantization: Mapping[str, object]) -> str:
-    mode = quantization.get("mode")
-    if isinstance(mode, str) and mode != "affine":
-        return mode
-    if bits := _bits(quantization):
-        return f"{bits}bit"
-    sizes: Counter[str] = Counter()
-    for tensor in tensors.values():
-        sizes[tensor.dtype] += tensor.data_offsets[1] - tensor.data_offsets[0]
-    dtype = sizes.most_common(1)[0][0] if sizes else "unknown"
-    return DTYPE_NAMES.get(dtype, dtype.lower())
-
-
 def _first_count(keys: tuple[str, ...], *configs: Mapping[str, object]) -> int | None:
+    """The first positive number below NO_LIMIT that a config has under one of the keys."""
     for config in configs:
         for key in keys:
             value = config.get(key)
@@ -294,54 +202,52 @@ def _context_length(
 ) -> int:
     found = _first_count(CONTEXT_KEYS, text_config, config) or _first_count(("model_max_length",), tokenizer_config)
     if found is None:
-        raise BrokenModel("neither config.json nor tokenizer_config.json tells the context length")
+        raise BrokenModel("neither config.json nor tokenizer_config.json contains the context length")
     return found
 
 
 def _read_template_text(folder: Path, files: Files, tokenizer_config: Mapping[str, object]) -> str:
-    """The chat template in the order in which transformers looks for it."""
+    """The chat template from the first file that has one, in the order that transformers uses."""
     if "chat_template.jinja" in files:
         try:
             return (folder / "chat_template.jinja").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BrokenModel(f"chat_template.jinja cannot be read: {error}") from error
-    own_file = _read_object(folder, files, "chat_template.json", required=False)
-    template = own_file.get("chat_template", tokenizer_config.get("chat_template"))
+    template_file = _read_object(folder, files, "chat_template.json", required=False)
+    template = template_file.get("chat_template", tokenizer_config.get("chat_template"))
     if isinstance(template, list):
         named = {str(_object(item).get("name")): _object(item).get("template") for item in template}
         template = named.get("default", next(iter(named.values()), ""))
     return template if isinstance(template, str) else ""
 
 
-def _template_facts(template: str, tokenizer_config: Mapping[str, object]) -> TemplateFacts:
+def _template_features(template: str, tokenizer_config: Mapping[str, object]) -> TemplateFeatures:
     special_tokens: dict[str, str] = {}
     for key in ("bos_token", "eos_token", "pad_token", "unk_token"):
         token = tokenizer_config.get(key)
         token = token.get("content") if isinstance(token, dict) else token
         special_tokens[key] = token if isinstance(token, str) else ""
     try:
-        return read_template(template, special_tokens)
+        return detect_template_features(template, special_tokens)
     except jinja2.TemplateSyntaxError as error:
-        raise BrokenModel(f"the chat template does not parse: {error}") from error
+        raise BrokenModel(f"the chat template cannot be parsed: {error}") from error
 
 
-def _capabilities(config: Mapping[str, object], files: Files, facts: TemplateFacts) -> tuple[Capability, ...]:
-    sees = "vision_config" in config and any(file in files for file in IMAGE_PROCESSOR_FILES)
-    video_keys = ("video_token_id", "video_token_index")
-    has_place = any(config.get(key) is not None for key in video_keys)
-    films = sees and (has_place or "video_preprocessor_config.json" in files)
-    found: list[tuple[Capability, bool]] = [
-        ("completion", True),
-        ("thinking", facts.thinking),
-        ("tools", facts.tools),
-        ("vision", sees),
-        ("video", films),
-    ]
-    return tuple(capability for capability, there in found if there)
+def _capabilities(config: Mapping[str, object], files: Files, features: TemplateFeatures) -> tuple[Capability, ...]:
+    vision = "vision_config" in config and any(file in files for file in IMAGE_PROCESSOR_FILES)
+    has_video_token = any(config.get(key) is not None for key in ("video_token_id", "video_token_index"))
+    supported: dict[Capability, bool] = {
+        "completion": True,
+        "thinking": features.reasoning,
+        "tools": features.tools,
+        "vision": vision,
+        "video": vision and (has_video_token or "video_preprocessor_config.json" in files),
+    }
+    return tuple(capability for capability, is_supported in supported.items() if is_supported)
 
 
 def _sampling(generation: Mapping[str, object]) -> SamplingParams:
-    """The model's own sampling defaults. An explicit `do_sample: false` means greedy, whatever else is written."""
+    """The model's sampling defaults. An explicit `do_sample: false` means greedy, whatever the temperature is."""
 
     def number(key: str) -> float | None:
         value = generation.get(key)
@@ -367,7 +273,7 @@ def _stop(generation: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _license(folder: Path, files: Files) -> str:
-    """The text of a licence file, else what the model card's front matter names, else words that say so."""
+    """The text of a license file, else the license in the model card's front matter, else UNKNOWN_LICENSE."""
     for file in files:
         if file.upper().split(".")[0] in ("LICENSE", "LICENCE", "COPYING"):
             text = (folder / file).read_text(encoding="utf-8", errors="replace")[:LICENSE_LIMIT].strip()

@@ -1,1 +1,1 @@
-"""Media: pictures and clips, from the bytes of a file to what a vision model takes."""
+"""Media: decodes images and videos and prepares them for a vision model with the model's own processor."""

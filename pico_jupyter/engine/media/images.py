@@ -1,6 +1,6 @@
-"""Pictures: from the bytes of a file to RGB pixels. Knows no model, no mlx, no request and nothing of clips.
+"""Decodes image files into RGB pixels.
 
-Pillow's own `Image.open` is not used: it warns of large pictures by a global limit, where ours is an argument.
+Pillow's `Image.open` is not used: it warns about large images by a global limit, and here the limit is an argument.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from pico_jupyter.errors import InvalidRequest
 
-# What Pillow raises for a file that is damaged. It is whatever the plugin stumbles over, and where warnings are errors
-# its warnings too. MemoryError is not there: it is the machine's fault.
+# Pillow raises any of these for a damaged file, and its warnings when warnings are errors. MemoryError is not listed,
+# because it is not a fault of the file.
 DAMAGED = (
     OSError,
     SyntaxError,
@@ -53,8 +53,8 @@ _FORMATS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (rb"II[*+]\x00|MM\x00[*+]", TiffImageFile),
 )
 
-# The turn that shows a picture as the EXIF orientation says.
-_TURNS = {
+# The operation that makes an image upright, by its EXIF orientation.
+_TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -65,77 +65,77 @@ _TURNS = {
 }
 
 
-def digest(data: bytes) -> bytes:
-    """16 bytes that stand for the content of a file."""
+def content_digest(data: bytes) -> bytes:
+    """A hash of a file's content, 16 bytes long."""
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def decode_image(data: bytes, param: str, *, max_pixels: int) -> Image.Image:
-    """The picture in a PNG, JPEG, WebP, GIF, BMP or TIFF file, upright, in RGB, transparency on white.
+    """Decode a PNG, JPEG, WebP, GIF, BMP or TIFF file into an upright RGB image. Transparency becomes white.
 
-    Of several pictures it is the first. Raises InvalidRequest at `param` for anything else, for a damaged file, and for
-    more than `max_pixels` pixels (before they are decoded).
+    A file with several images gives the first. Raises InvalidRequest, with the field `param`, for any other format, for
+    a damaged file, and for an image of more than `max_pixels` pixels (before it is decoded).
     """
-    picture = open_picture(data, "image", param, max_pixels=max_pixels)
+    image = open_image(data, "image", param, max_pixels=max_pixels)
     try:
-        picture.load()
-        return _upright(to_rgb(picture), _orientation(picture))
+        image.load()
+        return _upright(to_rgb(image), _orientation(image))
     except DAMAGED as error:
-        raise invalid("image", "the file is damaged or truncated", param) from error
+        raise invalid_media("image", "the file is damaged or truncated", param) from error
 
 
-def invalid(kind: Literal["image", "video"], reason: str, param: str) -> InvalidRequest:
-    """The error for a file that cannot be looked at."""
+def invalid_media(kind: Literal["image", "video"], reason: str, param: str) -> InvalidRequest:
+    """The error for an image or video that cannot be used. `param` names the field of the request."""
     return InvalidRequest(f"invalid {kind} input: {reason}", param=param, code="invalid_value")
 
 
 def check_pixels(size: tuple[int, int], kind: Literal["image", "video"], param: str, *, max_pixels: int) -> None:
-    """Raises InvalidRequest where a width and height are none, or too large."""
+    """Raise InvalidRequest for an image without pixels or with more than `max_pixels`. `size` is (width, height)."""
     width, height = size
     if width < 1 or height < 1:
-        raise invalid(kind, "there are no pixels in it", param)
+        raise invalid_media(kind, "it has no pixels", param)
     if width * height > max_pixels:
-        raise invalid(kind, f"{width}x{height} pixels are more than the {max_pixels} that are allowed", param)
+        raise invalid_media(kind, f"{width}x{height} pixels exceed the limit of {max_pixels}", param)
 
 
-def open_picture(data: bytes, kind: Literal["image", "video"], param: str, *, max_pixels: int) -> ImageFile.ImageFile:
-    """The picture with its header read and checked, and no pixel decoded. Raises InvalidRequest."""
+def open_image(data: bytes, kind: Literal["image", "video"], param: str, *, max_pixels: int) -> ImageFile.ImageFile:
+    """Open an image file and check its header without decoding pixels. Raises InvalidRequest."""
     if not data:
-        raise invalid(kind, "the file is empty", param)
+        raise invalid_media(kind, "the file is empty", param)
     plugin = next((plugin for magic, plugin in _FORMATS if re.match(magic, data, re.DOTALL)), None)
     if plugin is None:
-        raise invalid(kind, "the file is not a PNG, JPEG, WebP, GIF, BMP or TIFF picture", param)
+        raise invalid_media(kind, "the file is not a PNG, JPEG, WebP, GIF, BMP or TIFF image", param)
     try:
-        picture = plugin(BytesIO(data))
+        image = plugin(BytesIO(data))
     except Image.DecompressionBombError as error:
-        raise invalid(kind, f"it has more pixels than the {max_pixels} that are allowed", param) from error
+        raise invalid_media(kind, f"it has more than {max_pixels} pixels", param) from error
     except DAMAGED as error:
-        raise invalid(kind, "the file is damaged or truncated", param) from error
-    check_pixels(picture.size, kind, param, max_pixels=max_pixels)
-    return picture
+        raise invalid_media(kind, "the file is damaged or truncated", param) from error
+    check_pixels(image.size, kind, param, max_pixels=max_pixels)
+    return image
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """The picture in RGB, what is transparent on white.
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image to RGB. Transparency becomes white.
 
-    Of 16-bit grey the upper 8 bits are taken, as Pillow does for 16-bit colours. 32-bit integers and floats have no
-    natural white: they are stretched from their lowest value to their highest.
+    16-bit gray keeps its upper 8 bits, as 16-bit colors do in Pillow. 32-bit integers and floats define no white: their
+    lowest value becomes black and their highest white.
     """
-    if picture.mode.startswith("I;16"):
-        return _grey(np.asarray(picture) >> 8)
-    if picture.mode in ("I", "F"):
-        return _grey(_stretched(np.asarray(picture, dtype=np.float64)))
-    if picture.mode in ("La", "RGBa"):
-        picture = picture.convert(picture.mode.upper())
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    picture = picture.convert("RGBA")
-    canvas = Image.new("RGB", picture.size, "white")
-    canvas.paste(picture, mask=picture.getchannel("A"))
+    if image.mode.startswith("I;16"):
+        return _gray(np.asarray(image) >> 8)
+    if image.mode in ("I", "F"):
+        return _gray(_stretched(np.asarray(image, dtype=np.float64)))
+    if image.mode in ("La", "RGBa"):
+        image = image.convert(image.mode.upper())
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    canvas = Image.new("RGB", image.size, "white")
+    canvas.paste(image, mask=image.getchannel("A"))
     return canvas
 
 
-def _grey(levels: NDArray[np.generic]) -> Image.Image:
+def _gray(levels: NDArray[np.generic]) -> Image.Image:
     return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
 
 
@@ -145,22 +145,22 @@ def _stretched(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.zeros_like(values)
     low, high = values[finite].min(), values[finite].max()
     values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    # Halved, so that the span of the largest floats is finite.
+    # Values are halved, because the difference of the largest floats is not finite.
     span = max(high / 2 - low / 2, float(np.finfo(np.float64).tiny))
     share: NDArray[np.float64] = np.clip((values / 2 - low / 2) / span, 0, 1)
     return share * 255
 
 
-def _orientation(picture: ImageFile.ImageFile) -> int:
-    """1 to 8; 1 where the EXIF data are none or damaged, for the pixels are not. A TIFF is upright once loaded."""
-    if isinstance(picture, TiffImageFile):
+def _orientation(image: ImageFile.ImageFile) -> int:
+    """The EXIF orientation, 1 to 8; 1 without valid EXIF data. Pillow turns a TIFF upright when it loads it."""
+    if isinstance(image, TiffImageFile):
         return 1
     try:
-        return int(picture.getexif().get(ExifTag.Orientation, 1))
+        return int(image.getexif().get(ExifTag.Orientation, 1))
     except DAMAGED:
         return 1
 
 
-def _upright(picture: Image.Image, orientation: int) -> Image.Image:
-    turn = _TURNS.get(orientation)
-    return picture if turn is None else picture.transpose(turn)
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    transposition = _TRANSPOSITIONS.get(orientation)
+    return image if transposition is None else image.transpose(transposition)

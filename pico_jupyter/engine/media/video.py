@@ -1,8 +1,8 @@
-"""Clips: from the bytes of a file to a few frames of pixels. Knows no model, no mlx and no request.
+"""Decodes evenly spaced frames of a video file or an animated image into RGB pixels.
 
-- A clip is decoded from its start to the last frame that is wanted. Only wanted frames become pixels, and each is
-  shrunk at once, so that memory does not grow with the clip.
-- OpenCV sees only files that begin as a container should: FFmpeg would also open playlists, which name other files.
+- A video is decoded from its start to the last sampled frame. Only sampled frames become pixels, and each is shrunk
+  immediately, so the memory needed does not grow with the length of the video.
+- OpenCV opens only files that begin like a video container. FFmpeg would also open playlists, which name other files.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from pico_jupyter.engine.media.images import DAMAGED, check_pixels, invalid, open_picture, to_rgb
+from pico_jupyter.engine.media.images import DAMAGED, check_pixels, invalid_media, open_image, to_rgb
 from pico_jupyter.errors import EngineFailed, InvalidRequest
 
-Frame = NDArray[np.uint8]
+Frames = NDArray[np.uint8]
 
-# Where the longest clips and hostile ones end: source frames, and seconds of decoding.
+# Limits on the frames of the source and on the seconds of decoding, against hostile files.
 MAX_SOURCE_FRAMES = 100_000
 MAX_SECONDS = 120.0
 
-# As mlx_vlm.utils.load_video samples: an even number of frames (models merge pairs), four at least where there are.
+# As in mlx_vlm.utils.load_video: an even number of frames, because models merge pairs, and at least four if possible.
 _PAIR = 2
 _MIN_FRAMES = 4
-# More threads hold more frames of the source at once.
+# Each decoder thread holds frames of the source in memory.
 _DECODER_THREADS = 2
 _TIMEOUT_MS = 10_000
-_WILD_COUNT = 1 << 31
-# What browsers do with animations: a delay of at most 10 ms is none, and none means 100.
+_IMPLAUSIBLE_COUNT = 1 << 31
+# As in browsers: a delay of at most 10 ms is treated as missing, and a missing delay is 100 ms.
 _NO_DELAY_MS = 10
 _DEFAULT_DELAY_MS = 100
 
@@ -46,21 +46,21 @@ _ANIMATION = re.compile(rb"GIF8[79]a|RIFF....WEBP", re.DOTALL)
 _CONTAINER = re.compile(
     rb"\x1a\x45\xdf\xa3"  # Matroska, WebM
     rb"|RIFF....AVI "
-    rb"|....ftyp(?!hei|hev|mif1|msf1|avi[fs])"  # MP4, MOV; not the pictures HEIC and AVIF
-    rb"|....(?:moov|mdat|wide|free|skip|pnot)",  # MOV of old
+    rb"|....ftyp(?!hei|hev|mif1|msf1|avi[fs])"  # MP4, MOV; not the image formats HEIC and AVIF
+    rb"|....(?:moov|mdat|wide|free|skip|pnot)",  # old MOV files
     re.DOTALL,
 )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clip:
-    """Frames picked from a clip.
+class DecodedVideo:
+    """The sampled frames of a video.
 
-    `frames` are RGB (count, height, width, 3); `indices` are their places among the `source_frames` frames of the
-    clip, which has `source_fps` frames a second and lasts `duration` seconds.
+    `frames` is an RGB array (count, height, width, 3), and `indices` are the numbers of these frames in the source. The
+    source has `source_frames` frames, `source_fps` of them a second, and lasts `duration` seconds.
     """
 
-    frames: Frame
+    frames: Frames
     indices: tuple[int, ...]
     source_fps: float
     source_frames: int
@@ -68,11 +68,11 @@ class Clip:
 
     def __repr__(self) -> str:
         count, height, width, _ = self.frames.shape
-        return f"<Clip [{count} of {self.source_frames} frames | {width}x{height} | {self.duration:.1f} s]>"
+        return f"<DecodedVideo [{count} of {self.source_frames} frames | {width}x{height} | {self.duration:.1f} s]>"
 
     @property
     def sampled_fps(self) -> float:
-        """Picked frames a second."""
+        """Sampled frames a second."""
         return len(self.indices) / self.source_frames * self.source_fps
 
 
@@ -86,42 +86,46 @@ def decode_video(
     frame_area: int | None,
     frames: int | None,
     clock: Callable[[], float] = time.monotonic,
-) -> Clip:
-    """Evenly spaced frames of an MP4, MOV, WebM or AVI clip, or of an animated GIF or WebP; upright.
+) -> DecodedVideo:
+    """Decode evenly spaced, upright frames of an MP4, MOV, WebM or AVI video or of an animated GIF or WebP.
 
-    `frames` of them or, where it is None, `fps` a second; `max_frames` at most; each of at most `frame_area` pixels.
-    Of a truncated clip it is what there is. Raises InvalidRequest at `param` for anything else, for more than
-    `max_pixels` pixels a frame, and for a clip that takes too long; EngineFailed where OpenCV is not usable.
+    The number of frames is `frames`, or `fps` a second if that is None, and at most `max_frames`. Each frame is shrunk
+    to at most `frame_area` pixels (None: not shrunk). A truncated file gives the frames that it still has. Raises
+    InvalidRequest, with the field `param`, for any other format, for frames of more than `max_pixels` pixels, and for a
+    video that takes too long; EngineFailed if OpenCV cannot be imported.
     """
-    wanted = _Wanted(param, max_pixels, max_frames, fps, frame_area, frames, clock, clock() + MAX_SECONDS)
+    job = _DecodeJob(param, max_pixels, max_frames, fps, frame_area, frames, clock, clock() + MAX_SECONDS)
     if _ANIMATION.match(data):
-        return _decode_animation(data, wanted)
+        return _decode_animation(data, job)
     if not _CONTAINER.match(data):
-        reason = "not an MP4, MOV, WebM or AVI clip, nor a GIF or WebP animation" if data else "empty"
-        raise wanted.refusal(f"the file is {reason}")
+        reason = "not an MP4, MOV, WebM or AVI video, nor a GIF or WebP animation" if data else "empty"
+        raise job.error(f"the file is {reason}")
     cv2 = _opencv()
-    # A file, because OpenCV before 4.11 reads from nothing else.
-    with tempfile.NamedTemporaryFile(prefix="pico-clip-") as file:
+    # OpenCV before 4.11 reads from files only.
+    with tempfile.NamedTemporaryFile(prefix="pico-video-") as file:
         file.write(data)
         file.flush()
         try:
-            return _decode_container(cv2, file.name, wanted)
+            return _decode_container(cv2, file.name, job)
         except cv2.error as error:
-            raise wanted.refusal("the clip cannot be decoded") from error
+            raise job.error("the video cannot be decoded") from error
 
 
 def sampled_indices(
     total: int, source_fps: float, *, fps: float, frames: int | None, max_frames: int
 ) -> tuple[int, ...]:
-    """Which of `total` frames to look at, the first and the last included; as mlx_vlm.utils.load_video picks them."""
+    """The indices of the frames to sample out of `total`, as load_video of mlx-vlm computes them.
+
+    The first and the last frame are included. `fps` frames a second are sampled, or `frames` frames if not None.
+    """
     most = _even(min(max_frames, total))
     count = round(frames / _PAIR) * _PAIR if frames is not None else max(total / source_fps * fps, _MIN_FRAMES)
     count = max(_even(min(count, most)), min(_PAIR, max_frames, total))
     return tuple(int(index) for index in np.linspace(0, total - 1, count).round())
 
 
-def fitted(size: tuple[int, int], area: int | None) -> tuple[int, int]:
-    """Width and height with the same ratio and at most `area` pixels; never enlarged."""
+def fit_size(size: tuple[int, int], area: int | None) -> tuple[int, int]:
+    """The width and height of the same ratio with at most `area` pixels. Sizes are never enlarged."""
     width, height = size
     if area is None or width * height <= area:
         return size
@@ -135,8 +139,8 @@ def _even(count: float) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What the caller asked for, and how long it may take."""
+class _DecodeJob:
+    """The arguments of decode_video, and the time at which decoding is given up."""
 
     param: str
     max_pixels: int
@@ -150,76 +154,76 @@ class _Wanted:
     def indices(self, total: int, source_fps: float) -> tuple[int, ...]:
         return sampled_indices(total, source_fps, fps=self.fps, frames=self.frames, max_frames=self.max_frames)
 
-    def refusal(self, reason: str) -> InvalidRequest:
-        return invalid("video", reason, self.param)
+    def error(self, reason: str) -> InvalidRequest:
+        return invalid_media("video", reason, self.param)
 
     def check_size(self, size: tuple[int, int]) -> None:
         check_pixels(size, "video", self.param, max_pixels=self.max_pixels)
 
-    def check_effort(self, seen: int) -> None:
-        """Raises InvalidRequest where `seen` source frames, or the time that they took, are too much."""
+    def check_limits(self, seen: int) -> None:
+        """Raise InvalidRequest after too many source frames or too much time."""
         if seen > MAX_SOURCE_FRAMES:
-            raise self.refusal(f"the clip has more than {MAX_SOURCE_FRAMES} frames")
+            raise self.error(f"the video has more than {MAX_SOURCE_FRAMES} frames")
         if self.clock() > self.deadline:
-            raise self.refusal(f"the clip takes more than {MAX_SECONDS:.0f} seconds to decode; shorten or shrink it")
+            raise self.error(f"the video takes more than {MAX_SECONDS:.0f} seconds to decode; shorten or shrink it")
 
 
-def _room(count: int, size: tuple[int, int]) -> Frame:
-    """One array for all frames that are picked, so that none of them is there twice."""
+def _allocate(count: int, size: tuple[int, int]) -> Frames:
+    """One array for all sampled frames, so that no frame is in memory twice."""
     width, height = size
     return np.empty((count, height, width, 3), dtype=np.uint8)
 
 
-def _clip(frames: Frame, indices: Sequence[int], source_fps: float, total: int) -> Clip:
-    return Clip(frames, tuple(indices[: len(frames)]), source_fps, total, total / source_fps)
+def _decoded_video(frames: Frames, indices: Sequence[int], source_fps: float, total: int) -> DecodedVideo:
+    return DecodedVideo(frames, tuple(indices[: len(frames)]), source_fps, total, total / source_fps)
 
 
-def _decode_animation(data: bytes, wanted: _Wanted) -> Clip:
-    delays = [delay for delay, _ in _animation(data, wanted)]
+def _decode_animation(data: bytes, job: _DecodeJob) -> DecodedVideo:
+    delays = [delay for delay, _ in _animation_frames(data, job)]
     if not delays:
-        raise wanted.refusal("the file is damaged or truncated")
+        raise job.error("the file is damaged or truncated")
     source_fps = len(delays) / sum(delays) * 1000
-    indices = wanted.indices(len(delays), source_fps)
-    frames = _room(0, (0, 0))
-    picked = 0
-    for index, (_, picture) in enumerate(_animation(data, wanted)):
-        if index != indices[picked]:
+    indices = job.indices(len(delays), source_fps)
+    frames = _allocate(0, (0, 0))
+    sampled = 0
+    for index, (_, image) in enumerate(_animation_frames(data, job)):
+        if index != indices[sampled]:
             continue
-        if picked == 0:
-            size = fitted(picture.size, wanted.frame_area)
-            frames = _room(len(indices), size)
-        frames[picked] = np.asarray(to_rgb(picture).resize(size, Image.Resampling.BOX))
-        picked += 1
-        if picked == len(indices):
+        if sampled == 0:
+            size = fit_size(image.size, job.frame_area)
+            frames = _allocate(len(indices), size)
+        frames[sampled] = np.asarray(to_rgb(image).resize(size, Image.Resampling.BOX))
+        sampled += 1
+        if sampled == len(indices):
             break
-    return _clip(frames[:picked], indices, source_fps, len(delays))
+    return _decoded_video(frames[:sampled], indices, source_fps, len(delays))
 
 
-def _animation(data: bytes, wanted: _Wanted) -> Iterator[tuple[float, ImageFile.ImageFile]]:
-    """The frames in turn, each with its delay in milliseconds, up to where the file is damaged."""
-    picture = open_picture(data, "video", wanted.param, max_pixels=wanted.max_pixels)
+def _animation_frames(data: bytes, job: _DecodeJob) -> Iterator[tuple[float, ImageFile.ImageFile]]:
+    """Each frame with its delay in milliseconds, up to the first damaged one."""
+    image = open_image(data, "video", job.param, max_pixels=job.max_pixels)
     for index in range(MAX_SOURCE_FRAMES + 2):
-        wanted.check_effort(index)
+        job.check_limits(index)
         try:
-            picture.seek(index)
-            # A later frame of a GIF may enlarge it.
-            wanted.check_size(picture.size)
-            picture.load()
+            image.seek(index)
+            # A later frame of a GIF may enlarge the image.
+            job.check_size(image.size)
+            image.load()
         except DAMAGED:
             return
-        delay = picture.info.get("duration", 0)
-        yield delay if delay > _NO_DELAY_MS else _DEFAULT_DELAY_MS, picture
+        delay = image.info.get("duration", 0)
+        yield delay if delay > _NO_DELAY_MS else _DEFAULT_DELAY_MS, image
 
 
 def _opencv() -> Any:
-    """The module, imported late because it takes a third of a second. What FFmpeg says of files stays unsaid."""
+    """Import OpenCV, which takes a third of a second, and silence the messages that it and FFmpeg print."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         return import_module("cv2")
     except ImportError as error:
-        reason = f"reading a clip needs OpenCV, which cannot be imported here ({error})"
-        raise EngineFailed(f"{reason}; `pip install opencv-python-headless` helps") from error
+        reason = f"decoding a video needs OpenCV, which cannot be imported ({error})"
+        raise EngineFailed(f"{reason}; try: pip install opencv-python-headless") from error
 
 
 @contextmanager
@@ -236,60 +240,60 @@ def _capture(cv2: Any, path: str) -> Iterator[Any]:
         capture.release()
 
 
-def _decode_container(cv2: Any, path: str, wanted: _Wanted) -> Clip:
+def _decode_container(cv2: Any, path: str, job: _DecodeJob) -> DecodedVideo:
     with _capture(cv2, path) as capture:
         if not capture.isOpened():
-            raise wanted.refusal("the file is damaged, or its codec is not known")
-        wanted.check_size((int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))))
+            raise job.error("the file is damaged or has an unknown codec")
+        job.check_size((int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))))
         claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         source_fps = capture.get(cv2.CAP_PROP_FPS)
     if not (math.isfinite(source_fps) and source_fps > 0):
-        source_fps = 1.0  # as load_video does
-    if MAX_SOURCE_FRAMES < claimed < _WILD_COUNT:
-        wanted.check_effort(int(claimed))
-    # A stream that was never finished has no count, or a wild one.
-    total = int(claimed) if 1 <= claimed <= MAX_SOURCE_FRAMES else _count(cv2, path, wanted)
-    indices = wanted.indices(total, source_fps)
-    frames, seen = _pick(cv2, path, indices, wanted)
+        source_fps = 1.0  # as load_video of mlx-vlm does
+    if MAX_SOURCE_FRAMES < claimed < _IMPLAUSIBLE_COUNT:
+        job.check_limits(int(claimed))
+    # A stream that was never finished has no frame count, or an implausible one.
+    total = int(claimed) if 1 <= claimed <= MAX_SOURCE_FRAMES else _count_frames(cv2, path, job)
+    indices = job.indices(total, source_fps)
+    frames, seen = _sample_frames(cv2, path, indices, job)
     if len(frames) < len(indices) and len(frames):
         total = seen
-        indices = wanted.indices(total, source_fps)
-        frames, seen = _pick(cv2, path, indices, wanted)
+        indices = job.indices(total, source_fps)
+        frames, seen = _sample_frames(cv2, path, indices, job)
     if not len(frames):
-        raise wanted.refusal("no frame of it can be decoded")
-    return _clip(frames, indices, source_fps, total)
+        raise job.error("no frame can be decoded")
+    return _decoded_video(frames, indices, source_fps, total)
 
 
-def _count(cv2: Any, path: str, wanted: _Wanted) -> int:
+def _count_frames(cv2: Any, path: str, job: _DecodeJob) -> int:
     seen = 0
     with _capture(cv2, path) as capture:
         while capture.grab():
             seen += 1
-            wanted.check_effort(seen)
+            job.check_limits(seen)
     return max(seen, 1)
 
 
-def _pick(cv2: Any, path: str, indices: Sequence[int], wanted: _Wanted) -> tuple[Frame, int]:
-    """The frames at `indices`, as far as they decode, and how many frames of the source were seen."""
-    frames = _room(0, (0, 0))
-    picked = seen = 0
+def _sample_frames(cv2: Any, path: str, indices: Sequence[int], job: _DecodeJob) -> tuple[Frames, int]:
+    """The frames at `indices`, up to the first that cannot be decoded, and the number of source frames read."""
+    frames = _allocate(0, (0, 0))
+    sampled = seen = 0
     with _capture(cv2, path) as capture:
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        while picked < len(indices) and capture.grab():
-            wanted.check_effort(seen)
+        while sampled < len(indices) and capture.grab():
+            job.check_limits(seen)
             seen += 1
-            if seen <= indices[picked]:
+            if seen <= indices[sampled]:
                 continue
             decoded, frame = capture.retrieve()
             if not decoded:
                 break
-            if picked == 0:
+            if sampled == 0:
                 height, width = frame.shape[:2]
-                size = fitted((width, height), wanted.frame_area)
-                frames = _room(len(indices), size)
-            # A stream may change its size on the way.
+                size = fit_size((width, height), job.frame_area)
+                frames = _allocate(len(indices), size)
+            # A stream may change its frame size.
             if frame.shape[1::-1] != size:
                 frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-            cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=frames[picked])
-            picked += 1
-    return frames[:picked], seen
+            cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=frames[sampled])
+            sampled += 1
+    return frames[:sampled], seen

@@ -1,1 +1,1 @@
-"""Preparation: from a request to a Generation that is ready to run. Runs on the preparation threads; imports no mlx."""
+"""Preparation: renders a request's prompt, prepares its media and makes the generation that the scheduler runs."""

@@ -1,7 +1,6 @@
-"""Preparation: from a request to a Generation that is ready to run. Knows no scheduler and no backend.
+"""Preparation: turns a request into a Generation that the scheduler can run.
 
-Everything that may refuse a request for what it says happens here, before the request is accepted. Runs on the
-preparation threads.
+All errors that are the request's fault are raised here, before the request is queued. Runs on the preparation threads.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from pico_jupyter.engine.catalog.catalog import Catalog
-from pico_jupyter.engine.media.processor import Processor, load_processor
+from pico_jupyter.engine.media.media_processor import MediaProcessor, load_processor
+from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt, render_prompt
-from pico_jupyter.engine.preparation.viewing import Viewing
 from pico_jupyter.engine.scheduling.sequence import Generation, Marks, Sequence, Sink, resolve_sampling
-from pico_jupyter.engine.text.output import OutputParser
+from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.errors import InvalidRequest, ModelLoadFailed, ModelNotFound
 from pico_jupyter.types import EngineOptions, GenerationRequest, ModelInfo
@@ -28,15 +27,16 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Tokenizers are large (tens of megabytes with a large vocabulary) and slow to load.
-_MODELS_KEPT = 4
+# Tokenizers take tens of megabytes and are slow to load.
+_CACHED_MODELS = 4
+# Draft tokens for each step when the request does not set them.
 _DRAFT_TOKENS = 4
-# How many tokens of two vocabularies are compared.
-_SAMPLED_TOKENS = 512
+# Vocabularies of equal size are compared by this many tokens.
+_COMPARED_TOKENS = 512
 
 
-class _Recent(Generic[T]):
-    """What was loaded for the models used last. May be asked by several threads; each model is loaded by one."""
+class _LoadCache(Generic[T]):
+    """Caches one object for each of the models that were used last. Thread-safe."""
 
     def __init__(self, load: Callable[[Path], T]) -> None:
         self._load = load
@@ -46,19 +46,23 @@ class _Recent(Generic[T]):
     def __len__(self) -> int:
         return len(self._loaded)
 
-    def of(self, info: ModelInfo) -> T:
+    def get(self, info: ModelInfo) -> T:
+        """The object of a model, loaded on the first call. Other threads wait for it. Raises what `load` raises."""
         key = (info.path, info.digest)
         with self._lock:
             if key not in self._loaded:
                 self._loaded[key] = self._load(Path(info.path))
             self._loaded.move_to_end(key)
-            if len(self._loaded) > _MODELS_KEPT:
+            if len(self._loaded) > _CACHED_MODELS:
                 self._loaded.popitem(last=False)
             return self._loaded[key]
 
 
 class Preparation:
-    """Turns requests into generations; keeps the tokenizers and processors of the models used last."""
+    """Turns requests into generations and caches the tokenizers and processors of the models that were used last.
+
+    `new_seed` returns the seed for a request without one, `new_call_id` the id of a tool call, `clock` seconds.
+    """
 
     def __init__(
         self,
@@ -78,18 +82,21 @@ class Preparation:
         self._new_call_id = new_call_id
         self._clock = clock
         self._rows = itertools.count(1)
-        self._tokenizers: _Recent[Tokenizer] = _Recent(load_tokenizer)
-        self._processors: _Recent[Processor] = _Recent(load_processor)
+        self._tokenizers: _LoadCache[Tokenizer] = _LoadCache(load_tokenizer)
+        self._processors: _LoadCache[MediaProcessor] = _LoadCache(load_processor)
 
     def __repr__(self) -> str:
         return f"<Preparation [{len(self._tokenizers)} tokenizers]>"
 
-    def generation(self, request: GenerationRequest, sink: Sink, submitted: float) -> Generation:
-        """The request, ready to run. Raises ModelNotFound, InvalidRequest and its kinds, ModelLoadFailed."""
+    def prepare(self, request: GenerationRequest, sink: Sink, submitted: float) -> Generation:
+        """Make the generation of a request; `sink` receives its deltas, `submitted` is the time of its arrival.
+
+        Raises ModelNotFound, ModelLoadFailed, InvalidRequest and subclasses of these.
+        """
         info = self._catalog.find(request.model)
-        tokenizer = self._tokenizers.of(info)
+        tokenizer = self._tokenizers.get(info)
         _check_bias(request, tokenizer)
-        prompt = render_prompt(request, info, tokenizer, self._viewing(info, tokenizer))
+        prompt = render_prompt(request, info, tokenizer, self._media_preparation(info, tokenizer))
         if not prompt.tokens and prompt.max_tokens:
             raise InvalidRequest("the prompt is empty", param="prompt")
         draft = self._draft(request, info, tokenizer)
@@ -111,10 +118,10 @@ class Preparation:
             draft_tokens=_DRAFT_TOKENS if request.draft_tokens is None else request.draft_tokens,
         )
 
-    def loading(self, name: str, keep_alive: float | None, sink: Sink) -> Generation:
-        """A generation that only loads its model. Its tokenizer is ready then, too."""
+    def prepare_load(self, name: str, keep_alive: float | None, sink: Sink) -> Generation:
+        """Make a generation that only loads a model; its tokenizer is loaded here. Raises the errors of prepare()."""
         info = self._catalog.find(name)
-        self._viewing(info, self._tokenizers.of(info))
+        self._media_preparation(info, self._tokenizers.get(info))
         return Generation(
             id=f"load {info.name}",
             info=info,
@@ -129,7 +136,7 @@ class Preparation:
         )
 
     def _draft(self, request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo | None:
-        """The model that drafts: the request's own, which must be right, or the configured one if it is."""
+        """The draft model that the request names, or that of the options. Errors of the latter are only logged."""
         if request.draft_tokens == 0 or request.n != 1:
             return None
         if request.draft_model:
@@ -139,31 +146,29 @@ class Preparation:
                 return self._draft_model(configured, info, tokenizer)
             except (InvalidRequest, ModelNotFound, ModelLoadFailed) as error:
                 if info.name not in self._warned:
-                    log.warning("draft_models: %s goes on without drafts: %s", info.name, error)
+                    log.warning("draft_models: %s is used without a draft model: %s", info.name, error)
                     self._warned.add(info.name)
         return None
 
     def _draft_model(self, name: str, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo:
-        """Raises ModelNotFound, ModelLoadFailed, InvalidRequest."""
+        """Find a draft model. Raises ModelNotFound, ModelLoadFailed, and InvalidRequest for one with other tokens."""
         try:
             draft = self._catalog.find(name)
         except ModelNotFound as error:
             raise ModelNotFound(error.message, param="draft_model", model=name) from error
         if draft.name == info.name:
-            raise InvalidRequest(f"{info.name} cannot draft for itself", param="draft_model", model=name)
-        if not _have_same_tokens(tokenizer, self._tokenizers.of(draft)):
-            raise InvalidRequest(
-                f"{draft.name} cannot draft for {info.name}: their tokens differ", param="draft_model", model=name
-            )
+            raise InvalidRequest(f"{info.name} cannot be its own draft model", param="draft_model", model=name)
+        if not _have_same_tokens(tokenizer, self._tokenizers.get(draft)):
+            reason = f"{draft.name} cannot be the draft model of {info.name}: their tokens differ"
+            raise InvalidRequest(reason, param="draft_model", model=name)
         return draft
 
     def _sequences(
         self, request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer, prompt: RenderedPrompt
     ) -> list[Sequence]:
-        asked = request.sampling.seed
-        if asked is None:
-            asked = info.parameters.seed if request.fallback_sampling.seed is None else request.fallback_sampling.seed
-        seed = self._new_seed() if asked is None else asked
+        seeds = (request.sampling.seed, request.fallback_sampling.seed, info.parameters.seed)
+        given = next((seed for seed in seeds if seed is not None), None)
+        seed = self._new_seed() if given is None else given
         return [
             Sequence(
                 row=next(self._rows),
@@ -188,24 +193,22 @@ class Preparation:
             for index in range(request.n)
         ]
 
-    def _viewing(self, info: ModelInfo, tokenizer: Tokenizer) -> Viewing | None:
-        """What looks at the media of a request for a model that sees."""
+    def _media_preparation(self, info: ModelInfo, tokenizer: Tokenizer) -> MediaPreparation | None:
+        """The media preparation for one request; None for a model without vision."""
         if "vision" not in info.capabilities:
             return None
-        return Viewing(self._processors.of(info), tokenizer, self._options)
+        return MediaPreparation(self._processors.get(info), tokenizer, self._options)
 
 
 def _have_same_tokens(one: Tokenizer, other: Tokenizer) -> bool:
     if one.vocab_size != other.vocab_size:
         return False
-    sample = range(0, one.vocab_size, max(1, one.vocab_size // _SAMPLED_TOKENS))
+    sample = range(0, one.vocab_size, max(1, one.vocab_size // _COMPARED_TOKENS))
     return all(one.token_bytes(token) == other.token_bytes(token) for token in sample)
 
 
 def _check_bias(request: GenerationRequest, tokenizer: Tokenizer) -> None:
     for token in request.sampling.logit_bias or {}:
         if not 0 <= token < tokenizer.vocab_size:
-            raise InvalidRequest(
-                f"logit_bias: token {token} is not one of the model's {tokenizer.vocab_size} tokens",
-                param="logit_bias",
-            )
+            reason = f"logit_bias: token {token} is not one of the model's {tokenizer.vocab_size} tokens"
+            raise InvalidRequest(reason, param="logit_bias")

@@ -1,1 +1,1 @@
-"""Text: from a conversation to prompt tokens, and from output tokens to text, reasoning and tool calls."""
+"""Text: from text to token ids and back, chat templates, and the parsing of a model's output into deltas."""

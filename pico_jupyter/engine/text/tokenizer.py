@@ -1,7 +1,7 @@
-"""Tokenizer: text to token ids and back, the chat template, and the model's own markup. Knows no request and no model.
+"""Tokenizer: text to token ids and back, and the chat template of one model.
 
-Loads from local files only, without remote code. After loading nothing changes but a cache of token bytes, so that a
-Tokenizer may be used on the preparation threads and on the engine's thread at once.
+A tokenizer is loaded from local files only and runs no code from the model folder. After loading only the cache of
+token bytes changes, so the preparation threads and the engine thread may use one tokenizer at the same time.
 """
 
 from __future__ import annotations
@@ -18,29 +18,33 @@ import jinja2
 from mlx_lm import tokenizer_utils
 from transformers import PreTrainedTokenizerBase
 
-from pico_jupyter.engine.catalog.content_form import ContentForm, probe_content
-from pico_jupyter.engine.text.decoding import TokenDecoder, token_decoder
-from pico_jupyter.engine.text.markup import HARMONY_MARKERS, HARMONY_TAGS, TEXT_TAGS, Markup, ToolCallText
+from pico_jupyter.engine.catalog.content_format import ContentFormat, detect_content_format
+from pico_jupyter.engine.text.output_format import OutputFormat, ParsedToolCall, detect_output_format
+from pico_jupyter.engine.text.token_decoder import TokenDecoder, token_decoder
 from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
 
-# What a template can raise: its own words, or Python's when it meets data that it does not expect.
+# A template raises errors of its own, and Python's own errors for data that it does not expect.
 TEMPLATE_FAILURES = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 TOOL_PARSER_FAILURES = (TypeError, ValueError, LookupError, AttributeError, SyntaxError)
 
-# Names that a request may not set: arguments of the renderer and of its callees, which are no template's variables.
+# Names that a request may not set: they are arguments of the renderer and not variables of a template.
 _RENDERER_ARGUMENTS = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
 RESERVED_VARIABLES = (frozenset(_RENDERER_ARGUMENTS) | {"conversations", "messages"}) - {"documents"}
 
 
 class Tokenizer:
-    """A model's tokenizer. Token ids are those of the model's vocabulary."""
+    """A model's tokenizer, its chat template and its output format.
+
+    `output_format` names the tags in the model's output, `eos_token_ids` the tokens that end an answer,
+    `special_token_ids` the tokens without visible text. `vocab_size` is the number of tokens.
+    """
 
     def __init__(
         self,
         hf: Any,
         *,
         decoder: TokenDecoder,
-        markup: Markup,
+        output_format: OutputFormat,
         eos_token_ids: frozenset[int],
         tool_parser: Callable[[str, Any], Any] | None,
     ) -> None:
@@ -48,9 +52,9 @@ class Tokenizer:
         self._decoder = decoder
         self._tool_parser = tool_parser
         self._bytes: dict[int, bytes] = {}
-        # One encoding at a time: not every tokenizer class is safe to share. Decoding takes no lock.
+        # Some tokenizer classes cannot encode in two threads at once. Decoding needs no lock.
         self._lock = threading.Lock()
-        self.markup = markup
+        self.output_format = output_format
         self.eos_token_ids = eos_token_ids
         self.special_token_ids = _special_token_ids(hf)
         self.vocab_size: int = len(hf)
@@ -59,48 +63,38 @@ class Tokenizer:
         return f"<Tokenizer [{self.vocab_size} tokens | {self._decoder.name}]>"
 
     @property
-    def reasoning_open(self) -> str | None:
-        """The tag that opens the model's reasoning, None where it has none."""
-        return self.markup.reasoning_open
-
-    @property
-    def reasoning_close(self) -> str | None:
-        """The tag that closes the model's reasoning, None where it has none."""
-        return self.markup.reasoning_close
-
-    @property
     def strips_leading_space(self) -> bool:
-        """Whether the first token's leading space is the tokenizer's own and not the text's (sentencepiece)."""
+        """Whether decoding removes the space that the tokenizer adds before a text (sentencepiece)."""
         return self._decoder.strips_leading_space
 
     @property
     def has_template(self) -> bool:
-        """Whether the model brings a chat template."""
+        """Whether the model has a chat template."""
         return bool(self._hf.chat_template)
 
     @cached_property
-    def content_form(self) -> ContentForm:
-        """How the chat template takes pictures and clips."""
-        return probe_content(lambda messages: self.render(messages, (), {}))
+    def content_format(self) -> ContentFormat:
+        """The form in which the chat template accepts the content of a message."""
+        return detect_content_format(lambda messages: self.render(messages, (), {}))
 
-    def special_words_in(self, text: str) -> list[str]:
-        """The special tokens that a text holds, as they are written."""
+    def added_tokens_in(self, text: str) -> list[str]:
+        """The texts of those added tokens that occur in `text`."""
         return [str(token) for token in self._hf.added_tokens_decoder.values() if str(token) in text]
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
-        """The token ids of a text. With `add_special_tokens`, BOS and EOS where the tokenizer has them."""
+        """The token ids of a text. With `add_special_tokens`, the tokenizer adds its BOS and EOS, if it has them."""
         with self._lock:
             ids: list[int] = self._hf.encode(text, add_special_tokens=add_special_tokens)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of a sequence of tokens, without special tokens."""
+        """The text of tokens. Special tokens are left out, and invalid UTF-8 becomes U+FFFD."""
         data = b"".join(self.token_bytes(i) for i in ids if i not in self.special_token_ids)
         text = data.decode("utf-8", "replace")
         return text[1:] if self.strips_leading_space and text.startswith(" ") else text
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The true bytes of a token, special or not; b"" for an id without a token (padding of the vocabulary)."""
+        """The exact bytes of a token, special or not; b"" for an id without a token (padding of the vocabulary)."""
         data = self._bytes.get(token_id)
         if data is None:
             data = self._bytes[token_id] = self._decoder.token_bytes(token_id)
@@ -114,9 +108,11 @@ class Tokenizer:
         *,
         continue_final_message: bool = False,
     ) -> str:
-        """The chat template's text for a conversation, sandboxed. Raises TemplateFailed.
+        """Render a conversation with the chat template, in jinja2's sandbox.
 
-        `variables` go to the template as they are; names that are not a template's to have are dropped.
+        `messages` and `tools` are dicts in the form that chat templates expect. `variables` are further variables of
+        the template; names that the renderer reserves are ignored. With `continue_final_message` the text ends inside
+        the last message. Raises TemplateFailed.
         """
         if not self.has_template:
             raise TemplateFailed("chat template error: this model has no chat template; send a raw prompt")
@@ -134,8 +130,8 @@ class Tokenizer:
             raise TemplateFailed(f"chat template error: {error}") from error
         return text
 
-    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> list[ToolCallText]:
-        """The calls written between a tool-call opener and closer. Raises ValueError where there is none."""
+    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> list[ParsedToolCall]:
+        """Parse the text between a tool call's opening and closing tags. Raises ValueError for any other text."""
         if self._tool_parser is None:
             raise ValueError("this model has no tool-call parser")
         try:
@@ -146,25 +142,25 @@ class Tokenizer:
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """Load the tokenizer of a model folder. Raises ModelLoadFailed."""
+    """Load the tokenizer of the model folder `path`. Raises ModelLoadFailed."""
     try:
-        loaded = tokenizer_utils.load(path, {"trust_remote_code": False, "local_files_only": True})
-        eos_token_ids = _eos_token_ids(path, loaded.eos_token_id)
+        wrapper = tokenizer_utils.load(path, {"trust_remote_code": False, "local_files_only": True})
+        eos_token_ids = _eos_token_ids(path, wrapper.eos_token_id)
     except (OSError, ValueError, LookupError, TypeError, ImportError) as error:
         raise ModelLoadFailed(f"the tokenizer cannot be loaded: {error}") from error
-    # mlx-lm's object decides enable_thinking by itself when it renders; the tokenizer inside it does not.
-    hf = loaded.get_chat_template.__self__
+    # mlx-lm's wrapper sets enable_thinking when it renders; the tokenizer inside it does not.
+    hf = wrapper.get_chat_template.__self__
     if not hf.chat_template:
         hf.chat_template = _read_json(path / "chat_template.json").get("chat_template")
-    # Without its files transformers makes some tokenizers from nothing: they read every text as no token at all.
+    # transformers makes some tokenizers without any file. They have added tokens only and encode every text as [].
     if len(hf) <= len(hf.added_tokens_decoder):
-        raise ModelLoadFailed("the tokenizer cannot be loaded: it has no vocabulary; is a file missing?")
+        raise ModelLoadFailed("the tokenizer cannot be loaded: it has no vocabulary; a file may be missing")
     return Tokenizer(
         hf,
         decoder=token_decoder(hf),
-        markup=_markup(loaded),
+        output_format=detect_output_format(wrapper),
         eos_token_ids=eos_token_ids,
-        tool_parser=loaded.tool_parser,
+        tool_parser=wrapper.tool_parser,
     )
 
 
@@ -173,10 +169,10 @@ def _special_token_ids(hf: Any) -> frozenset[int]:
     return frozenset(added | set(hf.all_special_ids))
 
 
-def _eos_token_ids(path: Path, own: int | None) -> frozenset[int]:
-    """Every token that ends an answer: generation_config.json, config.json and the tokenizer each name some."""
+def _eos_token_ids(path: Path, tokenizer_eos: int | None) -> frozenset[int]:
+    """Tokens that end an answer. generation_config.json, config.json and the tokenizer may each name other ones."""
     config = _read_json(path / "config.json")
-    sources = (own, _read_json(path / "generation_config.json"), config, config.get("text_config"))
+    sources = (tokenizer_eos, _read_json(path / "generation_config.json"), config, config.get("text_config"))
     ids: set[int] = set()
     for source in sources:
         value = source.get("eos_token_id") if isinstance(source, dict) else source
@@ -192,32 +188,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _markup(loaded: Any) -> Markup:
-    opened, closed, markers = _reasoning_markup(loaded)
-    return Markup(
-        reasoning_open=opened,
-        reasoning_close=closed,
-        tool_open=loaded.tool_call_start,
-        tool_close=loaded.tool_call_end or "",
-        markers=(*loaded.structural_markers, *markers),
-    )
-
-
-def _reasoning_markup(loaded: Any) -> tuple[str | None, str | None, tuple[str, ...]]:
-    if loaded.has_thinking:
-        return loaded.think_start, loaded.think_end, ()
-    vocabulary = loaded.get_vocab()
-    if "<|channel|>" in vocabulary and "<|message|>" in vocabulary:
-        return *HARMONY_TAGS, HARMONY_MARKERS
-    template = str(loaded.chat_template or "")
-    named = [tags for tags in TEXT_TAGS if tags[1] in template]
-    return (*named[0], ()) if named else (None, None, ())
-
-
-def _tool_call(call: Any) -> ToolCallText:
+def _tool_call(call: Any) -> ParsedToolCall:
     name, arguments = call["name"], call.get("arguments", call.get("parameters", {}))
     if not isinstance(name, str) or not name:
-        raise ValueError("a tool call without a name")
+        raise ValueError("the tool call has no name")
     if isinstance(arguments, str):
-        return ToolCallText(name, arguments or "{}")
-    return ToolCallText(name, json.dumps(arguments or {}, ensure_ascii=False))
+        return ParsedToolCall(name, arguments or "{}")
+    return ParsedToolCall(name, json.dumps(arguments or {}, ensure_ascii=False))

@@ -19,7 +19,7 @@ from pico_jupyter.engine.preparation.prompt import RenderedPrompt
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import ChatPrompt
 from tests.engine.backends.conductor import ANSWER, GREEDY, Conductor
-from tests.engine.vision_bench import BLUE, GREEN, RED, Bench, chat, clip, conversation
+from tests.engine.vision_bench import BLUE, GREEN, RED, Bench, chat, conversation, video
 from tests.engine.vision_models import FAMILIES, IN_ONE_PASS, TAKES_VIDEO
 
 INTERLEAVED = ("qwen3_vl", "qwen2_5_vl", "gemma3", "qwen3_5", "gemma4", "llava")
@@ -428,7 +428,7 @@ def test_remembered_features_are_those_of_the_tower_to_the_last_bit(families: di
 
 @pytest.mark.parametrize("family", sorted(TAKES_VIDEO))
 def test_a_clip_is_answered_as_alone_in_chunks_of_any_size(families: dict[str, Prompts], family: str) -> None:
-    prompts, prompt = families[family], chat(clip("red"), "Which?")
+    prompts, prompt = families[family], chat(video("red"), "Which?")
     rendered = prompts.rendered(prompt)
     for limit in (1, 7, 2048):
         assert ask(Conductor(prompts.bench.backend(), limit), 1, rendered) == prompts.alone(prompt)
@@ -436,7 +436,7 @@ def test_a_clip_is_answered_as_alone_in_chunks_of_any_size(families: dict[str, P
 
 @pytest.mark.parametrize("family", sorted(TAKES_VIDEO))
 def test_a_picture_and_a_clip_in_one_prompt_are_both_seen_or_refused(families: dict[str, Prompts], family: str) -> None:
-    prompts, prompt = families[family], chat(RED, clip("blue"), "Which?")
+    prompts, prompt = families[family], chat(RED, video("blue"), "Which?")
     rendered = prompts.rendered(prompt)
     conductor = Conductor(prompts.bench.backend())
     if family in {"qwen3_vl", "gemma4"}:

@@ -1,4 +1,4 @@
-"""The catalog finds models where they may be, under every name that means them, and says why it skips one."""
+"""The catalog finds models in all sources and by all their names, and logs why it skips a folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def names(found: Catalog) -> list[str]:
     return [info.name for info in found.models()]
 
 
-def test_the_built_in_model_is_always_there() -> None:
+def test_the_built_in_model_is_always_listed() -> None:
     (info,) = [
         info for info in Catalog(EngineOptions(), environ={}, hub_cache=None).models() if info.name == "pico-tiny"
     ]
@@ -38,7 +38,7 @@ def test_the_built_in_model_is_always_there() -> None:
     assert 1_000_000 < info.parameter_count < 10_000_000
 
 
-def test_folders_hold_models_with_and_without_an_organisation(tmp_path: Path) -> None:
+def test_folders_contain_models_with_and_without_an_organization(tmp_path: Path) -> None:
     write_model(tmp_path / "alone")
     write_model(tmp_path / "org" / "inner")
     alone, inner = catalog(tmp_path).models()
@@ -46,7 +46,7 @@ def test_folders_hold_models_with_and_without_an_organisation(tmp_path: Path) ->
     assert (inner.name, inner.repo, inner.path) == ("inner", "org/inner", str(tmp_path / "org" / "inner"))
 
 
-def test_a_model_may_be_named_as_a_model_folder_itself(tmp_path: Path) -> None:
+def test_a_model_folder_may_itself_be_a_model(tmp_path: Path) -> None:
     assert names(catalog(write_model(tmp_path / "alone"))) == ["alone"]
 
 
@@ -59,7 +59,7 @@ def test_the_environment_names_more_folders(tmp_path: Path) -> None:
     assert repr(found) == "<Catalog [2 models | 2 model folders]>"
 
 
-def test_the_hub_cache_is_listed_as_of_main(tmp_path: Path) -> None:
+def test_the_hub_cache_lists_the_revision_of_main(tmp_path: Path) -> None:
     write_hub_model(tmp_path, "org/name", "old", hidden_size=4)
     snapshot = write_hub_model(tmp_path, "org/name", "new", hidden_size=8)
     (info,) = catalog(hub=tmp_path).models()
@@ -69,7 +69,7 @@ def test_the_hub_cache_is_listed_as_of_main(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gone", ["config.json", "model.safetensors"])
-def test_an_unfinished_download_is_not_listed_and_not_complained_of(
+def test_an_incomplete_download_is_skipped_without_a_warning(
     tmp_path: Path, gone: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (write_hub_model(tmp_path, "org/name") / gone).resolve().unlink()
@@ -77,13 +77,13 @@ def test_an_unfinished_download_is_not_listed_and_not_complained_of(
     assert caplog.records == []
 
 
-def test_a_snapshot_that_lacks_a_part_of_the_weights_is_skipped(tmp_path: Path) -> None:
+def test_a_snapshot_without_all_weight_files_is_skipped(tmp_path: Path) -> None:
     index = '{"weight_map": {"a": "model.safetensors", "b": "model-00002.safetensors"}}'
     write_hub_model(tmp_path, "org/name", files={"model.safetensors.index.json": index})
     assert names(catalog(hub=tmp_path)) == []
 
 
-def test_what_else_is_in_the_hub_cache_is_passed_over_in_silence(
+def test_other_entries_of_the_hub_cache_are_skipped_without_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_hub_model(tmp_path, "org/embedding", files={"modules.json": "[]"})
@@ -108,7 +108,7 @@ def test_what_else_is_in_the_hub_cache_is_passed_over_in_silence(
         " name-4bit ",
     ],
 )
-def test_every_spelling_means_the_model(tmp_path: Path, spelling: str) -> None:
+def test_a_model_is_found_by_every_spelling_of_its_name(tmp_path: Path, spelling: str) -> None:
     write_model(tmp_path / "Org" / "Name-4bit")
     write_model(tmp_path / "other")
     assert catalog(tmp_path).find(spelling).name == "Name-4bit"
@@ -124,14 +124,14 @@ def test_an_unknown_name_is_not_found(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a/b/c", "../x", "..", "a/..", "/a", "a/", "a b", "a\0", "~", "a\\b", "C:/x/y"])
-def test_an_ill_formed_name_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_malformed_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidRequest, match="invalid model name") as caught:
         catalog(tmp_path).find(name)
     assert caught.value.param == "model"
     assert caught.value.http_status == 400
 
 
-def test_the_preferred_organisation_owns_the_short_name(tmp_path: Path) -> None:
+def test_the_preferred_organization_gets_the_short_name(tmp_path: Path) -> None:
     write_model(tmp_path / "aaa" / "name")
     write_model(tmp_path / "MLX-community" / "name")
     found = catalog(tmp_path)
@@ -144,13 +144,13 @@ def test_the_preferred_organisation_owns_the_short_name(tmp_path: Path) -> None:
     assert found.find("mlx-community/name").repo == "MLX-community/name"
 
 
-def test_without_a_preferred_organisation_the_first_owns_the_short_name(tmp_path: Path) -> None:
+def test_without_a_preferred_organization_the_first_gets_the_short_name(tmp_path: Path) -> None:
     write_model(tmp_path / "bbb" / "Name")
     write_model(tmp_path / "aaa" / "name")
     assert [info.name for info in catalog(tmp_path).models()] == ["name", "bbb/Name"]
 
 
-def test_a_folder_without_an_organisation_owns_its_name(tmp_path: Path) -> None:
+def test_a_folder_without_an_organization_gets_the_short_name(tmp_path: Path) -> None:
     write_model(tmp_path / "name")
     write_model(tmp_path / "mlx-community" / "name")
     found = catalog(tmp_path)
@@ -158,7 +158,7 @@ def test_a_folder_without_an_organisation_owns_its_name(tmp_path: Path) -> None:
     assert found.find("name").repo == ""
 
 
-def test_every_listed_name_means_the_model_that_it_is_listed_with(tmp_path: Path) -> None:
+def test_every_listed_name_finds_its_model(tmp_path: Path) -> None:
     for org in ("aaa", "mlx-community", "zzz"):
         write_model(tmp_path / org / "name")
     write_model(tmp_path / "zzz" / "only")
@@ -166,14 +166,14 @@ def test_every_listed_name_means_the_model_that_it_is_listed_with(tmp_path: Path
     assert [found.find(info.name) for info in found.models()] == list(found.models())
 
 
-def test_of_one_repository_the_folder_counts_and_not_the_hub(tmp_path: Path) -> None:
+def test_a_repository_in_a_folder_precedes_the_same_one_in_the_hub_cache(tmp_path: Path) -> None:
     write_model(tmp_path / "folder" / "org" / "name")
     write_hub_model(tmp_path / "hub", "org/name")
     (info,) = catalog(tmp_path / "folder", hub=tmp_path / "hub").models()
     assert info.source == "folder"
 
 
-def test_a_broken_folder_is_named_in_the_log_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_folder_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_model(tmp_path / "good")
     broken = write_model(tmp_path / "broken")
     (broken / "config.json").write_text("{not json")
@@ -186,9 +186,7 @@ def test_a_broken_folder_is_named_in_the_log_once(tmp_path: Path, caplog: pytest
     assert record.getMessage().startswith(f"skipping {broken}: config.json cannot be read")
 
 
-def test_a_folder_that_is_broken_in_another_way_is_named_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_broken_folder_is_logged_again_for_another_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     broken = write_model(tmp_path / "broken", model_type=None)
     found = catalog(tmp_path)
     found.models()
@@ -196,40 +194,36 @@ def test_a_folder_that_is_broken_in_another_way_is_named_again(
     write_model(broken).joinpath("model.safetensors").unlink()
     found.models()
     assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
-        "config.json names no model_type",
+        "config.json has no model_type",
         "there are no *.safetensors files",
     ]
 
 
-def test_a_model_folder_that_is_not_there_is_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_model_folder_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert names(catalog(tmp_path / "none")) == []
-    assert "there is no such model folder" in caplog.text
+    assert "the model folder does not exist" in caplog.text
 
 
-def test_weights_without_a_config_are_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_weights_without_a_config_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "half").mkdir()
     write_safetensors(tmp_path / "half" / "model.safetensors", {})
     assert names(catalog(tmp_path)) == []
     assert "config.json is missing" in caplog.text
 
 
-def test_a_name_that_no_request_could_spell_is_named_in_the_log(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_with_an_invalid_name_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_model(tmp_path / "my model")
     assert names(catalog(tmp_path)) == []
     assert "its name has characters other than" in caplog.text
 
 
-def test_a_model_of_another_kind_in_a_folder_is_named_in_the_log(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_model_of_another_kind_in_a_folder_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_model(tmp_path / "bert", architectures=["BertForMaskedLM"])
     assert names(catalog(tmp_path)) == []
     assert "not a language model (BertForMaskedLM)" in caplog.text
 
 
-def test_a_new_model_is_found_and_one_that_is_gone_is_not(tmp_path: Path) -> None:
+def test_a_new_model_is_found_and_a_removed_one_is_not(tmp_path: Path) -> None:
     first = write_model(tmp_path / "first")
     found = catalog(tmp_path)
     assert names(found) == ["first"]
@@ -247,8 +241,8 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert found.find("name").context_length == 20_000
 
 
-def test_what_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
-    """The same object comes back, so nobody parsed its files anew."""
+def test_an_unchanged_folder_is_not_read_again(tmp_path: Path) -> None:
+    """The same object is returned, so its files were not parsed again."""
     write_model(tmp_path / "name")
     found = catalog(tmp_path)
     before: ModelInfo = found.find("name")

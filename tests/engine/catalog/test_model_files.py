@@ -1,4 +1,4 @@
-"""The facts about a model come from its files."""
+"""A model is described by its files."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from typing import Any
 
 import pytest
 
-from pico_jupyter.engine.catalog.model_files import BrokenModel, NotALanguageModel, list_files, read_model
+from pico_jupyter.engine.catalog.model_files import NotALanguageModel, list_files, read_model
+from pico_jupyter.engine.catalog.weights import BrokenModel
 from pico_jupyter.types import ModelInfo, SamplingParams
 from tests.engine.model_folders import CONFIG, SWITCH_TEMPLATE, write_model, write_safetensors
 
 
 def info(folder: Path, **model: Any) -> ModelInfo:
-    return facts(write_model(folder / "m", **model))
+    return described(write_model(folder / "m", **model))
 
 
-def facts(path: Path) -> ModelInfo:
+def described(path: Path) -> ModelInfo:
     return read_model(path, list_files(path), name="m", repo="", source="folder")
 
 
-def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
+def test_the_size_is_that_of_all_files(tmp_path: Path) -> None:
     found = info(tmp_path)
     assert found.size == sum(file.stat().st_size for file in (tmp_path / "m").iterdir())
     assert found.modified == max(file.stat().st_mtime for file in (tmp_path / "m").iterdir())
 
 
-def test_the_bytes_of_weights_are_those_that_loaders_read(tmp_path: Path) -> None:
+def test_the_size_of_the_weights_is_that_of_the_tensors(tmp_path: Path) -> None:
     half = {"a.weight": ("BF16", [16, 8]), "b.bias": ("F32", [3]), "positions": ("I64", [5])}
     found = info(tmp_path, tensors=half, files={"README.md": "many words"})
     assert found.weights_size == 2 * 16 * 8 + 4 * 3 + 8 * 5
@@ -35,7 +36,7 @@ def test_the_bytes_of_weights_are_those_that_loaders_read(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("dtypes", [("F32",), ("U32", "BF16"), ("F8_E4M3", "BF16")])
-def test_only_floats_of_16_bits_have_a_size_in_float32(tmp_path: Path, dtypes: tuple[str, ...]) -> None:
+def test_only_16_bit_floats_have_a_size_in_float32(tmp_path: Path, dtypes: tuple[str, ...]) -> None:
     assert info(tmp_path, tensors={dtype: (dtype, [64]) for dtype in dtypes}).float32_size == 0
 
 
@@ -57,7 +58,7 @@ def test_nested_text_configs_are_read(tmp_path: Path) -> None:
     assert (found.context_length, found.embedding_length, found.block_count) == (99, 7, 5)
 
 
-def test_old_names_of_the_shapes_are_known(tmp_path: Path) -> None:
+def test_older_names_of_the_shapes_are_read(tmp_path: Path) -> None:
     found = info(
         tmp_path,
         architectures=["GPT2LMHeadModel"],
@@ -71,7 +72,7 @@ def test_old_names_of_the_shapes_are_known(tmp_path: Path) -> None:
     assert (found.context_length, found.embedding_length, found.block_count) == (1024, 768, 12)
 
 
-def test_the_tokenizers_limit_stands_in_for_the_configs(tmp_path: Path) -> None:
+def test_the_tokenizers_limit_is_used_when_the_config_has_no_limit(tmp_path: Path) -> None:
     found = info(tmp_path, max_position_embeddings=None, tokenizer_config={"model_max_length": 512})
     assert found.context_length == 512
 
@@ -81,13 +82,13 @@ def test_a_model_without_any_limit_is_broken(tmp_path: Path) -> None:
         info(tmp_path, max_position_embeddings=None, tokenizer_config={"model_max_length": 1e30})
 
 
-def test_parameters_of_plain_weights_are_their_elements(tmp_path: Path) -> None:
+def test_each_element_of_plain_weights_is_a_parameter(tmp_path: Path) -> None:
     found = info(tmp_path, tensors={"a.weight": ("BF16", [16, 8]), "b.bias": ("F32", [3])})
     assert found.parameter_count == 16 * 8 + 3
     assert found.quantization == "bf16"
 
 
-def test_packed_weights_count_as_what_they_hold(tmp_path: Path) -> None:
+def test_packed_weights_count_as_the_weights_in_them(tmp_path: Path) -> None:
     found = info(
         tmp_path,
         tensors={
@@ -102,7 +103,7 @@ def test_packed_weights_count_as_what_they_hold(tmp_path: Path) -> None:
     assert found.quantization == "4bit"
 
 
-def test_layers_with_bits_of_their_own_count_by_those(tmp_path: Path) -> None:
+def test_a_layer_may_have_its_own_number_of_bits(tmp_path: Path) -> None:
     found = info(
         tmp_path,
         tensors={"a.weight": ("U32", [64, 16]), "a.scales": ("F16", [64, 1]), "b.scales": ("F16", [5])},
@@ -111,16 +112,16 @@ def test_layers_with_bits_of_their_own_count_by_those(tmp_path: Path) -> None:
     assert found.parameter_count == 64 * 64 + 5
 
 
-def test_other_quantisations_go_by_their_name(tmp_path: Path) -> None:
+def test_other_quantizations_are_named_by_their_mode(tmp_path: Path) -> None:
     assert info(tmp_path, quantization={"group_size": 32, "bits": 4, "mode": "mxfp4"}).quantization == "mxfp4"
 
 
 @pytest.mark.parametrize(("dtype", "name"), [("F32", "f32"), ("F16", "f16"), ("F8_E4M3", "fp8")])
-def test_the_type_of_most_bytes_names_the_precision(tmp_path: Path, dtype: str, name: str) -> None:
+def test_without_quantization_the_type_of_most_bytes_is_named(tmp_path: Path, dtype: str, name: str) -> None:
     assert info(tmp_path, tensors={"a": (dtype, [64]), "b": ("BF16", [4])}).quantization == name
 
 
-def test_the_digest_is_stable_and_tells_models_apart(tmp_path: Path) -> None:
+def test_the_digest_is_stable_and_differs_between_models(tmp_path: Path) -> None:
     first = info(tmp_path / "1")
     again = info(tmp_path / "2")
     other = info(tmp_path / "3", hidden_size=9)
@@ -132,21 +133,21 @@ def test_other_weights_of_the_same_shape_have_another_digest(tmp_path: Path) -> 
     before = info(tmp_path)
     weights = tmp_path / "m" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
-    assert facts(tmp_path / "m").digest != before.digest
+    assert described(tmp_path / "m").digest != before.digest
 
 
-def test_a_readme_changes_no_digest(tmp_path: Path) -> None:
+def test_a_readme_does_not_change_the_digest(tmp_path: Path) -> None:
     assert info(tmp_path / "1").digest == info(tmp_path / "2", files={"README.md": "hello"}).digest
 
 
-def test_a_plain_model_only_completes(tmp_path: Path) -> None:
+def test_a_plain_model_has_the_capability_completion_only(tmp_path: Path) -> None:
     found = info(tmp_path)
     assert found.capabilities == ("completion",)
     assert not found.reasoning_switch
     assert not found.reasoning_default
 
 
-def test_a_template_with_a_switch_can_think(tmp_path: Path) -> None:
+def test_a_template_with_a_switch_gives_the_capability_thinking(tmp_path: Path) -> None:
     found = info(tmp_path, template=SWITCH_TEMPLATE)
     assert found.capabilities == ("completion", "thinking")
     assert found.reasoning_switch
@@ -162,7 +163,7 @@ def test_a_template_with_a_switch_can_think(tmp_path: Path) -> None:
         ({"processor_config.json": "{}", "video_preprocessor_config.json": "{}"}, ("completion", "vision", "video")),
     ],
 )
-def test_seeing_takes_a_vision_tower_and_its_processors(
+def test_vision_needs_a_vision_config_and_a_processor(
     tmp_path: Path, files: dict[str, str], capabilities: tuple[str, ...]
 ) -> None:
     found = info(
@@ -172,23 +173,23 @@ def test_seeing_takes_a_vision_tower_and_its_processors(
 
 
 @pytest.mark.parametrize(("token", "capabilities"), [(7, ("vision", "video")), (None, ("vision",))])
-def test_a_place_for_clips_must_have_a_token(tmp_path: Path, token: int | None, capabilities: tuple[str, ...]) -> None:
+def test_video_needs_a_video_token(tmp_path: Path, token: int | None, capabilities: tuple[str, ...]) -> None:
     config = {"vision_config": {}, "text_config": {"a": 1}, "architectures": ["Gemma4ForConditionalGeneration"]}
     files = {"preprocessor_config.json": "{}", "config.json": json.dumps({**CONFIG, **config, "video_token_id": token})}
     assert info(tmp_path, files=files).capabilities == ("completion", *capabilities)
 
 
-def test_the_template_file_wins_over_the_tokenizers(tmp_path: Path) -> None:
+def test_the_template_file_precedes_the_tokenizer_config(tmp_path: Path) -> None:
     assert info(tmp_path, files={"chat_template.jinja": "{{ 1 }}"}).template == "{{ 1 }}"
     assert info(tmp_path / "2", files={"chat_template.json": '{"chat_template": "{{ 2 }}"}'}).template == "{{ 2 }}"
 
 
-def test_of_several_named_templates_the_default_counts(tmp_path: Path) -> None:
+def test_the_default_of_several_named_templates_is_used(tmp_path: Path) -> None:
     named = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "plain"}]
     assert info(tmp_path, tokenizer_config={"chat_template": named}).template == "plain"
 
 
-def test_a_base_model_without_a_template_still_completes(tmp_path: Path) -> None:
+def test_a_base_model_without_a_template_has_the_capability_completion(tmp_path: Path) -> None:
     found = info(tmp_path, tokenizer_config={})
     assert (found.template, found.capabilities) == ("", ("completion",))
 
@@ -210,7 +211,7 @@ def test_stop_strings_come_from_the_generation_config(tmp_path: Path) -> None:
     assert info(tmp_path / "2", generation={"stop_strings": "c"}).stop == ("c",)
 
 
-def test_the_licence_is_a_file_else_what_the_card_says_else_unknown(tmp_path: Path) -> None:
+def test_the_license_is_read_from_its_file_else_from_the_model_card(tmp_path: Path) -> None:
     card = "---\nlanguage: en\nlicense: apache-2.0\n---\n# Model\nlicense: none\n"
     assert info(tmp_path / "1", files={"LICENSE.txt": "Do what you like.\n", "README.md": card}).license == (
         "Do what you like."
@@ -228,17 +229,17 @@ def test_the_licence_is_a_file_else_what_the_card_says_else_unknown(tmp_path: Pa
         ({"architectures": None, "num_hidden_layers": None}, "unknown architecture"),
     ],
 )
-def test_models_that_write_no_text_are_told_apart(tmp_path: Path, config: dict[str, Any], kind: str) -> None:
+def test_models_that_generate_no_text_are_recognized(tmp_path: Path, config: dict[str, Any], kind: str) -> None:
     with pytest.raises(NotALanguageModel, match=kind):
         info(tmp_path, **config)
 
 
-def test_a_decoder_made_into_an_embedding_model_is_told_apart(tmp_path: Path) -> None:
+def test_a_decoder_made_into_an_embedding_model_is_recognized(tmp_path: Path) -> None:
     with pytest.raises(NotALanguageModel, match="embedding"):
         info(tmp_path, files={"config_sentence_transformers.json": "{}"})
 
 
-def test_a_config_without_architectures_goes_by_its_shape(tmp_path: Path) -> None:
+def test_a_config_without_architectures_is_accepted_by_its_shapes(tmp_path: Path) -> None:
     assert info(tmp_path, architectures=None).family == "qwen3"
 
 
@@ -248,8 +249,8 @@ def test_a_config_without_architectures_goes_by_its_shape(tmp_path: Path) -> Non
         ({"config.json": "[]"}, "config.json is not a JSON object"),
         ({"config.json": "{"}, "config.json cannot be read"),
         ({"config.json": json.dumps({**CONFIG, "model_file": "evil.py"})}, "never run"),
-        ({"model.safetensors": "short"}, "model.safetensors is not a whole safetensors file"),
-        ({"chat_template.jinja": "{% if %}"}, "the chat template does not parse"),
+        ({"model.safetensors": "short"}, "model.safetensors is not a complete safetensors file"),
+        ({"chat_template.jinja": "{% if %}"}, "the chat template cannot be parsed"),
         ({"generation_config.json": "]"}, "generation_config.json cannot be read"),
         (
             {"model.safetensors.index.json": '{"weight_map": {"a": "model-2.safetensors"}}'},
@@ -257,24 +258,26 @@ def test_a_config_without_architectures_goes_by_its_shape(tmp_path: Path) -> Non
         ),
     ],
 )
-def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path, files: dict[str, str], reason: str) -> None:
+def test_the_error_for_a_broken_file_names_the_file_and_the_reason(
+    tmp_path: Path, files: dict[str, str], reason: str
+) -> None:
     with pytest.raises(BrokenModel, match=reason):
         info(tmp_path, files=files)
 
 
-def test_weights_that_are_cut_off_are_noticed(tmp_path: Path) -> None:
+def test_truncated_weights_are_broken(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
-    with pytest.raises(BrokenModel, match="is cut off"):
-        facts(folder)
+    with pytest.raises(BrokenModel, match="is truncated"):
+        described(folder)
 
 
-def test_a_header_that_is_no_header_is_noticed(tmp_path: Path) -> None:
+def test_an_invalid_header_is_broken(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m")
     (folder / "model.safetensors").write_bytes((4).to_bytes(8, "little") + b"[12]")
     with pytest.raises(BrokenModel, match=r"the header of model.safetensors cannot be read"):
-        facts(folder)
+        described(folder)
 
 
 def test_a_folder_without_a_tokenizer_is_broken(tmp_path: Path) -> None:
@@ -282,13 +285,13 @@ def test_a_folder_without_a_tokenizer_is_broken(tmp_path: Path) -> None:
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer_config.json").unlink()
     with pytest.raises(BrokenModel, match="no tokenizer"):
-        facts(folder)
+        described(folder)
 
 
-def test_weights_in_parts_count_together_and_strangers_beside_them_not(tmp_path: Path) -> None:
+def test_only_the_weight_files_that_loaders_read_are_counted(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m")
     (folder / "model.safetensors").unlink()
     write_safetensors(folder / "model-00001-of-00002.safetensors", {"a": ("BF16", [10])})
     write_safetensors(folder / "model-00002-of-00002.safetensors", {"b": ("BF16", [5])})
     write_safetensors(folder / "consolidated.safetensors", {"all": ("BF16", [15])})
-    assert facts(folder).parameter_count == 15
+    assert described(folder).parameter_count == 15

@@ -1,4 +1,4 @@
-"""Requests on their way to being generations: what is refused, and what is decided."""
+"""Preparation turns requests into generations with resolved parameters, and refuses invalid requests."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def preparation() -> Preparation:
 
 def prepared(preparation: Preparation, prompt: Prompt = HELLO, **fields: object) -> Generation:
     request = GenerationRequest(id="r", model=str(fields.pop("model", "pico-tiny")), prompt=prompt, **fields)  # type: ignore[arg-type]  # any field
-    return preparation.generation(request, ListSink(), submitted=5.0)
+    return preparation.prepare(request, ListSink(), submitted=5.0)
 
 
-def test_a_request_becomes_tokens_and_decided_parameters(preparation: Preparation) -> None:
+def test_a_request_becomes_tokens_and_resolved_parameters(preparation: Preparation) -> None:
     made = prepared(preparation, max_tokens=9, sampling=SamplingParams(temperature=0.25, seed=3))
     assert (made.id, made.info.name, made.max_tokens) == ("r", "pico-tiny", 9)
     assert len(made.prompt) > 3
@@ -54,35 +54,35 @@ def test_a_request_becomes_tokens_and_decided_parameters(preparation: Preparatio
     assert (sequence.sampling.temperature, sequence.sampling.seed) == (0.25, 3)
 
 
-def test_the_i_th_choice_has_the_i_th_seed(preparation: Preparation) -> None:
+def test_each_choice_has_the_next_seed(preparation: Preparation) -> None:
     made = prepared(preparation, n=3, sampling=SamplingParams(seed=40))
     assert [sequence.sampling.seed for sequence in made.sequences] == [40, 41, 42]
     assert [sequence.index for sequence in made.sequences] == [0, 1, 2]
 
 
-def test_without_a_seed_each_request_has_its_own(preparation: Preparation) -> None:
+def test_each_request_without_a_seed_gets_another_one(preparation: Preparation) -> None:
     seeds = [prepared(preparation).sequences[0].sampling.seed for _ in range(3)]
     assert len(set(seeds)) == 3
 
 
-def test_a_dialect_s_seed_is_the_last_resort(preparation: Preparation) -> None:
+def test_the_fallback_seed_of_a_dialect_is_used(preparation: Preparation) -> None:
     made = prepared(preparation, fallback_sampling=SamplingParams(seed=9))
     assert made.sequences[0].sampling.seed == 9
 
 
-def test_rows_are_never_numbered_twice(preparation: Preparation) -> None:
+def test_row_numbers_are_unique(preparation: Preparation) -> None:
     rows = [row for _ in range(3) for row in prepared(preparation, n=2).rows]
     assert len(set(rows)) == 6
 
 
 @pytest.mark.parametrize(("asked", "kept"), [(None, 300.0), (0.0, 0.0), (12.0, 12.0)])
-def test_the_request_s_keep_alive_wins_over_the_default(
+def test_the_keep_alive_of_a_request_precedes_the_default(
     preparation: Preparation, asked: float | None, kept: float
 ) -> None:
     assert prepared(preparation, keep_alive=asked).keep_alive == kept
 
 
-def test_a_raw_prompt_goes_to_the_model_verbatim(preparation: Preparation) -> None:
+def test_a_raw_prompt_is_not_rendered(preparation: Preparation) -> None:
     raw, chat = prepared(preparation, RawPrompt("Hello")), prepared(preparation)
     assert len(raw.prompt) < len(chat.prompt)
 
@@ -111,15 +111,15 @@ def test_a_bias_on_a_token_that_does_not_exist_is_refused(preparation: Preparati
 
 @pytest.fixture(scope="module")
 def model_dirs(tmp_path_factory: pytest.TempPathFactory, preparation: Preparation) -> tuple[str, ...]:
-    """A folder with a model of the same tokens, and one whose tokens differ."""
+    """A folder with a model of the same tokens and one of other tokens."""
     source, folder = Path(preparation._catalog.find("pico-tiny").path), tmp_path_factory.mktemp("models")
-    for name in ("small", "stranger"):
+    for name in ("small", "other"):
         shutil.copytree(source, folder / name)
-    tokenizer = json.loads((folder / "stranger" / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer = json.loads((folder / "other" / "tokenizer.json").read_text(encoding="utf-8"))
     vocabulary: dict[str, int] = tokenizer["model"]["vocab"]
     numbers = list(vocabulary.values())
     tokenizer["model"]["vocab"] = dict(zip(vocabulary, numbers[1:] + numbers[:1], strict=True))
-    (folder / "stranger" / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    (folder / "other" / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     return (str(folder),)
 
 
@@ -139,21 +139,21 @@ def drafts(made: Generation) -> tuple[str, int] | None:
     return (made.draft.name, made.draft_tokens) if made.draft else None
 
 
-def test_without_a_word_nobody_drafts(preparation: Preparation) -> None:
+def test_there_is_no_draft_model_by_default(preparation: Preparation) -> None:
     assert drafts(prepared(preparation)) is None
 
 
-def test_a_request_names_the_model_that_drafts(model_dirs: tuple[str, ...]) -> None:
+def test_a_request_may_name_its_draft_model(model_dirs: tuple[str, ...]) -> None:
     made = prepared(drafting(model_dirs), draft_model="small", draft_tokens=7)
     assert drafts(made) == ("small", 7)
 
 
-def test_a_configured_model_drafts_four_tokens(model_dirs: tuple[str, ...]) -> None:
+def test_a_configured_draft_model_proposes_four_tokens(model_dirs: tuple[str, ...]) -> None:
     assert drafts(prepared(drafting(model_dirs, pico_tiny="small"))) == ("small", 4)
 
 
 @pytest.mark.parametrize("fields", [{"draft_tokens": 0}, {"n": 2}])
-def test_drafting_is_off_for_zero_tokens_and_for_several_choices(
+def test_there_is_no_draft_model_for_zero_draft_tokens_or_several_choices(
     model_dirs: tuple[str, ...], fields: dict[str, int]
 ) -> None:
     assert drafts(prepared(drafting(model_dirs, pico_tiny="small"), **fields)) is None
@@ -161,39 +161,39 @@ def test_drafting_is_off_for_zero_tokens_and_for_several_choices(
 
 def test_an_unknown_draft_model_is_refused(preparation: Preparation) -> None:
     with pytest.raises(ModelNotFound) as caught:
-        prepared(preparation, draft_model="nobody")
-    assert (caught.value.param, caught.value.model) == ("draft_model", "nobody")
+        prepared(preparation, draft_model="missing")
+    assert (caught.value.param, caught.value.model) == ("draft_model", "missing")
 
 
 @pytest.mark.parametrize(
-    ("draft", "words"), [("stranger", "their tokens differ"), ("pico-tiny", "cannot draft for itself")]
+    ("draft", "words"), [("other", "their tokens differ"), ("pico-tiny", "cannot be its own draft model")]
 )
-def test_a_model_that_cannot_draft_for_another_is_refused(model_dirs: tuple[str, ...], draft: str, words: str) -> None:
+def test_an_unsuitable_draft_model_is_refused(model_dirs: tuple[str, ...], draft: str, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words) as caught:
         prepared(drafting(model_dirs), draft_model=draft)
     assert caught.value.param == "draft_model"
 
 
-@pytest.mark.parametrize("draft", ["stranger", "nobody"])
-def test_a_configured_model_that_cannot_draft_costs_a_warning(
+@pytest.mark.parametrize("draft", ["other", "missing"])
+def test_an_unsuitable_configured_draft_model_is_logged_once(
     model_dirs: tuple[str, ...], draft: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     preparation = drafting(model_dirs, pico_tiny=draft)
     assert [drafts(prepared(preparation)) for _ in range(2)] == [None, None]
-    assert caplog.text.count("pico-tiny goes on without drafts") == 1
+    assert caplog.text.count("pico-tiny is used without a draft model") == 1
 
 
-def test_the_boundary_of_the_conversation_goes_along(preparation: Preparation) -> None:
+def test_a_generation_has_the_boundaries_of_its_prompt(preparation: Preparation) -> None:
     made = prepared(preparation)
     assert 0 < made.boundaries[-1] < len(made.prompt)
 
 
-def test_loading_is_a_generation_that_generates_nothing(preparation: Preparation) -> None:
-    made = preparation.loading("pico-tiny", 5.0, ListSink())
+def test_a_load_is_a_generation_without_sequences(preparation: Preparation) -> None:
+    made = preparation.prepare_load("pico-tiny", 5.0, ListSink())
     assert (made.max_tokens, made.sequences, made.keep_alive) == (0, [], 5.0)
 
 
-def test_only_the_latest_tokenizers_are_kept(tmp_path: Path, preparation: Preparation) -> None:
+def test_only_the_latest_tokenizers_are_cached(tmp_path: Path, preparation: Preparation) -> None:
     source = Path(preparation._catalog.find("pico-tiny").path)
     for number in range(6):
         folder = tmp_path / f"copy-{number}"

@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as RawTokenizer
 
 import pico_jupyter
-from pico_jupyter.engine.text.output import OutputParser
+from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
 from pico_jupyter.types import TextDelta
@@ -47,7 +47,7 @@ def save(tmp_path: Path) -> Save:
 
 
 def sentencepiece(*, strip: bool = True) -> RawTokenizer:
-    """As converted from sentencepiece: a mark for spaces, one entry for each byte, no byte alphabet."""
+    """A vocabulary converted from sentencepiece: "▁" for spaces, a token for each byte, no byte alphabet."""
     pieces = [
         *SPECIALS,
         *(f"<0x{byte:02X}>" for byte in range(256)),
@@ -111,14 +111,14 @@ def test_byte_level_tokens_join_to_the_bytes_of_the_text(pico: Tokenizer, text: 
 
 @settings(deadline=None)
 @given(text=st.text(max_size=40))
-def test_any_text_comes_back_from_byte_level_tokens(pico: Tokenizer, text: str) -> None:
-    normalized = unicodedata.normalize("NFC", text)  # as Qwen's tokenizers have it
+def test_any_text_survives_encoding_and_decoding(pico: Tokenizer, text: str) -> None:
+    normalized = unicodedata.normalize("NFC", text)  # as in Qwen's tokenizers
     assert pico.decode(pico.encode(text, add_special_tokens=False)) == normalized
 
 
 @pytest.mark.parametrize("strip", [True, False])
 @pytest.mark.parametrize("text", TEXTS)
-def test_sentencepiece_tokens_decode_as_their_own_library_decodes_them(save: Save, text: str, strip: bool) -> None:
+def test_sentencepiece_tokens_decode_as_in_tokenizers(save: Save, text: str, strip: bool) -> None:
     raw = sentencepiece(strip=strip)
     tokenizer = load_tokenizer(save(raw))
     ids = tokenizer.encode(text, add_special_tokens=False)
@@ -132,21 +132,21 @@ def test_a_byte_token_is_one_byte(save: Save) -> None:
     assert [tokenizer.token_bytes(i) for i in ids] == [b" ", b"\xf0", b"\x9f", b"\x98", b"\x80"]
 
 
-def test_an_entry_that_only_looks_like_a_byte_token_is_text(save: Save) -> None:
+def test_a_token_that_only_looks_like_a_byte_token_is_text(save: Save) -> None:
     raw = metaspace()
     raw.add_tokens([AddedToken("<0x0A>", special=False)])
     tokenizer = load_tokenizer(save(raw))
     assert tokenizer.token_bytes(raw.token_to_id("<0x0A>")) == b"<0x0A>"
 
 
-def test_metaspace_tokens_decode_as_their_own_library_decodes_them(save: Save) -> None:
+def test_metaspace_tokens_decode_as_in_tokenizers(save: Save) -> None:
     raw = metaspace()
     tokenizer = load_tokenizer(save(raw))
     ids = tokenizer.encode("Hello world!", add_special_tokens=False)
     assert tokenizer.decode(ids) == raw.decode(ids) == "Hello world!"
 
 
-def test_tokens_of_any_other_decoder_are_found_by_decoding_them(save: Save) -> None:
+def test_the_bytes_of_other_decoders_are_found_by_decoding(save: Save) -> None:
     tokenizer = load_tokenizer(save(wordpiece()))
     assert [tokenizer.token_bytes(i) for i in (1, 2, 3)] == [b" hello", b" wor", b"ld"]
 
@@ -168,32 +168,32 @@ def test_added_tokens_that_are_not_special_are_text(pico: Tokenizer) -> None:
     assert pico.decode(ids) == "<think>"
 
 
-def test_added_tokens_outside_ascii_are_themselves(save: Save) -> None:
+def test_added_tokens_outside_ascii_are_their_own_text(save: Save) -> None:
     raw = RawTokenizer.from_file(str(PICO_TINY / "tokenizer.json"))
     raw.add_tokens([AddedToken("é｜", special=False, normalized=False)])
     tokenizer = load_tokenizer(save(raw))
     assert tokenizer.token_bytes(raw.token_to_id("é｜")) == "é｜".encode()
 
 
-def test_every_file_may_name_tokens_that_end_an_answer(save: Save) -> None:
+def test_each_file_may_name_tokens_that_end_an_answer(save: Save) -> None:
     path = save(sentencepiece(), generation={"eos_token_id": [7, 8]}, eos_token="</s>")
     (path / "config.json").write_text(json.dumps({"eos_token_id": 9, "text_config": {"eos_token_id": 10}}))
     assert load_tokenizer(path).eos_token_ids == {2, 7, 8, 9, 10}
 
 
-def test_the_built_in_model_ends_its_answers(pico: Tokenizer) -> None:
+def test_the_built_in_model_has_tokens_that_end_an_answer(pico: Tokenizer) -> None:
     ends = {pico.token_bytes(i) for i in pico.eos_token_ids}
     assert ends == {b"<|im_end|>", b"<|endoftext|>"}
 
 
-def test_bos_is_added_only_when_asked_for(save: Save) -> None:
+def test_bos_is_added_only_on_request(save: Save) -> None:
     tokenizer = load_tokenizer(save(with_bos(), bos_token="<s>"))
     assert tokenizer.encode("H", add_special_tokens=True)[0] == 1
     assert 1 not in tokenizer.encode("H", add_special_tokens=False)
 
 
 def test_the_reasoning_tags_of_the_vocabulary_are_found(pico: Tokenizer) -> None:
-    assert (pico.reasoning_open, pico.reasoning_close) == ("<think>", "</think>")
+    assert (pico.output_format.reasoning_open, pico.output_format.reasoning_close) == ("<think>", "</think>")
 
 
 @pytest.mark.parametrize(
@@ -204,17 +204,17 @@ def test_the_reasoning_tags_of_the_vocabulary_are_found(pico: Tokenizer) -> None
         ("{{ messages }}", (None, None)),
     ],
 )
-def test_tags_that_are_no_tokens_are_found_in_the_template(
+def test_tags_that_are_not_tokens_are_found_in_the_template(
     save: Save, template: str, tags: tuple[str | None, str | None]
 ) -> None:
     tokenizer = load_tokenizer(save(sentencepiece(), chat_template=template))
-    assert (tokenizer.reasoning_open, tokenizer.reasoning_close) == tags
+    assert (tokenizer.output_format.reasoning_open, tokenizer.output_format.reasoning_close) == tags
 
 
-def test_channels_are_reasoning_markup(save: Save) -> None:
+def test_a_harmony_channel_is_the_reasoning(save: Save) -> None:
     raw = sentencepiece()
     raw.add_special_tokens(["<|channel|>", "<|message|>"])
-    assert load_tokenizer(save(raw)).reasoning_open == "<|channel|>analysis<|message|>"
+    assert load_tokenizer(save(raw)).output_format.reasoning_open == "<|channel|>analysis<|message|>"
 
 
 def test_tool_calls_are_parsed_by_the_models_own_parser(pico: Tokenizer) -> None:
@@ -223,18 +223,18 @@ def test_tool_calls_are_parsed_by_the_models_own_parser(pico: Tokenizer) -> None
 
 
 @pytest.mark.parametrize("text", ["nope", "{}", '{"name": 3}', '{"name": ""}', "[]]", "7", '"name"', "null", ""])
-def test_text_that_is_no_tool_call_is_a_value_error(pico: Tokenizer, text: str) -> None:
+def test_other_text_than_a_tool_call_is_a_value_error(pico: Tokenizer, text: str) -> None:
     with pytest.raises(ValueError, match="not a tool call"):
         pico.parse_tool_calls(text, [])
 
 
-def test_a_model_without_a_tool_parser_has_no_tool_calls(save: Save) -> None:
+def test_without_a_tool_parser_a_tool_call_is_a_value_error(save: Save) -> None:
     tokenizer = load_tokenizer(save(sentencepiece()))
     with pytest.raises(ValueError, match="no tool-call parser"):
         tokenizer.parse_tool_calls("{}", [])
 
 
-def test_a_template_sees_only_the_variables_that_are_given(pico: Tokenizer) -> None:
+def test_a_template_gets_only_the_given_variables(pico: Tokenizer) -> None:
     messages = [{"role": "user", "content": "hi"}]
     assert "<think>" not in pico.render(messages, [], {})
     assert "<think>" not in pico.render(messages, [], {"enable_thinking": True})
@@ -242,7 +242,7 @@ def test_a_template_sees_only_the_variables_that_are_given(pico: Tokenizer) -> N
 
 
 @pytest.mark.parametrize("name", ["tokenize", "chat_template", "add_generation_prompt", "messages", "return_tensors"])
-def test_variables_cannot_be_the_renderers_own_arguments(pico: Tokenizer, name: str) -> None:
+def test_variables_cannot_set_arguments_of_the_renderer(pico: Tokenizer, name: str) -> None:
     messages = [{"role": "user", "content": "hi"}]
     assert pico.render(messages, [], {name: "x"}) == pico.render(messages, [], {})
 
@@ -258,13 +258,13 @@ def test_a_template_runs_in_a_sandbox(save: Save) -> None:
     "template",
     ["{{ raise_exception('no') }}", "{{ messages + 1 }}", "{{ 1 // 0 }}", "{% if %}", "{{ nothing.at.all }}"],
 )
-def test_whatever_a_template_raises_is_a_template_failure(save: Save, template: str) -> None:
+def test_any_error_of_a_template_is_a_template_failure(save: Save, template: str) -> None:
     tokenizer = load_tokenizer(save(sentencepiece(), chat_template=template))
     with pytest.raises(TemplateFailed, match="chat template error: "):
         tokenizer.render([{"role": "user", "content": "hi"}], [], {})
 
 
-def test_a_model_without_a_template_says_so(save: Save) -> None:
+def test_rendering_without_a_template_is_refused(save: Save) -> None:
     tokenizer = load_tokenizer(save(sentencepiece()))
     with pytest.raises(TemplateFailed, match="no chat template"):
         tokenizer.render([{"role": "user", "content": "hi"}], [], {})
@@ -283,7 +283,7 @@ def test_a_tokenizer_without_its_vocabulary_cannot_be_loaded(tmp_path: Path) -> 
         load_tokenizer(tmp_path)
 
 
-def test_a_tokenizer_with_code_of_its_own_is_refused(save: Save) -> None:
+def test_a_tokenizer_that_needs_code_from_its_folder_is_refused(save: Save) -> None:
     path = save(sentencepiece(), auto_map={"AutoTokenizer": ["evil.Evil", None]}, tokenizer_class="Evil")
     (path / "tokenizer.json").unlink()
     (path / "evil.py").write_text("raise SystemExit('ran')")
@@ -291,9 +291,9 @@ def test_a_tokenizer_with_code_of_its_own_is_refused(save: Save) -> None:
         load_tokenizer(path)
 
 
-def test_loading_touches_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_loading_does_not_use_the_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*_: object) -> None:
-        raise AssertionError("the network was touched")
+        raise AssertionError("the network was used")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
@@ -301,7 +301,7 @@ def test_loading_touches_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert load_tokenizer(tmp_path / "model").vocab_size == load_tokenizer(PICO_TINY).vocab_size
 
 
-def test_many_threads_may_use_one_tokenizer(pico: Tokenizer) -> None:
+def test_several_threads_may_use_one_tokenizer(pico: Tokenizer) -> None:
     text = "Hello 😀 " * 50
 
     def use(_: int) -> bool:
@@ -312,5 +312,5 @@ def test_many_threads_may_use_one_tokenizer(pico: Tokenizer) -> None:
         assert all(pool.map(use, range(40)))
 
 
-def test_the_repr_tells_the_size_and_the_decoder(pico: Tokenizer) -> None:
+def test_the_repr_shows_the_size_and_the_decoder(pico: Tokenizer) -> None:
     assert repr(pico) == f"<Tokenizer [{pico.vocab_size} tokens | byte-level]>"

@@ -11,25 +11,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pico_jupyter.engine.text.markup import HARMONY_MARKERS, HARMONY_TAGS, Markup, ToolCallText
-from pico_jupyter.engine.text.output import Output, OutputParser, first_match, partial_length
+from pico_jupyter.engine.text.delta_buffer import OutputDelta
+from pico_jupyter.engine.text.output_format import HARMONY_MARKERS, HARMONY_TAGS, OutputFormat, ParsedToolCall
+from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCallDelta
 
-THINK = Markup(reasoning_open="<think>", reasoning_close="</think>", tool_open="<tool_call>", tool_close="</tool_call>")
-PLAIN = Markup()
-HARMONY = Markup(*HARMONY_TAGS, markers=HARMONY_MARKERS)
-OPEN_CALLS = Markup(tool_open="[TOOL_CALLS]")
+THINK = OutputFormat(
+    reasoning_open="<think>", reasoning_close="</think>", tool_open="<tool_call>", tool_close="</tool_call>"
+)
+PLAIN = OutputFormat()
+HARMONY = OutputFormat(*HARMONY_TAGS, markers=HARMONY_MARKERS)
+OPEN_CALLS = OutputFormat(tool_open="[TOOL_CALLS]")
 TOOLS = '[{"type":"function","function":{"name":"add"}}]'
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 
 
 class ChunkVocabulary:
-    """A tokenizer at its floor: a token is any stretch of bytes; ids are given out as they are asked for."""
+    """A tokenizer whose tokens are arbitrary byte strings. Each gets an id when a test first uses it."""
 
     def __init__(
-        self, markup: Markup = PLAIN, *, specials: Sequence[str] = (), strips_leading_space: bool = False
+        self, output_format: OutputFormat = PLAIN, *, specials: Sequence[str] = (), strips_leading_space: bool = False
     ) -> None:
-        self.markup = markup
+        self.output_format = output_format
         self.strips_leading_space = strips_leading_space
         self._tokens: list[bytes] = [special.encode() for special in specials]
         self.special_token_ids = frozenset(range(len(specials)))
@@ -42,9 +45,9 @@ class ChunkVocabulary:
     def token_bytes(self, token_id: int) -> bytes:
         return self._tokens[token_id]
 
-    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> list[ToolCallText]:
+    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> list[ParsedToolCall]:
         call = json.loads(text)
-        return [ToolCallText(call["name"], json.dumps(call["arguments"]))]
+        return [ParsedToolCall(call["name"], json.dumps(call["arguments"]))]
 
 
 @dataclass
@@ -60,7 +63,7 @@ def parser_for(vocabulary: ChunkVocabulary, **options: Any) -> OutputParser:
     return OutputParser(vocabulary, new_call_id=lambda: f"call_{next(counter)}", **options)
 
 
-def fold(deltas: Sequence[Output]) -> Answer:
+def fold(deltas: Sequence[OutputDelta]) -> Answer:
     answer = Answer()
     for delta in deltas:
         match delta:
@@ -73,11 +76,11 @@ def fold(deltas: Sequence[Output]) -> Answer:
     return answer
 
 
-def run(chunks: Sequence[bytes], markup: Markup = PLAIN, **options: Any) -> Answer:
-    """Parse an answer and check, after every token, that all that has left belongs to the whole."""
-    vocabulary = ChunkVocabulary(markup, strips_leading_space=options.pop("strips_leading_space", False))
+def run(chunks: Sequence[bytes], output_format: OutputFormat = PLAIN, **options: Any) -> Answer:
+    """Parse an answer. Checks after each token that the deltas so far are a prefix of the whole answer."""
+    vocabulary = ChunkVocabulary(output_format, strips_leading_space=options.pop("strips_leading_space", False))
     parser = parser_for(vocabulary, **options)
-    deltas: list[Output] = []
+    deltas: list[OutputDelta] = []
     seen: list[Answer] = []
     for chunk in chunks:
         deltas += parser.push(vocabulary.token(chunk))
@@ -92,7 +95,7 @@ def run(chunks: Sequence[bytes], markup: Markup = PLAIN, **options: Any) -> Answ
 
 
 def splits(text: str) -> Iterator[list[bytes]]:
-    """The text whole, in single bytes, in single characters, and cut in two at every byte."""
+    """The text as one chunk, as single bytes, as single characters, and split in two at each byte."""
     data = text.encode()
     yield [data]
     yield [data[i : i + 1] for i in range(len(data))]
@@ -105,37 +108,37 @@ ROWS = {
     "plain text": (PLAIN, {}, "Hello, world", Answer(text="Hello, world")),
     "nothing": (THINK, {}, "", Answer()),
     "emoji, CJK and combining marks": (PLAIN, {}, "a😀é東京👩‍👩‍👧e\u0301", Answer(text="a😀é東京👩‍👩‍👧e\u0301")),
-    "outer whitespace of a plain answer stays": (THINK, {}, " \n hi \n ", Answer(text=" \n hi \n ")),
+    "outer whitespace of a plain answer is kept": (THINK, {}, " \n hi \n ", Answer(text=" \n hi \n ")),
     "only whitespace": (THINK, {}, " \n ", Answer(text=" \n ")),
     "reasoning, then content": (THINK, {}, "<think>a b</think>c", Answer("a b", "c")),
-    "whitespace around the tags is dropped": (
+    "whitespace around the tags is removed": (
         THINK, {}, "\n<think>\n a\n\nb \n</think>\n\n c \n", Answer("a\n\nb", "c \n"),
     ),
     "an empty block": (THINK, {}, "<think>\n\n</think>\n\nhi", Answer("", "hi")),
-    "a block that the prompt has opened": (
+    "a block that the prompt opens": (
         THINK, {"reasoning_started": True}, "\nso\n</think>\n\n4", Answer("so", "4"),
     ),
-    "the model repeats the tag that the prompt has": (
+    "the model repeats the opening tag of the prompt": (
         THINK, {"reasoning_started": True}, "<think>\nso</think>4", Answer("so", "4"),
     ),
-    "a closing tag of a block that the prompt has closed": (THINK, {}, "</think>\n\n4", Answer("", "4")),
+    "a closing tag of a block that the prompt already closed": (THINK, {}, "</think>\n\n4", Answer("", "4")),
     "reasoning that never ends": (THINK, {}, "<think>so it go", Answer("so it go")),
-    "reasoning cut inside its closing tag": (THINK, {}, "<think>so </thi", Answer("so </thi")),
+    "reasoning that ends inside its closing tag": (THINK, {}, "<think>so </thi", Answer("so </thi")),
     "reasoning that is only whitespace": (THINK, {"reasoning_started": True}, " \n ", Answer()),
-    "an answer cut inside the opening tag": (THINK, {}, " <thi", Answer(text=" <thi")),
+    "an answer that ends inside the opening tag": (THINK, {}, " <thi", Answer(text=" <thi")),
     "almost an opening tag": (THINK, {}, "<thin>k", Answer(text="<thin>k")),
     "almost a closing tag": (THINK, {}, "<think>a < b </ c </think></think >d", Answer("a < b </ c", "</think >d")),
     "a tag inside the answer is text": (THINK, {}, "Use <think>x</think>.", Answer(text="Use <think>x</think>.")),
-    "a second block right behind the first": (THINK, {}, "<think>a</think>\n<think>b</think>c", Answer("ab", "c")),
+    "a second block directly after the first": (THINK, {}, "<think>a</think>\n<think>b</think>c", Answer("ab", "c")),
     "an opening tag inside reasoning is text": (THINK, {}, "<think>a<think>b</think>c", Answer("a<think>b", "c")),
-    "tags mean nothing to a model without them": (PLAIN, {}, "<think>a</think>b", Answer(text="<think>a</think>b")),
+    "tags are text for a model without them": (PLAIN, {}, "<think>a</think>b", Answer(text="<think>a</think>b")),
     "a stop string": (PLAIN, {"stop": ("END",)}, "go onENDno", Answer(text="go on", stopped=True)),
     "a stop string at the very end": (PLAIN, {"stop": ("END",)}, "go onEND", Answer(text="go on", stopped=True)),
-    "a stop string at the head": (PLAIN, {"stop": ("END",)}, "ENDless", Answer(stopped=True)),
+    "a stop string at the start": (PLAIN, {"stop": ("END",)}, "ENDless", Answer(stopped=True)),
     "almost a stop string": (PLAIN, {"stop": ("END",)}, "EN EEND!", Answer(text="EN E", stopped=True)),
     "an unfinished stop string": (PLAIN, {"stop": ("END",)}, "the EN", Answer(text="the EN")),
     "a stop string that overlaps itself": (PLAIN, {"stop": ("aab",)}, "caaab", Answer(text="ca", stopped=True)),
-    "the stop string that is complete first": (
+    "the stop string that ends first": (
         PLAIN, {"stop": ("abcd", "bc")}, "xabcd", Answer(text="xa", stopped=True),
     ),
     "two stop strings that end together": (PLAIN, {"stop": ("bc", "abc")}, "xabc", Answer(text="x", stopped=True)),
@@ -152,23 +155,23 @@ ROWS = {
         THINK, {"tools": TOOLS}, f"<think>\nx\n</think>\n\nLet me see.\n{CALL}\n{CALL}\n",
         Answer("x", "Let me see.", [("add", '{"a": 1}')] * 2),
     ),
-    "text behind a tool call": (THINK, {"tools": TOOLS}, f"{CALL}\nso", Answer(text="so", calls=[("add", '{"a": 1}')])),
-    "a tool call without its end": (
+    "text after a tool call": (THINK, {"tools": TOOLS}, f"{CALL}\nso", Answer(text="so", calls=[("add", '{"a": 1}')])),
+    "a tool call without its closing tag": (
         THINK, {"tools": TOOLS}, CALL.removesuffix("</tool_call>"), Answer(calls=[("add", '{"a": 1}')]),
     ),
-    "a tool call that is none": (
+    "a tool call that cannot be parsed": (
         THINK, {"tools": TOOLS}, "so <tool_call>nope</tool_call> on", Answer(text="so <tool_call>nope</tool_call> on"),
     ),
-    "a tool call cut in two": (THINK, {"tools": TOOLS}, "so <tool_call>{", Answer(text="so <tool_call>{")),
-    "a tool call that nobody asked for is text": (THINK, {}, CALL, Answer(text=CALL)),
+    "a tool call that ends too early": (THINK, {"tools": TOOLS}, "so <tool_call>{", Answer(text="so <tool_call>{")),
+    "a tool call without tools in the request is text": (THINK, {}, CALL, Answer(text=CALL)),
     "a stop string inside a tool call": (
         THINK, {"tools": TOOLS, "stop": ("add",)}, f"{CALL}add", Answer(calls=[("add", '{"a": 1}')], stopped=True),
     ),
-    "whitespace before a stop string stays": (
+    "whitespace before a stop string is kept": (
         THINK, {"tools": TOOLS, "stop": ("END",)}, "hi \nEND", Answer(text="hi \n", stopped=True),
     ),
     "almost a tool call": (THINK, {"tools": TOOLS}, "x <tool_cal ", Answer(text="x <tool_cal ")),
-    "calls that reach to the end": (
+    "a call that extends to the end": (
         OPEN_CALLS, {"tools": TOOLS}, 'ok [TOOL_CALLS]{"name": "add", "arguments": {}}',
         Answer(text="ok", calls=[("add", "{}")]),
     ),
@@ -176,25 +179,25 @@ ROWS = {
         HARMONY, {}, "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>4",
         Answer("hm", "4"),
     ),
-    "a leading space of the tokenizer's own": (PLAIN, {"strips_leading_space": True}, "  hi", Answer(text=" hi")),
-    "a leading space of a text that goes on": (
+    "a leading space that the tokenizer adds": (PLAIN, {"strips_leading_space": True}, "  hi", Answer(text=" hi")),
+    "a leading space of a continued text": (
         PLAIN, {"strips_leading_space": True, "continuation": True}, " hi", Answer(text=" hi"),
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_an_answer_is_the_same_however_its_text_is_split(row: str) -> None:
-    markup, options, text, expected = ROWS[row]
+def test_an_answer_does_not_depend_on_where_its_text_is_split(row: str) -> None:
+    output_format, options, text, expected = ROWS[row]
     for chunks in splits(text):
-        assert run(chunks, markup, **options) == expected, chunks
+        assert run(chunks, output_format, **options) == expected, chunks
 
 
 @settings(deadline=None)
 @given(row=st.sampled_from(sorted(ROWS)), data=st.data())
-def test_an_answer_is_the_same_in_any_number_of_tokens(row: str, data: st.DataObject) -> None:
-    markup, options, text, expected = ROWS[row]
-    assert run(data.draw(chunks_of(text.encode())), markup, **options) == expected
+def test_an_answer_does_not_depend_on_the_number_of_its_tokens(row: str, data: st.DataObject) -> None:
+    output_format, options, text, expected = ROWS[row]
+    assert run(data.draw(chunks_of(text.encode())), output_format, **options) == expected
 
 
 @st.composite
@@ -210,7 +213,7 @@ def test_invalid_bytes_become_the_same_replacement_characters_in_any_split(data:
 
 
 def stopped_text(text: str, stops: Sequence[str]) -> str:
-    """The text before the first stop string, by reading character by character."""
+    """The text before the first stop string, found by reading character by character."""
     for end in range(1, len(text) + 1):
         ending = [stop for stop in stops if stop and text[:end].endswith(stop)]
         if ending:
@@ -232,20 +235,20 @@ def test_stop_strings_match_as_if_read_character_by_character(data: st.DataObjec
     data=st.data(),
     pieces=st.lists(st.sampled_from(["<think>", "</think>", "<", "</", "a", " ", "\n", CALL, "<tool_call>"])),
 )
-def test_any_mixture_of_tags_is_the_same_in_any_split(data: st.DataObject, pieces: list[str]) -> None:
+def test_a_mixture_of_tags_does_not_depend_on_where_it_is_split(data: st.DataObject, pieces: list[str]) -> None:
     text = "".join(pieces)
     options = {"tools": data.draw(st.sampled_from([TOOLS, "[]"])), "stop": ("<a", "\n\n")}
     assert run(data.draw(chunks_of(text.encode())), THINK, **options) == run([text.encode()], THINK, **options)
 
 
-def test_plain_text_leaves_with_its_own_token() -> None:
+def test_plain_text_is_returned_with_its_own_token() -> None:
     vocabulary = ChunkVocabulary(THINK)
     parser = parser_for(vocabulary, stop=("END",), tools=TOOLS)
     words = ["Hello", ",", " world", "!"]
     assert [fold(parser.push(vocabulary.token(word.encode()))).text for word in words] == words
 
 
-def test_only_what_may_become_a_stop_string_waits() -> None:
+def test_only_text_that_may_become_a_stop_string_is_held_back() -> None:
     vocabulary = ChunkVocabulary()
     parser = parser_for(vocabulary, stop=("END",))
     assert fold(parser.push(vocabulary.token(b"the E"))).text == "the "
@@ -253,14 +256,14 @@ def test_only_what_may_become_a_stop_string_waits() -> None:
     assert fold(parser.push(vocabulary.token(b"E"))).text == "EN"
 
 
-def test_a_character_leaves_with_its_last_byte() -> None:
+def test_a_character_is_returned_with_its_last_byte() -> None:
     vocabulary = ChunkVocabulary()
     parser = parser_for(vocabulary)
     texts = [fold(parser.push(vocabulary.token(bytes([byte])))).text for byte in "😀".encode()]
     assert texts == ["", "", "", "😀"]
 
 
-def test_a_character_that_is_never_finished_ends_as_a_replacement_character() -> None:
+def test_an_incomplete_character_becomes_a_replacement_character() -> None:
     vocabulary = ChunkVocabulary()
     parser = parser_for(vocabulary)
     assert parser.push(vocabulary.token("😀".encode()[:3])) == []
@@ -300,14 +303,14 @@ def test_tags_may_be_special_tokens() -> None:
     assert fold([*deltas, *parser.flush()]) == Answer("hm", "4")
 
 
-def test_a_special_token_that_turns_out_to_be_no_tag_is_dropped() -> None:
-    vocabulary = ChunkVocabulary(Markup("<|channel>thought", "<channel|>"), specials=["<|channel>", "<channel|>"])
+def test_a_special_token_that_does_not_complete_a_tag_is_removed() -> None:
+    vocabulary = ChunkVocabulary(OutputFormat("<|channel>thought", "<channel|>"), specials=["<|channel>", "<channel|>"])
     parser = parser_for(vocabulary)
     deltas = [d for t in (b"<|channel>", b"other", b" x") for d in parser.push(vocabulary.token(t))]
     assert fold([*deltas, *parser.flush()]).text == "other x"
 
 
-def test_tool_calls_get_new_ids_and_are_told_of() -> None:
+def test_each_tool_call_gets_a_new_id() -> None:
     vocabulary = ChunkVocabulary(THINK)
     parser = parser_for(vocabulary, tools=TOOLS, index=2)
     deltas = parser.push(vocabulary.token((CALL + CALL).encode()))
@@ -315,14 +318,14 @@ def test_tool_calls_get_new_ids_and_are_told_of() -> None:
     assert parser.has_tool_calls
 
 
-def test_text_with_an_unreadable_call_is_no_tool_call() -> None:
+def test_text_that_cannot_be_parsed_is_not_a_tool_call() -> None:
     vocabulary = ChunkVocabulary(THINK)
     parser = parser_for(vocabulary, tools=TOOLS)
     parser.push(vocabulary.token(b"<tool_call>x</tool_call>"))
     assert not parser.has_tool_calls
 
 
-def test_nothing_leaves_behind_a_stop_string() -> None:
+def test_nothing_is_returned_after_a_stop_string() -> None:
     vocabulary = ChunkVocabulary()
     parser = parser_for(vocabulary, stop=("END",))
     parser.push(vocabulary.token(b"END"))
@@ -344,7 +347,7 @@ def test_nothing_leaves_behind_a_stop_string() -> None:
         (["<think>", "</think>", "\n", "<think>", "</think>"], 5),
     ],
 )
-def test_reasoning_tokens_count_the_tags_tokens_too(tokens: list[str], count: int) -> None:
+def test_reasoning_tokens_include_the_tokens_of_the_tags(tokens: list[str], count: int) -> None:
     vocabulary = ChunkVocabulary(THINK)
     parser = parser_for(vocabulary)
     for token in tokens:
@@ -353,7 +356,7 @@ def test_reasoning_tokens_count_the_tags_tokens_too(tokens: list[str], count: in
     assert parser.reasoning_tokens == count
 
 
-def test_reasoning_tokens_count_from_the_first_token_when_the_prompt_has_opened_the_block() -> None:
+def test_reasoning_tokens_count_from_the_first_token_when_the_prompt_opens_the_block() -> None:
     vocabulary = ChunkVocabulary(THINK)
     parser = parser_for(vocabulary, reasoning_started=True)
     for token in (b"\n", b"a", b"</think>", b"b"):
@@ -367,13 +370,13 @@ def logprob(data: bytes) -> TokenLogprob:
 
 @settings(deadline=None)
 @given(row=st.sampled_from(sorted(ROWS)), data=st.data())
-def test_every_logprob_leaves_once_and_in_order(row: str, data: st.DataObject) -> None:
-    markup, options, text, _ = ROWS[row]
+def test_every_logprob_is_returned_once_and_in_order(row: str, data: st.DataObject) -> None:
+    output_format, options, text, _ = ROWS[row]
     options = {name: value for name, value in options.items() if name != "strips_leading_space"}
-    vocabulary = ChunkVocabulary(markup)
+    vocabulary = ChunkVocabulary(output_format)
     parser = parser_for(vocabulary, **options)
     pushed: list[TokenLogprob] = []
-    deltas: list[Output] = []
+    deltas: list[OutputDelta] = []
     for chunk in data.draw(chunks_of(text.encode())):
         if not parser.stopped:
             pushed.append(logprob(chunk))
@@ -383,7 +386,7 @@ def test_every_logprob_leaves_once_and_in_order(row: str, data: st.DataObject) -
     assert left == pushed
 
 
-def test_a_withheld_token_brings_its_logprob_with_the_next_text() -> None:
+def test_the_logprob_of_a_token_without_text_is_returned_with_the_next_text() -> None:
     vocabulary = ChunkVocabulary(THINK)
     parser = parser_for(vocabulary)
     assert parser.push(vocabulary.token(b"<think>"), logprob(b"<think>")) == []
@@ -392,7 +395,7 @@ def test_a_withheld_token_brings_its_logprob_with_the_next_text() -> None:
     ]
 
 
-def test_logprobs_left_over_leave_with_an_empty_text() -> None:
+def test_the_last_logprobs_are_returned_with_an_empty_text() -> None:
     vocabulary = ChunkVocabulary(THINK)
     parser = parser_for(vocabulary, stop=("END",), index=1)
     parser.push(vocabulary.token(b"END"), logprob(b"END"))
@@ -400,34 +403,22 @@ def test_logprobs_left_over_leave_with_an_empty_text() -> None:
     assert parser.flush() == []
 
 
-def test_one_token_makes_at_most_one_delta_of_a_kind_in_a_row() -> None:
+def test_consecutive_texts_of_one_kind_become_one_delta() -> None:
     vocabulary = ChunkVocabulary(THINK)
     parser = parser_for(vocabulary)
     deltas = parser.push(vocabulary.token(b"<think>a</think><think>b</think>c"))
     assert deltas == [ReasoningDelta("ab"), TextDelta("c")]
 
 
-def test_the_repr_tells_where_the_parser_is() -> None:
+def test_the_repr_shows_the_phase_and_the_held_text() -> None:
     vocabulary = ChunkVocabulary(THINK)
     parser = parser_for(vocabulary)
     parser.push(vocabulary.token(b"<think>a</th"))
     assert repr(parser) == "<OutputParser 0 [reasoning | 4 held]>"
 
 
-def test_a_match_is_the_one_complete_first_and_of_two_the_longer() -> None:
-    assert first_match("xabcd", ("abcd", "bc")) == (2, "bc")
-    assert first_match("xabc", ("bc", "abc")) == (1, "abc")
-    assert first_match("x", ("y",)) is None
-
-
-def test_a_partial_match_is_the_longest_beginning_at_the_end() -> None:
-    assert partial_length("x aa", ("aaab",)) == 2
-    assert partial_length("x END", ("END",)) == 0
-    assert partial_length("x </th", ("</think>", "<")) == 4
-
-
-def test_a_long_answer_costs_the_same_for_each_token() -> None:
-    # Ten times the limit that we hold ourselves to; re-reading the answer for each token is far slower than that.
+def test_the_time_for_a_token_does_not_grow_with_the_answer() -> None:
+    # Ten times our own limit. A parser that reads the whole answer again for each token is far slower.
     vocabulary = ChunkVocabulary(THINK)
     parser = parser_for(vocabulary, stop=("\n\nUser:", "###"), tools=TOOLS)
     token = vocabulary.token(b" word")

@@ -1,0 +1,210 @@
+"""MediaPreparation: decodes the images and videos of a request and tokenizes the prompt that contains them.
+
+In the prompt's tokens each image or video is replaced by a negative number, its content id, which is a hash of its
+bytes. The prefix cache therefore reuses what was computed for an image only for the same image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Literal, TypeAlias, assert_never
+
+from msgspec.structs import replace
+from PIL.Image import Image
+
+from pico_jupyter.engine.backend import Media
+from pico_jupyter.engine.catalog.content_format import Content, ContentFormat
+from pico_jupyter.engine.media.images import content_digest, decode_image
+from pico_jupyter.engine.media.media_processor import MediaProcessor
+from pico_jupyter.engine.media.video import DecodedVideo, decode_video
+from pico_jupyter.engine.preparation.template_messages import text_of
+from pico_jupyter.engine.text.tokenizer import Tokenizer
+from pico_jupyter.errors import InvalidRequest, TemplateFailed
+from pico_jupyter.types import EngineOptions, ImagePart, Message, Part, TextPart, VideoPart
+
+MediaPart: TypeAlias = ImagePart | VideoPart
+MediaKind: TypeAlias = Literal["image", "video"]
+
+MEDIA_KINDS: tuple[MediaKind, ...] = ("image", "video")
+
+# Pixels of a decoded video frame. Processors shrink frames further, by the number of frames in the video.
+FRAME_AREA = 512 * 512
+
+
+@dataclass(slots=True)
+class MediaPreparation:
+    """Prepares the media of one request. Each part is decoded once, also when the prompt is rendered several times."""
+
+    processor: MediaProcessor
+    tokenizer: Tokenizer
+    options: EngineOptions
+    _images: dict[str, Image] = field(default_factory=dict)
+    _videos: dict[str, DecodedVideo] = field(default_factory=dict)
+
+    @property
+    def _format(self) -> ContentFormat:
+        return self.tokenizer.content_format
+
+    def escape(self, message: Message) -> Message:
+        """Escape all placeholders of images and videos that the text of a message contains."""
+        return replace(
+            message,
+            content=tuple(self._escape_parts(message.content)),
+            reasoning=None if message.reasoning is None else self.escape_text(message.reasoning),
+            tool_calls=tuple(replace(call, arguments=self.escape_text(call.arguments)) for call in message.tool_calls),
+        )
+
+    def escape_text(self, text: str) -> str:
+        """Insert a space after the first character of each placeholder in a text."""
+        for placeholder in self._placeholders():
+            text = text.replace(placeholder, f"{placeholder[:1]} {placeholder[1:]}")
+        return text
+
+    def template_content(self, parts: Sequence[Part]) -> Content:
+        """The content of an escaped message for the chat template: a string if it accepts one, else a list of parts.
+
+        A template without placeholders gets a string that contains the processor's. Raises TemplateFailed.
+        """
+        media = [part for part in parts if not isinstance(part, TextPart)]
+        if not media and self._format.accepts_strings:
+            return text_of(parts)
+        if not all(self._format.placeholder(_kind(part)) for part in media):
+            return "".join(self._text_or_placeholder(part) for part in parts)
+        return [_as_item(part) for part in parts]
+
+    def tokenize(self, text: str, parts: Sequence[MediaPart]) -> tuple[list[int], Media]:
+        """The tokens of a rendered prompt that contains `parts`, with their content ids, and the backend's input.
+
+        Raises InvalidRequest, which names the field of the part at fault, and TemplateFailed.
+        """
+        self._check_placeholders(text, parts)
+        images = [self._decode_image(part) for part in parts if isinstance(part, ImagePart)]
+        videos = [self._decode_video(part) for part in parts if isinstance(part, VideoPart)]
+        processed = self.processor.process(text, images, videos)
+        tokens = processed.tokens
+        spans = list(_runs(tokens, self.processor.image_ids | self.processor.video_ids))
+        size = sum(end - start for start, end in spans)
+        if not spans or spans[-1][1] == len(tokens):
+            raise TemplateFailed("chat template error: no text follows the images and videos", param=parts[0].param)
+        if size > (limit := self.options.max_media_tokens):
+            reason = f"the images and videos take {size} tokens, which exceeds the limit of {limit}"
+            raise InvalidRequest(reason, param=parts[-1].param)
+        return self._with_content_ids(tokens, spans, parts), Media(tokens, spans, processed.inputs)
+
+    def _with_content_ids(
+        self, tokens: Sequence[int], spans: Sequence[tuple[int, int]], parts: Sequence[MediaPart]
+    ) -> list[int]:
+        """The tokens, with content ids in the spans.
+
+        When one image takes several spans, the spans cannot be assigned to images. Each then stands for all images.
+        """
+        replaced = list(tokens)
+        images = [content_digest(part.data) for part in parts if isinstance(part, ImagePart)]
+        videos = [content_digest(part.data) for part in parts if isinstance(part, VideoPart)]
+        for ids, digests in ((self.processor.image_ids, images), (self.processor.video_ids, videos)):
+            own = [(start, end) for start, end in spans if tokens[start] in ids]
+            each = digests if len(own) == len(digests) else [b"".join(digests)] * len(own)
+            for (start, end), digest in zip(own, each, strict=True):
+                replaced[start:end] = [_content_id(digest)] * (end - start)
+        return replaced
+
+    def _decode_image(self, part: ImagePart) -> Image:
+        if part.param not in self._images:
+            data = _data_of(part)
+            self._images[part.param] = decode_image(data, part.param, max_pixels=self.options.max_image_pixels)
+        return self._images[part.param]
+
+    def _decode_video(self, part: VideoPart) -> DecodedVideo:
+        if part.param not in self._videos:
+            sampling = self.processor.frame_sampling
+            limit = self.options.max_video_frames
+            self._videos[part.param] = decode_video(
+                _data_of(part),
+                part.param,
+                max_pixels=self.options.max_image_pixels,
+                max_frames=min(limit, sampling.maximum or limit),
+                fps=self.options.video_fps,
+                frame_area=FRAME_AREA,
+                frames=sampling.count,
+            )
+        return self._videos[part.param]
+
+    def _escape_parts(self, parts: Sequence[Part]) -> Iterator[Part]:
+        """Consecutive texts are joined first, because a placeholder may be split over them."""
+        for is_text, group in groupby(parts, key=lambda part: isinstance(part, TextPart)):
+            if is_text:
+                yield TextPart(self.escape_text(text_of(tuple(group))))
+            else:
+                yield from group
+
+    def _text_or_placeholder(self, part: Part) -> str:
+        if isinstance(part, TextPart):
+            return part.text
+        placeholder = self.processor.placeholder(_kind(part))
+        if not placeholder:
+            reason = f"chat template error: the template has no placeholder for {_noun(part)}"
+            raise TemplateFailed(reason, param=part.param)
+        return placeholder
+
+    def _placeholders(self) -> list[str]:
+        """All texts that may become an image or a video, the longest first."""
+        found = [self._format.image_placeholder, self._format.video_placeholder]
+        found += [self.processor.placeholder(kind) for kind in MEDIA_KINDS]
+        found += [token for placeholder in found for token in self.tokenizer.added_tokens_in(placeholder)]
+        return sorted({text for text in found if len(text) > 1}, key=len, reverse=True)
+
+    def _check_placeholders(self, text: str, parts: Sequence[MediaPart]) -> None:
+        """Check that each part has one placeholder in the prompt. Some templates drop parts that they do not expect.
+
+        A surplus placeholder, from a tool for example, would take the place of an image.
+        """
+        for kind in MEDIA_KINDS:
+            own = [part for part in parts if _kind(part) == kind]
+            token = self.processor.placeholder(kind)
+            placeholder = self._format.placeholder(kind) or token
+            if token and text.count(token) > len(own) * placeholder.count(token):
+                reason = f"{token} is not allowed in a prompt with images or videos"
+                raise InvalidRequest(reason, param="messages")
+            if own and text.count(placeholder) != len(own):
+                reason = f"chat template error: the template does not render {_noun(own[-1])} here"
+                raise TemplateFailed(reason, param=own[-1].param)
+
+
+def _as_item(part: Part) -> dict[str, str]:
+    match part:
+        case TextPart(text):
+            return {"type": "text", "text": text}
+        case ImagePart() | VideoPart():
+            return {"type": _kind(part)}
+        case _:
+            assert_never(part)
+
+
+def _kind(part: MediaPart) -> MediaKind:
+    return "image" if isinstance(part, ImagePart) else "video"
+
+
+def _noun(part: MediaPart) -> str:
+    return "an image" if isinstance(part, ImagePart) else "a video"
+
+
+def _data_of(part: MediaPart) -> bytes:
+    if not part.data:
+        raise InvalidRequest(f"{_noun(part)} must be sent as bytes; the engine fetches no URL", param=part.param)
+    return part.data
+
+
+def _runs(tokens: Sequence[int], searched: frozenset[int]) -> Iterator[tuple[int, int]]:
+    """The start and end of each run of equal tokens that are in `searched`."""
+    for token, positions in groupby(range(len(tokens)), key=tokens.__getitem__):
+        if token in searched:
+            run = list(positions)
+            yield run[0], run[-1] + 1
+
+
+def _content_id(digest: bytes) -> int:
+    """A negative number of 62 bits."""
+    return -1 - (int.from_bytes(hashlib.blake2b(digest, digest_size=8).digest(), "big") >> 2)

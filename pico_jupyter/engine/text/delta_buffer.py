@@ -1,0 +1,60 @@
+"""DeltaBuffer: the deltas that the parser has produced and not yet returned.
+
+Invariant: each log-probability is returned once and in order, with the first text after its token.
+"""
+
+from __future__ import annotations
+
+from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCall, ToolCallDelta
+
+OutputDelta = TextDelta | ReasoningDelta | ToolCallDelta
+
+
+class DeltaBuffer:
+    """Deltas of choice `index`. Strings in `hidden` are removed from all text."""
+
+    def __init__(self, index: int) -> None:
+        self.hidden: set[str] = set()
+        self._index = index
+        self._deltas: list[OutputDelta] = []
+        self._logprobs: list[TokenLogprob] = []
+
+    def add_logprob(self, logprob: TokenLogprob) -> None:
+        """Add the log-probability of the next token."""
+        self._logprobs.append(logprob)
+
+    def add_text(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
+        """Append text. Text that follows text of the same kind becomes one delta with it."""
+        for special in self.hidden:
+            text = text.replace(special, "")
+        if not text:
+            return
+        last = self._deltas[-1] if self._deltas else None
+        if isinstance(last, kind):
+            self._deltas[-1] = kind(last.text + text, self._index)
+        else:
+            self._deltas.append(kind(text, self._index))
+
+    def add_tool_call(self, call: ToolCall) -> None:
+        """Append a complete tool call."""
+        self._deltas.append(ToolCallDelta(call, self._index))
+
+    def pop(self) -> list[OutputDelta]:
+        """Return and remove the deltas. The first text among them carries the log-probabilities so far."""
+        deltas, self._deltas = self._deltas, []
+        if not self._logprobs:
+            return deltas
+        for position, delta in enumerate(deltas):
+            if not isinstance(delta, ToolCallDelta):
+                deltas[position] = type(delta)(delta.text, self._index, tuple(self._logprobs))
+                self._logprobs = []
+                break
+        return deltas
+
+    def pop_last(self) -> list[OutputDelta]:
+        """As pop(), at the end of the answer. Log-probabilities without text are returned with an empty text."""
+        deltas = self.pop()
+        if self._logprobs:
+            deltas.append(TextDelta("", self._index, tuple(self._logprobs)))
+            self._logprobs = []
+        return deltas
