@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 # jlpm, Yarn for Jupyter, is a script of the environment, and so is Node on a machine that has none.
 JLPM := cd labextension && PATH="$(CURDIR)/$(BIN):$$PATH" jlpm
+# Tests run in WORKERS processes; the tests of one file share a process, and with it its servers.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile
 # Notebooks run in a pytest of their own: each cell is a test, and fixtures do not reach it.
-NBVAL := $(BIN)/python -m pytest -c tests/notebooks/nbval.ini notebooks
+NBVAL := $(PYTEST) -c tests/notebooks/nbval.ini notebooks
 DOCS := $(BIN)/sphinx-build --fail-on-warning --nitpicky --fresh-env --quiet docs docs/_build
 PANEL := $(shell find labextension/src labextension/style labextension/schema -type f) $(wildcard labextension/*.*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab notebooks panel docs bench check format clean
+.PHONY: help demo check test lab notebooks panel docs bench format clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,15 +50,19 @@ $(VENV)/installed-panel: labextension/node_modules/installed $(PANEL)
 demo: $(VENV)/installed ## set up and run a real chat through a real Jupyter server, then end
 	$(BIN)/python scripts/demo.py
 
-test: $(VENV)/installed-test $(VENV)/installed-panel ## set up and run every check
+check: $(VENV)/installed-test labextension/node_modules/installed ## lint, types, import contracts and the fast tests, in under two minutes
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python scripts/check_language.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(JLPM) check
+	$(PYTEST) --ignore=tests/browser -m "not slow"
+
+test: check $(VENV)/installed-panel ## everything that CI runs
 	$(DOCS)
-	$(BIN)/pytest --ignore=tests/browser
-	$(BIN)/pytest tests/browser
+	$(PYTEST) --ignore=tests/browser -m slow
+	$(PYTEST) tests/browser
 	$(NBVAL) --jupyter-server
 	$(NBVAL)
 
