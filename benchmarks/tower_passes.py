@@ -23,7 +23,7 @@ from benchmarks.servers import MLX_VLM, PICO
 from pico_jupyter.engine.backends.vision import VisionMemo
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local_client import LocalEngineClient
+from pico_jupyter.engine.local_client import client_of
 from pico_jupyter.types import (
     ChatPrompt,
     EngineOptions,
@@ -43,7 +43,7 @@ def of_our_engine(checkpoint: Path, png: bytes, questions: list[str]) -> list[in
     catalog = Catalog(EngineOptions(model_dirs=(str(checkpoint.parent),)), hub_cache=None)
     engine = Engine(catalog, EngineOptions())
     engine.start()
-    client = LocalEngineClient(engine)
+    client = client_of(engine)
 
     async def ask(question: str, is_first: bool) -> None:
         parts = (TextPart(question), ImagePart(param="messages", data=png))

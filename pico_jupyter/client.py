@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
+from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.questions import A, Question
 from pico_jupyter.types import (
     Accepted,
@@ -28,10 +29,11 @@ from pico_jupyter.types import (
 class EngineClient(Protocol):
     """An engine in this process (LocalEngineClient) or in the model kernel (ModelKernel)."""
 
-    def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+    def generate(self, request: GenerationRequest) -> DeltaStream:
         """Stream the answer: Accepted first, exactly one Finished last, or one PicoError raised.
 
-        Closing the iterator is the only abort: `async with aclosing(engine.generate(request)) as deltas: ...`.
+        Call it in the event loop in which the stream is read. Closing the stream is the only abort:
+        `async with aclosing(engine.generate(request)) as deltas: ...`.
         """
         ...
 
@@ -73,11 +75,17 @@ class Completion:
     context: tuple[int, ...] = ()
 
 
-async def collect(deltas: AsyncGenerator[Delta, None], n: int = 1) -> Completion:
-    """Fold a stream of deltas into a Completion with `n` choices. Non-streaming answers are this and nothing else."""
+async def collect(
+    deltas: AsyncIterator[Delta], n: int = 1, observe: Callable[[Delta], None] = lambda delta: None
+) -> Completion:
+    """Fold a stream of deltas into a Completion with `n` choices; `observe` is called with each delta.
+
+    Answers that are not streamed are this and nothing else.
+    """
     choices = [Choice() for _ in range(n)]
     finished: Finished | None = None
     async for delta in deltas:
+        observe(delta)
         match delta:
             case TextDelta():
                 choices[delta.index].text += delta.text

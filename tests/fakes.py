@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
 
+from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.engine.backend import Drafting, Draw, Media, RowSampling
 from pico_jupyter.engine.memory.prefix_cache import common_length
 from pico_jupyter.errors import PicoError
@@ -320,6 +323,22 @@ def _fake_draw(row: int, token: int, sampling: RowSampling) -> Draw:
         return Draw(row, token)
     top = tuple((token + rank, -0.5 - rank) for rank in range(sampling.top_logprobs))
     return Draw(row, token, -0.5, top)
+
+
+def played(deltas: AsyncGenerator[Delta, None]) -> DeltaStream:
+    """A stream fed by a generator, which is closed when the reader closes the stream."""
+
+    async def play() -> None:
+        try:
+            async with aclosing(deltas):
+                async for delta in deltas:
+                    stream.feed([delta])
+        except Exception as error:  # noqa: BLE001  # whatever a script raises is the stream's end
+            stream.fail(error)
+
+    task = asyncio.get_running_loop().create_task(play())
+    stream = DeltaStream(on_close=task.cancel)
+    return stream
 
 
 class FakeVocabulary:

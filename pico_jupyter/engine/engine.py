@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.engine.backend import Backend
 from pico_jupyter.engine.backends.lm import leave_thread
 from pico_jupyter.engine.backends.loading import load
@@ -33,7 +34,7 @@ from pico_jupyter.engine.preparation.preparation import Preparation
 from pico_jupyter.engine.preparation.prompt import media_of
 from pico_jupyter.engine.scheduling.scheduler import Scheduler
 from pico_jupyter.engine.scheduling.sequence import Generation, Sink
-from pico_jupyter.engine.stream import HandOver, Stream
+from pico_jupyter.engine.stream import EngineStream, HandOver
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
 from pico_jupyter.types import (
     Delta,
@@ -97,9 +98,8 @@ class Engine:
         wall_clock: Callable[[], float] = time.time,
         new_seed: Callable[[], int] = lambda: random.SystemRandom().getrandbits(63),
         new_call_id: Callable[[], str] = lambda: "call_" + "".join(secrets.choice(_CALL_ID_LETTERS) for _ in range(8)),
-        on_notice: Callable[[ModelEvent], None] = lambda notice: None,
     ) -> None:
-        self.on_notice = on_notice
+        self.on_notice: Callable[[ModelEvent], None] = lambda notice: None
         self._catalog = catalog
         self._clock = clock
         capacity = device_capacity(options)
@@ -165,12 +165,11 @@ class Engine:
             self._thread.join()
         atexit.unregister(self.close)
 
-    def open_stream(self, loop: asyncio.AbstractEventLoop) -> Stream:
-        """A stream that is read in `loop`, to be given to submit()."""
-        return Stream(loop, self._hand_over)
-
-    def submit(self, request: GenerationRequest, stream: Stream) -> None:
-        """Prepare a request and queue it; what comes of it goes to the stream. Raises EngineUnavailable."""
+    def submit(self, request: GenerationRequest, deltas: DeltaStream) -> EngineStream:
+        """Prepare a request and queue it. Its deltas go to `deltas`, in the running event loop; the value returned is
+        for abort(). Raises EngineUnavailable.
+        """
+        stream = EngineStream(deltas, asyncio.get_running_loop(), self._hand_over)
         submitted = self._clock()
         self._prepare(
             self._looking if media_of(request.prompt) else self._preparing,
@@ -178,8 +177,9 @@ class Engine:
             lambda generation: self._add(generation, stream),
             stream,
         )
+        return stream
 
-    def abort(self, stream: Stream) -> None:
+    def abort(self, stream: EngineStream) -> None:
         """Forget a stream's request, wherever it is. Returns at once; it takes effect before the next step."""
         stream.aborted = True
         self._post(lambda: self._abort(stream), lambda error: None)
@@ -308,12 +308,12 @@ class Engine:
         limit_wired_memory(self._models.weights_nbytes)
         self.on_notice(notice)
 
-    def _add(self, generation: Generation, stream: Stream) -> None:
+    def _add(self, generation: Generation, stream: EngineStream) -> None:
         if not stream.aborted:
             stream.generation = generation
             self._scheduler.add(generation)
 
-    def _abort(self, stream: Stream) -> None:
+    def _abort(self, stream: EngineStream) -> None:
         if stream.generation is not None:
             self._scheduler.abort(stream.generation)
 

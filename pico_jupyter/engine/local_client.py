@@ -1,13 +1,23 @@
-"""LocalEngineClient: the EngineClient of an engine in this process. Knows no MLX and no scheduling."""
+"""LocalEngineClient: an engine in this process, which starts at the first request that computes.
+
+Importing an engine takes seconds and hundreds of megabytes, so questions about the catalog are answered without it.
+This module imports no mlx.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
-from typing import assert_never, cast
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, assert_never, cast
 
-from pico_jupyter.engine.engine import Engine
+from pico_jupyter.delta_stream import DeltaStream
+from pico_jupyter.engine.catalog.catalog import Catalog
+from pico_jupyter.engine.memory.capacity import Capacity
+from pico_jupyter.errors import EngineUnavailable, PicoError
 from pico_jupyter.questions import (
     A,
     AnyQuestion,
@@ -20,60 +30,215 @@ from pico_jupyter.questions import (
     ReadStatistics,
     UnloadModel,
 )
-from pico_jupyter.types import Delta, GenerationRequest, ModelEvent
+from pico_jupyter.types import EngineOptions, EngineStatistics, GenerationRequest, MemoryReport, ModelEvent
+
+if TYPE_CHECKING:
+    from pico_jupyter.engine.engine import Engine
+
+
+def device_capacity(options: EngineOptions) -> Capacity:
+    """The memory for models on this device. Of all that an engine needs this imports mlx alone, which is quick."""
+    from pico_jupyter.engine.memory import device  # noqa: PLC0415  # mlx comes along
+
+    return device.device_capacity(options)
+
+
+def start_engine(catalog: Catalog, options: EngineOptions) -> Engine:
+    """Start an engine in this process. Importing it takes seconds."""
+    from pico_jupyter.engine.engine import Engine  # noqa: PLC0415  # mlx and transformers come along
+
+    engine = Engine(catalog, options)
+    engine.start()
+    return engine
 
 
 class LocalEngineClient:
-    """Talks to an Engine from any number of event loops. Started engines only; aclose() closes the engine."""
+    """An EngineClient that may be used from any number of event loops.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    `start` returns a running engine; it is called on a thread, once, and again after a failure. `capacity` returns the
+    memory for models while no engine runs.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        start: Callable[[], Engine],
+        capacity: Callable[[], Capacity] = lambda: device_capacity(EngineOptions()),
+    ) -> None:
+        self._catalog = catalog
+        self._start = start
+        self._capacity = capacity
+        # Guards _starting and _closed, which several event loops use.
+        self._lock = threading.Lock()
+        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-start")
+        self._starting: Future[Engine] | None = None
+        self._closed = False
+        self._notify: Callable[[ModelEvent], None] = lambda notice: None
 
     def __repr__(self) -> str:
-        return f"<LocalEngineClient {self._engine!r}>"
+        if (engine := self._started) is not None:
+            return f"<LocalEngineClient {engine!r}>"
+        return f"<LocalEngineClient {'starting' if self._is_starting else 'not started'}>"
 
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
-        stream = self._engine.open_stream(asyncio.get_running_loop())
-        self._engine.submit(request, stream)
+    def prepare(self) -> Future[Engine]:
+        """Start the engine in the background, ahead of the first request. Raises EngineUnavailable once closed."""
+        with self._lock:
+            if self._closed:
+                raise EngineUnavailable("the engine is not running")
+            if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
+                self._starting = self._starter.submit(self._start_and_listen)
+            return self._starting
+
+    def generate(self, request: GenerationRequest) -> DeltaStream:
+        """See EngineClient.generate."""
+        deltas = DeltaStream()
         try:
-            while not stream.ended:
-                yield await stream.get()
-        finally:
-            if not stream.ended:
-                self._engine.abort(stream)
+            starting = self.prepare()
+        except EngineUnavailable as error:
+            deltas.fail(error)
+            return deltas
+        if starting.done():
+            _submit(request, deltas, starting)
+        else:
+            _when_done(starting, partial(_submit, request, deltas, starting))
+        return deltas
 
     async def ask(self, question: Question[A]) -> A:
-        return cast(A, await self._answer(cast(AnyQuestion, question)))
+        """See EngineClient.ask. Only LoadModel starts the engine."""
+        return cast(A, await self._answer(cast(AnyQuestion, question), self._started))
 
-    async def _answer(self, question: AnyQuestion) -> object:
+    async def _answer(self, question: AnyQuestion, engine: Engine | None) -> object:
         match question:
             case ListModels():
-                return await asyncio.to_thread(self._engine.catalog.models)
+                return await asyncio.to_thread(self._catalog.models)
             case FindModel():
-                return await asyncio.to_thread(self._engine.catalog.find, question.name)
+                return await asyncio.to_thread(self._catalog.find, question.name)
             case ListResident():
-                return await asyncio.wrap_future(self._engine.resident())
+                return () if engine is None else await _result(engine.resident())
             case DescribeMemory():
-                return await asyncio.wrap_future(await asyncio.to_thread(self._engine.memory))
+                return await self._describe_memory(engine)
             case LoadModel():
-                await asyncio.wrap_future(self._engine.load(question.name, question.keep_alive))
+                engine = await self._running()
+                await _result(engine.load(question.name, question.keep_alive))
             case UnloadModel():
-                await asyncio.wrap_future(self._engine.unload(await self.ask(FindModel(question.name))))
+                info = await asyncio.to_thread(self._catalog.find, question.name)
+                if engine is not None:
+                    await _result(engine.unload(info))
             case ReadStatistics():
-                return await asyncio.wrap_future(self._engine.statistics())
+                return EngineStatistics() if engine is None else await _result(engine.statistics())
             case _:
                 assert_never(question)
         return None
 
     def listen(self, listener: Callable[[ModelEvent], None]) -> None:
+        """See NearEngine.listen. Starts nothing."""
         loop = asyncio.get_running_loop()
 
-        def tell(notice: ModelEvent) -> None:
-            # A loop that was closed has nobody to tell.
-            with contextlib.suppress(RuntimeError):
+        def notify(notice: ModelEvent) -> None:
+            with contextlib.suppress(RuntimeError):  # The loop is closed.
                 loop.call_soon_threadsafe(listener, notice)
 
-        self._engine.on_notice = tell
+        self._notify = notify
 
     async def aclose(self) -> None:
-        await asyncio.to_thread(self._engine.close)
+        """See EngineClient.aclose. An engine that is starting is closed when it has started."""
+        with self._lock:
+            self._closed = True
+        engine = self._started
+        if engine is not None:
+            await asyncio.to_thread(engine.close)
+        elif self._starting is not None:
+            self._starting.add_done_callback(_close_started)
+        self._starter.shutdown(wait=False)
+
+    @property
+    def _is_starting(self) -> bool:
+        return self._starting is not None and not self._starting.done()
+
+    @property
+    def _started(self) -> Engine | None:
+        starting = self._starting
+        if starting is None or not starting.done() or starting.exception() is not None:
+            return None
+        return starting.result()
+
+    def _start_and_listen(self) -> Engine:
+        engine = self._start()
+        engine.on_notice = self._forward
+        return engine
+
+    def _forward(self, notice: ModelEvent) -> None:
+        self._notify(notice)
+
+    async def _running(self) -> Engine:
+        """The engine, started if need be. Raises EngineUnavailable."""
+        starting = self.prepare()
+        started = asyncio.Event()
+        _when_done(starting, started.set)
+        await started.wait()
+        return _engine_of(starting)
+
+    async def _describe_memory(self, engine: Engine | None) -> MemoryReport:
+        if engine is not None:
+            return cast(MemoryReport, await _result(await asyncio.to_thread(engine.memory)))
+        try:
+            return await asyncio.to_thread(self._report_empty, is_starting=self._is_starting)
+        except (ImportError, OSError, RuntimeError) as error:
+            raise EngineUnavailable(f"the memory is not known: {type(error).__name__}: {error}") from error
+
+    def _report_empty(self, *, is_starting: bool) -> MemoryReport:
+        """The memory while nothing is loaded."""
+        capacity = self._capacity()
+        needs = tuple(capacity.need(info, capacity.budget) for info in self._catalog.models())
+        return MemoryReport(capacity.budget, 0, capacity.budget, is_starting, None, needs)
+
+
+def client_of(engine: Engine) -> LocalEngineClient:
+    """A client of an engine that runs already."""
+    client = LocalEngineClient(engine.catalog, lambda: engine)
+    client.prepare().result()
+    return client
+
+
+def local_engine(options: EngineOptions) -> LocalEngineClient:
+    """A client whose engine starts when it is needed."""
+    catalog = Catalog(options)
+    return LocalEngineClient(catalog, lambda: start_engine(catalog, options), lambda: device_capacity(options))
+
+
+async def _result(future: Future[Any]) -> Any:
+    return await asyncio.wrap_future(future)
+
+
+def _engine_of(starting: Future[Engine]) -> Engine:
+    if error := starting.exception():
+        raise EngineUnavailable(f"the engine cannot start: {type(error).__name__}: {error}") from error
+    return starting.result()
+
+
+def _submit(request: GenerationRequest, deltas: DeltaStream, starting: Future[Engine]) -> None:
+    if deltas.is_complete:
+        return  # The reader closed the stream during the start.
+    try:
+        engine = _engine_of(starting)
+        stream = engine.submit(request, deltas)
+    except PicoError as error:
+        deltas.fail(error)
+    else:
+        deltas.on_close = partial(engine.abort, stream)
+
+
+def _when_done(starting: Future[Engine], callback: Callable[[], object]) -> None:
+    """Call `callback` in the running event loop once `starting` is done."""
+    loop = asyncio.get_running_loop()
+
+    def notify(_: Future[Engine]) -> None:
+        with contextlib.suppress(RuntimeError):  # The loop is closed.
+            loop.call_soon_threadsafe(callback)
+
+    starting.add_done_callback(notify)
+
+
+def _close_started(starting: Future[Engine]) -> None:
+    if not starting.cancelled() and starting.exception() is None:
+        starting.result().close()

@@ -1,4 +1,8 @@
-"""The model kernel's process: a Jupyter kernel that hosts models and runs no code. Knows no HTTP and no dialect."""
+"""The model kernel's process: a Jupyter kernel that hosts models and runs no code.
+
+Everything here runs on one event loop and returns at once; the engine has its own threads. The process ends when its
+parent does, and ignores Ctrl-C in the parent's terminal.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +24,16 @@ from zmq.constants import SocketType
 
 from pico_jupyter import __version__
 from pico_jupyter.client import NearEngine
-from pico_jupyter.engine.deferred import deferred_engine
+from pico_jupyter.engine.local_client import local_engine
 from pico_jupyter.model_kernel import wire
-from pico_jupyter.model_kernel.link_server import CommEngineServer
+from pico_jupyter.model_kernel.link_server import LinkServer
+from pico_jupyter.model_kernel.openblas import check_preloaded
 from pico_jupyter.types import EngineOptions
-
-# Invariants: everything here runs on one event loop and returns at once; the engine has threads of its own. The
-# process ends with the one that started it, and a Ctrl-C in its terminal is not for this one.
 
 # Seconds between two messages with deltas of one stream.
 PUBLISHING_WINDOW = 0.025
-# The engine thread goes from one step to the next without a pause and is in Python for a good part of each; with
-# Python's own 5 ms, an answer or an abort would wait that long for the event loop to get its turn.
+# The engine thread steps without a pause and holds the GIL for much of each step. With Python's default switch interval
+# of 5 ms, a delta or an abort waits that long for the event loop.
 SWITCH_SECONDS = 0.0005
 PROTOCOL_VERSION = "5.3"
 CLOSE_SECONDS = 2.0
@@ -63,7 +65,7 @@ def read_connection(path: Path) -> Connection:
 
 
 class Kernel:
-    """The five sockets of a Jupyter kernel in front of an engine. `window` is in seconds, see CommEngineServer."""
+    """The five sockets of a Jupyter kernel in front of an engine. `window` is in seconds, see LinkServer."""
 
     def __init__(self, connection: Connection, engine: NearEngine, window: float) -> None:
         self._connection = connection
@@ -71,7 +73,7 @@ class Kernel:
         self._session = Session(
             key=connection.key.encode(), signature_scheme=connection.signature_scheme, username="pico_jupyter"
         )
-        self._link = CommEngineServer(engine, self._publish_payload, window=window)
+        self._link = LinkServer(engine, self._publish, window=window)
         self._context = zmq.asyncio.Context()
         self._stop = asyncio.Event()
         self._answers: dict[str, Callable[[], dict[str, Any]]] = {
@@ -90,7 +92,7 @@ class Kernel:
         return f"<Kernel {self._link!r} {self._engine!r}>"
 
     async def serve(self) -> None:
-        """Answer until a shutdown request or stop()."""
+        """Serve until a shutdown request or stop()."""
         self._iopub = self._bind(SocketType.PUB, self._connection.iopub_port)
         shell = self._bind(SocketType.ROUTER, self._connection.shell_port)
         control = self._bind(SocketType.ROUTER, self._connection.control_port)
@@ -104,7 +106,7 @@ class Kernel:
         ]
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            # A listener never ends but by an error; a kernel that hears nothing had better die and be started again.
+            # A listener ends only by an error; a kernel without listeners must end, so that it is started again.
             ended.pop().result()
         finally:
             for task in tasks:
@@ -113,7 +115,7 @@ class Kernel:
             await self._close()
 
     def stop(self) -> None:
-        """Make serve() end."""
+        """End serve()."""
         self._stop.set()
 
     async def _close(self) -> None:
@@ -121,14 +123,14 @@ class Kernel:
         try:
             await asyncio.wait_for(self._engine.aclose(), CLOSE_SECONDS)
         except TimeoutError:
-            log.warning("the engine is still busy; leaving without it")
+            log.warning("the engine is still busy; ending without it")
         self._context.destroy(linger=LINGER_MS)
 
     def _bind(self, kind: int, port: int) -> zmq.asyncio.Socket:
         socket = self._context.socket(kind)
         socket.linger = LINGER_MS
         if kind == SocketType.ROUTER:
-            # Replies must not be dropped, however many wait. iopub keeps its limit: what it drops is sent again.
+            # Replies must not be dropped, however many wait. iopub keeps its limit and may drop heartbeats.
             socket.set_hwm(0)
         socket.bind(self._connection.endpoint(port))
         return socket
@@ -143,23 +145,23 @@ class Kernel:
                 log.warning("ignoring a message that is not signed for this kernel: %s", type(error).__name__)
                 continue
             if message["msg_type"] == wire.REQUEST_TYPE:
-                self._take_request(socket, idents, message)
+                self._receive(socket, idents, message)
             else:
                 self._answer(socket, idents, message)
 
-    def _take_request(self, socket: zmq.asyncio.Socket, idents: list[bytes], message: dict[str, Any]) -> None:
+    def _receive(self, socket: zmq.asyncio.Socket, idents: list[bytes], message: dict[str, Any]) -> None:
         payload = message["buffers"][0] if message["buffers"] else b""
         if not wire.is_genuine(message["content"], payload):
-            log.warning("ignoring a request whose payload is not the signed one")
+            log.warning("ignoring a request whose payload does not match its signature")
             return
 
         def reply(answer: bytes) -> None:
-            self._send(socket, wire.REPLY_TYPE, wire.seal(answer), idents=idents, parent=message, buffers=[answer])
+            self._send(socket, wire.REPLY_TYPE, wire.seal(answer), idents=idents, buffers=[answer])
 
         self._link.receive(payload, reply)
 
     def _answer(self, socket: zmq.asyncio.Socket, idents: list[bytes], message: dict[str, Any]) -> None:
-        """Answer one of Jupyter's own messages, so that Jupyter's own tools can look at this kernel."""
+        """Answer one of Jupyter's own messages, so that Jupyter's tools work with this kernel."""
         kind = str(message["msg_type"])
         if not kind.endswith("_request"):
             return
@@ -170,7 +172,7 @@ class Kernel:
         if kind == "shutdown_request":
             self.stop()
 
-    def _publish_payload(self, payload: bytes) -> None:
+    def _publish(self, payload: bytes) -> None:
         self._send(self._iopub, wire.PUBLISHED_TYPE, wire.seal(payload), idents=[b"pico"], buffers=[payload])
 
     def _send(
@@ -224,7 +226,7 @@ def _unsupported() -> dict[str, Any]:
 
 
 def _watch_parent() -> None:
-    """End this process when the one that started it is gone, however that went."""
+    """End this process when its parent has ended for any reason."""
     parent = int(os.environ.get("JPY_PARENT_PID", "0"))
     if sys.platform == "win32":
         if parent:
@@ -234,7 +236,7 @@ def _watch_parent() -> None:
 
 
 def hide_preloaded(environ: MutableMapping[str, str]) -> None:
-    """Programs that this process starts do not inherit the library that the server put in front for this one."""
+    """Remove the library that the launcher preloads for this process: its children run without it."""
     library = environ.pop(wire.PRELOADED_VARIABLE, "")
     if not library:
         return
@@ -245,7 +247,7 @@ def hide_preloaded(environ: MutableMapping[str, str]) -> None:
         environ.pop("LD_PRELOAD", None)
 
 
-async def _serve(connection: Connection, engine: NearEngine, window: float, on_start: Callable[[], None]) -> None:
+async def _serve(connection: Connection, engine: NearEngine, window: float, on_start: Callable[[], object]) -> None:
     kernel = Kernel(connection, engine, window)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "win32":
@@ -254,7 +256,7 @@ async def _serve(connection: Connection, engine: NearEngine, window: float, on_s
     await kernel.serve()
     sys.stdout.flush()
     sys.stderr.flush()
-    # A thread may be in the middle of a load or an import, which nothing can interrupt: do not wait for it.
+    # A thread may be loading or importing, which cannot be interrupted: do not wait for it.
     os._exit(0)
 
 
@@ -263,7 +265,7 @@ def run(
     engine: NearEngine,
     *,
     window: float = PUBLISHING_WINDOW,
-    on_start: Callable[[], None] = lambda: None,
+    on_start: Callable[[], object] = lambda: None,
 ) -> None:
     """Serve `engine` at `connection`, then end this process. Does not return. `on_start` runs in the event loop."""
     _watch_parent()
@@ -279,8 +281,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
     sys.setswitchinterval(SWITCH_SECONDS)
+    check_preloaded(os.environ)
     hide_preloaded(os.environ)
     options: EngineOptions = arguments.options
-    engine = deferred_engine(options)
+    engine = local_engine(options)
     on_start = engine.prepare if arguments.prepare else lambda: None
     run(read_connection(arguments.connection_file), engine, on_start=on_start)

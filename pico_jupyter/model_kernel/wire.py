@@ -1,4 +1,9 @@
-"""The messages between the Jupyter server and the model kernel, and their bytes. Knows no socket and no engine."""
+"""The link: the messages between the Jupyter server and the model kernel, and their bytes.
+
+`id` numbers the requests of one client, from 1. The deltas of a stream are numbered from 1; a gap fails the stream.
+Requests travel on the shell and control channels and are answered there: ROUTER and DEALER sockets without a
+high-water mark lose nothing and keep the order. Heartbeats and bulletins are published on iopub, which may lose some.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +17,7 @@ import msgspec
 from pico_jupyter import errors
 from pico_jupyter.errors import EngineFailed, PicoError
 from pico_jupyter.questions import A, AnyQuestion, FindModel, ListModels, LoadModel, Question
-from pico_jupyter.types import (
-    Delta,
-    EngineEvent,
-    EngineOptions,
-    Finished,
-    GenerationRequest,
-)
-
-# Invariants: `id` numbers the requests of one client, from 1; the deltas of one stream are frames, numbered from 1
-# without a gap. Shell and control lose nothing; iopub may lose, repeat and reorder, so that whatever must arrive
-# travels as a reply: the end of a stream, every answer, and lost frames when they are asked for again.
+from pico_jupyter.types import Delta, EngineEvent, EngineOptions, GenerationRequest
 
 Channel: TypeAlias = Literal["shell", "control"]
 
@@ -31,7 +26,7 @@ REQUEST_TYPE = "pico_request"
 REPLY_TYPE = "pico_reply"
 PUBLISHED_TYPE = "pico_published"
 
-# Names the library that the server put into the kernel's LD_PRELOAD: the kernel's own children go without it.
+# Names the library that the launcher added to the kernel's LD_PRELOAD. The kernel's own children run without it.
 PRELOADED_VARIABLE = "PICO_JUPYTER_PRELOADED"
 
 
@@ -47,57 +42,47 @@ class ErrorReport(msgspec.Struct, frozen=True):
 
 
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
-    """Shell: start a stream. Answered by Ended or Failed when it is over."""
+    """Shell: start a stream. Answered by Frames, the last of which ends with Finished, or by Failed."""
 
     id: int
     request: GenerationRequest
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
-    """Shell or control: a question with one answer. Answered by Answered or Failed."""
+    """Shell or control: a question. Answered by Answered or Failed."""
 
     id: int
     question: AnyQuestion
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
-    """Control: nobody reads the answer to request `id` any more. Not answered. May overtake the request."""
+    """Control: abort request `id`. Not answered. May overtake the request, which travels on shell."""
 
     id: int
 
 
-class Resend(msgspec.Struct, frozen=True, tag="resend"):
-    """Control: send the frames of stream `id` after number `after` again. Answered by Resent or Lost."""
-
-    id: int
-    after: int
+LinkRequest: TypeAlias = Generate | Ask | Abort
 
 
-class Ack(msgspec.Struct, frozen=True, tag="ack"):
-    """Control: frames up to these numbers have arrived, by stream. Not answered."""
-
-    received: dict[int, int]
-
-
-Request: TypeAlias = Generate | Ask | Abort | Resend | Ack
-
-
-class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """Reply: the stream is complete with these last frames, which were not published, and `finished`."""
+class StreamFrame(msgspec.Struct, frozen=True):
+    """Consecutive deltas of one stream; the first has number `first`."""
 
     id: int
     first: int
     deltas: tuple[Delta, ...]
-    finished: Finished
+
+
+class Frames(msgspec.Struct, frozen=True, tag="frames"):
+    """Reply: new deltas of one or more streams."""
+
+    frames: tuple[StreamFrame, ...]
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """Reply: the request failed, a stream after these last frames."""
+    """Reply: request `id` failed; a stream after the deltas that were sent before."""
 
     id: int
     error: ErrorReport
-    first: int = 1
-    deltas: tuple[Delta, ...] = ()
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
@@ -107,55 +92,27 @@ class Answered(msgspec.Struct, frozen=True, tag="answered"):
     answer: bytes
 
 
-class Resent(msgspec.Struct, frozen=True, tag="resent"):
-    """Reply to Resend: every frame from `first` on that has been published so far."""
-
-    id: int
-    first: int
-    deltas: tuple[Delta, ...]
-
-
-class Lost(msgspec.Struct, frozen=True, tag="lost"):
-    """Reply to Resend: those frames are no longer there."""
-
-    id: int
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """Frames of one stream; the first has number `first`."""
-
-    id: int
-    first: int
-    deltas: tuple[Delta, ...]
-
-
-class Frames(msgspec.Struct, frozen=True, tag="frames"):
-    """Published: new frames of one or more streams."""
-
-    batches: tuple[Batch, ...]
-
-
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
-    """Published each second while requests are under way: their ids with the number of the latest frame (0: none)."""
+    """Published each second while requests are running: their ids."""
 
-    active: dict[int, int]
+    active: tuple[int, ...]
 
 
 class Bulletin(msgspec.Struct, frozen=True, tag="bulletin"):
-    """Published: a model came or went; or the engine's figures, each second while requests are under way, and once
-    after. Not numbered, because a lost one harms nobody.
+    """Published: a model was loaded or unloaded; or the engine's figures, each second while requests are running, and
+    once after.
     """
 
     news: EngineEvent
 
 
-Answer: TypeAlias = Ended | Failed | Answered | Resent | Lost | Frames | Heartbeat | Bulletin
+KernelMessage: TypeAlias = Frames | Failed | Answered | Heartbeat | Bulletin
 
 _encoder = msgspec.msgpack.Encoder()
-_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_requests: msgspec.msgpack.Decoder[LinkRequest] = msgspec.msgpack.Decoder(LinkRequest)
 # The type of a question's answer is the argument of its base class.
 _answers_to = {kind: msgspec.msgpack.Decoder(get_args(kind.__orig_bases__[0])[0]) for kind in get_args(AnyQuestion)}
-_answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+_kernel_messages: msgspec.msgpack.Decoder[KernelMessage] = msgspec.msgpack.Decoder(KernelMessage)
 
 
 def _error_classes(base: type[PicoError]) -> dict[str, type[PicoError]]:
@@ -169,19 +126,19 @@ def _error_classes(base: type[PicoError]) -> dict[str, type[PicoError]]:
 ERROR_CLASSES = _error_classes(PicoError)
 
 
-def encode(message: Request | Answer) -> bytes:
+def encode(message: LinkRequest | KernelMessage) -> bytes:
     """The bytes of a message."""
     return _encoder.encode(message)
 
 
-def decode_request(payload: bytes | memoryview) -> Request:
-    """What the server process said. Raises msgspec.DecodeError."""
+def decode_request(payload: bytes | memoryview) -> LinkRequest:
+    """Decode a message to the kernel. Raises msgspec.DecodeError."""
     return _requests.decode(payload)
 
 
-def decode_answer(payload: bytes | memoryview) -> Answer:
-    """What the model kernel said. Raises msgspec.DecodeError."""
-    return _answers.decode(payload)
+def decode_message(payload: bytes | memoryview) -> KernelMessage:
+    """Decode a message from the kernel. Raises msgspec.DecodeError."""
+    return _kernel_messages.decode(payload)
 
 
 def encode_answer(answer: object) -> bytes:
@@ -190,29 +147,29 @@ def encode_answer(answer: object) -> bytes:
 
 
 def answer_to(question: Question[A], answer: bytes) -> A:
-    """What encode_answer wrote for `question`. Raises msgspec.DecodeError."""
+    """Decode what encode_answer wrote for `question`. Raises msgspec.DecodeError."""
     return cast(A, _answers_to[type(question)].decode(answer))
 
 
-def channel_of(request: Request) -> Channel:
+def channel_of(request: LinkRequest) -> Channel:
     """Control for what must not wait behind a long load, shell for the rest."""
     match request:
         case Generate() | Ask(question=ListModels() | FindModel() | LoadModel()):
             return "shell"
-        case Ask() | Abort() | Resend() | Ack():
+        case Ask() | Abort():
             return "control"
         case _:
             assert_never(request)
 
 
 def report(error: PicoError) -> ErrorReport:
-    """An error as it travels."""
+    """Convert an error for the link."""
     kind = type(error).__name__
     return ErrorReport(kind, error.message, error.param, error.code, error.model, error.retry_after)
 
 
 def error_from(report: ErrorReport) -> PicoError:
-    """The error that a report tells of; EngineFailed where this side knows no such class."""
+    """The error of a report; EngineFailed where this process has no class of that name."""
     kind = ERROR_CLASSES.get(report.kind, EngineFailed)
     return kind(
         report.message, param=report.param, code=report.code, model=report.model, retry_after=report.retry_after
@@ -225,7 +182,7 @@ def seal(payload: bytes) -> dict[str, str]:
 
 
 def is_genuine(content: Mapping[str, object], payload: bytes | memoryview) -> bool:
-    """Whether `payload` is what the signed content speaks of."""
+    """Whether `payload` has the hash that the signed content holds."""
     return content.get("sha256") == hashlib.sha256(payload).hexdigest()
 
 
@@ -235,5 +192,5 @@ def options_text(options: EngineOptions) -> str:
 
 
 def options_from(text: str) -> EngineOptions:
-    """What options_text wrote. Raises ValueError."""
+    """Parse what options_text wrote. Raises ValueError."""
     return msgspec.convert(json.loads(text), EngineOptions)

@@ -1,6 +1,7 @@
-"""Runs a Jupyter server that ends when its standard input is closed, so that it cannot outlive its parent process.
+"""A Jupyter server that ends when its standard input does, which the process that started it holds open.
 
-The first argument is the server's root folder, which is removed at the end. The others are options of jupyter_server.
+Its first argument is the folder that it serves, and that it removes at its end. It ends within END_SECONDS even when
+an extension does not stop.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ import shutil
 import signal
 import sys
 import threading
+import time
 
 from jupyter_server.serverapp import ServerApp
+
+END_SECONDS = 30.0
 
 
 def main() -> None:
     """Serve until standard input is closed."""
     _, folder, *options = sys.argv
+    # Until the server sets its own handler, a signal must end this process in order too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     threading.Thread(target=_terminate_after_input, daemon=True).start()
     try:
         ServerApp.launch_instance([f"--ServerApp.root_dir={folder}", *options])
@@ -27,6 +33,8 @@ def main() -> None:
 def _terminate_after_input() -> None:
     sys.stdin.buffer.read()
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(END_SECONDS)
+    os._exit(1)
 
 
 if __name__ == "__main__":

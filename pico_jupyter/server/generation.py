@@ -8,7 +8,7 @@ silence, so that whatever goes wrong before has its own status.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -16,13 +16,13 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 
 from pico_jupyter.client import Completion, collect
+from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.dialects.framing import FrameStream
-from pico_jupyter.server.arrivals import Arrivals
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.error_responses import as_pico_error
 from pico_jupyter.server.handlers import DialectHandler
 from pico_jupyter.server.metrics import ABORTED
-from pico_jupyter.types import Accepted, Delta, Finished, GenerationRequest, Progress
+from pico_jupyter.types import Accepted, Finished, GenerationRequest, Progress
 
 # Bytes from which on parsing is felt by other requests.
 LARGE_BODY = 64 * 1024
@@ -92,37 +92,37 @@ class GenerationHandler(DialectHandler):
             self.log.warning("pico_jupyter: request %s: unknown options ignored: %s", self.request_id, shown)
 
     async def completion(self, request: GenerationRequest) -> Completion:
-        """The whole answer."""
-        async with aclosing(await self._deltas(request)) as deltas:
-            return await collect(deltas, request.n)
+        """Generate a whole answer."""
+        async with aclosing(await self._start(request)) as deltas:
+            return await collect(deltas, request.n, self.meter.observe)
 
     async def answer_stream(self, request: GenerationRequest, stream: FrameStream) -> None:
-        """Answer with frames as the deltas arrive; what is ready together leaves together."""
-        async with aclosing(Arrivals(await self._deltas(request))) as arrivals:
-            await self._write_stream(arrivals, stream)
+        """Write frames as the deltas arrive; deltas that arrive together are written together."""
+        async with aclosing(await self._start(request)) as deltas:
+            await self._write_stream(deltas, stream)
         self.finish(set_content_type=stream.content_type)
 
-    async def _deltas(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
-        """What the engine will say, once the media that the request names are here."""
-        whole = await self.context.media.resolve(request, self)
-        return self.meter.watch(self.context.engine.generate(whole))
+    async def _start(self, request: GenerationRequest) -> DeltaStream:
+        """Fetch the media that the request names, then send it to the engine."""
+        return self.context.engine.generate(await self.context.media.resolve(request, self))
 
-    async def _write_stream(self, arrivals: Arrivals, stream: FrameStream) -> None:
+    async def _write_stream(self, deltas: DeltaStream, stream: FrameStream) -> None:
         now = asyncio.get_running_loop().time
         patience = self.context.keepalive_after * PATIENCE_BEFORE_ACCEPTED
         deadline = now() + patience
         done, total = 0, 0
         finished = False
         while not finished:
-            batch = await arrivals.batch(timeout=deadline - now())
+            batch = await deltas.batch(timeout=deadline - now())
             self.context.stamp_activity()
             for delta in batch:
+                self.meter.observe(delta)
                 if isinstance(delta, Accepted):
                     patience = self.context.keepalive_after
                     deadline = now() + patience
                 elif isinstance(delta, Progress):
                     done, total = delta.done, delta.total
-            finished = any(isinstance(delta, Finished) for delta in batch)
+            finished = bool(batch) and isinstance(batch[-1], Finished)
             frames = b"".join([stream.encode(delta) for delta in batch])
             if frames or now() >= deadline:
                 await self._send(frames or stream.keepalive(done, total), stream)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from typing import assert_never
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -157,7 +156,7 @@ class ServerMetrics:
 
 
 class RequestMeter:
-    """Follows one request. `watch` its deltas where there are any, then `end` it once."""
+    """Measures one request: observe() each of its deltas, then end() or fail() once."""
 
     def __init__(self, metrics: ServerMetrics, dialect: str, endpoint: str, clock: Callable[[], float]) -> None:
         self._metrics = metrics
@@ -175,25 +174,8 @@ class RequestMeter:
     def __repr__(self) -> str:
         return f"<RequestMeter {self._endpoint} {'ended' if self._ended else 'running'}>"
 
-    async def watch(self, deltas: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, None]:
-        """The same deltas. Closing the iterator closes `deltas`."""
-        async with aclosing(deltas):
-            async for delta in deltas:
-                self._see(delta)
-                yield delta
-
-    def end(self, outcome: str = "") -> None:
-        """The request is over; only the first call counts. Without an `outcome` it is how the answer finished."""
-        if not self._ended:
-            self._ended = True
-            seconds = self._clock() - self._began
-            self._metrics.count_end(self._dialect, self._endpoint, outcome or self._outcome, seconds)
-
-    def fail(self, error: PicoError) -> None:
-        """The request is over with this error."""
-        self.end(outcome_of(error))
-
-    def _see(self, delta: Delta) -> None:
+    def observe(self, delta: Delta) -> None:
+        """Measure a delta that has arrived."""
         match delta:
             case TextDelta() | ReasoningDelta() | ToolCallDelta():
                 now = self._clock()
@@ -213,6 +195,17 @@ class RequestMeter:
                 pass
             case _:
                 assert_never(delta)
+
+    def end(self, outcome: str = "") -> None:
+        """The request is over; only the first call counts. Without an `outcome` it is how the answer finished."""
+        if not self._ended:
+            self._ended = True
+            seconds = self._clock() - self._began
+            self._metrics.count_end(self._dialect, self._endpoint, outcome or self._outcome, seconds)
+
+    def fail(self, error: PicoError) -> None:
+        """The request is over with this error."""
+        self.end(outcome_of(error))
 
 
 def outcome_of(error: PicoError) -> str:

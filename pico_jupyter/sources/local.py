@@ -10,7 +10,7 @@ from typing import assert_never
 from uuid import uuid4
 
 from pico_jupyter.client import EngineClient
-from pico_jupyter.engine.deferred import deferred_engine
+from pico_jupyter.engine.local_client import local_engine
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.questions import DescribeMemory, ListModels, ListResident, LoadModel, UnloadModel
 from pico_jupyter.sources.calls import (
@@ -87,7 +87,7 @@ class EngineSource:
 
 def local_source() -> EngineSource:
     """A source with an engine of its own, which starts at the first question."""
-    return EngineSource(deferred_engine(EngineOptions()))
+    return EngineSource(local_engine(EngineOptions()))
 
 
 def _request(call: ChatCall) -> GenerationRequest:

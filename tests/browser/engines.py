@@ -52,7 +52,7 @@ import msgspec
 from pico_jupyter import ChatPanel
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local_client import LocalEngineClient
+from pico_jupyter.engine.local_client import client_of
 from pico_jupyter.sources.local import EngineSource
 from pico_jupyter.types import EngineOptions
 
@@ -67,7 +67,7 @@ def tell():
         time.sleep(0.1)
 
 threading.Thread(target=tell, daemon=True).start()
-panel = ChatPanel("pico-tiny", reasoning="off", source=EngineSource(LocalEngineClient(engine)))
+panel = ChatPanel("pico-tiny", reasoning="off", source=EngineSource(client_of(engine)))
 panel"""
 
 

@@ -14,7 +14,7 @@ import pico_jupyter
 from pico_jupyter.client import Completion, collect
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local_client import LocalEngineClient
+from pico_jupyter.engine.local_client import LocalEngineClient, client_of
 from pico_jupyter.types import ChatPrompt, EngineOptions, GenerationRequest, Message, Role, TextPart
 from training.held_out import is_held_out
 
@@ -28,7 +28,7 @@ async def engine() -> AsyncIterator[LocalEngineClient]:
     options = EngineOptions(max_queue=SUMS)
     engine = Engine(Catalog(options, environ={}, hub_cache=None), options)
     engine.start()
-    client = LocalEngineClient(engine)
+    client = client_of(engine)
     yield client
     await client.aclose()
 

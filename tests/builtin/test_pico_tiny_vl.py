@@ -12,7 +12,7 @@ import pico_jupyter
 from pico_jupyter.client import collect
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local_client import LocalEngineClient
+from pico_jupyter.engine.local_client import LocalEngineClient, client_of
 from pico_jupyter.types import (
     ChatPrompt,
     EngineOptions,
@@ -68,7 +68,7 @@ async def share(row: str, scratch: Path) -> float:
     options = EngineOptions()
     engine = Engine(Catalog(options, environ={}, hub_cache=None), options)
     engine.start()
-    client = LocalEngineClient(engine)
+    client = client_of(engine)
     reader = EngineReader(client, asyncio.get_running_loop(), scratch)
     cell = await asyncio.to_thread(measure, reader, ROWS[row], COUNT)
     await client.aclose()

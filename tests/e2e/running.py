@@ -58,7 +58,9 @@ def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
 
 
 @contextlib.contextmanager
-def running_server(folder: Path, *arguments: str, port: int = 0, token: str = "") -> Iterator[RunningServer]:
+def running_server(
+    folder: Path, *arguments: str, port: int = 0, token: str = "", stdin: int | None = None
+) -> Iterator[RunningServer]:
     """Start a Jupyter server with more `arguments` and stop it at the end."""
     token = token or secrets.token_hex(16)
     runtime = folder / "runtime"
@@ -67,7 +69,7 @@ def running_server(folder: Path, *arguments: str, port: int = 0, token: str = ""
     command += [f"--ServerApp.root_dir={folder}", "--no-browser", "--allow-root", *arguments]
     log = folder / "server.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environ, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=environ, stdin=stdin, stdout=output, stderr=subprocess.STDOUT)
     try:
         info = runtime / f"jpserver-{process.pid}.json"
         wait_for(lambda: _answering_url(info) or process.poll() is not None, START_SECONDS)

@@ -11,7 +11,7 @@ import pytest
 
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local_client import LocalEngineClient
+from pico_jupyter.engine.local_client import LocalEngineClient, client_of
 from pico_jupyter.engine.memory.model_manager import LoadBackend
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.types import EngineOptions, ModelInfo
@@ -89,7 +89,7 @@ def start(model_dir: Path) -> Iterator[StartEngine]:
         engine = Engine(catalog, options, **arguments)  # type: ignore[arg-type]  # any argument of Engine
         engine.start()
         started.append(engine)
-        return LocalEngineClient(engine)
+        return client_of(engine)
 
     yield start_engine
     for engine in started:

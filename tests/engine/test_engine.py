@@ -16,7 +16,7 @@ import pytest
 from pico_jupyter.client import collect
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local_client import LocalEngineClient
+from pico_jupyter.engine.local_client import LocalEngineClient, client_of
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelLoadFailed, ModelNotFound, OutOfMemory, QueueFull
 from pico_jupyter.questions import ListResident, LoadModel, ReadStatistics, UnloadModel
 from pico_jupyter.types import (
@@ -36,6 +36,7 @@ from pico_jupyter.types import (
 )
 from tests.engine.conftest import FakeModels, StartEngine
 from tests.fakes import PATIENCE, FakeBackend, FakeClock
+from tests.model_kernel.loopback import until
 
 T = TypeVar("T")
 
@@ -259,10 +260,11 @@ async def test_a_waiting_request_is_aborted_without_ever_running(start: StartEng
 
 async def test_models_that_come_and_go_are_told_of(start: StartEngine, fake_models: FakeModels) -> None:
     notices: list[ModelEvent] = []
-    client = start(fake_models, on_notice=notices.append)
+    client = start(fake_models)
+    client.listen(notices.append)
     await client.ask(LoadModel("pico-tiny"))
     await client.ask(UnloadModel("pico-tiny"))
-    assert await names(client) == set()
+    await until(lambda: len(notices) == 2)
     loaded, unloaded = notices
     assert isinstance(loaded, ModelLoaded)
     assert (loaded.model, loaded.size) == ("pico-tiny", fake_models.backend.weights_nbytes)
@@ -277,7 +279,7 @@ async def test_the_engine_says_how_it_stands(start: StartEngine, fake_models: Fa
     ):
         accepted = asyncio.ensure_future(anext(waiting))
         await asyncio.sleep(0)  # the task begins; behind it the preparation thread has nothing left to do
-        await asyncio.wrap_future(client._engine._preparing.submit(lambda: None))
+        await asyncio.wrap_future(client._started._preparing.submit(lambda: None))
         asked = asyncio.ensure_future(client.ask(ReadStatistics()))
         await asyncio.sleep(0)
         fake_models.gate.allow()
@@ -301,8 +303,8 @@ async def test_commands_that_came_during_a_step_all_run_before_the_next_one(
     others = [client.generate(ask(str(number), max_tokens=1000)) for number in range(3)]
     accepted = [asyncio.ensure_future(anext(other)) for other in others]
     await asyncio.sleep(0)  # the tasks begin; behind them the preparation thread has nothing left to do
-    await asyncio.wrap_future(client._engine._preparing.submit(lambda: None))
-    statistics = client._engine.statistics()
+    await asyncio.wrap_future(client._started._preparing.submit(lambda: None))
+    statistics = client._started.statistics()
     # Called by the engine's thread itself, before it goes on to the next step.
     seen: list[int] = []
     statistics.add_done_callback(lambda _: seen.append(fake_models.gate.arrivals))
@@ -364,7 +366,7 @@ async def test_a_closed_engine_refuses_and_may_be_closed_again(start: StartEngin
 async def test_an_engine_that_was_never_started_refuses() -> None:
     engine = Engine(Catalog(EngineOptions(), environ={}, hub_cache=None), EngineOptions())
     with pytest.raises(EngineUnavailable):
-        await anext(LocalEngineClient(engine).generate(ask()))
+        await anext(client_of(engine).generate(ask()))
     engine.close()
     assert repr(engine).startswith("<Engine stopped <Scheduler [0 running | 0 waiting]> <ModelManager [none")
 
@@ -393,14 +395,14 @@ def test_a_process_may_end_in_the_middle_of_an_answer() -> None:
 import asyncio
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local_client import LocalEngineClient
+from pico_jupyter.engine.local_client import LocalEngineClient, client_of
 from pico_jupyter.types import EngineOptions, GenerationRequest, RawPrompt, TextDelta
 
 async def main():
     engine = Engine(Catalog(EngineOptions(), environ={}, hub_cache=None), EngineOptions())
     engine.start()
     request = GenerationRequest(id="1", model="pico-tiny", prompt=RawPrompt("One two three"))
-    keep.append(LocalEngineClient(engine).generate(request))
+    keep.append(client_of(engine).generate(request))
     async for delta in keep[0]:
         if isinstance(delta, TextDelta):
             return

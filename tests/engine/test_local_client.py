@@ -217,8 +217,10 @@ def test_several_event_loops_share_an_engine(start: StartEngine, fake_models: Fa
     counts: list[int] = []
 
     def loop_of_its_own(limit: int) -> None:
-        answer = asyncio.run(collect(client.generate(ask(max_tokens=limit))))
-        counts.append(answer.usage.completion_tokens)
+        async def count() -> int:
+            return (await collect(client.generate(ask(max_tokens=limit)))).usage.completion_tokens
+
+        counts.append(asyncio.run(count()))
 
     threads = [threading.Thread(target=loop_of_its_own, args=(limit,)) for limit in (3, 5, 7)]
     for thread in threads:

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from pico_jupyter.engine.stream import HandOver, Stream
+from pico_jupyter.delta_stream import DeltaStream
+from pico_jupyter.engine.stream import EngineStream, HandOver
 from pico_jupyter.errors import EngineFailed
 from pico_jupyter.types import Accepted, Finished, TextDelta, Timings, TokenUsage
 
@@ -24,60 +25,61 @@ class CountingLoop(asyncio.SelectorEventLoop):
         return super().call_soon_threadsafe(*arguments, **options)
 
 
-def nobody_lost(stream: Stream) -> None:
+def none_lost(stream: EngineStream) -> None:
     raise AssertionError(f"lost {stream!r}")
+
+
+def engine_stream(hand_over: HandOver, loop: asyncio.AbstractEventLoop | None = None) -> EngineStream:
+    return EngineStream(DeltaStream(), loop or asyncio.get_running_loop(), hand_over)
 
 
 async def test_deltas_arrive_in_order() -> None:
     hand_over = HandOver()
-    stream = Stream(asyncio.get_running_loop(), hand_over)
+    stream = engine_stream(hand_over)
     sent = [Accepted("m", 1, False), TextDelta("a"), TextDelta("b"), FINISHED]
     for delta in sent:
         stream.put(delta)
-        hand_over.flush(nobody_lost)
-    assert [await stream.get() for _ in sent] == sent
-    assert stream.ended
+        hand_over.flush(none_lost)
+    assert [delta async for delta in stream.deltas] == sent
 
 
 async def test_nothing_arrives_before_the_hand_over() -> None:
     hand_over = HandOver()
-    stream = Stream(asyncio.get_running_loop(), hand_over)
+    stream = engine_stream(hand_over)
     stream.put(TextDelta("a"))
     await asyncio.sleep(0)
-    assert repr(stream) == "<Stream open [0 unread]>"
-    assert repr(hand_over) == "<HandOver [1 streams waiting]>"
-    hand_over.flush(nobody_lost)
+    assert repr(stream) == "<EngineStream <DeltaStream open [0 unread]>>"
+    assert repr(hand_over) == "<HandOver [1 streams]>"
+    hand_over.flush(none_lost)
     await asyncio.sleep(0)
-    assert repr(stream) == "<Stream open [1 unread]>"
+    assert repr(stream) == "<EngineStream <DeltaStream open [1 unread]>>"
 
 
 async def test_an_error_comes_after_what_was_sent_before_it() -> None:
     hand_over = HandOver()
-    stream = Stream(asyncio.get_running_loop(), hand_over)
+    stream = engine_stream(hand_over)
     stream.put(TextDelta("a"))
     stream.fail(EngineFailed("broken"))
-    hand_over.flush(nobody_lost)
-    assert await stream.get() == TextDelta("a")
-    assert not stream.ended
+    hand_over.flush(none_lost)
+    assert await anext(stream.deltas) == TextDelta("a")
     with pytest.raises(EngineFailed, match="broken"):
-        await stream.get()
-    assert stream.ended
+        await anext(stream.deltas)
 
 
 def test_one_turn_wakes_a_loop_once_for_all_its_streams() -> None:
     loop = CountingLoop()
     hand_over = HandOver()
-    streams = [Stream(loop, hand_over) for _ in range(5)]
+    streams = [engine_stream(hand_over, loop) for _ in range(5)]
     for stream in streams:
         stream.put(Accepted("m", 1, False))
         stream.put(TextDelta("a"))
-    engine_thread = threading.Thread(target=hand_over.flush, args=(nobody_lost,))
+    engine_thread = threading.Thread(target=hand_over.flush, args=(none_lost,))
     engine_thread.start()
     engine_thread.join()
     wakes = loop.wakes
 
     async def read() -> list[object]:
-        return [await stream.get() for stream in streams for _ in range(2)]
+        return [await anext(stream.deltas) for stream in streams for _ in range(2)]
 
     assert len(loop.run_until_complete(read())) == 10
     loop.close()
@@ -87,9 +89,9 @@ def test_one_turn_wakes_a_loop_once_for_all_its_streams() -> None:
 def test_streams_of_a_closed_loop_are_reported_lost() -> None:
     loop = asyncio.new_event_loop()
     hand_over = HandOver()
-    stream = Stream(loop, hand_over)
+    stream = engine_stream(hand_over, loop)
     stream.put(TextDelta("a"))
     loop.close()
-    lost: list[Stream] = []
+    lost: list[EngineStream] = []
     hand_over.flush(lost.append)
     assert lost == [stream]

@@ -11,7 +11,7 @@ import pytest
 from pico_jupyter.client import Completion, collect
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
-from pico_jupyter.engine.local_client import LocalEngineClient
+from pico_jupyter.engine.local_client import LocalEngineClient, client_of
 from pico_jupyter.errors import InvalidRequest, MediaUnsupported
 from pico_jupyter.types import ChatPrompt, EngineOptions, Finished, GenerationRequest, TextDelta
 from tests.engine.vision_bench import (
@@ -42,7 +42,7 @@ PROMPTS = {
 def client(vision_dir: Path) -> Iterator[LocalEngineClient]:
     engine = Engine(Catalog(EngineOptions(model_dirs=(str(vision_dir),)), environ={}, hub_cache=None), EngineOptions())
     engine.start()
-    yield LocalEngineClient(engine)
+    yield client_of(engine)
     engine.close()
 
 

@@ -1,4 +1,4 @@
-"""Both ends of the link in one process, over an iopub that loses, repeats and delays as it is told."""
+"""Both ends of the link in one process, with replies that are lost, repeated and delayed as a test says."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from typing import Any, Literal
 
+from pico_jupyter.delta_stream import UNREAD_LIMIT
 from pico_jupyter.model_kernel import wire
-from pico_jupyter.model_kernel.link_client import CommEngineClient
-from pico_jupyter.model_kernel.link_server import CommEngineServer
+from pico_jupyter.model_kernel.link_client import LinkClient
+from pico_jupyter.model_kernel.link_server import LinkServer
 from pico_jupyter.types import Delta, GenerationRequest, RawPrompt
 from tests.server.scripted import ACCEPTED, FINISHED, ScriptedEngine
 
@@ -18,9 +19,9 @@ NEVER = 1e9
 
 
 class Loopback:
-    """`client` and `server` back to back. `sent` is what the client said, `published` what the server published.
+    """`client` and `server` back to back. `sent` are the client's messages, `published` and `replies` the server's.
 
-    Shell and control keep their order and lose nothing. A late message comes after the next one, or never.
+    A real link loses no reply; `faults` says what happens to each here. A late one comes after the next, or never.
     """
 
     def __init__(
@@ -31,28 +32,30 @@ class Loopback:
         window: float = 0.001,
         heartbeat: float = 0.005,
         silence_limit: float = NEVER,
-        pending_limit: int = 64 << 20,
-        **server: Any,
+        unread_limit: int = UNREAD_LIMIT,
     ) -> None:
-        self.sent: list[tuple[wire.Channel, wire.Request]] = []
-        self.published: list[wire.Answer] = []
-        self.replies: list[wire.Answer] = []
+        self.sent: list[tuple[wire.Channel, wire.LinkRequest]] = []
+        self.published: list[wire.KernelMessage] = []
+        self.replies: list[wire.KernelMessage] = []
         self.deaf = False
         self.silences = 0
-        self.after_publishing: Callable[[], None] = lambda: None
         self._faults: Iterator[Fault] = iter(faults)
         self._late: list[bytes] = []
-        self.client = CommEngineClient(
-            self, silence_limit=silence_limit, pending_limit=pending_limit, on_silence=self._count_silence
+        self.client = LinkClient(
+            self, silence_limit=silence_limit, unread_limit=unread_limit, on_silence=self._count_silence
         )
-        self.server = CommEngineServer(engine, self._publish, window=window, heartbeat=heartbeat, **server)
+        self.server = LinkServer(engine, self._publish, window=window, heartbeat=heartbeat)
 
     def send(self, channel: wire.Channel, payload: bytes) -> None:
         self.sent.append((channel, wire.decode_request(payload)))
         asyncio.get_running_loop().call_soon(self.server.receive, payload, self._reply)
 
     def frames(self) -> list[wire.Frames]:
-        return [message for message in self.published if isinstance(message, wire.Frames)]
+        return [message for message in self.replies if isinstance(message, wire.Frames)]
+
+    def carried(self) -> list[tuple[Delta, ...]]:
+        """The deltas of each frame."""
+        return [frame.deltas for frames in self.frames() for frame in frames.frames]
 
     def count_sent(self, kind: type[Any]) -> int:
         return sum(isinstance(request, kind) for _, request in self.sent)
@@ -60,12 +63,12 @@ class Loopback:
     def _count_silence(self) -> None:
         self.silences += 1
 
-    def _reply(self, payload: bytes) -> None:
-        self.replies.append(wire.decode_answer(payload))
+    def _publish(self, payload: bytes) -> None:
+        self.published.append(wire.decode_message(payload))
         self._deliver(payload)
 
-    def _publish(self, payload: bytes) -> None:
-        self.published.append(wire.decode_answer(payload))
+    def _reply(self, payload: bytes) -> None:
+        self.replies.append(wire.decode_message(payload))
         fault = next(self._faults, "pass")
         late, self._late = self._late, []
         if fault == "late":
@@ -75,7 +78,6 @@ class Loopback:
                 self._deliver(payload)
         for message in late:
             self._deliver(message)
-        self.after_publishing()
 
     def _deliver(self, payload: bytes) -> None:
         if not self.deaf:
@@ -90,8 +92,7 @@ class TextEngine(ScriptedEngine):
         self._deltas = deltas
         self._pause = pause
 
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
-        self.requests.append(request)
+    async def play(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         yield ACCEPTED
         for delta in self._deltas:
             if self._pause is not None:

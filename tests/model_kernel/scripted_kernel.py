@@ -23,7 +23,7 @@ from tests.server.scripted import ACCEPTED, FINISHED, ScriptedEngine
 
 
 class ObedientEngine(ScriptedEngine):
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+    async def play(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         assert isinstance(request.prompt, RawPrompt)
         verb, _, rest = request.prompt.text.partition(" ")
         yield Accepted(ACCEPTED.model, os.getpid(), False)

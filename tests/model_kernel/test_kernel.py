@@ -22,7 +22,16 @@ from jupyter_client.connect import write_connection_file
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.model_kernel.kernel import hide_preloaded
 from pico_jupyter.questions import ListModels
-from pico_jupyter.types import ChatPrompt, EngineOptions, Finished, GenerationRequest, Message, TextDelta, TextPart
+from pico_jupyter.types import (
+    ChatPrompt,
+    Delta,
+    EngineOptions,
+    Finished,
+    GenerationRequest,
+    Message,
+    TextDelta,
+    TextPart,
+)
 
 PATIENCE = 60.0
 OPENBLAS = "/lib/libopenblas.so.0"
@@ -45,16 +54,23 @@ class RunningKernel:
         self.channel(channel).send(message)
         return self._reply_to(message["header"]["msg_id"], channel)
 
-    def ask_engine(self, request: wire.Request) -> wire.Answer:
-        """Send one of our requests and wait for its reply."""
+    def ask_engine(self, request: wire.LinkRequest) -> wire.KernelMessage:
+        """Send one of our requests and wait for the next reply."""
         payload = wire.encode(request)
         message = self.client.session.msg(wire.REQUEST_TYPE, wire.seal(payload))
         channel = wire.channel_of(request)
         socket = self.channel(channel).socket
         socket.send_multipart([*self.client.session.serialize(message), payload])
-        reply = self._reply_to(message["header"]["msg_id"], channel)
-        assert wire.is_genuine(reply["content"], reply["buffers"][0])
-        return wire.decode_answer(reply["buffers"][0])
+        return self.next_reply(channel)
+
+    def next_reply(self, channel: str = "shell") -> wire.KernelMessage:
+        """Wait for the next of our replies."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            reply = self.channel(channel).get_msg(timeout=max(0.0, deadline - time.monotonic()))
+            if reply["msg_type"] == wire.REPLY_TYPE:
+                assert wire.is_genuine(reply["content"], reply["buffers"][0])
+                return wire.decode_message(reply["buffers"][0])
 
     def channel(self, name: str) -> Any:
         return getattr(self.client, f"{name}_channel")
@@ -157,13 +173,16 @@ def test_models_are_listed_without_loading_mlx(kernel: RunningKernel) -> None:
 
 
 def test_the_built_in_model_answers(own_kernel: RunningKernel) -> None:
-    answer = own_kernel.ask_engine(wire.Generate(1, REQUEST))
-    assert isinstance(answer, wire.Ended)
-    assert isinstance(answer.finished, Finished)
-    resent = own_kernel.ask_engine(wire.Resend(1, 0))
-    assert isinstance(resent, wire.Resent)
-    text = "".join(delta.text for delta in resent.deltas if isinstance(delta, TextDelta))
-    assert "47" in text
+    message = own_kernel.ask_engine(wire.Generate(1, REQUEST))
+    deltas: list[Delta] = []
+    while not deltas or not isinstance(deltas[-1], Finished):
+        assert isinstance(message, wire.Frames)
+        [frame] = message.frames
+        assert frame.first == len(deltas) + 1
+        deltas += frame.deltas
+        if not isinstance(deltas[-1], Finished):
+            message = own_kernel.next_reply()
+    assert "47" in "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
 
 
 def test_a_message_that_is_not_signed_is_ignored(kernel: RunningKernel) -> None:

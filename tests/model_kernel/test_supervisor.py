@@ -39,6 +39,8 @@ from tests.server.scripted import MEMORY, MODEL
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTED = (sys.executable, "-m", "tests.model_kernel.scripted_kernel")
 ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
+# The loader finds it, and it changes nothing.
+LIBRARY = Path("libc.so.6")
 LOG = logging.getLogger("pico_jupyter.test_model_kernel")
 
 StartKernel = Callable[..., ModelKernel]
@@ -111,7 +113,7 @@ async def test_questions_and_answers_reach_the_engine_in_the_kernel(start_kernel
     deltas = await read(kernel, "count 3")
     assert text_of(deltas) == "0 1 2 "
     assert isinstance(deltas[-1], Finished)
-    assert repr(kernel) == "<ModelKernel <KernelProcess running <CommEngineClient [0 streams | 0 calls]>>>"
+    assert repr(kernel) == "<ModelKernel <KernelProcess running <LinkClient [0 streams | 0 questions]>>>"
 
 
 async def test_the_memory_is_asked_of_the_kernel(start_kernel: StartKernel) -> None:
@@ -154,11 +156,8 @@ async def test_fifty_thousand_deltas_arrive_whole_at_a_slow_reader(start_kernel:
     assert count < 5000
 
 
-async def test_frames_that_iopub_dropped_are_sent_again(
-    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    """A message per delta, to a reader whose loop stands still: zmq drops what exceeds its limits."""
-    caplog.set_level(logging.DEBUG, logger="pico_jupyter")
+async def test_a_reader_whose_loop_stands_still_loses_nothing(start_kernel: StartKernel, tmp_path: Path) -> None:
+    """A message per delta, more than zmq's default limit of 1000."""
     kernel = start_kernel("--window", "0")
     text = ""
     all_sent = tmp_path / "all sent"
@@ -169,7 +168,6 @@ async def test_frames_that_iopub_dropped_are_sent_again(
         async for delta in deltas:
             text += delta.text if isinstance(delta, TextDelta) else ""
     assert text == "".join(f"{i} " for i in range(20_000))
-    assert "are missing; asking for them again" in caplog.text
 
 
 async def test_leaving_a_stream_reaches_the_engine_as_its_abort(start_kernel: StartKernel, tmp_path: Path) -> None:
@@ -296,32 +294,62 @@ async def test_a_kernel_that_cannot_start_says_why(start_kernel: StartKernel) ->
         await read(kernel, "count 1")
 
 
-PICKY = """
-import os, runpy, sys
-if "libpicky.so" in os.environ.get("LD_PRELOAD", ""):
-    sys.exit("cannot bear libpicky.so")
+FAULTY = """
+import os, runpy, signal, sys
+if "PICO_JUPYTER_PRELOADED" in os.environ:
+    print({says!r}, flush=True)
+    {ends}
 runpy.run_module("tests.model_kernel.scripted_kernel", run_name="__main__")
 """
 
 
-async def test_a_kernel_that_dies_at_once_of_a_preloaded_library_starts_without_it(
-    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
+def finds(library: Path, asked: list[Path]) -> Callable[[object], Path]:
+    def find(environ: object) -> Path:
+        asked.append(library)
+        return library
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("says", "ends"),
+    [
+        ("python: symbol lookup error: libfaulty.so: undefined symbol: x", "sys.exit(127)"),
+        ("ERROR: wrong results of the preloaded BLAS: libfaulty.so", "sys.exit(1)"),
+        ("INFO: checking the preloaded BLAS: libfaulty.so", "os.kill(os.getpid(), signal.SIGILL)"),
+    ],
+    ids=["the loader says so", "its results are wrong", "it crashes"],
+)
+async def test_a_kernel_that_cannot_start_with_a_preloaded_library_starts_without_it(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture, says: str, ends: str, tmp_path: Path
 ) -> None:
     caplog.set_level(logging.INFO, logger=LOG.name)
     asked: list[Path] = []
-
-    def find(environ: object) -> Path:
-        asked.append(Path("/lib/libpicky.so"))
-        return asked[-1]
-
-    kernel = start_kernel(command=(sys.executable, "-c", PICKY), find_openblas=find)
+    command = (sys.executable, "-c", FAULTY.format(says=says, ends=ends))
+    kernel = start_kernel(command=command, find_openblas=finds(LIBRARY, asked))
     assert await kernel.ask(ListModels()) == (MODEL,)
-    assert "with /lib/libpicky.so preloaded the model kernel did not start (exit status 1)" in caplog.text
+    assert f"with {LIBRARY} preloaded the model kernel did not start" in caplog.text
     assert "with mlx's own BLAS" in caplog.text
     assert kernel.pid is not None
     os.kill(kernel.pid, signal.SIGKILL)
     assert text_of(await read(kernel, "count 1")) == "0 "
-    assert len(asked) == 1, "it is not tried again"
+    assert len(asked) == 2, "the next start tries it again"
+
+
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM"])
+async def test_a_kernel_that_is_killed_while_it_starts_says_nothing_of_the_library(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture, number: str
+) -> None:
+    caplog.set_level(logging.INFO, logger=LOG.name)
+    asked: list[Path] = []
+    says, ends = "INFO: checking the preloaded BLAS: libfine.so", f"os.kill(os.getpid(), signal.{number})"
+    command = (sys.executable, "-c", FAULTY.format(says=says, ends=ends))
+    kernel = start_kernel(command=command, find_openblas=finds(LIBRARY, asked))
+    for _ in range(2):
+        with pytest.raises(EngineUnavailable, match=f"killed by {number}"):
+            await kernel.ask(ListModels())
+    assert len(asked) == 2, "the next start tries it again"
+    assert "own BLAS" not in caplog.text
 
 
 async def test_a_kernel_that_starts_neither_way_may_try_the_library_again(start_kernel: StartKernel) -> None:
@@ -369,13 +397,91 @@ async def test_closing_ends_the_streams_and_refuses_new_ones(start_kernel: Start
     assert await kernel.ask(ListResident()) == ()
 
 
-async def test_closing_during_the_start_leaves_nothing(start_kernel: StartKernel) -> None:
+class OnRecord(logging.Handler):
+    """Calls `action` at the first log record that holds `text`."""
+
+    def __init__(self, text: str, action: Callable[[], object]) -> None:
+        super().__init__()
+        self._text = text
+        self._action: Callable[[], object] | None = action
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._action is not None and self._text in record.getMessage():
+            action, self._action = self._action, None
+            action()
+
+
+@pytest.fixture
+def on_record() -> Iterator[Callable[[str, Callable[[], object]], None]]:
+    LOG.setLevel(logging.DEBUG)
+    handlers: list[logging.Handler] = []
+
+    def add(text: str, action: Callable[[], object]) -> None:
+        handlers.append(OnRecord(text, action))
+        LOG.addHandler(handlers[-1])
+
+    yield add
+    for handler in handlers:
+        LOG.removeHandler(handler)
+    LOG.setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize("text", ["a word on stdout", "a word of warning", "the model kernel started"])
+async def test_closing_at_any_moment_of_the_start_leaves_nothing(
+    start_kernel: StartKernel, on_record: Callable[[str, Callable[[], object]], None], text: str
+) -> None:
+    """The last moment is the one in which the start completes."""
+    kernel = start_kernel()
+    loop = asyncio.get_running_loop()
+    closing: list[asyncio.Task[None]] = []
+    on_record(text, lambda: loop.call_soon_threadsafe(lambda: closing.append(loop.create_task(kernel.aclose()))))
+    waiting = asyncio.create_task(kernel.ask(ListModels()))
+    await asyncio.wait({waiting})
+    await until(lambda: closing)
+    await asyncio.wait_for(closing[0], 10)
+    if text != "the model kernel started":
+        with pytest.raises(EngineUnavailable, match="shutting down"):
+            await waiting
+    assert kernel.pid is None
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_closing_in_the_first_turns_of_the_start_leaves_nothing(start_kernel: StartKernel, turns: int) -> None:
     kernel = start_kernel()
     waiting = asyncio.create_task(kernel.ask(ListModels()))
-    await until(lambda: len(psutil.Process().children()) > 0)
-    await asyncio.wait_for(kernel.aclose(), 10)
+    streaming = asyncio.create_task(read(kernel, "count 1"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await asyncio.wait_for(asyncio.gather(kernel.aclose(), kernel.aclose()), 10)
+    for task in (waiting, streaming):
+        with pytest.raises(EngineUnavailable, match="shutting down"):
+            await task
+
+
+async def test_closing_before_the_start_refuses_what_comes(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    await kernel.aclose()
     with pytest.raises(EngineUnavailable, match="shutting down"):
-        await waiting
+        await read(kernel, "count 1")
+
+
+async def test_closing_that_is_given_up_leaves_no_process(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    await kernel.ask(ListModels())
+    process = psutil.Process(kernel.pid)
+    process.suspend()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(kernel.aclose(), 0.05)
+    await until(lambda: not process.is_running())
+
+
+async def test_closing_while_the_remains_of_a_dead_kernel_are_removed_waits_for_them(start_kernel: StartKernel) -> None:
+    kernel = start_kernel()
+    await kernel.ask(ListModels())
+    assert kernel.pid is not None
+    os.kill(kernel.pid, signal.SIGKILL)
+    await until(lambda: kernel.pid is None)
+    await asyncio.wait_for(kernel.aclose(), 10)
 
 
 async def test_closing_a_kernel_that_stands_still_takes_bounded_time(start_kernel: StartKernel) -> None:

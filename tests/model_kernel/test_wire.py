@@ -52,7 +52,7 @@ REQUEST = GenerationRequest(
 )
 LOGPROB = TokenLogprob("\ufffd", -math.inf, b"\xe2\x82", (TopLogprob("a", -0.5, b"a"),))
 
-REQUESTS: list[wire.Request] = [
+REQUESTS: list[wire.LinkRequest] = [
     wire.Generate(1, REQUEST),
     wire.Ask(2, ListModels()),
     wire.Ask(3, FindModel("tiny")),
@@ -62,17 +62,13 @@ REQUESTS: list[wire.Request] = [
     wire.Ask(7, DescribeMemory()),
     wire.Ask(8, ReadStatistics()),
     wire.Abort(7),
-    wire.Resend(8, 3),
-    wire.Ack({9: 4, 10: 5}),
 ]
-ANSWERS: list[wire.Answer] = [
-    wire.Ended(1, 2, (TextDelta("a", 1, (LOGPROB,)), ToolCallDelta(ToolCall("c", "f", "{}"))), FINISHED),
+ANSWERS: list[wire.KernelMessage] = [
+    wire.Frames((wire.StreamFrame(1, 2, (TextDelta("a", 1, (LOGPROB,)), ToolCallDelta(ToolCall("c", "f", "{}")))),)),
     wire.Failed(1, wire.report(QueueFull("busy", retry_after=3))),
     wire.Answered(2, b"bytes"),
-    wire.Resent(8, 4, (TextDelta("b"),)),
-    wire.Lost(8),
-    wire.Frames((wire.Batch(1, 1, (TextDelta("a"),)), wire.Batch(2, 5, ()))),
-    wire.Heartbeat({1: 2}),
+    wire.Frames((wire.StreamFrame(1, 1, (TextDelta("a"),)), wire.StreamFrame(2, 5, (FINISHED,)))),
+    wire.Heartbeat((1, 2)),
     wire.Bulletin(ModelLoaded("tiny", 1000, 0.5)),
     wire.Bulletin(EngineStatistics(1, 2, 3, 4, 5)),
 ]
@@ -96,13 +92,13 @@ def test_every_answer_arrives_as_it_was_given(question: Question[object], answer
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
-def test_requests_arrive_as_they_were_sent(request_: wire.Request) -> None:
+def test_requests_arrive_as_they_were_sent(request_: wire.LinkRequest) -> None:
     assert wire.decode_request(wire.encode(request_)) == request_
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: type(answer).__name__)
-def test_answers_arrive_as_they_were_sent(answer: wire.Answer) -> None:
-    assert wire.decode_answer(wire.encode(answer)) == answer
+def test_answers_arrive_as_they_were_sent(answer: wire.KernelMessage) -> None:
+    assert wire.decode_message(wire.encode(answer)) == answer
 
 
 def test_what_must_not_wait_behind_a_load_goes_by_the_control_channel() -> None:
@@ -115,8 +111,6 @@ def test_what_must_not_wait_behind_a_load_goes_by_the_control_channel() -> None:
         "DescribeMemory",
         "ReadStatistics",
         "Abort",
-        "Resend",
-        "Ack",
     ]
 
 

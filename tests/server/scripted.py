@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeAlias, assert_never
 
+from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.errors import ModelNotFound, PicoError
 from pico_jupyter.questions import (
     AnyQuestion,
@@ -34,6 +35,7 @@ from pico_jupyter.types import (
     Timings,
     TokenUsage,
 )
+from tests.fakes import played
 
 Step: TypeAlias = Delta | Exception | asyncio.Event
 
@@ -97,8 +99,11 @@ class ScriptedEngine:
     def __repr__(self) -> str:
         return f"<ScriptedEngine [{len(self.requests)} asked]>"
 
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+    def generate(self, request: GenerationRequest) -> DeltaStream:
         self.requests.append(request)
+        return played(self.play(request))
+
+    async def play(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         whole = False
         try:
             for step in self.script:

@@ -125,6 +125,17 @@ async def test_an_engine_that_does_not_stop_holds_nobody_up(
     assert "did not stop within 0.01 s" in caplog.text
 
 
+async def test_an_engine_that_fails_to_stop_does_not_keep_the_server(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        raise AttributeError("'NoneType' object has no attribute 'kill'")
+
+    monkeypatch.setattr(server.engine, "aclose", fail)
+    await server.extension.stop_extension()
+    assert "did not stop in order" in caplog.text
+
+
 async def test_the_server_is_idle_when_nothing_is_generated(server: RunningServer) -> None:
     assert server.extension.current_activity() is False
     assert repr(server.extension.context) == "<ServerContext <ScriptedEngine [0 asked]> [0 running]>"

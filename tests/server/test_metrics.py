@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from collections.abc import Iterable
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -46,17 +45,13 @@ class Measured:
     def meter(self) -> RequestMeter:
         return self.metrics.request("openai", "v1/chat", self.clock)
 
-    async def play(self, meter: RequestMeter, steps: Iterable[Delta | float]) -> list[Delta]:
-        """Let the meter see these deltas; numbers are seconds that pass."""
-
-        async def script() -> AsyncGenerator[Delta, None]:
-            for step in steps:
-                if isinstance(step, float):
-                    self.clock.advance(step)
-                else:
-                    yield step
-
-        return [delta async for delta in meter.watch(script())]
+    def play(self, meter: RequestMeter, steps: Iterable[Delta | float]) -> None:
+        """Show the meter these deltas; numbers are seconds that pass."""
+        for step in steps:
+            if isinstance(step, float):
+                self.clock.advance(step)
+            else:
+                meter.observe(step)
 
 
 @pytest.fixture
@@ -68,14 +63,14 @@ def finished(tokens: int, *reasons: str, **usage: int) -> Finished:
     return Finished(reasons or ("stop",), TokenUsage(5, tokens, **usage), TIMINGS)  # type: ignore[arg-type]  # any word
 
 
-async def test_a_request_is_counted_by_how_its_answer_finished(measured: Measured) -> None:
+def test_a_request_is_counted_by_how_its_answer_finished(measured: Measured) -> None:
     meter = measured.meter()
-    await measured.play(meter, [ACCEPTED, TextDelta("a"), finished(1, "length")])
+    measured.play(meter, [ACCEPTED, TextDelta("a"), finished(1, "length")])
     meter.end()
     assert measured.value("requests_total", dialect="openai", endpoint="v1/chat", outcome="length") == 1
 
 
-async def test_only_the_first_end_of_a_request_counts(measured: Measured) -> None:
+def test_only_the_first_end_of_a_request_counts(measured: Measured) -> None:
     meter = measured.meter()
     meter.fail(QueueFull("busy"))
     meter.end("aborted")
@@ -83,15 +78,15 @@ async def test_only_the_first_end_of_a_request_counts(measured: Measured) -> Non
     assert measured.value("requests_total", dialect="openai", endpoint="v1/chat", outcome="aborted") is None
 
 
-async def test_a_request_lasts_from_its_headers_to_its_end(measured: Measured) -> None:
+def test_a_request_lasts_from_its_headers_to_its_end(measured: Measured) -> None:
     meter = measured.meter()
     measured.clock.advance(1.5)
     meter.end("load")
     assert measured.value("request_duration_seconds_sum", dialect="openai", endpoint="v1/chat") == 1.5
 
 
-async def test_the_tokens_of_an_answer_are_counted_for_its_model(measured: Measured) -> None:
-    await measured.play(measured.meter(), [ACCEPTED, finished(7, cached_tokens=4, reasoning_tokens=3)])
+def test_the_tokens_of_an_answer_are_counted_for_its_model(measured: Measured) -> None:
+    measured.play(measured.meter(), [ACCEPTED, finished(7, cached_tokens=4, reasoning_tokens=3)])
     counts = {
         name: measured.value(f"{name}_total", model="tiny")
         for name in ("prompt_tokens", "cached_prompt_tokens", "completion_tokens", "reasoning_tokens")
@@ -107,52 +102,31 @@ async def test_the_tokens_of_an_answer_are_counted_for_its_model(measured: Measu
 @pytest.mark.parametrize(
     "first", [TextDelta("a"), ReasoningDelta("a"), ToolCallDelta(ToolCall("call_1", "f", "{}"))], ids=type
 )
-async def test_the_first_token_comes_with_whatever_says_something_first(measured: Measured, first: Delta) -> None:
+def test_the_first_token_comes_with_whatever_says_something_first(measured: Measured, first: Delta) -> None:
     progress = Progress("prefill", 1, 2)
-    await measured.play(measured.meter(), [0.25, ACCEPTED, 0.5, progress, 0.25, first, 4.0, TextDelta("b")])
+    measured.play(measured.meter(), [0.25, ACCEPTED, 0.5, progress, 0.25, first, 4.0, TextDelta("b")])
     assert measured.value("time_to_first_token_seconds_count", model="tiny") == 1
     assert measured.value("time_to_first_token_seconds_sum", model="tiny") == 1.0
 
 
-async def test_the_time_between_tokens_is_that_between_deltas_over_the_tokens_after_the_first(
+def test_the_time_between_tokens_is_that_between_deltas_over_the_tokens_after_the_first(
     measured: Measured,
 ) -> None:
     texts: list[Delta | float] = [TextDelta("a"), 1.0, TextDelta("b c"), 3.0, TextDelta("d")]
-    await measured.play(measured.meter(), [ACCEPTED, 9.0, *texts, 9.0, finished(5)])
+    measured.play(measured.meter(), [ACCEPTED, 9.0, *texts, 9.0, finished(5)])
     assert measured.value("inter_token_latency_seconds_sum", model="tiny") == 1.0
     assert measured.value("longest_gap_seconds_sum", model="tiny") == 3.0
 
 
-async def test_choices_that_are_written_side_by_side_share_their_time(measured: Measured) -> None:
+def test_choices_that_are_written_side_by_side_share_their_time(measured: Measured) -> None:
     texts: list[Delta | float] = [TextDelta("a", 0), TextDelta("b", 1), 2.0, TextDelta("c", 0)]
-    await measured.play(measured.meter(), [ACCEPTED, *texts, finished(6, "stop", "length")])
+    measured.play(measured.meter(), [ACCEPTED, *texts, finished(6, "stop", "length")])
     assert measured.value("inter_token_latency_seconds_sum", model="tiny") == 1.0
 
 
-async def test_an_answer_of_one_token_has_no_time_between_tokens(measured: Measured) -> None:
-    await measured.play(measured.meter(), [ACCEPTED, TextDelta("a"), finished(1)])
+def test_an_answer_of_one_token_has_no_time_between_tokens(measured: Measured) -> None:
+    measured.play(measured.meter(), [ACCEPTED, TextDelta("a"), finished(1)])
     assert measured.value("inter_token_latency_seconds_count", model="tiny") is None
-
-
-async def test_the_deltas_pass_unchanged(measured: Measured) -> None:
-    deltas: list[Delta] = [ACCEPTED, Progress("load", 1, 2), ReasoningDelta("hm"), TextDelta("a"), finished(2)]
-    assert await measured.play(measured.meter(), deltas) == deltas
-
-
-async def test_closing_the_watched_stream_closes_the_stream(measured: Measured) -> None:
-    closed = False
-
-    async def endless() -> AsyncGenerator[Delta, None]:
-        nonlocal closed
-        try:
-            while True:
-                yield TextDelta("a")
-        finally:
-            closed = True
-
-    async with aclosing(measured.meter().watch(endless())) as deltas:
-        await anext(deltas)
-    assert closed
 
 
 @pytest.mark.parametrize(

@@ -123,4 +123,4 @@ async def test_the_built_in_model_is_listed_without_starting_an_engine() -> None
     assert models["pico-tiny"].resident is None
     assert "thinking" in models["pico-tiny"].capabilities
     assert {need.model: need.fit for need in (await source.memory()).needs}["pico-tiny"] == "fits"
-    assert repr(source) == "<EngineSource <DeferredEngineClient not started>>"
+    assert repr(source) == "<EngineSource <LocalEngineClient not started>>"

@@ -1,0 +1,178 @@
+"""DeltaStream: the queue of one request's deltas, between the engine that feeds it and its one reader.
+
+A stream belongs to one event loop. It ends once: with Finished, or with an error that is raised behind the deltas that
+came before it. Closing it is the only abort. Deltas that a slow reader leaves unread are joined; a reader that leaves
+more than `limit` bytes fails the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import assert_never
+
+from pico_jupyter.errors import EngineFailed
+from pico_jupyter.types import Accepted, Delta, Finished, Progress, ReasoningDelta, TextDelta, ToolCallDelta
+
+UNREAD_LIMIT = 64 << 20
+# Unread deltas from which on they are joined. A reader that keeps up never has as many.
+JOIN_LENGTH = 64
+# About the bytes of a delta in memory, and of one candidate of a log-probability list.
+DELTA_BYTES = 64
+LOGPROB_BYTES = 128
+
+
+class DeltaStream(AsyncIterator[Delta]):
+    """The deltas of one request, in order.
+
+    `on_close` is called when the request is to be aborted: the reader closed the stream before its end, or was too
+    slow. `on_arrival` is called after each feed() and fail(). `limit` is in bytes.
+    """
+
+    def __init__(self, on_close: Callable[[], None] = lambda: None, limit: int = UNREAD_LIMIT) -> None:
+        self.on_close = on_close
+        self.on_arrival: Callable[[], None] = self._wake
+        self.error: Exception | None = None
+        self.is_complete = False
+        self._limit = limit
+        self._unread: list[Delta] = []
+        self._unread_bytes = 0
+        self._join_length = JOIN_LENGTH
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<DeltaStream {'complete' if self.is_complete else 'open'} [{len(self._unread)} unread]>"
+
+    def feed(self, deltas: Sequence[Delta]) -> None:
+        """Append deltas, at least one. A complete stream ignores them."""
+        if self.is_complete:
+            return
+        if self._unread:  # A reader that keeps up leaves nothing, and nothing is counted.
+            self._unread_bytes += sum(map(estimate_bytes, deltas))
+        self._unread += deltas
+        self.is_complete = isinstance(deltas[-1], Finished)
+        if len(self._unread) > self._join_length or self._unread_bytes > self._limit:
+            self._join()
+        self.on_arrival()
+
+    def fail(self, error: Exception) -> None:
+        """End the stream with an error. A complete stream ignores it."""
+        if not self.is_complete:
+            self.is_complete = True
+            self.error = error
+            self.on_arrival()
+
+    def take(self) -> list[Delta]:
+        """Remove and return the unread deltas."""
+        deltas, self._unread, self._unread_bytes = self._unread, [], 0
+        return deltas
+
+    async def batch(self, timeout: float | None = None) -> list[Delta]:
+        """Wait for deltas and return all that are unread; empty after `timeout` seconds without one.
+
+        Raises the error that ended the stream once everything before it was read. May be cancelled without loss.
+        """
+        if not self._unread and not self.is_complete:
+            await self._wait(timeout)
+        if not self._unread and self.error is not None:
+            raise self.error
+        return self.take()
+
+    async def __anext__(self) -> Delta:
+        """The next delta. Cancelling the wait closes the stream, as it closes a generator."""
+        while not self._unread:
+            if self.error is not None:
+                raise self.error
+            if self.is_complete:
+                raise StopAsyncIteration
+            try:
+                await self._wait(None)
+            except asyncio.CancelledError:
+                self.close()
+                raise
+        return self._unread.pop(0)
+
+    def close(self) -> None:
+        """Abort the request unless the stream is complete. May be called twice."""
+        if not self.is_complete:
+            self.is_complete = True
+            self.on_close()
+
+    async def aclose(self) -> None:
+        """As close(), for contextlib.aclosing."""
+        self.close()
+
+    async def _wait(self, timeout: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = None if timeout is None else loop.call_later(max(timeout, 0.0), self._wake)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _join(self) -> None:
+        self._unread = join(self._unread)
+        self._join_length = max(JOIN_LENGTH, 2 * len(self._unread))
+        self._unread_bytes = sum(map(estimate_bytes, self._unread))
+        if not self.is_complete and self._unread_bytes > self._limit:
+            self.is_complete = True
+            self.error = EngineFailed("the answer was read too slowly")
+            self.on_close()
+
+
+def join(deltas: Sequence[Delta]) -> list[Delta]:
+    """Join text to the text of the same kind and choice before it, and replace a Progress by the one that follows it.
+
+    The order within each choice stays.
+    """
+    if len(deltas) < 2:
+        return list(deltas)
+    runs: list[list[Delta]] = []
+    latest: dict[int, list[Delta]] = {}
+    for delta in deltas:
+        match delta:
+            case TextDelta() | ReasoningDelta():
+                run = latest.get(delta.index)
+                if run is not None and type(run[0]) is type(delta):
+                    run.append(delta)
+                else:
+                    latest[delta.index] = run = [delta]
+                    runs.append(run)
+            case Progress() if runs and isinstance(runs[-1][-1], Progress):
+                runs[-1][-1] = delta
+            case ToolCallDelta():
+                latest.pop(delta.index, None)
+                runs.append([delta])
+            case Accepted() | Progress() | Finished():
+                runs.append([delta])
+            case _:
+                assert_never(delta)
+    return [run[0] if len(run) == 1 else _joined(run) for run in runs]
+
+
+def _joined(run: Sequence[Delta]) -> Delta:
+    texts = [delta for delta in run if isinstance(delta, TextDelta | ReasoningDelta)]
+    logprobs = tuple(logprob for delta in texts for logprob in delta.logprobs)
+    return type(texts[0])("".join([delta.text for delta in texts]), texts[0].index, logprobs)
+
+
+def estimate_bytes(delta: Delta) -> int:
+    """About how many bytes a delta takes in memory."""
+    match delta:
+        case TextDelta() | ReasoningDelta():
+            return DELTA_BYTES + len(delta.text) + sum(LOGPROB_BYTES * (1 + len(token.top)) for token in delta.logprobs)
+        case ToolCallDelta():
+            return DELTA_BYTES + len(delta.call.name) + len(delta.call.arguments)
+        case Finished():
+            return DELTA_BYTES + 8 * len(delta.context)
+        case Accepted() | Progress():
+            return DELTA_BYTES
+        case _:
+            assert_never(delta)
