@@ -26,12 +26,13 @@ class DeltaStream(AsyncIterator[Delta]):
     """The deltas of one request, in order.
 
     `on_close` is called when the request is to be aborted: the reader closed the stream before its end, or was too
-    slow. `on_arrival` is called after each feed() and fail(). `limit` is in bytes.
+    slow. `on_arrival`, if set, is called after each feed() and fail(), for a reader that uses take() and does not wait.
+    `limit` is in bytes.
     """
 
     def __init__(self, on_close: Callable[[], None] = lambda: None, limit: int = UNREAD_LIMIT) -> None:
         self.on_close = on_close
-        self.on_arrival: Callable[[], None] = self._wake
+        self.on_arrival: Callable[[], None] | None = None
         self.error: Exception | None = None
         self.is_complete = False
         self._limit = limit
@@ -53,14 +54,14 @@ class DeltaStream(AsyncIterator[Delta]):
         self.is_complete = isinstance(deltas[-1], Finished)
         if len(self._unread) > self._join_length or self._unread_bytes > self._limit:
             self._join()
-        self.on_arrival()
+        self._announce()
 
     def fail(self, error: Exception) -> None:
         """End the stream with an error. A complete stream ignores it."""
         if not self.is_complete:
             self.is_complete = True
             self.error = error
-            self.on_arrival()
+            self._announce()
 
     def take(self) -> list[Delta]:
         """Remove and return the unread deltas."""
@@ -76,7 +77,8 @@ class DeltaStream(AsyncIterator[Delta]):
             await self._wait(timeout)
         if not self._unread and self.error is not None:
             raise self.error
-        return self.take()
+        deltas, self._unread, self._unread_bytes = self._unread, [], 0
+        return deltas
 
     async def __anext__(self) -> Delta:
         """The next delta. Cancelling the wait closes the stream, as it closes a generator."""
@@ -105,7 +107,7 @@ class DeltaStream(AsyncIterator[Delta]):
     async def _wait(self, timeout: float | None) -> None:
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = None if timeout is None else loop.call_later(max(timeout, 0.0), self._wake)
+        timer = None if timeout is None else loop.call_later(max(timeout, 0.0), self._announce)
         try:
             await self._waiter
         finally:
@@ -113,8 +115,10 @@ class DeltaStream(AsyncIterator[Delta]):
             if timer is not None:
                 timer.cancel()
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+    def _announce(self) -> None:
+        if self.on_arrival is not None:
+            self.on_arrival()
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _join(self) -> None:

@@ -47,9 +47,11 @@ class _Outgoing:
 
     def frame(self, now: float) -> wire.StreamFrame | None:
         """The deltas that wait, joined; None where none do."""
-        deltas = join(self.deltas.take())
+        deltas = self.deltas.take()
         if not deltas:
             return None
+        if len(deltas) > 1:
+            deltas = join(deltas)
         first, self.sent = self.sent + 1, self.sent + len(deltas)
         # Deltas before the text are rare, and must not delay the first text.
         if not isinstance(deltas[-1], Accepted | Progress):
@@ -69,6 +71,9 @@ class LinkServer:
         self._engine = engine
         self._publish = publish
         self._window = window
+        # Seconds between two frames of one stream's text, longer with more streams: a frame costs the Jupyter server
+        # about as much with one token in it as with three.
+        self.spacing = window
         self._heartbeat = heartbeat
         self._streams: dict[int, _Outgoing] = {}
         self._questions: dict[int, asyncio.Task[None]] = {}
@@ -81,14 +86,6 @@ class LinkServer:
 
     def __repr__(self) -> str:
         return f"<LinkServer [{len(self._streams)} streams | {len(self._questions)} questions]>"
-
-    @property
-    def spacing(self) -> float:
-        """Seconds between two frames of one stream's text: `window`, and more with the number of streams.
-
-        A frame costs the Jupyter server about as much with one token in it as with three.
-        """
-        return self._window * (1 + len(self._streams) / CROWD)
 
     def receive(self, payload: bytes | memoryview, reply: Reply) -> None:
         """Handle a message from the client; `reply` sends bytes back to it. Returns at once."""
@@ -124,6 +121,7 @@ class LinkServer:
     def _open_stream(self, request: wire.Generate, reply: Reply) -> None:
         stream = _Outgoing(request.id, self._engine.generate(request.request), reply)
         self._streams[stream.id] = stream
+        self._adapt_spacing()
         stream.deltas.on_arrival = partial(self._queue, stream)
         self._start_beating()
         if stream.deltas.is_complete:
@@ -147,12 +145,16 @@ class LinkServer:
 
     def _abort(self, id_: int) -> None:
         if stream := self._streams.pop(id_, None):
+            self._adapt_spacing()
             self._waiting.discard(stream)
             stream.deltas.close()
         elif task := self._questions.get(id_):
             task.cancel()
         else:
             self._early_aborts.append(id_)
+
+    def _adapt_spacing(self) -> None:
+        self.spacing = self._window * (1 + len(self._streams) / CROWD)
 
     def _queue(self, stream: _Outgoing) -> None:
         """Send on the next turn of the loop, with all deltas of this engine step, or when the window has passed."""
@@ -189,6 +191,7 @@ class LinkServer:
 
     def _finish(self, stream: _Outgoing) -> None:
         self._streams.pop(stream.id, None)
+        self._adapt_spacing()
         if error := stream.deltas.error:
             known = error if isinstance(error, PicoError) else _unexpected(error)
             stream.reply(wire.encode(wire.Failed(stream.id, wire.report(known))))
