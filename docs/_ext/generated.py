@@ -44,8 +44,8 @@ def endpoints(dialect: str) -> str:
 
 
 def objects(dialect: str) -> str:
-    """Every object that another one or a stream of the dialect refers to, by name."""
-    names = sorted(name for name in _referred() if name.startswith(dialect))
+    """Every object that another one or a stream refers to, by name: Ollama's, or all others."""
+    names = sorted(name for name in _referred() if name.startswith("Ollama") is (dialect == "Ollama"))
     return "\n\n".join(f"({_anchor(name)})=\n### {_title(name)}\n\n{_fields(name)}" for name in names)
 
 

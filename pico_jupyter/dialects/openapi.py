@@ -12,10 +12,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from pico_jupyter.dialects import ollama_request_schema as ollama_request
-from pico_jupyter.dialects import ollama_schema, openai_request_schema, openai_schema
+from pico_jupyter.dialects import ollama_answer_schema, ollama_request, openai_answer_schema, openai_request
 from pico_jupyter.dialects.framing import JSON_TYPE, NDJSON_TYPE, SSE_END, SSE_TYPE
-from pico_jupyter.dialects.request_schema import ModelName
+from pico_jupyter.dialects.request_fields import ModelName
 from pico_jupyter.errors import (
     EngineFailed,
     EngineUnavailable,
@@ -40,6 +39,12 @@ Mount: TypeAlias = Literal["both", "pico"]
 
 SECOND_MOUNT = "pico"
 TEXT_TYPE = "text/plain"
+
+_REFERENCE = "#/components/schemas/{name}"
+_ERRORS: dict[Dialect, type[msgspec.Struct]] = {
+    "OpenAI": openai_answer_schema.OpenAIError,
+    "Ollama": ollama_answer_schema.OllamaError,
+}
 
 _REACHING: Errors = (Forbidden, NotFound)
 _LOOKING: Errors = (*_REACHING, EngineUnavailable)
@@ -91,9 +96,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "v1/chat/completions",
         "OpenAI",
         "Chat. Streams where `stream` is true.",
-        takes=(openai_request_schema.ChatRequest,),
-        gives=openai_schema.ChatCompletion,
-        streams=openai_schema.ChatCompletionChunk,
+        takes=(openai_request.OpenAIChatRequest,),
+        gives=openai_answer_schema.ChatCompletion,
+        streams=openai_answer_schema.ChatCompletionChunk,
         fails=_GENERATING,
     ),
     Operation(
@@ -101,18 +106,18 @@ OPERATIONS: tuple[Operation, ...] = (
         "v1/chat",
         "OpenAI",
         "Chat. Streams unless `stream` is false.",
-        takes=(openai_request_schema.ChatRequest,),
-        gives=openai_schema.ChatCompletion,
-        streams=openai_schema.ChatCompletionChunk,
+        takes=(openai_request.OpenAIChatRequest,),
+        gives=openai_answer_schema.ChatCompletion,
+        streams=openai_answer_schema.ChatCompletionChunk,
         fails=_GENERATING,
     ),
-    Operation("get", "v1/models", "OpenAI", "List the models.", gives=openai_schema.ModelList, head=True),
+    Operation("get", "v1/models", "OpenAI", "List the models.", gives=openai_answer_schema.OpenAIModelList, head=True),
     Operation(
         "get",
         "v1/models/{id}",
         "OpenAI",
         "Describe a model.",
-        gives=openai_schema.ModelObject,
+        gives=openai_answer_schema.OpenAIModel,
         fails=_NAMING,
         head=True,
     ),
@@ -130,9 +135,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "api/chat",
         "Ollama",
         "Chat, or load or unload a model. Streams unless `stream` is false.",
-        takes=(ollama_request.ChatRequest,),
-        gives=ollama_schema.ChatObject,
-        streams=ollama_schema.ChatObject,
+        takes=(ollama_request.OllamaChatRequest,),
+        gives=ollama_answer_schema.OllamaChatAnswer,
+        streams=ollama_answer_schema.OllamaChatAnswer,
         fails=_GENERATING,
     ),
     Operation(
@@ -140,19 +145,21 @@ OPERATIONS: tuple[Operation, ...] = (
         "api/generate",
         "Ollama",
         "Complete a prompt, or load or unload a model. Streams unless `stream` is false.",
-        takes=(ollama_request.GenerateRequest,),
-        gives=ollama_schema.GenerateObject,
-        streams=ollama_schema.GenerateObject,
+        takes=(ollama_request.OllamaGenerateRequest,),
+        gives=ollama_answer_schema.OllamaGenerateAnswer,
+        streams=ollama_answer_schema.OllamaGenerateAnswer,
         fails=_GENERATING,
     ),
-    Operation("get", "api/tags", "Ollama", "List the models.", gives=ollama_schema.TagList, head=True),
-    Operation("get", "api/ps", "Ollama", "List the models in memory.", gives=ollama_schema.ProcessList, head=True),
+    Operation("get", "api/tags", "Ollama", "List the models.", gives=ollama_answer_schema.OllamaTagList, head=True),
+    Operation(
+        "get", "api/ps", "Ollama", "List the models in memory.", gives=ollama_answer_schema.OllamaProcessList, head=True
+    ),
     Operation(
         "get",
         "api/version",
         "Ollama",
         "Tell the version of Ollama whose API this is, and our own.",
-        gives=ollama_schema.VersionObject,
+        gives=ollama_answer_schema.OllamaVersion,
         fails=_REACHING,
         head=True,
     ),
@@ -161,8 +168,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "api/show",
         "Ollama",
         "Describe a model.",
-        takes=(ollama_request.ShowRequest, ollama_request.OldShowRequest),
-        gives=ollama_schema.ShowObject,
+        takes=(ollama_request.OllamaShowRequest, ollama_request.OllamaOldShowRequest),
+        gives=ollama_answer_schema.OllamaShowAnswer,
         fails=_POSTING,
     ),
     Operation(
@@ -170,9 +177,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "api/pull",
         "Ollama",
         "Succeed if the model is there, and refuse if it is not: nothing is downloaded.",
-        takes=(ollama_request.PullRequest, ollama_request.OldPullRequest),
-        gives=ollama_schema.StatusObject,
-        streams=ollama_schema.StatusObject,
+        takes=(ollama_request.OllamaPullRequest, ollama_request.OllamaOldPullRequest),
+        gives=ollama_answer_schema.OllamaPullStatus,
+        streams=ollama_answer_schema.OllamaPullStatus,
         fails=_POSTING,
     ),
     Operation("delete", "api/delete", "Ollama", "Refuse: models are not deleted over HTTP.", fails=_NOT_HERE),
@@ -244,7 +251,7 @@ def openapi_document(*, base_url: str, version: str, authenticated: bool) -> Jso
         "servers": [{"url": _join(base_url)}, {"url": _join(base_url, SECOND_MOUNT)}],
         "paths": paths,
         "components": {
-            "schemas": {**_components("OpenAI"), **_components("Ollama")},
+            "schemas": _components(),
             **({"securitySchemes": _SECURITY_SCHEMES} if authenticated else {}),
         },
         **({"security": [{name: []} for name in _SECURITY_SCHEMES]} if authenticated else {}),
@@ -280,7 +287,7 @@ def _describe(operation: Operation, *, authenticated: bool) -> Json:
     if names:
         described["parameters"] = [_parameter(name) for name in names]
     if operation.takes:
-        kinds = [_reference(operation.dialect, kind) for kind in operation.takes]
+        kinds = [_reference(kind) for kind in operation.takes]
         schema = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
         described["requestBody"] = {"required": True, "content": {JSON_TYPE: {"schema": schema}}}
     if operation.open and authenticated:
@@ -313,9 +320,9 @@ def _success(operation: Operation) -> Json:
         return {TEXT_TYPE: {"schema": {"const": operation.text}}}
     content: Json = {}
     if operation.gives is not None:
-        content[JSON_TYPE] = {"schema": _reference(operation.dialect, operation.gives)}
+        content[JSON_TYPE] = {"schema": _reference(operation.gives)}
     if operation.streams is not None:
-        piece = {"anyOf": [_reference(operation.dialect, operation.streams), _failure(operation.dialect)]}
+        piece = {"anyOf": [_reference(operation.streams), _failure(operation.dialect)]}
         content.update(_events(piece) if operation.dialect == "OpenAI" else _lines(piece))
     return content
 
@@ -337,7 +344,7 @@ def _lines(piece: Json) -> Json:
 
 
 def _failure(dialect: Dialect) -> Json:
-    return {"$ref": _path(dialect, "ErrorBody")}
+    return _reference(_ERRORS[dialect])
 
 
 def _by_status(errors: Iterable[type[PicoError]]) -> dict[int, list[type[PicoError]]]:
@@ -351,35 +358,28 @@ def _sentence(error: type[PicoError]) -> str:
     return (error.__doc__ or "").partition("\n")[0]
 
 
-def _reference(dialect: Dialect, kind: type[msgspec.Struct]) -> Json:
-    return {"type": "object"} if kind is msgspec.Struct else {"$ref": _path(dialect, kind.__name__)}
+def _reference(kind: type[msgspec.Struct]) -> Json:
+    return {"type": "object"} if kind is msgspec.Struct else {"$ref": _REFERENCE.format(name=kind.__name__)}
 
 
-def _path(dialect: Dialect, name: str) -> str:
-    return f"#/components/schemas/{dialect}{name}"
-
-
-def _components(dialect: Dialect) -> Json:
-    mine = [operation for operation in OPERATIONS if operation.dialect == dialect]
-    failure: type[msgspec.Struct] = openai_schema.ErrorBody if dialect == "OpenAI" else ollama_schema.ErrorBody
-    given = [kind for operation in mine for kind in (operation.gives, operation.streams)]
-    read = _schemas(dialect, (kind for operation in mine for kind in operation.takes))
-    written = _schemas(dialect, (*given, failure))
+def _components() -> Json:
+    requests = _schemas(kind for operation in OPERATIONS for kind in operation.takes)
+    answers = _schemas(kind for operation in OPERATIONS for kind in (operation.gives, operation.streams))
     return {
-        **{name: _without_nothing(schema) for name, schema in read.items()},
-        **{name: _as_written(schema) for name, schema in written.items()},
+        **{name: _request_schema(schema) for name, schema in requests.items()},
+        **{name: _answer_schema(schema) for name, schema in {**answers, **_schemas(_ERRORS.values())}.items()},
     }
 
 
-def _schemas(dialect: Dialect, kinds: Iterable[type[msgspec.Struct] | None]) -> Json:
+def _schemas(kinds: Iterable[type[msgspec.Struct] | None]) -> Json:
     wanted = {kind for kind in kinds if kind is not None and kind is not msgspec.Struct}
     ordered = sorted(wanted, key=lambda kind: kind.__name__)
-    _, components = msgspec.json.schema_components(ordered, ref_template=_path(dialect, "{name}"))
-    return {dialect + name: schema for name, schema in components.items()}
+    _, components = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
+    return components
 
 
-def _without_nothing(schema: Json) -> Json:
-    """A request's schema; that a field is omitted where it is omitted goes without saying."""
+def _request_schema(schema: Json) -> Json:
+    """The schema of a request, without defaults of null: null counts as omitted everywhere."""
     properties = schema.get("properties", {})
     for member in properties.values():
         if "default" in member and member["default"] is None:
@@ -387,8 +387,8 @@ def _without_nothing(schema: Json) -> Json:
     return schema
 
 
-def _as_written(schema: Json) -> Json:
-    """An answer's schema. What has a default there is written all the same."""
+def _answer_schema(schema: Json) -> Json:
+    """The schema of an answer. Fields with a default are always present, except those that may be UNSET."""
     properties: Json = schema.get("properties", {})
     required = [name for name, member in properties.items() if name in schema["required"] or "default" in member]
     for member in properties.values():

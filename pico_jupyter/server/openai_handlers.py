@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 
-from pico_jupyter.dialects import openai
-from pico_jupyter.dialects.openai import ChatPath, ChatStream
+from pico_jupyter.dialects import openai_answer
+from pico_jupyter.dialects.openai_answer import OpenAIChatStream
+from pico_jupyter.dialects.openai_request import ChatPath, parse_openai_chat
 from pico_jupyter.questions import DescribeMemory, FindModel, ListModels
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.generation import GenerationHandler
 from pico_jupyter.server.handlers import DialectHandler, NoEndpointHandler, permitted
 
 
-class ChatHandler(GenerationHandler):
+class OpenAIChatHandler(GenerationHandler):
     """POST v1/chat/completions and v1/chat."""
 
-    dialect = openai
+    dialect = openai_answer
     dialect_name = "openai"
     methods = ("POST",)
 
@@ -32,7 +33,7 @@ class ChatHandler(GenerationHandler):
 
     async def _chat(self) -> None:
         call = await self.parse(
-            openai.parse_chat,
+            parse_openai_chat,
             request_id=self.request_id,
             path=self._path,
             accept=self.request.headers.get("Accept", ""),
@@ -41,47 +42,47 @@ class ChatHandler(GenerationHandler):
         self.warn_of_unknown_options(call.unknown_options)
         completion_id, created = f"chatcmpl-{self.request_id}", int(time.time())
         if call.stream:
-            await self.answer_stream(call.request, ChatStream(call, completion_id, created))
+            await self.answer_stream(call.request, OpenAIChatStream(call, completion_id, created))
         else:
             completion = await self.completion(call.request)
-            self.respond(openai.completion(call, completion, completion_id, created))
+            self.respond(openai_answer.completion(call, completion, completion_id, created))
 
 
-class ModelsHandler(DialectHandler):
+class OpenAIModelsHandler(DialectHandler):
     """GET v1/models and v1/models/{id}."""
 
-    dialect = openai
+    dialect = openai_answer
     methods = ("GET", "HEAD")
 
     @permitted("read")
     async def get(self, name: str = "") -> None:
         """List the models, or describe one."""
         if name:
-            self.respond(openai.model_object(await self.context.engine.ask(FindModel(name))))
+            self.respond(openai_answer.model_object(await self.context.engine.ask(FindModel(name))))
         else:
-            self.respond(openai.models_list(await self.context.engine.ask(ListModels())))
+            self.respond(openai_answer.models_list(await self.context.engine.ask(ListModels())))
 
     head = get
 
 
-class MemoryHandler(DialectHandler):
+class OpenAIMemoryHandler(DialectHandler):
     """GET v1/memory."""
 
-    dialect = openai
+    dialect = openai_answer
     methods = ("GET", "HEAD")
 
     @permitted("read")
     async def get(self) -> None:
         """Tell how the memory for models stands, what each of them needs, and which one is loading."""
-        self.respond(openai.memory(await self.context.engine.ask(DescribeMemory())))
+        self.respond(openai_answer.memory(await self.context.engine.ask(DescribeMemory())))
 
     head = get
 
 
-class StatusHandler(DialectHandler):
+class OpenAIStatusHandler(DialectHandler):
     """GET v1: whether anyone is there."""
 
-    dialect = openai
+    dialect = openai_answer
     methods = ("GET", "HEAD")
 
     @permitted("read")
@@ -92,7 +93,7 @@ class StatusHandler(DialectHandler):
     head = get
 
 
-class UnknownPathHandler(NoEndpointHandler):
+class OpenAIUnknownPathHandler(NoEndpointHandler):
     """Whatever else is below v1/."""
 
-    dialect = openai
+    dialect = openai_answer

@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 
 from pico_jupyter import __version__
-from pico_jupyter.dialects import openai
+from pico_jupyter.dialects import openai_answer
 from pico_jupyter.dialects.framing import encode_json
 from pico_jupyter.dialects.openapi import openapi_document
 from pico_jupyter.server.handlers import DialectHandler, permitted
 
 
-class DocumentHandler(DialectHandler):
+class OpenAPIHandler(DialectHandler):
     """GET pico/openapi.json."""
 
-    dialect = openai
+    dialect = openai_answer
     methods = ("GET", "HEAD")
 
     @permitted("read")

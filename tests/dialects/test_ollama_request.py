@@ -3,8 +3,15 @@ from collections.abc import Callable
 
 import pytest
 
-from pico_jupyter.dialects import ollama
-from pico_jupyter.dialects.ollama import AnswerCall, LoadCall
+from pico_jupyter.dialects.ollama_request import (
+    OllamaAnswerCall,
+    OllamaLoadCall,
+    OllamaPullCall,
+    parse_ollama_chat,
+    parse_ollama_generate,
+    parse_ollama_pull,
+    parse_ollama_show,
+)
 from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.errors import InvalidRequest, ModelNotFound
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, RawPrompt, SamplingParams, TextPart
@@ -20,7 +27,7 @@ from tests.dialects.samples import (
 HI = Message("user", (TextPart("hi"),))
 
 
-def chat_prompt(call: AnswerCall) -> ChatPrompt:
+def chat_prompt(call: OllamaAnswerCall) -> ChatPrompt:
     assert isinstance(call.request.prompt, ChatPrompt)
     return call.request.prompt
 
@@ -100,15 +107,15 @@ def test_a_chat_without_messages_loads_or_unloads(
     messages: object, keep_alive: object, seconds: float | None, unload: bool
 ) -> None:
     call = parsed_ollama_chat(messages=messages, keep_alive=keep_alive, stream=True)
-    assert call == LoadCall("chat", "m", seconds, unload=unload)
+    assert call == OllamaLoadCall("chat", "m", seconds, unload=unload)
 
 
 @pytest.mark.parametrize("prompt", [None, ""])
 @pytest.mark.parametrize(("keep_alive", "unload"), [("1h", False), (0, True)])
 def test_a_generate_without_a_prompt_loads_or_unloads(prompt: object, keep_alive: object, unload: bool) -> None:
     call = parsed_ollama_generate(prompt=prompt, keep_alive=keep_alive)
-    assert call == LoadCall("generate", "m", 0 if unload else 3600, unload=unload)
-    assert isinstance(parsed_ollama_generate(prompt=prompt, raw=True), LoadCall)
+    assert call == OllamaLoadCall("generate", "m", 0 if unload else 3600, unload=unload)
+    assert isinstance(parsed_ollama_generate(prompt=prompt, raw=True), OllamaLoadCall)
 
 
 def test_a_prompt_with_keep_alive_0_is_answered_first() -> None:
@@ -145,7 +152,7 @@ def test_a_raw_prompt_holds_no_images() -> None:
 
 def test_generate_takes_messages_when_there_is_no_prompt() -> None:
     call = parsed_ollama_generate(prompt="", messages=[USER], system="be kind")
-    assert isinstance(call, AnswerCall)
+    assert isinstance(call, OllamaAnswerCall)
     assert chat_prompt(call).messages == (Message("system", (TextPart("be kind"),)), HI)
     assert call.endpoint == "generate"
 
@@ -244,27 +251,27 @@ def test_wrong_types_of_generate_are_refused_by_name(field: str, value: object) 
     "body", [{"model": "x"}, {"name": "x"}, {"model": "", "name": "x"}, {"model": "x", "name": "", "verbose": True}]
 )
 def test_a_model_is_named_by_model_or_name(body: dict[str, object]) -> None:
-    assert ollama.parse_model_name(encoded(**body)) == "x"
+    assert parse_ollama_show(encoded(**body)) == "x"
 
 
 @pytest.mark.parametrize("body", [{}, {"model": ""}, {"model": None, "name": ""}])
 def test_without_a_name_a_model_is_required(body: dict[str, object]) -> None:
     with pytest.raises(InvalidRequest, match=r"^model is required$"):
-        ollama.parse_model_name(encoded(**body))
+        parse_ollama_show(encoded(**body))
 
 
 def test_a_pull_streams_unless_told_otherwise() -> None:
-    assert ollama.parse_pull(encoded(model="x", insecure=True)) == ollama.PullCall("x", stream=True)
-    assert ollama.parse_pull(encoded(name="x", stream=False)) == ollama.PullCall("x", stream=False)
+    assert parse_ollama_pull(encoded(model="x", insecure=True)) == OllamaPullCall("x", stream=True)
+    assert parse_ollama_pull(encoded(name="x", stream=False)) == OllamaPullCall("x", stream=False)
 
 
 @pytest.mark.parametrize(
     "parse",
     [
-        lambda body: ollama.parse_chat(body, request_id="r", settings=DialectSettings()),
-        lambda body: ollama.parse_generate(body, request_id="r", settings=DialectSettings()),
-        ollama.parse_model_name,
-        ollama.parse_pull,
+        lambda body: parse_ollama_chat(body, request_id="r", settings=DialectSettings()),
+        lambda body: parse_ollama_generate(body, request_id="r", settings=DialectSettings()),
+        parse_ollama_show,
+        parse_ollama_pull,
     ],
 )
 def test_an_empty_body_is_missing_on_every_endpoint(parse: Callable[[bytes], object]) -> None:

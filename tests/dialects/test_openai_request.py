@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from pico_jupyter.dialects import openai
+from pico_jupyter.dialects.openai_request import parse_openai_chat
 from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.errors import InvalidRequest, MediaUnsupported
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, SamplingParams, TextPart
@@ -273,6 +273,6 @@ def test_the_body_may_hold_any_text() -> None:
 
 def test_a_bare_body_is_read_as_utf_8() -> None:
     body = '{"model":"m","messages":[{"role":"user","content":"你"}]}'.encode()
-    call = openai.parse_chat(body, request_id="r", path="v1/chat", accept="", settings=DialectSettings())
+    call = parse_openai_chat(body, request_id="r", path="v1/chat", accept="", settings=DialectSettings())
     assert call.request.id == "r"
     assert encoded(a=1) == b'{"a": 1}'

@@ -40,6 +40,8 @@ BEYOND_A_SCHEMA = re.compile(
     r"|'continue_final_message' needs a last message of the assistant"
     r"|'tool_choice' is only allowed when 'tools' are specified"
     r"|there is no tool '.*' in 'tools'"
+    r"|'tool_choice' that forces a call is not supported yet"
+    r"|invalid message format"
     r"|invalid (image|video) input"
     r"|the (image|video) at .* cannot be fetched"
     r"|The request includes images, video or audio"
@@ -135,15 +137,15 @@ def claim_that_the_heartbeat_is_closed(document: Json) -> None:
 
 
 def claim_that_times_are_words(document: Json) -> None:
-    document["components"]["schemas"]["OpenAIModelObject"]["properties"]["created"] = {"type": "string"}
+    document["components"]["schemas"]["OpenAIModel"]["properties"]["created"] = {"type": "string"}
 
 
 def claim_that_events_hold_numbers(document: Json) -> None:
-    document["components"]["schemas"]["OpenAIDeltaObject"]["properties"]["content"] = {"type": "number"}
+    document["components"]["schemas"]["OpenAIDelta"]["properties"]["content"] = {"type": "number"}
 
 
 def claim_that_lines_hold_numbers(document: Json) -> None:
-    document["components"]["schemas"]["OllamaMessageObject"]["properties"]["content"] = {"type": "number"}
+    document["components"]["schemas"]["OllamaAnswerMessage"]["properties"]["content"] = {"type": "number"}
 
 
 def claim_that_nothing_is_streamed(document: Json) -> None:

@@ -13,7 +13,7 @@ Time: TypeAlias = Annotated[str, Meta(description="RFC 3339, in UTC.", extra_jso
 DoneReason: TypeAlias = Literal["stop", "length", "load", "unload"]
 
 
-class TopLogprobObject(msgspec.Struct, frozen=True):
+class OllamaTopLogprob(msgspec.Struct, frozen=True):
     """A token that could have stood in a place. `bytes` are its true bytes; `token` may be half a character."""
 
     token: str
@@ -21,16 +21,16 @@ class TopLogprobObject(msgspec.Struct, frozen=True):
     bytes: list[int]
 
 
-class LogprobObject(msgspec.Struct, frozen=True):
+class OllamaLogprob(msgspec.Struct, frozen=True):
     """The token that stands in a place; the most likely ones, where the request asks for them."""
 
     token: str
     logprob: float
     bytes: list[int]
-    top_logprobs: list[TopLogprobObject] | UnsetType = UNSET
+    top_logprobs: list[OllamaTopLogprob] | UnsetType = UNSET
 
 
-class FunctionObject(msgspec.Struct, frozen=True):
+class OllamaFunction(msgspec.Struct, frozen=True):
     """`arguments` is an object, not a string with one."""
 
     index: int
@@ -38,29 +38,29 @@ class FunctionObject(msgspec.Struct, frozen=True):
     arguments: Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
 
 
-class ToolCallObject(msgspec.Struct, frozen=True):
+class OllamaToolCall(msgspec.Struct, frozen=True):
     """A tool that the model calls."""
 
     id: str
-    function: FunctionObject
+    function: OllamaFunction
 
 
-class MessageObject(msgspec.Struct, frozen=True, kw_only=True):
+class OllamaAnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
     """An answer, or what it grows by. What is empty has no field, `content` excepted."""
 
     role: Literal["assistant"] = "assistant"
     content: str
     thinking: str | UnsetType = UNSET
-    tool_calls: list[ToolCallObject] | UnsetType = UNSET
+    tool_calls: list[OllamaToolCall] | UnsetType = UNSET
 
 
-class ChatObject(msgspec.Struct, frozen=True, kw_only=True):
+class OllamaChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer of api/chat, or a line of a streamed one."""
 
     model: Annotated[str, Meta(description="The name as the request wrote it.")]
     created_at: Time
-    message: MessageObject
-    logprobs: list[LogprobObject] | UnsetType = UNSET
+    message: OllamaAnswerMessage
+    logprobs: list[OllamaLogprob] | UnsetType = UNSET
     done: bool = False
     done_reason: DoneReason | UnsetType = UNSET
     total_duration: Nanoseconds = UNSET
@@ -71,15 +71,15 @@ class ChatObject(msgspec.Struct, frozen=True, kw_only=True):
     eval_duration: Nanoseconds = UNSET
 
 
-class GenerateObject(msgspec.Struct, frozen=True, kw_only=True):
+class OllamaGenerateAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer of api/generate, or a line of a streamed one."""
 
     model: Annotated[str, Meta(description="The name as the request wrote it.")]
     created_at: Time
     response: str
     thinking: str | UnsetType = UNSET
-    tool_calls: list[ToolCallObject] | UnsetType = UNSET
-    logprobs: list[LogprobObject] | UnsetType = UNSET
+    tool_calls: list[OllamaToolCall] | UnsetType = UNSET
+    logprobs: list[OllamaLogprob] | UnsetType = UNSET
     done: bool = False
     done_reason: DoneReason | UnsetType = UNSET
     context: Annotated[
@@ -93,7 +93,7 @@ class GenerateObject(msgspec.Struct, frozen=True, kw_only=True):
     eval_duration: Nanoseconds = UNSET
 
 
-class Details(msgspec.Struct, frozen=True, kw_only=True):
+class OllamaModelDetails(msgspec.Struct, frozen=True, kw_only=True):
     """What kind of model it is."""
 
     parent_model: str = ""
@@ -104,7 +104,7 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
     quantization_level: str
 
 
-class TagObject(msgspec.Struct, frozen=True):
+class OllamaTag(msgspec.Struct, frozen=True):
     """One line of api/tags. `name` and `model` are equal: clients compare with either."""
 
     name: str
@@ -112,36 +112,36 @@ class TagObject(msgspec.Struct, frozen=True):
     modified_at: Time
     size: Annotated[int, Meta(description="Bytes on disk.")]
     digest: str
-    details: Details
+    details: OllamaModelDetails
     capabilities: list[str]
 
 
-class TagList(msgspec.Struct, frozen=True):
+class OllamaTagList(msgspec.Struct, frozen=True):
     """The models on this machine."""
 
-    models: list[TagObject]
+    models: list[OllamaTag]
 
 
-class ProcessObject(msgspec.Struct, frozen=True):
+class OllamaProcess(msgspec.Struct, frozen=True):
     """A model in memory."""
 
     name: str
     model: str
     size: Annotated[int, Meta(description="Bytes in memory.")]
     digest: str
-    details: Details
+    details: OllamaModelDetails
     expires_at: Time
     size_vram: int
     context_length: int
 
 
-class ProcessList(msgspec.Struct, frozen=True):
+class OllamaProcessList(msgspec.Struct, frozen=True):
     """The models in memory."""
 
-    models: list[ProcessObject]
+    models: list[OllamaProcess]
 
 
-class ShowObject(msgspec.Struct, frozen=True, kw_only=True):
+class OllamaShowAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """`model_info` and `capabilities` are always there: clients crash without them."""
 
     license: str
@@ -149,26 +149,26 @@ class ShowObject(msgspec.Struct, frozen=True, kw_only=True):
     parameters: str
     template: str
     system: str = ""
-    details: Details
+    details: OllamaModelDetails
     model_info: dict[str, str | int]
     capabilities: list[str]
     modified_at: Time
 
 
-class VersionObject(msgspec.Struct, frozen=True):
+class OllamaVersion(msgspec.Struct, frozen=True):
     """`version` is the Ollama version that clients check for features, `pico_jupyter` our own."""
 
     version: str
     pico_jupyter: str
 
 
-class StatusObject(msgspec.Struct, frozen=True):
+class OllamaPullStatus(msgspec.Struct, frozen=True):
     """How a pull stands."""
 
     status: str
 
 
-class ErrorBody(msgspec.Struct, frozen=True):
+class OllamaError(msgspec.Struct, frozen=True):
     """A failure. In a stream it is the last line."""
 
     error: str

@@ -16,7 +16,7 @@ ErrorKind: TypeAlias = Literal[
 ]
 
 
-class TopLogprobObject(msgspec.Struct, frozen=True):
+class OpenAITopLogprob(msgspec.Struct, frozen=True):
     """A token that could have stood in a place. `bytes` are its true bytes; `token` may be half a character."""
 
     token: str
@@ -24,47 +24,47 @@ class TopLogprobObject(msgspec.Struct, frozen=True):
     bytes: list[int]
 
 
-class LogprobObject(msgspec.Struct, frozen=True):
+class OpenAILogprob(msgspec.Struct, frozen=True):
     """The token that stands in a place, and the most likely ones."""
 
     token: str
     logprob: float
     bytes: list[int]
-    top_logprobs: list[TopLogprobObject]
+    top_logprobs: list[OpenAITopLogprob]
 
 
-class ChoiceLogprobs(msgspec.Struct, frozen=True):
+class OpenAIChoiceLogprobs(msgspec.Struct, frozen=True):
     """How likely the tokens of a text were."""
 
-    content: list[LogprobObject]
+    content: list[OpenAILogprob]
     refusal: None = None
 
 
-class FunctionObject(msgspec.Struct, frozen=True):
+class OpenAIFunction(msgspec.Struct, frozen=True):
     """A call: the function, and its arguments as JSON text, as the model wrote it."""
 
     name: str
     arguments: str
 
 
-class ToolCallObject(msgspec.Struct, frozen=True, kw_only=True):
+class OpenAIToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that the model calls."""
 
     id: str
     type: Literal["function"] = "function"
-    function: FunctionObject
+    function: OpenAIFunction
 
 
-class ToolCallChunk(msgspec.Struct, frozen=True, kw_only=True):
+class OpenAIToolCallChunk(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that the model calls, whole."""
 
     index: int
     id: str
     type: Literal["function"] = "function"
-    function: FunctionObject
+    function: OpenAIFunction
 
 
-class MessageObject(msgspec.Struct, frozen=True, kw_only=True):
+class OpenAIAnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
     """An answer. What it has none of has no field; `content` is null where there are calls alone."""
 
     role: Literal["assistant"] = "assistant"
@@ -72,34 +72,34 @@ class MessageObject(msgspec.Struct, frozen=True, kw_only=True):
     refusal: None = None
     reasoning_content: Annotated[str | UnsetType, Meta(description="Its thinking.")] = UNSET
     reasoning: Annotated[str | UnsetType, Meta(description="The same: clients read either.")] = UNSET
-    tool_calls: list[ToolCallObject] | UnsetType = UNSET
+    tool_calls: list[OpenAIToolCall] | UnsetType = UNSET
 
 
-class ChoiceObject(msgspec.Struct, frozen=True):
+class OpenAIChoice(msgspec.Struct, frozen=True):
     """One of the answers."""
 
     index: int
-    message: MessageObject
-    logprobs: ChoiceLogprobs | None
+    message: OpenAIAnswerMessage
+    logprobs: OpenAIChoiceLogprobs | None
     finish_reason: FinishReason
 
 
-class DeltaObject(msgspec.Struct, frozen=True):
+class OpenAIDelta(msgspec.Struct, frozen=True):
     """What an answer grows by: one kind of content at a time."""
 
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType = UNSET
     reasoning_content: Annotated[str | UnsetType, Meta(description="Its thinking.")] = UNSET
     reasoning: Annotated[str | UnsetType, Meta(description="The same: clients read either.")] = UNSET
-    tool_calls: list[ToolCallChunk] | UnsetType = UNSET
+    tool_calls: list[OpenAIToolCallChunk] | UnsetType = UNSET
 
 
-class ChunkChoice(msgspec.Struct, frozen=True):
+class OpenAIChunkChoice(msgspec.Struct, frozen=True):
     """One of the answers, and what it grows by."""
 
     index: int
-    delta: DeltaObject
-    logprobs: ChoiceLogprobs | None = None
+    delta: OpenAIDelta
+    logprobs: OpenAIChoiceLogprobs | None = None
     finish_reason: FinishReason | None = None
 
 
@@ -115,7 +115,7 @@ class CompletionTokensDetails(msgspec.Struct, frozen=True):
     reasoning_tokens: int
 
 
-class UsageObject(msgspec.Struct, frozen=True):
+class OpenAIUsage(msgspec.Struct, frozen=True):
     """Counts of tokens. The prompt's include the cached ones, the answer's those of its thinking."""
 
     prompt_tokens: int
@@ -133,8 +133,8 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     created: Annotated[int, Meta(description="Seconds since the epoch.")]
     model: Annotated[str, Meta(description="The name as the request wrote it.")]
     system_fingerprint: str = FINGERPRINT
-    choices: list[ChoiceObject]
-    usage: UsageObject
+    choices: list[OpenAIChoice]
+    usage: OpenAIUsage
 
 
 class ChatCompletionChunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,13 +145,13 @@ class ChatCompletionChunk(msgspec.Struct, frozen=True, kw_only=True):
     created: Annotated[int, Meta(description="Seconds since the epoch.")]
     model: Annotated[str, Meta(description="The name as the request wrote it.")]
     system_fingerprint: str = FINGERPRINT
-    choices: list[ChunkChoice]
+    choices: list[OpenAIChunkChoice]
     usage: Annotated[
-        UsageObject | UnsetType | None, Meta(description="In the last chunk, where the request asks for it.")
+        OpenAIUsage | UnsetType | None, Meta(description="In the last chunk, where the request asks for it.")
     ] = UNSET
 
 
-class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
+class OpenAIModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model on this machine. `max_model_len` are the tokens of its context."""
 
     id: str
@@ -161,14 +161,14 @@ class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
     max_model_len: int
 
 
-class ModelList(msgspec.Struct, frozen=True, kw_only=True):
+class OpenAIModelList(msgspec.Struct, frozen=True, kw_only=True):
     """The models on this machine."""
 
     object: Literal["list"] = "list"
-    data: list[ModelObject]
+    data: list[OpenAIModel]
 
 
-class ErrorObject(msgspec.Struct, frozen=True):
+class OpenAIErrorDetail(msgspec.Struct, frozen=True):
     """What went wrong: in words, by kind, in which field, and as a word for programs."""
 
     message: str
@@ -177,7 +177,7 @@ class ErrorObject(msgspec.Struct, frozen=True):
     code: str | None
 
 
-class ErrorBody(msgspec.Struct, frozen=True):
+class OpenAIError(msgspec.Struct, frozen=True):
     """A failure. In a stream it is the event before the last one."""
 
-    error: ErrorObject
+    error: OpenAIErrorDetail

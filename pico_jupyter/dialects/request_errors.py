@@ -1,0 +1,258 @@
+"""Turns msgspec's errors about a request into InvalidRequest, with the texts that OpenAI and Ollama use.
+
+msgspec names the path of the first wrong field. The text follows from the type that the field has in its Struct and
+from the value that was sent. A pair of a pattern of `param` and a function replaces it with the text of an API.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+import msgspec
+from msgspec import inspect
+
+from pico_jupyter.errors import InvalidRequest
+
+_PATH_STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_MOST_ECHOED = 64
+_JSON_NAMES = {
+    bool: "a boolean",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+    type(None): "null",
+}
+_PYTHON_TYPES: dict[type[inspect.Type], type] = {
+    inspect.BoolType: bool,
+    inspect.IntType: int,
+    inspect.FloatType: float,
+    inspect.StrType: str,
+    inspect.LiteralType: str,
+    inspect.ListType: list,
+    inspect.DictType: dict,
+    inspect.StructType: dict,
+}
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """A field whose `value` does not fit its `declared` types. `param` is its path, such as "messages[0].role"."""
+
+    param: str
+    declared: tuple[inspect.Type, ...]
+    value: object
+    is_missing: bool = False
+
+    def fitting(self) -> inspect.Type | None:
+        """The declared type that the value has. Then its size or its content is wrong; None: its type is."""
+        return next((kind for kind in self.declared if _is_instance(self.value, kind)), None)
+
+
+Word: TypeAlias = Callable[[Fault, re.Match[str]], InvalidRequest]
+Words: TypeAlias = tuple[tuple[str, Word], ...]
+
+
+def find_fault(message: str, kind: type[msgspec.Struct], body: dict[str, object]) -> Fault:
+    """The field of `body` that msgspec's `message` is about."""
+    text, _, place = message.rpartition(" - at ")
+    declared = flatten(inspect.type_info(kind))
+    value: object = body
+    param, last = "", ""
+    steps: list[tuple[str, str]] = _PATH_STEP.findall(place if text else "")
+    if missing := _MISSING.match(text or message):
+        steps.append((missing[1], ""))
+    for name, index in steps:
+        if index == "...":
+            # msgspec names no key of a dict.
+            break
+        declared, value = _step(declared, value, name, index)
+        param = f"{param}[{index}]" if index else f"{param}.{name}".lstrip(".")
+        last = name
+    is_missing = bool(last) and value is None
+    while is_missing and (required := _required_field(declared)):
+        param, declared = f"{param}.{required.encode_name}", flatten(required.type)
+    return Fault(param, tuple(declared), value, is_missing)
+
+
+def describe_fault(fault: Fault, words: Words) -> InvalidRequest:
+    """The error of a fault: by the first of `words` that matches, by the words of every request, or in general."""
+    for pattern, word in (*words, *COMMON_WORDS):
+        if match := re.fullmatch(pattern, fault.param):
+            return word(fault, match)
+    return describe_generally(fault)
+
+
+def describe_generally(fault: Fault) -> InvalidRequest:
+    """The error of a fault as it follows from the declared type."""
+    fitting, value = fault.fitting(), fault.value
+    if fault.is_missing or (value == "" and isinstance(fitting, inspect.StrType)):
+        return missing_parameter(fault.param)
+    match fitting:
+        case None:
+            return wrong_type(fault.param, " or ".join(dict.fromkeys(map(_describe_type, fault.declared))), value)
+        case inspect.LiteralType(values=allowed):
+            return wrong_value(fault.param, str(value), map(str, allowed))
+        case inspect.IntType() | inspect.FloatType():
+            return _invalid_value(fault.param, f"it must be {_describe_range(fitting)}")
+        case inspect.ListType(min_length=least, max_length=most) if isinstance(value, list):
+            if least is not None and len(value) < least:
+                return _invalid_value(fault.param, f"it must hold at least {least} items")
+            return _invalid_value(fault.param, f"it holds {len(value)} items, but at most {most} are supported")
+        case inspect.DictType(value_type=member):
+            member_text = " or ".join(f"{_describe_type(kind)} {_describe_range(kind)}" for kind in flatten(member))
+            return _invalid_value(fault.param, f"a key is not valid, or a value is not {member_text}".rstrip())
+        case _:
+            return _invalid_value(fault.param, "it is not well-formed")
+
+
+def missing_parameter(param: str, *, reported: str = "") -> InvalidRequest:
+    """A required field is absent. `reported` is the `param` of the error, if it is not the field itself."""
+    return InvalidRequest(
+        f"Missing required parameter: '{param}'.", param=reported or param, code="missing_required_parameter"
+    )
+
+
+def wrong_type(param: str, expected: str, value: object) -> InvalidRequest:
+    """`expected` names JSON types, such as "a string or an array"."""
+    return InvalidRequest(
+        f"Invalid type for '{param}': expected {expected}, but got {name_type(value)} instead.",
+        param=param,
+        code="invalid_type",
+    )
+
+
+def wrong_value(param: str, value: str, allowed: Iterable[str]) -> InvalidRequest:
+    """`value` is not one of the `allowed` texts."""
+    supported = ", ".join(f"'{text}'" for text in allowed)
+    return InvalidRequest(
+        f"Invalid value: '{value[:_MOST_ECHOED]}'. Supported values are: {supported}.",
+        param=param,
+        code="invalid_value",
+    )
+
+
+def name_type(value: object) -> str:
+    """The JSON type of a decoded value, with its article."""
+    return _JSON_NAMES[type(value)]
+
+
+def flatten(declared: inspect.Type) -> list[inspect.Type]:
+    """The types of a union, without null and without annotations."""
+    match declared:
+        case inspect.Metadata(type=inner):
+            return flatten(inner)
+        case inspect.UnionType(types=types):
+            return [kind for member in types for kind in flatten(member)]
+        case inspect.NoneType():
+            return []
+        case _:
+            return [declared]
+
+
+def _step(declared: list[inspect.Type], value: object, name: str, index: str) -> tuple[list[inspect.Type], object]:
+    """The declared types and the value of a member of `value`: of the field `name`, or the item at `index`."""
+    if index:
+        items = [kind.item_type for kind in declared if isinstance(kind, inspect.ListType)]
+        assert isinstance(value, list)
+        return [kind for item in items for kind in flatten(item)], value[int(index)]
+    assert isinstance(value, dict)
+    structs = [kind for kind in declared if isinstance(kind, inspect.StructType)]
+    if any(struct.tag_field == name for struct in structs):
+        return [inspect.LiteralType(tuple(struct.tag for struct in structs if struct.tag))], value.get(name)
+    chosen = (struct for struct in structs if struct.tag_field is None or value.get(struct.tag_field) == struct.tag)
+    types = [field.type for struct in chosen for field in struct.fields if field.encode_name == name]
+    return [kind for member in types for kind in flatten(member)], value.get(name)
+
+
+def _required_field(declared: list[inspect.Type]) -> inspect.Field | None:
+    match declared:
+        case [inspect.StructType(fields=fields)]:
+            return next((field for field in fields if field.required), None)
+        case _:
+            return None
+
+
+def _is_instance(value: object, kind: inspect.Type) -> bool:
+    expected = _PYTHON_TYPES.get(type(kind), object)
+    return type(value) is expected or (expected is float and type(value) is int)
+
+
+def _describe_type(kind: inspect.Type) -> str:
+    return _JSON_NAMES[_PYTHON_TYPES[type(kind)]]
+
+
+def _describe_range(kind: inspect.Type) -> str:
+    if not isinstance(kind, inspect.IntType | inspect.FloatType):
+        return ""
+    if kind.ge is not None and kind.le is not None:
+        return f"between {_short(kind.ge)} and {_short(kind.le)}"
+    bounds = (("at least", kind.ge), ("greater than", kind.gt), ("at most", kind.le), ("less than", kind.lt))
+    return " and ".join(f"{text} {_short(bound)}" for text, bound in bounds if bound is not None)
+
+
+def _short(bound: float) -> float:
+    return int(bound) if abs(bound) < 1e6 and bound == int(bound) else bound
+
+
+def _invalid_value(param: str, reason: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid value for '{param}': {reason}.", param=param, code="invalid_value")
+
+
+def _describe_think(fault: Fault, _: re.Match[str]) -> InvalidRequest:
+    if not isinstance(fault.value, str):
+        return wrong_type("think", 'a boolean or one of "high", "medium", "low", "max"', fault.value)
+    return InvalidRequest(
+        f'invalid think value: "{fault.value[:_MOST_ECHOED]}" (must be "high", "medium", "low", "max", true, or false)',
+        param="think",
+        code="invalid_value",
+    )
+
+
+def _describe_keep_alive(fault: Fault, _: re.Match[str]) -> InvalidRequest:
+    go_types = {bool: "bool", dict: "map[string]interface {}", list: "[]interface {}"}
+    return InvalidRequest(f"Unsupported type: '{go_types[type(fault.value)]}'", param="keep_alive", code="invalid_type")
+
+
+def _describe_option(fault: Fault, place: re.Match[str]) -> InvalidRequest:
+    """Ollama reports the type of an option, for a number out of range too."""
+    if isinstance(fault.value, list) and isinstance(fault.fitting(), inspect.ListType):
+        return describe_generally(fault)
+    kinds = {type(kind) for kind in fault.declared}
+    if place["item"]:
+        expected = "an array of strings"
+    elif inspect.ListType in kinds:
+        expected = "type array"
+    elif inspect.BoolType in kinds:
+        expected = "type boolean"
+    else:
+        expected = "type integer" if inspect.IntType in kinds else "type float32"
+    name = place["name"]
+    return InvalidRequest(f'option "{name}" must be of {expected}', param=f"options.{name}", code="invalid_type")
+
+
+def _describe_part(_: Fault, place: re.Match[str]) -> InvalidRequest:
+    return InvalidRequest("invalid message format", param=place["part"], code="invalid_value")
+
+
+def _describe_media(_: Fault, place: re.Match[str]) -> InvalidRequest:
+    return InvalidRequest(f"invalid {place['kind']} input", param=place["part"], code="invalid_value")
+
+
+def _describe_called_name(fault: Fault, place: re.Match[str]) -> InvalidRequest:
+    if fault.value:
+        return describe_generally(fault)
+    return missing_parameter(fault.param, reported=place["function"])
+
+
+COMMON_WORDS: Words = (
+    ("think", _describe_think),
+    ("keep_alive", _describe_keep_alive),
+    (r"options\.(?P<name>\w+)(?P<item>\[\d+\])?", _describe_option),
+    (r"(?P<part>.*content\[\d+\])\.type", _describe_part),
+    (r"(?P<part>.*content\[\d+\])\.(?P<kind>image|video)(_url)?(\.url)?", _describe_media),
+    (r"(?P<function>.*tool_calls\[\d+\]\.function)\.name", _describe_called_name),
+)
