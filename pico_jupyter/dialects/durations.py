@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.dialects.request_errors import invalid
 
 # Go accepts both characters for micro.
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -35,7 +35,7 @@ def parse_go_duration(text: str) -> float:
         return float(text)
     duration = _DURATION.fullmatch(text) if len(text) <= _MAX_LENGTH else None
     if duration is None:
-        raise InvalidRequest(f'time: invalid duration "{text[:_MAX_LENGTH]}"', param="keep_alive", code="invalid_value")
+        raise invalid("keep_alive", f'time: invalid duration "{text[:_MAX_LENGTH]}"')
     sign, terms = duration[1], duration[2]
     seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _TERM.findall(terms))
     return -seconds if sign == "-" else seconds

@@ -65,8 +65,8 @@ def build_request(
 ) -> GenerationRequest:
     """The request to generate `n` answers to `prompt`.
 
-    `fallback` has the dialect's sampling defaults. `think_requires_reasoning`: models that cannot reason refuse a truthy
-    `think`. Raises InvalidRequest for values that the declared types do not exclude.
+    `fallback` has the dialect's sampling defaults. `think_requires_reasoning`: models that cannot reason refuse a
+    truthy `think`. Raises InvalidRequest for values that the declared types do not exclude.
     """
     options, reasoning = read_options(fields.options), read_reasoning(fields)
     return GenerationRequest(
@@ -107,7 +107,8 @@ def read_options(options: OllamaOptions | None) -> Options:
 
 def unknown_options(raw: JsonObject) -> tuple[str, ...]:
     """The names in the decoded body's `options` that Ollama never had. They are ignored, and logged."""
-    return tuple(name for name in raw.get("options") or () if name not in OllamaOptions.__struct_fields__)
+    known = {*OllamaOptions.__struct_fields__, *OllamaOptions.ignored}
+    return tuple(name for name in raw.get("options") or () if name not in known)
 
 
 def read_sampling(fields: GenerationFields, options: Options) -> SamplingParams:

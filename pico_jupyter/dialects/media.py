@@ -5,8 +5,9 @@ from __future__ import annotations
 from binascii import a2b_base64
 from typing import NoReturn
 
+from pico_jupyter.dialects.request_errors import invalid
 from pico_jupyter.dialects.request_fields import ImagePartFields, InputVideoPartFields, MediaSource
-from pico_jupyter.errors import InvalidRequest, MediaUnsupported
+from pico_jupyter.errors import MediaUnsupported
 from pico_jupyter.types import ImagePart, VideoPart
 
 _FETCHED_SCHEMES = ("http://", "https://", "jupyter:")
@@ -32,9 +33,9 @@ def read_video_part(part: InputVideoPartFields, param: str) -> VideoPart:
     return VideoPart(param, *_read_source(_url(part.video_url or part.video), "video", param))
 
 
-def read_ollama_images(images: list[str] | None, param: str) -> tuple[ImagePart, ...]:
+def read_ollama_images(images: list[str], param: str) -> tuple[ImagePart, ...]:
     """The images at `param`: base64, or data: URLs, which some clients send instead. Raises InvalidRequest."""
-    return tuple(_read_ollama_image(image, f"{param}[{i}]") for i, image in enumerate(images or ()))
+    return tuple(_read_ollama_image(image, f"{param}[{i}]") for i, image in enumerate(images))
 
 
 def refuse_media(model: str, param: str | None) -> MediaUnsupported:
@@ -67,7 +68,7 @@ def _read_source(url: str, kind: str, param: str) -> tuple[bytes, str]:
 
 
 def _refuse(kind: str, param: str) -> NoReturn:
-    raise InvalidRequest(f"invalid {kind} input", param=param, code="invalid_value")
+    raise invalid(param, f"invalid {kind} input")
 
 
 def _is_data_url(text: str) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from pico_jupyter.dialects import media
 from pico_jupyter.dialects.reasoning import CLOSE_TAG, OPEN_TAG
 from pico_jupyter.dialects.request_bodies import json_text
+from pico_jupyter.dialects.request_errors import invalid
 from pico_jupyter.dialects.request_fields import (
     ImagePartFields,
     InputAudioPartFields,
@@ -19,14 +20,13 @@ from pico_jupyter.dialects.request_fields import (
     RefusalPartFields,
     TextPartFields,
 )
-from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import Message, Part, TextPart, ToolCall
 
 
 def read_content(
-    content: str | Sequence[PartFields] | None, param: str, model: str, *, media_allowed: bool = True
+    content: str | Sequence[PartFields] | None, message_param: str, model: str, *, media_allowed: bool = True
 ) -> tuple[Part, ...]:
-    """The parts of the content at `param`, in their order. null and "" have no parts.
+    """The parts of a message's content, in their order. null and "" have no parts.
 
     Raises InvalidRequest for media that are not valid or not allowed here, and MediaUnsupported for audio and files.
     """
@@ -35,16 +35,23 @@ def read_content(
     if isinstance(content, str):
         return (TextPart(content),)
     return tuple(
-        _read_part(part, f"{param}[{i}]", model, media_allowed=media_allowed) for i, part in enumerate(content)
+        TextPart(part.text)
+        if isinstance(part, TextPartFields)
+        else _read_part(part, f"{message_param}.content[{i}]", model, media_allowed=media_allowed)
+        for i, part in enumerate(content)
     )
 
 
-def read_tool_calls(calls: list[PastToolCall] | None, param: str) -> tuple[ToolCall, ...]:
-    """The calls of an assistant turn. `arguments` may be JSON text or an object in either dialect.
+def read_tool_calls(calls: list[PastToolCall] | None, message_param: str) -> tuple[ToolCall, ...]:
+    """The tool calls of a message. `arguments` may be JSON text or an object in either dialect.
 
     Text that is not valid JSON is kept: agents send back what the model wrote.
     """
-    return tuple(_read_tool_call(call, f"{param}[{i}].function.arguments") for i, call in enumerate(calls or ()))
+    if not calls:
+        return ()
+    return tuple(
+        _read_tool_call(call, f"{message_param}.tool_calls[{i}].function.arguments") for i, call in enumerate(calls)
+    )
 
 
 def order_turns(messages: list[Message]) -> tuple[Message, ...]:
@@ -57,7 +64,7 @@ def _read_part(part: PartFields, param: str, model: str, *, media_allowed: bool)
         case TextPartFields(text=text) | RefusalPartFields(refusal=text):
             return TextPart(text)
         case _ if not media_allowed:
-            raise InvalidRequest("invalid message format", param=param, code="invalid_value")
+            raise invalid(param, "invalid message format")
         case ImagePartFields():
             return media.read_image_part(part, param)
         case InputVideoPartFields():
@@ -79,7 +86,8 @@ def _name_results(messages: list[Message]) -> list[Message]:
     names: dict[str, str] = {}
     named = []
     for message in messages:
-        names.update((call.id, call.name) for call in message.tool_calls if call.id)
+        if message.tool_calls:
+            names.update((call.id, call.name) for call in message.tool_calls if call.id)
         if message.role == "tool" and message.name is None and message.tool_call_id in names:
             message = msgspec.structs.replace(message, name=names[message.tool_call_id])  # noqa: PLW2901 -- the same turn
         named.append(message)

@@ -13,18 +13,18 @@ from pico_jupyter.dialects.media import read_ollama_images
 from pico_jupyter.dialects.messages import order_turns, read_content, read_tool_calls
 from pico_jupyter.dialects.reasoning import read_reasoning_output, read_template_kwargs
 from pico_jupyter.dialects.request_bodies import JsonObject, decode_fields, decode_object
-from pico_jupyter.dialects.request_errors import Fault, Words, describe_generally, wrong_value
+from pico_jupyter.dialects.request_errors import Fault, Words, describe_generally, invalid, wrong_value
 from pico_jupyter.dialects.request_fields import (
     MAX_TOP_LOGPROBS,
     Content,
     GenerationFields,
-    Ignored,
     ModelName,
     NotNegative,
     PastToolCall,
     RequestStruct,
     ToolDefinition,
     TopLogprobs,
+    about,
 )
 from pico_jupyter.dialects.settings import DialectSettings, ReasoningOutput
 from pico_jupyter.dialects.tools import NO_TOOLS, read_tools
@@ -35,6 +35,10 @@ Endpoint: TypeAlias = Literal["chat", "generate"]
 New = TypeVar("New", bound=RequestStruct)
 Old = TypeVar("Old", bound=RequestStruct)
 
+_IMAGES = about("Images in base64, for models with the capability vision.")
+_STREAM = about("Whether the answer is a stream of JSON lines. Omitted: true.")
+_MODEL = about("A name from the list of models.")
+_REFUSED = Meta(description="Refused unless empty.", extra_json_schema={"enum": ["", None]})
 _ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
@@ -45,41 +49,27 @@ _ROLES: dict[str, Role] = {
 
 
 class OllamaMessage(RequestStruct, frozen=True):
-    """A turn of a conversation. Upper and lower case of `role` are the same."""
+    """A turn of a conversation. Upper and lower case of `role` are the same. Only user and tool have images and videos.
+    `thinking` and `tool_calls` belong to the assistant, `tool_call_id` and `tool_name` to the tool.
+    """
 
     role: Annotated[str, Meta(extra_json_schema={"enum": [*_ROLES]})]
-    content: Annotated[
-        str | Content | None, Meta(description="Text, or parts as in OpenAI's API. Only user and tool have media.")
-    ] = None
-    images: Annotated[
-        list[str] | None,
-        Meta(description="Images in base64, for models with the capability vision. Only user and tool have images."),
-    ] = None
-    thinking: Annotated[str | None, Meta(description="An answer's reasoning, for chat templates that use it.")] = None
-    tool_calls: Annotated[list[PastToolCall] | None, Meta(description="An answer's tool calls.")] = None
-    tool_call_id: Annotated[str | None, Meta(description="For a tool's result: the id of the call.")] = None
-    tool_name: Annotated[
-        str | None, Meta(description="For a tool's result: the tool's name. Omitted: that of the call with the id.")
-    ] = None
+    content: Annotated[str | Content | None, about("Text, or parts as in OpenAI's API.")] = None
+    images: Annotated[list[str] | None, _IMAGES] = None
+    thinking: Annotated[str | None, about("An answer's reasoning, for chat templates that use it.")] = None
+    tool_calls: list[PastToolCall] | None = None
+    tool_call_id: Annotated[str | None, about("The id of the tool call.")] = None
+    tool_name: Annotated[str | None, about("The tool's name. Omitted: that of the call with the id.")] = None
 
 
 class OllamaGenerationFields(GenerationFields, frozen=True):
     """The fields that api/chat and api/generate share."""
 
-    messages: Annotated[
-        list[OllamaMessage] | None, Meta(description="The conversation, with the latest turn last.")
-    ] = None
-    stream: Annotated[bool | None, Meta(description="Whether the answer is a stream of JSON lines. Omitted: true.")] = (
-        None
-    )
-    truncate: Annotated[
-        bool | None, Meta(description="Whether the oldest messages are dropped if not all fit. Omitted: true.")
-    ] = None
-    top_logprobs: Annotated[
-        TopLogprobs | None,
-        Meta(description="The number of likely tokens listed for each token; no effect without logprobs."),
-    ] = None
-    shift: Ignored = None
+    ignored = frozenset({"shift"})
+    messages: Annotated[list[OllamaMessage] | None, about("The conversation, the latest turn last.")] = None
+    stream: Annotated[bool | None, _STREAM] = None
+    truncate: Annotated[bool | None, about("false: a conversation that does not fit is refused, not cut.")] = None
+    top_logprobs: Annotated[TopLogprobs | None, about("Likely tokens listed for each token, with logprobs.")] = None
 
 
 class OllamaChatRequest(OllamaGenerationFields, frozen=True):
@@ -87,7 +77,7 @@ class OllamaChatRequest(OllamaGenerationFields, frozen=True):
     are ignored; null counts as omitted.
     """
 
-    tools: Annotated[list[ToolDefinition] | None, Meta(description="The tools that the model may call.")] = None
+    tools: Annotated[list[ToolDefinition] | None, about("The tools that the model may call.")] = None
 
 
 class OllamaGenerateRequest(OllamaGenerationFields, frozen=True):
@@ -95,67 +85,43 @@ class OllamaGenerateRequest(OllamaGenerationFields, frozen=True):
     `messages` are used if there is no prompt. Fields that are not listed are ignored; null counts as omitted.
     """
 
-    prompt: Annotated[str | None, Meta(description="The user's turn.")] = None
-    system: Annotated[str | None, Meta(description="Instructions.")] = None
-    images: Annotated[
-        list[str] | None, Meta(description="Images in base64, for models with the capability vision.")
-    ] = None
-    context: Annotated[
-        list[NotNegative] | None, Meta(description="The context of an earlier answer, which the prompt continues.")
-    ] = None
-    raw: Annotated[bool | None, Meta(description="Whether the model receives the prompt without its template.")] = None
-    template: Annotated[
-        str | None, Meta(description="Refused unless empty.", extra_json_schema={"enum": ["", None]})
-    ] = None
-    suffix: Annotated[str | None, Meta(description="Refused unless empty.", extra_json_schema={"enum": ["", None]})] = (
-        None
-    )
+    prompt: Annotated[str | None, about("The user's turn.")] = None
+    system: Annotated[str | None, about("Instructions.")] = None
+    images: Annotated[list[str] | None, _IMAGES] = None
+    context: Annotated[list[NotNegative] | None, about("The context of an earlier answer, to continue.")] = None
+    raw: Annotated[bool | None, about("Whether the model receives the prompt without its template.")] = None
+    template: Annotated[str | None, _REFUSED] = None
+    suffix: Annotated[str | None, _REFUSED] = None
 
 
-class OllamaShowFields(RequestStruct, frozen=True):
-    """The fields that clients send to api/show beside a name."""
-
-    verbose: Ignored = None
-    system: Ignored = None
-    template: Ignored = None
-    options: Ignored = None
-
-
-class OllamaShowRequest(OllamaShowFields, frozen=True, kw_only=True):
+class OllamaShowRequest(RequestStruct, frozen=True):
     """Names a model."""
 
-    model: Annotated[ModelName, Meta(description="A name from the list of models.")]
-    name: Annotated[str | None, Meta(description="Ignored.")] = None
+    ignored = frozenset({"verbose", "system", "template", "options"})
+    model: Annotated[ModelName, _MODEL]
+    name: str | None = None
 
 
-class OllamaOldShowRequest(OllamaShowFields, frozen=True, kw_only=True):
+class OllamaOldShowRequest(RequestStruct, frozen=True, kw_only=True):
     """Names a model as older clients do."""
 
-    model: Annotated[Literal[""] | None, Meta(description="Empty or omitted.")] = None
-    name: Annotated[ModelName, Meta(description="A name from the list of models.")]
+    ignored = frozenset({"verbose", "system", "template", "options"})
+    model: Annotated[Literal[""] | None, about("Empty or omitted.")] = None
+    name: Annotated[ModelName, _MODEL]
 
 
-class OllamaPullFields(RequestStruct, frozen=True):
-    """The fields of api/pull beside a name."""
-
-    stream: Annotated[bool | None, Meta(description="Whether the answer is a stream of JSON lines. Omitted: true.")] = (
-        None
-    )
-    insecure: Ignored = None
-
-
-class OllamaPullRequest(OllamaPullFields, frozen=True, kw_only=True):
+class OllamaPullRequest(OllamaShowRequest, frozen=True):
     """Names a model."""
 
-    model: Annotated[ModelName, Meta(description="A name from the list of models.")]
-    name: Annotated[str | None, Meta(description="Ignored.")] = None
+    ignored = frozenset({"insecure"})
+    stream: Annotated[bool | None, _STREAM] = None
 
 
-class OllamaOldPullRequest(OllamaPullFields, frozen=True, kw_only=True):
+class OllamaOldPullRequest(OllamaOldShowRequest, frozen=True):
     """Names a model as older clients do."""
 
-    model: Annotated[Literal[""] | None, Meta(description="Empty or omitted.")] = None
-    name: Annotated[ModelName, Meta(description="A name from the list of models.")]
+    ignored = frozenset({"insecure"})
+    stream: Annotated[bool | None, _STREAM] = None
 
 
 class OllamaAnswerCall(msgspec.Struct, frozen=True):
@@ -196,7 +162,7 @@ def parse_ollama_chat(body: bytes, *, request_id: str, settings: DialectSettings
     if not model:
         raise _model_required()
     prompt = _chat_prompt(fields, raw, _read_messages(fields, model), tools=read_tools(raw))
-    return _read_call(fields, raw, "chat", model, prompt, request_id=request_id, settings=settings)
+    return _finish_call(fields, "chat", _build(fields, request_id, model, prompt), settings, unknown_options(raw))
 
 
 def parse_ollama_generate(
@@ -212,7 +178,9 @@ def parse_ollama_generate(
     if not model:
         raise ModelNotFound("model '' not found", param="model")
     prompt = _read_generate_prompt(fields, raw, model)
-    return _read_call(fields, raw, "generate", model, prompt, request_id=request_id, settings=settings)
+    return_context = fields.prompt is not None and isinstance(prompt, ChatPrompt)
+    request = _build(fields, request_id, model, prompt, return_context=return_context)
+    return _finish_call(fields, "generate", request, settings, unknown_options(raw))
 
 
 def parse_ollama_show(body: bytes) -> str:
@@ -235,18 +203,10 @@ def _decode_named(body: bytes, kind: type[New], old_kind: type[Old]) -> New | Ol
     return decode_fields(raw, kind)
 
 
-def _read_call(
-    fields: OllamaGenerationFields,
-    raw: JsonObject,
-    endpoint: Endpoint,
-    model: str,
-    prompt: Prompt,
-    *,
-    request_id: str,
-    settings: DialectSettings,
-) -> OllamaAnswerCall | OllamaLoadCall:
-    # A request that only loads a model is checked as a whole too.
-    request = build_request(
+def _build(
+    fields: OllamaGenerationFields, request_id: str, model: str, prompt: Prompt, *, return_context: bool = False
+) -> GenerationRequest:
+    return build_request(
         fields,
         request_id=request_id,
         model=model,
@@ -254,18 +214,21 @@ def _read_call(
         fallback=OLLAMA_FALLBACK,
         top_logprobs=fields.top_logprobs or 0 if fields.logprobs else None,
         think_requires_reasoning=True,
-        return_context=endpoint == "generate" and raw.get("prompt") is not None and isinstance(prompt, ChatPrompt),
+        return_context=return_context,
     )
-    if _is_empty(prompt):
-        return OllamaLoadCall(endpoint, model, request.keep_alive, unload=request.keep_alive == 0)
-    return OllamaAnswerCall(
-        endpoint=endpoint,
-        request=request,
-        model=model,
-        stream=fields.stream is not False,
-        reasoning_output=read_reasoning_output(fields, settings, asked=request.reasoning_required),
-        unknown_options=unknown_options(raw),
-    )
+
+
+def _finish_call(
+    fields: OllamaGenerationFields,
+    endpoint: Endpoint,
+    request: GenerationRequest,
+    settings: DialectSettings,
+    unknown: tuple[str, ...],
+) -> OllamaAnswerCall | OllamaLoadCall:
+    if _is_empty(request.prompt):
+        return OllamaLoadCall(endpoint, request.model, request.keep_alive, unload=request.keep_alive == 0)
+    output = read_reasoning_output(fields, settings, asked=request.reasoning_required)
+    return OllamaAnswerCall(endpoint, request, request.model, fields.stream is not False, output, unknown)
 
 
 def _is_empty(prompt: Prompt) -> bool:
@@ -297,13 +260,13 @@ def _chat_prompt(
 
 def _read_generate_prompt(fields: OllamaGenerateRequest, raw: JsonObject, model: str) -> Prompt:
     """`prompt` with `system` and `images`, or else `messages`, or else an empty prompt."""
-    images, conversation = read_ollama_images(fields.images, "images"), _read_messages(fields, model)
+    images, conversation = read_ollama_images(fields.images or [], "images"), _read_messages(fields, model)
     if fields.raw:
         return _raw_prompt(fields)
     if fields.template:
-        raise InvalidRequest("template is not supported", param="template", code="unsupported_value")
+        raise invalid("template", "template is not supported", "unsupported_value")
     if fields.suffix:
-        raise InvalidRequest(f"{model} does not support insert", param="suffix", code="unsupported_value")
+        raise invalid("suffix", f"{model} does not support insert", "unsupported_value")
     messages = [Message("system", (TextPart(fields.system),))] if fields.system else []
     turns = [Message("user", (*images, TextPart(fields.prompt)))] if fields.prompt else conversation
     return _chat_prompt(fields, raw, messages + turns if turns else [], context=tuple(fields.context or ()))
@@ -313,7 +276,7 @@ def _raw_prompt(fields: OllamaGenerateRequest) -> RawPrompt:
     if fields.template or fields.system or fields.context:
         raise InvalidRequest("raw mode does not support template, system, or context", param="raw")
     if fields.images:
-        raise InvalidRequest("raw mode does not support images", param="images", code="unsupported_value")
+        raise invalid("images", "raw mode does not support images", "unsupported_value")
     return RawPrompt(fields.prompt or "")
 
 
@@ -327,33 +290,32 @@ def _read_message(message: OllamaMessage, param: str, model: str) -> Message:
         raise wrong_value(f"{param}.role", message.role, _ROLES)
     has_media = role in ("user", "tool")
     if message.images and not has_media:
-        raise InvalidRequest("invalid message format", param=f"{param}.images", code="invalid_value")
-    images = read_ollama_images(message.images, f"{param}.images")
-    content = read_content(message.content, f"{param}.content", model, media_allowed=has_media)
+        raise invalid(f"{param}.images", "invalid message format")
+    content = read_content(message.content, param, model, media_allowed=has_media)
+    if message.images:
+        content = (*read_ollama_images(message.images, f"{param}.images"), *content)
     return Message(
         role,
-        (*images, *content),
+        content,
         reasoning=message.thinking or None,
-        tool_calls=read_tool_calls(message.tool_calls, f"{param}.tool_calls"),
+        tool_calls=read_tool_calls(message.tool_calls, param),
         tool_call_id=message.tool_call_id,
         name=message.tool_name,
     )
 
 
 def _model_required() -> InvalidRequest:
-    return InvalidRequest("model is required", param="model", code="missing_required_parameter")
+    return invalid("model", "model is required", "missing_required_parameter")
 
 
 def _describe_name(fault: Fault, _: re.Match[str]) -> InvalidRequest:
-    return describe_generally(fault) if fault.value else _model_required()
+    return _model_required() if fault.value in (None, "") else describe_generally(fault)
 
 
 def _describe_top_logprobs(fault: Fault, _: re.Match[str]) -> InvalidRequest:
-    if fault.fitting() is None:
+    if not isinstance(fault.value, int) or isinstance(fault.value, bool):
         return describe_generally(fault)
-    return InvalidRequest(
-        f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}", param="top_logprobs", code="invalid_value"
-    )
+    return invalid("top_logprobs", f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
 
 
 _WORDS: Words = (("top_logprobs", _describe_top_logprobs),)

@@ -13,17 +13,17 @@ from pico_jupyter.dialects.generation_options import OPENAI_FALLBACK, build_requ
 from pico_jupyter.dialects.messages import order_turns, read_content, read_tool_calls
 from pico_jupyter.dialects.reasoning import read_reasoning_output, read_template_kwargs
 from pico_jupyter.dialects.request_bodies import JsonObject, decode_fields, decode_object
-from pico_jupyter.dialects.request_errors import Fault, Words, describe_generally, wrong_value
+from pico_jupyter.dialects.request_errors import Fault, Words, describe_generally, invalid, wrong_value
 from pico_jupyter.dialects.request_fields import (
     Content,
     GenerationFields,
-    Ignored,
     PastToolCall,
     RequestStruct,
     TextContent,
     ToolChoice,
     ToolDefinition,
     TopLogprobs,
+    about,
 )
 from pico_jupyter.dialects.settings import DialectSettings, ReasoningOutput
 from pico_jupyter.dialects.tools import read_chosen_tools
@@ -33,13 +33,14 @@ from pico_jupyter.types import ChatPrompt, GenerationRequest, Message
 ChatPath: TypeAlias = Literal["v1/chat/completions", "v1/chat"]
 
 MAX_CHOICES = 8
+Choices: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
 
 
 class OpenAISystemMessage(RequestStruct, frozen=True, tag_field="role", tag="system"):
     """Instructions. Several of them are joined into one leading message."""
 
+    ignored = frozenset({"name"})
     content: str | TextContent
-    name: Ignored = None
 
 
 class OpenAIDeveloperMessage(OpenAISystemMessage, frozen=True, tag="developer"):
@@ -49,27 +50,27 @@ class OpenAIDeveloperMessage(OpenAISystemMessage, frozen=True, tag="developer"):
 class OpenAIUserMessage(RequestStruct, frozen=True, tag_field="role", tag="user"):
     """The user's turn: text, images and videos."""
 
+    ignored = frozenset({"name"})
     content: str | Content
-    name: Ignored = None
 
 
 class OpenAIAssistantMessage(RequestStruct, frozen=True, tag_field="role", tag="assistant"):
     """An earlier answer."""
 
+    ignored = frozenset({"name"})
     content: str | TextContent | None = None
-    reasoning_content: Annotated[str | None, Meta(description="Its reasoning, for chat templates that use it.")] = None
-    reasoning: Annotated[str | None, Meta(description="The same. Used if reasoning_content is omitted.")] = None
-    thinking: Annotated[str | None, Meta(description="The same. Used if the other two are omitted.")] = None
+    reasoning_content: Annotated[str | None, about("Its reasoning, for chat templates that use it.")] = None
+    reasoning: Annotated[str | None, about("The same. Used if reasoning_content is omitted.")] = None
+    thinking: Annotated[str | None, about("The same. Used if the other two are omitted.")] = None
     tool_calls: list[PastToolCall] | None = None
-    name: Ignored = None
 
 
 class OpenAIToolMessage(RequestStruct, frozen=True, tag_field="role", tag="tool"):
     """The result of a tool call."""
 
     content: str | TextContent | None = None
-    tool_call_id: Annotated[str | None, Meta(description="The id of the tool call.")] = None
-    name: Annotated[str | None, Meta(description="The tool's name. Omitted: that of the call with the id.")] = None
+    tool_call_id: Annotated[str | None, about("The id of the tool call.")] = None
+    name: Annotated[str | None, about("The tool's name. Omitted: that of the call with the id.")] = None
 
 
 class OpenAIFunctionMessage(OpenAIToolMessage, frozen=True, tag="function"):
@@ -89,17 +90,15 @@ OpenAIMessage: TypeAlias = (
 class StreamOptions(RequestStruct, frozen=True):
     """Options of a streamed answer."""
 
-    include_usage: Annotated[bool | None, Meta(description="Whether a last chunk has the usage.")] = None
-    include_obfuscation: Ignored = None
+    ignored = frozenset({"include_obfuscation"})
+    include_usage: Annotated[bool | None, about("Whether a last chunk has the usage.")] = None
 
 
 class SchemaHolder(RequestStruct, frozen=True):
     """A JSON schema and its name."""
 
+    ignored = frozenset({"name", "description", "strict"})
     schema: dict[str, Any] | None = None
-    name: Ignored = None
-    description: Ignored = None
-    strict: Ignored = None
 
 
 class TextFormat(RequestStruct, frozen=True, tag_field="type", tag="text"):
@@ -117,53 +116,30 @@ class JsonSchemaFormat(RequestStruct, frozen=True, tag_field="type", tag="json_s
 
 
 class OpenAIChatRequest(GenerationFields, frozen=True, kw_only=True):
-    """A chat request. Fields that are not listed are ignored; null counts as omitted."""
+    """A chat request. Fields that are not listed are ignored; null counts as omitted. If `stream` is omitted,
+    v1/chat streams and v1/chat/completions does not, unless openai_stream_default or the Accept header differ.
+    """
 
-    messages: Annotated[
-        list[OpenAIMessage], Meta(min_length=1, description="The conversation, with the latest turn last.")
-    ]
-    stream: Annotated[
-        bool | None,
-        Meta(
-            description="Whether the answer is a stream of server-sent events. Omitted: true on v1/chat and false on "
-            "v1/chat/completions, unless openai_stream_default or the Accept header decide otherwise."
-        ),
-    ] = None
-    stream_options: Annotated[StreamOptions | None, Meta(description="Only for streams.")] = None
-    n: Annotated[Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None, Meta(description="The number of answers.")] = None
-    top_logprobs: Annotated[
-        TopLogprobs | None, Meta(description="The number of likely tokens listed for each token; needs logprobs.")
-    ] = None
-    tools: Annotated[list[ToolDefinition] | None, Meta(description="The tools that the model may call.")] = None
-    tool_choice: Annotated[
-        ToolChoice | None,
-        Meta(description="The tools that the model sees. A choice that forces a call is refused: not supported yet."),
-    ] = None
-    parallel_tool_calls: Annotated[bool | None, Meta(description="false: the answer has one tool call at most.")] = None
-    continue_final_message: Annotated[
-        bool | None, Meta(description="Whether the model continues the last message, which must be the assistant's.")
-    ] = None
+    ignored = (
+        frozenset({"add_generation_prompt", "audio", "chat_template", "function_call", "functions", "metadata"})
+        | {"moderation", "prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"}
+        | {"safety_identifier", "service_tier", "store", "verbosity", "web_search_options"}
+    )
+    messages: Annotated[list[OpenAIMessage], Meta(min_length=1, description="The conversation, the latest turn last.")]
+    stream: Annotated[bool | None, about("Whether the answer is a stream of server-sent events.")] = None
+    stream_options: Annotated[StreamOptions | None, about("Only for streams.")] = None
+    n: Annotated[Choices | None, about("The number of answers.")] = None
+    top_logprobs: Annotated[TopLogprobs | None, about("Likely tokens listed for each token; needs logprobs.")] = None
+    tools: Annotated[list[ToolDefinition] | None, about("The tools that the model may call.")] = None
+    tool_choice: Annotated[ToolChoice | None, about("The tools that the model sees. Forcing a call is refused.")] = None
+    parallel_tool_calls: Annotated[bool | None, about("false: the answer has one tool call at most.")] = None
+    continue_final_message: Annotated[bool | None, about("Whether the model continues the assistant's last turn.")] = (
+        None
+    )
     response_format: Annotated[
-        TextFormat | JsonObjectFormat | JsonSchemaFormat | None,
-        Meta(description="Its form is checked; answers do not follow it yet."),
+        TextFormat | JsonObjectFormat | JsonSchemaFormat | None, about("Checked; answers do not follow it yet.")
     ] = None
-    modalities: Annotated[list[Any] | None, Meta(description="No effect; audio is refused.")] = None
-    add_generation_prompt: Ignored = None
-    audio: Ignored = None
-    chat_template: Ignored = None
-    function_call: Ignored = None
-    functions: Ignored = None
-    metadata: Ignored = None
-    moderation: Ignored = None
-    prediction: Ignored = None
-    prompt_cache_key: Ignored = None
-    prompt_cache_options: Ignored = None
-    prompt_cache_retention: Ignored = None
-    safety_identifier: Ignored = None
-    service_tier: Ignored = None
-    store: Ignored = None
-    verbosity: Ignored = None
-    web_search_options: Ignored = None
+    modalities: Annotated[list[Any] | None, about("No effect; audio is refused.")] = None
 
 
 class OpenAIChatCall(msgspec.Struct, frozen=True):
@@ -192,7 +168,7 @@ def parse_openai_chat(
     fields = decode_fields(raw, OpenAIChatRequest, _WORDS)
     model = fields.model or settings.default_model
     if not model:
-        raise InvalidRequest("model is required", param="model", code="missing_required_parameter")
+        raise invalid("model", "model is required", "missing_required_parameter")
     if "audio" in (fields.modalities or ()):
         raise media.refuse_media(model, "modalities")
     stream = _read_stream(fields.stream, path, accept, settings)
@@ -229,15 +205,13 @@ def _read_include_usage(options: StreamOptions | None, *, stream: bool) -> bool:
     if options is None:
         return False
     if not stream:
-        raise InvalidRequest(
-            "Stream options can only be defined when stream=True", param="stream_options", code="invalid_value"
-        )
+        raise invalid("stream_options", "Stream options can only be defined when stream=True")
     return options.include_usage is True
 
 
 def _read_logprobs(fields: OpenAIChatRequest) -> int | None:
     if fields.top_logprobs and not fields.logprobs:
-        raise InvalidRequest("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs", code="invalid_value")
+        raise invalid("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
     return fields.top_logprobs or 0 if fields.logprobs else None
 
 
@@ -247,11 +221,7 @@ def _read_prompt(fields: OpenAIChatRequest, raw: JsonObject, model: str) -> Chat
     )
     continues = fields.continue_final_message is True
     if continues and messages[-1].role != "assistant":
-        raise InvalidRequest(
-            "'continue_final_message' needs a last message of the assistant.",
-            param="continue_final_message",
-            code="invalid_value",
-        )
+        raise invalid("continue_final_message", "'continue_final_message' needs a last message of the assistant.")
     return ChatPrompt(
         messages=messages,
         tools=read_chosen_tools(fields.tool_choice, raw),
@@ -261,7 +231,7 @@ def _read_prompt(fields: OpenAIChatRequest, raw: JsonObject, model: str) -> Chat
 
 
 def _read_message(message: OpenAIMessage, param: str, model: str) -> Message:
-    content = read_content(message.content, f"{param}.content", model)
+    content = read_content(message.content, param, model)
     match message:
         case OpenAISystemMessage():
             return Message("system", content)
@@ -272,16 +242,16 @@ def _read_message(message: OpenAIMessage, param: str, model: str) -> Message:
                 "assistant",
                 content,
                 reasoning=message.reasoning_content or message.reasoning or message.thinking or None,
-                tool_calls=read_tool_calls(message.tool_calls, f"{param}.tool_calls"),
+                tool_calls=read_tool_calls(message.tool_calls, param),
             )
         case OpenAIToolMessage():
             return Message("tool", content, tool_call_id=message.tool_call_id, name=message.name)
 
 
 def _describe_messages(fault: Fault, _: re.Match[str]) -> InvalidRequest:
-    if fault.value:
+    if fault.value not in (None, []):
         return describe_generally(fault)
-    return InvalidRequest("[] is too short - 'messages'", param="messages", code="missing_required_parameter")
+    return invalid("messages", "[] is too short - 'messages'", "missing_required_parameter")
 
 
 def _describe_role(fault: Fault, _: re.Match[str]) -> InvalidRequest:
@@ -293,14 +263,14 @@ def _describe_role(fault: Fault, _: re.Match[str]) -> InvalidRequest:
 def _describe_n(fault: Fault, _: re.Match[str]) -> InvalidRequest:
     if not isinstance(fault.value, int) or fault.value <= MAX_CHOICES:
         return describe_generally(fault)
-    return InvalidRequest(f"'n' can be at most {MAX_CHOICES} here.", param="n", code="unsupported_value")
+    return invalid("n", f"'n' can be at most {MAX_CHOICES} here.", "unsupported_value")
 
 
 def _describe_json_schema(_: Fault, __: re.Match[str]) -> InvalidRequest:
-    return InvalidRequest(
+    return invalid(
+        "response_format",
         "'response_format' of type 'json_schema' needs a 'json_schema' object.",
-        param="response_format",
-        code="missing_required_parameter",
+        "missing_required_parameter",
     )
 
 

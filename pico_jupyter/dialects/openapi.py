@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from pico_jupyter.dialects import ollama_answer_schema, ollama_request, openai_answer_schema, openai_request
 from pico_jupyter.dialects.framing import JSON_TYPE, NDJSON_TYPE, SSE_END, SSE_TYPE
-from pico_jupyter.dialects.request_fields import ModelName
+from pico_jupyter.dialects.request_fields import IGNORED_KEYWORD, ModelName, RequestStruct
 from pico_jupyter.errors import (
     EngineFailed,
     EngineUnavailable,
@@ -90,78 +90,58 @@ class Operation(msgspec.Struct, frozen=True):
 _NOT_HERE: Errors = (*_REACHING, RequestTooLarge)
 _REFUSED: Errors = (*_NOT_HERE, NotSupported)
 
+
+def _openai_chat(path: str, summary: str) -> Operation:
+    answer, chunk = openai_answer_schema.ChatCompletion, openai_answer_schema.ChatCompletionChunk
+    return _generating(path, summary, openai_request.OpenAIChatRequest, answer, chunk)
+
+
+def _generating(
+    path: str, summary: str, takes: type[msgspec.Struct], gives: type[msgspec.Struct], streams: type[msgspec.Struct]
+) -> Operation:
+    dialect: Dialect = "OpenAI" if path.startswith("v1/") else "Ollama"
+    return Operation("post", path, dialect, summary, (takes,), gives, streams, _GENERATING)
+
+
+def _openai_get(
+    path: str, summary: str, gives: type[msgspec.Struct], fails: Errors = _LOOKING, mount: Mount = "both"
+) -> Operation:
+    return Operation("get", path, "OpenAI", summary, gives=gives, fails=fails, mount=mount, head=True)
+
+
+def _ollama_get(path: str, summary: str, gives: type[msgspec.Struct], fails: Errors = _LOOKING) -> Operation:
+    return Operation("get", path, "Ollama", summary, gives=gives, fails=fails, head=True)
+
+
+def _refused(path: str, reason: str, fails: Errors, *, head: bool = False) -> Operation:
+    return Operation("post", path, "Ollama", f"Refuse: {reason}.", fails=fails, head=head)
+
+
 OPERATIONS: tuple[Operation, ...] = (
-    Operation(
-        "post",
-        "v1/chat/completions",
-        "OpenAI",
-        "Chat. Streams where `stream` is true.",
-        takes=(openai_request.OpenAIChatRequest,),
-        gives=openai_answer_schema.ChatCompletion,
-        streams=openai_answer_schema.ChatCompletionChunk,
-        fails=_GENERATING,
-    ),
-    Operation(
-        "post",
-        "v1/chat",
-        "OpenAI",
-        "Chat. Streams unless `stream` is false.",
-        takes=(openai_request.OpenAIChatRequest,),
-        gives=openai_answer_schema.ChatCompletion,
-        streams=openai_answer_schema.ChatCompletionChunk,
-        fails=_GENERATING,
-    ),
-    Operation("get", "v1/models", "OpenAI", "List the models.", gives=openai_answer_schema.OpenAIModelList, head=True),
-    Operation(
-        "get",
-        "v1/models/{id}",
-        "OpenAI",
-        "Describe a model.",
-        gives=openai_answer_schema.OpenAIModel,
-        fails=_NAMING,
-        head=True,
-    ),
-    Operation("get", "v1", "OpenAI", "Tell that somebody is there.", gives=StatusBody, fails=_REACHING, head=True),
-    Operation(
-        "get",
-        "v1/memory",
-        "OpenAI",
-        "Tell how the memory for models stands, what each of them needs, and which one is loading.",
-        gives=MemoryReport,
-        head=True,
-    ),
-    Operation(
-        "post",
+    _openai_chat("v1/chat/completions", "Chat. Streams if `stream` is true."),
+    _openai_chat("v1/chat", "Chat. Streams unless `stream` is false."),
+    _openai_get("v1/models", "List the models.", openai_answer_schema.OpenAIModelList),
+    _openai_get("v1/models/{id}", "Describe a model.", openai_answer_schema.OpenAIModel, _NAMING),
+    _openai_get("v1", "Check that the server responds.", StatusBody, _REACHING),
+    _openai_get("v1/memory", "Report the memory for models, the need of each model, and loading models.", MemoryReport),
+    _generating(
         "api/chat",
-        "Ollama",
         "Chat, or load or unload a model. Streams unless `stream` is false.",
-        takes=(ollama_request.OllamaChatRequest,),
-        gives=ollama_answer_schema.OllamaChatAnswer,
-        streams=ollama_answer_schema.OllamaChatAnswer,
-        fails=_GENERATING,
+        ollama_request.OllamaChatRequest,
+        ollama_answer_schema.OllamaChatAnswer,
+        ollama_answer_schema.OllamaChatAnswer,
     ),
-    Operation(
-        "post",
+    _generating(
         "api/generate",
-        "Ollama",
         "Complete a prompt, or load or unload a model. Streams unless `stream` is false.",
-        takes=(ollama_request.OllamaGenerateRequest,),
-        gives=ollama_answer_schema.OllamaGenerateAnswer,
-        streams=ollama_answer_schema.OllamaGenerateAnswer,
-        fails=_GENERATING,
+        ollama_request.OllamaGenerateRequest,
+        ollama_answer_schema.OllamaGenerateAnswer,
+        ollama_answer_schema.OllamaGenerateAnswer,
     ),
-    Operation("get", "api/tags", "Ollama", "List the models.", gives=ollama_answer_schema.OllamaTagList, head=True),
-    Operation(
-        "get", "api/ps", "Ollama", "List the models in memory.", gives=ollama_answer_schema.OllamaProcessList, head=True
-    ),
-    Operation(
-        "get",
-        "api/version",
-        "Ollama",
-        "Tell the version of Ollama whose API this is, and our own.",
-        gives=ollama_answer_schema.OllamaVersion,
-        fails=_REACHING,
-        head=True,
+    _ollama_get("api/tags", "List the models.", ollama_answer_schema.OllamaTagList),
+    _ollama_get("api/ps", "List the models in memory.", ollama_answer_schema.OllamaProcessList),
+    _ollama_get(
+        "api/version", "Report the Ollama version of this API, and ours.", ollama_answer_schema.OllamaVersion, _REACHING
     ),
     Operation(
         "post",
@@ -176,40 +156,28 @@ OPERATIONS: tuple[Operation, ...] = (
         "post",
         "api/pull",
         "Ollama",
-        "Succeed if the model is there, and refuse if it is not: nothing is downloaded.",
+        "Succeed if the model is installed, and refuse otherwise: no model is downloaded.",
         takes=(ollama_request.OllamaPullRequest, ollama_request.OllamaOldPullRequest),
         gives=ollama_answer_schema.OllamaPullStatus,
         streams=ollama_answer_schema.OllamaPullStatus,
         fails=_POSTING,
     ),
     Operation("delete", "api/delete", "Ollama", "Refuse: models are not deleted over HTTP.", fails=_NOT_HERE),
-    Operation("post", "api/copy", "Ollama", "Refuse: not supported.", fails=_REFUSED),
-    Operation("post", "api/create", "Ollama", "Refuse: not supported.", fails=_REFUSED),
-    Operation("post", "api/push", "Ollama", "Refuse: not supported.", fails=_REFUSED),
-    Operation("post", "api/blobs/{digest}", "Ollama", "Refuse: not supported.", fails=_REFUSED, head=True),
-    Operation("post", "api/embed", "Ollama", "Refuse: embeddings are not served here.", fails=_NOT_HERE),
-    Operation("post", "api/embeddings", "Ollama", "Refuse: embeddings are not served here.", fails=_NOT_HERE),
+    *(_refused(f"api/{name}", "not supported", _REFUSED) for name in ("copy", "create", "push")),
+    _refused("api/blobs/{digest}", "not supported", _REFUSED, head=True),
+    *(_refused(f"api/{name}", "embeddings are not served here", _NOT_HERE) for name in ("embed", "embeddings")),
     Operation(
         "get",
         "",
         "Ollama",
-        "Say that Ollama is running, to anybody: the heartbeat of its clients.",
+        "Answer the heartbeat of Ollama's clients, without authentication.",
         text="Ollama is running",
         fails=_REACHING,
         mount="pico",
         head=True,
         open=True,
     ),
-    Operation(
-        "get",
-        "openapi.json",
-        "OpenAI",
-        "This document.",
-        gives=msgspec.Struct,
-        fails=_REACHING,
-        mount="pico",
-        head=True,
-    ),
+    _openai_get("openapi.json", "This document.", msgspec.Struct, _REACHING, "pico"),
 )
 
 _PARAMETERS: Json = {
@@ -365,8 +333,9 @@ def _reference(kind: type[msgspec.Struct]) -> Json:
 def _components() -> Json:
     requests = _schemas(kind for operation in OPERATIONS for kind in operation.takes)
     answers = _schemas(kind for operation in OPERATIONS for kind in (operation.gives, operation.streams))
+    structs = {kind.__name__: kind for kind in _subclasses(RequestStruct)}
     return {
-        **{name: _request_schema(schema) for name, schema in requests.items()},
+        **{name: _request_schema(schema, structs[name]) for name, schema in requests.items()},
         **{name: _answer_schema(schema) for name, schema in {**answers, **_schemas(_ERRORS.values())}.items()},
     }
 
@@ -378,13 +347,19 @@ def _schemas(kinds: Iterable[type[msgspec.Struct] | None]) -> Json:
     return components
 
 
-def _request_schema(schema: Json) -> Json:
-    """The schema of a request, without defaults of null: null counts as omitted everywhere."""
+def _subclasses(kind: type[RequestStruct]) -> list[type[RequestStruct]]:
+    return [descendant for child in kind.__subclasses__() for descendant in (child, *_subclasses(child))]
+
+
+def _request_schema(schema: Json, struct: type[RequestStruct]) -> Json:
+    """The schema of a request: with the ignored fields, and without defaults of null, which counts as omitted."""
     properties = schema.get("properties", {})
     for member in properties.values():
         if "default" in member and member["default"] is None:
             del member["default"]
-    return schema
+    names = {name for base in struct.__mro__ for name in base.__dict__.get("ignored", ())}
+    ignored = {name: {"description": "Accepted and ignored.", IGNORED_KEYWORD: True} for name in sorted(names)}
+    return {**schema, "properties": {**properties, **ignored}} if ignored else schema
 
 
 def _answer_schema(schema: Json) -> Json:

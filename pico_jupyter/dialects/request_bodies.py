@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import inspect
 
-from pico_jupyter.dialects.request_errors import Words, describe_fault, find_fault, flatten, name_type
+from pico_jupyter.dialects.request_errors import Words, describe_fault, find_fault, flatten, invalid, name_type
 from pico_jupyter.dialects.request_fields import INT64_MAX
 from pico_jupyter.errors import InvalidRequest
 
@@ -62,7 +62,7 @@ def decode_fields(raw: JsonObject, kind: type[Fields], words: Words = ()) -> Fie
 def json_text(value: object, param: str) -> str:
     """Compact JSON of a value that the chat template receives. Raises InvalidRequest at over MAX_NESTING levels."""
     if _is_nested_deeper(value, MAX_NESTING):
-        raise InvalidRequest(f"'{param}' is nested too deeply.", param=param, code="invalid_value")
+        raise invalid(param, f"'{param}' is nested too deeply.")
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -47,10 +47,6 @@ class Fault(msgspec.Struct, frozen=True):
     value: object
     is_missing: bool = False
 
-    def fitting(self) -> inspect.Type | None:
-        """The declared type that the value has. Then its size or its content is wrong; None: its type is."""
-        return next((kind for kind in self.declared if _is_instance(self.value, kind)), None)
-
 
 Word: TypeAlias = Callable[[Fault, re.Match[str]], InvalidRequest]
 Words: TypeAlias = tuple[tuple[str, Word], ...]
@@ -88,51 +84,47 @@ def describe_fault(fault: Fault, words: Words) -> InvalidRequest:
 
 def describe_generally(fault: Fault) -> InvalidRequest:
     """The error of a fault as it follows from the declared type."""
-    fitting, value = fault.fitting(), fault.value
-    if fault.is_missing or (value == "" and isinstance(fitting, inspect.StrType)):
-        return missing_parameter(fault.param)
+    param, value = fault.param, fault.value
+    fitting = next((kind for kind in fault.declared if _is_instance(value, kind)), None)
+    if fault.is_missing or value == "":
+        return missing_parameter(param)
     match fitting:
         case None:
-            return wrong_type(fault.param, " or ".join(dict.fromkeys(map(_describe_type, fault.declared))), value)
+            return wrong_type(param, " or ".join(dict.fromkeys(map(_name_declared, fault.declared))), value)
         case inspect.LiteralType(values=allowed):
-            return wrong_value(fault.param, str(value), map(str, allowed))
+            return wrong_value(param, str(value), map(str, allowed))
         case inspect.IntType() | inspect.FloatType():
-            return _invalid_value(fault.param, f"it must be {_describe_range(fitting)}")
+            return invalid(param, f"Invalid value for '{param}': it must be {_describe_range(fitting)}.")
         case inspect.ListType(min_length=least, max_length=most) if isinstance(value, list):
-            if least is not None and len(value) < least:
-                return _invalid_value(fault.param, f"it must hold at least {least} items")
-            return _invalid_value(fault.param, f"it holds {len(value)} items, but at most {most} are supported")
-        case inspect.DictType(value_type=member):
-            member_text = " or ".join(f"{_describe_type(kind)} {_describe_range(kind)}" for kind in flatten(member))
-            return _invalid_value(fault.param, f"a key is not valid, or a value is not {member_text}".rstrip())
+            limit = f"at most {most}" if most is not None and len(value) > most else f"at least {least}"
+            return invalid(param, f"Invalid value for '{param}': it has {len(value)} items, not {limit}.")
+        case inspect.DictType(value_type=inspect.FloatType() as member):
+            text = f"a key is not valid, or a value is not a number {_describe_range(member)}"
+            return invalid(param, f"Invalid value for '{param}': {text}.")
         case _:
-            return _invalid_value(fault.param, "it is not well-formed")
+            return invalid(param, f"Invalid value for '{param}'.")
+
+
+def invalid(param: str, message: str, code: str = "invalid_value") -> InvalidRequest:
+    """An error about the field at `param`."""
+    return InvalidRequest(message, param=param, code=code)
 
 
 def missing_parameter(param: str, *, reported: str = "") -> InvalidRequest:
     """A required field is absent. `reported` is the `param` of the error, if it is not the field itself."""
-    return InvalidRequest(
-        f"Missing required parameter: '{param}'.", param=reported or param, code="missing_required_parameter"
-    )
+    return invalid(reported or param, f"Missing required parameter: '{param}'.", "missing_required_parameter")
 
 
 def wrong_type(param: str, expected: str, value: object) -> InvalidRequest:
     """`expected` names JSON types, such as "a string or an array"."""
-    return InvalidRequest(
-        f"Invalid type for '{param}': expected {expected}, but got {name_type(value)} instead.",
-        param=param,
-        code="invalid_type",
-    )
+    message = f"Invalid type for '{param}': expected {expected}, but got {name_type(value)} instead."
+    return invalid(param, message, "invalid_type")
 
 
 def wrong_value(param: str, value: str, allowed: Iterable[str]) -> InvalidRequest:
     """`value` is not one of the `allowed` texts."""
     supported = ", ".join(f"'{text}'" for text in allowed)
-    return InvalidRequest(
-        f"Invalid value: '{value[:_MOST_ECHOED]}'. Supported values are: {supported}.",
-        param=param,
-        code="invalid_value",
-    )
+    return invalid(param, f"Invalid value: '{value[:_MOST_ECHOED]}'. Supported values are: {supported}.")
 
 
 def name_type(value: object) -> str:
@@ -181,45 +173,32 @@ def _is_instance(value: object, kind: inspect.Type) -> bool:
     return type(value) is expected or (expected is float and type(value) is int)
 
 
-def _describe_type(kind: inspect.Type) -> str:
+def _name_declared(kind: inspect.Type) -> str:
     return _JSON_NAMES[_PYTHON_TYPES[type(kind)]]
 
 
-def _describe_range(kind: inspect.Type) -> str:
-    if not isinstance(kind, inspect.IntType | inspect.FloatType):
-        return ""
+def _describe_range(kind: inspect.IntType | inspect.FloatType) -> str:
     if kind.ge is not None and kind.le is not None:
-        return f"between {_short(kind.ge)} and {_short(kind.le)}"
+        return f"between {kind.ge:.16g} and {kind.le:.16g}"
     bounds = (("at least", kind.ge), ("greater than", kind.gt), ("at most", kind.le), ("less than", kind.lt))
-    return " and ".join(f"{text} {_short(bound)}" for text, bound in bounds if bound is not None)
-
-
-def _short(bound: float) -> float:
-    return int(bound) if abs(bound) < 1e6 and bound == int(bound) else bound
-
-
-def _invalid_value(param: str, reason: str) -> InvalidRequest:
-    return InvalidRequest(f"Invalid value for '{param}': {reason}.", param=param, code="invalid_value")
+    return " and ".join(f"{text} {bound:.16g}" for text, bound in bounds if bound is not None)
 
 
 def _describe_think(fault: Fault, _: re.Match[str]) -> InvalidRequest:
     if not isinstance(fault.value, str):
         return wrong_type("think", 'a boolean or one of "high", "medium", "low", "max"', fault.value)
-    return InvalidRequest(
-        f'invalid think value: "{fault.value[:_MOST_ECHOED]}" (must be "high", "medium", "low", "max", true, or false)',
-        param="think",
-        code="invalid_value",
-    )
+    value = fault.value[:_MOST_ECHOED]
+    return invalid("think", f'invalid think value: "{value}" (must be "high", "medium", "low", "max", true, or false)')
 
 
 def _describe_keep_alive(fault: Fault, _: re.Match[str]) -> InvalidRequest:
     go_types = {bool: "bool", dict: "map[string]interface {}", list: "[]interface {}"}
-    return InvalidRequest(f"Unsupported type: '{go_types[type(fault.value)]}'", param="keep_alive", code="invalid_type")
+    return invalid("keep_alive", f"Unsupported type: '{go_types[type(fault.value)]}'", "invalid_type")
 
 
 def _describe_option(fault: Fault, place: re.Match[str]) -> InvalidRequest:
-    """Ollama reports the type of an option, for a number out of range too."""
-    if isinstance(fault.value, list) and isinstance(fault.fitting(), inspect.ListType):
+    """Ollama reports the type of an option, and also for a number out of range."""
+    if isinstance(fault.value, list) and place["name"] == "stop":
         return describe_generally(fault)
     kinds = {type(kind) for kind in fault.declared}
     if place["item"]:
@@ -231,19 +210,19 @@ def _describe_option(fault: Fault, place: re.Match[str]) -> InvalidRequest:
     else:
         expected = "type integer" if inspect.IntType in kinds else "type float32"
     name = place["name"]
-    return InvalidRequest(f'option "{name}" must be of {expected}', param=f"options.{name}", code="invalid_type")
+    return invalid(f"options.{name}", f'option "{name}" must be of {expected}', "invalid_type")
 
 
 def _describe_part(_: Fault, place: re.Match[str]) -> InvalidRequest:
-    return InvalidRequest("invalid message format", param=place["part"], code="invalid_value")
+    return invalid(place["part"], "invalid message format")
 
 
 def _describe_media(_: Fault, place: re.Match[str]) -> InvalidRequest:
-    return InvalidRequest(f"invalid {place['kind']} input", param=place["part"], code="invalid_value")
+    return invalid(place["part"], f"invalid {place['kind']} input")
 
 
 def _describe_called_name(fault: Fault, place: re.Match[str]) -> InvalidRequest:
-    if fault.value:
+    if fault.value not in (None, ""):
         return describe_generally(fault)
     return missing_parameter(fault.param, reported=place["function"])
 

@@ -6,7 +6,7 @@ The same Structs make the OpenAPI document, so a field's type, range and descrip
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -20,10 +20,15 @@ MAX_TOP_LOGPROBS = 20
 EFFORTS_OFF = ("none", "off", "low", "minimal")
 EFFORTS_ON = ("medium", "high", "on", "xhigh", "max", "ultra")
 
-# Marks fields that clients send and that have no effect.
+
+def about(text: str) -> Meta:
+    """The description of a field in the OpenAPI document."""
+    return Meta(description=text)
+
+
+# Accepted, checked and without effect.
 IGNORED_KEYWORD = "x-ignored"
-_IGNORED: dict[str, Any] = {IGNORED_KEYWORD: True}
-Ignored: TypeAlias = Annotated[Any, Meta(description="Accepted and ignored.", extra_json_schema=_IGNORED)]
+UNUSED = Meta(extra_json_schema={IGNORED_KEYWORD: True})
 
 NotNegative: TypeAlias = Annotated[int, Meta(ge=0)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
@@ -43,6 +48,7 @@ TokenId: TypeAlias = Annotated[str, Meta(pattern="^[0-9]{1,18}$")]
 Bias: TypeAlias = Annotated[float, Meta(ge=-100, le=100)]
 TopLogprobs: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
 ThinkLevel: TypeAlias = Literal["high", "medium", "low", "max"]
+TrueOrFalse: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": ["true", "false"]})]
 Effort: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": [*EFFORTS_OFF, *EFFORTS_ON]})]
 
 _NAME_PATTERN = r"((hf|huggingface)\.co/)?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?(:[A-Za-z0-9_.-]*)?"
@@ -75,8 +81,13 @@ MediaUrl: TypeAlias = Annotated[
 ]
 
 
-class RequestStruct(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all Structs that a request body is decoded into. Unknown fields are ignored."""
+class RequestStruct(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of all Structs that a request body is decoded into.
+
+    Unknown fields are ignored. `ignored` names those that clients are known to send, for the OpenAPI document.
+    """
+
+    ignored: ClassVar[frozenset[str]] = frozenset()
 
 
 class TextPartFields(RequestStruct, frozen=True, tag_field="type", tag="text"):
@@ -102,8 +113,8 @@ class RefusalPartFields(RequestStruct, frozen=True, tag_field="type", tag="refus
 class MediaSource(RequestStruct, frozen=True):
     """The location of an image or a video."""
 
+    ignored = frozenset({"detail"})
     url: MediaUrl
-    detail: Ignored = None
 
 
 class ImagePartFields(RequestStruct, frozen=True, tag_field="type", tag="image_url"):
@@ -143,47 +154,35 @@ class InputFilePartFields(InputAudioPartFields, frozen=True, tag="input_file"):
     """Refused as `input_audio` is."""
 
 
-TextContent: TypeAlias = list[TextPartFields | InputTextPartFields | OutputTextPartFields | RefusalPartFields]
-PartFields: TypeAlias = (
-    TextPartFields
-    | InputTextPartFields
-    | OutputTextPartFields
-    | RefusalPartFields
-    | ImagePartFields
-    | InputImagePartFields
-    | VideoPartFields
-    | InputVideoPartFields
-    | InputAudioPartFields
-    | AudioPartFields
-    | FilePartFields
-    | InputFilePartFields
-)
+TextLikeFields: TypeAlias = TextPartFields | InputTextPartFields | OutputTextPartFields | RefusalPartFields
+MediaPartFields: TypeAlias = ImagePartFields | InputImagePartFields | VideoPartFields | InputVideoPartFields
+RefusedPartFields: TypeAlias = InputAudioPartFields | AudioPartFields | FilePartFields | InputFilePartFields
+PartFields: TypeAlias = TextLikeFields | MediaPartFields | RefusedPartFields
+TextContent: TypeAlias = list[TextLikeFields]
 Content: TypeAlias = list[PartFields]
 
 
 class CalledFunction(RequestStruct, frozen=True):
-    """The function of an earlier tool call."""
+    """The function of an earlier tool call. `arguments` that are text but not JSON are kept."""
 
     name: Name
-    arguments: Annotated[
-        str | dict[str, Any] | None, Meta(description="JSON text or an object. Text that is not JSON is kept.")
-    ] = None
+    arguments: Annotated[str | dict[str, Any] | None, about("JSON text or an object.")] = None
 
 
 class PastToolCall(RequestStruct, frozen=True):
     """A tool call in an earlier answer."""
 
+    ignored = frozenset({"type"})
     function: CalledFunction
-    id: Annotated[str | None, Meta(description="The tool's result refers to it as tool_call_id.")] = None
-    type: Ignored = None
+    id: Annotated[str | None, about("The tool's result refers to it as tool_call_id.")] = None
 
 
 class FunctionDefinition(RequestStruct, frozen=True):
-    """A function that the model may call."""
+    """A function that the model may call. The model sees all members."""
 
     name: Name
-    description: Annotated[str | None, Meta(description="Shown to the model.")] = None
-    parameters: Annotated[dict[str, Any] | None, Meta(description="A JSON schema, shown to the model.")] = None
+    description: str | None = None
+    parameters: Annotated[dict[str, Any] | None, about("A JSON schema.")] = None
 
 
 class ToolDefinition(RequestStruct, frozen=True):
@@ -202,8 +201,8 @@ class FunctionName(RequestStruct, frozen=True):
 class ToolReference(RequestStruct, frozen=True):
     """A tool in `tools`, by its name."""
 
+    ignored = frozenset({"type"})
     function: FunctionName | None = None
-    type: Ignored = None
 
 
 class ForcedTool(RequestStruct, frozen=True, tag_field="type", tag="function"):
@@ -213,16 +212,16 @@ class ForcedTool(RequestStruct, frozen=True, tag_field="type", tag="function"):
 
 
 class ToolSubset(RequestStruct, frozen=True):
-    """Some of `tools`. The mode "required" is refused with status 400: not supported yet."""
+    """Some of `tools`. Modes other than "auto" are refused with status 400: not supported yet."""
 
     tools: list[ToolReference] | None = None
-    mode: Annotated[str | None, Meta(description="auto, or omitted.", extra_json_schema={"enum": ["auto", ""]})] = None
+    mode: Annotated[str | None, Meta(extra_json_schema={"enum": ["auto", ""]})] = None
 
 
 class AllowedTools(ToolSubset, frozen=True, tag_field="type", tag="allowed_tools"):
     """Shows only some of `tools` to the model."""
 
-    allowed_tools: Annotated[ToolSubset | None, Meta(description="Used instead of the fields beside it.")] = None
+    allowed_tools: Annotated[ToolSubset | None, about("Used instead of the fields beside it.")] = None
 
 
 ToolChoice: TypeAlias = Literal["none", "auto", "required"] | AllowedTools | ForcedTool
@@ -231,23 +230,30 @@ ToolChoice: TypeAlias = Literal["none", "auto", "required"] | AllowedTools | For
 class ReasoningField(RequestStruct, frozen=True):
     """The reasoning switch as in OpenAI's Responses API and in OpenRouter's API."""
 
-    effort: Annotated[
-        Effort | None, Meta(description="none, off, low and minimal turn reasoning off; the others turn it on.")
-    ] = None
-    enabled: Annotated[bool | None, Meta(description="Used if effort is omitted.")] = None
-    summary: Ignored = None
+    ignored = frozenset({"summary"})
+    effort: Annotated[Effort | None, about("none, off, low and minimal turn reasoning off; the others, on.")] = None
+    enabled: Annotated[bool | None, about("Used if effort is omitted.")] = None
 
 
 class TemplateArguments(RequestStruct, frozen=True):
-    """Variables for the model's chat template. Members that are not listed are passed to it unchanged."""
+    """Variables for the model's chat template, which receives members that are not listed unchanged."""
 
-    enable_thinking: Annotated[
-        bool | Annotated[str, Meta(extra_json_schema={"enum": ["true", "false"]})] | None,
-        Meta(description="The reasoning switch under the name that chat templates use."),
-    ] = None
-    thinking: Annotated[Any, Meta(description="A boolean is the reasoning switch if enable_thinking is omitted.")] = (
-        None
-    )
+    enable_thinking: Annotated[bool | TrueOrFalse | None, about("The reasoning switch.")] = None
+    thinking: Annotated[Any, about("A boolean is the reasoning switch if enable_thinking is omitted.")] = None
+
+
+_TEMPERATURE = about("The randomness of sampling; 0: the likeliest token. Omitted: as in the model's files.")
+_TOP_K = about("Sample from this many of the likeliest tokens; 0 and less: all.")
+_TOP_P = about("Sample from the likeliest tokens whose probabilities add up to this; 0: the likeliest.")
+_MIN_P = about("Exclude tokens below this share of the likeliest token's probability.")
+_SEED = about("The same seed samples the same tokens. In options, -1 is a random seed.")
+_STOP = about("Texts that end the answer and are not part of it.")
+_REPETITION = about("Divides the logits of tokens that occurred; 1: off.")
+_PRESENCE = about("Subtracted from the logits of tokens that occurred.")
+_FREQUENCY = about("Subtracted from a token's logit for each time that it occurred.")
+_CONTEXT_SIZE = about("The penalty applies to this many latest tokens.")
+_KEEP_ALIVE = about("The model stays in memory for these seconds or this duration. Negative: forever; 0: unload.")
+_DRAFT_TOKENS = about("Draft tokens for each step of the model; 0: no draft model.")
 
 
 class OllamaOptions(RequestStruct, frozen=True):
@@ -255,149 +261,60 @@ class OllamaOptions(RequestStruct, frozen=True):
     options wins over the option of the same meaning. Unknown options are ignored and listed in the server's log.
     """
 
-    num_ctx: Annotated[Whole | None, Meta(description="The most tokens of prompt and answer together.")] = None
-    num_predict: Annotated[
-        Whole | None, Meta(description="The most tokens of the answer, including reasoning; -1: as many as fit.")
-    ] = None
-    temperature: Annotated[Float32 | None, Meta(description="The randomness of sampling; 0: the likeliest token.")] = (
-        None
-    )
-    top_k: Annotated[Whole | None, Meta(description="Sample from this many of the likeliest tokens; 0: all.")] = None
-    top_p: Annotated[
-        Float32 | None, Meta(description="Sample from the likeliest tokens whose probabilities add up to this.")
-    ] = None
-    min_p: Annotated[
-        Float32 | None, Meta(description="Exclude tokens below this share of the likeliest token's probability.")
-    ] = None
-    seed: Annotated[Whole | None, Meta(description="The same seed samples the same tokens; -1: a random seed.")] = None
-    stop: Annotated[Stops | str | None, Meta(description="Texts that end the answer and are not part of it.")] = None
-    repeat_penalty: Annotated[
-        Float32 | None, Meta(description="Divides the logits of repeated tokens; 1, 0 and less: off.")
-    ] = None
-    repeat_last_n: Annotated[
-        Whole | None, Meta(description="Penalties apply to this many latest tokens; 0: penalties are off, -1: all.")
-    ] = None
-    presence_penalty: Annotated[
-        Float32 | None, Meta(description="Subtracted from the logits of tokens that occurred.")
-    ] = None
-    frequency_penalty: Annotated[
-        Float32 | None, Meta(description="Subtracted from a token's logit for each occurrence.")
-    ] = None
-    draft_num_predict: Annotated[
-        Whole | None, Meta(description="Draft tokens for each step of the model; 0: no draft model.")
-    ] = None
-    num_batch: Annotated[Whole | None, Meta(extra_json_schema=_IGNORED)] = None
-    num_gpu: Annotated[Whole | None, Meta(extra_json_schema=_IGNORED)] = None
-    main_gpu: Annotated[Whole | None, Meta(extra_json_schema=_IGNORED)] = None
-    use_mmap: Annotated[bool | None, Meta(extra_json_schema=_IGNORED)] = None
-    num_thread: Annotated[Whole | None, Meta(extra_json_schema=_IGNORED)] = None
-    num_keep: Annotated[Whole | None, Meta(extra_json_schema=_IGNORED)] = None
-    typical_p: Annotated[Float32 | None, Meta(extra_json_schema=_IGNORED)] = None
-    # Clients still send these options, which Ollama removed.
-    embedding_only: Ignored = None
-    f16_kv: Ignored = None
-    logits_all: Ignored = None
-    low_vram: Ignored = None
-    mirostat: Ignored = None
-    mirostat_eta: Ignored = None
-    mirostat_tau: Ignored = None
-    num_gqa: Ignored = None
-    numa: Ignored = None
-    penalize_newline: Ignored = None
-    tfs_z: Ignored = None
-    use_mlock: Ignored = None
-    vocab_only: Ignored = None
+    # Ollama removed these options, but clients still send them.
+    ignored = frozenset(
+        {"embedding_only", "f16_kv", "logits_all", "low_vram", "mirostat", "mirostat_eta", "mirostat_tau"}
+    ) | {"num_gqa", "numa", "penalize_newline", "tfs_z", "use_mlock", "vocab_only"}
+    num_ctx: Annotated[Whole | None, about("The most tokens of prompt and answer together.")] = None
+    num_predict: Annotated[Whole | None, about("The most tokens of the answer; -1: as many as fit.")] = None
+    temperature: Annotated[Float32 | None, _TEMPERATURE] = None
+    top_k: Annotated[Whole | None, _TOP_K] = None
+    top_p: Annotated[Float32 | None, _TOP_P] = None
+    min_p: Annotated[Float32 | None, _MIN_P] = None
+    seed: Annotated[Whole | None, _SEED] = None
+    stop: Annotated[Stops | str | None, _STOP] = None
+    repeat_penalty: Annotated[Float32 | None, _REPETITION] = None
+    repeat_last_n: Annotated[Whole | None, about("Penalties apply to this many latest tokens; 0: off, -1: all.")] = None
+    presence_penalty: Annotated[Float32 | None, _PRESENCE] = None
+    frequency_penalty: Annotated[Float32 | None, _FREQUENCY] = None
+    draft_num_predict: Annotated[Whole | None, _DRAFT_TOKENS] = None
+    num_batch: Annotated[Whole | None, UNUSED] = None
+    num_gpu: Annotated[Whole | None, UNUSED] = None
+    main_gpu: Annotated[Whole | None, UNUSED] = None
+    use_mmap: Annotated[bool | None, UNUSED] = None
+    num_thread: Annotated[Whole | None, UNUSED] = None
+    num_keep: Annotated[Whole | None, UNUSED] = None
+    typical_p: Annotated[Float32 | None, UNUSED] = None
 
 
 class GenerationFields(RequestStruct, frozen=True):
     """The fields that every endpoint that generates accepts."""
 
-    model: Annotated[
-        ModelNameOrEmpty | None,
-        Meta(
-            description="A name from the list of models; :latest behind it and its organization or hf.co/ before it "
-            "are accepted. Omitted: the server's default_model."
-        ),
-    ] = None
-    think: Annotated[
-        bool | ThinkLevel | None, Meta(description="Ollama's reasoning switch. Wins over the other three.")
-    ] = None
-    chat_template_kwargs: Annotated[
-        TemplateArguments | None, Meta(description="The second reasoning switch in order of precedence.")
-    ] = None
-    reasoning: Annotated[
-        ReasoningField | Effort | None, Meta(description="The third reasoning switch in order of precedence.")
-    ] = None
-    reasoning_effort: Annotated[
-        Effort | None, Meta(description="The last reasoning switch in order of precedence.")
-    ] = None
-    separate_reasoning: Annotated[
-        bool | None, Meta(description="true: reasoning has its own fields. false: it is in the text in <think> tags.")
-    ] = None
-    include_reasoning: Annotated[bool | None, Meta(description="The same. Used if separate_reasoning is omitted.")] = (
-        None
-    )
-    max_completion_tokens: Annotated[
-        Positive | None, Meta(description="The most tokens of the answer, including reasoning.")
-    ] = None
-    max_tokens: Annotated[
-        MaxTokens | None,
-        Meta(description="The same. Used if max_completion_tokens is omitted; -1: as many as fit."),
-    ] = None
-    temperature: Annotated[
-        Temperature | None,
-        Meta(description="The randomness of sampling; 0: the likeliest token. Omitted: as in the model's files."),
-    ] = None
-    top_p: Annotated[
-        Share | None,
-        Meta(description="Sample from the likeliest tokens whose probabilities add up to this; 0: the likeliest."),
-    ] = None
-    top_k: Annotated[TopK | None, Meta(description="Sample from this many of the likeliest tokens; 0 and -1: all.")] = (
-        None
-    )
-    min_p: Annotated[
-        Share | None, Meta(description="Exclude tokens below this share of the likeliest token's probability.")
-    ] = None
-    seed: Annotated[Seed | None, Meta(description="The same seed samples the same tokens.")] = None
-    stop: Annotated[Stops | str | None, Meta(description="Texts that end the answer and are not part of it.")] = None
-    repetition_penalty: Annotated[
-        RepetitionPenalty | None, Meta(description="Divides the logits of repeated tokens; 1: off.")
-    ] = None
-    repetition_context_size: Annotated[
-        Positive | None, Meta(description="repetition_penalty applies to this many latest tokens.")
-    ] = None
-    presence_penalty: Annotated[
-        Penalty | None, Meta(description="Subtracted from the logits of tokens that occurred.")
-    ] = None
-    presence_context_size: Annotated[
-        Positive | None, Meta(description="presence_penalty applies to this many latest tokens.")
-    ] = None
-    frequency_penalty: Annotated[
-        Penalty | None, Meta(description="Subtracted from a token's logit for each occurrence.")
-    ] = None
-    frequency_context_size: Annotated[
-        Positive | None, Meta(description="frequency_penalty applies to this many latest tokens.")
-    ] = None
-    logit_bias: Annotated[
-        dict[TokenId, Bias] | None, Meta(description="Added to the logits of tokens, by token id.")
-    ] = None
-    logprobs: Annotated[
-        bool | None, Meta(description="Whether the answer has the log-probabilities of its tokens.")
-    ] = None
-    draft_model: Annotated[
-        ModelNameOrEmpty | None,
-        Meta(description="A smaller model with the same tokens for speculative decoding. The text stays the same."),
-    ] = None
-    num_draft_tokens: Annotated[
-        NotNegative | None, Meta(description="Draft tokens for each step of the model; 0: no draft model.")
-    ] = None
-    keep_alive: Annotated[
-        int | float | Duration | None,
-        Meta(
-            description="How long the model stays in memory after the answer: seconds or a duration. Negative: "
-            "forever; 0: it is unloaded."
-        ),
-    ] = None
-    options: Annotated[OllamaOptions | None, Meta(description="Ollama's options.")] = None
-    user: Ignored = None
-    format: Ignored = None
+    ignored = frozenset({"user", "format"})
+    model: Annotated[ModelNameOrEmpty | None, about("A name from the list of models. Omitted: default_model.")] = None
+    think: Annotated[bool | ThinkLevel | None, about("Ollama's reasoning switch. Wins over the next three.")] = None
+    chat_template_kwargs: Annotated[TemplateArguments | None, about("The second reasoning switch.")] = None
+    reasoning: Annotated[ReasoningField | Effort | None, about("The third reasoning switch.")] = None
+    reasoning_effort: Annotated[Effort | None, about("The last reasoning switch.")] = None
+    separate_reasoning: Annotated[bool | None, about("false: reasoning is in the text, in <think> tags.")] = None
+    include_reasoning: Annotated[bool | None, about("The same. Used if separate_reasoning is omitted.")] = None
+    max_completion_tokens: Annotated[Positive | None, about("The most tokens of the answer and its reasoning.")] = None
+    max_tokens: Annotated[MaxTokens | None, about("The same, if that is omitted; -1: as many as fit.")] = None
+    temperature: Annotated[Temperature | None, _TEMPERATURE] = None
+    top_p: Annotated[Share | None, _TOP_P] = None
+    top_k: Annotated[TopK | None, _TOP_K] = None
+    min_p: Annotated[Share | None, _MIN_P] = None
+    seed: Annotated[Seed | None, _SEED] = None
+    stop: Annotated[Stops | str | None, _STOP] = None
+    repetition_penalty: Annotated[RepetitionPenalty | None, _REPETITION] = None
+    repetition_context_size: Annotated[Positive | None, _CONTEXT_SIZE] = None
+    presence_penalty: Annotated[Penalty | None, _PRESENCE] = None
+    presence_context_size: Annotated[Positive | None, _CONTEXT_SIZE] = None
+    frequency_penalty: Annotated[Penalty | None, _FREQUENCY] = None
+    frequency_context_size: Annotated[Positive | None, _CONTEXT_SIZE] = None
+    logit_bias: Annotated[dict[TokenId, Bias] | None, about("Added to the logits of tokens, by token id.")] = None
+    logprobs: Annotated[bool | None, about("Whether the answer has the log-probabilities of its tokens.")] = None
+    draft_model: Annotated[ModelNameOrEmpty | None, about("A smaller model with the same tokens, for speed.")] = None
+    num_draft_tokens: Annotated[NotNegative | None, _DRAFT_TOKENS] = None
+    keep_alive: Annotated[int | float | Duration | None, _KEEP_ALIVE] = None
+    options: Annotated[OllamaOptions | None, about("Ollama's options.")] = None

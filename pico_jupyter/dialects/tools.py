@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pico_jupyter.dialects.request_bodies import JsonObject, json_text
+from pico_jupyter.dialects.request_errors import invalid
 from pico_jupyter.dialects.request_fields import AllowedTools, ForcedTool, ToolChoice, ToolReference
 from pico_jupyter.errors import InvalidRequest
 
@@ -21,9 +22,7 @@ def read_chosen_tools(choice: ToolChoice | None, raw: JsonObject) -> str:
     if choice == "none":
         return NO_TOOLS
     if choice is not None and raw.get("tools") is None:
-        raise InvalidRequest(
-            "'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice", code="invalid_value"
-        )
+        raise invalid("tool_choice", "'tool_choice' is only allowed when 'tools' are specified.")
     match choice:
         case None | "auto":
             return read_tools(raw)
@@ -44,17 +43,13 @@ def _find_tools(references: Sequence[ToolReference], param: str, raw: JsonObject
     names = ["" if reference.function is None else reference.function.name or "" for reference in references]
     for name in names:
         if name not in by_name:
-            raise InvalidRequest(
-                f"Invalid value for '{param}': there is no tool '{name[:64]}' in 'tools'.",
-                param=param,
-                code="invalid_value",
-            )
+            raise invalid(param, f"Invalid value for '{param}': there is no tool '{name[:64]}' in 'tools'.")
     return [by_name[name] for name in names]
 
 
 def _forces_a_call() -> InvalidRequest:
-    return InvalidRequest(
+    return invalid(
+        "tool_choice",
         "'tool_choice' that forces a call is not supported yet; use 'auto' or 'none'.",
-        param="tool_choice",
-        code="unsupported_value",
+        "unsupported_value",
     )
