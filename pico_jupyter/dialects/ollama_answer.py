@@ -1,4 +1,4 @@
-"""The Ollama dialect, api/chat and api/generate: requests parsed by ollama_request, answers written here."""
+"""Writes the answers of api/chat, api/generate and api/pull, and the errors of the Ollama dialect."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from pico_jupyter.types import (
 
 JSON_TYPE = "application/json; charset=utf-8"
 
-# Line readers of some clients give up on long lines.
+# aiohttp 3.14 raises LineTooLong above 512 KiB, and Go clients stop at 8 MB.
 _MAX_CONTEXT_TOKENS = 8192
 
 
 class OllamaAnswerStream:
-    """Writes the NDJSON lines of one streamed answer. `clock` gives seconds since the epoch."""
+    """Writes the NDJSON lines of one streamed answer. `clock` returns seconds since the epoch."""
 
     content_type = NDJSON_TYPE
 
@@ -105,7 +105,7 @@ class OllamaAnswerStream:
         return closing + ndjson_line(_finish(last, reason, finished.usage, finished.timings, finished.context))
 
     def _texts(self, texts: list[str], logprobs: Sequence[TokenLogprob] = ()) -> bytes:
-        """Each text in a line of its own; the log-probabilities go with the last one, the others are tags."""
+        """One line for each text. The last one has the log-probabilities; the others are tags."""
         lines = [ndjson_line(_piece(self._call, self._now(), text=text)) for text in texts[:-1]]
         if texts:
             lines.append(ndjson_line(_piece(self._call, self._now(), text=texts[-1], logprobs=logprobs)))
@@ -132,7 +132,7 @@ def answer(call: OllamaAnswerCall, completion: Completion, now: float) -> bytes:
 
 
 def load_answer(call: OllamaLoadCall, now: float) -> bytes:
-    """What a load or unload answers, whether a stream was asked for or not."""
+    """The answer to a load or unload, also if the request asks for a stream."""
     reason: schema.DoneReason = "unload" if call.unload else "load"
     created_at = format_time(now)
     if call.endpoint == "chat":
@@ -148,7 +148,7 @@ def load_answer(call: OllamaLoadCall, now: float) -> bytes:
 
 
 def pull_success(call: OllamaPullCall) -> bytes:
-    """The answer to a pull of a model that is there."""
+    """The answer to a pull of an installed model."""
     steps = ["pulling manifest", "success"] if call.stream else ["success"]
     return b"".join([ndjson_line(schema.OllamaPullStatus(step)) for step in steps])
 
@@ -166,7 +166,7 @@ def _piece(
     tool_calls: list[schema.OllamaToolCall] | UnsetType = UNSET,
     logprobs: Sequence[TokenLogprob] = (),
 ) -> schema.OllamaChatAnswer | schema.OllamaGenerateAnswer:
-    """A part of the answer. What is empty has no key: some clients act on the key alone."""
+    """A part of the answer. Empty values have no key: some clients react to the key alone."""
     entries = _describe_logprobs(call, logprobs)
     if call.endpoint == "chat":
         message = schema.OllamaAnswerMessage(content=text, thinking=thinking or UNSET, tool_calls=tool_calls or UNSET)
@@ -188,7 +188,7 @@ def _finish(
     timings: Timings,
     context: tuple[int, ...],
 ) -> schema.OllamaChatAnswer | schema.OllamaGenerateAnswer:
-    """`piece` as the last object of an answer. Durations of 0 are reported as 1: clients take them for missing."""
+    """`piece` as the last object of an answer. A duration of 0 becomes 1: clients treat 0 as missing."""
     load, prefill, decode = (max(ns, 1) for ns in (timings.load_ns, timings.prefill_ns, timings.decode_ns))
     done: schema.OllamaChatAnswer | schema.OllamaGenerateAnswer = msgspec.structs.replace(
         piece,
@@ -211,7 +211,7 @@ def _describe_call(call: ToolCall, index: int) -> schema.OllamaToolCall:
 
 
 def _arguments(text: str) -> Raw:
-    """The arguments as an object on one line. What is no object, models write it now and then, is put into one."""
+    """The arguments as a JSON object on one line. Models sometimes write other text, which becomes a member."""
     try:
         value = msgspec.json.decode(text or "{}")
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What api/* answers, field by field, as Ollama's clients read it. UNSET is left out."""
+"""Declares the answers of api/* as Ollama's clients read them. UNSET fields are omitted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DoneReason: TypeAlias = Literal["stop", "length", "load", "unload"]
 
 
 class OllamaTopLogprob(msgspec.Struct, frozen=True):
-    """A token that could have stood in a place. `bytes` are its true bytes; `token` may be half a character."""
+    """A candidate token. `bytes` are its exact bytes; `token` may be an incomplete character."""
 
     token: str
     logprob: float
@@ -22,7 +22,7 @@ class OllamaTopLogprob(msgspec.Struct, frozen=True):
 
 
 class OllamaLogprob(msgspec.Struct, frozen=True):
-    """The token that stands in a place; the most likely ones, where the request asks for them."""
+    """A token of the answer, and the likeliest candidates for its position if the request asks for them."""
 
     token: str
     logprob: float
@@ -31,7 +31,7 @@ class OllamaLogprob(msgspec.Struct, frozen=True):
 
 
 class OllamaFunction(msgspec.Struct, frozen=True):
-    """`arguments` is an object, not a string with one."""
+    """A called function. `arguments` is an object, not JSON text."""
 
     index: int
     name: str
@@ -39,14 +39,14 @@ class OllamaFunction(msgspec.Struct, frozen=True):
 
 
 class OllamaToolCall(msgspec.Struct, frozen=True):
-    """A tool that the model calls."""
+    """A tool call."""
 
     id: str
     function: OllamaFunction
 
 
 class OllamaAnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer, or what it grows by. What is empty has no field, `content` excepted."""
+    """An answer, or its next piece. Empty fields are omitted, except `content`."""
 
     role: Literal["assistant"] = "assistant"
     content: str
@@ -55,9 +55,9 @@ class OllamaAnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OllamaChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer of api/chat, or a line of a streamed one."""
+    """A whole answer of api/chat, or one line of a stream."""
 
-    model: Annotated[str, Meta(description="The name as the request wrote it.")]
+    model: Annotated[str, Meta(description="The name in the request.")]
     created_at: Time
     message: OllamaAnswerMessage
     logprobs: list[OllamaLogprob] | UnsetType = UNSET
@@ -72,9 +72,9 @@ class OllamaChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OllamaGenerateAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer of api/generate, or a line of a streamed one."""
+    """A whole answer of api/generate, or one line of a stream."""
 
-    model: Annotated[str, Meta(description="The name as the request wrote it.")]
+    model: Annotated[str, Meta(description="The name in the request.")]
     created_at: Time
     response: str
     thinking: str | UnsetType = UNSET
@@ -94,7 +94,7 @@ class OllamaGenerateAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OllamaModelDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """What kind of model it is."""
+    """The kind of a model."""
 
     parent_model: str = ""
     format: Literal["mlx"] = "mlx"
@@ -105,7 +105,7 @@ class OllamaModelDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OllamaTag(msgspec.Struct, frozen=True):
-    """One line of api/tags. `name` and `model` are equal: clients compare with either."""
+    """A model in api/tags. `name` and `model` are equal: clients compare with one or the other."""
 
     name: str
     model: str
@@ -142,7 +142,7 @@ class OllamaProcessList(msgspec.Struct, frozen=True):
 
 
 class OllamaShowAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`model_info` and `capabilities` are always there: clients crash without them."""
+    """A description of a model. `model_info` and `capabilities` are always present: clients crash without them."""
 
     license: str
     modelfile: str
@@ -156,19 +156,19 @@ class OllamaShowAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OllamaVersion(msgspec.Struct, frozen=True):
-    """`version` is the Ollama version that clients check for features, `pico_jupyter` our own."""
+    """`version` is the Ollama version, from which clients derive features; `pico_jupyter` is ours."""
 
     version: str
     pico_jupyter: str
 
 
 class OllamaPullStatus(msgspec.Struct, frozen=True):
-    """How a pull stands."""
+    """The progress of a pull."""
 
     status: str
 
 
 class OllamaError(msgspec.Struct, frozen=True):
-    """A failure. In a stream it is the last line."""
+    """An error. In a stream it is the last line."""
 
     error: str

@@ -1,4 +1,4 @@
-"""What the Ollama dialect says about models: api/tags, api/ps, api/show, api/version."""
+"""Writes the answers of api/tags, api/ps, api/show and api/version."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pico_jupyter.dialects.framing import ndjson_line
 from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.types import ModelInfo, ResidentModel
 
-# Ollama has no word for "never" either and shows a date that is far away.
+# Ollama also writes "never" as a date in the far future.
 _NEVER = "2318-01-01T00:00:00Z"
-# Ollama's words, and "video", for which it has none: clients skip what they do not know, and the panel asks for it.
+# Ollama's capabilities, and "video": clients skip unknown ones, and the panel needs it.
 _CAPABILITIES = ("completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio", "video")
 _PARAMETER_NAMES = {
     "temperature": "temperature",
@@ -39,7 +39,7 @@ def ps(residents: Iterable[ResidentModel]) -> bytes:
 
 
 def show(info: ModelInfo, name: str) -> bytes:
-    """`name` is the model's name as the caller wrote it: editors take it back from here for display."""
+    """`name` is the model's name in the request: editors display the name in this answer."""
     return ndjson_line(
         schema.OllamaShowAnswer(
             license=info.license or "The files of this model name no license.",
@@ -59,7 +59,7 @@ def version(settings: DialectSettings, own_version: str) -> bytes:
 
 
 def format_time(seconds: float) -> str:
-    """RFC 3339 in UTC. `seconds` since the epoch."""
+    """The time in RFC 3339 and UTC. `seconds` are since the epoch."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -107,13 +107,13 @@ def _details(info: ModelInfo) -> schema.OllamaModelDetails:
 
 
 def _capabilities(info: ModelInfo) -> list[str]:
-    """Those that clients are told."""
+    """The capabilities that clients see."""
     return [capability for capability in info.capabilities if capability in _CAPABILITIES]
 
 
 def _format_count(count: int) -> str:
     for scale, unit in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
-        # 596 million are 0.6B, as people and model names say.
+        # 596 million become 0.6B, as in the names of models.
         if count * 2 >= scale:
             return f"{count / scale:.1f}{unit}"
     return str(count)

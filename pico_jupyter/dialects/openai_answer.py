@@ -1,4 +1,4 @@
-"""The OpenAI dialect, v1/*: requests parsed by openai_request, deltas and completions written here."""
+"""Writes the answers and errors of the OpenAI dialect, v1/*."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class OpenAIChatStream:
 
 
 class _ChoiceWriter:
-    """The chunks of one choice: the role first, one kind of content in each, the finish reason last."""
+    """Writes the chunks of one choice: the role first, then one kind of content in each, the finish reason last."""
 
     __slots__ = ("_calls", "_index", "_inline", "_is_begun", "_max_calls", "_top_logprobs")
 
@@ -167,7 +167,7 @@ class _ChoiceWriter:
     def _chunks(
         self, deltas: list[schema.OpenAIDelta], logprobs: Sequence[TokenLogprob] = ()
     ) -> list[schema.OpenAIChunkChoice]:
-        """The log-probabilities go with the last of the deltas: the ones before it are tags."""
+        """The last delta has the log-probabilities. The ones before it are tags."""
         chunks = [schema.OpenAIChunkChoice(self._index, delta) for delta in deltas]
         if logprobs and self._top_logprobs is not None:
             chunks[-1] = schema.OpenAIChunkChoice(self._index, deltas[-1], _logprobs(logprobs))
@@ -196,7 +196,7 @@ def model_object(info: ModelInfo) -> bytes:
 
 
 def memory(report: MemoryReport) -> bytes:
-    """Our own v1/memory: the report as it is, field by field."""
+    """The answer of v1/memory, which OpenAI does not have."""
     return encode_json(report)
 
 

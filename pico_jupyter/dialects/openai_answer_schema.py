@@ -1,4 +1,4 @@
-"""What v1/* answers, field by field, as the OpenAI SDKs read it. UNSET is left out; None is written as null."""
+"""Declares the answers of v1/* as the OpenAI SDKs read them. UNSET fields are omitted; None is written as null."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ErrorKind: TypeAlias = Literal[
 
 
 class OpenAITopLogprob(msgspec.Struct, frozen=True):
-    """A token that could have stood in a place. `bytes` are its true bytes; `token` may be half a character."""
+    """A candidate token. `bytes` are its exact bytes; `token` may be an incomplete character."""
 
     token: str
     logprob: float
@@ -25,7 +25,7 @@ class OpenAITopLogprob(msgspec.Struct, frozen=True):
 
 
 class OpenAILogprob(msgspec.Struct, frozen=True):
-    """The token that stands in a place, and the most likely ones."""
+    """A token of the answer, and the likeliest candidates for its position."""
 
     token: str
     logprob: float
@@ -34,21 +34,21 @@ class OpenAILogprob(msgspec.Struct, frozen=True):
 
 
 class OpenAIChoiceLogprobs(msgspec.Struct, frozen=True):
-    """How likely the tokens of a text were."""
+    """The log-probabilities of the tokens of a text."""
 
     content: list[OpenAILogprob]
     refusal: None = None
 
 
 class OpenAIFunction(msgspec.Struct, frozen=True):
-    """A call: the function, and its arguments as JSON text, as the model wrote it."""
+    """A called function. `arguments` are JSON text as the model wrote it."""
 
     name: str
     arguments: str
 
 
 class OpenAIToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool that the model calls."""
+    """A tool call."""
 
     id: str
     type: Literal["function"] = "function"
@@ -56,7 +56,7 @@ class OpenAIToolCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenAIToolCallChunk(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool that the model calls, whole."""
+    """A complete tool call in a stream."""
 
     index: int
     id: str
@@ -65,18 +65,18 @@ class OpenAIToolCallChunk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenAIAnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer. What it has none of has no field; `content` is null where there are calls alone."""
+    """An answer. Empty parts are omitted; `content` is null if there are only tool calls."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: None = None
-    reasoning_content: Annotated[str | UnsetType, Meta(description="Its thinking.")] = UNSET
-    reasoning: Annotated[str | UnsetType, Meta(description="The same: clients read either.")] = UNSET
+    reasoning_content: Annotated[str | UnsetType, Meta(description="Its reasoning.")] = UNSET
+    reasoning: Annotated[str | UnsetType, Meta(description="The same: some clients read this field.")] = UNSET
     tool_calls: list[OpenAIToolCall] | UnsetType = UNSET
 
 
 class OpenAIChoice(msgspec.Struct, frozen=True):
-    """One of the answers."""
+    """One of the `n` answers."""
 
     index: int
     message: OpenAIAnswerMessage
@@ -85,17 +85,17 @@ class OpenAIChoice(msgspec.Struct, frozen=True):
 
 
 class OpenAIDelta(msgspec.Struct, frozen=True):
-    """What an answer grows by: one kind of content at a time."""
+    """The next piece of an answer, with one kind of content."""
 
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType = UNSET
-    reasoning_content: Annotated[str | UnsetType, Meta(description="Its thinking.")] = UNSET
-    reasoning: Annotated[str | UnsetType, Meta(description="The same: clients read either.")] = UNSET
+    reasoning_content: Annotated[str | UnsetType, Meta(description="Its reasoning.")] = UNSET
+    reasoning: Annotated[str | UnsetType, Meta(description="The same: some clients read this field.")] = UNSET
     tool_calls: list[OpenAIToolCallChunk] | UnsetType = UNSET
 
 
 class OpenAIChunkChoice(msgspec.Struct, frozen=True):
-    """One of the answers, and what it grows by."""
+    """One of the `n` answers, and its next piece."""
 
     index: int
     delta: OpenAIDelta
@@ -104,19 +104,19 @@ class OpenAIChunkChoice(msgspec.Struct, frozen=True):
 
 
 class PromptTokensDetails(msgspec.Struct, frozen=True):
-    """Of the prompt's tokens, those that were found computed."""
+    """Details of prompt_tokens: those in the prefix cache."""
 
     cached_tokens: int
 
 
 class CompletionTokensDetails(msgspec.Struct, frozen=True):
-    """Of the answer's tokens, those of its thinking."""
+    """Details of completion_tokens: those of the reasoning."""
 
     reasoning_tokens: int
 
 
 class OpenAIUsage(msgspec.Struct, frozen=True):
-    """Counts of tokens. The prompt's include the cached ones, the answer's those of its thinking."""
+    """Token counts. prompt_tokens include cached tokens, completion_tokens include reasoning."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -131,7 +131,7 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["chat.completion"] = "chat.completion"
     created: Annotated[int, Meta(description="Seconds since the epoch.")]
-    model: Annotated[str, Meta(description="The name as the request wrote it.")]
+    model: Annotated[str, Meta(description="The name in the request.")]
     system_fingerprint: str = FINGERPRINT
     choices: list[OpenAIChoice]
     usage: OpenAIUsage
@@ -143,20 +143,20 @@ class ChatCompletionChunk(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: Annotated[int, Meta(description="Seconds since the epoch.")]
-    model: Annotated[str, Meta(description="The name as the request wrote it.")]
+    model: Annotated[str, Meta(description="The name in the request.")]
     system_fingerprint: str = FINGERPRINT
     choices: list[OpenAIChunkChoice]
     usage: Annotated[
-        OpenAIUsage | UnsetType | None, Meta(description="In the last chunk, where the request asks for it.")
+        OpenAIUsage | UnsetType | None, Meta(description="In the last chunk, if the request asks for it.")
     ] = UNSET
 
 
 class OpenAIModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on this machine. `max_model_len` are the tokens of its context."""
+    """A model on this machine. `max_model_len` is the size of its context in tokens."""
 
     id: str
     object: Literal["model"] = "model"
-    created: Annotated[int, Meta(description="When its files changed: seconds since the epoch.")]
+    created: Annotated[int, Meta(description="The time of its files, in seconds since the epoch.")]
     owned_by: str = "pico_jupyter"
     max_model_len: int
 
@@ -169,7 +169,7 @@ class OpenAIModelList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenAIErrorDetail(msgspec.Struct, frozen=True):
-    """What went wrong: in words, by kind, in which field, and as a word for programs."""
+    """The text of an error, its type, the field that it is about, and its code for programs."""
 
     message: str
     type: ErrorKind
@@ -178,6 +178,6 @@ class OpenAIErrorDetail(msgspec.Struct, frozen=True):
 
 
 class OpenAIError(msgspec.Struct, frozen=True):
-    """A failure. In a stream it is the event before the last one."""
+    """An error. In a stream it is the event before the last one."""
 
     error: OpenAIErrorDetail

@@ -1,7 +1,7 @@
-"""Assembles the OpenAPI document of all endpoints: fields from the schemas, statuses from the tree of errors.
+"""Builds the OpenAPI document of all endpoints from the Structs of requests and answers and from the error tree.
 
-It knows which operation takes and gives what, and no field. Paths are below the server's base URL, and again below its
-pico/, where Ollama's heartbeat and this document are too.
+OPERATIONS lists the endpoints. Their paths are below the server's base URL and, a second time, below its pico/, which
+also has Ollama's heartbeat and the document itself.
 """
 
 from __future__ import annotations
@@ -46,49 +46,54 @@ _ERRORS: dict[Dialect, type[msgspec.Struct]] = {
     "Ollama": ollama_answer_schema.OllamaError,
 }
 
-_REACHING: Errors = (Forbidden, NotFound)
-_LOOKING: Errors = (*_REACHING, EngineUnavailable)
-_NAMING: Errors = (*_LOOKING, ModelNotFound, InvalidRequest)
-_POSTING: Errors = (*_NAMING, RequestTooLarge)
-_GENERATING: Errors = (*_POSTING, QueueFull, ModelLoadFailed, OutOfMemory, EngineFailed)
+_ACCESS_ERRORS: Errors = (Forbidden, NotFound)
+_READ_ERRORS: Errors = (*_ACCESS_ERRORS, EngineUnavailable)
+_MODEL_ERRORS: Errors = (*_READ_ERRORS, ModelNotFound, InvalidRequest)
+_POST_ERRORS: Errors = (*_MODEL_ERRORS, RequestTooLarge)
+_GENERATE_ERRORS: Errors = (*_POST_ERRORS, QueueFull, ModelLoadFailed, OutOfMemory, EngineFailed)
 
 _INFO = """\
-Chat with the models that run on the machine of a Jupyter server, in the words of OpenAI's and of Ollama's API.
+Chat with the models that run on the machine of a Jupyter server, with OpenAI's and Ollama's API.
 
-All paths are there twice: at the server's root and below `pico/`. They may end in a slash; another method is answered
-405 and, in `Allow`, what the path takes. What is sent is read as JSON, whatever `Content-Type` says. Fields that are
-not listed are ignored, those with `x-ignored` are known and ignored, and null counts as omitted.
+Every path exists twice: at the server's root and below `pico/`. A path may end in a slash. Other methods are answered
+with status 405 and an `Allow` header. Bodies are read as JSON, regardless of `Content-Type`. Fields that are not listed
+are ignored, as are those with `x-ignored`, and null counts as omitted.
 
-Every answer has an `x-request-id`. Before the first byte a failure is a status; after it, the last event or line of the
-stream tells it. Streams stay alive by SSE comments, or by spaces in front of a line.
+Every answer has an `x-request-id`. Before the first byte, an error is a status; after it, an error is the last line of
+the stream or the event before the last one. SSE comments, or spaces before a line, keep a stream alive.
 """
 
 
 class StatusBody(msgspec.Struct, frozen=True):
-    """That somebody is there."""
+    """The server responds."""
 
     status: Literal["ok"]
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One verb of one path: what it takes, and what it gives, whole and as a stream. `fails` are its own failures."""
+    """One method of one path.
+
+    `requests` are the Structs of its body (any of them), `answer` is the Struct of its whole answer, and `chunk` that of
+    each part of a streamed answer. `errors` are its errors beside those of authentication. `head`: HEAD is supported
+    too. `open`: no authentication. `text` is the answer of an endpoint that does not answer JSON.
+    """
 
     method: Literal["get", "post", "delete"]
     path: str
     dialect: Dialect
     summary: str
-    takes: tuple[type[msgspec.Struct], ...] = ()
-    gives: type[msgspec.Struct] | None = None
-    streams: type[msgspec.Struct] | None = None
-    fails: Errors = _LOOKING
+    requests: tuple[type[msgspec.Struct], ...] = ()
+    answer: type[msgspec.Struct] | None = None
+    chunk: type[msgspec.Struct] | None = None
+    errors: Errors = _READ_ERRORS
     mount: Mount = "both"
     head: bool = False
     open: bool = False
     text: str = ""
 
 
-_NOT_HERE: Errors = (*_REACHING, RequestTooLarge)
-_REFUSED: Errors = (*_NOT_HERE, NotSupported)
+_NOT_FOUND_ERRORS: Errors = (*_ACCESS_ERRORS, RequestTooLarge)
+_REFUSED_ERRORS: Errors = (*_NOT_FOUND_ERRORS, NotSupported)
 
 
 def _openai_chat(path: str, summary: str) -> Operation:
@@ -97,32 +102,32 @@ def _openai_chat(path: str, summary: str) -> Operation:
 
 
 def _generating(
-    path: str, summary: str, takes: type[msgspec.Struct], gives: type[msgspec.Struct], streams: type[msgspec.Struct]
+    path: str, summary: str, request: type[msgspec.Struct], answer: type[msgspec.Struct], chunk: type[msgspec.Struct]
 ) -> Operation:
     dialect: Dialect = "OpenAI" if path.startswith("v1/") else "Ollama"
-    return Operation("post", path, dialect, summary, (takes,), gives, streams, _GENERATING)
+    return Operation("post", path, dialect, summary, (request,), answer, chunk, _GENERATE_ERRORS)
 
 
 def _openai_get(
-    path: str, summary: str, gives: type[msgspec.Struct], fails: Errors = _LOOKING, mount: Mount = "both"
+    path: str, summary: str, answer: type[msgspec.Struct], errors: Errors = _READ_ERRORS, mount: Mount = "both"
 ) -> Operation:
-    return Operation("get", path, "OpenAI", summary, gives=gives, fails=fails, mount=mount, head=True)
+    return Operation("get", path, "OpenAI", summary, answer=answer, errors=errors, mount=mount, head=True)
 
 
-def _ollama_get(path: str, summary: str, gives: type[msgspec.Struct], fails: Errors = _LOOKING) -> Operation:
-    return Operation("get", path, "Ollama", summary, gives=gives, fails=fails, head=True)
+def _ollama_get(path: str, summary: str, answer: type[msgspec.Struct], errors: Errors = _READ_ERRORS) -> Operation:
+    return Operation("get", path, "Ollama", summary, answer=answer, errors=errors, head=True)
 
 
-def _refused(path: str, reason: str, fails: Errors, *, head: bool = False) -> Operation:
-    return Operation("post", path, "Ollama", f"Refuse: {reason}.", fails=fails, head=head)
+def _refused(path: str, reason: str, errors: Errors, *, head: bool = False) -> Operation:
+    return Operation("post", path, "Ollama", f"Refuse: {reason}.", errors=errors, head=head)
 
 
 OPERATIONS: tuple[Operation, ...] = (
     _openai_chat("v1/chat/completions", "Chat. Streams if `stream` is true."),
     _openai_chat("v1/chat", "Chat. Streams unless `stream` is false."),
     _openai_get("v1/models", "List the models.", openai_answer_schema.OpenAIModelList),
-    _openai_get("v1/models/{id}", "Describe a model.", openai_answer_schema.OpenAIModel, _NAMING),
-    _openai_get("v1", "Check that the server responds.", StatusBody, _REACHING),
+    _openai_get("v1/models/{id}", "Describe a model.", openai_answer_schema.OpenAIModel, _MODEL_ERRORS),
+    _openai_get("v1", "Check that the server responds.", StatusBody, _ACCESS_ERRORS),
     _openai_get("v1/memory", "Report the memory for models, the need of each model, and loading models.", MemoryReport),
     _generating(
         "api/chat",
@@ -141,48 +146,51 @@ OPERATIONS: tuple[Operation, ...] = (
     _ollama_get("api/tags", "List the models.", ollama_answer_schema.OllamaTagList),
     _ollama_get("api/ps", "List the models in memory.", ollama_answer_schema.OllamaProcessList),
     _ollama_get(
-        "api/version", "Report the Ollama version of this API, and ours.", ollama_answer_schema.OllamaVersion, _REACHING
+        "api/version",
+        "Report the Ollama version of this API, and ours.",
+        ollama_answer_schema.OllamaVersion,
+        _ACCESS_ERRORS,
     ),
     Operation(
         "post",
         "api/show",
         "Ollama",
         "Describe a model.",
-        takes=(ollama_request.OllamaShowRequest, ollama_request.OllamaOldShowRequest),
-        gives=ollama_answer_schema.OllamaShowAnswer,
-        fails=_POSTING,
+        requests=(ollama_request.OllamaShowRequest, ollama_request.OllamaOldShowRequest),
+        answer=ollama_answer_schema.OllamaShowAnswer,
+        errors=_POST_ERRORS,
     ),
     Operation(
         "post",
         "api/pull",
         "Ollama",
         "Succeed if the model is installed, and refuse otherwise: no model is downloaded.",
-        takes=(ollama_request.OllamaPullRequest, ollama_request.OllamaOldPullRequest),
-        gives=ollama_answer_schema.OllamaPullStatus,
-        streams=ollama_answer_schema.OllamaPullStatus,
-        fails=_POSTING,
+        requests=(ollama_request.OllamaPullRequest, ollama_request.OllamaOldPullRequest),
+        answer=ollama_answer_schema.OllamaPullStatus,
+        chunk=ollama_answer_schema.OllamaPullStatus,
+        errors=_POST_ERRORS,
     ),
-    Operation("delete", "api/delete", "Ollama", "Refuse: models are not deleted over HTTP.", fails=_NOT_HERE),
-    *(_refused(f"api/{name}", "not supported", _REFUSED) for name in ("copy", "create", "push")),
-    _refused("api/blobs/{digest}", "not supported", _REFUSED, head=True),
-    *(_refused(f"api/{name}", "embeddings are not served here", _NOT_HERE) for name in ("embed", "embeddings")),
+    Operation("delete", "api/delete", "Ollama", "Refuse: models are not deleted over HTTP.", errors=_NOT_FOUND_ERRORS),
+    *(_refused(f"api/{name}", "not supported", _REFUSED_ERRORS) for name in ("copy", "create", "push")),
+    _refused("api/blobs/{digest}", "not supported", _REFUSED_ERRORS, head=True),
+    *(_refused(f"api/{name}", "embeddings are not served here", _NOT_FOUND_ERRORS) for name in ("embed", "embeddings")),
     Operation(
         "get",
         "",
         "Ollama",
         "Answer the heartbeat of Ollama's clients, without authentication.",
         text="Ollama is running",
-        fails=_REACHING,
+        errors=_ACCESS_ERRORS,
         mount="pico",
         head=True,
         open=True,
     ),
-    _openai_get("openapi.json", "This document.", msgspec.Struct, _REACHING, "pico"),
+    _openai_get("openapi.json", "This document.", msgspec.Struct, _ACCESS_ERRORS, "pico"),
 )
 
 _PARAMETERS: Json = {
     "id": Annotated[ModelName, Meta(description="A name from the list of models.")],
-    "digest": Annotated[str, Meta(min_length=1, description="A digest, as Ollama writes it.")],
+    "digest": Annotated[str, Meta(min_length=1, description="A digest in Ollama's format.")],
 }
 
 _SECURITY_SCHEMES: Json = {
@@ -203,12 +211,12 @@ _HEADERS: dict[int, Json] = {
     503: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}},
 }
 _REQUEST_ID: Json = {
-    "x-request-id": {"description": "Names the request, for people who ask.", "schema": {"type": "string"}}
+    "x-request-id": {"description": "Identifies the request in the server's log.", "schema": {"type": "string"}}
 }
 
 
 def openapi_document(*, base_url: str, version: str, authenticated: bool) -> Json:
-    """The document of a server below `base_url`; without `authenticated` it asks nobody who he is."""
+    """The document of a server at `base_url`, such as "/user/a/". Without `authenticated` it requires no token."""
     paths: Json = {}
     for operation in OPERATIONS:
         item = paths.setdefault(f"/{operation.path}", _servers(base_url, operation.mount))
@@ -254,8 +262,8 @@ def _describe(operation: Operation, *, authenticated: bool) -> Json:
     }
     if names:
         described["parameters"] = [_parameter(name) for name in names]
-    if operation.takes:
-        kinds = [_reference(kind) for kind in operation.takes]
+    if operation.requests:
+        kinds = [_reference(kind) for kind in operation.requests]
         schema = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
         described["requestBody"] = {"required": True, "content": {JSON_TYPE: {"schema": schema}}}
     if operation.open and authenticated:
@@ -273,8 +281,8 @@ def _responses(operation: Operation, *, authenticated: bool) -> Json:
     content = _success(operation)
     if content:
         responses["200"] = {"description": operation.summary, "headers": _REQUEST_ID, "content": content}
-    knows_callers: Errors = (Unauthenticated,) if authenticated and not operation.open else ()
-    for status, errors in _by_status((*operation.fails, *knows_callers)).items():
+    authentication: Errors = (Unauthenticated,) if authenticated and not operation.open else ()
+    for status, errors in _by_status((*operation.errors, *authentication)).items():
         responses[str(status)] = {
             "description": " Or: ".join(_sentence(error) for error in errors),
             "headers": {**_REQUEST_ID, **_HEADERS.get(status, {})},
@@ -287,16 +295,16 @@ def _success(operation: Operation) -> Json:
     if operation.text:
         return {TEXT_TYPE: {"schema": {"const": operation.text}}}
     content: Json = {}
-    if operation.gives is not None:
-        content[JSON_TYPE] = {"schema": _reference(operation.gives)}
-    if operation.streams is not None:
-        piece = {"anyOf": [_reference(operation.streams), _failure(operation.dialect)]}
+    if operation.answer is not None:
+        content[JSON_TYPE] = {"schema": _reference(operation.answer)}
+    if operation.chunk is not None:
+        piece = {"anyOf": [_reference(operation.chunk), _failure(operation.dialect)]}
         content.update(_events(piece) if operation.dialect == "OpenAI" else _lines(piece))
     return content
 
 
 def _events(piece: Json) -> Json:
-    """Server-sent events. The schema is that of an event: before its version 3.2 OpenAPI has no other word for it."""
+    """The schema of one server-sent event: OpenAPI 3.1 has no schema for a stream of them."""
     data = {"anyOf": [{"const": SSE_END}, {"contentMediaType": JSON_TYPE, "contentSchema": piece}]}
     event = {
         "description": f"One event of the stream; the last one is {SSE_END}.",
@@ -331,8 +339,8 @@ def _reference(kind: type[msgspec.Struct]) -> Json:
 
 
 def _components() -> Json:
-    requests = _schemas(kind for operation in OPERATIONS for kind in operation.takes)
-    answers = _schemas(kind for operation in OPERATIONS for kind in (operation.gives, operation.streams))
+    requests = _schemas(kind for operation in OPERATIONS for kind in operation.requests)
+    answers = _schemas(kind for operation in OPERATIONS for kind in (operation.answer, operation.chunk))
     structs = {kind.__name__: kind for kind in _subclasses(RequestStruct)}
     return {
         **{name: _request_schema(schema, structs[name]) for name, schema in requests.items()},

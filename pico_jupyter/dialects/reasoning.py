@@ -77,10 +77,10 @@ def read_reasoning_output(
 
 
 class InlineReasoning:
-    """Puts one choice's reasoning between tags. Each string that comes out is a delta of its own.
+    """Writes the reasoning of one choice between tags. Each returned string becomes a separate delta.
 
-    Clients recognise a tag only when it is the whole of a delta, and only with its opening half, which some chat
-    templates already put at the end of the prompt.
+    litellm recognizes a tag only if it is a whole delta. Clients need the opening tag too, which some chat templates
+    have at the end of the prompt.
     """
 
     __slots__ = ("_is_open", "_is_separator_due")
@@ -106,7 +106,7 @@ class InlineReasoning:
         return [*closing, text]
 
     def close(self) -> list[str]:
-        """Before anything that is not reasoning."""
+        """The closing tag, if reasoning is open. Called before other content."""
         if not self._is_open:
             return []
         self._is_open = False
@@ -114,12 +114,12 @@ class InlineReasoning:
         return [CLOSE_TAG]
 
     def finish(self, reason: FinishReason) -> list[str]:
-        """Reasoning that was cut by the token limit stays open, as the model left it."""
+        """The end of the choice. Reasoning that the token limit cut stays open."""
         return [] if reason == "length" else self.close()
 
 
 def fold_inline(choice: Choice) -> str:
-    """The content of a whole answer: the same text that the deltas of a stream add up to."""
+    """The content of a whole answer: the same text as the deltas of a stream together."""
     inline = InlineReasoning()
     pieces = inline.reasoning(choice.reasoning) if choice.reasoning else []
     pieces += inline.text(choice.text) if choice.text else []
@@ -132,7 +132,7 @@ def _read_think(think: bool | ThinkLevel | None) -> ReasoningSwitch | None:
         return None
     if isinstance(think, bool):
         return ReasoningSwitch(think, effort="medium" if think else None, required=think)
-    # Only effort "low" means off; Ollama's think "low" is a level of on.
+    # The effort "low" means off; Ollama's think "low" is a level of on.
     return ReasoningSwitch(on=True, effort=think, required=True)
 
 

@@ -1,4 +1,4 @@
-"""What the server's configuration says to the dialects. Knows no traitlets."""
+"""The settings of the server that the dialects depend on."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ ReasoningOutput: TypeAlias = Literal["separate", "inline"]
 
 
 class DialectSettings(msgspec.Struct, frozen=True):
-    """The choices of the server's owner about the wire.
+    """The settings of the HTTP API.
 
-    `default_model` answers requests that name none ("": they are refused). `openai_stream_default` says what an omitted
-    `stream` means on v1/chat/completions: "openai" is JSON, "pico" is a stream. `reasoning_output` is "separate" (own
-    fields), "inline" (<think> tags in the content) or "auto" (separate where the request asks for it).
-    `ollama_version` is what api/version claims: numeric and dotted, at least 0.6.4.
+    `default_model` is the model of requests that name no model ("": they are refused). `openai_stream_default` is the
+    meaning of an omitted `stream` on v1/chat/completions: "openai" is JSON, "pico" is a stream. `reasoning_output` is
+    "separate" (own fields), "inline" (<think> tags in the text) or "auto" (separate if the request asks for it).
+    `ollama_version` is the version in api/version: numeric and dotted, at least 0.6.4.
     """
 
     default_model: str = ""

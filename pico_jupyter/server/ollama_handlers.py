@@ -1,4 +1,4 @@
-"""The endpoints of the Ollama dialect, below api/ and at the root of the second mount."""
+"""Handles the endpoints of the Ollama dialect: below api/, and the root of the second mount."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class OllamaAnsweringHandler(GenerationHandler):
     methods = ("POST",)
 
     async def answer(self, call: OllamaAnswerCall | OllamaLoadCall) -> None:
-        """Do what the body asks for."""
+        """Run `call` and write its answer."""
         if isinstance(call, OllamaLoadCall):
             await self._load(call)
             return
@@ -120,7 +120,7 @@ class OllamaVersionHandler(DialectHandler):
 
     @permitted("read")
     async def get(self) -> None:
-        """Tell the version of Ollama whose API this is, and our own."""
+        """Report the Ollama version of this API, and ours."""
         self.respond(ollama_models.version(self.context.settings, __version__))
 
     head = get
@@ -140,14 +140,14 @@ class OllamaShowHandler(DialectHandler):
 
 
 class OllamaPullHandler(DialectHandler):
-    """POST api/pull. Models come by the hand of the server's owner; clients that pull blindly are not stopped."""
+    """POST api/pull. Succeeds for installed models, which some clients pull before every use; nothing is downloaded."""
 
     dialect = ollama_answer
     methods = ("POST",)
 
     @permitted("write")
     async def post(self) -> None:
-        """Succeed if the model is there, and refuse if it is not."""
+        """Succeed if the model is installed, and refuse otherwise."""
         call = parse_ollama_pull(self.body())
         try:
             await self.context.engine.ask(FindModel(call.model))
@@ -157,14 +157,14 @@ class OllamaPullHandler(DialectHandler):
 
 
 class OllamaRefusingHandler(DialectHandler):
-    """An endpoint of Ollama's that is known and not served."""
+    """An endpoint of Ollama that this server does not implement."""
 
     dialect = ollama_answer
 
     def initialize(
         self, context: ServerContext, methods: tuple[str, ...] = (), kind: type[PicoError] = NotSupported, why: str = ""
     ) -> None:
-        """Who uses one of `methods` is told an error of this `kind` and `why`."""
+        """Requests with one of `methods` raise an error of `kind` with the message `why`."""
         super().initialize(context)
         self.methods = methods
         self._kind = kind
@@ -182,7 +182,7 @@ class OllamaRefusingHandler(DialectHandler):
 class OllamaRootHandler(DialectHandler):
     """GET and HEAD of the second mount's root: the heartbeat of Ollama's clients.
 
-    They send no token with it, and it tells nothing, so it is answered to everybody.
+    They send no token with it, and the answer is a constant, so no authentication is required.
     """
 
     dialect = ollama_answer
@@ -190,13 +190,13 @@ class OllamaRootHandler(DialectHandler):
 
     @allow_unauthenticated
     def get(self) -> None:
-        """Say what Ollama says."""
+        """Answer with Ollama's text."""
         self.respond(b"Ollama is running", "text/plain; charset=utf-8")
 
     head = get
 
 
 class OllamaUnknownPathHandler(NoEndpointHandler):
-    """Whatever else is below the second mount."""
+    """All other paths below the second mount."""
 
     dialect = ollama_answer

@@ -1,4 +1,4 @@
-"""The endpoints of the OpenAI dialect: v1/chat/completions, v1/chat, v1/models and our own v1/memory."""
+"""Handles the endpoints of the OpenAI dialect, and our own v1/memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class OpenAIChatHandler(GenerationHandler):
     methods = ("POST",)
 
     def initialize(self, context: ServerContext, path: ChatPath = "v1/chat/completions") -> None:
-        """`path` decides what an omitted `stream` means."""
+        """`path` decides the meaning of an omitted `stream`."""
         self._path: ChatPath = path
         self.endpoint = path
         super().initialize(context)
@@ -73,27 +73,27 @@ class OpenAIMemoryHandler(DialectHandler):
 
     @permitted("read")
     async def get(self) -> None:
-        """Tell how the memory for models stands, what each of them needs, and which one is loading."""
+        """Report the memory for models, the need of each model, and loading models."""
         self.respond(openai_answer.memory(await self.context.engine.ask(DescribeMemory())))
 
     head = get
 
 
 class OpenAIStatusHandler(DialectHandler):
-    """GET v1: whether anyone is there."""
+    """GET v1: checks that the server responds."""
 
     dialect = openai_answer
     methods = ("GET", "HEAD")
 
     @permitted("read")
     async def get(self) -> None:
-        """Say so."""
+        """Answer with a constant status."""
         self.respond(b'{"status":"ok"}')
 
     head = get
 
 
 class OpenAIUnknownPathHandler(NoEndpointHandler):
-    """Whatever else is below v1/."""
+    """All other paths below v1/."""
 
     dialect = openai_answer

@@ -1,4 +1,4 @@
-"""Serves the OpenAPI document of this server. Knows no field of it."""
+"""Serves the OpenAPI document of this server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class OpenAPIHandler(DialectHandler):
 
     @permitted("read")
     async def get(self) -> None:
-        """Describe all endpoints, as they are below this server's base URL."""
+        """Describe all endpoints below this server's base URL."""
         self.respond(_document(self.base_url, authenticated=self.identity_provider.auth_enabled))
 
     head = get

@@ -61,8 +61,8 @@ async def test_without_a_prompt_the_model_is_loaded_or_unloaded(server: RunningS
 @pytest.mark.parametrize("path", ["api/chat", "api/generate"])
 async def test_an_unknown_model_is_neither_loaded_nor_unloaded(server: RunningServer, path: str) -> None:
     for keep_alive in (None, 0):
-        response = await server.post(path, {"model": "nobody", "keep_alive": keep_alive})
-        assert (response.status_code, response.json()) == (404, {"error": "model 'nobody' not found"})
+        response = await server.post(path, {"model": "unknown", "keep_alive": keep_alive})
+        assert (response.status_code, response.json()) == (404, {"error": "model 'unknown' not found"})
 
 
 async def test_a_failure_before_the_first_line_is_a_status(server: RunningServer) -> None:
@@ -144,8 +144,8 @@ async def test_a_model_is_shown(server: RunningServer, body: dict[str, str]) -> 
 
 
 async def test_an_unknown_model_is_not_shown(server: RunningServer) -> None:
-    response = await server.post("api/show", {"model": "nobody"})
-    assert (response.status_code, response.json()) == (404, {"error": "model 'nobody' not found"})
+    response = await server.post("api/show", {"model": "unknown"})
+    assert (response.status_code, response.json()) == (404, {"error": "model 'unknown' not found"})
     assert (await server.post("api/show", {})).status_code == 400
 
 
@@ -155,7 +155,7 @@ async def test_a_model_that_is_there_is_pulled_without_doing_anything(server: Ru
 
 
 async def test_a_model_that_is_not_there_is_not_pulled(server: RunningServer) -> None:
-    response = await server.post("api/pull", {"model": "nobody"})
+    response = await server.post("api/pull", {"model": "unknown"})
     assert (response.status_code, response.json()) == (403, {"error": "pulling models is disabled on this server"})
 
 

@@ -108,10 +108,10 @@ async def test_the_memory_is_told_with_what_fits_and_what_loads(server: RunningS
 
 
 async def test_an_unknown_model_is_not_found(server: RunningServer) -> None:
-    response = await server.get("v1/models/nobody")
+    response = await server.get("v1/models/unknown")
     assert response.status_code == 404
     assert response.json()["error"] == {
-        "message": "The model 'nobody' does not exist",
+        "message": "The model 'unknown' does not exist",
         "type": "not_found_error",
         "param": "model",
         "code": "model_not_found",
