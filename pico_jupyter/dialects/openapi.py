@@ -73,7 +73,7 @@ class StatusBody(msgspec.Struct, frozen=True):
 class Operation(msgspec.Struct, frozen=True):
     """One method of one path.
 
-    `requests` are the Structs of its body (any of them), `answer` is the Struct of its whole answer, and `chunk` that of
+    `requests` are the Structs of its body (any of them), `answer` is the Struct of its whole answer, `chunk` that of
     each part of a streamed answer. `errors` are its errors beside those of authentication. `head`: HEAD is supported
     too. `open`: no authentication. `text` is the answer of an endpoint that does not answer JSON.
     """
