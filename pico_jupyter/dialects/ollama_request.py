@@ -13,7 +13,7 @@ from pico_jupyter.dialects.media import read_ollama_images
 from pico_jupyter.dialects.messages import order_turns, read_content, read_tool_calls
 from pico_jupyter.dialects.reasoning import read_reasoning_output, read_template_kwargs
 from pico_jupyter.dialects.request_bodies import JsonObject, decode_fields, decode_object
-from pico_jupyter.dialects.request_errors import Fault, Words, describe_generally, invalid, wrong_value
+from pico_jupyter.dialects.request_errors import ErrorTexts, Fault, describe_generally, invalid, wrong_value
 from pico_jupyter.dialects.request_fields import (
     MAX_TOP_LOGPROBS,
     Content,
@@ -157,7 +157,7 @@ class OllamaPullCall(msgspec.Struct, frozen=True):
 def parse_ollama_chat(body: bytes, *, request_id: str, settings: DialectSettings) -> OllamaAnswerCall | OllamaLoadCall:
     """The call in the body of a POST to api/chat. Raises InvalidRequest, which names the wrong field."""
     raw = decode_object(body)
-    fields = decode_fields(raw, OllamaChatRequest, _WORDS)
+    fields = decode_fields(raw, OllamaChatRequest, _TEXTS)
     model = fields.model or settings.default_model
     if not model:
         raise _model_required()
@@ -173,7 +173,7 @@ def parse_ollama_generate(
     Raises InvalidRequest, which names the wrong field, or ModelNotFound if there is no model.
     """
     raw = decode_object(body)
-    fields = decode_fields(raw, OllamaGenerateRequest, _WORDS)
+    fields = decode_fields(raw, OllamaGenerateRequest, _TEXTS)
     model = fields.model or settings.default_model
     if not model:
         raise ModelNotFound("model '' not found", param="model")
@@ -318,4 +318,4 @@ def _describe_top_logprobs(fault: Fault, _: re.Match[str]) -> InvalidRequest:
     return invalid("top_logprobs", f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
 
 
-_WORDS: Words = (("top_logprobs", _describe_top_logprobs),)
+_TEXTS: ErrorTexts = (("top_logprobs", _describe_top_logprobs),)

@@ -13,7 +13,7 @@ from pico_jupyter.dialects.generation_options import OPENAI_FALLBACK, build_requ
 from pico_jupyter.dialects.messages import order_turns, read_content, read_tool_calls
 from pico_jupyter.dialects.reasoning import read_reasoning_output, read_template_kwargs
 from pico_jupyter.dialects.request_bodies import JsonObject, decode_fields, decode_object
-from pico_jupyter.dialects.request_errors import Fault, Words, describe_generally, invalid, wrong_value
+from pico_jupyter.dialects.request_errors import ErrorTexts, Fault, describe_generally, invalid, wrong_value
 from pico_jupyter.dialects.request_fields import (
     Content,
     GenerationFields,
@@ -165,7 +165,7 @@ def parse_openai_chat(
     Raises InvalidRequest, which names the wrong field.
     """
     raw = decode_object(body)
-    fields = decode_fields(raw, OpenAIChatRequest, _WORDS)
+    fields = decode_fields(raw, OpenAIChatRequest, _TEXTS)
     model = fields.model or settings.default_model
     if not model:
         raise invalid("model", "model is required", "missing_required_parameter")
@@ -274,7 +274,7 @@ def _describe_json_schema(_: Fault, __: re.Match[str]) -> InvalidRequest:
     )
 
 
-_WORDS: Words = (
+_TEXTS: ErrorTexts = (
     ("messages", _describe_messages),
     (r"messages\[\d+\]\.role", _describe_role),
     ("n", _describe_n),

@@ -14,7 +14,15 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import inspect
 
-from pico_jupyter.dialects.request_errors import Words, describe_fault, find_fault, flatten, invalid, name_type
+from pico_jupyter.dialects.request_errors import (
+    ErrorTexts,
+    describe_fault,
+    find_fault,
+    flatten,
+    invalid,
+    name_type,
+    struct_type,
+)
 from pico_jupyter.dialects.request_fields import INT64_MAX
 from pico_jupyter.errors import InvalidRequest
 
@@ -44,19 +52,22 @@ def decode_object(body: bytes) -> JsonObject:
     return value
 
 
-def decode_fields(raw: JsonObject, kind: type[Fields], words: Words = ()) -> Fields:
-    """The fields of a decoded body. `words` are the error texts of this kind of request.
+def decode_fields(raw: JsonObject, kind: type[Fields], texts: ErrorTexts = ()) -> Fields:
+    """The fields of a decoded body. `texts` are the error texts that its API prescribes.
 
     As JSON has one type of number, 16.0 is an integer too. Integers above 64 bits are clamped if their field has no
     maximum.
     """
     for name, has_maximum in _integer_fields(kind).items():
-        if raw.get(name) is not None:
-            raw[name] = _as_integers(raw[name], has_maximum=has_maximum)
+        value = raw.get(name)
+        if isinstance(value, list):
+            raw[name] = [_as_integer(item, has_maximum=has_maximum) for item in value]
+        elif value is not None:
+            raw[name] = _as_integer(value, has_maximum=has_maximum)
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        raise describe_fault(find_fault(str(error), kind, raw), words) from None
+        raise describe_fault(find_fault(str(error), kind, raw), texts) from None
 
 
 def json_text(value: object, param: str) -> str:
@@ -82,10 +93,8 @@ def _mend_surrogate(escape: re.Match[bytes]) -> bytes:
 @functools.cache
 def _integer_fields(kind: type[msgspec.Struct]) -> dict[str, bool]:
     """The fields that hold an integer or integers, and whether they have a maximum."""
-    info = inspect.type_info(kind)
-    assert isinstance(info, inspect.StructType)
     found = {}
-    for field in info.fields:
+    for field in struct_type(kind).fields:
         types = flatten(field.type)
         types += [item for kind in types if isinstance(kind, inspect.ListType) for item in flatten(kind.item_type)]
         integers = [kind for kind in types if isinstance(kind, inspect.IntType)]
@@ -94,9 +103,7 @@ def _integer_fields(kind: type[msgspec.Struct]) -> dict[str, bool]:
     return found
 
 
-def _as_integers(value: object, *, has_maximum: bool) -> object:
-    if isinstance(value, list):
-        return [_as_integers(item, has_maximum=has_maximum) for item in value]
+def _as_integer(value: object, *, has_maximum: bool) -> object:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return INT64_MAX if type(value) is int and value > INT64_MAX and not has_maximum else value

@@ -1,11 +1,13 @@
 """Turns msgspec's errors about a request into InvalidRequest, with the texts that OpenAI and Ollama use.
 
 msgspec names the path of the first wrong field. The text follows from the type that the field has in its Struct and
-from the value that was sent. A pair of a pattern of `param` and a function replaces it with the text of an API.
+from the value that was sent. If an API prescribes a text, an entry of ErrorTexts replaces it: a pattern of `param`, and
+the function that writes the text.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
@@ -48,14 +50,14 @@ class Fault(msgspec.Struct, frozen=True):
     is_missing: bool = False
 
 
-Word: TypeAlias = Callable[[Fault, re.Match[str]], InvalidRequest]
-Words: TypeAlias = tuple[tuple[str, Word], ...]
+ErrorText: TypeAlias = Callable[[Fault, re.Match[str]], InvalidRequest]
+ErrorTexts: TypeAlias = tuple[tuple[str, ErrorText], ...]
 
 
 def find_fault(message: str, kind: type[msgspec.Struct], body: dict[str, object]) -> Fault:
     """The field of `body` that msgspec's `message` is about."""
     text, _, place = message.rpartition(" - at ")
-    declared = flatten(inspect.type_info(kind))
+    declared: list[inspect.Type] = [struct_type(kind)]
     value: object = body
     param, last = "", ""
     steps: list[tuple[str, str]] = _PATH_STEP.findall(place if text else "")
@@ -74,11 +76,11 @@ def find_fault(message: str, kind: type[msgspec.Struct], body: dict[str, object]
     return Fault(param, tuple(declared), value, is_missing)
 
 
-def describe_fault(fault: Fault, words: Words) -> InvalidRequest:
-    """The error of a fault: by the first of `words` that matches, by the words of every request, or in general."""
-    for pattern, word in (*words, *COMMON_WORDS):
+def describe_fault(fault: Fault, texts: ErrorTexts) -> InvalidRequest:
+    """The error of a fault: by the first matching entry of `texts` or COMMON_TEXTS, or else in general."""
+    for pattern, describe in (*texts, *COMMON_TEXTS):
         if match := re.fullmatch(pattern, fault.param):
-            return word(fault, match)
+            return describe(fault, match)
     return describe_generally(fault)
 
 
@@ -86,7 +88,7 @@ def describe_generally(fault: Fault) -> InvalidRequest:
     """The error of a fault as it follows from the declared type."""
     param, value = fault.param, fault.value
     fitting = next((kind for kind in fault.declared if _is_instance(value, kind)), None)
-    if fault.is_missing or value == "":
+    if fault.is_missing or (value == "" and isinstance(fitting, inspect.StrType)):
         return missing_parameter(param)
     match fitting:
         case None:
@@ -130,6 +132,14 @@ def wrong_value(param: str, value: str, allowed: Iterable[str]) -> InvalidReques
 def name_type(value: object) -> str:
     """The JSON type of a decoded value, with its article."""
     return _JSON_NAMES[type(value)]
+
+
+@functools.cache
+def struct_type(kind: type[msgspec.Struct]) -> inspect.StructType:
+    """The types of all fields of a Struct."""
+    found = inspect.type_info(kind)
+    assert isinstance(found, inspect.StructType)
+    return found
 
 
 def flatten(declared: inspect.Type) -> list[inspect.Type]:
@@ -227,7 +237,7 @@ def _describe_called_name(fault: Fault, place: re.Match[str]) -> InvalidRequest:
     return missing_parameter(fault.param, reported=place["function"])
 
 
-COMMON_WORDS: Words = (
+COMMON_TEXTS: ErrorTexts = (
     ("think", _describe_think),
     ("keep_alive", _describe_keep_alive),
     (r"options\.(?P<name>\w+)(?P<item>\[\d+\])?", _describe_option),
