@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from pico_jupyter.dialects import ollama_answer_schema as schema
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.framing import ndjson_line
-from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.types import ModelInfo, ResidentModel
 
 # Ollama also writes "never" as a date in the far future.

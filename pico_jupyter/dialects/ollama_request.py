@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar, assert_never
 import msgspec
 from msgspec import Meta
 
+from pico_jupyter.dialects.dialect_settings import DialectSettings, ReasoningOutput
 from pico_jupyter.dialects.generation_options import OLLAMA_FALLBACK, build_request, unknown_options
 from pico_jupyter.dialects.media import read_ollama_images
 from pico_jupyter.dialects.messages import order_turns, read_content, read_tool_calls
@@ -26,7 +27,6 @@ from pico_jupyter.dialects.request_fields import (
     TopLogprobs,
     about,
 )
-from pico_jupyter.dialects.settings import DialectSettings, ReasoningOutput
 from pico_jupyter.dialects.tools import NO_TOOLS, read_tools
 from pico_jupyter.errors import InvalidRequest, ModelNotFound
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, Prompt, RawPrompt, Role, TextPart

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from pico_jupyter.dialects import media
+from pico_jupyter.dialects.dialect_settings import DialectSettings, ReasoningOutput
 from pico_jupyter.dialects.generation_options import OPENAI_FALLBACK, build_request, unknown_options
 from pico_jupyter.dialects.messages import order_turns, read_content, read_tool_calls
 from pico_jupyter.dialects.reasoning import read_reasoning_output, read_template_kwargs
@@ -25,7 +26,6 @@ from pico_jupyter.dialects.request_fields import (
     TopLogprobs,
     about,
 )
-from pico_jupyter.dialects.settings import DialectSettings, ReasoningOutput
 from pico_jupyter.dialects.tools import read_chosen_tools
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message

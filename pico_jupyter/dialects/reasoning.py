@@ -7,6 +7,7 @@ from typing import assert_never
 import msgspec
 
 from pico_jupyter.client import Choice
+from pico_jupyter.dialects.dialect_settings import DialectSettings, ReasoningOutput
 from pico_jupyter.dialects.request_bodies import JsonObject, json_text
 from pico_jupyter.dialects.request_errors import wrong_value
 from pico_jupyter.dialects.request_fields import (
@@ -17,7 +18,6 @@ from pico_jupyter.dialects.request_fields import (
     TemplateArguments,
     ThinkLevel,
 )
-from pico_jupyter.dialects.settings import DialectSettings, ReasoningOutput
 from pico_jupyter.types import FinishReason
 
 OPEN_TAG = "<think>"

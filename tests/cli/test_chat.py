@@ -14,8 +14,8 @@ import pytest
 from pico_jupyter.cli.attachments import Attachment
 from pico_jupyter.cli.chat import Conversation, LocalChat, Piece, ServerChat, Turn, converse, print_answer
 from pico_jupyter.cli.settings import ServerAddress
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.ollama_request import OllamaAnswerCall, parse_ollama_chat
-from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.errors import EngineFailed
 from pico_jupyter.types import ChatPrompt, ImagePart, Message, TextPart, VideoPart
 from tests.server.scripted import ScriptedEngine

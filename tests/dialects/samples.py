@@ -1,4 +1,4 @@
-"""Requests, answers and models that the tests of the dialects share."""
+"""Requests, answers and models for the tests of the dialects."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from pico_jupyter.client import Choice, Completion
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.framing import FrameStream
 from pico_jupyter.dialects.ollama_answer import OllamaAnswerStream
 from pico_jupyter.dialects.ollama_request import (
@@ -19,7 +20,6 @@ from pico_jupyter.dialects.openai_answer import OpenAIChatStream
 from pico_jupyter.dialects.openai_request import ChatPath, OpenAIChatCall, parse_openai_chat
 from pico_jupyter.dialects.request_bodies import decode_fields, decode_object
 from pico_jupyter.dialects.request_fields import GenerationFields
-from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import (
     Delta,
@@ -142,7 +142,7 @@ def sse_objects(frames: bytes) -> list[Json]:
 
 
 def ndjson_objects(lines: bytes) -> list[Json]:
-    """The objects of the lines; none is empty, and the last one ends too."""
+    """The objects of the lines. No line is empty, and the last one ends with a line break."""
     rows = lines.decode("ascii").split("\n")
     assert rows[-1] == ""
     assert all(rows[:-1])

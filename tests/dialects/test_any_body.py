@@ -1,4 +1,4 @@
-"""Whatever arrives, the dialects raise nothing but their own errors, and what they accept survives the link."""
+"""The dialects raise only their own errors for any body, and the link transports what they accept."""
 
 import json
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pico_jupyter.dialects import ollama_answer, openai_answer
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.ollama_request import (
     parse_ollama_chat,
     parse_ollama_generate,
@@ -17,7 +18,6 @@ from pico_jupyter.dialects.ollama_request import (
     parse_ollama_show,
 )
 from pico_jupyter.dialects.openai_request import parse_openai_chat
-from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.errors import InvalidRequest, ModelNotFound, PicoError
 from pico_jupyter.types import GenerationRequest
 
@@ -120,7 +120,7 @@ bodies = good_bodies | spoilt_bodies.map(lambda both: {**both[0], **both[1]})
 
 
 def parsed(parse: Parse, body: bytes) -> object | None:
-    """What `parse` makes of the body; None when it refuses it properly."""
+    """The parsed body; None if it is refused with an error of ours."""
     try:
         return parse(body)
     except (InvalidRequest, ModelNotFound) as error:

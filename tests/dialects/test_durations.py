@@ -40,14 +40,14 @@ def test_keep_alive_is_seconds_in_many_spellings(value: object, seconds: float |
 
 
 @pytest.mark.parametrize("value", ["", "5 m", "m", "5d", "1h30", "five", "--1", "٣s", "1m" * 40, "1" * 100_000])
-def test_other_texts_are_no_durations(value: str) -> None:
+def test_other_texts_are_not_durations(value: str) -> None:
     with pytest.raises(InvalidRequest, match="time: invalid duration") as caught:
         read_keep_alive(fields(keep_alive=value).keep_alive)
     assert caught.value.param == "keep_alive"
 
 
 @pytest.mark.parametrize(("value", "kind"), [(True, "bool"), ([], "[]interface {}"), ({}, "map[string]interface {}")])
-def test_other_types_are_refused_in_the_words_of_ollama(value: object, kind: str) -> None:
+def test_other_types_are_refused_in_ollamas_words(value: object, kind: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         read_keep_alive(fields(keep_alive=value).keep_alive)
     assert caught.value.message == f"Unsupported type: '{kind}'"

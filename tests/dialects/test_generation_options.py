@@ -16,7 +16,7 @@ from pico_jupyter.types import SamplingParams
 from tests.dialects.samples import chat_call, fields, ollama_chat
 
 
-def test_options_become_our_own_words() -> None:
+def test_options_are_translated() -> None:
     options = read_options(
         fields(
             options={
@@ -58,7 +58,7 @@ def test_options_become_our_own_words() -> None:
 
 
 @pytest.mark.parametrize("options", [None, {}, {"temperature": None, "stop": None, "num_ctx": 0}])
-def test_options_without_values_say_nothing(options: object) -> None:
+def test_options_without_values_have_no_effect(options: object) -> None:
     assert read_options(fields(options=options).options) == Options()
 
 
@@ -82,7 +82,7 @@ def test_options_without_values_say_nothing(options: object) -> None:
         ("stop", ["a", 5], "of an array of strings"),
     ],
 )
-def test_a_wrong_type_is_refused_in_the_words_of_ollama(option: str, value: object, expected: str) -> None:
+def test_a_wrong_type_is_refused_in_ollamas_words(option: str, value: object, expected: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         read_options(fields(options={option: value}).options)
     assert caught.value.message == f'option "{option}" must be {expected}'
@@ -216,7 +216,7 @@ def test_a_sampling_field_out_of_range_is_refused_by_name(field: str, value: obj
     assert field in caught.value.message
 
 
-def test_sampling_fields_at_their_edges_are_taken() -> None:
+def test_sampling_fields_at_the_ends_of_their_ranges_are_accepted() -> None:
     sampling = read_sampling(
         fields(
             temperature=2,

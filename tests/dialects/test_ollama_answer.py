@@ -6,9 +6,9 @@ from ollama import ChatResponse, GenerateResponse
 
 from pico_jupyter.client import Choice, collect
 from pico_jupyter.dialects import ollama_answer
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.ollama_answer import OllamaAnswerStream
 from pico_jupyter.dialects.ollama_request import OllamaAnswerCall, OllamaLoadCall, OllamaPullCall
-from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.errors import (
     ContextLengthExceeded,
     EngineFailed,
@@ -120,7 +120,7 @@ def test_each_line_has_its_own_time() -> None:
     ]
 
 
-def test_what_says_nothing_writes_nothing() -> None:
+def test_empty_deltas_write_nothing() -> None:
     stream = ollama_stream(ollama_chat())
     for delta in (Accepted("m", 1, True), Progress("load", 1, 2), TextDelta(""), ReasoningDelta("")):
         assert stream.encode(delta) == b""
@@ -231,7 +231,7 @@ def test_log_probabilities_with_and_without_alternatives() -> None:
     assert "logprobs" not in unasked
 
 
-def test_log_probabilities_of_inline_thinking_go_with_its_text() -> None:
+def test_log_probabilities_of_inline_thinking_are_beside_its_text() -> None:
     call = ollama_chat(logprobs=True, settings=INLINE)
     objects = validated(ollama_stream(call).encode(ReasoningDelta("hm", logprobs=(LOGPROB,))), call)
     assert ["logprobs" in entry for entry in objects] == [False, True]
@@ -290,7 +290,7 @@ async def test_a_stream_adds_up_to_the_whole_answer(settings: DialectSettings, d
         assert added == whole["message"].get(key, "")
 
 
-def test_a_keepalive_is_a_space_in_front_of_the_next_object() -> None:
+def test_a_keepalive_is_a_space_before_the_next_object() -> None:
     stream = ollama_stream(ollama_chat())
     line = stream.keepalive(1, 2) + stream.encode(TextDelta("a"))
     assert line.startswith(b' {"model"')
@@ -334,7 +334,7 @@ def test_a_pull_of_what_is_there_succeeds() -> None:
         ),
     ],
 )
-def test_errors_in_the_words_of_ollama(error: PicoError, message: str) -> None:
+def test_errors_have_ollamas_texts(error: PicoError, message: str) -> None:
     body = ollama_answer.error_body(error)
     assert body.isascii()
     assert ndjson_objects(body) == [{"error": message}]

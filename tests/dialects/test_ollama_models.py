@@ -5,7 +5,7 @@ import pytest
 from ollama import ListResponse, ProcessResponse, ShowResponse
 
 from pico_jupyter.dialects import ollama_models
-from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.types import ModelInfo, ResidentModel, SamplingParams
 from tests.dialects.samples import MODEL
 
@@ -72,7 +72,7 @@ def test_for_ever_is_a_date_that_is_far_away() -> None:
     assert model.expires_at.year == 2318
 
 
-def test_show_tells_everything() -> None:
+def test_show_has_every_field() -> None:
     body = json.loads(ollama_models.show(MODEL, "qwen3-0.6b-4bit:latest"))
     ShowResponse.model_validate(body)
     assert body == {
@@ -101,7 +101,7 @@ def test_show_tells_everything() -> None:
     }
 
 
-def test_show_has_no_empty_field_even_for_a_model_that_says_little() -> None:
+def test_show_has_no_empty_field_for_a_model_with_few_facts() -> None:
     body = json.loads(ollama_models.show(BARE, "m"))
     for key in ("license", "modelfile", "parameters", "template", "details", "model_info", "modified_at"):
         assert body[key]
@@ -137,7 +137,7 @@ def test_show_lists_every_parameter_of_the_model_under_its_ollama_name() -> None
         (7, "7"),
     ],
 )
-def test_parameter_sizes_are_written_as_people_say_them(count: int, size: str) -> None:
+def test_parameter_sizes_are_written_as_in_model_names(count: int, size: str) -> None:
     info: ModelInfo = msgspec.structs.replace(MODEL, parameter_count=count)
     [model] = json.loads(ollama_models.tags([info]))["models"]
     assert model["details"]["parameter_size"] == size

@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.ollama_request import (
     OllamaAnswerCall,
     OllamaLoadCall,
@@ -12,7 +13,6 @@ from pico_jupyter.dialects.ollama_request import (
     parse_ollama_pull,
     parse_ollama_show,
 )
-from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.errors import InvalidRequest, ModelNotFound
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, RawPrompt, SamplingParams, TextPart
 from tests.dialects.samples import (
@@ -32,7 +32,7 @@ def chat_prompt(call: OllamaAnswerCall) -> ChatPrompt:
     return call.request.prompt
 
 
-def test_a_chat_with_everything_in_our_own_words() -> None:
+def test_a_chat_with_every_field_is_translated() -> None:
     call = ollama_chat(
         model="Qwen3:latest",
         stream=False,
@@ -145,12 +145,12 @@ def test_raw_excludes_everything_that_shapes_a_prompt(members: dict[str, object]
         parsed_ollama_generate(prompt=prompt, raw=True, **members)
 
 
-def test_a_raw_prompt_holds_no_images() -> None:
+def test_a_raw_prompt_has_no_images() -> None:
     with pytest.raises(InvalidRequest, match="raw mode does not support images"):
         ollama_generate(raw=True, images=["aGk="])
 
 
-def test_generate_takes_messages_when_there_is_no_prompt() -> None:
+def test_generate_uses_messages_if_there_is_no_prompt() -> None:
     call = parsed_ollama_generate(prompt="", messages=[USER], system="be kind")
     assert isinstance(call, OllamaAnswerCall)
     assert chat_prompt(call).messages == (Message("system", (TextPart("be kind"),)), HI)
@@ -181,7 +181,7 @@ def test_context_holds_token_ids(token: object) -> None:
     assert caught.value.param == "context[1]"
 
 
-def test_a_token_id_may_be_written_as_a_number_and_none_is_too_large_for_the_wire() -> None:
+def test_a_token_id_may_be_a_float_and_is_clamped_to_64_bits() -> None:
     assert chat_prompt(ollama_generate(context=[2.0, 2**64])).context == (2, 2**63 - 1)
 
 
@@ -201,7 +201,7 @@ def test_a_missing_model_is_the_default_one() -> None:
 
 @pytest.mark.parametrize("top_logprobs", [-1, 21])
 @pytest.mark.parametrize("logprobs", [True, False])
-def test_top_logprobs_out_of_range_are_refused_in_the_words_of_ollama(top_logprobs: int, logprobs: bool) -> None:
+def test_top_logprobs_out_of_range_are_refused_in_ollamas_words(top_logprobs: int, logprobs: bool) -> None:
     with pytest.raises(InvalidRequest, match=r"^top_logprobs must be between 0 and 20$"):
         ollama_chat(logprobs=logprobs, top_logprobs=top_logprobs)
 
@@ -260,7 +260,7 @@ def test_without_a_name_a_model_is_required(body: dict[str, object]) -> None:
         parse_ollama_show(encoded(**body))
 
 
-def test_a_pull_streams_unless_told_otherwise() -> None:
+def test_a_pull_streams_by_default() -> None:
     assert parse_ollama_pull(encoded(model="x", insecure=True)) == OllamaPullCall("x", stream=True)
     assert parse_ollama_pull(encoded(name="x", stream=False)) == OllamaPullCall("x", stream=False)
 

@@ -7,7 +7,7 @@ from openai.types.model import Model
 
 from pico_jupyter.client import Choice, collect
 from pico_jupyter.dialects import openai_answer
-from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.errors import (
     ContextLengthExceeded,
     EngineFailed,
@@ -184,7 +184,7 @@ def test_without_parallel_calls_only_the_first_one_is_sent() -> None:
     assert len(whole["tool_calls"]) == 1
 
 
-def test_choices_are_told_apart_by_index_and_each_has_its_role() -> None:
+def test_choices_differ_by_index_and_each_has_its_role() -> None:
     stream = openai_stream(chat_call(stream=True, n=2))
     frames = validated(written(stream, TextDelta("b", 1), TextDelta("a", 0), finished("stop", "length")))
     choices = [choice for frame in frames for choice in frame["choices"]]
@@ -198,7 +198,7 @@ def test_choices_are_told_apart_by_index_and_each_has_its_role() -> None:
     ]
 
 
-def test_log_probabilities_go_with_the_text_and_keep_true_bytes() -> None:
+def test_log_probabilities_are_beside_the_text_and_have_exact_bytes() -> None:
     call = chat_call(stream=True, logprobs=True, top_logprobs=2, settings=INLINE)
     stream = openai_stream(call)
     frames = validated(written(stream, ReasoningDelta("hm", logprobs=(LOGPROB,)), TextDelta("Hel"), finished()))
@@ -221,7 +221,7 @@ def test_log_probabilities_go_with_the_text_and_keep_true_bytes() -> None:
     assert entries[3:] == [None, None, None]
 
 
-def test_log_probabilities_that_nobody_asked_for_are_not_sent() -> None:
+def test_log_probabilities_are_not_sent_unless_requested() -> None:
     frames = written(openai_stream(chat_call(stream=True)), TextDelta("Hel", logprobs=(LOGPROB,)), finished())
     assert b'"token"' not in frames
 
@@ -290,7 +290,7 @@ def test_an_empty_answer_is_an_empty_string() -> None:
     assert message_of(openai_answer.completion(chat_call(), completion(Choice()), "x", 1))["content"] == ""
 
 
-def test_a_whole_answer_has_log_probabilities_when_asked_for() -> None:
+def test_a_whole_answer_has_log_probabilities_if_requested() -> None:
     answer = completion(Choice(text="Hel", logprobs=[TokenLogprob("Hel", -0.5, b"Hel")]))
     call = chat_call(logprobs=True)
     [choice] = json.loads(openai_answer.completion(call, answer, "x", 1))["choices"]

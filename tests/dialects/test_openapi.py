@@ -93,12 +93,12 @@ def test_every_schema_is_described() -> None:
     assert [name for name, schema in SCHEMAS.items() if not schema.get("description")] == []
 
 
-def test_a_name_of_an_operation_means_one_verb() -> None:
+def test_a_method_of_a_path_is_listed_once() -> None:
     keys = [(operation.method, operation.path) for operation in OPERATIONS]
     assert len(set(keys)) == len(keys)
 
 
-def test_answers_hold_all_that_is_not_left_out() -> None:
+def test_fields_of_answers_are_required_unless_they_may_be_unset() -> None:
     assert SCHEMAS["ChatCompletion"]["required"] == [
         "id",
         "object",
@@ -122,7 +122,7 @@ def test_the_servers_follow_the_base_url(base_url: str, servers: list[str]) -> N
     assert document["paths"]["/openapi.json"]["servers"] == [{"url": servers[1]}]
 
 
-def test_a_server_that_asks_for_no_token_says_so() -> None:
+def test_the_document_of_a_server_without_authentication_has_no_security() -> None:
     document = openapi_document(base_url="/", version="1", authenticated=False)
     assert "security" not in document
     assert "401" not in json.dumps(document["paths"])

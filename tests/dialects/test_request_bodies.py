@@ -59,13 +59,13 @@ def test_an_empty_body_is_missing(body: bytes) -> None:
         b"\x00",
     ],
 )
-def test_what_is_not_json_is_refused_as_such(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_refused_as_such(body: bytes) -> None:
     with pytest.raises(InvalidRequest, match="not valid JSON"):
         decode_object(body)
 
 
 @pytest.mark.parametrize(("body", "kind"), [(b"[]", "an array"), (b'"x"', "a string"), (b"1", "an integer")])
-def test_what_is_no_object_is_refused_by_its_kind(body: bytes, kind: str) -> None:
+def test_a_body_that_is_not_an_object_is_refused_by_its_type(body: bytes, kind: str) -> None:
     with pytest.raises(InvalidRequest, match=f"must be a JSON object, but it is {kind}"):
         decode_object(body)
 
@@ -177,7 +177,7 @@ def test_a_deeply_nested_array_in_place_of_an_integer_is_refused() -> None:
     assert refused(whole=nested).param == "whole"
 
 
-def test_json_text_keeps_what_the_caller_wrote() -> None:
+def test_json_text_keeps_values() -> None:
     text = json_text({"é": [1, 2.5, None, 10**20]}, "a")
     assert text == '{"é":[1,2.5,null,100000000000000000000]}'
 

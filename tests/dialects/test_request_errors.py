@@ -64,7 +64,7 @@ def test_a_range_without_an_end_is_named() -> None:
     assert refused(penalty=0).message == "Invalid value for 'penalty': it must be greater than 0."
 
 
-def test_a_value_that_looks_like_a_path_misleads_no_error() -> None:
+def test_a_value_that_looks_like_a_path_does_not_change_the_param() -> None:
     assert refused(parts=[{"type": "x` - at `$.inner.name`"}]).param == "parts[0].type"
 
 
