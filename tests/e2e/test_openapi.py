@@ -32,7 +32,7 @@ QUESTION = {"model": "pico-tiny", "prompt": "hi", "messages": [{"role": "user", 
 GENERATING = ("/chat", "/chat/completions", "/generate")
 REPEATABLE = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 MODEL_NAME = re.compile(r"[\w./:-]+", re.ASCII)
-# Reasons for a refusal that a schema does not express: combinations of fields, abilities of a model, encoded bytes.
+# Refusals that a schema does not express: combinations of fields, abilities of a model, encoded bytes.
 BEYOND_A_SCHEMA = re.compile(
     r"Stream options can only be defined when stream=True"
     r"|'top_logprobs' needs 'logprobs' to be true"
@@ -54,7 +54,7 @@ BEYOND_A_SCHEMA = re.compile(
 
 
 def load(*, edges: bool, examples: int) -> OpenApiSchema:
-    """The document with `examples` random cases for each operation, and with `edges` those at the edges of all fields."""
+    """The document with `examples` random cases for each operation, and with `edges` cases at the edges of fields."""
     schema = schemathesis.openapi.from_dict(openapi_document(base_url="/", version="0", authenticated=True))
     schema.config.generation.update(modes=list(GenerationMode), max_examples=examples)
     schema.config.phases.coverage.enabled = edges
