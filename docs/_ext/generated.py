@@ -1,6 +1,6 @@
-"""Reference pages from the code: where a page says `<!-- generated: NAME … -->`, Markdown comes when it is read.
+"""Writes the reference pages from the code: Sphinx replaces `<!-- generated: NAME … -->` in a page by Markdown.
 
-A table is written here and nowhere else; its words are those of the schemas, traits, metrics and parsers.
+The texts are those of the schemas, traits, metrics and parsers.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ SCHEMAS: Json = DOCUMENT["components"]["schemas"]
 
 
 def endpoints(dialect: str) -> str:
-    """Every endpoint of a dialect, with all fields of what it takes and gives."""
+    """Every endpoint of a dialect, with all fields of its request and its answer."""
     paths = dict.fromkeys(operation.path for operation in OPERATIONS if operation.dialect == dialect)
     parts = [_verb(verb, path, DOCUMENT["paths"][f"/{path}"][verb]) for path in paths for verb in _verbs(path)]
     return "\n\n".join(parts)
 
 
 def objects(dialect: str) -> str:
-    """Every object that another one or a stream of the dialect refers to, by name."""
-    names = sorted(name for name in _referred() if name.startswith(dialect))
+    """Every object that another one or a stream refers to, by name: Ollama's, or all others."""
+    names = sorted(name for name in _referred() if name.startswith("Ollama") is (dialect == "Ollama"))
     return "\n\n".join(f"({_anchor(name)})=\n### {_title(name)}\n\n{_fields(name)}" for name in names)
 
 
@@ -81,7 +81,7 @@ def metrics(_: str) -> str:
         name = family.name.removeprefix("pico_jupyter_") + ("_total" if family.type == "counter" else "")
         shown = ", ".join(f"`{label}`" for label in labels[family.name])
         rows.append((f"`{name}`", family.type, shown, family.documentation))
-    return _table(("metric", "kind", "labels", "what it tells"), rows)
+    return _table(("metric", "kind", "labels", "description"), rows)
 
 
 def events(_: str) -> str:
@@ -105,9 +105,9 @@ def panel_settings(_: str) -> str:
 
 
 def chat_magic(_: str) -> str:
-    """What %%chat does, and its options."""
-    told, _, _ = (inspect.getdoc(ChatMagics.chat) or "").partition("\n\noptions:")
-    return f"{told}\n\n```text\n{describe_options()}```"
+    """The description of %%chat and its options."""
+    text, _, _ = (inspect.getdoc(ChatMagics.chat) or "").partition("\n\noptions:")
+    return f"{text}\n\n```text\n{describe_options()}```"
 
 
 def pico_magic(_: str) -> str:
@@ -140,12 +140,12 @@ GENERATORS: dict[str, Callable[[str], str]] = {
 
 
 def fill(text: str) -> str:
-    """The page with everything that is generated in its place."""
+    """The page with all placeholders replaced."""
     return PLACE.sub(lambda place: GENERATORS[place[1]](place[2] or ""), text)
 
 
 def setup(app: Sphinx) -> Json:
-    """Have Sphinx read the pages filled."""
+    """Register the replacement with Sphinx."""
     app.connect("source-read", lambda _app, _page, source: source.__setitem__(0, fill(source[0])))
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -161,7 +161,7 @@ def _verb(verb: str, path: str, operation: Json) -> str:
     parts = [f"## {methods} {where}{path}`", operation["summary"]]
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     if body is not None:
-        parts += [f"**Takes**\n\n{_fields(name)}" for name in _names(body)]
+        parts += [f"**Request**\n\n{_fields(name)}" for name in _names(body)]
     parts += [_answer(media_type, content) for media_type, content in _contents(operation)]
     parts.append(_statuses(operation))
     return "\n\n".join(parts)
@@ -175,14 +175,14 @@ def _answer(media_type: str, content: Json) -> str:
     schema = content["schema"]
     names = _names(schema)
     if "const" in schema:
-        return f"**Answers** `{media_type}`: {schema['const']}"
+        return f"**Answer** `{media_type}`: {schema['const']}"
     if media_type == "application/json":
-        return f"**Answers** `{media_type}`\n\n" + (
+        return f"**Answer** `{media_type}`\n\n" + (
             "\n\n".join(_fields(name) for name in names) or "An OpenAPI document."
         )
     links = " or ".join(_link(name) for name in dict.fromkeys(names))
     piece = "each event's data is" if media_type == "text/event-stream" else "each line is"
-    return f"**Streams** `{media_type}`: {piece} {links}. {schema['description']}"
+    return f"**Stream** `{media_type}`: {piece} {links}. {schema['description']}"
 
 
 def _statuses(operation: Json) -> str:
@@ -191,16 +191,16 @@ def _statuses(operation: Json) -> str:
         for status, response in operation["responses"].items()
         if status != "200"
     ]
-    return "**Fails**\n\n" + _table(("status", "why"), rows)
+    return "**Errors**\n\n" + _table(("status", "reason"), rows)
 
 
 def _names(schema: object) -> list[str]:
-    """The schemas that are referred to, in their order."""
+    """The names of the referenced schemas, in their order."""
     return re.findall(r"#/components/schemas/(\w+)", json.dumps(schema))
 
 
 def _referred() -> set[str]:
-    """The schemas that have a link to them."""
+    """The names of the schemas that links refer to."""
     operations = [verb for item in DOCUMENT["paths"].values() for verb in item.values() if isinstance(verb, dict)]
     contents = [content for operation in operations for content in _contents(operation)]
     streams = [content for media_type, content in contents if media_type != "application/json"]
@@ -208,7 +208,7 @@ def _referred() -> set[str]:
 
 
 def _fields(name: str) -> str:
-    """The fields of a schema: a table of those that do something, a line of those that are ignored."""
+    """The fields of a schema: a table, and a line with the ignored ones."""
     schema = SCHEMAS[name]
     required = schema.get("required", [])
     members = schema.get("properties", {}).items()
@@ -223,7 +223,7 @@ def _fields(name: str) -> str:
     ]
     ignored = ", ".join(f"`{field}`" for field, member in members if member.get("x-ignored"))
     parts = [_one_line(schema.get("description", ""))]
-    parts += [_table(("field", "type", "what it means"), rows)] if rows else []
+    parts += [_table(("field", "type", "description"), rows)] if rows else []
     parts += [f"Accepted and ignored: {ignored}."] if ignored else []
     return "\n\n".join(parts)
 

@@ -1,4 +1,4 @@
-"""What both dialects say alike about a failure: headers, and words for the causes that need the model's name."""
+"""The parts of an error response that are the same in both dialects: headers, and the message about media."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pico_jupyter.errors import MediaUnsupported, ModelLoadFailed, NotSupported,
 
 
 def error_headers(error: PicoError) -> dict[str, str]:
-    """Headers for an error response. The SDKs try every status from 500 on again, unless they are told not to."""
+    """Headers of an error response. x-should-retry stops the SDKs, which retry every status from 500 on."""
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
@@ -19,7 +19,7 @@ def error_headers(error: PicoError) -> dict[str, str]:
 
 
 def describe(error: PicoError) -> str:
-    """The message of a failure that both dialects put in the same words."""
+    """The message of an error whose text is the same in both dialects."""
     if isinstance(error, MediaUnsupported) and error.model:
         return describe_unsupported_media(error.model)
     return error.message

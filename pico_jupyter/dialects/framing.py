@@ -1,4 +1,4 @@
-"""How JSON goes onto the wire: ASCII only, one line, in SSE events or NDJSON lines. Knows no field of any dialect."""
+"""Encodes JSON for HTTP: ASCII only, on one line, in SSE events or NDJSON lines."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ NDJSON_TYPE = "application/x-ndjson"
 
 SSE_END = "[DONE]"
 SSE_DONE = b"data: %b\n\n" % SSE_END.encode()
-# A space is legal in front of a JSON object; an empty NDJSON line breaks ollama-python and LangChain.
+# A space before a JSON object is legal. An empty NDJSON line breaks ollama-python and LangChain.
 NDJSON_KEEPALIVE = b" "
 
 _LOWEST_LOGPROB = -9999.0
 
 _encoder = msgspec.json.Encoder()
-# From a character beyond ASCII to where a JSON string ends or has an escape: one long run, and not one per word.
+# From a character beyond ASCII to the end of the JSON string or to an escape: long runs need fewer calls.
 _NON_ASCII = re.compile(r"[^\x00-\x7f][^\"\\\x00-\x1f]*")
 
 
 class FrameStream(Protocol):
-    """One streamed answer in a dialect: every delta becomes the bytes of no, one or several frames."""
+    """One streamed answer in a dialect. Each delta becomes zero or more frames."""
 
     content_type: str
 
@@ -37,11 +37,11 @@ class FrameStream(Protocol):
         ...
 
     def keepalive(self, done: int, total: int) -> bytes:
-        """A sign of life that every client skips."""
+        """Bytes that keep the connection alive and that all clients skip. `done` of `total` units are finished."""
         ...
 
     def error(self, error: PicoError) -> bytes:
-        """The frames that end a stream which failed after its first byte."""
+        """The frames that end a stream after an error."""
         ...
 
 
@@ -53,12 +53,12 @@ def encode_json(value: object) -> bytes:
     encoded = _encoder.encode(value)
     if encoded.isascii():
         return encoded
-    # Outside of ASCII there is nothing but the content of JSON strings, so escaping it in place is sound.
+    # Only the content of JSON strings is beyond ASCII, so it can be escaped in place.
     return _NON_ASCII.sub(_escape, encoded.decode()).encode("ascii")
 
 
 def finite_logprob(logprob: float) -> float:
-    """JSON has no -inf, and clients rely on a number that is not positive."""
+    """`logprob` as a finite number that is not positive: JSON has no -inf."""
     return min(max(_LOWEST_LOGPROB, logprob), 0.0)
 
 
@@ -67,7 +67,7 @@ def sse_event(value: object) -> bytes:
 
 
 def sse_keepalive(done: int, total: int) -> bytes:
-    # Not ": ping": Continue takes a line that starts so for the end of the stream.
+    # Not ": ping": Continue ends the stream at a line that starts with it.
     return b": keepalive %d/%d\n\n" % (done, total)
 
 

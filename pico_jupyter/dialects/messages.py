@@ -1,86 +1,93 @@
-"""What conversations have in common in both dialects: content parts, tool calls of the past, order of turns."""
+"""Reads what messages have in common in both dialects: content parts, earlier tool calls, the order of turns."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
 
 import msgspec
 
 from pico_jupyter.dialects import media
-from pico_jupyter.dialects.fields import Fields, as_fields, json_text, refuse_type
 from pico_jupyter.dialects.reasoning import CLOSE_TAG, OPEN_TAG
-from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.dialects.request_bodies import json_text
+from pico_jupyter.dialects.request_errors import invalid
+from pico_jupyter.dialects.request_fields import (
+    ImagePartFields,
+    InputAudioPartFields,
+    InputVideoPartFields,
+    PartFields,
+    PastToolCall,
+    RefusalPartFields,
+    TextPartFields,
+)
 from pico_jupyter.types import Message, Part, TextPart, ToolCall
 
-_TEXT_KEYS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 
+def read_content(
+    content: str | Sequence[PartFields] | None, message_param: str, model: str, *, media_allowed: bool = True
+) -> tuple[Part, ...]:
+    """The parts of a message's content, in their order. null and "" have no parts.
 
-def read_content(message: Fields, model: str, *, media_allowed: bool) -> tuple[Part, ...]:
-    """The parts of `content`, in their order; none for null and for ""."""
-    content = message.get("content")
-    if content is None or content == "":
+    Raises InvalidRequest for media that are not valid or not allowed here, and MediaUnsupported for audio and files.
+    """
+    if not content:
         return ()
     if isinstance(content, str):
         return (TextPart(content),)
-    param = message.param("content")
-    if not isinstance(content, list):
-        refuse_type(param, "a string or an array of parts", content)
-    parts = (as_fields(part, f"{param}[{i}]") for i, part in enumerate(content))
-    return tuple(_read_part(part, model, media_allowed=media_allowed) for part in parts)
+    return tuple(
+        TextPart(part.text)
+        if isinstance(part, TextPartFields)
+        else _read_part(part, f"{message_param}.content[{i}]", model, media_allowed=media_allowed)
+        for i, part in enumerate(content)
+    )
 
 
-def read_tool_calls(message: Fields) -> tuple[ToolCall, ...]:
-    """The calls of an assistant turn. `arguments` may be JSON text or an object, in either dialect.
+def read_tool_calls(calls: list[PastToolCall] | None, message_param: str) -> tuple[ToolCall, ...]:
+    """The tool calls of a message. `arguments` may be JSON text or an object in either dialect.
 
-    Text that is not valid JSON stays: agents replay what the model wrote, malformed as it may be.
+    Text that is not valid JSON is kept: agents send back what the model wrote.
     """
-    return tuple(_read_tool_call(call) for call in message.each("tool_calls"))
+    if not calls:
+        return ()
+    return tuple(
+        _read_tool_call(call, f"{message_param}.tool_calls[{i}].function.arguments") for i, call in enumerate(calls)
+    )
 
 
 def order_turns(messages: list[Message]) -> tuple[Message, ...]:
-    """One leading system message, tool results that know their tool's name, no reasoning of past turns in content."""
+    """The messages with one leading system message, named tool results, and no reasoning in earlier answers."""
     return _merge_system(_strip_reasoning(_name_results(messages)))
 
 
-def _read_part(part: Fields, model: str, *, media_allowed: bool) -> Part:
-    kind = part.get("type")
-    if isinstance(kind, str) and kind in _TEXT_KEYS:
-        key = _TEXT_KEYS[kind]
-        text = part.string(key)
-        if text is None:
-            refuse_type(part.param(key), "a string", None)
-        return TextPart(text)
-    if media_allowed and kind in media.IMAGE_TYPES:
-        return media.read_image_part(part)
-    if media_allowed and kind in media.VIDEO_TYPES:
-        return media.read_video_part(part)
-    if media_allowed and kind in media.UNSUPPORTED_TYPES:
-        raise media.refuse_media(model, part.path)
-    raise InvalidRequest("invalid message format", param=part.path, code="invalid_value")
+def _read_part(part: PartFields, param: str, model: str, *, media_allowed: bool) -> Part:
+    match part:
+        case TextPartFields(text=text) | RefusalPartFields(refusal=text):
+            return TextPart(text)
+        case _ if not media_allowed:
+            raise invalid(param, "invalid message format")
+        case ImagePartFields():
+            return media.read_image_part(part, param)
+        case InputVideoPartFields():
+            return media.read_video_part(part, param)
+        case InputAudioPartFields():
+            raise media.refuse_media(model, param)
+        case _:
+            assert_never(part)
 
 
-def _read_tool_call(call: Fields) -> ToolCall:
-    function = call.fields("function")
-    name = function.string("name") if function is not None else None
-    if function is None or not name:
-        raise InvalidRequest(
-            f"Missing required parameter: '{call.param('function')}.name'.",
-            param=call.param("function"),
-            code="missing_required_parameter",
-        )
-    arguments = function.get("arguments")
-    if arguments is None:
-        arguments = "{}"
-    elif isinstance(arguments, dict):
-        arguments = json_text(arguments, function.param("arguments"))
-    elif not isinstance(arguments, str):
-        refuse_type(function.param("arguments"), "a string or an object", arguments)
-    return ToolCall(id=call.string("id") or "", name=name, arguments=arguments)
+def _read_tool_call(call: PastToolCall, param: str) -> ToolCall:
+    arguments = call.function.arguments
+    if not isinstance(arguments, str):
+        arguments = json_text(arguments or {}, param)
+    return ToolCall(id=call.id or "", name=call.function.name, arguments=arguments)
 
 
 def _name_results(messages: list[Message]) -> list[Message]:
     names: dict[str, str] = {}
     named = []
     for message in messages:
-        names.update((call.id, call.name) for call in message.tool_calls if call.id)
+        if message.tool_calls:
+            names.update((call.id, call.name) for call in message.tool_calls if call.id)
         if message.role == "tool" and message.name is None and message.tool_call_id in names:
             message = msgspec.structs.replace(message, name=names[message.tool_call_id])  # noqa: PLW2901 -- the same turn
         named.append(message)

@@ -1,35 +1,44 @@
-"""Bytes of a POST to api/chat, api/generate and the model endpoints in, calls out. Knows nothing of answers."""
+"""Reads requests to api/chat, api/generate, api/show and api/pull: the fields, their meaning, and the calls to run."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, assert_never
+import re
+from typing import Annotated, Literal, TypeAlias, TypeVar, assert_never
 
 import msgspec
+from msgspec import Meta
 
-from pico_jupyter.dialects.durations import read_keep_alive
-from pico_jupyter.dialects.fields import INT64_MAX, Fields, decode_body, refuse_type, refuse_value
+from pico_jupyter.dialects.dialect_settings import DialectSettings, ReasoningOutput
+from pico_jupyter.dialects.generation_options import OLLAMA_FALLBACK, build_request, unknown_options
 from pico_jupyter.dialects.media import read_ollama_images
 from pico_jupyter.dialects.messages import order_turns, read_content, read_tool_calls
-from pico_jupyter.dialects.options import (
-    OLLAMA_FALLBACK,
-    Options,
-    read_draft_model,
-    read_draft_tokens,
-    read_max_tokens,
-    read_options,
-    read_sampling,
-    read_stop,
+from pico_jupyter.dialects.reasoning import read_reasoning_output, read_template_kwargs
+from pico_jupyter.dialects.request_bodies import JsonObject, decode_fields, decode_object
+from pico_jupyter.dialects.request_errors import ErrorTexts, Fault, describe_generally, invalid, wrong_value
+from pico_jupyter.dialects.request_fields import (
+    MAX_TOP_LOGPROBS,
+    Content,
+    GenerationFields,
+    ModelName,
+    NotNegative,
+    PastToolCall,
+    RequestStruct,
+    ToolDefinition,
+    TopLogprobs,
+    about,
 )
-from pico_jupyter.dialects.reasoning import read_reasoning, read_reasoning_output, read_template_kwargs
-from pico_jupyter.dialects.settings import DialectSettings, ReasoningOutput
 from pico_jupyter.dialects.tools import NO_TOOLS, read_tools
 from pico_jupyter.errors import InvalidRequest, ModelNotFound
-from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, Part, Prompt, RawPrompt, Role, TextPart
+from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, Prompt, RawPrompt, Role, TextPart
 
 Endpoint: TypeAlias = Literal["chat", "generate"]
+New = TypeVar("New", bound=RequestStruct)
+Old = TypeVar("Old", bound=RequestStruct)
 
-MAX_TOP_LOGPROBS = 20
-
+_IMAGES = about("Images in base64, for models with the capability vision.")
+_STREAM = about("Whether the answer is a stream of JSON lines. Omitted: true.")
+_MODEL = about("A name from the list of models.")
+_REFUSED = Meta(description="Refused unless empty.", extra_json_schema={"enum": ["", None]})
 _ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
@@ -39,10 +48,86 @@ _ROLES: dict[str, Role] = {
 }
 
 
-class AnswerCall(msgspec.Struct, frozen=True):
-    """A request to generate, and how its caller wants to read the answer. `model` is the name to echo.
+class OllamaMessage(RequestStruct, frozen=True):
+    """A turn of a conversation. Upper and lower case of `role` are the same. Only user and tool have images and videos.
+    `thinking` and `tool_calls` belong to the assistant, `tool_call_id` and `tool_name` to the tool.
+    """
 
-    `unknown_options` are members of `options` that nobody knows.
+    role: Annotated[str, Meta(extra_json_schema={"enum": [*_ROLES]})]
+    content: Annotated[str | Content | None, about("Text, or parts as in OpenAI's API.")] = None
+    images: Annotated[list[str] | None, _IMAGES] = None
+    thinking: Annotated[str | None, about("An answer's reasoning, for chat templates that use it.")] = None
+    tool_calls: list[PastToolCall] | None = None
+    tool_call_id: Annotated[str | None, about("The id of the tool call.")] = None
+    tool_name: Annotated[str | None, about("The tool's name. Omitted: that of the call with the id.")] = None
+
+
+class OllamaGenerationFields(GenerationFields, frozen=True):
+    """The fields that api/chat and api/generate share."""
+
+    ignored = frozenset({"shift"})
+    messages: Annotated[list[OllamaMessage] | None, about("The conversation, the latest turn last.")] = None
+    stream: Annotated[bool | None, _STREAM] = None
+    truncate: Annotated[bool | None, about("false: a conversation that does not fit is refused, not cut.")] = None
+    top_logprobs: Annotated[TopLogprobs | None, about("Likely tokens listed for each token, with logprobs.")] = None
+
+
+class OllamaChatRequest(OllamaGenerationFields, frozen=True):
+    """A chat request. Without messages it loads the model, or unloads it if keep_alive is 0. Fields that are not listed
+    are ignored; null counts as omitted.
+    """
+
+    tools: Annotated[list[ToolDefinition] | None, about("The tools that the model may call.")] = None
+
+
+class OllamaGenerateRequest(OllamaGenerationFields, frozen=True):
+    """A completion request. Without a prompt and messages it loads the model, or unloads it if keep_alive is 0.
+    `messages` are used if there is no prompt. Fields that are not listed are ignored; null counts as omitted.
+    """
+
+    prompt: Annotated[str | None, about("The user's turn.")] = None
+    system: Annotated[str | None, about("Instructions.")] = None
+    images: Annotated[list[str] | None, _IMAGES] = None
+    context: Annotated[list[NotNegative] | None, about("The context of an earlier answer, to continue.")] = None
+    raw: Annotated[bool | None, about("Whether the model receives the prompt without its template.")] = None
+    template: Annotated[str | None, _REFUSED] = None
+    suffix: Annotated[str | None, _REFUSED] = None
+
+
+class OllamaShowRequest(RequestStruct, frozen=True):
+    """Names a model."""
+
+    ignored = frozenset({"verbose", "system", "template", "options"})
+    model: Annotated[ModelName, _MODEL]
+    name: str | None = None
+
+
+class OllamaOldShowRequest(RequestStruct, frozen=True, kw_only=True):
+    """Names a model as older clients do."""
+
+    ignored = frozenset({"verbose", "system", "template", "options"})
+    model: Annotated[Literal[""] | None, about("Empty or omitted.")] = None
+    name: Annotated[ModelName, _MODEL]
+
+
+class OllamaPullRequest(OllamaShowRequest, frozen=True):
+    """Names a model."""
+
+    ignored = frozenset({"insecure"})
+    stream: Annotated[bool | None, _STREAM] = None
+
+
+class OllamaOldPullRequest(OllamaOldShowRequest, frozen=True):
+    """Names a model as older clients do."""
+
+    ignored = frozenset({"insecure"})
+    stream: Annotated[bool | None, _STREAM] = None
+
+
+class OllamaAnswerCall(msgspec.Struct, frozen=True):
+    """A request to generate, and the form of its answer.
+
+    `model` is the name to echo. `unknown_options` are names in `options` to log.
     """
 
     endpoint: Endpoint
@@ -53,8 +138,8 @@ class AnswerCall(msgspec.Struct, frozen=True):
     unknown_options: tuple[str, ...] = ()
 
 
-class LoadCall(msgspec.Struct, frozen=True):
-    """A request without a prompt: it loads the model, or with `unload` lets go of it. Always one object in return."""
+class OllamaLoadCall(msgspec.Struct, frozen=True):
+    """A request without a prompt: it loads the model, or unloads it with `unload`. The answer is always one object."""
 
     endpoint: Endpoint
     model: str
@@ -62,75 +147,88 @@ class LoadCall(msgspec.Struct, frozen=True):
     unload: bool = False
 
 
-class PullCall(msgspec.Struct, frozen=True):
+class OllamaPullCall(msgspec.Struct, frozen=True):
     """A request to download a model."""
 
     model: str
     stream: bool = True
 
 
-def parse_chat(body: bytes, *, request_id: str, settings: DialectSettings) -> AnswerCall | LoadCall:
-    """Raises InvalidRequest, which names the field."""
-    fields = decode_body(body)
-    model = fields.string("model") or settings.default_model
+def parse_ollama_chat(body: bytes, *, request_id: str, settings: DialectSettings) -> OllamaAnswerCall | OllamaLoadCall:
+    """The call in the body of a POST to api/chat. Raises InvalidRequest, which names the wrong field."""
+    raw = decode_object(body)
+    fields = decode_fields(raw, OllamaChatRequest, _TEXTS)
+    model = fields.model or settings.default_model
     if not model:
-        raise InvalidRequest("model is required", param="model", code="missing_required_parameter")
-    messages, tools = _read_messages(fields, model), read_tools(fields)
-    prompt = _chat_prompt(fields, messages, tools=tools)
-    return _read_call(fields, "chat", model, prompt, request_id=request_id, settings=settings)
+        raise _model_required()
+    prompt = _chat_prompt(fields, raw, _read_messages(fields, model), tools=read_tools(raw))
+    return _finish_call(fields, "chat", _build(fields, request_id, model, prompt), settings, unknown_options(raw))
 
 
-def parse_generate(body: bytes, *, request_id: str, settings: DialectSettings) -> AnswerCall | LoadCall:
-    """Raises InvalidRequest, which names the field, or ModelNotFound when no model is named."""
-    fields = decode_body(body)
-    model = fields.string("model") or settings.default_model
+def parse_ollama_generate(
+    body: bytes, *, request_id: str, settings: DialectSettings
+) -> OllamaAnswerCall | OllamaLoadCall:
+    """The call in the body of a POST to api/generate.
+
+    Raises InvalidRequest, which names the wrong field, or ModelNotFound if there is no model.
+    """
+    raw = decode_object(body)
+    fields = decode_fields(raw, OllamaGenerateRequest, _TEXTS)
+    model = fields.model or settings.default_model
     if not model:
         raise ModelNotFound("model '' not found", param="model")
-    prompt = _read_generate_prompt(fields, model)
-    return _read_call(fields, "generate", model, prompt, request_id=request_id, settings=settings)
+    prompt = _read_generate_prompt(fields, raw, model)
+    return_context = fields.prompt is not None and isinstance(prompt, ChatPrompt)
+    request = _build(fields, request_id, model, prompt, return_context=return_context)
+    return _finish_call(fields, "generate", request, settings, unknown_options(raw))
 
 
-def parse_model_name(body: bytes) -> str:
-    """The model that api/show and api/delete are about: `model`, or `name` as older clients call it."""
-    return _read_name(decode_body(body))
+def parse_ollama_show(body: bytes) -> str:
+    """The name of the model in the body of a POST to api/show. Raises InvalidRequest."""
+    fields = _decode_named(body, OllamaShowRequest, OllamaOldShowRequest)
+    return fields.model or fields.name or ""
 
 
-def parse_pull(body: bytes) -> PullCall:
-    fields = decode_body(body)
-    return PullCall(_read_name(fields), stream=fields.boolean("stream") is not False)
+def parse_ollama_pull(body: bytes) -> OllamaPullCall:
+    """The call in the body of a POST to api/pull. Raises InvalidRequest."""
+    fields = _decode_named(body, OllamaPullRequest, OllamaOldPullRequest)
+    return OllamaPullCall(fields.model or fields.name or "", stream=fields.stream is not False)
 
 
-def _read_name(fields: Fields) -> str:
-    # The Go client sends both keys, one of them empty.
-    model, name = fields.string("model"), fields.string("name")
-    if not (model or name):
-        raise InvalidRequest("model is required", param="model", code="missing_required_parameter")
-    return model or name or ""
+def _decode_named(body: bytes, kind: type[New], old_kind: type[Old]) -> New | Old:
+    raw = decode_object(body)
+    # The Go client sends both names, and one of them is empty.
+    if raw.get("model") in (None, ""):
+        return decode_fields(raw, old_kind, (("name", _describe_name),))
+    return decode_fields(raw, kind)
 
 
-def _read_call(
-    fields: Fields,
-    endpoint: Endpoint,
-    model: str,
-    prompt: Prompt,
-    *,
-    request_id: str,
-    settings: DialectSettings,
-) -> AnswerCall | LoadCall:
-    # All of it is read, so that what is wrong is told also where only a model is loaded.
-    options = read_options(fields)
-    request = _read_request(fields, model, prompt, options, request_id)
-    call = AnswerCall(
-        endpoint=endpoint,
-        request=request,
+def _build(
+    fields: OllamaGenerationFields, request_id: str, model: str, prompt: Prompt, *, return_context: bool = False
+) -> GenerationRequest:
+    return build_request(
+        fields,
+        request_id=request_id,
         model=model,
-        stream=fields.boolean("stream") is not False,
-        reasoning_output=read_reasoning_output(fields, settings, asked=request.reasoning_required),
-        unknown_options=options.unknown,
+        prompt=prompt,
+        fallback=OLLAMA_FALLBACK,
+        top_logprobs=fields.top_logprobs or 0 if fields.logprobs else None,
+        think_requires_reasoning=True,
+        return_context=return_context,
     )
-    if not _is_empty(prompt):
-        return call
-    return LoadCall(endpoint, model, request.keep_alive, unload=request.keep_alive == 0)
+
+
+def _finish_call(
+    fields: OllamaGenerationFields,
+    endpoint: Endpoint,
+    request: GenerationRequest,
+    settings: DialectSettings,
+    unknown: tuple[str, ...],
+) -> OllamaAnswerCall | OllamaLoadCall:
+    if _is_empty(request.prompt):
+        return OllamaLoadCall(endpoint, request.model, request.keep_alive, unload=request.keep_alive == 0)
+    output = read_reasoning_output(fields, settings, asked=request.reasoning_required)
+    return OllamaAnswerCall(endpoint, request, request.model, fields.stream is not False, output, unknown)
 
 
 def _is_empty(prompt: Prompt) -> bool:
@@ -143,107 +241,81 @@ def _is_empty(prompt: Prompt) -> bool:
             assert_never(prompt)
 
 
-def _read_request(fields: Fields, model: str, prompt: Prompt, options: Options, request_id: str) -> GenerationRequest:
-    reasoning = read_reasoning(fields)
-    return GenerationRequest(
-        id=request_id,
-        model=model,
-        prompt=prompt,
-        sampling=read_sampling(fields, options),
-        fallback_sampling=OLLAMA_FALLBACK,
-        reasoning=reasoning.on,
-        reasoning_required=reasoning.required,
-        reasoning_effort=reasoning.effort,
-        max_tokens=read_max_tokens(fields, options),
-        max_context=options.max_context,
-        stop=read_stop(fields, options),
-        top_logprobs=_read_logprobs(fields),
-        keep_alive=read_keep_alive(fields),
-        draft_model=read_draft_model(fields),
-        draft_tokens=read_draft_tokens(fields, options),
-        return_context="prompt" in fields and isinstance(prompt, ChatPrompt),
-    )
-
-
-def _read_logprobs(fields: Fields) -> int | None:
-    top_logprobs = fields.integer("top_logprobs") or 0
-    if not 0 <= top_logprobs <= MAX_TOP_LOGPROBS:
-        raise InvalidRequest(
-            f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}", param="top_logprobs", code="invalid_value"
-        )
-    return top_logprobs if fields.boolean("logprobs") else None
-
-
 def _chat_prompt(
-    fields: Fields, messages: list[Message], *, tools: str = NO_TOOLS, context: tuple[int, ...] = ()
+    fields: OllamaGenerationFields,
+    raw: JsonObject,
+    messages: list[Message],
+    *,
+    tools: str = NO_TOOLS,
+    context: tuple[int, ...] = (),
 ) -> ChatPrompt:
     return ChatPrompt(
         messages=order_turns(messages),
         tools=tools,
-        template_kwargs=read_template_kwargs(fields),
+        template_kwargs=read_template_kwargs(raw),
         context=context,
-        truncate=fields.boolean("truncate") is not False,
+        truncate=fields.truncate is not False,
     )
 
 
-def _read_generate_prompt(fields: Fields, model: str) -> Prompt:
-    """What to generate from: `prompt` with `system` and `images`, else `messages`, else nothing: an empty prompt."""
-    text = fields.string("prompt")
-    system = fields.string("system")
-    images, conversation = read_ollama_images(fields), _read_messages(fields, model)
-    context = _read_context(fields)
-    template = fields.string("template")
-    if fields.boolean("raw"):
-        if template or system or context:
-            raise InvalidRequest("raw mode does not support template, system, or context", param="raw")
-        return _raw_prompt(fields, text)
-    if template:
-        raise InvalidRequest("template is not supported", param="template", code="unsupported_value")
-    if fields.string("suffix"):
-        raise InvalidRequest(f"{model} does not support insert", param="suffix", code="unsupported_value")
-    messages = [Message("system", (TextPart(system),))] if system else []
-    turns = [Message("user", (*images, TextPart(text)))] if text else conversation
-    return _chat_prompt(fields, messages + turns if turns else [], context=context)
+def _read_generate_prompt(fields: OllamaGenerateRequest, raw: JsonObject, model: str) -> Prompt:
+    """`prompt` with `system` and `images`, or else `messages`, or else an empty prompt."""
+    images, conversation = read_ollama_images(fields.images or [], "images"), _read_messages(fields, model)
+    if fields.raw:
+        return _raw_prompt(fields)
+    if fields.template:
+        raise invalid("template", "template is not supported", "unsupported_value")
+    if fields.suffix:
+        raise invalid("suffix", f"{model} does not support insert", "unsupported_value")
+    messages = [Message("system", (TextPart(fields.system),))] if fields.system else []
+    turns = [Message("user", (*images, TextPart(fields.prompt)))] if fields.prompt else conversation
+    return _chat_prompt(fields, raw, messages + turns if turns else [], context=tuple(fields.context or ()))
 
 
-def _raw_prompt(fields: Fields, text: str | None) -> RawPrompt:
-    if fields.array("images"):
-        raise InvalidRequest("raw mode does not support images", param="images", code="unsupported_value")
-    return RawPrompt(text or "")
+def _raw_prompt(fields: OllamaGenerateRequest) -> RawPrompt:
+    if fields.template or fields.system or fields.context:
+        raise InvalidRequest("raw mode does not support template, system, or context", param="raw")
+    if fields.images:
+        raise invalid("images", "raw mode does not support images", "unsupported_value")
+    return RawPrompt(fields.prompt or "")
 
 
-def _read_context(fields: Fields) -> tuple[int, ...]:
-    ids = []
-    for i, given in enumerate(fields.array("context") or ()):
-        token = int(given) if isinstance(given, float) and given.is_integer() else given
-        if isinstance(token, bool) or not isinstance(token, int) or token < 0:
-            refuse_type(f"{fields.param('context')}[{i}]", "a token id", given)
-        ids.append(min(token, INT64_MAX))
-    return tuple(ids)
+def _read_messages(fields: OllamaGenerationFields, model: str) -> list[Message]:
+    return [_read_message(message, f"messages[{i}]", model) for i, message in enumerate(fields.messages or ())]
 
 
-def _read_messages(fields: Fields, model: str) -> list[Message]:
-    return [_read_message(message, model) for message in fields.each("messages")]
-
-
-def _read_message(message: Fields, model: str) -> Message:
-    role = _read_role(message)
-    images = read_ollama_images(message)
-    if images and role in ("system", "assistant"):
-        raise InvalidRequest("invalid message format", param=message.param("images"), code="invalid_value")
-    content: tuple[Part, ...] = (*images, *read_content(message, model, media_allowed=role in ("user", "tool")))
+def _read_message(message: OllamaMessage, param: str, model: str) -> Message:
+    role = _ROLES.get(message.role.lower())
+    if role is None:
+        raise wrong_value(f"{param}.role", message.role, _ROLES)
+    has_media = role in ("user", "tool")
+    if message.images and not has_media:
+        raise invalid(f"{param}.images", "invalid message format")
+    content = read_content(message.content, param, model, media_allowed=has_media)
+    if message.images:
+        content = (*read_ollama_images(message.images, f"{param}.images"), *content)
     return Message(
         role,
         content,
-        reasoning=message.string("thinking") or None,
-        tool_calls=read_tool_calls(message),
-        tool_call_id=message.string("tool_call_id"),
-        name=message.string("tool_name"),
+        reasoning=message.thinking or None,
+        tool_calls=read_tool_calls(message.tool_calls, param),
+        tool_call_id=message.tool_call_id,
+        name=message.tool_name,
     )
 
 
-def _read_role(message: Fields) -> Role:
-    role = (message.string("role") or "").lower()
-    if role not in _ROLES:
-        refuse_value(message.param("role"), role, tuple(_ROLES))
-    return _ROLES[role]
+def _model_required() -> InvalidRequest:
+    return invalid("model", "model is required", "missing_required_parameter")
+
+
+def _describe_name(fault: Fault, _: re.Match[str]) -> InvalidRequest:
+    return _model_required() if fault.value in (None, "") else describe_generally(fault)
+
+
+def _describe_top_logprobs(fault: Fault, _: re.Match[str]) -> InvalidRequest:
+    if not isinstance(fault.value, int) or isinstance(fault.value, bool):
+        return describe_generally(fault)
+    return invalid("top_logprobs", f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
+
+
+_TEXTS: ErrorTexts = (("top_logprobs", _describe_top_logprobs),)

@@ -1,51 +1,151 @@
-"""Bytes of a POST to v1/chat/completions or v1/chat in, a ChatCall out. Knows nothing of answers."""
+"""Reads requests to v1/chat/completions and v1/chat: the fields, their meaning, and the call to run."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+import re
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from pico_jupyter.dialects import media
-from pico_jupyter.dialects.durations import read_keep_alive
-from pico_jupyter.dialects.fields import Fields, as_fields, decode_body, refuse_type, refuse_value
+from pico_jupyter.dialects.dialect_settings import DialectSettings, ReasoningOutput
+from pico_jupyter.dialects.generation_options import OPENAI_FALLBACK, build_request, unknown_options
 from pico_jupyter.dialects.messages import order_turns, read_content, read_tool_calls
-from pico_jupyter.dialects.options import (
-    OPENAI_FALLBACK,
-    read_draft_model,
-    read_draft_tokens,
-    read_max_tokens,
-    read_options,
-    read_sampling,
-    read_stop,
+from pico_jupyter.dialects.reasoning import read_reasoning_output, read_template_kwargs
+from pico_jupyter.dialects.request_bodies import JsonObject, decode_fields, decode_object
+from pico_jupyter.dialects.request_errors import ErrorTexts, Fault, describe_generally, invalid, wrong_value
+from pico_jupyter.dialects.request_fields import (
+    Content,
+    GenerationFields,
+    PastToolCall,
+    RequestStruct,
+    TextContent,
+    ToolChoice,
+    ToolDefinition,
+    TopLogprobs,
+    about,
 )
-from pico_jupyter.dialects.reasoning import read_reasoning, read_reasoning_output, read_template_kwargs
-from pico_jupyter.dialects.settings import DialectSettings, ReasoningOutput
 from pico_jupyter.dialects.tools import read_chosen_tools
 from pico_jupyter.errors import InvalidRequest
-from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, Role
+from pico_jupyter.types import ChatPrompt, GenerationRequest, Message
 
 ChatPath: TypeAlias = Literal["v1/chat/completions", "v1/chat"]
 
 MAX_CHOICES = 8
-MAX_TOP_LOGPROBS = 20
-
-_ROLES: dict[str, Role] = {
-    "system": "system",
-    "assistant": "assistant",
-    "user": "user",
-    "developer": "system",
-    "tool": "tool",
-    "function": "tool",
-}
-_NAMED_ROLES = ("system", "assistant", "user", "developer", "tool")
-_RESPONSE_FORMATS = ("text", "json_object", "json_schema")
+Choices: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
 
 
-class ChatCall(msgspec.Struct, frozen=True):
-    """One chat request, and how its caller wants to read the answer.
+class OpenAISystemMessage(RequestStruct, frozen=True, tag_field="role", tag="system"):
+    """Instructions. Several of them are joined into one leading message."""
 
-    `model` is the name to echo. `unknown_options` are members of `options` that nobody knows.
+    ignored = frozenset({"name"})
+    content: str | TextContent
+
+
+class OpenAIDeveloperMessage(OpenAISystemMessage, frozen=True, tag="developer"):
+    """The same as `system`."""
+
+
+class OpenAIUserMessage(RequestStruct, frozen=True, tag_field="role", tag="user"):
+    """The user's turn: text, images and videos."""
+
+    ignored = frozenset({"name"})
+    content: str | Content
+
+
+class OpenAIAssistantMessage(RequestStruct, frozen=True, tag_field="role", tag="assistant"):
+    """An earlier answer."""
+
+    ignored = frozenset({"name"})
+    content: str | TextContent | None = None
+    reasoning_content: Annotated[str | None, about("Its reasoning, for chat templates that use it.")] = None
+    reasoning: Annotated[str | None, about("The same. Used if reasoning_content is omitted.")] = None
+    thinking: Annotated[str | None, about("The same. Used if the other two are omitted.")] = None
+    tool_calls: list[PastToolCall] | None = None
+
+
+class OpenAIToolMessage(RequestStruct, frozen=True, tag_field="role", tag="tool"):
+    """The result of a tool call."""
+
+    content: str | TextContent | None = None
+    tool_call_id: Annotated[str | None, about("The id of the tool call.")] = None
+    name: Annotated[str | None, about("The tool's name. Omitted: that of the call with the id.")] = None
+
+
+class OpenAIFunctionMessage(OpenAIToolMessage, frozen=True, tag="function"):
+    """The same as `tool`, under its older name."""
+
+
+OpenAIMessage: TypeAlias = (
+    OpenAISystemMessage
+    | OpenAIAssistantMessage
+    | OpenAIUserMessage
+    | OpenAIDeveloperMessage
+    | OpenAIToolMessage
+    | OpenAIFunctionMessage
+)
+
+
+class StreamOptions(RequestStruct, frozen=True):
+    """Options of a streamed answer."""
+
+    ignored = frozenset({"include_obfuscation"})
+    include_usage: Annotated[bool | None, about("Whether a last chunk has the usage.")] = None
+
+
+class SchemaHolder(RequestStruct, frozen=True):
+    """A JSON schema and its name."""
+
+    ignored = frozenset({"name", "description", "strict"})
+    schema: dict[str, Any] | None = None
+
+
+class TextFormat(RequestStruct, frozen=True, tag_field="type", tag="text"):
+    """Text, which is the default."""
+
+
+class JsonObjectFormat(RequestStruct, frozen=True, tag_field="type", tag="json_object"):
+    """Requests JSON. Answers do not follow it yet."""
+
+
+class JsonSchemaFormat(RequestStruct, frozen=True, tag_field="type", tag="json_schema"):
+    """Requests JSON that fits a schema. Answers do not follow it yet."""
+
+    json_schema: SchemaHolder
+
+
+class OpenAIChatRequest(GenerationFields, frozen=True, kw_only=True):
+    """A chat request. Fields that are not listed are ignored; null counts as omitted. If `stream` is omitted,
+    v1/chat streams and v1/chat/completions does not, unless openai_stream_default or the Accept header differ.
+    """
+
+    ignored = (
+        frozenset({"add_generation_prompt", "audio", "chat_template", "function_call", "functions", "metadata"})
+        | {"moderation", "prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"}
+        | {"safety_identifier", "service_tier", "store", "verbosity", "web_search_options"}
+    )
+    messages: Annotated[list[OpenAIMessage], Meta(min_length=1, description="The conversation, the latest turn last.")]
+    stream: Annotated[bool | None, about("Whether the answer is a stream of server-sent events.")] = None
+    stream_options: Annotated[StreamOptions | None, about("Only for streams.")] = None
+    n: Annotated[Choices | None, about("The number of answers.")] = None
+    top_logprobs: Annotated[TopLogprobs | None, about("Likely tokens listed for each token; needs logprobs.")] = None
+    tools: Annotated[list[ToolDefinition] | None, about("The tools that the model may call.")] = None
+    tool_choice: Annotated[ToolChoice | None, about("The tools that the model sees. Forcing a call is refused.")] = None
+    parallel_tool_calls: Annotated[bool | None, about("false: the answer has one tool call at most.")] = None
+    continue_final_message: Annotated[bool | None, about("Whether the model continues the assistant's last turn.")] = (
+        None
+    )
+    response_format: Annotated[
+        TextFormat | JsonObjectFormat | JsonSchemaFormat | None, about("Checked; answers do not follow it yet.")
+    ] = None
+    modalities: Annotated[list[Any] | None, about("No effect; audio is refused.")] = None
+
+
+class OpenAIChatCall(msgspec.Struct, frozen=True):
+    """A chat request to run, and the form of its answer.
+
+    `model` is the name to echo. `unknown_options` are names in `options` to log.
     """
 
     request: GenerationRequest
@@ -57,51 +157,42 @@ class ChatCall(msgspec.Struct, frozen=True):
     unknown_options: tuple[str, ...] = ()
 
 
-def parse_chat(body: bytes, *, request_id: str, path: ChatPath, accept: str, settings: DialectSettings) -> ChatCall:
-    """Raises InvalidRequest, which names the field. `accept` is the Accept header, "" when there is none."""
-    fields = decode_body(body)
-    model = _read_model(fields, settings)
-    stream = _read_stream(fields, path, accept, settings)
-    options = read_options(fields)
-    reasoning = read_reasoning(fields)
-    _check_unused(fields, model)
-    request = GenerationRequest(
-        id=request_id,
+def parse_openai_chat(
+    body: bytes, *, request_id: str, path: ChatPath, accept: str, settings: DialectSettings
+) -> OpenAIChatCall:
+    """The call in the body of a POST to `path`. `accept` is the Accept header ("": absent).
+
+    Raises InvalidRequest, which names the wrong field.
+    """
+    raw = decode_object(body)
+    fields = decode_fields(raw, OpenAIChatRequest, _TEXTS)
+    model = fields.model or settings.default_model
+    if not model:
+        raise invalid("model", "model is required", "missing_required_parameter")
+    if "audio" in (fields.modalities or ()):
+        raise media.refuse_media(model, "modalities")
+    stream = _read_stream(fields.stream, path, accept, settings)
+    request = build_request(
+        fields,
+        request_id=request_id,
         model=model,
-        prompt=_read_prompt(fields, model),
-        sampling=read_sampling(fields, options),
-        fallback_sampling=OPENAI_FALLBACK,
-        reasoning=reasoning.on,
-        reasoning_effort=reasoning.effort,
-        max_tokens=read_max_tokens(fields, options),
-        max_context=options.max_context,
-        stop=read_stop(fields, options),
-        n=_read_n(fields),
+        prompt=_read_prompt(fields, raw, model),
+        fallback=OPENAI_FALLBACK,
         top_logprobs=_read_logprobs(fields),
-        keep_alive=read_keep_alive(fields),
-        draft_model=read_draft_model(fields),
-        draft_tokens=read_draft_tokens(fields, options),
+        n=fields.n or 1,
     )
-    return ChatCall(
+    return OpenAIChatCall(
         request=request,
         model=model,
         stream=stream,
-        include_usage=_read_include_usage(fields, stream=stream),
-        reasoning_output=read_reasoning_output(fields, settings, asked=False),
-        parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
-        unknown_options=options.unknown,
+        include_usage=_read_include_usage(fields.stream_options, stream=stream),
+        reasoning_output=read_reasoning_output(fields, settings),
+        parallel_tool_calls=fields.parallel_tool_calls is not False,
+        unknown_options=unknown_options(raw),
     )
 
 
-def _read_model(fields: Fields, settings: DialectSettings) -> str:
-    model = fields.string("model") or settings.default_model
-    if not model:
-        raise InvalidRequest("model is required", param="model", code="missing_required_parameter")
-    return model
-
-
-def _read_stream(fields: Fields, path: ChatPath, accept: str, settings: DialectSettings) -> bool:
-    stream = fields.boolean("stream")
+def _read_stream(stream: bool | None, path: ChatPath, accept: str, settings: DialectSettings) -> bool:
     if stream is not None:
         return stream
     accepted = {entry.partition(";")[0].strip().lower() for entry in accept.split(",")}
@@ -110,112 +201,82 @@ def _read_stream(fields: Fields, path: ChatPath, accept: str, settings: DialectS
     return "application/json" not in accepted or not accepted.isdisjoint({"text/event-stream", "*/*"})
 
 
-def _read_include_usage(fields: Fields, *, stream: bool) -> bool:
-    options = fields.fields("stream_options")
+def _read_include_usage(options: StreamOptions | None, *, stream: bool) -> bool:
     if options is None:
         return False
     if not stream:
-        raise InvalidRequest(
-            "Stream options can only be defined when stream=True", param="stream_options", code="invalid_value"
-        )
-    return options.boolean("include_usage") is True
+        raise invalid("stream_options", "Stream options can only be defined when stream=True")
+    return options.include_usage is True
 
 
-def _read_n(fields: Fields) -> int:
-    n = fields.integer("n", minimum=1)
-    if n is not None and n > MAX_CHOICES:
-        raise InvalidRequest(f"'n' can be at most {MAX_CHOICES} here.", param="n", code="unsupported_value")
-    return n or 1
+def _read_logprobs(fields: OpenAIChatRequest) -> int | None:
+    if fields.top_logprobs and not fields.logprobs:
+        raise invalid("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
+    return fields.top_logprobs or 0 if fields.logprobs else None
 
 
-def _read_logprobs(fields: Fields) -> int | None:
-    wanted = fields.boolean("logprobs") is True
-    top_logprobs = fields.integer("top_logprobs", 0, MAX_TOP_LOGPROBS) or 0
-    if top_logprobs and not wanted:
-        raise InvalidRequest("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs", code="invalid_value")
-    return top_logprobs if wanted else None
-
-
-def _check_unused(fields: Fields, model: str) -> None:
-    """Fields that change nothing, and are an error all the same when they are malformed."""
-    _check_response_format(fields)
-    if "audio" in (fields.array("modalities") or ()):
-        raise media.refuse_media(model, "modalities")
-
-
-def _check_response_format(fields: Fields) -> None:
-    response_format = fields.fields("response_format")
-    if response_format is None:
-        return
-    kind = response_format.get("type")
-    if not isinstance(kind, str):
-        refuse_type("response_format.type", "a string", kind)
-    if kind not in _RESPONSE_FORMATS:
-        refuse_value("response_format.type", kind, _RESPONSE_FORMATS)
-    if kind != "json_schema":
-        return
-    if not isinstance(response_format.get("json_schema"), dict):
-        raise InvalidRequest(
-            "'response_format' of type 'json_schema' needs a 'json_schema' object.",
-            param="response_format",
-            code="missing_required_parameter",
-        )
-    as_fields(response_format.get("json_schema"), "response_format.json_schema").fields("schema")
-
-
-def _read_prompt(fields: Fields, model: str) -> ChatPrompt:
-    turns = list(fields.each("messages"))
-    if not turns:
-        raise InvalidRequest("[] is too short - 'messages'", param="messages", code="missing_required_parameter")
-    messages = order_turns([_read_message(turn, model) for turn in turns])
-    continues = fields.boolean("continue_final_message") is True
+def _read_prompt(fields: OpenAIChatRequest, raw: JsonObject, model: str) -> ChatPrompt:
+    messages = order_turns(
+        [_read_message(message, f"messages[{i}]", model) for i, message in enumerate(fields.messages)]
+    )
+    continues = fields.continue_final_message is True
     if continues and messages[-1].role != "assistant":
-        raise InvalidRequest(
-            "'continue_final_message' needs a last message of the assistant.",
-            param="continue_final_message",
-            code="invalid_value",
-        )
+        raise invalid("continue_final_message", "'continue_final_message' needs a last message of the assistant.")
     return ChatPrompt(
         messages=messages,
-        tools=read_chosen_tools(fields),
-        template_kwargs=read_template_kwargs(fields),
+        tools=read_chosen_tools(fields.tool_choice, raw),
+        template_kwargs=read_template_kwargs(raw),
         continue_final_message=continues,
     )
 
 
-def _read_message(message: Fields, model: str) -> Message:
-    role = _read_role(message)
-    match role:
-        case "user" | "system":
-            if "content" not in message:
-                refuse_type(message.param("content"), "a string or an array of parts", None)
-            return Message(role, read_content(message, model, media_allowed=role == "user"))
-        case "assistant":
+def _read_message(message: OpenAIMessage, param: str, model: str) -> Message:
+    content = read_content(message.content, param, model)
+    match message:
+        case OpenAISystemMessage():
+            return Message("system", content)
+        case OpenAIUserMessage():
+            return Message("user", content)
+        case OpenAIAssistantMessage():
             return Message(
-                role,
-                read_content(message, model, media_allowed=False),
-                reasoning=_read_past_reasoning(message),
-                tool_calls=read_tool_calls(message),
+                "assistant",
+                content,
+                reasoning=message.reasoning_content or message.reasoning or message.thinking or None,
+                tool_calls=read_tool_calls(message.tool_calls, param),
             )
-        case "tool":
-            return Message(
-                role,
-                read_content(message, model, media_allowed=False),
-                tool_call_id=message.string("tool_call_id"),
-                name=message.string("name"),
-            )
+        case OpenAIToolMessage():
+            return Message("tool", content, tool_call_id=message.tool_call_id, name=message.name)
 
 
-def _read_role(message: Fields) -> Role:
-    value = message.string("role")
-    if value is None:
-        param = message.param("role")
-        raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
-    if value not in _ROLES:
-        refuse_value(message.param("role"), value, _NAMED_ROLES)
-    return _ROLES[value]
+def _describe_messages(fault: Fault, _: re.Match[str]) -> InvalidRequest:
+    if fault.value not in (None, []):
+        return describe_generally(fault)
+    return invalid("messages", "[] is too short - 'messages'", "missing_required_parameter")
 
 
-def _read_past_reasoning(message: Fields) -> str | None:
-    texts = (message.string(key) for key in ("reasoning_content", "reasoning", "thinking"))
-    return next((text for text in texts if text), None)
+def _describe_role(fault: Fault, _: re.Match[str]) -> InvalidRequest:
+    if not isinstance(fault.value, str):
+        return describe_generally(fault)
+    return wrong_value(fault.param, fault.value, ("system", "assistant", "user", "developer", "tool"))
+
+
+def _describe_n(fault: Fault, _: re.Match[str]) -> InvalidRequest:
+    if not isinstance(fault.value, int) or fault.value <= MAX_CHOICES:
+        return describe_generally(fault)
+    return invalid("n", f"'n' can be at most {MAX_CHOICES} here.", "unsupported_value")
+
+
+def _describe_json_schema(_: Fault, __: re.Match[str]) -> InvalidRequest:
+    return invalid(
+        "response_format",
+        "'response_format' of type 'json_schema' needs a 'json_schema' object.",
+        "missing_required_parameter",
+    )
+
+
+_TEXTS: ErrorTexts = (
+    ("messages", _describe_messages),
+    (r"messages\[\d+\]\.role", _describe_role),
+    ("n", _describe_n),
+    (r"response_format\.json_schema", _describe_json_schema),
+)

@@ -1,7 +1,7 @@
-"""Assembles the OpenAPI document of all endpoints: fields from the schemas, statuses from the tree of errors.
+"""Builds the OpenAPI document of all endpoints from the Structs of requests and answers and from the error tree.
 
-It knows which operation takes and gives what, and no field. Paths are below the server's base URL, and again below its
-pico/, where Ollama's heartbeat and this document are too.
+OPERATIONS lists the endpoints. Their paths are below the server's base URL and, a second time, below its pico/, which
+also has Ollama's heartbeat and the document itself.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from pico_jupyter.dialects import ollama_request_schema as ollama_request
-from pico_jupyter.dialects import ollama_schema, openai_request_schema, openai_schema
+from pico_jupyter.dialects import ollama_answer_schema, ollama_request, openai_answer_schema, openai_request
 from pico_jupyter.dialects.framing import JSON_TYPE, NDJSON_TYPE, SSE_END, SSE_TYPE
-from pico_jupyter.dialects.request_schema import ModelName
+from pico_jupyter.dialects.request_fields import IGNORED_KEYWORD, ModelName, RequestStruct
 from pico_jupyter.errors import (
     EngineFailed,
     EngineUnavailable,
@@ -41,173 +40,157 @@ Mount: TypeAlias = Literal["both", "pico"]
 SECOND_MOUNT = "pico"
 TEXT_TYPE = "text/plain"
 
-_REACHING: Errors = (Forbidden, NotFound)
-_LOOKING: Errors = (*_REACHING, EngineUnavailable)
-_NAMING: Errors = (*_LOOKING, ModelNotFound, InvalidRequest)
-_POSTING: Errors = (*_NAMING, RequestTooLarge)
-_GENERATING: Errors = (*_POSTING, QueueFull, ModelLoadFailed, OutOfMemory, EngineFailed)
+_REFERENCE = "#/components/schemas/{name}"
+_ERRORS: dict[Dialect, type[msgspec.Struct]] = {
+    "OpenAI": openai_answer_schema.OpenAIError,
+    "Ollama": ollama_answer_schema.OllamaError,
+}
+
+_ACCESS_ERRORS: Errors = (Forbidden, NotFound)
+_READ_ERRORS: Errors = (*_ACCESS_ERRORS, EngineUnavailable)
+_MODEL_ERRORS: Errors = (*_READ_ERRORS, ModelNotFound, InvalidRequest)
+_POST_ERRORS: Errors = (*_MODEL_ERRORS, RequestTooLarge)
+_GENERATE_ERRORS: Errors = (*_POST_ERRORS, QueueFull, ModelLoadFailed, OutOfMemory, EngineFailed)
 
 _INFO = """\
-Chat with the models that run on the machine of a Jupyter server, in the words of OpenAI's and of Ollama's API.
+Chat with the models that run on the machine of a Jupyter server, with OpenAI's and Ollama's API.
 
-All paths are there twice: at the server's root and below `pico/`. They may end in a slash; another method is answered
-405 and, in `Allow`, what the path takes. What is sent is read as JSON, whatever `Content-Type` says. Fields that are
-not listed are ignored, those with `x-ignored` are known and ignored, and null counts as omitted.
+Every path exists twice: at the server's root and below `pico/`. A path may end in a slash. Other methods are answered
+with status 405 and an `Allow` header. Bodies are read as JSON, regardless of `Content-Type`. Fields that are not listed
+are ignored, as are those with `x-ignored`, and null counts as omitted.
 
-Every answer has an `x-request-id`. Before the first byte a failure is a status; after it, the last event or line of the
-stream tells it. Streams stay alive by SSE comments, or by spaces in front of a line.
+Every answer has an `x-request-id`. Before the first byte, an error is a status; after it, an error is the last line of
+the stream or the event before the last one. SSE comments, or spaces before a line, keep a stream alive.
 """
 
 
 class StatusBody(msgspec.Struct, frozen=True):
-    """That somebody is there."""
+    """The server responds."""
 
     status: Literal["ok"]
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One verb of one path: what it takes, and what it gives, whole and as a stream. `fails` are its own failures."""
+    """One method of one path.
+
+    `requests` are the Structs of its body (any of them), `answer` is the Struct of its whole answer, `chunk` that of
+    each part of a streamed answer. `errors` are its errors beside those of authentication. `head`: HEAD is supported
+    too. `open`: no authentication. `text` is the answer of an endpoint that does not answer JSON.
+    """
 
     method: Literal["get", "post", "delete"]
     path: str
     dialect: Dialect
     summary: str
-    takes: tuple[type[msgspec.Struct], ...] = ()
-    gives: type[msgspec.Struct] | None = None
-    streams: type[msgspec.Struct] | None = None
-    fails: Errors = _LOOKING
+    requests: tuple[type[msgspec.Struct], ...] = ()
+    answer: type[msgspec.Struct] | None = None
+    chunk: type[msgspec.Struct] | None = None
+    errors: Errors = _READ_ERRORS
     mount: Mount = "both"
     head: bool = False
     open: bool = False
     text: str = ""
 
 
-_NOT_HERE: Errors = (*_REACHING, RequestTooLarge)
-_REFUSED: Errors = (*_NOT_HERE, NotSupported)
+_NOT_FOUND_ERRORS: Errors = (*_ACCESS_ERRORS, RequestTooLarge)
+_REFUSED_ERRORS: Errors = (*_NOT_FOUND_ERRORS, NotSupported)
+
+
+def _openai_chat(path: str, summary: str) -> Operation:
+    answer, chunk = openai_answer_schema.ChatCompletion, openai_answer_schema.ChatCompletionChunk
+    return _generating(path, summary, openai_request.OpenAIChatRequest, answer, chunk)
+
+
+def _generating(
+    path: str, summary: str, request: type[msgspec.Struct], answer: type[msgspec.Struct], chunk: type[msgspec.Struct]
+) -> Operation:
+    dialect: Dialect = "OpenAI" if path.startswith("v1/") else "Ollama"
+    return Operation("post", path, dialect, summary, (request,), answer, chunk, _GENERATE_ERRORS)
+
+
+def _openai_get(
+    path: str, summary: str, answer: type[msgspec.Struct], errors: Errors = _READ_ERRORS, mount: Mount = "both"
+) -> Operation:
+    return Operation("get", path, "OpenAI", summary, answer=answer, errors=errors, mount=mount, head=True)
+
+
+def _ollama_get(path: str, summary: str, answer: type[msgspec.Struct], errors: Errors = _READ_ERRORS) -> Operation:
+    return Operation("get", path, "Ollama", summary, answer=answer, errors=errors, head=True)
+
+
+def _refused(path: str, reason: str, errors: Errors, *, head: bool = False) -> Operation:
+    return Operation("post", path, "Ollama", f"Refuse: {reason}.", errors=errors, head=head)
+
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation(
-        "post",
-        "v1/chat/completions",
-        "OpenAI",
-        "Chat. Streams where `stream` is true.",
-        takes=(openai_request_schema.ChatRequest,),
-        gives=openai_schema.ChatCompletion,
-        streams=openai_schema.ChatCompletionChunk,
-        fails=_GENERATING,
-    ),
-    Operation(
-        "post",
-        "v1/chat",
-        "OpenAI",
-        "Chat. Streams unless `stream` is false.",
-        takes=(openai_request_schema.ChatRequest,),
-        gives=openai_schema.ChatCompletion,
-        streams=openai_schema.ChatCompletionChunk,
-        fails=_GENERATING,
-    ),
-    Operation("get", "v1/models", "OpenAI", "List the models.", gives=openai_schema.ModelList, head=True),
-    Operation(
-        "get",
-        "v1/models/{id}",
-        "OpenAI",
-        "Describe a model.",
-        gives=openai_schema.ModelObject,
-        fails=_NAMING,
-        head=True,
-    ),
-    Operation("get", "v1", "OpenAI", "Tell that somebody is there.", gives=StatusBody, fails=_REACHING, head=True),
-    Operation(
-        "get",
-        "v1/memory",
-        "OpenAI",
-        "Tell how the memory for models stands, what each of them needs, and which one is loading.",
-        gives=MemoryReport,
-        head=True,
-    ),
-    Operation(
-        "post",
+    _openai_chat("v1/chat/completions", "Chat. Streams if `stream` is true."),
+    _openai_chat("v1/chat", "Chat. Streams unless `stream` is false."),
+    _openai_get("v1/models", "List the models.", openai_answer_schema.OpenAIModelList),
+    _openai_get("v1/models/{id}", "Describe a model.", openai_answer_schema.OpenAIModel, _MODEL_ERRORS),
+    _openai_get("v1", "Check that the server responds.", StatusBody, _ACCESS_ERRORS),
+    _openai_get("v1/memory", "Report the memory for models, the need of each model, and loading models.", MemoryReport),
+    _generating(
         "api/chat",
-        "Ollama",
         "Chat, or load or unload a model. Streams unless `stream` is false.",
-        takes=(ollama_request.ChatRequest,),
-        gives=ollama_schema.ChatObject,
-        streams=ollama_schema.ChatObject,
-        fails=_GENERATING,
+        ollama_request.OllamaChatRequest,
+        ollama_answer_schema.OllamaChatAnswer,
+        ollama_answer_schema.OllamaChatAnswer,
     ),
-    Operation(
-        "post",
+    _generating(
         "api/generate",
-        "Ollama",
         "Complete a prompt, or load or unload a model. Streams unless `stream` is false.",
-        takes=(ollama_request.GenerateRequest,),
-        gives=ollama_schema.GenerateObject,
-        streams=ollama_schema.GenerateObject,
-        fails=_GENERATING,
+        ollama_request.OllamaGenerateRequest,
+        ollama_answer_schema.OllamaGenerateAnswer,
+        ollama_answer_schema.OllamaGenerateAnswer,
     ),
-    Operation("get", "api/tags", "Ollama", "List the models.", gives=ollama_schema.TagList, head=True),
-    Operation("get", "api/ps", "Ollama", "List the models in memory.", gives=ollama_schema.ProcessList, head=True),
-    Operation(
-        "get",
+    _ollama_get("api/tags", "List the models.", ollama_answer_schema.OllamaTagList),
+    _ollama_get("api/ps", "List the models in memory.", ollama_answer_schema.OllamaProcessList),
+    _ollama_get(
         "api/version",
-        "Ollama",
-        "Tell the version of Ollama whose API this is, and our own.",
-        gives=ollama_schema.VersionObject,
-        fails=_REACHING,
-        head=True,
+        "Report the Ollama version of this API, and ours.",
+        ollama_answer_schema.OllamaVersion,
+        _ACCESS_ERRORS,
     ),
     Operation(
         "post",
         "api/show",
         "Ollama",
         "Describe a model.",
-        takes=(ollama_request.ShowRequest, ollama_request.OldShowRequest),
-        gives=ollama_schema.ShowObject,
-        fails=_POSTING,
+        requests=(ollama_request.OllamaShowRequest, ollama_request.OllamaOldShowRequest),
+        answer=ollama_answer_schema.OllamaShowAnswer,
+        errors=_POST_ERRORS,
     ),
     Operation(
         "post",
         "api/pull",
         "Ollama",
-        "Succeed if the model is there, and refuse if it is not: nothing is downloaded.",
-        takes=(ollama_request.PullRequest, ollama_request.OldPullRequest),
-        gives=ollama_schema.StatusObject,
-        streams=ollama_schema.StatusObject,
-        fails=_POSTING,
+        "Succeed if the model is installed, and refuse otherwise: no model is downloaded.",
+        requests=(ollama_request.OllamaPullRequest, ollama_request.OllamaOldPullRequest),
+        answer=ollama_answer_schema.OllamaPullStatus,
+        chunk=ollama_answer_schema.OllamaPullStatus,
+        errors=_POST_ERRORS,
     ),
-    Operation("delete", "api/delete", "Ollama", "Refuse: models are not deleted over HTTP.", fails=_NOT_HERE),
-    Operation("post", "api/copy", "Ollama", "Refuse: not supported.", fails=_REFUSED),
-    Operation("post", "api/create", "Ollama", "Refuse: not supported.", fails=_REFUSED),
-    Operation("post", "api/push", "Ollama", "Refuse: not supported.", fails=_REFUSED),
-    Operation("post", "api/blobs/{digest}", "Ollama", "Refuse: not supported.", fails=_REFUSED, head=True),
-    Operation("post", "api/embed", "Ollama", "Refuse: embeddings are not served here.", fails=_NOT_HERE),
-    Operation("post", "api/embeddings", "Ollama", "Refuse: embeddings are not served here.", fails=_NOT_HERE),
+    Operation("delete", "api/delete", "Ollama", "Refuse: models are not deleted over HTTP.", errors=_NOT_FOUND_ERRORS),
+    *(_refused(f"api/{name}", "not supported", _REFUSED_ERRORS) for name in ("copy", "create", "push")),
+    _refused("api/blobs/{digest}", "not supported", _REFUSED_ERRORS, head=True),
+    *(_refused(f"api/{name}", "embeddings are not served here", _NOT_FOUND_ERRORS) for name in ("embed", "embeddings")),
     Operation(
         "get",
         "",
         "Ollama",
-        "Say that Ollama is running, to anybody: the heartbeat of its clients.",
+        "Answer the heartbeat of Ollama's clients, without authentication.",
         text="Ollama is running",
-        fails=_REACHING,
+        errors=_ACCESS_ERRORS,
         mount="pico",
         head=True,
         open=True,
     ),
-    Operation(
-        "get",
-        "openapi.json",
-        "OpenAI",
-        "This document.",
-        gives=msgspec.Struct,
-        fails=_REACHING,
-        mount="pico",
-        head=True,
-    ),
+    _openai_get("openapi.json", "This document.", msgspec.Struct, _ACCESS_ERRORS, "pico"),
 )
 
 _PARAMETERS: Json = {
     "id": Annotated[ModelName, Meta(description="A name from the list of models.")],
-    "digest": Annotated[str, Meta(min_length=1, description="A digest, as Ollama writes it.")],
+    "digest": Annotated[str, Meta(min_length=1, description="A digest in Ollama's format.")],
 }
 
 _SECURITY_SCHEMES: Json = {
@@ -228,12 +211,12 @@ _HEADERS: dict[int, Json] = {
     503: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}},
 }
 _REQUEST_ID: Json = {
-    "x-request-id": {"description": "Names the request, for people who ask.", "schema": {"type": "string"}}
+    "x-request-id": {"description": "Identifies the request in the server's log.", "schema": {"type": "string"}}
 }
 
 
 def openapi_document(*, base_url: str, version: str, authenticated: bool) -> Json:
-    """The document of a server below `base_url`; without `authenticated` it asks nobody who he is."""
+    """The document of a server at `base_url`, such as "/user/a/". Without `authenticated` it requires no token."""
     paths: Json = {}
     for operation in OPERATIONS:
         item = paths.setdefault(f"/{operation.path}", _servers(base_url, operation.mount))
@@ -244,7 +227,7 @@ def openapi_document(*, base_url: str, version: str, authenticated: bool) -> Jso
         "servers": [{"url": _join(base_url)}, {"url": _join(base_url, SECOND_MOUNT)}],
         "paths": paths,
         "components": {
-            "schemas": {**_components("OpenAI"), **_components("Ollama")},
+            "schemas": _components(),
             **({"securitySchemes": _SECURITY_SCHEMES} if authenticated else {}),
         },
         **({"security": [{name: []} for name in _SECURITY_SCHEMES]} if authenticated else {}),
@@ -279,8 +262,8 @@ def _describe(operation: Operation, *, authenticated: bool) -> Json:
     }
     if names:
         described["parameters"] = [_parameter(name) for name in names]
-    if operation.takes:
-        kinds = [_reference(operation.dialect, kind) for kind in operation.takes]
+    if operation.requests:
+        kinds = [_reference(kind) for kind in operation.requests]
         schema = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
         described["requestBody"] = {"required": True, "content": {JSON_TYPE: {"schema": schema}}}
     if operation.open and authenticated:
@@ -298,8 +281,8 @@ def _responses(operation: Operation, *, authenticated: bool) -> Json:
     content = _success(operation)
     if content:
         responses["200"] = {"description": operation.summary, "headers": _REQUEST_ID, "content": content}
-    knows_callers: Errors = (Unauthenticated,) if authenticated and not operation.open else ()
-    for status, errors in _by_status((*operation.fails, *knows_callers)).items():
+    authentication: Errors = (Unauthenticated,) if authenticated and not operation.open else ()
+    for status, errors in _by_status((*operation.errors, *authentication)).items():
         responses[str(status)] = {
             "description": " Or: ".join(_sentence(error) for error in errors),
             "headers": {**_REQUEST_ID, **_HEADERS.get(status, {})},
@@ -312,16 +295,16 @@ def _success(operation: Operation) -> Json:
     if operation.text:
         return {TEXT_TYPE: {"schema": {"const": operation.text}}}
     content: Json = {}
-    if operation.gives is not None:
-        content[JSON_TYPE] = {"schema": _reference(operation.dialect, operation.gives)}
-    if operation.streams is not None:
-        piece = {"anyOf": [_reference(operation.dialect, operation.streams), _failure(operation.dialect)]}
+    if operation.answer is not None:
+        content[JSON_TYPE] = {"schema": _reference(operation.answer)}
+    if operation.chunk is not None:
+        piece = {"anyOf": [_reference(operation.chunk), _failure(operation.dialect)]}
         content.update(_events(piece) if operation.dialect == "OpenAI" else _lines(piece))
     return content
 
 
 def _events(piece: Json) -> Json:
-    """Server-sent events. The schema is that of an event: before its version 3.2 OpenAPI has no other word for it."""
+    """The schema of one server-sent event: OpenAPI 3.1 has no schema for a stream of them."""
     data = {"anyOf": [{"const": SSE_END}, {"contentMediaType": JSON_TYPE, "contentSchema": piece}]}
     event = {
         "description": f"One event of the stream; the last one is {SSE_END}.",
@@ -337,7 +320,7 @@ def _lines(piece: Json) -> Json:
 
 
 def _failure(dialect: Dialect) -> Json:
-    return {"$ref": _path(dialect, "ErrorBody")}
+    return _reference(_ERRORS[dialect])
 
 
 def _by_status(errors: Iterable[type[PicoError]]) -> dict[int, list[type[PicoError]]]:
@@ -351,44 +334,44 @@ def _sentence(error: type[PicoError]) -> str:
     return (error.__doc__ or "").partition("\n")[0]
 
 
-def _reference(dialect: Dialect, kind: type[msgspec.Struct]) -> Json:
-    return {"type": "object"} if kind is msgspec.Struct else {"$ref": _path(dialect, kind.__name__)}
+def _reference(kind: type[msgspec.Struct]) -> Json:
+    return {"type": "object"} if kind is msgspec.Struct else {"$ref": _REFERENCE.format(name=kind.__name__)}
 
 
-def _path(dialect: Dialect, name: str) -> str:
-    return f"#/components/schemas/{dialect}{name}"
-
-
-def _components(dialect: Dialect) -> Json:
-    mine = [operation for operation in OPERATIONS if operation.dialect == dialect]
-    failure: type[msgspec.Struct] = openai_schema.ErrorBody if dialect == "OpenAI" else ollama_schema.ErrorBody
-    given = [kind for operation in mine for kind in (operation.gives, operation.streams)]
-    read = _schemas(dialect, (kind for operation in mine for kind in operation.takes))
-    written = _schemas(dialect, (*given, failure))
+def _components() -> Json:
+    requests = _schemas(kind for operation in OPERATIONS for kind in operation.requests)
+    answers = _schemas(kind for operation in OPERATIONS for kind in (operation.answer, operation.chunk))
+    structs = {kind.__name__: kind for kind in _subclasses(RequestStruct)}
     return {
-        **{name: _without_nothing(schema) for name, schema in read.items()},
-        **{name: _as_written(schema) for name, schema in written.items()},
+        **{name: _request_schema(schema, structs[name]) for name, schema in requests.items()},
+        **{name: _answer_schema(schema) for name, schema in {**answers, **_schemas(_ERRORS.values())}.items()},
     }
 
 
-def _schemas(dialect: Dialect, kinds: Iterable[type[msgspec.Struct] | None]) -> Json:
+def _schemas(kinds: Iterable[type[msgspec.Struct] | None]) -> Json:
     wanted = {kind for kind in kinds if kind is not None and kind is not msgspec.Struct}
     ordered = sorted(wanted, key=lambda kind: kind.__name__)
-    _, components = msgspec.json.schema_components(ordered, ref_template=_path(dialect, "{name}"))
-    return {dialect + name: schema for name, schema in components.items()}
+    _, components = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
+    return components
 
 
-def _without_nothing(schema: Json) -> Json:
-    """A request's schema; that a field is omitted where it is omitted goes without saying."""
+def _subclasses(kind: type[RequestStruct]) -> list[type[RequestStruct]]:
+    return [descendant for child in kind.__subclasses__() for descendant in (child, *_subclasses(child))]
+
+
+def _request_schema(schema: Json, struct: type[RequestStruct]) -> Json:
+    """The schema of a request: with the ignored fields, and without defaults of null, which counts as omitted."""
     properties = schema.get("properties", {})
     for member in properties.values():
         if "default" in member and member["default"] is None:
             del member["default"]
-    return schema
+    names = {name for base in struct.__mro__ for name in base.__dict__.get("ignored", ())}
+    ignored = {name: {"description": "Accepted and ignored.", IGNORED_KEYWORD: True} for name in sorted(names)}
+    return {**schema, "properties": {**properties, **ignored}} if ignored else schema
 
 
-def _as_written(schema: Json) -> Json:
-    """An answer's schema. What has a default there is written all the same."""
+def _answer_schema(schema: Json) -> Json:
+    """The schema of an answer. Fields with a default are always present, except those that may be UNSET."""
     properties: Json = schema.get("properties", {})
     required = [name for name, member in properties.items() if name in schema["required"] or "default" in member]
     for member in properties.values():

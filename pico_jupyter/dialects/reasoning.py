@@ -1,4 +1,4 @@
-"""The reasoning switch in all its spellings, and where reasoning goes in the answer. The same in both dialects."""
+"""Reads the reasoning switch in all its spellings, and writes reasoning inline. The same in both dialects."""
 
 from __future__ import annotations
 
@@ -7,25 +7,31 @@ from typing import assert_never
 import msgspec
 
 from pico_jupyter.client import Choice
-from pico_jupyter.dialects.fields import Fields, as_fields, json_text, refuse_type, refuse_value
-from pico_jupyter.dialects.settings import DialectSettings, ReasoningOutput
-from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.dialects.dialect_settings import DialectSettings, ReasoningOutput
+from pico_jupyter.dialects.request_bodies import JsonObject, json_text
+from pico_jupyter.dialects.request_errors import wrong_value
+from pico_jupyter.dialects.request_fields import (
+    EFFORTS_OFF,
+    EFFORTS_ON,
+    GenerationFields,
+    ReasoningField,
+    TemplateArguments,
+    ThinkLevel,
+)
 from pico_jupyter.types import FinishReason
 
 OPEN_TAG = "<think>"
 CLOSE_TAG = "</think>"
 
-EFFORTS_OFF = ("none", "off", "low", "minimal")
-EFFORTS_ON = ("medium", "high", "on", "xhigh", "max", "ultra")
-# Not literal levels: no chat template takes these words.
+# Switches only: chat templates have no such levels.
 _PLAIN_SWITCHES = ("none", "off", "on")
-THINK_LEVELS = ("high", "medium", "low", "max")
 
 
 class ReasoningSwitch(msgspec.Struct, frozen=True):
-    """What a request says about reasoning. `on` None: nothing; `effort` is the literal level, if one was given.
+    """The reasoning switch of a request.
 
-    `required`: a model that cannot reason has to refuse, where the dialect does so at all.
+    `on` None: not given. `effort` is the literal level, if one was given. `required`: a model that cannot reason must
+    refuse, on endpoints where this is an error.
     """
 
     on: bool | None = None
@@ -33,34 +39,32 @@ class ReasoningSwitch(msgspec.Struct, frozen=True):
     required: bool = False
 
 
-def read_reasoning(fields: Fields) -> ReasoningSwitch:
-    """The switch, by precedence: think, chat_template_kwargs, reasoning, reasoning_effort. All of them are checked."""
-    spellings = (
-        _read_think(fields),
-        _read_template_switch(fields),
-        _read_reasoning_field(fields),
-        _read_effort(fields, "reasoning_effort"),
+def read_reasoning(fields: GenerationFields) -> ReasoningSwitch:
+    """The switch by precedence: think, chat_template_kwargs, reasoning, reasoning_effort. All of them are checked."""
+    switches = (
+        _read_think(fields.think),
+        _read_template_switch(fields.chat_template_kwargs),
+        _read_reasoning_field(fields.reasoning),
+        _read_effort(fields.reasoning_effort, "reasoning_effort"),
     )
-    return next((switch for switch in spellings if switch is not None), ReasoningSwitch())
+    return next((switch for switch in switches if switch is not None), ReasoningSwitch())
 
 
-def read_template_kwargs(fields: Fields) -> str:
-    """chat_template_kwargs as JSON text, without the members that are the switch."""
-    kwargs = fields.fields("chat_template_kwargs")
-    if kwargs is None:
-        return "{}"
+def read_template_kwargs(raw: JsonObject) -> str:
+    """The decoded body's chat_template_kwargs as JSON text, without the members that are the switch."""
+    kwargs: JsonObject = raw.get("chat_template_kwargs") or {}
     switches = ["enable_thinking"]
     if isinstance(kwargs.get("thinking"), bool):
         switches.append("thinking")
-    rest = {key: value for key, value in kwargs.values.items() if key not in switches}
-    return json_text(rest, kwargs.path)
+    rest = {key: value for key, value in kwargs.items() if key not in switches}
+    return json_text(rest, "chat_template_kwargs")
 
 
-def read_reasoning_output(fields: Fields, settings: DialectSettings, *, asked: bool) -> ReasoningOutput:
-    """Where reasoning goes. `asked`: the request uses a spelling that means separate output when nothing else does."""
-    separate_reasoning = fields.boolean("separate_reasoning")
-    include_reasoning = fields.boolean("include_reasoning")
-    override = include_reasoning if separate_reasoning is None else separate_reasoning
+def read_reasoning_output(
+    fields: GenerationFields, settings: DialectSettings, *, asked: bool = False
+) -> ReasoningOutput:
+    """The place of reasoning in the answer. `asked`: with the setting "auto", it is separate."""
+    override = fields.include_reasoning if fields.separate_reasoning is None else fields.separate_reasoning
     if override is not None:
         return "separate" if override else "inline"
     match settings.reasoning_output:
@@ -73,10 +77,10 @@ def read_reasoning_output(fields: Fields, settings: DialectSettings, *, asked: b
 
 
 class InlineReasoning:
-    """Puts one choice's reasoning between tags. Each string that comes out is a delta of its own.
+    """Writes the reasoning of one choice between tags. Each returned string becomes a separate delta.
 
-    Clients recognise a tag only when it is the whole of a delta, and only with its opening half, which some chat
-    templates already put at the end of the prompt.
+    litellm recognizes a tag only if it is a whole delta. Clients need the opening tag too, which some chat templates
+    have at the end of the prompt.
     """
 
     __slots__ = ("_is_open", "_is_separator_due")
@@ -102,7 +106,7 @@ class InlineReasoning:
         return [*closing, text]
 
     def close(self) -> list[str]:
-        """Before anything that is not reasoning."""
+        """The closing tag, if reasoning is open. Called before other content."""
         if not self._is_open:
             return []
         self._is_open = False
@@ -110,12 +114,12 @@ class InlineReasoning:
         return [CLOSE_TAG]
 
     def finish(self, reason: FinishReason) -> list[str]:
-        """Reasoning that was cut by the token limit stays open, as the model left it."""
+        """The end of the choice. Reasoning that the token limit cut stays open."""
         return [] if reason == "length" else self.close()
 
 
 def fold_inline(choice: Choice) -> str:
-    """The content of a whole answer: the same text that the deltas of a stream add up to."""
+    """The content of a whole answer: the same text as the deltas of a stream together."""
     inline = InlineReasoning()
     pieces = inline.reasoning(choice.reasoning) if choice.reasoning else []
     pieces += inline.text(choice.text) if choice.text else []
@@ -123,66 +127,48 @@ def fold_inline(choice: Choice) -> str:
     return "".join(pieces)
 
 
-def _read_think(fields: Fields) -> ReasoningSwitch | None:
-    think = fields.get("think")
+def _read_think(think: bool | ThinkLevel | None) -> ReasoningSwitch | None:
     if think is None:
         return None
     if isinstance(think, bool):
         return ReasoningSwitch(think, effort="medium" if think else None, required=think)
-    if not isinstance(think, str):
-        refuse_type(fields.param("think"), 'a boolean or one of "high", "medium", "low", "max"', think)
-    if think not in THINK_LEVELS:
-        raise InvalidRequest(
-            f'invalid think value: "{think[:64]}" (must be "high", "medium", "low", "max", true, or false)',
-            param=fields.param("think"),
-            code="invalid_value",
-        )
-    # Only effort "low" means off; Ollama's think "low" is a level of on.
+    # The effort "low" means off; Ollama's think "low" is a level of on.
     return ReasoningSwitch(on=True, effort=think, required=True)
 
 
-def _read_template_switch(fields: Fields) -> ReasoningSwitch | None:
-    kwargs = fields.fields("chat_template_kwargs")
+def _read_template_switch(kwargs: TemplateArguments | None) -> ReasoningSwitch | None:
     if kwargs is None:
         return None
-    value = kwargs.get("enable_thinking")
+    value = kwargs.enable_thinking
     if value is None:
-        # DeepSeek and Granite templates call it so; anything but a boolean is theirs to read.
-        thinking = kwargs.get("thinking")
-        value = thinking if isinstance(thinking, bool) else None
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        value = value.strip().lower() == "true"
-    if value is None:
-        return None
-    if not isinstance(value, bool):
-        param = kwargs.param("enable_thinking")
-        if isinstance(value, str):
-            refuse_value(param, value, ("true", "false"))
-        refuse_type(param, "a boolean", value)
-    return ReasoningSwitch(on=value, effort="medium" if value else None)
+        # The name in the templates of DeepSeek and Granite. They interpret values that are not booleans.
+        value = kwargs.thinking if isinstance(kwargs.thinking, bool) else None
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word not in ("true", "false"):
+            raise wrong_value("chat_template_kwargs.enable_thinking", value, ("true", "false"))
+        value = word == "true"
+    return None if value is None else _switch(value)
 
 
-def _read_reasoning_field(fields: Fields) -> ReasoningSwitch | None:
-    value = fields.get("reasoning")
-    if value is None or isinstance(value, str):
-        return _read_effort(fields, "reasoning")
-    if not isinstance(value, dict):
-        refuse_type(fields.param("reasoning"), "an object or a string", value)
-    reasoning = as_fields(value, fields.param("reasoning"))
-    by_effort = _read_effort(reasoning, "effort")
-    enabled = reasoning.boolean("enabled")
-    if by_effort is not None or enabled is None:
+def _read_reasoning_field(value: ReasoningField | str | None) -> ReasoningSwitch | None:
+    if not isinstance(value, ReasoningField):
+        return _read_effort(value, "reasoning")
+    by_effort = _read_effort(value.effort, "reasoning.effort")
+    if by_effort is not None or value.enabled is None:
         return by_effort
-    return ReasoningSwitch(on=enabled, effort="medium" if enabled else None)
+    return _switch(value.enabled)
 
 
-def _read_effort(fields: Fields, key: str) -> ReasoningSwitch | None:
-    value = fields.string(key)
+def _read_effort(value: str | None, param: str) -> ReasoningSwitch | None:
     effort = (value or "").strip().lower()
     if not effort:
         return None
     if effort not in EFFORTS_OFF + EFFORTS_ON:
-        refuse_value(fields.param(key), effort, EFFORTS_OFF + EFFORTS_ON)
+        raise wrong_value(param, effort, EFFORTS_OFF + EFFORTS_ON)
     is_on = effort in EFFORTS_ON
-    level = effort if effort not in _PLAIN_SWITCHES else None
-    return ReasoningSwitch(on=is_on, effort=level or ("medium" if is_on else None))
+    return _switch(is_on) if effort in _PLAIN_SWITCHES else ReasoningSwitch(on=is_on, effort=effort)
+
+
+def _switch(on: bool) -> ReasoningSwitch:
+    return ReasoningSwitch(on=on, effort="medium" if on else None)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pico_jupyter.client import EngineClient
-from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.server.media_sources import MediaSources
 from pico_jupyter.server.metrics import METRICS, ServerMetrics
 

@@ -46,7 +46,7 @@ Raised: TypeAlias = BaseException | None
 
 
 class ErrorDialect(Protocol):
-    """The error format of a dialect. The modules dialects.openai and dialects.ollama satisfy it."""
+    """The error format of a dialect. The modules openai_answer and ollama_answer satisfy it."""
 
     JSON_TYPE: str
 

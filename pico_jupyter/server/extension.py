@@ -15,8 +15,8 @@ from jupyter_server.serverapp import ServerApp
 from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, Unicode, validate
 
 from pico_jupyter.client import EngineClient
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.durations import parse_go_duration
-from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.model_kernel.launcher import Log
 from pico_jupyter.model_kernel.news import KernelNews

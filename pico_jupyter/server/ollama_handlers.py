@@ -1,4 +1,4 @@
-"""The endpoints of the Ollama dialect, below api/ and at the root of the second mount."""
+"""Handles the endpoints of the Ollama dialect: below api/, and the root of the second mount."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ import time
 from jupyter_server.auth.decorator import allow_unauthenticated
 
 from pico_jupyter import __version__
-from pico_jupyter.dialects import ollama
+from pico_jupyter.dialects import ollama_answer, ollama_models
 from pico_jupyter.dialects.framing import NDJSON_TYPE
-from pico_jupyter.dialects.ollama import AnswerCall, AnswerStream, LoadCall
+from pico_jupyter.dialects.ollama_answer import OllamaAnswerStream
+from pico_jupyter.dialects.ollama_request import (
+    OllamaAnswerCall,
+    OllamaLoadCall,
+    parse_ollama_chat,
+    parse_ollama_generate,
+    parse_ollama_pull,
+    parse_ollama_show,
+)
 from pico_jupyter.errors import Forbidden, ModelNotFound, NotSupported, PicoError
 from pico_jupyter.questions import FindModel, ListModels, ListResident, LoadModel, UnloadModel
 from pico_jupyter.server.context import ServerContext
@@ -17,36 +25,36 @@ from pico_jupyter.server.generation import GenerationHandler
 from pico_jupyter.server.handlers import DialectHandler, NoEndpointHandler, permitted
 
 
-class AnsweringHandler(GenerationHandler):
+class OllamaAnsweringHandler(GenerationHandler):
     """Base of the two endpoints that generate, load and unload."""
 
-    dialect = ollama
+    dialect = ollama_answer
     dialect_name = "ollama"
     methods = ("POST",)
 
-    async def answer(self, call: AnswerCall | LoadCall) -> None:
-        """Do what the body asks for."""
-        if isinstance(call, LoadCall):
+    async def answer(self, call: OllamaAnswerCall | OllamaLoadCall) -> None:
+        """Run `call` and write its answer."""
+        if isinstance(call, OllamaLoadCall):
             await self._load(call)
             return
         self.warn_of_unknown_options(call.unknown_options)
         if call.stream:
-            await self.answer_stream(call.request, AnswerStream(call, time.time))
+            await self.answer_stream(call.request, OllamaAnswerStream(call, time.time))
         else:
             completion = await self.completion(call.request)
-            self.respond(ollama.answer(call, completion, time.time()))
+            self.respond(ollama_answer.answer(call, completion, time.time()))
 
-    async def _load(self, call: LoadCall) -> None:
+    async def _load(self, call: OllamaLoadCall) -> None:
         if call.unload:
             await self.authorize("write")
             await self.context.engine.ask(UnloadModel(call.model))
         else:
             await self.context.engine.ask(LoadModel(call.model, call.keep_alive))
-        self.respond(ollama.load_answer(call, time.time()))
+        self.respond(ollama_answer.load_answer(call, time.time()))
         self.meter.end("unload" if call.unload else "load")
 
 
-class ChatHandler(AnsweringHandler):
+class OllamaChatHandler(OllamaAnsweringHandler):
     """POST api/chat."""
 
     endpoint = "api/chat"
@@ -58,10 +66,10 @@ class ChatHandler(AnsweringHandler):
 
     async def _chat(self) -> None:
         settings = self.context.settings
-        await self.answer(await self.parse(ollama.parse_chat, request_id=self.request_id, settings=settings))
+        await self.answer(await self.parse(parse_ollama_chat, request_id=self.request_id, settings=settings))
 
 
-class GenerateHandler(AnsweringHandler):
+class OllamaGenerateHandler(OllamaAnsweringHandler):
     """POST api/generate."""
 
     endpoint = "api/generate"
@@ -73,90 +81,90 @@ class GenerateHandler(AnsweringHandler):
 
     async def _generate(self) -> None:
         settings = self.context.settings
-        await self.answer(await self.parse(ollama.parse_generate, request_id=self.request_id, settings=settings))
+        await self.answer(await self.parse(parse_ollama_generate, request_id=self.request_id, settings=settings))
 
 
-class TagsHandler(DialectHandler):
+class OllamaTagsHandler(DialectHandler):
     """GET api/tags."""
 
-    dialect = ollama
+    dialect = ollama_answer
     methods = ("GET", "HEAD")
 
     @permitted("read")
     async def get(self) -> None:
         """List the models."""
-        self.respond(ollama.tags(await self.context.engine.ask(ListModels())))
+        self.respond(ollama_models.tags(await self.context.engine.ask(ListModels())))
 
     head = get
 
 
-class ProcessesHandler(DialectHandler):
+class OllamaProcessesHandler(DialectHandler):
     """GET api/ps."""
 
-    dialect = ollama
+    dialect = ollama_answer
     methods = ("GET", "HEAD")
 
     @permitted("read")
     async def get(self) -> None:
         """List the models that are loaded."""
-        self.respond(ollama.ps(await self.context.engine.ask(ListResident())))
+        self.respond(ollama_models.ps(await self.context.engine.ask(ListResident())))
 
     head = get
 
 
-class VersionHandler(DialectHandler):
+class OllamaVersionHandler(DialectHandler):
     """GET api/version."""
 
-    dialect = ollama
+    dialect = ollama_answer
     methods = ("GET", "HEAD")
 
     @permitted("read")
     async def get(self) -> None:
-        """Tell the version of Ollama whose API this is, and our own."""
-        self.respond(ollama.version(self.context.settings, __version__))
+        """Report the Ollama version of this API, and ours."""
+        self.respond(ollama_models.version(self.context.settings, __version__))
 
     head = get
 
 
-class ShowHandler(DialectHandler):
+class OllamaShowHandler(DialectHandler):
     """POST api/show."""
 
-    dialect = ollama
+    dialect = ollama_answer
     methods = ("POST",)
 
     @permitted("read")
     async def post(self) -> None:
         """Describe a model."""
-        name = ollama.parse_model_name(self.body())
-        self.respond(ollama.show(await self.context.engine.ask(FindModel(name)), name))
+        name = parse_ollama_show(self.body())
+        self.respond(ollama_models.show(await self.context.engine.ask(FindModel(name)), name))
 
 
-class PullHandler(DialectHandler):
-    """POST api/pull. Models come by the hand of the server's owner; clients that pull blindly are not stopped."""
+class OllamaPullHandler(DialectHandler):
+    """POST api/pull. Succeeds for installed models, which some clients pull before every use; nothing is downloaded."""
 
-    dialect = ollama
+    dialect = ollama_answer
     methods = ("POST",)
 
     @permitted("write")
     async def post(self) -> None:
-        """Succeed if the model is there, and refuse if it is not."""
-        call = ollama.parse_pull(self.body())
+        """Succeed if the model is installed, and refuse otherwise."""
+        call = parse_ollama_pull(self.body())
         try:
             await self.context.engine.ask(FindModel(call.model))
         except ModelNotFound:
             raise Forbidden("pulling models is disabled on this server") from None
-        self.respond(ollama.pull_success(call), NDJSON_TYPE if call.stream else ollama.JSON_TYPE)
+        self.respond(ollama_answer.pull_success(call), NDJSON_TYPE if call.stream else ollama_answer.JSON_TYPE)
 
 
-class RefusingHandler(DialectHandler):
-    """An endpoint of Ollama's that is known and not served."""
+class OllamaRefusingHandler(DialectHandler):
+    """An endpoint of Ollama that this server does not implement."""
 
-    dialect = ollama
+    dialect = ollama_answer
 
     def initialize(
         self, context: ServerContext, methods: tuple[str, ...] = (), kind: type[PicoError] = NotSupported, why: str = ""
     ) -> None:
-        """Who uses one of `methods` is told an error of this `kind` and `why`."""
+        """Requests with one of `methods` raise an error of `kind` with the message `why`."""
         super().initialize(context)
         self.methods = methods
         self._kind = kind
@@ -171,24 +179,24 @@ class RefusingHandler(DialectHandler):
     head = post
 
 
-class RootHandler(DialectHandler):
+class OllamaRootHandler(DialectHandler):
     """GET and HEAD of the second mount's root: the heartbeat of Ollama's clients.
 
-    They send no token with it, and it tells nothing, so it is answered to everybody.
+    They send no token with it, and the answer is a constant, so no authentication is required.
     """
 
-    dialect = ollama
+    dialect = ollama_answer
     methods = ("GET", "HEAD")
 
     @allow_unauthenticated
     def get(self) -> None:
-        """Say what Ollama says."""
+        """Answer with Ollama's text."""
         self.respond(b"Ollama is running", "text/plain; charset=utf-8")
 
     head = get
 
 
-class UnknownPathHandler(NoEndpointHandler):
-    """Whatever else is below the second mount."""
+class OllamaUnknownPathHandler(NoEndpointHandler):
+    """All other paths below the second mount."""
 
-    dialect = ollama
+    dialect = ollama_answer

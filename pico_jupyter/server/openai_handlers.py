@@ -1,26 +1,27 @@
-"""The endpoints of the OpenAI dialect: v1/chat/completions, v1/chat, v1/models and our own v1/memory."""
+"""Handles the endpoints of the OpenAI dialect, and our own v1/memory."""
 
 from __future__ import annotations
 
 import time
 
-from pico_jupyter.dialects import openai
-from pico_jupyter.dialects.openai import ChatPath, ChatStream
+from pico_jupyter.dialects import openai_answer
+from pico_jupyter.dialects.openai_answer import OpenAIChatStream
+from pico_jupyter.dialects.openai_request import ChatPath, parse_openai_chat
 from pico_jupyter.questions import DescribeMemory, FindModel, ListModels
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.generation import GenerationHandler
 from pico_jupyter.server.handlers import DialectHandler, NoEndpointHandler, permitted
 
 
-class ChatHandler(GenerationHandler):
+class OpenAIChatHandler(GenerationHandler):
     """POST v1/chat/completions and v1/chat."""
 
-    dialect = openai
+    dialect = openai_answer
     dialect_name = "openai"
     methods = ("POST",)
 
     def initialize(self, context: ServerContext, path: ChatPath = "v1/chat/completions") -> None:
-        """`path` decides what an omitted `stream` means."""
+        """`path` decides the meaning of an omitted `stream`."""
         self._path: ChatPath = path
         self.endpoint = path
         super().initialize(context)
@@ -32,7 +33,7 @@ class ChatHandler(GenerationHandler):
 
     async def _chat(self) -> None:
         call = await self.parse(
-            openai.parse_chat,
+            parse_openai_chat,
             request_id=self.request_id,
             path=self._path,
             accept=self.request.headers.get("Accept", ""),
@@ -41,58 +42,58 @@ class ChatHandler(GenerationHandler):
         self.warn_of_unknown_options(call.unknown_options)
         completion_id, created = f"chatcmpl-{self.request_id}", int(time.time())
         if call.stream:
-            await self.answer_stream(call.request, ChatStream(call, completion_id, created))
+            await self.answer_stream(call.request, OpenAIChatStream(call, completion_id, created))
         else:
             completion = await self.completion(call.request)
-            self.respond(openai.completion(call, completion, completion_id, created))
+            self.respond(openai_answer.completion(call, completion, completion_id, created))
 
 
-class ModelsHandler(DialectHandler):
+class OpenAIModelsHandler(DialectHandler):
     """GET v1/models and v1/models/{id}."""
 
-    dialect = openai
+    dialect = openai_answer
     methods = ("GET", "HEAD")
 
     @permitted("read")
     async def get(self, name: str = "") -> None:
         """List the models, or describe one."""
         if name:
-            self.respond(openai.model_object(await self.context.engine.ask(FindModel(name))))
+            self.respond(openai_answer.model_object(await self.context.engine.ask(FindModel(name))))
         else:
-            self.respond(openai.models_list(await self.context.engine.ask(ListModels())))
+            self.respond(openai_answer.models_list(await self.context.engine.ask(ListModels())))
 
     head = get
 
 
-class MemoryHandler(DialectHandler):
+class OpenAIMemoryHandler(DialectHandler):
     """GET v1/memory."""
 
-    dialect = openai
+    dialect = openai_answer
     methods = ("GET", "HEAD")
 
     @permitted("read")
     async def get(self) -> None:
-        """Tell how the memory for models stands, what each of them needs, and which one is loading."""
-        self.respond(openai.memory(await self.context.engine.ask(DescribeMemory())))
+        """Report the memory for models, the need of each model, and loading models."""
+        self.respond(openai_answer.memory(await self.context.engine.ask(DescribeMemory())))
 
     head = get
 
 
-class StatusHandler(DialectHandler):
-    """GET v1: whether anyone is there."""
+class OpenAIStatusHandler(DialectHandler):
+    """GET v1: checks that the server responds."""
 
-    dialect = openai
+    dialect = openai_answer
     methods = ("GET", "HEAD")
 
     @permitted("read")
     async def get(self) -> None:
-        """Say so."""
+        """Answer with a constant status."""
         self.respond(b'{"status":"ok"}')
 
     head = get
 
 
-class UnknownPathHandler(NoEndpointHandler):
-    """Whatever else is below v1/."""
+class OpenAIUnknownPathHandler(NoEndpointHandler):
+    """All other paths below v1/."""
 
-    dialect = openai
+    dialect = openai_answer

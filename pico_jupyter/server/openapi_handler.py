@@ -1,25 +1,25 @@
-"""Serves the OpenAPI document of this server. Knows no field of it."""
+"""Serves the OpenAPI document of this server."""
 
 from __future__ import annotations
 
 import functools
 
 from pico_jupyter import __version__
-from pico_jupyter.dialects import openai
+from pico_jupyter.dialects import openai_answer
 from pico_jupyter.dialects.framing import encode_json
 from pico_jupyter.dialects.openapi import openapi_document
 from pico_jupyter.server.handlers import DialectHandler, permitted
 
 
-class DocumentHandler(DialectHandler):
+class OpenAPIHandler(DialectHandler):
     """GET pico/openapi.json."""
 
-    dialect = openai
+    dialect = openai_answer
     methods = ("GET", "HEAD")
 
     @permitted("read")
     async def get(self) -> None:
-        """Describe all endpoints, as they are below this server's base URL."""
+        """Describe all endpoints below this server's base URL."""
         self.respond(_document(self.base_url, authenticated=self.identity_provider.auth_enabled))
 
     head = get

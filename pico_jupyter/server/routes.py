@@ -25,29 +25,29 @@ def _refusal(kind: type[PicoError], why: str, *methods: str) -> dict[str, Any]:
 MOUNTS = ("/", "/pico/")
 
 ENDPOINTS: tuple[Rule, ...] = (
-    ("v1/chat/completions", openai.ChatHandler, {"path": "v1/chat/completions"}),
-    ("v1/chat", openai.ChatHandler, {"path": "v1/chat"}),
-    ("v1/models/(.+?)", openai.ModelsHandler, {}),
-    ("v1/models", openai.ModelsHandler, {}),
-    ("v1/memory", openai.MemoryHandler, {}),
-    ("v1", openai.StatusHandler, {}),
-    ("api/chat", ollama.ChatHandler, {}),
-    ("api/generate", ollama.GenerateHandler, {}),
-    ("api/tags", ollama.TagsHandler, {}),
-    ("api/ps", ollama.ProcessesHandler, {}),
-    ("api/version", ollama.VersionHandler, {}),
-    ("api/show", ollama.ShowHandler, {}),
-    ("api/pull", ollama.PullHandler, {}),
+    ("v1/chat/completions", openai.OpenAIChatHandler, {"path": "v1/chat/completions"}),
+    ("v1/chat", openai.OpenAIChatHandler, {"path": "v1/chat"}),
+    ("v1/models/(.+?)", openai.OpenAIModelsHandler, {}),
+    ("v1/models", openai.OpenAIModelsHandler, {}),
+    ("v1/memory", openai.OpenAIMemoryHandler, {}),
+    ("v1", openai.OpenAIStatusHandler, {}),
+    ("api/chat", ollama.OllamaChatHandler, {}),
+    ("api/generate", ollama.OllamaGenerateHandler, {}),
+    ("api/tags", ollama.OllamaTagsHandler, {}),
+    ("api/ps", ollama.OllamaProcessesHandler, {}),
+    ("api/version", ollama.OllamaVersionHandler, {}),
+    ("api/show", ollama.OllamaShowHandler, {}),
+    ("api/pull", ollama.OllamaPullHandler, {}),
     (
         "api/delete",
-        ollama.RefusingHandler,
+        ollama.OllamaRefusingHandler,
         _refusal(Forbidden, "deleting models is disabled on this server", "DELETE"),
     ),
-    ("api/(?:copy|create|push)", ollama.RefusingHandler, _refusal(NotSupported, "not supported", "POST")),
-    ("api/blobs/.+?", ollama.RefusingHandler, _refusal(NotSupported, "not supported", "POST", "HEAD")),
+    ("api/(?:copy|create|push)", ollama.OllamaRefusingHandler, _refusal(NotSupported, "not supported", "POST")),
+    ("api/blobs/.+?", ollama.OllamaRefusingHandler, _refusal(NotSupported, "not supported", "POST", "HEAD")),
     (
         "api/(?:embed|embeddings)",
-        ollama.RefusingHandler,
+        ollama.OllamaRefusingHandler,
         _refusal(NotFound, "embeddings are not served here", "POST"),
     ),
 )
@@ -62,8 +62,8 @@ def rules(context: ServerContext) -> list[Rule]:
         for path, handler, arguments in ENDPOINTS
     ]
     own = [
-        ("/pico/?", ollama.RootHandler, shared),
-        ("/pico/openapi.json/?", openapi.DocumentHandler, shared),
+        ("/pico/?", ollama.OllamaRootHandler, shared),
+        ("/pico/openapi.json/?", openapi.OpenAPIHandler, shared),
     ]
     return [*endpoints, *own]
 
@@ -72,7 +72,7 @@ def fallback_rules(base_url: str, context: ServerContext) -> list[Rule]:
     """The rules for unknown paths, with the base URL. They are added after those of all other extensions."""
     shared = {"context": context}
     return [
-        (url_path_join(base_url, "v1/.*"), openai.UnknownPathHandler, shared),
-        (url_path_join(base_url, "pico/v1/.*"), openai.UnknownPathHandler, shared),
-        (url_path_join(base_url, "pico/.*"), ollama.UnknownPathHandler, shared),
+        (url_path_join(base_url, "v1/.*"), openai.OpenAIUnknownPathHandler, shared),
+        (url_path_join(base_url, "pico/v1/.*"), openai.OpenAIUnknownPathHandler, shared),
+        (url_path_join(base_url, "pico/.*"), ollama.OllamaUnknownPathHandler, shared),
     ]

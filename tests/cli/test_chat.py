@@ -14,8 +14,8 @@ import pytest
 from pico_jupyter.cli.attachments import Attachment
 from pico_jupyter.cli.chat import Conversation, LocalChat, Piece, ServerChat, Turn, converse, print_answer
 from pico_jupyter.cli.settings import ServerAddress
-from pico_jupyter.dialects import ollama
-from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.dialects.dialect_settings import DialectSettings
+from pico_jupyter.dialects.ollama_request import OllamaAnswerCall, parse_ollama_chat
 from pico_jupyter.errors import EngineFailed
 from pico_jupyter.types import ChatPrompt, ImagePart, Message, TextPart, VideoPart
 from tests.server.scripted import ScriptedEngine
@@ -181,8 +181,8 @@ def posted() -> Iterator[tuple[ServerAddress, list[bytes]]]:
 def test_a_server_gets_them_as_its_endpoint_takes_them(posted: tuple[ServerAddress, list[bytes]]) -> None:
     address, bodies = posted
     print_answer(ServerChat(address), seeing())
-    call = ollama.parse_chat(bodies[0], request_id="r", settings=DialectSettings())
-    assert isinstance(call, ollama.AnswerCall)
+    call = parse_ollama_chat(bodies[0], request_id="r", settings=DialectSettings())
+    assert isinstance(call, OllamaAnswerCall)
     assert call.request.prompt == ChatPrompt(
         (
             Message(

@@ -1,4 +1,4 @@
-"""Requests, answers and models that the tests of the dialects share."""
+"""Requests, answers and models for the tests of the dialects."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from pico_jupyter.client import Choice, Completion
-from pico_jupyter.dialects import ollama, openai
-from pico_jupyter.dialects.fields import Fields
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.framing import FrameStream
-from pico_jupyter.dialects.ollama import AnswerCall, LoadCall
-from pico_jupyter.dialects.openai import ChatCall, ChatPath, ChatStream
-from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.dialects.ollama_answer import OllamaAnswerStream
+from pico_jupyter.dialects.ollama_request import (
+    OllamaAnswerCall,
+    OllamaLoadCall,
+    parse_ollama_chat,
+    parse_ollama_generate,
+)
+from pico_jupyter.dialects.openai_answer import OpenAIChatStream
+from pico_jupyter.dialects.openai_request import ChatPath, OpenAIChatCall, parse_openai_chat
+from pico_jupyter.dialects.request_bodies import decode_fields, decode_object
+from pico_jupyter.dialects.request_fields import GenerationFields
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import (
     Delta,
@@ -71,35 +78,39 @@ def chat_call(
     accept: str = "",
     settings: DialectSettings | None = None,
     **members: object,
-) -> ChatCall:
+) -> OpenAIChatCall:
     body = encoded(**{"model": "m", "messages": [USER], **members})
-    return openai.parse_chat(body, request_id="r1", path=path, accept=accept, settings=settings or DialectSettings())
+    return parse_openai_chat(body, request_id="r1", path=path, accept=accept, settings=settings or DialectSettings())
 
 
-def ollama_chat(*, settings: DialectSettings | None = None, **members: object) -> AnswerCall:
+def ollama_chat(*, settings: DialectSettings | None = None, **members: object) -> OllamaAnswerCall:
     call = parsed_ollama_chat(settings=settings, **{"messages": [USER], **members})
-    assert isinstance(call, AnswerCall)
+    assert isinstance(call, OllamaAnswerCall)
     return call
 
 
-def parsed_ollama_chat(*, settings: DialectSettings | None = None, **members: object) -> AnswerCall | LoadCall:
+def parsed_ollama_chat(
+    *, settings: DialectSettings | None = None, **members: object
+) -> OllamaAnswerCall | OllamaLoadCall:
     body = encoded(**{"model": "m", **members})
-    return ollama.parse_chat(body, request_id="r1", settings=settings or DialectSettings())
+    return parse_ollama_chat(body, request_id="r1", settings=settings or DialectSettings())
 
 
-def ollama_generate(*, settings: DialectSettings | None = None, **members: object) -> AnswerCall:
+def ollama_generate(*, settings: DialectSettings | None = None, **members: object) -> OllamaAnswerCall:
     call = parsed_ollama_generate(settings=settings, **{"prompt": "hi", **members})
-    assert isinstance(call, AnswerCall)
+    assert isinstance(call, OllamaAnswerCall)
     return call
 
 
-def parsed_ollama_generate(*, settings: DialectSettings | None = None, **members: object) -> AnswerCall | LoadCall:
+def parsed_ollama_generate(
+    *, settings: DialectSettings | None = None, **members: object
+) -> OllamaAnswerCall | OllamaLoadCall:
     body = encoded(**{"model": "m", **members})
-    return ollama.parse_generate(body, request_id="r1", settings=settings or DialectSettings())
+    return parse_ollama_generate(body, request_id="r1", settings=settings or DialectSettings())
 
 
-def fields(**members: object) -> Fields:
-    return Fields(dict(members))
+def fields(**members: object) -> GenerationFields:
+    return decode_fields(decode_object(encoded(**members)), GenerationFields)
 
 
 def finished(*reasons: FinishReason, context: tuple[int, ...] = ()) -> Finished:
@@ -110,12 +121,12 @@ def completion(*choices: Choice, context: tuple[int, ...] = ()) -> Completion:
     return Completion(list(choices), USAGE, TIMINGS, context)
 
 
-def openai_stream(call: ChatCall) -> ChatStream:
-    return ChatStream(call, "chatcmpl-x", 1763800000)
+def openai_stream(call: OpenAIChatCall) -> OpenAIChatStream:
+    return OpenAIChatStream(call, "chatcmpl-x", 1763800000)
 
 
-def ollama_stream(call: AnswerCall) -> ollama.AnswerStream:
-    return ollama.AnswerStream(call, lambda: NOW)
+def ollama_stream(call: OllamaAnswerCall) -> OllamaAnswerStream:
+    return OllamaAnswerStream(call, lambda: NOW)
 
 
 def written(stream: FrameStream, *deltas: Delta) -> bytes:
@@ -131,7 +142,7 @@ def sse_objects(frames: bytes) -> list[Json]:
 
 
 def ndjson_objects(lines: bytes) -> list[Json]:
-    """The objects of the lines; none is empty, and the last one ends too."""
+    """The objects of the lines. No line is empty, and the last one ends with a line break."""
     rows = lines.decode("ascii").split("\n")
     assert rows[-1] == ""
     assert all(rows[:-1])

@@ -3,8 +3,8 @@ import math
 import pytest
 
 from pico_jupyter.dialects.durations import parse_go_duration, read_keep_alive
-from pico_jupyter.dialects.fields import Fields
 from pico_jupyter.errors import InvalidRequest
+from tests.dialects.samples import fields
 
 
 @pytest.mark.parametrize(
@@ -36,20 +36,20 @@ from pico_jupyter.errors import InvalidRequest
     ],
 )
 def test_keep_alive_is_seconds_in_many_spellings(value: object, seconds: float | None) -> None:
-    assert read_keep_alive(Fields({"keep_alive": value})) == pytest.approx(seconds)
+    assert read_keep_alive(fields(keep_alive=value).keep_alive) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("value", ["", "5 m", "m", "5d", "1h30", "five", "--1", "٣s", "1m" * 40, "1" * 100_000])
-def test_other_texts_are_no_durations(value: str) -> None:
+def test_other_texts_are_not_durations(value: str) -> None:
     with pytest.raises(InvalidRequest, match="time: invalid duration") as caught:
-        read_keep_alive(Fields({"keep_alive": value}))
+        read_keep_alive(fields(keep_alive=value).keep_alive)
     assert caught.value.param == "keep_alive"
 
 
 @pytest.mark.parametrize(("value", "kind"), [(True, "bool"), ([], "[]interface {}"), ({}, "map[string]interface {}")])
-def test_other_types_are_refused_in_the_words_of_ollama(value: object, kind: str) -> None:
+def test_other_types_are_refused_in_ollamas_words(value: object, kind: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        read_keep_alive(Fields({"keep_alive": value}))
+        read_keep_alive(fields(keep_alive=value).keep_alive)
     assert caught.value.message == f"Unsupported type: '{kind}'"
 
 

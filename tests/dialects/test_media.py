@@ -67,14 +67,14 @@ def test_the_url_safe_alphabet_is_decoded() -> None:
     "rest", [*(f"image/png;base64,{text}" for text in UNDECODABLE), "", ",", "base64", ",%41", "x,y"]
 )
 @pytest.mark.parametrize("kind", ["image", "video"])
-def test_a_data_url_that_holds_no_base64_is_refused(kind: str, rest: str) -> None:
+def test_a_data_url_without_base64_is_refused(kind: str, rest: str) -> None:
     with pytest.raises(InvalidRequest, match=f"^invalid {kind} input$") as caught:
         openai_parts({"type": "text", "text": "x"}, {"type": f"{kind}_url", f"{kind}_url": f"data:{rest}"})
     assert caught.value.param == "messages[0].content[1]"
 
 
 @pytest.mark.parametrize("size", [3 << 20, (3 << 20) + 1])
-def test_a_large_picture_is_decoded_whole_or_refused(size: int) -> None:
+def test_a_large_image_is_decoded_completely_or_refused(size: int) -> None:
     data = bytes(range(256)) * (size // 256) + b"\n" * (size % 256)
     text = base64.b64encode(data).decode()
     assert openai_parts({"type": "image_url", "image_url": f"data:;base64,{text}"}) == (
@@ -84,11 +84,11 @@ def test_a_large_picture_is_decoded_whole_or_refused(size: int) -> None:
         openai_parts({"type": "image_url", "image_url": f"data:;base64,{text[:100]}*{text[101:]}"})
 
 
-def test_a_data_url_that_says_it_is_a_clip_is_one_in_an_image_part_too() -> None:
+def test_a_data_url_with_a_video_type_is_a_video_in_an_image_part() -> None:
     assert openai_parts({"type": "image_url", "image_url": CLIP}) == (VideoPart("messages[0].content[0]", b"hi"),)
 
 
-def test_pictures_stand_anywhere_in_any_turn() -> None:
+def test_images_may_be_anywhere_in_any_turn() -> None:
     picture = {"type": "image_url", "image_url": PICTURE}
     turns = [
         {"role": "user", "content": [picture, {"type": "text", "text": "this"}, picture]},
@@ -134,7 +134,7 @@ def test_an_unknown_part_is_refused(part: dict[str, object]) -> None:
     assert caught.value.param == "messages[0].content[0]"
 
 
-def test_pictures_belong_to_the_user() -> None:
+def test_only_the_user_sends_images() -> None:
     with pytest.raises(InvalidRequest, match=r"^invalid message format$"):
         chat_call(messages=[{"role": "system", "content": [{"type": "image_url", "image_url": PICTURE}]}])
 
@@ -149,7 +149,7 @@ def test_ollama_images_are_decoded(image: str) -> None:
 
 
 @pytest.mark.parametrize("image", [*UNDECODABLE, "https://a.example/x.png", "jupyter:x.png", "data:image/png,x"])
-def test_ollama_images_that_are_no_base64_are_refused(image: str) -> None:
+def test_ollama_images_that_are_not_base64_are_refused(image: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^invalid image input$") as caught:
         ollama_chat(messages=[{"role": "user", "content": "look", "images": ["aGk=", image]}])
     assert caught.value.param == "messages[0].images[1]"
@@ -184,7 +184,7 @@ def test_ollama_images_must_be_strings_in_an_array(images: object, param: str) -
 
 
 @pytest.mark.parametrize("role", ["system", "assistant"])
-def test_ollama_images_belong_to_users_and_tools(role: str) -> None:
+def test_only_users_and_tools_send_ollama_images(role: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^invalid message format$") as caught:
         ollama_chat(messages=[{"role": role, "content": "x", "images": ["aGk="]}])
     assert caught.value.param == "messages[0].images"

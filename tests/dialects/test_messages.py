@@ -87,7 +87,7 @@ def test_inline_reasoning_of_past_turns_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("text", ["<think>never closed", "the tag <think>x</think> in a text", "</think>"])
-def test_tags_that_are_no_reasoning_block_stay(text: str) -> None:
+def test_tags_that_are_not_a_reasoning_block_stay(text: str) -> None:
     assert openai_messages(said("assistant", text), USER)[0].content == texts(text)
 
 
@@ -96,7 +96,7 @@ def test_turns_without_text_are_left_alone() -> None:
     assert before.content == ()
 
 
-def test_a_tool_result_learns_its_name_from_the_latest_call_with_its_id() -> None:
+def test_a_tool_result_has_the_name_of_the_latest_call_with_its_id() -> None:
     def calling(name: str) -> dict[str, object]:
         return {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": name, "arguments": "{}"}}]}
 
@@ -137,7 +137,7 @@ def test_a_past_call_needs_a_name(call: dict[str, object]) -> None:
     assert caught.value.param == "messages[0].tool_calls[0].function"
 
 
-def test_an_unknown_role_is_refused_in_the_words_of_openai() -> None:
+def test_an_unknown_role_is_refused_in_openais_words() -> None:
     with pytest.raises(InvalidRequest) as caught:
         openai_messages(USER, said("robot", "x"))
     assert caught.value.message == (
@@ -175,6 +175,6 @@ def test_malformed_messages_are_refused_by_name_in_both_dialects(message: object
         assert caught.value.param == param
 
 
-def test_keys_that_nobody_knows_are_ignored() -> None:
+def test_unknown_keys_are_ignored() -> None:
     assert openai_messages({**USER, "name": "ann", "cache_control": {}}) == openai_messages(USER)
     assert ollama_messages({**USER, "type": "human", "id": "1", "images": []}) == ollama_messages(USER)

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from ollama import ListResponse, ProcessResponse, ShowResponse
 
-from pico_jupyter.dialects import ollama
-from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.dialects import ollama_models
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.types import ModelInfo, ResidentModel, SamplingParams
 from tests.dialects.samples import MODEL
 
@@ -23,7 +23,7 @@ BARE: ModelInfo = msgspec.structs.replace(
 
 
 def test_tags_give_name_and_model_alike() -> None:
-    body = json.loads(ollama.tags([MODEL]))
+    body = json.loads(ollama_models.tags([MODEL]))
     ListResponse.model_validate(body)
     assert body == {
         "models": [
@@ -41,13 +41,13 @@ def test_tags_give_name_and_model_alike() -> None:
 
 
 def test_no_models_are_empty_arrays() -> None:
-    assert ollama.tags([]) == b'{"models":[]}\n'
-    assert ollama.ps([]) == b'{"models":[]}\n'
+    assert ollama_models.tags([]) == b'{"models":[]}\n'
+    assert ollama_models.ps([]) == b'{"models":[]}\n'
 
 
 def test_ps_describes_what_is_loaded() -> None:
     resident = ResidentModel(MODEL, size=400_000_000, expires_at=1763823900.0, active=0)
-    body = json.loads(ollama.ps([resident]))
+    body = json.loads(ollama_models.ps([resident]))
     ProcessResponse.model_validate(body)
     assert body == {
         "models": [
@@ -66,14 +66,14 @@ def test_ps_describes_what_is_loaded() -> None:
 
 
 def test_for_ever_is_a_date_that_is_far_away() -> None:
-    body = json.loads(ollama.ps([ResidentModel(MODEL, size=1, expires_at=None, active=0)]))
+    body = json.loads(ollama_models.ps([ResidentModel(MODEL, size=1, expires_at=None, active=0)]))
     [model] = ProcessResponse.model_validate(body).models
     assert model.expires_at is not None
     assert model.expires_at.year == 2318
 
 
-def test_show_tells_everything() -> None:
-    body = json.loads(ollama.show(MODEL, "qwen3-0.6b-4bit:latest"))
+def test_show_has_every_field() -> None:
+    body = json.loads(ollama_models.show(MODEL, "qwen3-0.6b-4bit:latest"))
     ShowResponse.model_validate(body)
     assert body == {
         "license": "apache-2.0",
@@ -101,8 +101,8 @@ def test_show_tells_everything() -> None:
     }
 
 
-def test_show_has_no_empty_field_even_for_a_model_that_says_little() -> None:
-    body = json.loads(ollama.show(BARE, "m"))
+def test_show_has_no_empty_field_for_a_model_with_few_facts() -> None:
+    body = json.loads(ollama_models.show(BARE, "m"))
     for key in ("license", "modelfile", "parameters", "template", "details", "model_info", "modified_at"):
         assert body[key]
     assert body["details"]["family"] == "unknown"
@@ -113,7 +113,7 @@ def test_show_has_no_empty_field_even_for_a_model_that_says_little() -> None:
 def test_show_lists_every_parameter_of_the_model_under_its_ollama_name() -> None:
     parameters = SamplingParams(top_p=0.95, min_p=0.1, repetition_penalty=1.05, presence_penalty=1.5, seed=3)
     info: ModelInfo = msgspec.structs.replace(MODEL, parameters=parameters, stop=('a"b', "\n"))
-    lines = json.loads(ollama.show(info, "m"))["parameters"].splitlines()
+    lines = json.loads(ollama_models.show(info, "m"))["parameters"].splitlines()
     assert [line.split(None, 1) for line in lines[1:]] == [
         ["top_p", "0.95"],
         ["min_p", "0.1"],
@@ -137,17 +137,17 @@ def test_show_lists_every_parameter_of_the_model_under_its_ollama_name() -> None
         (7, "7"),
     ],
 )
-def test_parameter_sizes_are_written_as_people_say_them(count: int, size: str) -> None:
+def test_parameter_sizes_are_written_as_in_model_names(count: int, size: str) -> None:
     info: ModelInfo = msgspec.structs.replace(MODEL, parameter_count=count)
-    [model] = json.loads(ollama.tags([info]))["models"]
+    [model] = json.loads(ollama_models.tags([info]))["models"]
     assert model["details"]["parameter_size"] == size
 
 
 def test_the_version_is_the_one_that_clients_check_and_our_own_beside_it() -> None:
-    body = json.loads(ollama.version(DialectSettings(ollama_version="0.21.3"), "0.1.0.dev0"))
+    body = json.loads(ollama_models.version(DialectSettings(ollama_version="0.21.3"), "0.1.0.dev0"))
     assert body == {"version": "0.21.3", "pico_jupyter": "0.1.0.dev0"}
 
 
 def test_the_default_version_satisfies_the_strictest_client() -> None:
-    version = json.loads(ollama.version(DialectSettings(), "1"))["version"]
+    version = json.loads(ollama_models.version(DialectSettings(), "1"))["version"]
     assert tuple(map(int, version.split("."))) >= (0, 6, 4)

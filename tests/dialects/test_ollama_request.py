@@ -3,9 +3,16 @@ from collections.abc import Callable
 
 import pytest
 
-from pico_jupyter.dialects import ollama
-from pico_jupyter.dialects.ollama import AnswerCall, LoadCall
-from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.dialects.dialect_settings import DialectSettings
+from pico_jupyter.dialects.ollama_request import (
+    OllamaAnswerCall,
+    OllamaLoadCall,
+    OllamaPullCall,
+    parse_ollama_chat,
+    parse_ollama_generate,
+    parse_ollama_pull,
+    parse_ollama_show,
+)
 from pico_jupyter.errors import InvalidRequest, ModelNotFound
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, RawPrompt, SamplingParams, TextPart
 from tests.dialects.samples import (
@@ -20,12 +27,12 @@ from tests.dialects.samples import (
 HI = Message("user", (TextPart("hi"),))
 
 
-def chat_prompt(call: AnswerCall) -> ChatPrompt:
+def chat_prompt(call: OllamaAnswerCall) -> ChatPrompt:
     assert isinstance(call.request.prompt, ChatPrompt)
     return call.request.prompt
 
 
-def test_a_chat_with_everything_in_our_own_words() -> None:
+def test_a_chat_with_every_field_is_translated() -> None:
     call = ollama_chat(
         model="Qwen3:latest",
         stream=False,
@@ -100,15 +107,15 @@ def test_a_chat_without_messages_loads_or_unloads(
     messages: object, keep_alive: object, seconds: float | None, unload: bool
 ) -> None:
     call = parsed_ollama_chat(messages=messages, keep_alive=keep_alive, stream=True)
-    assert call == LoadCall("chat", "m", seconds, unload=unload)
+    assert call == OllamaLoadCall("chat", "m", seconds, unload=unload)
 
 
 @pytest.mark.parametrize("prompt", [None, ""])
 @pytest.mark.parametrize(("keep_alive", "unload"), [("1h", False), (0, True)])
 def test_a_generate_without_a_prompt_loads_or_unloads(prompt: object, keep_alive: object, unload: bool) -> None:
     call = parsed_ollama_generate(prompt=prompt, keep_alive=keep_alive)
-    assert call == LoadCall("generate", "m", 0 if unload else 3600, unload=unload)
-    assert isinstance(parsed_ollama_generate(prompt=prompt, raw=True), LoadCall)
+    assert call == OllamaLoadCall("generate", "m", 0 if unload else 3600, unload=unload)
+    assert isinstance(parsed_ollama_generate(prompt=prompt, raw=True), OllamaLoadCall)
 
 
 def test_a_prompt_with_keep_alive_0_is_answered_first() -> None:
@@ -138,14 +145,14 @@ def test_raw_excludes_everything_that_shapes_a_prompt(members: dict[str, object]
         parsed_ollama_generate(prompt=prompt, raw=True, **members)
 
 
-def test_a_raw_prompt_holds_no_images() -> None:
+def test_a_raw_prompt_has_no_images() -> None:
     with pytest.raises(InvalidRequest, match="raw mode does not support images"):
         ollama_generate(raw=True, images=["aGk="])
 
 
-def test_generate_takes_messages_when_there_is_no_prompt() -> None:
+def test_generate_uses_messages_if_there_is_no_prompt() -> None:
     call = parsed_ollama_generate(prompt="", messages=[USER], system="be kind")
-    assert isinstance(call, AnswerCall)
+    assert isinstance(call, OllamaAnswerCall)
     assert chat_prompt(call).messages == (Message("system", (TextPart("be kind"),)), HI)
     assert call.endpoint == "generate"
 
@@ -174,7 +181,7 @@ def test_context_holds_token_ids(token: object) -> None:
     assert caught.value.param == "context[1]"
 
 
-def test_a_token_id_may_be_written_as_a_number_and_none_is_too_large_for_the_wire() -> None:
+def test_a_token_id_may_be_a_float_and_is_clamped_to_64_bits() -> None:
     assert chat_prompt(ollama_generate(context=[2.0, 2**64])).context == (2, 2**63 - 1)
 
 
@@ -194,7 +201,7 @@ def test_a_missing_model_is_the_default_one() -> None:
 
 @pytest.mark.parametrize("top_logprobs", [-1, 21])
 @pytest.mark.parametrize("logprobs", [True, False])
-def test_top_logprobs_out_of_range_are_refused_in_the_words_of_ollama(top_logprobs: int, logprobs: bool) -> None:
+def test_top_logprobs_out_of_range_are_refused_in_ollamas_words(top_logprobs: int, logprobs: bool) -> None:
     with pytest.raises(InvalidRequest, match=r"^top_logprobs must be between 0 and 20$"):
         ollama_chat(logprobs=logprobs, top_logprobs=top_logprobs)
 
@@ -244,27 +251,27 @@ def test_wrong_types_of_generate_are_refused_by_name(field: str, value: object) 
     "body", [{"model": "x"}, {"name": "x"}, {"model": "", "name": "x"}, {"model": "x", "name": "", "verbose": True}]
 )
 def test_a_model_is_named_by_model_or_name(body: dict[str, object]) -> None:
-    assert ollama.parse_model_name(encoded(**body)) == "x"
+    assert parse_ollama_show(encoded(**body)) == "x"
 
 
 @pytest.mark.parametrize("body", [{}, {"model": ""}, {"model": None, "name": ""}])
 def test_without_a_name_a_model_is_required(body: dict[str, object]) -> None:
     with pytest.raises(InvalidRequest, match=r"^model is required$"):
-        ollama.parse_model_name(encoded(**body))
+        parse_ollama_show(encoded(**body))
 
 
-def test_a_pull_streams_unless_told_otherwise() -> None:
-    assert ollama.parse_pull(encoded(model="x", insecure=True)) == ollama.PullCall("x", stream=True)
-    assert ollama.parse_pull(encoded(name="x", stream=False)) == ollama.PullCall("x", stream=False)
+def test_a_pull_streams_by_default() -> None:
+    assert parse_ollama_pull(encoded(model="x", insecure=True)) == OllamaPullCall("x", stream=True)
+    assert parse_ollama_pull(encoded(name="x", stream=False)) == OllamaPullCall("x", stream=False)
 
 
 @pytest.mark.parametrize(
     "parse",
     [
-        lambda body: ollama.parse_chat(body, request_id="r", settings=DialectSettings()),
-        lambda body: ollama.parse_generate(body, request_id="r", settings=DialectSettings()),
-        ollama.parse_model_name,
-        ollama.parse_pull,
+        lambda body: parse_ollama_chat(body, request_id="r", settings=DialectSettings()),
+        lambda body: parse_ollama_generate(body, request_id="r", settings=DialectSettings()),
+        parse_ollama_show,
+        parse_ollama_pull,
     ],
 )
 def test_an_empty_body_is_missing_on_every_endpoint(parse: Callable[[bytes], object]) -> None:

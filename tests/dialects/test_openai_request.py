@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from pico_jupyter.dialects import openai
-from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.dialects.dialect_settings import DialectSettings
+from pico_jupyter.dialects.openai_request import parse_openai_chat
 from pico_jupyter.errors import InvalidRequest, MediaUnsupported
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, SamplingParams, TextPart
 from tests.dialects.samples import USER, chat_call, encoded
@@ -52,7 +52,7 @@ def refused(**members: object) -> InvalidRequest:
     return caught.value
 
 
-def test_a_request_with_everything_in_our_own_words() -> None:
+def test_a_request_with_every_field_is_translated() -> None:
     call = chat_call(
         model="Qwen3-0.6B-4bit:latest",
         messages=[USER],
@@ -171,7 +171,7 @@ def test_stream_options_need_a_stream(options: dict[str, object]) -> None:
     assert error.param == "stream_options"
 
 
-def test_usage_is_not_included_unless_asked_for() -> None:
+def test_usage_is_not_included_unless_requested() -> None:
     assert not chat_call(stream=True).include_usage
     assert not chat_call(stream=True, stream_options={}).include_usage
     assert not chat_call(stream=True, stream_options={"include_usage": False}).include_usage
@@ -273,6 +273,6 @@ def test_the_body_may_hold_any_text() -> None:
 
 def test_a_bare_body_is_read_as_utf_8() -> None:
     body = '{"model":"m","messages":[{"role":"user","content":"你"}]}'.encode()
-    call = openai.parse_chat(body, request_id="r", path="v1/chat", accept="", settings=DialectSettings())
+    call = parse_openai_chat(body, request_id="r", path="v1/chat", accept="", settings=DialectSettings())
     assert call.request.id == "r"
     assert encoded(a=1) == b'{"a": 1}'

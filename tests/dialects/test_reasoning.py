@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pico_jupyter.client import Choice
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.reasoning import (
     InlineReasoning,
     ReasoningSwitch,
@@ -13,7 +14,6 @@ from pico_jupyter.dialects.reasoning import (
     read_reasoning_output,
     read_template_kwargs,
 )
-from pico_jupyter.dialects.settings import DialectSettings
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import ToolCall
 from tests.dialects.samples import chat_call, fields, ollama_chat, ollama_generate
@@ -95,7 +95,7 @@ def test_the_first_spelling_by_precedence_decides(first: int) -> None:
     assert read_reasoning(fields(**members)).on is (first % 2 == 0)
 
 
-def test_a_spelling_without_a_value_leaves_it_to_the_next() -> None:
+def test_a_spelling_without_a_value_is_skipped() -> None:
     members = {
         "think": None,
         "chat_template_kwargs": {"enable_thinking": None, "other": 1},
@@ -129,7 +129,7 @@ def test_malformed_switches_are_refused_by_name(members: dict[str, object], para
 
 
 @pytest.mark.parametrize("think", ["x", "", "true", "none", "LOW"])
-def test_another_think_is_refused_in_the_words_of_ollama(think: str) -> None:
+def test_another_think_is_refused_in_ollamas_words(think: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         read_reasoning(fields(think=think))
     expected = f'invalid think value: "{think}" (must be "high", "medium", "low", "max", true, or false)'
@@ -171,18 +171,18 @@ def test_only_think_on_ollama_endpoints_demands_a_model_that_can_reason() -> Non
     assert not chat_call(think=True).request.reasoning_required
 
 
-def test_template_kwargs_lose_the_switch_and_keep_the_rest() -> None:
+def test_template_kwargs_are_passed_on_without_the_switch() -> None:
     kwargs = {"enable_thinking": True, "thinking": False, "documents": [{"é": 1}], "x": None}
-    text = read_template_kwargs(fields(chat_template_kwargs=kwargs))
+    text = read_template_kwargs({"chat_template_kwargs": kwargs})
     assert json.loads(text) == {"documents": [{"é": 1}], "x": None}
 
 
-def test_a_thinking_that_is_no_switch_goes_to_the_template() -> None:
-    assert read_template_kwargs(fields(chat_template_kwargs={"thinking": "deep"})) == '{"thinking":"deep"}'
+def test_a_thinking_that_is_not_a_switch_is_passed_to_the_template() -> None:
+    assert read_template_kwargs({"chat_template_kwargs": {"thinking": "deep"}}) == '{"thinking":"deep"}'
 
 
 def test_without_template_kwargs_there_are_none() -> None:
-    assert read_template_kwargs(fields()) == "{}"
+    assert read_template_kwargs({}) == "{}"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_without_template_kwargs_there_are_none() -> None:
         ("separate", {"separate_reasoning": False, "include_reasoning": True}, False, "inline"),
     ],
 )
-def test_where_reasoning_goes(trait: Any, members: dict[str, object], asked: bool, output: str) -> None:
+def test_the_place_of_reasoning(trait: Any, members: dict[str, object], asked: bool, output: str) -> None:
     settings = DialectSettings(reasoning_output=trait)
     assert read_reasoning_output(fields(**members), settings, asked=asked) == output
 
@@ -212,7 +212,7 @@ def test_auto_is_separate_for_ollama_when_think_is_truthy() -> None:
     assert ollama_chat(settings=settings).reasoning_output == "inline"
 
 
-def test_auto_is_inline_for_openai_unless_asked() -> None:
+def test_auto_is_inline_for_openai_unless_requested() -> None:
     settings = DialectSettings(reasoning_output="auto")
     assert chat_call(settings=settings, think=True).reasoning_output == "inline"
     assert chat_call(settings=settings, include_reasoning=True).reasoning_output == "separate"

@@ -27,7 +27,7 @@ def choose(name: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("members", [{}, {"tool_choice": "auto"}, {"tool_choice": None}])
-def test_tools_go_to_the_template_as_they_are(members: dict[str, object]) -> None:
+def test_tools_are_passed_to_the_template_unchanged(members: dict[str, object]) -> None:
     assert offered(tools=TOOLS, **members) == TOOLS
 
 

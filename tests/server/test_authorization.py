@@ -14,7 +14,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado.routing import PathMatches, Rule
 
 from pico_jupyter.server.handlers import DialectHandler
-from pico_jupyter.server.ollama_handlers import RootHandler
+from pico_jupyter.server.ollama_handlers import OllamaRootHandler
 from tests.server.conftest import TOKEN, RunningServer, StartServer
 
 QUESTION = [{"role": "user", "content": "12 + 35?"}]
@@ -172,8 +172,8 @@ async def test_no_method_of_any_registered_rule_is_open(server: RunningServer) -
                 opened.add((method, target.__name__ if method != "OPTIONS" else "", response.status_code))
     assert opened == {
         ("OPTIONS", "", 204),
-        ("GET", RootHandler.__name__, 200),
-        ("HEAD", RootHandler.__name__, 200),
+        ("GET", OllamaRootHandler.__name__, 200),
+        ("HEAD", OllamaRootHandler.__name__, 200),
     }
 
 

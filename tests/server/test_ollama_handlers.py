@@ -24,7 +24,7 @@ def lines(response: httpx.Response) -> list[dict[str, Any]]:
     return [json.loads(line) for line in response.text.splitlines()]
 
 
-async def test_a_chat_streams_unless_told_otherwise(server: RunningServer) -> None:
+async def test_a_chat_streams_by_default(server: RunningServer) -> None:
     response = await server.post("api/chat", CHAT, headers={"Accept": "application/json"})
     assert response.headers["Content-Type"] == "application/x-ndjson"
     *parts, last = lines(response)
@@ -33,7 +33,7 @@ async def test_a_chat_streams_unless_told_otherwise(server: RunningServer) -> No
     assert (last["done"], last["done_reason"]) == (True, "stop")
 
 
-async def test_a_chat_comes_whole_when_asked_for(server: RunningServer) -> None:
+async def test_a_chat_is_whole_if_requested(server: RunningServer) -> None:
     response = await server.post("api/chat", {**CHAT, "stream": False}, headers={"Accept": "application/x-ndjson"})
     assert response.headers["Content-Type"] == "application/json; charset=utf-8"
     [answer] = lines(response)
@@ -61,8 +61,8 @@ async def test_without_a_prompt_the_model_is_loaded_or_unloaded(server: RunningS
 @pytest.mark.parametrize("path", ["api/chat", "api/generate"])
 async def test_an_unknown_model_is_neither_loaded_nor_unloaded(server: RunningServer, path: str) -> None:
     for keep_alive in (None, 0):
-        response = await server.post(path, {"model": "nobody", "keep_alive": keep_alive})
-        assert (response.status_code, response.json()) == (404, {"error": "model 'nobody' not found"})
+        response = await server.post(path, {"model": "unknown", "keep_alive": keep_alive})
+        assert (response.status_code, response.json()) == (404, {"error": "model 'unknown' not found"})
 
 
 async def test_a_failure_before_the_first_line_is_a_status(server: RunningServer) -> None:
@@ -95,21 +95,21 @@ async def test_a_silent_stream_gets_spaces(start_server: StartServer) -> None:
 
 
 @pytest.mark.parametrize(("path", "body"), [("api/chat", CHAT), ("api/generate", GENERATE)])
-async def test_a_caller_that_leaves_aborts_the_request(server: RunningServer, path: str, body: object) -> None:
+async def test_a_disconnect_aborts_the_request(server: RunningServer, path: str, body: object) -> None:
     server.engine.script = (ACCEPTED, TextDelta("4"), asyncio.Event())
     async with raw_post(server, path, body) as request:
         await request.until(b'"done":false')
     await asyncio.wait_for(server.engine.aborted.wait(), 20)
 
 
-async def test_the_default_model_answers_who_names_none(start_server: StartServer) -> None:
+async def test_the_default_model_answers_requests_without_a_model(start_server: StartServer) -> None:
     server = await start_server(PicoJupyter={"default_model": "tiny"})
     for path, body in (("api/chat", CHAT), ("api/generate", GENERATE), ("v1/chat/completions", CHAT)):
         assert (await server.post(path, {**body, "model": ""})).status_code == 200
     assert [request.model for request in server.engine.requests] == ["tiny"] * 3
 
 
-async def test_who_names_no_model_is_told_so(server: RunningServer) -> None:
+async def test_a_request_without_a_model_is_refused(server: RunningServer) -> None:
     assert (await server.post("api/chat", {"messages": []})).json() == {"error": "model is required"}
     response = await server.post("api/generate", {"prompt": "x"})
     assert (response.status_code, response.json()) == (404, {"error": "model '' not found"})
@@ -144,8 +144,8 @@ async def test_a_model_is_shown(server: RunningServer, body: dict[str, str]) -> 
 
 
 async def test_an_unknown_model_is_not_shown(server: RunningServer) -> None:
-    response = await server.post("api/show", {"model": "nobody"})
-    assert (response.status_code, response.json()) == (404, {"error": "model 'nobody' not found"})
+    response = await server.post("api/show", {"model": "unknown"})
+    assert (response.status_code, response.json()) == (404, {"error": "model 'unknown' not found"})
     assert (await server.post("api/show", {})).status_code == 400
 
 
@@ -155,11 +155,11 @@ async def test_a_model_that_is_there_is_pulled_without_doing_anything(server: Ru
 
 
 async def test_a_model_that_is_not_there_is_not_pulled(server: RunningServer) -> None:
-    response = await server.post("api/pull", {"model": "nobody"})
+    response = await server.post("api/pull", {"model": "unknown"})
     assert (response.status_code, response.json()) == (403, {"error": "pulling models is disabled on this server"})
 
 
-async def test_a_name_that_is_none_is_refused_as_such(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_malformed_name_is_refused_as_such(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(question: object) -> None:
         raise InvalidRequest("invalid model name", param="model")
 
@@ -181,7 +181,7 @@ async def test_a_name_that_is_none_is_refused_as_such(server: RunningServer, mon
         ("POST", "api/embeddings", 404, "embeddings are not served here"),
     ],
 )
-async def test_what_is_not_served_says_so(
+async def test_an_endpoint_that_is_not_implemented_is_refused(
     server: RunningServer, method: str, path: str, status: int, error: str
 ) -> None:
     response = await server.request(method, path, json={"model": "tiny"})

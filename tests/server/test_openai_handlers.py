@@ -67,7 +67,7 @@ async def test_every_answer_has_its_own_id_and_its_chunks_share_it(server: Runni
     assert ids[0] != ids[1]
 
 
-async def test_reasoning_may_be_told_inline(start_server: StartServer) -> None:
+async def test_reasoning_may_be_inline(start_server: StartServer) -> None:
     server = await start_server(PicoJupyter={"reasoning_output": "inline"})
     server.engine.script = (ACCEPTED, ReasoningDelta("hm"), TextDelta("47"), FINISHED)
     response = await server.post("v1/chat/completions", {**CHAT, "stream": True})
@@ -96,7 +96,7 @@ async def test_a_model_is_described(server: RunningServer) -> None:
     assert (model["id"], model["object"], model["created"]) == ("tiny", "model", int(MODEL.modified))
 
 
-async def test_the_memory_is_told_with_what_fits_and_what_loads(server: RunningServer) -> None:
+async def test_the_memory_report_has_fits_and_loading(server: RunningServer) -> None:
     assert (await server.get("v1/memory")).json() == {
         "budget": 10_000,
         "used": 1_000,
@@ -108,10 +108,10 @@ async def test_the_memory_is_told_with_what_fits_and_what_loads(server: RunningS
 
 
 async def test_an_unknown_model_is_not_found(server: RunningServer) -> None:
-    response = await server.get("v1/models/nobody")
+    response = await server.get("v1/models/unknown")
     assert response.status_code == 404
     assert response.json()["error"] == {
-        "message": "The model 'nobody' does not exist",
+        "message": "The model 'unknown' does not exist",
         "type": "not_found_error",
         "param": "model",
         "code": "model_not_found",

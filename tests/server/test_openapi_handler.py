@@ -1,4 +1,4 @@
-"""The OpenAPI document as a server gives it."""
+"""The OpenAPI document of a running server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def test_the_document_is_that_of_this_server(start_server: StartServer) ->
     assert response.json() == openapi_document(base_url="/user/a%40b/", version=__version__, authenticated=True)
 
 
-async def test_the_document_of_a_server_without_a_token_asks_for_none(start_server: StartServer) -> None:
+async def test_the_document_of_a_server_without_a_token_requires_none(start_server: StartServer) -> None:
     server = await start_server(token="")
     document = (await server.get("pico/openapi.json", token="")).json()
     assert document == openapi_document(base_url="/", version=__version__, authenticated=False)
@@ -33,14 +33,14 @@ async def test_the_document_is_for_callers_who_are_known(server: RunningServer) 
     assert (await server.request("HEAD", "pico/openapi.json")).status_code == 200
 
 
-def test_every_endpoint_is_in_the_document_and_no_other() -> None:
+def test_the_document_has_exactly_the_endpoints() -> None:
     paths = set(PATHS) - OF_THE_SECOND_MOUNT
     matched = {path: [rule for rule, _, _ in ENDPOINTS if re.fullmatch(f"/{rule}", path)] for path in paths}
     assert [path for path, rules in matched.items() if not rules] == []
     assert {rules[0] for rules in matched.values()} == {rule for rule, _, _ in ENDPOINTS}
 
 
-async def test_every_verb_of_every_path_is_in_the_document_and_no_other(server: RunningServer) -> None:
+async def test_the_document_has_exactly_the_methods_of_each_path(server: RunningServer) -> None:
     for path, item in PATHS.items():
         response = await server.request("PATCH", "pico" + re.sub(r"\{\w+\}", "tiny", path))
         allowed = {verb.lower() for verb in response.headers["Allow"].split(", ")} - {"options"}

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pico_jupyter import errors
-from pico_jupyter.dialects import openai
+from pico_jupyter.dialects import openai_answer
 from pico_jupyter.errors import PicoError
 from pico_jupyter.sources.server_errors import read_error_frame, read_refusal
 
@@ -28,14 +28,14 @@ ERRORS = (
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_what_the_server_raised_is_raised_here(error: PicoError) -> None:
-    told = read_refusal(error.http_status, openai.error_body(error), str(error.retry_after))
+    told = read_refusal(error.http_status, openai_answer.error_body(error), str(error.retry_after))
     assert type(told) is type(error)
     assert (told.message, told.code, told.retry_after) == (error.message, error.code, error.retry_after)
     assert told.param == error.param or isinstance(error, errors.ContextLengthExceeded)
 
 
 def test_a_model_that_is_unknown_is_one() -> None:
-    body = openai.error_body(errors.ModelNotFound("x", model="nobody"))
+    body = openai_answer.error_body(errors.ModelNotFound("x", model="nobody"))
     told = read_refusal(404, body)
     assert isinstance(told, errors.ModelNotFound)
     assert told.message == "The model 'nobody' does not exist"
@@ -43,7 +43,7 @@ def test_a_model_that_is_unknown_is_one() -> None:
 
 @pytest.mark.parametrize("error", [ERRORS[0], ERRORS[1], ERRORS[8], ERRORS[-1]], ids=lambda error: type(error).__name__)
 def test_in_a_frame_there_is_no_status(error: PicoError) -> None:
-    told = read_error_frame(json.loads(openai.error_body(error))["error"])
+    told = read_error_frame(json.loads(openai_answer.error_body(error))["error"])
     assert type(told) is type(error)
 
 

@@ -6,8 +6,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.model import Model
 
 from pico_jupyter.client import Choice, collect
-from pico_jupyter.dialects import openai
-from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.dialects import openai_answer
+from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.errors import (
     ContextLengthExceeded,
     EngineFailed,
@@ -180,11 +180,11 @@ def test_without_parallel_calls_only_the_first_one_is_sent() -> None:
     second = ToolCall("call_2", "g", "{}")
     frames = written(openai_stream(call), ToolCallDelta(CALL), ToolCallDelta(second), finished("tool_calls"))
     assert frames.count(b'"tool_calls":[') == 1
-    whole = message_of(openai.completion(call, completion(Choice(tool_calls=[CALL, second])), "x", 1))
+    whole = message_of(openai_answer.completion(call, completion(Choice(tool_calls=[CALL, second])), "x", 1))
     assert len(whole["tool_calls"]) == 1
 
 
-def test_choices_are_told_apart_by_index_and_each_has_its_role() -> None:
+def test_choices_differ_by_index_and_each_has_its_role() -> None:
     stream = openai_stream(chat_call(stream=True, n=2))
     frames = validated(written(stream, TextDelta("b", 1), TextDelta("a", 0), finished("stop", "length")))
     choices = [choice for frame in frames for choice in frame["choices"]]
@@ -198,7 +198,7 @@ def test_choices_are_told_apart_by_index_and_each_has_its_role() -> None:
     ]
 
 
-def test_log_probabilities_go_with_the_text_and_keep_true_bytes() -> None:
+def test_log_probabilities_are_beside_the_text_and_have_exact_bytes() -> None:
     call = chat_call(stream=True, logprobs=True, top_logprobs=2, settings=INLINE)
     stream = openai_stream(call)
     frames = validated(written(stream, ReasoningDelta("hm", logprobs=(LOGPROB,)), TextDelta("Hel"), finished()))
@@ -221,7 +221,7 @@ def test_log_probabilities_go_with_the_text_and_keep_true_bytes() -> None:
     assert entries[3:] == [None, None, None]
 
 
-def test_log_probabilities_that_nobody_asked_for_are_not_sent() -> None:
+def test_log_probabilities_are_not_sent_unless_requested() -> None:
     frames = written(openai_stream(chat_call(stream=True)), TextDelta("Hel", logprobs=(LOGPROB,)), finished())
     assert b'"token"' not in frames
 
@@ -247,7 +247,7 @@ def test_golden_bytes_of_an_error_in_the_middle_of_a_stream() -> None:
 
 
 def test_golden_bytes_of_a_whole_answer() -> None:
-    body = openai.completion(chat_call(), completion(Choice(text="Hello!")), "chatcmpl-7f0c", 1763800000)
+    body = openai_answer.completion(chat_call(), completion(Choice(text="Hello!")), "chatcmpl-7f0c", 1763800000)
     assert body.decode() == (
         '{"id":"chatcmpl-7f0c","object":"chat.completion","created":1763800000,"model":"m",'
         '"system_fingerprint":"fp_pico_jupyter","choices":[{"index":0,'
@@ -259,7 +259,7 @@ def test_golden_bytes_of_a_whole_answer() -> None:
 
 
 def test_a_whole_answer_with_reasoning_apart() -> None:
-    message = message_of(openai.completion(chat_call(), completion(Choice(text="47", reasoning="hm")), "x", 1))
+    message = message_of(openai_answer.completion(chat_call(), completion(Choice(text="47", reasoning="hm")), "x", 1))
     assert message == {
         "role": "assistant",
         "content": "47",
@@ -271,7 +271,7 @@ def test_a_whole_answer_with_reasoning_apart() -> None:
 
 def test_a_whole_answer_with_a_tool_call_has_null_content() -> None:
     answer = completion(Choice(tool_calls=[CALL], finish_reason="tool_calls"))
-    body = openai.completion(chat_call(), answer, "x", 1)
+    body = openai_answer.completion(chat_call(), answer, "x", 1)
     assert json.loads(body)["choices"][0]["finish_reason"] == "tool_calls"
     assert message_of(body) == {
         "role": "assistant",
@@ -283,17 +283,17 @@ def test_a_whole_answer_with_a_tool_call_has_null_content() -> None:
 
 def test_text_before_a_tool_call_is_kept() -> None:
     answer = completion(Choice(text="Let me look.", tool_calls=[CALL]))
-    assert message_of(openai.completion(chat_call(), answer, "x", 1))["content"] == "Let me look."
+    assert message_of(openai_answer.completion(chat_call(), answer, "x", 1))["content"] == "Let me look."
 
 
 def test_an_empty_answer_is_an_empty_string() -> None:
-    assert message_of(openai.completion(chat_call(), completion(Choice()), "x", 1))["content"] == ""
+    assert message_of(openai_answer.completion(chat_call(), completion(Choice()), "x", 1))["content"] == ""
 
 
-def test_a_whole_answer_has_log_probabilities_when_asked_for() -> None:
+def test_a_whole_answer_has_log_probabilities_if_requested() -> None:
     answer = completion(Choice(text="Hel", logprobs=[TokenLogprob("Hel", -0.5, b"Hel")]))
     call = chat_call(logprobs=True)
-    [choice] = json.loads(openai.completion(call, answer, "x", 1))["choices"]
+    [choice] = json.loads(openai_answer.completion(call, answer, "x", 1))["choices"]
     entry = {"token": "Hel", "logprob": -0.5, "bytes": [72, 101, 108], "top_logprobs": []}
     assert choice["logprobs"] == {"content": [entry], "refusal": None}
 
@@ -321,14 +321,14 @@ async def test_a_stream_adds_up_to_the_whole_answer(
     end = Finished((reason,), USAGE, TIMINGS)
     streamed = chat_call(stream=True, settings=settings)
     frames = deltas_of(validated(written(openai_stream(streamed), *deltas, end)))
-    whole = message_of(openai.completion(streamed, await collect(generate()), "x", 1))
+    whole = message_of(openai_answer.completion(streamed, await collect(generate()), "x", 1))
     for key in ("content", "reasoning"):
         added = "".join(delta.get(key) or "" for delta in frames)
         assert added == (whole.get(key) or "")
 
 
 def test_the_list_of_models() -> None:
-    body = json.loads(openai.models_list([MODEL]))
+    body = json.loads(openai_answer.models_list([MODEL]))
     assert body == {
         "object": "list",
         "data": [
@@ -341,12 +341,12 @@ def test_the_list_of_models() -> None:
             }
         ],
     }
-    assert json.loads(openai.model_object(MODEL)) == body["data"][0]
+    assert json.loads(openai_answer.model_object(MODEL)) == body["data"][0]
     Model.model_validate(body["data"][0])
 
 
 def test_an_empty_list_of_models_is_an_array() -> None:
-    assert openai.models_list([]) == b'{"object":"list","data":[]}'
+    assert openai_answer.models_list([]) == b'{"object":"list","data":[]}'
 
 
 @pytest.mark.parametrize(
@@ -370,12 +370,12 @@ def test_an_empty_list_of_models_is_an_array() -> None:
     ],
 )
 def test_errors_have_all_four_keys(error: PicoError, kind: str, param: str | None, code: str | None) -> None:
-    body = json.loads(openai.error_body(error))
+    body = json.loads(openai_answer.error_body(error))
     assert body == {"error": {"message": "x", "type": kind, "param": param, "code": code}}
 
 
 def test_a_missing_model_is_named() -> None:
-    body = json.loads(openai.error_body(ModelNotFound("whatever", model="x")))
+    body = json.loads(openai_answer.error_body(ModelNotFound("whatever", model="x")))
     assert body["error"] == {
         "message": "The model 'x' does not exist",
         "type": "not_found_error",
@@ -386,10 +386,10 @@ def test_a_missing_model_is_named() -> None:
 
 def test_media_for_a_text_model_is_explained() -> None:
     error = MediaUnsupported("no media", param="messages[0].content[1]", model="m")
-    body = json.loads(openai.error_body(error))["error"]
+    body = json.loads(openai_answer.error_body(error))["error"]
     assert body["message"].startswith("The request includes images, video or audio, but 'm' cannot be loaded")
     assert body["param"] == "messages[0].content[1]"
 
 
 def test_a_stream_has_a_readable_repr() -> None:
-    assert repr(openai_stream(chat_call(stream=True, n=2))) == "<ChatStream chatcmpl-x [2 choices]>"
+    assert repr(openai_stream(chat_call(stream=True, n=2))) == "<OpenAIChatStream chatcmpl-x [2 choices]>"

@@ -1,4 +1,4 @@
-"""The Ollama dialect, api/chat and api/generate: requests parsed by ollama_request, answers written here."""
+"""Writes the answers of api/chat, api/generate and api/pull, and the errors of the Ollama dialect."""
 
 from __future__ import annotations
 
@@ -10,19 +10,11 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from pico_jupyter.client import Completion
-from pico_jupyter.dialects import ollama_schema as schema
-from pico_jupyter.dialects.failures import describe, error_headers
+from pico_jupyter.dialects import ollama_answer_schema as schema
+from pico_jupyter.dialects.failures import describe
 from pico_jupyter.dialects.framing import NDJSON_KEEPALIVE, NDJSON_TYPE, finite_logprob, ndjson_line
-from pico_jupyter.dialects.ollama_models import format_time, ps, show, tags, version
-from pico_jupyter.dialects.ollama_request import (
-    AnswerCall,
-    LoadCall,
-    PullCall,
-    parse_chat,
-    parse_generate,
-    parse_model_name,
-    parse_pull,
-)
+from pico_jupyter.dialects.ollama_models import format_time
+from pico_jupyter.dialects.ollama_request import OllamaAnswerCall, OllamaLoadCall, OllamaPullCall
 from pico_jupyter.dialects.reasoning import InlineReasoning, fold_inline
 from pico_jupyter.errors import (
     ContextLengthExceeded,
@@ -47,46 +39,25 @@ from pico_jupyter.types import (
     ToolCallDelta,
 )
 
-__all__ = [
-    "JSON_TYPE",
-    "AnswerCall",
-    "AnswerStream",
-    "LoadCall",
-    "PullCall",
-    "answer",
-    "error_body",
-    "error_headers",
-    "load_answer",
-    "parse_chat",
-    "parse_generate",
-    "parse_model_name",
-    "parse_pull",
-    "ps",
-    "pull_success",
-    "show",
-    "tags",
-    "version",
-]
-
 JSON_TYPE = "application/json; charset=utf-8"
 
-# Line readers of some clients give up on long lines.
+# aiohttp 3.14 raises LineTooLong above 512 KiB, and Go clients stop at 8 MB.
 _MAX_CONTEXT_TOKENS = 8192
 
 
-class AnswerStream:
-    """Writes the NDJSON lines of one streamed answer. `clock` gives seconds since the epoch."""
+class OllamaAnswerStream:
+    """Writes the NDJSON lines of one streamed answer. `clock` returns seconds since the epoch."""
 
     content_type = NDJSON_TYPE
 
-    def __init__(self, call: AnswerCall, clock: Callable[[], float]) -> None:
+    def __init__(self, call: OllamaAnswerCall, clock: Callable[[], float]) -> None:
         self._call = call
         self._clock = clock
         self._inline = InlineReasoning() if call.reasoning_output == "inline" else None
         self._calls = 0
 
     def __repr__(self) -> str:
-        return f"<AnswerStream {self._call.endpoint} {self._call.request.id}>"
+        return f"<OllamaAnswerStream {self._call.endpoint} {self._call.request.id}>"
 
     def encode(self, delta: Delta) -> bytes:
         match delta:
@@ -134,7 +105,7 @@ class AnswerStream:
         return closing + ndjson_line(_finish(last, reason, finished.usage, finished.timings, finished.context))
 
     def _texts(self, texts: list[str], logprobs: Sequence[TokenLogprob] = ()) -> bytes:
-        """Each text in a line of its own; the log-probabilities go with the last one, the others are tags."""
+        """One line for each text. The last one has the log-probabilities; the others are tags."""
         lines = [ndjson_line(_piece(self._call, self._now(), text=text)) for text in texts[:-1]]
         if texts:
             lines.append(ndjson_line(_piece(self._call, self._now(), text=texts[-1], logprobs=logprobs)))
@@ -144,7 +115,7 @@ class AnswerStream:
         return format_time(self._clock())
 
 
-def answer(call: AnswerCall, completion: Completion, now: float) -> bytes:
+def answer(call: OllamaAnswerCall, completion: Completion, now: float) -> bytes:
     """The whole answer as one line. `now` is in seconds since the epoch."""
     [choice] = completion.choices
     is_inline = call.reasoning_output == "inline"
@@ -160,45 +131,47 @@ def answer(call: AnswerCall, completion: Completion, now: float) -> bytes:
     return ndjson_line(done)
 
 
-def load_answer(call: LoadCall, now: float) -> bytes:
-    """What a load or unload answers, whether a stream was asked for or not."""
+def load_answer(call: OllamaLoadCall, now: float) -> bytes:
+    """The answer to a load or unload, also if the request asks for a stream."""
     reason: schema.DoneReason = "unload" if call.unload else "load"
     created_at = format_time(now)
     if call.endpoint == "chat":
-        message = schema.MessageObject(content="")
+        message = schema.OllamaAnswerMessage(content="")
         return ndjson_line(
-            schema.ChatObject(model=call.model, created_at=created_at, message=message, done=True, done_reason=reason)
+            schema.OllamaChatAnswer(
+                model=call.model, created_at=created_at, message=message, done=True, done_reason=reason
+            )
         )
     return ndjson_line(
-        schema.GenerateObject(model=call.model, created_at=created_at, response="", done=True, done_reason=reason)
+        schema.OllamaGenerateAnswer(model=call.model, created_at=created_at, response="", done=True, done_reason=reason)
     )
 
 
-def pull_success(call: PullCall) -> bytes:
-    """The answer to a pull of a model that is there."""
+def pull_success(call: OllamaPullCall) -> bytes:
+    """The answer to a pull of an installed model."""
     steps = ["pulling manifest", "success"] if call.stream else ["success"]
-    return b"".join([ndjson_line(schema.StatusObject(step)) for step in steps])
+    return b"".join([ndjson_line(schema.OllamaPullStatus(step)) for step in steps])
 
 
 def error_body(error: PicoError) -> bytes:
-    return ndjson_line(schema.ErrorBody(_describe_error(error)))
+    return ndjson_line(schema.OllamaError(_describe_error(error)))
 
 
 def _piece(
-    call: AnswerCall,
+    call: OllamaAnswerCall,
     created_at: str,
     *,
     text: str = "",
     thinking: str = "",
-    tool_calls: list[schema.ToolCallObject] | UnsetType = UNSET,
+    tool_calls: list[schema.OllamaToolCall] | UnsetType = UNSET,
     logprobs: Sequence[TokenLogprob] = (),
-) -> schema.ChatObject | schema.GenerateObject:
-    """A part of the answer. What is empty has no key: some clients act on the key alone."""
+) -> schema.OllamaChatAnswer | schema.OllamaGenerateAnswer:
+    """A part of the answer. Empty values have no key: some clients react to the key alone."""
     entries = _describe_logprobs(call, logprobs)
     if call.endpoint == "chat":
-        message = schema.MessageObject(content=text, thinking=thinking or UNSET, tool_calls=tool_calls or UNSET)
-        return schema.ChatObject(model=call.model, created_at=created_at, message=message, logprobs=entries)
-    return schema.GenerateObject(
+        message = schema.OllamaAnswerMessage(content=text, thinking=thinking or UNSET, tool_calls=tool_calls or UNSET)
+        return schema.OllamaChatAnswer(model=call.model, created_at=created_at, message=message, logprobs=entries)
+    return schema.OllamaGenerateAnswer(
         model=call.model,
         created_at=created_at,
         response=text,
@@ -209,15 +182,15 @@ def _piece(
 
 
 def _finish(
-    piece: schema.ChatObject | schema.GenerateObject,
+    piece: schema.OllamaChatAnswer | schema.OllamaGenerateAnswer,
     reason: FinishReason,
     usage: TokenUsage,
     timings: Timings,
     context: tuple[int, ...],
-) -> schema.ChatObject | schema.GenerateObject:
-    """`piece` as the last object of an answer. Durations of 0 are reported as 1: clients take them for missing."""
+) -> schema.OllamaChatAnswer | schema.OllamaGenerateAnswer:
+    """`piece` as the last object of an answer. A duration of 0 becomes 1: clients treat 0 as missing."""
     load, prefill, decode = (max(ns, 1) for ns in (timings.load_ns, timings.prefill_ns, timings.decode_ns))
-    done: schema.ChatObject | schema.GenerateObject = msgspec.structs.replace(
+    done: schema.OllamaChatAnswer | schema.OllamaGenerateAnswer = msgspec.structs.replace(
         piece,
         done=True,
         done_reason="length" if reason == "length" else "stop",
@@ -228,17 +201,17 @@ def _finish(
         eval_count=usage.completion_tokens,
         eval_duration=decode,
     )
-    if isinstance(done, schema.GenerateObject) and 0 < len(context) <= _MAX_CONTEXT_TOKENS:
+    if isinstance(done, schema.OllamaGenerateAnswer) and 0 < len(context) <= _MAX_CONTEXT_TOKENS:
         return msgspec.structs.replace(done, context=context)
     return done
 
 
-def _describe_call(call: ToolCall, index: int) -> schema.ToolCallObject:
-    return schema.ToolCallObject(call.id, schema.FunctionObject(index, call.name, _arguments(call.arguments)))
+def _describe_call(call: ToolCall, index: int) -> schema.OllamaToolCall:
+    return schema.OllamaToolCall(call.id, schema.OllamaFunction(index, call.name, _arguments(call.arguments)))
 
 
 def _arguments(text: str) -> Raw:
-    """The arguments as an object on one line. What is no object, models write it now and then, is put into one."""
+    """The arguments as a JSON object on one line. Models sometimes write other text, which becomes a member."""
     try:
         value = msgspec.json.decode(text or "{}")
         if isinstance(value, dict):
@@ -248,17 +221,19 @@ def _arguments(text: str) -> Raw:
     return Raw(json.dumps({"arguments": text}).encode())
 
 
-def _describe_logprobs(call: AnswerCall, logprobs: Sequence[TokenLogprob]) -> list[schema.LogprobObject] | UnsetType:
+def _describe_logprobs(
+    call: OllamaAnswerCall, logprobs: Sequence[TokenLogprob]
+) -> list[schema.OllamaLogprob] | UnsetType:
     if not logprobs or call.request.top_logprobs is None:
         return UNSET
     wants_top = call.request.top_logprobs > 0
     return [_describe_logprob(entry, wants_top=wants_top) for entry in logprobs]
 
 
-def _describe_logprob(entry: TokenLogprob, *, wants_top: bool) -> schema.LogprobObject:
-    top = [schema.TopLogprobObject(c.token, finite_logprob(c.logprob), list(c.token_bytes)) for c in entry.top]
+def _describe_logprob(entry: TokenLogprob, *, wants_top: bool) -> schema.OllamaLogprob:
+    top = [schema.OllamaTopLogprob(c.token, finite_logprob(c.logprob), list(c.token_bytes)) for c in entry.top]
     logprob = finite_logprob(entry.logprob)
-    return schema.LogprobObject(entry.token, logprob, list(entry.token_bytes), top if wants_top else UNSET)
+    return schema.OllamaLogprob(entry.token, logprob, list(entry.token_bytes), top if wants_top else UNSET)
 
 
 def _describe_error(error: PicoError) -> str:

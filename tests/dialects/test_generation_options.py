@@ -1,22 +1,22 @@
 import pytest
 
-from pico_jupyter.dialects.options import (
+from pico_jupyter.dialects.generation_options import (
     OLLAMA_FALLBACK,
     OPENAI_FALLBACK,
     Options,
     read_draft_model,
-    read_draft_tokens,
     read_max_tokens,
     read_options,
     read_sampling,
     read_stop,
+    unknown_options,
 )
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import SamplingParams
 from tests.dialects.samples import chat_call, fields, ollama_chat
 
 
-def test_options_become_our_own_words() -> None:
+def test_options_are_translated() -> None:
     options = read_options(
         fields(
             options={
@@ -34,7 +34,7 @@ def test_options_become_our_own_words() -> None:
                 "stop": ["a", "", "b"],
                 "draft_num_predict": 6,
             }
-        )
+        ).options
     )
     assert options == Options(
         sampling=SamplingParams(
@@ -58,8 +58,8 @@ def test_options_become_our_own_words() -> None:
 
 
 @pytest.mark.parametrize("options", [None, {}, {"temperature": None, "stop": None, "num_ctx": 0}])
-def test_options_without_values_say_nothing(options: object) -> None:
-    assert read_options(fields(options=options)) == Options()
+def test_options_without_values_have_no_effect(options: object) -> None:
+    assert read_options(fields(options=options).options) == Options()
 
 
 @pytest.mark.parametrize(
@@ -82,20 +82,20 @@ def test_options_without_values_say_nothing(options: object) -> None:
         ("stop", ["a", 5], "of an array of strings"),
     ],
 )
-def test_a_wrong_type_is_refused_in_the_words_of_ollama(option: str, value: object, expected: str) -> None:
+def test_a_wrong_type_is_refused_in_ollamas_words(option: str, value: object, expected: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        read_options(fields(options={option: value}))
+        read_options(fields(options={option: value}).options)
     assert caught.value.message == f'option "{option}" must be {expected}'
     assert caught.value.param == f"options.{option}"
 
 
 def test_a_boolean_option_that_changes_nothing_is_accepted() -> None:
-    assert read_options(fields(options={"use_mmap": True})) == Options()
+    assert read_options(fields(options={"use_mmap": True}).options) == Options()
 
 
 def test_options_must_be_an_object() -> None:
     with pytest.raises(InvalidRequest, match="'options': expected an object"):
-        read_options(fields(options=["temperature"]))
+        read_options(fields(options=["temperature"]).options)
 
 
 @pytest.mark.parametrize(
@@ -112,24 +112,27 @@ def test_options_must_be_an_object() -> None:
     ],
 )
 def test_numbers_out_of_range_are_moved_to_the_edge(options: dict[str, object], sampling: SamplingParams) -> None:
-    assert read_options(fields(options=options)).sampling == sampling
+    assert read_options(fields(options=options).options).sampling == sampling
 
 
 def test_a_repeat_last_n_of_0_turns_penalties_off() -> None:
-    sampling = read_options(fields(options={"repeat_last_n": 0, "repeat_penalty": 1.5})).sampling
+    sampling = read_options(fields(options={"repeat_last_n": 0, "repeat_penalty": 1.5}).options).sampling
     assert sampling == SamplingParams(repetition_penalty=1.0, presence_penalty=0.0, frequency_penalty=0.0)
 
 
 def test_a_repeat_last_n_of_minus_1_is_the_whole_context() -> None:
-    assert read_options(fields(options={"repeat_last_n": -1, "num_ctx": 512})).sampling.repetition_context_size == 512
-    unbounded = read_options(fields(options={"repeat_last_n": -1})).sampling.repetition_context_size
+    assert (
+        read_options(fields(options={"repeat_last_n": -1, "num_ctx": 512}).options).sampling.repetition_context_size
+        == 512
+    )
+    unbounded = read_options(fields(options={"repeat_last_n": -1}).options).sampling.repetition_context_size
     assert unbounded is not None
     assert unbounded > 10**6
 
 
 def test_unknown_options_are_reported_and_retired_ones_are_not() -> None:
-    options = read_options(fields(options={"mirostat": 1, "numa": "x", "num_batch": 8, "warmth": 3}))
-    assert options.unknown == ("warmth",)
+    options = {"mirostat": 1, "numa": "x", "num_batch": 8, "warmth": 3}
+    assert unknown_options({"options": options}) == ("warmth",)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def test_unknown_options_are_reported_and_retired_ones_are_not() -> None:
 )
 def test_the_token_limit_in_its_spellings(members: dict[str, object], max_tokens: int | None) -> None:
     body = fields(**members)
-    assert read_max_tokens(body, read_options(body)) == max_tokens
+    assert read_max_tokens(body, read_options(body.options)) == max_tokens
 
 
 @pytest.mark.parametrize(
@@ -213,7 +216,7 @@ def test_a_sampling_field_out_of_range_is_refused_by_name(field: str, value: obj
     assert field in caught.value.message
 
 
-def test_sampling_fields_at_their_edges_are_taken() -> None:
+def test_sampling_fields_at_the_ends_of_their_ranges_are_accepted() -> None:
     sampling = read_sampling(
         fields(
             temperature=2,
@@ -243,7 +246,7 @@ def test_sampling_fields_at_their_edges_are_taken() -> None:
 
 def test_explicit_fields_win_over_options() -> None:
     body = fields(temperature=0.1, options={"temperature": 0.9, "top_k": 3})
-    sampling = read_sampling(body, read_options(body))
+    sampling = read_sampling(body, read_options(body.options))
     assert (sampling.temperature, sampling.top_k) == (0.1, 3)
 
 
@@ -271,7 +274,7 @@ def test_a_top_p_of_0_means_the_most_likely_token() -> None:
 )
 def test_stop_strings(members: dict[str, object], stop: tuple[str, ...]) -> None:
     body = fields(**members)
-    assert read_stop(body, read_options(body)) == stop
+    assert read_stop(body, read_options(body.options)) == stop
 
 
 @pytest.mark.parametrize(("stop", "param"), [(5, "stop"), (["a", None], "stop[1]"), ({}, "stop"), (["x"] * 65, "stop")])
@@ -283,7 +286,7 @@ def test_other_stops_are_refused(stop: object, param: str) -> None:
 
 def test_more_than_64_stops_are_refused_in_options_too() -> None:
     with pytest.raises(InvalidRequest, match="at most 64") as caught:
-        read_options(fields(options={"stop": ["x"] * 65}))
+        read_options(fields(options={"stop": ["x"] * 65}).options)
     assert caught.value.param == "options.stop"
 
 
@@ -300,8 +303,7 @@ def test_more_than_64_stops_are_refused_in_options_too() -> None:
     ],
 )
 def test_the_number_of_drafted_tokens_in_its_spellings(members: dict[str, object], draft_tokens: int | None) -> None:
-    body = fields(**members)
-    assert read_draft_tokens(body, read_options(body)) == draft_tokens
+    assert chat_call(**members).request.draft_tokens == draft_tokens
 
 
 @pytest.mark.parametrize(
@@ -309,7 +311,7 @@ def test_the_number_of_drafted_tokens_in_its_spellings(members: dict[str, object
 )
 def test_other_numbers_of_drafted_tokens_are_refused(value: object, code: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        read_draft_tokens(fields(num_draft_tokens=value), Options())
+        fields(num_draft_tokens=value)
     assert (caught.value.param, caught.value.code) == ("num_draft_tokens", code)
 
 

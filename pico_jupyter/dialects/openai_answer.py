@@ -1,4 +1,4 @@
-"""The OpenAI dialect, v1/*: requests parsed by openai_request, deltas and completions written here."""
+"""Writes the answers and errors of the OpenAI dialect, v1/*."""
 
 from __future__ import annotations
 
@@ -8,18 +8,10 @@ from typing import assert_never
 from msgspec import UNSET, UnsetType
 
 from pico_jupyter.client import Choice, Completion
-from pico_jupyter.dialects import openai_schema as schema
-from pico_jupyter.dialects.failures import describe, error_headers
-from pico_jupyter.dialects.framing import (
-    JSON_TYPE,
-    SSE_DONE,
-    SSE_TYPE,
-    encode_json,
-    finite_logprob,
-    sse_event,
-    sse_keepalive,
-)
-from pico_jupyter.dialects.openai_request import ChatCall, ChatPath, parse_chat
+from pico_jupyter.dialects import openai_answer_schema as schema
+from pico_jupyter.dialects.failures import describe
+from pico_jupyter.dialects.framing import SSE_DONE, SSE_TYPE, encode_json, finite_logprob, sse_event, sse_keepalive
+from pico_jupyter.dialects.openai_request import OpenAIChatCall
 from pico_jupyter.dialects.reasoning import InlineReasoning, fold_inline
 from pico_jupyter.errors import (
     ContextLengthExceeded,
@@ -49,30 +41,18 @@ from pico_jupyter.types import (
     ToolCallDelta,
 )
 
-__all__ = [
-    "JSON_TYPE",
-    "ChatCall",
-    "ChatPath",
-    "ChatStream",
-    "completion",
-    "error_body",
-    "error_headers",
-    "memory",
-    "model_object",
-    "models_list",
-    "parse_chat",
-]
+JSON_TYPE = "application/json"
 
-_EMPTY_DELTA = schema.DeltaObject()
-_ROLE_DELTA = schema.DeltaObject(role="assistant", content="")
+_EMPTY_DELTA = schema.OpenAIDelta()
+_ROLE_DELTA = schema.OpenAIDelta(role="assistant", content="")
 
 
-class ChatStream:
+class OpenAIChatStream:
     """Writes the SSE events of one streamed answer. `created` is in seconds since the epoch."""
 
     content_type = SSE_TYPE
 
-    def __init__(self, call: ChatCall, completion_id: str, created: int) -> None:
+    def __init__(self, call: OpenAIChatCall, completion_id: str, created: int) -> None:
         self._call = call
         self._id = completion_id
         self._created = created
@@ -80,7 +60,7 @@ class ChatStream:
         self._choices = [_ChoiceWriter(call, index) for index in range(call.request.n)]
 
     def __repr__(self) -> str:
-        return f"<ChatStream {self._id} [{len(self._choices)} choices]>"
+        return f"<OpenAIChatStream {self._id} [{len(self._choices)} choices]>"
 
     def encode(self, delta: Delta) -> bytes:
         match delta:
@@ -108,10 +88,10 @@ class ChatStream:
             frames.append(self._frame([], _usage(finished.usage)))
         return b"".join([*frames, SSE_DONE])
 
-    def _frames(self, choices: Iterable[schema.ChunkChoice]) -> bytes:
+    def _frames(self, choices: Iterable[schema.OpenAIChunkChoice]) -> bytes:
         return b"".join([self._frame([choice], self._usage) for choice in choices])
 
-    def _frame(self, choices: list[schema.ChunkChoice], usage: schema.UsageObject | UnsetType | None) -> bytes:
+    def _frame(self, choices: list[schema.OpenAIChunkChoice], usage: schema.OpenAIUsage | UnsetType | None) -> bytes:
         return sse_event(
             schema.ChatCompletionChunk(
                 id=self._id, created=self._created, model=self._call.model, choices=choices, usage=usage
@@ -120,11 +100,11 @@ class ChatStream:
 
 
 class _ChoiceWriter:
-    """The chunks of one choice: the role first, one kind of content in each, the finish reason last."""
+    """Writes the chunks of one choice: the role first, then one kind of content in each, the finish reason last."""
 
     __slots__ = ("_calls", "_index", "_inline", "_is_begun", "_max_calls", "_top_logprobs")
 
-    def __init__(self, call: ChatCall, index: int) -> None:
+    def __init__(self, call: OpenAIChatCall, index: int) -> None:
         self._index = index
         self._inline = InlineReasoning() if call.reasoning_output == "inline" else None
         self._top_logprobs = call.request.top_logprobs
@@ -135,7 +115,7 @@ class _ChoiceWriter:
     def __repr__(self) -> str:
         return f"<_ChoiceWriter {self._index} [{self._calls} calls]>"
 
-    def write(self, delta: TextDelta | ReasoningDelta | ToolCallDelta) -> list[schema.ChunkChoice]:
+    def write(self, delta: TextDelta | ReasoningDelta | ToolCallDelta) -> list[schema.OpenAIChunkChoice]:
         match delta:
             case TextDelta(text=text, logprobs=logprobs):
                 return self._write_text(text, logprobs)
@@ -146,55 +126,55 @@ class _ChoiceWriter:
             case _:
                 assert_never(delta)
 
-    def finish(self, reason: FinishReason) -> list[schema.ChunkChoice]:
+    def finish(self, reason: FinishReason) -> list[schema.OpenAIChunkChoice]:
         closing = self._inline.finish(reason) if self._inline is not None else []
-        deltas = [schema.DeltaObject(content=piece) for piece in closing]
-        last = schema.ChunkChoice(self._index, _EMPTY_DELTA, finish_reason=reason)
+        deltas = [schema.OpenAIDelta(content=piece) for piece in closing]
+        last = schema.OpenAIChunkChoice(self._index, _EMPTY_DELTA, finish_reason=reason)
         return [*self._begin(), *self._chunks(deltas), last]
 
-    def _write_text(self, text: str, logprobs: Sequence[TokenLogprob]) -> list[schema.ChunkChoice]:
+    def _write_text(self, text: str, logprobs: Sequence[TokenLogprob]) -> list[schema.OpenAIChunkChoice]:
         if not text and not logprobs:
             return []
         pieces = [text] if self._inline is None else self._inline.text(text)
-        deltas = [schema.DeltaObject(content=piece) for piece in pieces]
+        deltas = [schema.OpenAIDelta(content=piece) for piece in pieces]
         return [*self._begin(), *self._chunks(deltas, logprobs)]
 
-    def _write_reasoning(self, text: str, logprobs: Sequence[TokenLogprob]) -> list[schema.ChunkChoice]:
+    def _write_reasoning(self, text: str, logprobs: Sequence[TokenLogprob]) -> list[schema.OpenAIChunkChoice]:
         if not text and not logprobs:
             return []
         if self._inline is None:
-            deltas = [schema.DeltaObject(reasoning_content=text, reasoning=text)]
+            deltas = [schema.OpenAIDelta(reasoning_content=text, reasoning=text)]
         else:
-            deltas = [schema.DeltaObject(content=piece) for piece in self._inline.reasoning(text)]
+            deltas = [schema.OpenAIDelta(content=piece) for piece in self._inline.reasoning(text)]
         return [*self._begin(), *self._chunks(deltas, logprobs)]
 
-    def _write_call(self, call: ToolCall) -> list[schema.ChunkChoice]:
+    def _write_call(self, call: ToolCall) -> list[schema.OpenAIChunkChoice]:
         if self._calls == self._max_calls:
             return []
         closing = self._inline.close() if self._inline is not None else []
-        function = schema.FunctionObject(call.name, call.arguments or "{}")
-        chunk = schema.ToolCallChunk(index=self._calls, id=call.id, function=function)
+        function = schema.OpenAIFunction(call.name, call.arguments or "{}")
+        chunk = schema.OpenAIToolCallChunk(index=self._calls, id=call.id, function=function)
         self._calls += 1
-        deltas = [schema.DeltaObject(content=piece) for piece in closing]
-        return [*self._begin(), *self._chunks([*deltas, schema.DeltaObject(tool_calls=[chunk])])]
+        deltas = [schema.OpenAIDelta(content=piece) for piece in closing]
+        return [*self._begin(), *self._chunks([*deltas, schema.OpenAIDelta(tool_calls=[chunk])])]
 
-    def _begin(self) -> list[schema.ChunkChoice]:
+    def _begin(self) -> list[schema.OpenAIChunkChoice]:
         if self._is_begun:
             return []
         self._is_begun = True
-        return [schema.ChunkChoice(self._index, _ROLE_DELTA)]
+        return [schema.OpenAIChunkChoice(self._index, _ROLE_DELTA)]
 
     def _chunks(
-        self, deltas: list[schema.DeltaObject], logprobs: Sequence[TokenLogprob] = ()
-    ) -> list[schema.ChunkChoice]:
-        """The log-probabilities go with the last of the deltas: the ones before it are tags."""
-        chunks = [schema.ChunkChoice(self._index, delta) for delta in deltas]
+        self, deltas: list[schema.OpenAIDelta], logprobs: Sequence[TokenLogprob] = ()
+    ) -> list[schema.OpenAIChunkChoice]:
+        """The last delta has the log-probabilities. The ones before it are tags."""
+        chunks = [schema.OpenAIChunkChoice(self._index, delta) for delta in deltas]
         if logprobs and self._top_logprobs is not None:
-            chunks[-1] = schema.ChunkChoice(self._index, deltas[-1], _logprobs(logprobs))
+            chunks[-1] = schema.OpenAIChunkChoice(self._index, deltas[-1], _logprobs(logprobs))
         return chunks
 
 
-def completion(call: ChatCall, answer: Completion, completion_id: str, created: int) -> bytes:
+def completion(call: OpenAIChatCall, answer: Completion, completion_id: str, created: int) -> bytes:
     """The whole answer as one JSON object."""
     return encode_json(
         schema.ChatCompletion(
@@ -208,7 +188,7 @@ def completion(call: ChatCall, answer: Completion, completion_id: str, created: 
 
 
 def models_list(infos: Iterable[ModelInfo]) -> bytes:
-    return encode_json(schema.ModelList(data=[_model(info) for info in infos]))
+    return encode_json(schema.OpenAIModelList(data=[_model(info) for info in infos]))
 
 
 def model_object(info: ModelInfo) -> bytes:
@@ -216,7 +196,7 @@ def model_object(info: ModelInfo) -> bytes:
 
 
 def memory(report: MemoryReport) -> bytes:
-    """Our own v1/memory: the report as it is, field by field."""
+    """The answer of v1/memory, which OpenAI does not have."""
     return encode_json(report)
 
 
@@ -224,9 +204,9 @@ def error_body(error: PicoError) -> bytes:
     return encode_json(_describe_error(error))
 
 
-def _choice(call: ChatCall, index: int, choice: Choice) -> schema.ChoiceObject:
+def _choice(call: OpenAIChatCall, index: int, choice: Choice) -> schema.OpenAIChoice:
     wants_logprobs = call.request.top_logprobs is not None
-    return schema.ChoiceObject(
+    return schema.OpenAIChoice(
         index=index,
         message=_message(call, choice),
         logprobs=_logprobs(choice.logprobs) if wants_logprobs else None,
@@ -234,12 +214,12 @@ def _choice(call: ChatCall, index: int, choice: Choice) -> schema.ChoiceObject:
     )
 
 
-def _message(call: ChatCall, choice: Choice) -> schema.MessageObject:
+def _message(call: OpenAIChatCall, choice: Choice) -> schema.OpenAIAnswerMessage:
     calls = choice.tool_calls if call.parallel_tool_calls else choice.tool_calls[:1]
     is_inline = call.reasoning_output == "inline"
     text = fold_inline(choice) if is_inline else choice.text
     reasoning = UNSET if is_inline or not choice.reasoning else choice.reasoning
-    return schema.MessageObject(
+    return schema.OpenAIAnswerMessage(
         content=text if text or not calls else None,
         reasoning_content=reasoning,
         reasoning=reasoning,
@@ -247,21 +227,21 @@ def _message(call: ChatCall, choice: Choice) -> schema.MessageObject:
     )
 
 
-def _tool_call(call: ToolCall) -> schema.ToolCallObject:
-    return schema.ToolCallObject(id=call.id, function=schema.FunctionObject(call.name, call.arguments or "{}"))
+def _tool_call(call: ToolCall) -> schema.OpenAIToolCall:
+    return schema.OpenAIToolCall(id=call.id, function=schema.OpenAIFunction(call.name, call.arguments or "{}"))
 
 
-def _logprobs(logprobs: Sequence[TokenLogprob]) -> schema.ChoiceLogprobs:
-    return schema.ChoiceLogprobs([_logprob(entry) for entry in logprobs])
+def _logprobs(logprobs: Sequence[TokenLogprob]) -> schema.OpenAIChoiceLogprobs:
+    return schema.OpenAIChoiceLogprobs([_logprob(entry) for entry in logprobs])
 
 
-def _logprob(entry: TokenLogprob) -> schema.LogprobObject:
-    top = [schema.TopLogprobObject(c.token, finite_logprob(c.logprob), list(c.token_bytes)) for c in entry.top]
-    return schema.LogprobObject(entry.token, finite_logprob(entry.logprob), list(entry.token_bytes), top)
+def _logprob(entry: TokenLogprob) -> schema.OpenAILogprob:
+    top = [schema.OpenAITopLogprob(c.token, finite_logprob(c.logprob), list(c.token_bytes)) for c in entry.top]
+    return schema.OpenAILogprob(entry.token, finite_logprob(entry.logprob), list(entry.token_bytes), top)
 
 
-def _usage(usage: TokenUsage) -> schema.UsageObject:
-    return schema.UsageObject(
+def _usage(usage: TokenUsage) -> schema.OpenAIUsage:
+    return schema.OpenAIUsage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
@@ -270,11 +250,11 @@ def _usage(usage: TokenUsage) -> schema.UsageObject:
     )
 
 
-def _model(info: ModelInfo) -> schema.ModelObject:
-    return schema.ModelObject(id=info.name, created=int(info.modified), max_model_len=info.context_length)
+def _model(info: ModelInfo) -> schema.OpenAIModel:
+    return schema.OpenAIModel(id=info.name, created=int(info.modified), max_model_len=info.context_length)
 
 
-def _describe_error(error: PicoError) -> schema.ErrorBody:
+def _describe_error(error: PicoError) -> schema.OpenAIError:
     message, param = describe(error), error.param
     kind: schema.ErrorKind
     match error:
@@ -293,4 +273,4 @@ def _describe_error(error: PicoError) -> schema.ErrorBody:
             kind = "invalid_request_error"
         case _:
             kind = "server_error"
-    return schema.ErrorBody(schema.ErrorObject(message, kind, param, error.code))
+    return schema.OpenAIError(schema.OpenAIErrorDetail(message, kind, param, error.code))

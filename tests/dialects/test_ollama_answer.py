@@ -5,9 +5,10 @@ import pytest
 from ollama import ChatResponse, GenerateResponse
 
 from pico_jupyter.client import Choice, collect
-from pico_jupyter.dialects import ollama
-from pico_jupyter.dialects.ollama import AnswerCall, LoadCall, PullCall
-from pico_jupyter.dialects.settings import DialectSettings
+from pico_jupyter.dialects import ollama_answer
+from pico_jupyter.dialects.dialect_settings import DialectSettings
+from pico_jupyter.dialects.ollama_answer import OllamaAnswerStream
+from pico_jupyter.dialects.ollama_request import OllamaAnswerCall, OllamaLoadCall, OllamaPullCall
 from pico_jupyter.errors import (
     ContextLengthExceeded,
     EngineFailed,
@@ -56,7 +57,7 @@ CALL = ToolCall("call_ab12cd34", "get_weather", '{"city":"Tokyo"}')
 INLINE = DialectSettings(reasoning_output="inline")
 
 
-def validated(lines: bytes, call: AnswerCall) -> list[Json]:
+def validated(lines: bytes, call: OllamaAnswerCall) -> list[Json]:
     """The objects, each of which the SDK's own model takes, without keys that clients misread."""
     objects = ndjson_objects(lines)
     response = ChatResponse if call.endpoint == "chat" else GenerateResponse
@@ -100,17 +101,17 @@ def test_golden_bytes_of_a_generate_stream() -> None:
 
 def test_golden_bytes_of_whole_answers() -> None:
     answer = completion(Choice(text="Hello"), context=(1, 2))
-    assert ollama.answer(ollama_chat(), answer, NOW).decode() == (
+    assert ollama_answer.answer(ollama_chat(), answer, NOW).decode() == (
         f'{{{AT},"message":{{"role":"assistant","content":"Hello"}},"done":true,"done_reason":"stop",{METRICS}}}\n'
     )
-    assert ollama.answer(ollama_generate(), answer, NOW).decode() == (
+    assert ollama_answer.answer(ollama_generate(), answer, NOW).decode() == (
         f'{{{AT},"response":"Hello","done":true,"done_reason":"stop","context":[1,2],{METRICS}}}\n'
     )
 
 
 def test_each_line_has_its_own_time() -> None:
     times = iter([0.0, 1.5, 2.0])
-    stream = ollama.AnswerStream(ollama_chat(), lambda: next(times))
+    stream = OllamaAnswerStream(ollama_chat(), lambda: next(times))
     lines = ndjson_objects(written(stream, TextDelta("a"), TextDelta("b"), finished()))
     assert [line["created_at"] for line in lines] == [
         "1970-01-01T00:00:00.000000Z",
@@ -119,7 +120,7 @@ def test_each_line_has_its_own_time() -> None:
     ]
 
 
-def test_what_says_nothing_writes_nothing() -> None:
+def test_empty_deltas_write_nothing() -> None:
     stream = ollama_stream(ollama_chat())
     for delta in (Accepted("m", 1, True), Progress("load", 1, 2), TextDelta(""), ReasoningDelta("")):
         assert stream.encode(delta) == b""
@@ -174,7 +175,7 @@ def test_tool_calls_have_object_arguments_and_stop_as_the_reason() -> None:
 
 def test_tool_calls_of_a_whole_answer_are_in_its_message() -> None:
     answer = completion(Choice(text="Look:", reasoning="hm", tool_calls=[CALL], finish_reason="tool_calls"))
-    [entry] = ndjson_objects(ollama.answer(ollama_chat(), answer, NOW))
+    [entry] = ndjson_objects(ollama_answer.answer(ollama_chat(), answer, NOW))
     assert entry["message"] == {
         "role": "assistant",
         "content": "Look:",
@@ -230,7 +231,7 @@ def test_log_probabilities_with_and_without_alternatives() -> None:
     assert "logprobs" not in unasked
 
 
-def test_log_probabilities_of_inline_thinking_go_with_its_text() -> None:
+def test_log_probabilities_of_inline_thinking_are_beside_its_text() -> None:
     call = ollama_chat(logprobs=True, settings=INLINE)
     objects = validated(ollama_stream(call).encode(ReasoningDelta("hm", logprobs=(LOGPROB,))), call)
     assert ["logprobs" in entry for entry in objects] == [False, True]
@@ -282,14 +283,14 @@ async def test_a_stream_adds_up_to_the_whole_answer(settings: DialectSettings, d
     end = Finished(("stop",), USAGE, TIMINGS)
     call = ollama_chat(settings=settings)
     parts = [entry["message"] for entry in validated(written(ollama_stream(call), *deltas, end), call)]
-    [whole] = ndjson_objects(ollama.answer(call, await collect(generate()), NOW))
+    [whole] = ndjson_objects(ollama_answer.answer(call, await collect(generate()), NOW))
     ChatResponse.model_validate(whole)
     for key in ("content", "thinking"):
         added = "".join(part.get(key, "") for part in parts)
         assert added == whole["message"].get(key, "")
 
 
-def test_a_keepalive_is_a_space_in_front_of_the_next_object() -> None:
+def test_a_keepalive_is_a_space_before_the_next_object() -> None:
     stream = ollama_stream(ollama_chat())
     line = stream.keepalive(1, 2) + stream.encode(TextDelta("a"))
     assert line.startswith(b' {"model"')
@@ -298,19 +299,19 @@ def test_a_keepalive_is_a_space_in_front_of_the_next_object() -> None:
 
 @pytest.mark.parametrize(("unload", "reason"), [(False, "load"), (True, "unload")])
 def test_golden_bytes_of_loads_and_unloads(unload: bool, reason: str) -> None:
-    chat = ollama.load_answer(LoadCall("chat", "m", unload=unload), NOW)
+    chat = ollama_answer.load_answer(OllamaLoadCall("chat", "m", unload=unload), NOW)
     assert chat.decode() == (
         f'{{{AT},"message":{{"role":"assistant","content":""}},"done":true,"done_reason":"{reason}"}}\n'
     )
-    generate = ollama.load_answer(LoadCall("generate", "m", unload=unload), NOW)
+    generate = ollama_answer.load_answer(OllamaLoadCall("generate", "m", unload=unload), NOW)
     assert generate.decode() == f'{{{AT},"response":"","done":true,"done_reason":"{reason}"}}\n'
     ChatResponse.model_validate(json.loads(chat))
     GenerateResponse.model_validate(json.loads(generate))
 
 
 def test_a_pull_of_what_is_there_succeeds() -> None:
-    assert ollama.pull_success(PullCall("x", stream=False)) == b'{"status":"success"}\n'
-    assert ollama.pull_success(PullCall("x")) == b'{"status":"pulling manifest"}\n{"status":"success"}\n'
+    assert ollama_answer.pull_success(OllamaPullCall("x", stream=False)) == b'{"status":"success"}\n'
+    assert ollama_answer.pull_success(OllamaPullCall("x")) == b'{"status":"pulling manifest"}\n{"status":"success"}\n'
 
 
 @pytest.mark.parametrize(
@@ -333,12 +334,12 @@ def test_a_pull_of_what_is_there_succeeds() -> None:
         ),
     ],
 )
-def test_errors_in_the_words_of_ollama(error: PicoError, message: str) -> None:
-    body = ollama.error_body(error)
+def test_errors_have_ollamas_texts(error: PicoError, message: str) -> None:
+    body = ollama_answer.error_body(error)
     assert body.isascii()
     assert ndjson_objects(body) == [{"error": message}]
     assert ollama_stream(ollama_chat()).error(error) == body
 
 
 def test_a_stream_has_a_readable_repr() -> None:
-    assert repr(ollama_stream(ollama_chat())) == "<AnswerStream chat r1>"
+    assert repr(ollama_stream(ollama_chat())) == "<OllamaAnswerStream chat r1>"

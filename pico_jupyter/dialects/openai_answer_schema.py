@@ -1,0 +1,183 @@
+"""Declares the answers of v1/* as the OpenAI SDKs read them. UNSET fields are omitted; None is written as null."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from pico_jupyter.types import FinishReason
+
+FINGERPRINT = "fp_pico_jupyter"
+
+ErrorKind: TypeAlias = Literal[
+    "authentication_error", "permission_error", "not_found_error", "invalid_request_error", "server_error"
+]
+
+
+class OpenAITopLogprob(msgspec.Struct, frozen=True):
+    """A candidate token. `bytes` are its exact bytes; `token` may be an incomplete character."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class OpenAILogprob(msgspec.Struct, frozen=True):
+    """A token of the answer, and the likeliest candidates for its position."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+    top_logprobs: list[OpenAITopLogprob]
+
+
+class OpenAIChoiceLogprobs(msgspec.Struct, frozen=True):
+    """The log-probabilities of the tokens of a text."""
+
+    content: list[OpenAILogprob]
+    refusal: None = None
+
+
+class OpenAIFunction(msgspec.Struct, frozen=True):
+    """A called function. `arguments` are JSON text as the model wrote it."""
+
+    name: str
+    arguments: str
+
+
+class OpenAIToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool call."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: OpenAIFunction
+
+
+class OpenAIToolCallChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """A complete tool call in a stream."""
+
+    index: int
+    id: str
+    type: Literal["function"] = "function"
+    function: OpenAIFunction
+
+
+class OpenAIAnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer. Empty parts are omitted; `content` is null if there are only tool calls."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None
+    refusal: None = None
+    reasoning_content: Annotated[str | UnsetType, Meta(description="Its reasoning.")] = UNSET
+    reasoning: Annotated[str | UnsetType, Meta(description="The same: some clients read this field.")] = UNSET
+    tool_calls: list[OpenAIToolCall] | UnsetType = UNSET
+
+
+class OpenAIChoice(msgspec.Struct, frozen=True):
+    """One of the `n` answers."""
+
+    index: int
+    message: OpenAIAnswerMessage
+    logprobs: OpenAIChoiceLogprobs | None
+    finish_reason: FinishReason
+
+
+class OpenAIDelta(msgspec.Struct, frozen=True):
+    """The next piece of an answer, with one kind of content."""
+
+    role: Literal["assistant"] | UnsetType = UNSET
+    content: str | UnsetType = UNSET
+    reasoning_content: Annotated[str | UnsetType, Meta(description="Its reasoning.")] = UNSET
+    reasoning: Annotated[str | UnsetType, Meta(description="The same: some clients read this field.")] = UNSET
+    tool_calls: list[OpenAIToolCallChunk] | UnsetType = UNSET
+
+
+class OpenAIChunkChoice(msgspec.Struct, frozen=True):
+    """One of the `n` answers, and its next piece."""
+
+    index: int
+    delta: OpenAIDelta
+    logprobs: OpenAIChoiceLogprobs | None = None
+    finish_reason: FinishReason | None = None
+
+
+class PromptTokensDetails(msgspec.Struct, frozen=True):
+    """Details of prompt_tokens: those in the prefix cache."""
+
+    cached_tokens: int
+
+
+class CompletionTokensDetails(msgspec.Struct, frozen=True):
+    """Details of completion_tokens: those of the reasoning."""
+
+    reasoning_tokens: int
+
+
+class OpenAIUsage(msgspec.Struct, frozen=True):
+    """Token counts. prompt_tokens include cached tokens, completion_tokens include reasoning."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
+
+
+class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: Annotated[int, Meta(description="Seconds since the epoch.")]
+    model: Annotated[str, Meta(description="The name in the request.")]
+    system_fingerprint: str = FINGERPRINT
+    choices: list[OpenAIChoice]
+    usage: OpenAIUsage
+
+
+class ChatCompletionChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of a streamed answer. The stream ends with the event [DONE]."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: Annotated[int, Meta(description="Seconds since the epoch.")]
+    model: Annotated[str, Meta(description="The name in the request.")]
+    system_fingerprint: str = FINGERPRINT
+    choices: list[OpenAIChunkChoice]
+    usage: Annotated[
+        OpenAIUsage | UnsetType | None, Meta(description="In the last chunk, if the request asks for it.")
+    ] = UNSET
+
+
+class OpenAIModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model on this machine. `max_model_len` is the size of its context in tokens."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: Annotated[int, Meta(description="The time of its files, in seconds since the epoch.")]
+    owned_by: str = "pico_jupyter"
+    max_model_len: int
+
+
+class OpenAIModelList(msgspec.Struct, frozen=True, kw_only=True):
+    """The models on this machine."""
+
+    object: Literal["list"] = "list"
+    data: list[OpenAIModel]
+
+
+class OpenAIErrorDetail(msgspec.Struct, frozen=True):
+    """The text of an error, its type, the field that it is about, and its code for programs."""
+
+    message: str
+    type: ErrorKind
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(msgspec.Struct, frozen=True):
+    """An error. In a stream it is the event before the last one."""
+
+    error: OpenAIErrorDetail

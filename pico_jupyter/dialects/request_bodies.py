@@ -1,0 +1,124 @@
+"""Decodes the JSON body of a request into the Struct that declares its fields.
+
+Every failure is an InvalidRequest: of a body that is not a JSON object, or of a field, which its `param` names. null
+counts as omitted, unknown fields are ignored, and of two equal keys the last one counts.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from pico_jupyter.dialects.request_errors import (
+    ErrorTexts,
+    describe_fault,
+    find_fault,
+    flatten,
+    invalid,
+    name_type,
+    struct_type,
+)
+from pico_jupyter.dialects.request_fields import INT64_MAX
+from pico_jupyter.errors import InvalidRequest
+
+MAX_NESTING = 100
+
+JsonObject: TypeAlias = dict[str, Any]
+Fields = TypeVar("Fields", bound=msgspec.Struct)
+
+# JavaScript cuts emoji in half: a lone surrogate becomes U+FFFD. Every escape is matched, so that `\\ud83d` stays.
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
+
+
+def decode_object(body: bytes) -> JsonObject:
+    """The JSON object in `body`."""
+    if not body.strip():
+        raise InvalidRequest("missing request body")
+    try:
+        value = _decode(body)
+    except RecursionError:
+        raise InvalidRequest("The request body is nested too deeply.") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"The request body must be a JSON object, but it is {name_type(value)}.")
+    return value
+
+
+def decode_fields(raw: JsonObject, kind: type[Fields], texts: ErrorTexts = ()) -> Fields:
+    """The fields of a decoded body. `texts` are the error texts that its API prescribes.
+
+    As JSON has one type of number, 16.0 is an integer too. Integers above 64 bits are clamped if their field has no
+    maximum.
+    """
+    for name, has_maximum in _integer_fields(kind).items():
+        value = raw.get(name)
+        if isinstance(value, list):
+            raw[name] = [_as_integer(item, has_maximum=has_maximum) for item in value]
+        elif value is not None:
+            raw[name] = _as_integer(value, has_maximum=has_maximum)
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        raise describe_fault(find_fault(str(error), kind, raw), texts) from None
+
+
+def json_text(value: object, param: str) -> str:
+    """Compact JSON of a value that the chat template receives. Raises InvalidRequest at over MAX_NESTING levels."""
+    if _is_nested_deeper(value, MAX_NESTING):
+        raise invalid(param, f"'{param}' is nested too deeply.")
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _decode(body: bytes) -> object:
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.MsgspecError:
+        if b"\\u" not in body:
+            raise
+        return msgspec.json.decode(_ESCAPE.sub(_mend_surrogate, body))
+
+
+def _mend_surrogate(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape["lone"] else escape[0]
+
+
+@functools.cache
+def _integer_fields(kind: type[msgspec.Struct]) -> dict[str, bool]:
+    """The fields that hold an integer or integers, and whether they have a maximum."""
+    found = {}
+    for field in struct_type(kind).fields:
+        types = flatten(field.type)
+        types += [item for kind in types if isinstance(kind, inspect.ListType) for item in flatten(kind.item_type)]
+        integers = [kind for kind in types if isinstance(kind, inspect.IntType)]
+        if integers and not any(isinstance(kind, inspect.FloatType) for kind in types):
+            found[field.encode_name] = integers[0].le is not None
+    return found
+
+
+def _as_integer(value: object, *, has_maximum: bool) -> object:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return INT64_MAX if type(value) is int and value > INT64_MAX and not has_maximum else value
+
+
+def _is_nested_deeper(value: object, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [inner for outer in level for inner in _members(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _members(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []

@@ -1,0 +1,320 @@
+"""Declares the request fields that several endpoints share. Bodies are decoded into these Structs.
+
+The same Structs make the OpenAPI document, so a field's type, range and description are declared once. Constraints in
+`extra_json_schema` are documented here and checked where the value is interpreted.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
+FLOAT32_MAX = 3.4028234663852886e38
+MAX_STOPS = 64
+MAX_TOP_LOGPROBS = 20
+
+EFFORTS_OFF = ("none", "off", "low", "minimal")
+EFFORTS_ON = ("medium", "high", "on", "xhigh", "max", "ultra")
+
+
+def about(text: str) -> Meta:
+    """The description of a field in the OpenAPI document."""
+    return Meta(description=text)
+
+
+# Accepted, checked and without effect.
+IGNORED_KEYWORD = "x-ignored"
+UNUSED = Meta(extra_json_schema={IGNORED_KEYWORD: True})
+
+NotNegative: TypeAlias = Annotated[int, Meta(ge=0)]
+Positive: TypeAlias = Annotated[int, Meta(ge=1)]
+Seed: TypeAlias = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
+TopK: TypeAlias = Annotated[int, Meta(ge=-1)]
+MaxTokens: TypeAlias = Annotated[int, Meta(ge=-1, extra_json_schema={"not": {"const": 0}})]
+# An integer option of Ollama. Fractions are accepted and truncated.
+Whole: TypeAlias = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)] | Annotated[float, Meta(ge=INT64_MIN, lt=2.0**63)]
+Float32: TypeAlias = Annotated[float, Meta(ge=-FLOAT32_MAX, le=FLOAT32_MAX)]
+Temperature: TypeAlias = Annotated[float, Meta(ge=0, le=2)]
+Penalty: TypeAlias = Annotated[float, Meta(ge=-2, le=2)]
+RepetitionPenalty: TypeAlias = Annotated[float, Meta(gt=0, le=FLOAT32_MAX)]
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Name: TypeAlias = Annotated[str, Meta(min_length=1)]
+Stops: TypeAlias = Annotated[list[str], Meta(max_length=MAX_STOPS)]
+TokenId: TypeAlias = Annotated[str, Meta(pattern="^[0-9]{1,18}$")]
+Bias: TypeAlias = Annotated[float, Meta(ge=-100, le=100)]
+TopLogprobs: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
+ThinkLevel: TypeAlias = Literal["high", "medium", "low", "max"]
+TrueOrFalse: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": ["true", "false"]})]
+Effort: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": [*EFFORTS_OFF, *EFFORTS_ON]})]
+
+_NAME_PATTERN = r"((hf|huggingface)\.co/)?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?(:[A-Za-z0-9_.-]*)?"
+ModelName: TypeAlias = Annotated[
+    str, Meta(min_length=1, extra_json_schema={"pattern": f"^{_NAME_PATTERN}$", "examples": ["pico-tiny"]})
+]
+ModelNameOrEmpty: TypeAlias = Annotated[
+    str, Meta(extra_json_schema={"pattern": f"^({_NAME_PATTERN})?$", "examples": ["pico-tiny"]})
+]
+Duration: TypeAlias = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "pattern": r"^([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)|"
+            r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$",
+            "maxLength": 64,
+            "examples": ["5m", "1h30m", "-1"],
+        }
+    ),
+]
+MediaUrl: TypeAlias = Annotated[
+    str,
+    Meta(
+        description="A data: URL in base64, an http: or https: URL, or jupyter: and the path of a file on the server.",
+        extra_json_schema={
+            "pattern": "^(?:[dD][aA][tT][aA]:|[hH][tT][tT][pP][sS]?://|[jJ][uU][pP][yY][tT][eE][rR]:)",
+            "examples": ["data:image/png;base64,iVBORw0KGgo=", "jupyter:pictures/cat.png"],
+        },
+    ),
+]
+
+
+class RequestStruct(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of all Structs that a request body is decoded into.
+
+    Unknown fields are ignored. `ignored` names those that clients are known to send, for the OpenAPI document.
+    """
+
+    ignored: ClassVar[frozenset[str]] = frozenset()
+
+
+class TextPartFields(RequestStruct, frozen=True, tag_field="type", tag="text"):
+    """A piece of text."""
+
+    text: str
+
+
+class InputTextPartFields(TextPartFields, frozen=True, tag="input_text"):
+    """The same as `text`."""
+
+
+class OutputTextPartFields(TextPartFields, frozen=True, tag="output_text"):
+    """The same as `text`."""
+
+
+class RefusalPartFields(RequestStruct, frozen=True, tag_field="type", tag="refusal"):
+    """A refusal in an earlier answer, read as text."""
+
+    refusal: str
+
+
+class MediaSource(RequestStruct, frozen=True):
+    """The location of an image or a video."""
+
+    ignored = frozenset({"detail"})
+    url: MediaUrl
+
+
+class ImagePartFields(RequestStruct, frozen=True, tag_field="type", tag="image_url"):
+    """An image, or a video if the data: URL has a video type. For models with the capability vision."""
+
+    image_url: MediaSource | MediaUrl
+
+
+class InputImagePartFields(ImagePartFields, frozen=True, tag="input_image"):
+    """The same as `image_url`."""
+
+
+class InputVideoPartFields(RequestStruct, frozen=True, tag_field="type", tag="input_video"):
+    """A video. The URL is in `video_url` or in `video`. For models with the capability video."""
+
+    video_url: MediaSource | MediaUrl | None = None
+    video: MediaSource | MediaUrl | None = None
+
+
+class VideoPartFields(InputVideoPartFields, frozen=True, tag="video_url"):
+    """The same as `input_video`."""
+
+
+class InputAudioPartFields(RequestStruct, frozen=True, tag_field="type", tag="input_audio"):
+    """Refused with status 400: no model accepts audio or files."""
+
+
+class AudioPartFields(InputAudioPartFields, frozen=True, tag="audio_url"):
+    """Refused as `input_audio` is."""
+
+
+class FilePartFields(InputAudioPartFields, frozen=True, tag="file"):
+    """Refused as `input_audio` is."""
+
+
+class InputFilePartFields(InputAudioPartFields, frozen=True, tag="input_file"):
+    """Refused as `input_audio` is."""
+
+
+TextLikeFields: TypeAlias = TextPartFields | InputTextPartFields | OutputTextPartFields | RefusalPartFields
+MediaPartFields: TypeAlias = ImagePartFields | InputImagePartFields | VideoPartFields | InputVideoPartFields
+RefusedPartFields: TypeAlias = InputAudioPartFields | AudioPartFields | FilePartFields | InputFilePartFields
+PartFields: TypeAlias = TextLikeFields | MediaPartFields | RefusedPartFields
+TextContent: TypeAlias = list[TextLikeFields]
+Content: TypeAlias = list[PartFields]
+
+
+class CalledFunction(RequestStruct, frozen=True):
+    """The function of an earlier tool call. `arguments` that are text but not JSON are kept."""
+
+    name: Name
+    arguments: Annotated[str | dict[str, Any] | None, about("JSON text or an object.")] = None
+
+
+class PastToolCall(RequestStruct, frozen=True):
+    """A tool call in an earlier answer."""
+
+    ignored = frozenset({"type"})
+    function: CalledFunction
+    id: Annotated[str | None, about("The tool's result refers to it as tool_call_id.")] = None
+
+
+class FunctionDefinition(RequestStruct, frozen=True):
+    """A function that the model may call. The model sees all members."""
+
+    name: Name
+    description: str | None = None
+    parameters: Annotated[dict[str, Any] | None, about("A JSON schema.")] = None
+
+
+class ToolDefinition(RequestStruct, frozen=True):
+    """A tool that the model may call. The chat template receives the object unchanged."""
+
+    function: FunctionDefinition
+    type: Literal["function"] | None = None
+
+
+class FunctionName(RequestStruct, frozen=True):
+    """The name of a function in `tools`."""
+
+    name: str | None = None
+
+
+class ToolReference(RequestStruct, frozen=True):
+    """A tool in `tools`, by its name."""
+
+    ignored = frozenset({"type"})
+    function: FunctionName | None = None
+
+
+class ForcedTool(RequestStruct, frozen=True, tag_field="type", tag="function"):
+    """Forces a call of one tool. Refused with status 400: not supported yet."""
+
+    function: FunctionName | None = None
+
+
+class ToolSubset(RequestStruct, frozen=True):
+    """Some of `tools`. Modes other than "auto" are refused with status 400: not supported yet."""
+
+    tools: list[ToolReference] | None = None
+    mode: Annotated[str | None, Meta(extra_json_schema={"enum": ["auto", ""]})] = None
+
+
+class AllowedTools(ToolSubset, frozen=True, tag_field="type", tag="allowed_tools"):
+    """Shows only some of `tools` to the model."""
+
+    allowed_tools: Annotated[ToolSubset | None, about("Used instead of the fields beside it.")] = None
+
+
+ToolChoice: TypeAlias = Literal["none", "auto", "required"] | AllowedTools | ForcedTool
+
+
+class ReasoningField(RequestStruct, frozen=True):
+    """The reasoning switch as in OpenAI's Responses API and in OpenRouter's API."""
+
+    ignored = frozenset({"summary"})
+    effort: Annotated[Effort | None, about("none, off, low and minimal turn reasoning off; the others, on.")] = None
+    enabled: Annotated[bool | None, about("Used if effort is omitted.")] = None
+
+
+class TemplateArguments(RequestStruct, frozen=True):
+    """Variables for the model's chat template, which receives members that are not listed unchanged."""
+
+    enable_thinking: Annotated[bool | TrueOrFalse | None, about("The reasoning switch.")] = None
+    thinking: Annotated[Any, about("A boolean is the reasoning switch if enable_thinking is omitted.")] = None
+
+
+_TEMPERATURE = about("The randomness of sampling; 0: the likeliest token. Omitted: as in the model's files.")
+_TOP_K = about("Sample from this many of the likeliest tokens; 0 and less: all.")
+_TOP_P = about("Sample from the likeliest tokens whose probabilities add up to this; 0: the likeliest.")
+_MIN_P = about("Exclude tokens below this share of the likeliest token's probability.")
+_SEED = about("The same seed samples the same tokens. In options, -1 is a random seed.")
+_STOP = about("Texts that end the answer and are not part of it.")
+_REPETITION = about("Divides the logits of tokens that occurred; 1: off.")
+_PRESENCE = about("Subtracted from the logits of tokens that occurred.")
+_FREQUENCY = about("Subtracted from a token's logit for each time that it occurred.")
+_CONTEXT_SIZE = about("The penalty applies to this many latest tokens.")
+_KEEP_ALIVE = about("The model stays in memory for these seconds or this duration. Negative: forever; 0: unload.")
+_DRAFT_TOKENS = about("Draft tokens for each step of the model; 0: no draft model.")
+
+
+class OllamaOptions(RequestStruct, frozen=True):
+    """Ollama's options, accepted by every endpoint that generates. Numbers out of range are clamped. A field outside
+    options wins over the option of the same meaning. Unknown options are ignored and listed in the server's log.
+    """
+
+    # Ollama removed these options, but clients still send them.
+    ignored = frozenset(
+        {"embedding_only", "f16_kv", "logits_all", "low_vram", "mirostat", "mirostat_eta", "mirostat_tau"}
+    ) | {"num_gqa", "numa", "penalize_newline", "tfs_z", "use_mlock", "vocab_only"}
+    num_ctx: Annotated[Whole | None, about("The most tokens of prompt and answer together.")] = None
+    num_predict: Annotated[Whole | None, about("The most tokens of the answer; -1: as many as fit.")] = None
+    temperature: Annotated[Float32 | None, _TEMPERATURE] = None
+    top_k: Annotated[Whole | None, _TOP_K] = None
+    top_p: Annotated[Float32 | None, _TOP_P] = None
+    min_p: Annotated[Float32 | None, _MIN_P] = None
+    seed: Annotated[Whole | None, _SEED] = None
+    stop: Annotated[Stops | str | None, _STOP] = None
+    repeat_penalty: Annotated[Float32 | None, _REPETITION] = None
+    repeat_last_n: Annotated[Whole | None, about("Penalties apply to this many latest tokens; 0: off, -1: all.")] = None
+    presence_penalty: Annotated[Float32 | None, _PRESENCE] = None
+    frequency_penalty: Annotated[Float32 | None, _FREQUENCY] = None
+    draft_num_predict: Annotated[Whole | None, _DRAFT_TOKENS] = None
+    num_batch: Annotated[Whole | None, UNUSED] = None
+    num_gpu: Annotated[Whole | None, UNUSED] = None
+    main_gpu: Annotated[Whole | None, UNUSED] = None
+    use_mmap: Annotated[bool | None, UNUSED] = None
+    num_thread: Annotated[Whole | None, UNUSED] = None
+    num_keep: Annotated[Whole | None, UNUSED] = None
+    typical_p: Annotated[Float32 | None, UNUSED] = None
+
+
+class GenerationFields(RequestStruct, frozen=True):
+    """The fields that every endpoint that generates accepts."""
+
+    ignored = frozenset({"user", "format"})
+    model: Annotated[ModelNameOrEmpty | None, about("A name from the list of models. Omitted: default_model.")] = None
+    think: Annotated[bool | ThinkLevel | None, about("Ollama's reasoning switch. Wins over the next three.")] = None
+    chat_template_kwargs: Annotated[TemplateArguments | None, about("The second reasoning switch.")] = None
+    reasoning: Annotated[ReasoningField | Effort | None, about("The third reasoning switch.")] = None
+    reasoning_effort: Annotated[Effort | None, about("The last reasoning switch.")] = None
+    separate_reasoning: Annotated[bool | None, about("false: reasoning is in the text, in <think> tags.")] = None
+    include_reasoning: Annotated[bool | None, about("The same. Used if separate_reasoning is omitted.")] = None
+    max_completion_tokens: Annotated[Positive | None, about("The most tokens of the answer and its reasoning.")] = None
+    max_tokens: Annotated[MaxTokens | None, about("The same, if that is omitted; -1: as many as fit.")] = None
+    temperature: Annotated[Temperature | None, _TEMPERATURE] = None
+    top_p: Annotated[Share | None, _TOP_P] = None
+    top_k: Annotated[TopK | None, _TOP_K] = None
+    min_p: Annotated[Share | None, _MIN_P] = None
+    seed: Annotated[Seed | None, _SEED] = None
+    stop: Annotated[Stops | str | None, _STOP] = None
+    repetition_penalty: Annotated[RepetitionPenalty | None, _REPETITION] = None
+    repetition_context_size: Annotated[Positive | None, _CONTEXT_SIZE] = None
+    presence_penalty: Annotated[Penalty | None, _PRESENCE] = None
+    presence_context_size: Annotated[Positive | None, _CONTEXT_SIZE] = None
+    frequency_penalty: Annotated[Penalty | None, _FREQUENCY] = None
+    frequency_context_size: Annotated[Positive | None, _CONTEXT_SIZE] = None
+    logit_bias: Annotated[dict[TokenId, Bias] | None, about("Added to the logits of tokens, by token id.")] = None
+    logprobs: Annotated[bool | None, about("Whether the answer has the log-probabilities of its tokens.")] = None
+    draft_model: Annotated[ModelNameOrEmpty | None, about("A smaller model with the same tokens, for speed.")] = None
+    num_draft_tokens: Annotated[NotNegative | None, _DRAFT_TOKENS] = None
+    keep_alive: Annotated[int | float | Duration | None, _KEEP_ALIVE] = None
+    options: Annotated[OllamaOptions | None, about("Ollama's options.")] = None
