@@ -31,6 +31,7 @@ from pico_jupyter.engine.memory.model_manager import LoadBackend, ModelManager
 from pico_jupyter.engine.memory.prefix_cache import PrefixCache
 from pico_jupyter.engine.preparation.preparation import Preparation
 from pico_jupyter.engine.preparation.prompt import media_of
+from pico_jupyter.engine.scheduling.backend_call import BackendCallFailed
 from pico_jupyter.engine.scheduling.scheduler import Scheduler
 from pico_jupyter.engine.scheduling.sequence import Generation, Sink
 from pico_jupyter.engine.stream import HandOver, Stream
@@ -284,10 +285,14 @@ class Engine:
         """Run a command (which `refuse` answers) or a step."""
         try:
             run()
-        except Exception as error:  # noqa: BLE001  # whatever a model raises ends its requests, never the thread
+        except BackendCallFailed as failed:
+            if refuse:
+                refuse(_as_refusal(failed.error))
+            self._scheduler.recover(failed)
+        except Exception as error:  # noqa: BLE001  # no exception may end the engine thread
             if refuse:
                 refuse(_as_refusal(error))
-            if refuse is None or self._scheduler.is_at_work:
+            else:
                 self._scheduler.fail(error)
 
     def _due_commands(self) -> list[_Command]:

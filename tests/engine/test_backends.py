@@ -44,8 +44,8 @@ def collected(backend: Backend, count: int, rows: list[int]) -> dict[int, list[i
     for _ in range(count + 5):
         if all(len(one) >= count for one in given.values()):
             break
-        for draw in backend.step():
-            given[draw.row].append(draw.token)
+        for sampled in backend.step():
+            given[sampled.row].append(sampled.token)
     return given
 
 
@@ -165,7 +165,7 @@ def test_log_probabilities_come_only_to_rows_that_ask(backend: Backend) -> None:
     prefill(backend, 2)
     given = {}
     for _ in range(4):
-        given.update({draw.row: draw for draw in backend.step()})
+        given.update({sampled.row: sampled for sampled in backend.step()})
     assert given[1].logprob is None
     assert given[1].top == ()
     assert given[2].logprob is not None

@@ -1,1 +1,1 @@
-"""Memory: which models are loaded, what they need, and which prefixes are kept, under one budget of bytes."""
+"""Memory: loaded models, their memory and the prefix cache, under one budget of bytes."""

@@ -79,13 +79,13 @@ def ask(conductor: Conductor, row: int, rendered: RenderedPrompt, sampling: RowS
 
 def passes(conductor: Conductor) -> int:
     """How often the vision tower computed something."""
-    memo = conductor.backend._model.memo
+    memo = conductor.backend._model.tower_cache
     assert memo
     return int(memo.passes)
 
 
 def small_blocks(limit: int = ROOM) -> PrefixCache:
-    return PrefixCache(limit, block=4, least=2)
+    return PrefixCache(limit, block=4, min_shared=2)
 
 
 @pytest.mark.parametrize("family", INTERLEAVED)
@@ -103,7 +103,7 @@ def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(
             rendered = prompts.rendered(PROMPTS[value])
             conductor.admit(number, rendered.tokens, media=rendered.media)
         elif verb == "abort" and conductor.running:
-            conductor.leave([sorted(conductor.running)[value % len(conductor.running)]])
+            conductor.remove([sorted(conductor.running)[value % len(conductor.running)]])
         elif verb == "step":
             for _ in range(value):
                 conductor.step()
@@ -184,12 +184,12 @@ def test_a_prompt_that_is_put_back_goes_on_with_the_same_tokens(
     for prompt in (chat(RED, "Which?"), chat("Hello", GREEN)):
         rendered, expected = prompts.rendered(prompt), prompts.alone(prompt)
         backend = prompts.bench.backend()
-        backend.insert({1: GREEDY}, [*rendered.tokens, *expected[:drawn]], drawn=drawn, media=rendered.media)
+        backend.insert({1: GREEDY}, [*rendered.tokens, *expected[:drawn]], generated=drawn, media=rendered.media)
         while backend.prefill([1], limit)[1]:
             pass
         given: list[int] = []
         while len(given) < ANSWER - drawn:
-            given += [draw.token for draw in backend.step()]
+            given += [sampled.token for sampled in backend.step()]
         assert given == expected[drawn:]
 
 
@@ -236,7 +236,7 @@ def test_after_all_is_aborted_no_cache_is_left(families: dict[str, Prompts], fam
     for steps in range(6):
         conductor.step(5)
         assert conductor.backend.cache_nbytes > 0, steps
-    conductor.leave([0, 1, 2])
+    conductor.remove([0, 1, 2])
     assert conductor.backend.cache_nbytes == 0
 
 
@@ -248,8 +248,8 @@ def test_what_is_seen_counts_as_memory_until_the_last_picture_is_in_the_cache(fa
     (prefill,) = backend._prefills
     extra = []
     while left := backend.prefill([1], 8)[1]:
-        extra.append((prefill.sees, backend.cache_nbytes - kv.nbytes(prefill.cache)))
-        assert left == prefill.left
+        extra.append((prefill.has_media_left, backend.cache_nbytes - kv.nbytes(prefill.cache)))
+        assert left == prefill.remaining
     assert {sees for sees, _ in extra} == {True, False}
     assert all((nbytes > 0) is sees for sees, nbytes in extra)
 
@@ -260,17 +260,17 @@ def test_after_all_is_shed_the_memory_is_back_at_the_weights(families: dict[str,
     conductor = Conductor(prompts.bench.backend(prefixes))
     mx.eval(conductor.backend._model.parameters())
     ask(conductor, 0, prompts.rendered(chat("Hello")))
-    prefixes.shed(prefixes.nbytes)
+    prefixes.evict(prefixes.nbytes)
     before = settled()
     for row, prompt in enumerate((chat(RED, "Which?"), chat(RED, "and", GREEN, "?")), start=1):
         rendered = prompts.rendered(prompt)
         conductor.admit(row, rendered.tokens, media=rendered.media)
     for _ in range(9):
         conductor.step()
-    conductor.leave([1, 2])
+    conductor.remove([1, 2])
     assert prefixes.nbytes > 0
     assert settled() > before
-    prefixes.shed(prefixes.nbytes)
+    prefixes.evict(prefixes.nbytes)
     assert settled() == before
 
 
@@ -322,8 +322,8 @@ def test_a_prefix_that_holds_a_picture_does_without_its_features(families: dict[
     bench = prompts.bench
     answer = bench.tokenizer.decode(first)
     following = prompts.rendered(conversation([RED, "Which?"], [answer], ["And now?"]))
-    for key in list(prefixes.of(bench.info.name)._seen):
-        prefixes.of(bench.info.name)._forget(key)
+    for key in list(prefixes.for_model(bench.info.name)._features):
+        prefixes.for_model(bench.info.name)._remove_features(key)
     ask(conductor, 1, following)
     assert following.media
     assert conductor.cached[1] >= following.media.spans[-1][1]
@@ -382,10 +382,10 @@ def test_features_stay_within_the_budget_and_are_forgotten_when_shed(families: d
         conductor.admit(row, rendered.tokens, media=rendered.media)
         while conductor.backend.prefill([row], 50)[row]:
             pass
-        conductor.leave([row], keep=False)
+        conductor.remove([row], keep=False)
         assert passes(conductor) == count
         assert prefixes.nbytes <= one
-    prefixes.shed(1)
+    prefixes.evict(1)
     assert prefixes.nbytes == 0
 
 
@@ -395,7 +395,7 @@ def features_nbytes(prompts: Prompts) -> int:
     backend = prompts.bench.backend(prefixes)
     rendered = prompts.rendered(chat(RED, "?"))
     assert rendered.media
-    backend._model.look(rendered.media)
+    backend._model.embed(rendered.media)
     return prefixes.nbytes
 
 
@@ -405,10 +405,10 @@ def test_features_over_the_limit_are_not_kept(families: dict[str, Prompts]) -> N
     model = prompts.bench.vision_model(prefixes)
     rendered = prompts.rendered(chat(RED, "?"))
     assert rendered.media
-    assert model.memo
+    assert model.tower_cache
     for count in (1, 2):
-        model.look(rendered.media)
-        assert (model.memo.passes, prefixes.nbytes) == (count, 0)
+        model.embed(rendered.media)
+        assert (model.tower_cache.passes, prefixes.nbytes) == (count, 0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -417,10 +417,10 @@ def test_remembered_features_are_those_of_the_tower_to_the_last_bit(families: di
     rendered = prompts.rendered(chat(RED, "and", GREEN, "?"))
     assert rendered.media
     model = prompts.bench.vision_model(PrefixCache(ROOM))
-    cold, warm = model.look(rendered.media), model.look(rendered.media)
+    cold, warm = model.embed(rendered.media), model.embed(rendered.media)
     assert mx.array_equal(cold.embeddings, warm.embeddings).item()
-    assert model.memo
-    assert model.memo.passes < model.memo.calls * 2
+    assert model.tower_cache
+    assert model.tower_cache.passes < model.tower_cache.calls * 2
 
 
 # Pictures and clips
@@ -461,4 +461,4 @@ def test_models_tell_in_their_repr_how_often_their_tower_was_asked(families: dic
     conductor = Conductor(prompts.bench.backend(PrefixCache(ROOM)))
     for row, question in enumerate(("Which?", "What is it?")):
         ask(conductor, row, prompts.rendered(chat(question, RED, "Say!")))
-    assert repr(conductor.backend._model) == "<VisionModel qwen3_vl <VisionMemo [2 calls | 1 passes]>>"
+    assert repr(conductor.backend._model) == "<VisionModel qwen3_vl <VisionTowerCache [2 calls | 1 passes]>>"

@@ -16,7 +16,7 @@ from pico_jupyter.errors import (
     PicoError,
 )
 from pico_jupyter.types import Finished, ModelInfo
-from tests.engine.scheduling.scheduler_rig import Rig, step_and_fail
+from tests.engine.scheduling.scheduler_rig import Rig
 from tests.fakes import FakeBackend, FakePrefixes, fake_info
 
 
@@ -67,7 +67,7 @@ def test_a_failing_load_fails_its_requests_and_no_others(caplog: pytest.LogCaptu
         return backend
 
     rig._make = open_badly
-    step_and_fail(rig, lambda: bad.error is not None)
+    rig.recover_until(lambda: bad.error is not None)
     assert isinstance(bad.error, ModelLoadFailed)
     assert "Model type bad not supported." in bad.error.message
     rig.run()
@@ -80,7 +80,7 @@ def test_a_failing_decode_step_fails_its_model_and_the_next_request_works(caplog
     _, first = rig.add([1], max_tokens=50)
     rig.step_until(lambda: bool(first.text))
     rig.backends["fake"].fail("step", RuntimeError("broken"), times=2)
-    step_and_fail(rig, lambda: first.error is not None)
+    rig.recover_until(lambda: first.error is not None)
     assert isinstance(first.error, EngineFailed)
     _, second = rig.add([5], max_tokens=2)
     rig.run()
@@ -95,7 +95,7 @@ def test_a_failing_prefill_fails_its_own_request_alone() -> None:
     generation, failing = rig.add([1, 2, 3, 4], max_tokens=5)
     rig.step_until(lambda: generation.phase == "prefill")
     rig.backends["fake"].fail("prefill", RuntimeError("broken"), times=2)
-    step_and_fail(rig, lambda: failing.error is not None)
+    rig.recover_until(lambda: failing.error is not None)
     assert isinstance(failing.error, EngineFailed)
     rig.run()
     assert running.finished is not None
@@ -106,7 +106,7 @@ def test_an_answer_that_cannot_be_parsed_fails_alone_and_costs_the_others_no_tok
     _, before = rig.add([10], max_tokens=6)
     _, broken = rig.add([20], max_tokens=6, break_at=23)
     _, after = rig.add([30], max_tokens=6)
-    step_and_fail(rig, lambda: broken.error is not None)
+    rig.recover_until(lambda: broken.error is not None)
     rig.run()
     assert isinstance(broken.error, EngineFailed)
     assert before.text == "11 12 13 14 15 16 "
@@ -119,7 +119,7 @@ def test_running_out_of_memory_is_told_as_that() -> None:
     rig.step_until(lambda: bool(sink.text))
     error = RuntimeError("[metal::malloc] Attempting to allocate 99 bytes")
     rig.backends["fake"].fail("step", error, times=2)
-    step_and_fail(rig, lambda: sink.error is not None)
+    rig.recover_until(lambda: sink.error is not None)
     assert isinstance(sink.error, OutOfMemory)
 
 
@@ -128,7 +128,7 @@ def test_one_failing_step_costs_nobody_a_token() -> None:
     sinks = [rig.add([100 * number], max_tokens=10)[1] for number in range(1, 5)]
     rig.step_until(lambda: all(sink.text for sink in sinks))
     rig.backends["fake"].fail("step", RuntimeError("once"))
-    step_and_fail(rig, lambda: not rig.scheduler.has_work)
+    rig.recover_until(lambda: not rig.scheduler.has_work)
     for number, sink in enumerate(sinks, 1):
         assert sink.text.split() == [str(100 * number + token) for token in range(1, 11)]
 
@@ -139,28 +139,28 @@ def test_after_a_failing_step_its_requests_come_back_one_at_a_time() -> None:
     rig.step_until(lambda: all(one.sequences[0].tokens for one in generations))
     backend = rig.backends["fake"]
     backend.fail("step", RuntimeError("once"))
-    step_and_fail(rig, lambda: generations[0].is_suspect)
+    rig.recover_until(lambda: generations[0].is_isolated)
     most_on_trial = 0
     for _ in range(30):
         rig.scheduler.step()
-        most_on_trial = max(most_on_trial, sum(one.is_suspect and one.phase == "decode" for one in generations))
+        most_on_trial = max(most_on_trial, sum(one.is_isolated and one.phase == "decode" for one in generations))
     assert most_on_trial == 1
-    assert not any(one.is_suspect for one in generations)
+    assert not any(one.is_isolated for one in generations)
     assert len(backend.decoding) == 3
 
 
 @pytest.mark.parametrize("place", range(8))
-def test_one_poisonous_request_among_eight_ends_alone(place: int) -> None:
+def test_one_breakingous_request_among_eight_ends_alone(place: int) -> None:
     rig = Rig(
         max_rows=8,
         max_queue=8,
         prefill_step_size=100,
-        make=lambda info, prefixes: FakeBackend(prefixes=prefixes, poison={666}),
+        make=lambda info, prefixes: FakeBackend(prefixes=prefixes, breaking={666}),
     )
     firsts = [100 * number for number in range(1, 9)]
     firsts[place] = 666
     sinks = [rig.add([first, first], max_tokens=5)[1] for first in firsts]
-    step_and_fail(rig, lambda: not rig.scheduler.has_work, turns=1000)
+    rig.recover_until(lambda: not rig.scheduler.has_work, steps=1000)
     for first, sink in zip(firsts, sinks, strict=True):
         if first == 666:
             assert isinstance(sink.error, EngineFailed)
@@ -168,20 +168,20 @@ def test_one_poisonous_request_among_eight_ends_alone(place: int) -> None:
             assert sink.text.split() == [str(first + token) for token in range(1, 6)]
 
 
-def test_two_poisonous_requests_are_found_out_one_after_the_other() -> None:
-    rig = Rig(max_rows=8, make=lambda info, prefixes: FakeBackend(prefixes=prefixes, poison={666, 667}))
+def test_two_breakingous_requests_are_found_out_one_after_the_other() -> None:
+    rig = Rig(max_rows=8, make=lambda info, prefixes: FakeBackend(prefixes=prefixes, breaking={666, 667}))
     sinks = [rig.add([first], max_tokens=5)[1] for first in (1, 666, 2, 667, 3)]
-    step_and_fail(rig, lambda: not rig.scheduler.has_work, turns=1000)
+    rig.recover_until(lambda: not rig.scheduler.has_work, steps=1000)
     assert [sink.error is None for sink in sinks] == [True, False, True, False, True]
 
 
 def test_while_a_request_is_on_trial_nobody_else_is_let_in() -> None:
-    rig = Rig(max_rows=8, make=lambda info, prefixes: FakeBackend(prefixes=prefixes, poison={666}))
+    rig = Rig(max_rows=8, make=lambda info, prefixes: FakeBackend(prefixes=prefixes, breaking={666}))
     rig.add([666], max_tokens=5)
-    step_and_fail(rig, lambda: any(one.is_suspect for one in rig.scheduler._waiting))
+    rig.recover_until(lambda: any(one.is_isolated for one in rig.scheduler._queue))
     rig.scheduler.step()
     newcomer, sink = rig.add([1], max_tokens=3)
-    step_and_fail(rig, lambda: not rig.scheduler.has_work)
+    rig.recover_until(lambda: not rig.scheduler.has_work)
     assert newcomer.failures == 0
     assert sink.text == "2 3 4 "
 
@@ -192,7 +192,7 @@ def test_another_model_goes_on_while_a_batch_is_rebuilt() -> None:
     other, _ = rig.add([1], max_tokens=50, info=fake_info("other"))
     rig.step_until(lambda: bool(broken.sequences[0].tokens and other.sequences[0].tokens))
     rig.backends["broken"].fail("step", RuntimeError("once"))
-    step_and_fail(rig, lambda: broken.failures == 1)
+    rig.recover_until(lambda: broken.failures == 1)
     assert other.phase == "decode"
     assert rig.backends["other"].decoding == other.rows
 
@@ -202,7 +202,7 @@ def test_a_prefill_that_fails_once_is_tried_again() -> None:
     _, sink = rig.add([1, 2, 3, 4], max_tokens=3)
     rig.step_until(lambda: bool(rig.backends and rig.backends["fake"].prefills))
     rig.backends["fake"].fail("prefill", RuntimeError("once"))
-    step_and_fail(rig, lambda: not rig.scheduler.has_work)
+    rig.recover_until(lambda: not rig.scheduler.has_work)
     assert sink.text == "5 6 7 "
 
 
@@ -216,7 +216,7 @@ def test_an_answer_that_is_whole_is_finished_though_its_row_cannot_be_removed() 
     rig = Rig(make=lambda info, prefixes: Sticky(prefixes=prefixes))
     _, short = rig.add([1], max_tokens=2)
     _, long = rig.add([10], max_tokens=9)
-    step_and_fail(rig, lambda: not rig.scheduler.has_work)
+    rig.recover_until(lambda: not rig.scheduler.has_work)
     assert short.text == "2 3 "
     assert long.text.split()[-1] == "19"
 
@@ -228,8 +228,8 @@ def test_prefixes_are_given_up_when_the_device_has_no_memory_left() -> None:
     _, sink = rig.add([2], max_tokens=9)
     rig.step_until(lambda: bool(sink.text))
     rig.backends["fake"].fail("step", MemoryError())
-    step_and_fail(rig, lambda: rig.prefixes.nbytes == 0)
-    step_and_fail(rig, lambda: not rig.scheduler.has_work)
+    rig.recover_until(lambda: rig.prefixes.nbytes == 0)
+    rig.recover_until(lambda: not rig.scheduler.has_work)
     assert sink.finished
 
 
@@ -242,7 +242,7 @@ def test_a_draft_model_that_cannot_be_loaded_is_done_without(caplog: pytest.LogC
 
     rig = Rig(make=make)
     _, sink = rig.add([1], max_tokens=3, draft=fake_info("small"))
-    step_and_fail(rig, lambda: not rig.scheduler.has_work)
+    rig.recover_until(lambda: not rig.scheduler.has_work)
     assert sink.text == "2 3 4 "
     assert "small does not draft for fake: ValueError" in caplog.text
 
@@ -278,7 +278,7 @@ def test_a_finished_stream_has_exactly_one_end() -> None:
 
 
 def test_what_only_the_model_can_refuse_is_refused_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    refused = InvalidRequest("pictures or clips, not both", param="messages")
+    refused = InvalidRequest("images or videos, not both", param="messages")
 
     def opened(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:
         backend = FakeBackend(prefixes=prefixes)
@@ -287,9 +287,6 @@ def test_what_only_the_model_can_refuse_is_refused_without_a_traceback(caplog: p
 
     rig = Rig(make=opened)
     _, sink = rig.add([1, 2, 3], max_tokens=3)
-    for _ in range(2):
-        with pytest.raises(InvalidRequest):
-            rig.run()
-        rig.scheduler.fail(refused)
+    rig.recover_until(lambda: not rig.scheduler.has_work)
     assert sink.error is refused
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
