@@ -141,7 +141,7 @@ class Bench:
 
     def backend(self, prefixes: PrefixCache | None = None, kind: type[VisionModel] = VisionModel) -> LmBackend:
         kept = prefixes or PrefixCache(0)
-        return LmBackend(self.vision_model(kept, kind), self.info.name, prefixes=kept.of(self.info.name))
+        return LmBackend(self.vision_model(kept, kind), self.info.name, prefixes=kept.for_model(self.info.name))
 
     @cached_property
     def _oracle(self) -> Any:
