@@ -79,24 +79,19 @@ class Backend(Protocol):
     @property
     def weights_nbytes(self) -> int:
         """Bytes of all weights, loaded or not."""
-        ...
 
     @property
     def cache_nbytes(self) -> int:
         """Bytes of the KV caches of all rows, without the prefix cache."""
-        ...
 
     def load_step(self) -> int:
         """Load the next share of the weights. Returns the bytes that remain; 0: the model is ready."""
-        ...
 
     def estimate_cache(self, tokens: int) -> int:
         """The bytes of the KV cache of one row with `tokens` tokens."""
-        ...
 
     def match(self, prompt: Sequence[int]) -> int:
         """The number of leading tokens of a prompt that insert() would find in the prefix cache now."""
-        ...
 
     def insert(
         self,
@@ -115,11 +110,9 @@ class Backend(Protocol):
         `boundaries` are lengths, rising, at which other prompts probably stop being equal to this one; the last is the
         length that the next turn of the conversation shares. `media` needs a model with vision.
         """
-        ...
 
     def keep(self, row: int, length: int) -> None:
         """Add the first `length` tokens of a row's prompt to the prefix cache as soon as they are prefilled."""
-        ...
 
     def prefill(self, rows: Sequence[int], limit: int) -> dict[int, int]:
         """Compute at most `limit` more tokens of the first row's prompt.
@@ -127,16 +120,12 @@ class Backend(Protocol):
         Prompts of other rows that end within the same limit may be computed along with it. Returns the tokens that
         remain, for each of `rows` that was computed. At 0 all rows of that prompt decode from the next step on.
         """
-        ...
 
     def step(self) -> list[SampledToken]:
         """Advance every decoding row. Returns the tokens of each row in order: at most one, or more with drafts."""
-        ...
 
     def remove(self, rows: Collection[int], *, keep: bool) -> None:
         """Remove rows in any phase; with `keep` their KV caches go to the prefix cache. Unknown rows are ignored."""
-        ...
 
     def close(self) -> None:
         """Free all memory, the model's entries in the prefix cache included. No other call may follow."""
-        ...

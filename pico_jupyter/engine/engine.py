@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pico_jupyter.engine.backend import Backend
-from pico_jupyter.engine.backends.lm import leave_thread
+from pico_jupyter.engine.backends.lm import release_thread
 from pico_jupyter.engine.backends.loading import load
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.memory.device import device_capacity, limit_wired_memory
@@ -333,7 +333,7 @@ class Engine:
             self._commands.get().refuse(_not_running())
         self._hand_over.flush(lambda stream: None)
         self._models.close()
-        leave_thread()
+        release_thread()
 
 
 def _with_mlx(options: EngineOptions, prefixes: PrefixCache) -> LoadBackend:

@@ -38,7 +38,7 @@ _MAX_PADDING_SHARE = 0.25
 _MIN_CHECKPOINT_DISTANCE = 64
 
 
-def leave_thread() -> None:
+def release_thread() -> None:
     """Free what MLX keeps for the calling thread, which must not use MLX afterwards.
 
     MLX 0.32 starts a thread for each thread that uses it, and the process aborts if that thread still frees arrays
@@ -57,7 +57,8 @@ def weights_of(model: Any) -> list[mx.array]:
 class LmBackend:
     """One model and its rows. `model` is a VisionModel if it has vision, else a model of mlx-lm.
 
-    `kv_bits` quantises the KV caches; 0: not. `clock` is in seconds. The methods are documented in Backend.
+    `kv_bits` is the number of bits of quantised KV caches; 0: not quantised. `clock` is in seconds. The methods are
+    documented in Backend and DraftBackend.
     """
 
     def __init__(
@@ -213,8 +214,6 @@ class LmBackend:
         self._model = None
         mx.clear_cache()
 
-    # The methods of DraftBackend
-
     def logits(self, tokens: mx.array, cache: kv.Cache) -> mx.array:
         logits: mx.array = self._model(tokens[None], cache=cache)[0, -1]
         return logits.astype(mx.float32)
@@ -231,14 +230,14 @@ class LmBackend:
         kv.trim(cache, start)
         return cache, start
 
+    def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, turn: int) -> None:
+        self._keep_whole(list(tokens), cache, turn)
+
     def _as_one_span(self, media: Media) -> Media:
         """Join the spans of media that the model can only compute together, in an empty cache."""
         if isinstance(self._model, VisionModel) and self._model.needs_one_chunk(media):
             return replace(media, spans=((0, media.spans[-1][1]),))
         return media
-
-    def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, turn: int) -> None:
-        self._keep_whole(list(tokens), cache, turn)
 
     def _speculate(self, rows: Collection[int], draft: DraftModel) -> None:
         """Use a draft model for new rows if the caches of both models can be cut."""

@@ -30,13 +30,14 @@ def load(
     """Open a model: with mlx-vlm if it has vision, else with mlx-lm. load_step() then reads the weights.
 
     On a CPU 16-bit weights are converted to float32 if they then fit in `room` bytes, because float32 is several times
-    faster there. `kv_bits` quantises the KV caches; 0: not. Raises whatever mlx-lm or mlx-vlm raise.
+    faster there. `kv_bits` is the number of bits of quantised KV caches; 0: not quantised. Raises the exceptions of
+    mlx-lm and mlx-vlm.
     """
     mx.set_cache_limit(_BUFFER_CACHE)
     own_prefixes = (prefixes or PrefixCache(0)).for_model(info.name)
     has_vision = "vision" in info.capabilities
     model = _load_with_mlx_vlm(Path(info.path)) if has_vision else _load_with_mlx_lm(Path(info.path))
-    if float32_on_cpu and is_on_cpu() and _is_half(model) and _float32_nbytes(model) <= room:
+    if float32_on_cpu and is_on_cpu() and _has_16_bit_floats(model) and _float32_nbytes(model) <= room:
         model.set_dtype(mx.float32)
     model = VisionModel(model, own_prefixes) if has_vision else model
     return LmBackend(model, info.name, prefixes=own_prefixes, kv_bits=kv_bits)
@@ -55,7 +56,7 @@ def _load_with_mlx_vlm(path: Path) -> Any:
     return load_model(path, lazy=True)
 
 
-def _is_half(model: Any) -> bool:
+def _has_16_bit_floats(model: Any) -> bool:
     dtypes = {weight.dtype for weight in weights_of(model)}
     return bool(dtypes) and dtypes <= _HALF and dtypes != {mx.float32}
 

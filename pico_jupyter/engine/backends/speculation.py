@@ -41,15 +41,12 @@ class DraftBackend(Protocol):
 
     def logits(self, tokens: mx.array, cache: kv.Cache) -> mx.array:
         """Append tokens to a cache. Returns float32 logits (vocabulary,) after the last one, lazy."""
-        ...
 
     def open_cache(self, tokens: Sequence[int]) -> tuple[kv.Cache, int]:
         """A cache with a beginning of these tokens, and the length of that beginning."""
-        ...
 
     def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, turn: int) -> None:
         """Return a cache of these tokens to the prefix cache. `turn` is that of the Row."""
-        ...
 
 
 @dataclass(slots=True)
@@ -115,7 +112,7 @@ class Speculation:
         self._vocabulary = vocabulary
         self._clock = clock
         self._cache: kv.Cache | None = None
-        self._held = 0
+        self._cache_length = 0
         self._pause = _PAUSE
         self._pause_ends = 0
         # The row's length after the last step without drafts, and the time of its end.
@@ -144,32 +141,32 @@ class Speculation:
             self._pause_ends = len(row.tokens) + (_LONG_PAUSE if self._statistics.never_pays else self._pause)
             self._pause *= _BACK_OFF
             return self._step_without_drafts(batch, model)
-        # After a pause a single draft token measures again.
+        # After a pause one draft token measures the cost and the acceptance again.
         self._pause_ends = 0
         return self._step_with_drafts(batch, model, count or 1)
 
     def keep(self, row: Row) -> None:
         """Return the draft model's cache to the prefix cache. No other call may follow."""
         if self._cache:
-            self._draft_backend.keep_cache(row.tokens[: self._held], self._cache, row.turn)
+            self._draft_backend.keep_cache(row.tokens[: self._cache_length], self._cache, row.turn)
 
     def _open(self, row: Row) -> kv.Cache:
         if self._cache is None:
-            self._cache, self._held = self._draft_backend.open_cache(row.tokens)
+            self._cache, self._cache_length = self._draft_backend.open_cache(row.tokens)
         return self._cache
 
     def _lag(self, row: Row) -> int:
         """The number of the row's tokens that the draft model's cache does not hold."""
         self._open(row)
-        return len(row.tokens) - self._held
+        return len(row.tokens) - self._cache_length
 
     def _catch_up(self, row: Row) -> None:
         """Queue the computation of more of the row's tokens by the draft model. Does not wait."""
         cache = self._open(row)
-        chunk = row.tokens[self._held : self._held + _MAX_CATCH_UP]
+        chunk = row.tokens[self._cache_length : self._cache_length + _MAX_CATCH_UP]
         self._draft_backend.logits(mx.array(chunk, mx.uint32), cache)
         kv.evaluate(cache)
-        self._held += len(chunk)
+        self._cache_length += len(chunk)
         self._last_step = None  # The next step waits for this computation, so its duration is not measured.
 
     def _step_without_drafts(self, batch: DecodeBatch, model: Any) -> list[SampledToken]:
@@ -190,19 +187,19 @@ class Speculation:
         sampled, accepted = batch.verify(model, self._draft(row, batch.inputs, count))
         self._statistics.record_drafts(count, accepted, self._clock() - started)
         # The draft model has not computed the last draft token; rejected ones are removed from its cache.
-        self._held = min(self._held, len(row.tokens))
-        kv.trim(self._open(row), self._held)
+        self._cache_length = min(self._cache_length, len(row.tokens))
+        kv.trim(self._open(row), self._cache_length)
         return sampled
 
     def _draft(self, row: Row, pending: mx.array, count: int) -> mx.array:
         """Draft `count` tokens after the row's tokens and the pending one; lazy."""
         cache = self._open(row)
-        fed = mx.concatenate([mx.array(row.tokens[self._held :], mx.uint32), pending])
+        fed = mx.concatenate([mx.array(row.tokens[self._cache_length :], mx.uint32), pending])
         latest = pending
         for place in range(count):
             logits = self._draft_backend.logits(fed, cache)[None, : self._vocabulary]
             fed = sample(penalise(row, latest, logits), [row.sampling], [row.sampled + place])
             mx.async_eval(fed)  # type: ignore[no-untyped-call]  # untyped in mlx's stubs
             latest = mx.concatenate([latest, fed])
-        self._held = len(row.tokens) + count
+        self._cache_length = len(row.tokens) + count
         return latest[1:]

@@ -36,12 +36,12 @@ class PromptEmbeddings:
     """The input of the language model for a prompt: embeddings (1, tokens, width) and the family's other arguments."""
 
     embeddings: mx.array
-    others: Mapping[str, Any]
+    arguments: Mapping[str, Any]
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        arrays = [value for _, value in tree_flatten(dict(self.others)) if isinstance(value, mx.array)]
+        arrays = [value for _, value in tree_flatten(dict(self.arguments)) if isinstance(value, mx.array)]
         return self.embeddings.nbytes + sum(array.nbytes for array in arrays)
 
     def chunk(self, start: int, end: int) -> dict[str, Any]:
@@ -49,8 +49,8 @@ class PromptEmbeddings:
 
         The models slice the arguments of whole prompts themselves, except the types of tokens.
         """
-        types = {name: self.others[name][:, start:end] for name in _TOKEN_TYPES if name in self.others}
-        return {"inputs_embeds": self.embeddings[:, start:end], "n_to_process": end - start, **self.others, **types}
+        types = {name: self.arguments[name][:, start:end] for name in _TOKEN_TYPES if name in self.arguments}
+        return {"inputs_embeds": self.embeddings[:, start:end], "n_to_process": end - start, **self.arguments, **types}
 
 
 class VisionModel:
@@ -111,19 +111,18 @@ class VisionModel:
         inputs = {name: _as_arrays(value) for name, value in media.inputs.items()}
         pixels = inputs.pop("pixel_values", None)
         try:
-            features = self._model.get_input_embeddings(tokens, pixels, mask=mx.ones_like(tokens), **inputs)
+            result = self._model.get_input_embeddings(tokens, pixels, mask=mx.ones_like(tokens), **inputs)
         finally:
             # A family that calls its tower once uses images or videos: some then fail, others ignore the second kind.
             if has_both and self.tower_cache and self.tower_cache.calls == calls + 1:
                 raise InvalidRequest("this model accepts images or videos in one prompt, not both", param="messages")
-        others = {name: value for name, value in features.to_dict().items() if value is not None}
-        embeddings = others.pop("inputs_embeds")
+        arguments = {name: value for name, value in inputs.items() if "pixel" not in name}
+        arguments |= {name: value for name, value in result.to_dict().items() if value is not None}
+        embeddings = arguments.pop("inputs_embeds")
         mx.eval(embeddings)
         if embeddings.shape[1] != len(media.tokens):
             raise ValueError(f"{len(media.tokens)} tokens became {embeddings.shape[1]} embeddings")
-        return PromptEmbeddings(
-            embeddings, {name: value for name, value in inputs.items() if "pixel" not in name} | others
-        )
+        return PromptEmbeddings(embeddings, arguments)
 
     def rope_delta(self, media: Media | None) -> int | None:
         """Positions minus the count of tokens after a prompt's media. None: positions are the count."""

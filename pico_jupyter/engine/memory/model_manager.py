@@ -48,11 +48,9 @@ class EvictablePrefixes(Protocol):
     @property
     def nbytes(self) -> int:
         """Bytes in use."""
-        ...
 
     def evict(self, nbytes: int) -> int:
         """Free at least this many bytes, or all. Returns the bytes freed."""
-        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -117,7 +115,7 @@ class ModelManager:
         self._wall_clock = wall_clock
         self._residents: dict[str, ManagedModel] = {}
         # The number of accepted requests for each model, waiting ones included.
-        self._request_counts: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
         self._unload_when_idle: set[str] = set()
 
     def __repr__(self) -> str:
@@ -158,17 +156,17 @@ class ModelManager:
 
     def acquire(self, info: ModelInfo) -> None:
         """Count a request for a model. The model does not expire before release()."""
-        self._request_counts[info.name] += 1
+        self._requests[info.name] += 1
 
     def release(self, info: ModelInfo, keep_alive: float) -> None:
         """Record the end of a request. Restarts the model's timer with `keep_alive` seconds.
 
         Unloads the model if unload() was called, or if it is loading and no other request waits for it.
         """
-        self._request_counts[info.name] -= 1
+        self._requests[info.name] -= 1
         if (resident := self._residents.get(info.name)) is None:
             return
-        if not resident.is_ready and not self._request_counts[info.name]:
+        if not resident.is_ready and not self._requests[info.name]:
             self._unload(resident, "no request waits for it")
             return
         now = self._clock()
@@ -212,9 +210,9 @@ class ModelManager:
             return
         name = models[0].info.name
         raise OutOfMemory(
-            f"this request needs {at_least(rows_nbytes)} for its prompt and answer, and beside {name} "
-            f"{at_most(max(0, self._budget - weights))} are there. Shorten the prompt, ask for fewer tokens or "
-            "choices, choose a smaller model, or raise memory_budget.",
+            f"this request needs {at_least(rows_nbytes)} for its prompt and answer, but only "
+            f"{at_most(max(0, self._budget - weights))} are free beside {name}. Shorten the prompt, ask for fewer "
+            "tokens or choices, choose a smaller model, or raise memory_budget.",
             model=name,
         )
 
@@ -226,9 +224,7 @@ class ModelManager:
         share = 1.0 if is_alone else _ADMISSION_SHARE
         room = int(share * (self._budget - self.weights_nbytes))
         taken = sum(resident.rows_nbytes for resident in self._residents.values()) + self._prefixes.nbytes
-        idle = [
-            one for one in self._idle() if one not in models and (is_alone or not self._request_counts[one.info.name])
-        ]
+        idle = [one for one in self._idle() if one not in models and (is_alone or not self._requests[one.info.name])]
         if not self._free_memory(taken + rows_nbytes - room, idle):
             return False
         models[0].reserved += rows_nbytes
@@ -239,7 +235,7 @@ class ModelManager:
         used = self.used_bytes
         if used > _EVICT_ABOVE * self._budget:
             self._prefixes.evict(used - int(_EVICT_TO * self._budget))
-            unused = [one for one in self._idle() if not self._request_counts[one.info.name]]
+            unused = [one for one in self._idle() if not self._requests[one.info.name]]
             while unused and self.used_bytes > self._budget:
                 self._unload(unused.pop(0), "memory is short")
         return self.used_bytes > self._budget
@@ -252,7 +248,7 @@ class ModelManager:
         """Unload a model now, or as soon as its last request ends."""
         if (resident := self._residents.get(name)) is None:
             return
-        if self._request_counts[name]:
+        if self._requests[name]:
             self._unload_when_idle.add(name)
         else:
             self._unload(resident, "as asked")
@@ -265,7 +261,7 @@ class ModelManager:
         """Unload the models that no request uses and whose time is over."""
         now = self._clock()
         for resident in list(self._residents.values()):
-            if not self._request_counts[resident.info.name] and resident.expires_at <= now:
+            if not self._requests[resident.info.name] and resident.expires_at <= now:
                 self._unload(resident, "idle")
 
     def next_expiry(self) -> float | None:
@@ -273,7 +269,7 @@ class ModelManager:
         times = [
             resident.expires_at
             for resident in self._residents.values()
-            if not self._request_counts[resident.info.name] and resident.expires_at < math.inf
+            if not self._requests[resident.info.name] and resident.expires_at < math.inf
         ]
         return max(0.0, min(times) - self._clock()) if times else None
 
@@ -282,7 +278,7 @@ class ModelManager:
         now, wall = self._clock(), self._wall_clock()
         listed: list[ResidentModel] = []
         for resident in self._residents.values():
-            active = self._request_counts[resident.info.name]
+            active = self._requests[resident.info.name]
             left = resident.keep_alive if active else resident.expires_at - now
             if resident.is_ready:
                 expires_at = None if math.isinf(left) else wall + left
@@ -304,6 +300,7 @@ class ModelManager:
         )
 
     def close(self) -> None:
+        """Unload all models."""
         for resident in list(self._residents.values()):
             self._unload(resident, "the engine closes")
 

@@ -1,8 +1,8 @@
-"""Admission: decides which waiting generation starts: loads its models, reserves its memory, decides on drafting.
+"""Admission: starts waiting generations. It loads their models, reserves their memory and drops unfit draft models.
 
 Invariants:
 - Generations start in the order of the queue. One is passed over only while its model is loading, or while its lane
-  isolates the generation that made a batch fail.
+  isolates generations after a failed step.
 - A generation starts only with memory reserved for its prompt and for the next ADMISSION_ANSWER_TOKENS of its answer.
 """
 

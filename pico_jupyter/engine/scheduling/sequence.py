@@ -32,11 +32,9 @@ class Sink(Protocol):
 
     def put(self, delta: Delta) -> None:
         """Append a delta. The last one is Finished, unless fail() ends the answer."""
-        ...
 
     def fail(self, error: PicoError) -> None:
         """End the answer with an error. No delta follows."""
-        ...
 
 
 class TokenParser(Protocol):
@@ -45,25 +43,20 @@ class TokenParser(Protocol):
     @property
     def stopped(self) -> bool:
         """Whether a stop string was found."""
-        ...
 
     @property
     def reasoning_tokens(self) -> int:
         """The number of tokens in the reasoning so far."""
-        ...
 
     @property
     def has_tool_calls(self) -> bool:
         """Whether the choice has called a tool."""
-        ...
 
     def push(self, token_id: int, logprob: TokenLogprob | None = None) -> Items[Delta]:
         """Parse one more token. Returns the deltas that are complete with it."""
-        ...
 
     def flush(self) -> Items[Delta]:
         """End the choice. Returns the deltas that were held back."""
-        ...
 
 
 class TokenTable(Protocol):
@@ -72,11 +65,9 @@ class TokenTable(Protocol):
     @property
     def eos_token_ids(self) -> frozenset[int]:
         """The tokens that end an answer."""
-        ...
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for."""
-        ...
 
 
 @dataclass(slots=True, eq=False)

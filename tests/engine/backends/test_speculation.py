@@ -316,7 +316,7 @@ def test_the_caches_hold_only_accepted_tokens(draft: str) -> None:
     # A step with drafts has returned the next input already.
     assert [*PROMPT, *answer[:-1]] in (row.tokens, row.tokens[:-1])
     assert [layer.offset for layer in batch.cache] == [len(row.tokens)] * 2
-    held = row.tokens[: speculation._held]
+    held = row.tokens[: speculation._cache_length]
     assert len(held) > len(PROMPT)
     assert [layer.offset for layer in speculation._cache or ()] == [len(held)] * 2
     for model, layers, known in (

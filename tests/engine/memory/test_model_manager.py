@@ -358,7 +358,7 @@ def test_the_error_for_rows_that_do_not_fit_names_need_and_room() -> None:
     rig = Rig(budget=2_000_000_000)
     resident = rig.load("a", size=1_000_000_000)
     rig.manager.check_fits((resident,), 1_000_000_000)
-    with pytest.raises(OutOfMemory, match=r"needs 1\.5 GB .* beside a 1\.0 GB are there") as caught:
+    with pytest.raises(OutOfMemory, match=r"needs 1\.5 GB .* only 1\.0 GB are free beside a\.") as caught:
         rig.manager.check_fits((resident,), 1_500_000_000)
     assert caught.value.model == "a"
 

@@ -97,6 +97,9 @@ def test_the_newest_request_is_preempted_and_continues_later() -> None:
     rig.step_until(lambda: new.phase == "queue" and bool(new.sequences[0].tokens))
     assert old.phase == "decode"
     assert rig.scheduler.statistics.preemptions == 1
+    assert repr(rig.scheduler._admission) == "<Admission paused>"
+    assert repr(rig.scheduler._lifecycle) == "<Lifecycle [1 running | 1 waiting]>"
+    assert repr(rig.scheduler._recovery) == "<Recovery <Lifecycle [1 running | 1 waiting]>>"
     assert not set(new.rows) & set(rig.backends["fake"].rows)
     rig.run(1000)
     assert old.sequences[0].tokens == list(range(2, 82))
