@@ -1,4 +1,4 @@
-"""Admission: starts waiting generations. It loads their models, reserves their memory and drops unfit draft models.
+"""Admission: starts waiting generations. Loads their models, reserves memory, drops draft models that do not fit.
 
 Invariants:
 - Generations start in the order of the queue. One is passed over only while its model is loading, or while its lane
