@@ -40,21 +40,21 @@ def tokens(backend: Backend, count: int, rows: list[int]) -> dict[int, list[int]
 
 def collected(backend: Backend, count: int, rows: list[int]) -> dict[int, list[int]]:
     """Step until each row has returned `count` tokens; a row may return more."""
-    given: dict[int, list[int]] = {row: [] for row in rows}
+    output: dict[int, list[int]] = {row: [] for row in rows}
     for _ in range(count + 5):
-        if all(len(one) >= count for one in given.values()):
+        if all(len(one) >= count for one in output.values()):
             break
         for sampled in backend.step():
-            given[sampled.row].append(sampled.token)
-    return given
+            output[sampled.row].append(sampled.token)
+    return output
 
 
 def alone(backend: Backend, row: int, prompt: list[int], sampling: RowSampling = GREEDY) -> list[int]:
     backend.insert({row: sampling}, prompt)
     prefill(backend, row)
-    (given,) = tokens(backend, 6, [row]).values()
+    (output,) = tokens(backend, 6, [row]).values()
     backend.remove([row], keep=False)
-    return given
+    return output
 
 
 def test_a_step_without_rows_returns_nothing(backend: Backend) -> None:
@@ -86,11 +86,11 @@ def test_nothing_is_sampled_before_the_prompt_is_prefilled(backend: Backend) -> 
 
 def test_prefill_counts_down_to_zero(backend: Backend) -> None:
     backend.insert({1: GREEDY}, list(range(1, 21)))
-    left = [backend.prefill([1], 4)[1]]
-    while left[-1]:
-        left.append(backend.prefill([1], 4)[1])
-    assert left == sorted(left, reverse=True)
-    assert 4 <= len(left) <= 5
+    remaining = [backend.prefill([1], 4)[1]]
+    while remaining[-1]:
+        remaining.append(backend.prefill([1], 4)[1])
+    assert remaining == sorted(remaining, reverse=True)
+    assert 4 <= len(remaining) <= 5
 
 
 def test_the_size_of_prefill_chunks_does_not_change_the_answer(backend: Backend) -> None:
@@ -130,9 +130,9 @@ def test_a_row_that_is_removed_does_not_change_the_others(backend: Backend) -> N
     for row, prompt in ((1, [4, 4, 4, 4, 4, 4, 4]), (2, PROMPT), (3, [8])):
         backend.insert({row: GREEDY}, prompt)
         prefill(backend, row)
-    given = collected(backend, 2, [1, 2, 3])[2]
+    output = collected(backend, 2, [1, 2, 3])[2]
     backend.remove([1, 3], keep=False)
-    assert (given + tokens(backend, 4, [2])[2])[:6] == expected
+    assert (output + tokens(backend, 4, [2])[2])[:6] == expected
 
 
 def test_removed_rows_return_no_tokens_and_free_their_memory(backend: Backend) -> None:
@@ -163,18 +163,18 @@ def test_only_rows_that_ask_get_log_probabilities(backend: Backend) -> None:
     prefill(backend, 1)
     backend.insert({2: RowSampling(top_logprobs=3), 3: RowSampling(top_logprobs=0)}, PROMPT)
     prefill(backend, 2)
-    given = {}
+    output = {}
     for _ in range(4):
-        given.update({sampled.row: sampled for sampled in backend.step()})
-    assert given[1].logprob is None
-    assert given[1].top == ()
-    assert given[2].logprob is not None
-    assert given[2].logprob <= 0
-    assert given[2].top[0][0] == given[2].token
-    assert [value for _, value in given[2].top] == sorted((value for _, value in given[2].top), reverse=True)
-    assert len(given[2].top) == 3
-    assert given[3].logprob == pytest.approx(given[2].logprob, abs=1e-4)
-    assert given[3].top == ()
+        output.update({sampled.row: sampled for sampled in backend.step()})
+    assert output[1].logprob is None
+    assert output[1].top == ()
+    assert output[2].logprob is not None
+    assert output[2].logprob <= 0
+    assert output[2].top[0][0] == output[2].token
+    assert [value for _, value in output[2].top] == sorted((value for _, value in output[2].top), reverse=True)
+    assert len(output[2].top) == 3
+    assert output[3].logprob == pytest.approx(output[2].logprob, abs=1e-4)
+    assert output[3].top == ()
 
 
 def test_a_closed_backend_has_no_caches(backend: Backend) -> None:

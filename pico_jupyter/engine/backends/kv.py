@@ -105,13 +105,13 @@ def checkpoint(cache: Cache) -> CachedValue:
     return CachedValue(layers, nbytes(layers))
 
 
-def restore(empty: Cache, blocks: Sequence[Any], checkpoint: Any, length: int) -> Cache:
-    """Build a cache of `length` tokens from blocks and a checkpoint (None if all layers can be cut).
+def restore(empty: Cache, blocks: Sequence[Any], copied: Any, length: int) -> Cache:
+    """Build a cache of `length` tokens from blocks and the copied layers of a checkpoint, if any.
 
     `empty` is a new cache of the model; its layers are filled.
     """
     joined = iter(zip(*blocks, strict=True))
-    copies = iter(checkpoint or ())
+    copies = iter(copied or ())
     cache = []
     for layer in empty:
         if _is_cuttable(layer):
@@ -151,9 +151,9 @@ class LayerSize:
     def nbytes(self, tokens: int) -> int:
         """The bytes for a number of tokens."""
         length = -(-tokens // self.step) * self.step
-        return self.constant + int(
-            self.per_token * (length if self.max_tokens is None else min(length, self.max_tokens))
-        )
+        if self.max_tokens is not None:
+            length = min(length, self.max_tokens)
+        return self.constant + int(self.per_token * length)
 
 
 def sizes(cache: Cache) -> list[LayerSize]:

@@ -154,16 +154,16 @@ def _min_kept_weight(weights: mx.array, rows: Sequence[RowSampling]) -> mx.array
     if mx.default_device() == mx.Device(mx.cpu):
         halvings = max(0, math.ceil(math.log2(weights.shape[-1] / _MAX_SORTED)))
     # Non-negative floats have the order of their bits, and mlx sorts integers much faster.
-    left = mx.pad(weights.view(mx.int32), [(0, 0), (0, -weights.shape[-1] % (1 << halvings))])
+    rest = mx.pad(weights.view(mx.int32), [(0, 0), (0, -weights.shape[-1] % (1 << halvings))])
     above = mx.zeros_like(wanted)
     for _ in range(halvings):
-        half = left.shape[-1] // 2
-        left = mx.partition(left, half, axis=-1)
-        lower, upper = left[:, :half], left[:, half:]
+        half = rest.shape[-1] // 2
+        rest = mx.partition(rest, half, axis=-1)
+        lower, upper = rest[:, :half], rest[:, half:]
         mass = above + upper.view(mx.float32).sum(axis=-1, keepdims=True)
         is_upper = mass >= wanted
-        left, above = mx.where(is_upper, upper, lower), mx.where(is_upper, above, mass)
-    falling = mx.sort(left, axis=-1)[:, ::-1].view(mx.float32)
+        rest, above = mx.where(is_upper, upper, lower), mx.where(is_upper, above, mass)
+    falling = mx.sort(rest, axis=-1)[:, ::-1].view(mx.float32)
     inside = above + _mass_above(falling) < wanted
     return mx.where(inside, falling, mx.inf).min(axis=-1, keepdims=True)
 

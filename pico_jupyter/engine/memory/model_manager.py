@@ -223,9 +223,9 @@ class ModelManager:
         """
         share = 1.0 if is_alone else _ADMISSION_SHARE
         room = int(share * (self._budget - self.weights_nbytes))
-        taken = sum(resident.rows_nbytes for resident in self._residents.values()) + self._prefixes.nbytes
+        used = sum(resident.rows_nbytes for resident in self._residents.values()) + self._prefixes.nbytes
         idle = [one for one in self._idle() if one not in models and (is_alone or not self._requests[one.info.name])]
-        if not self._free_memory(taken + rows_nbytes - room, idle):
+        if not self._free_memory(used + rows_nbytes - room, idle):
             return False
         models[0].reserved += rows_nbytes
         return True
@@ -283,9 +283,7 @@ class ModelManager:
             if resident.is_ready:
                 expires_at = None if math.isinf(left) else wall + left
                 listed.append(ResidentModel(resident.info, resident.nbytes, expires_at, active))
-        return tuple(
-            sorted(listed, key=lambda one: math.inf if one.expires_at is None else one.expires_at, reverse=True)
-        )
+        return tuple(sorted(listed, key=lambda one: one.expires_at or math.inf, reverse=True))
 
     def report(self, catalog: Collection[ModelInfo]) -> MemoryReport:
         """The use of the memory, and for each model of the catalog whether it fits."""
@@ -307,8 +305,8 @@ class ModelManager:
     @property
     def _committed(self) -> int:
         """Bytes that are used or reserved."""
-        taken = sum(one.backend.weights_nbytes + one.rows_nbytes for one in self._residents.values())
-        return taken + self._prefixes.nbytes
+        used = sum(one.backend.weights_nbytes + one.rows_nbytes for one in self._residents.values())
+        return used + self._prefixes.nbytes
 
     def _available(self, idle: list[ManagedModel]) -> int:
         """Bytes that a model could take now if the prefix cache were evicted and the `idle` models unloaded."""

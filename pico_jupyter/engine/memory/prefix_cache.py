@@ -18,7 +18,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 BLOCK = 256
 # A shorter common beginning is prefilled again: prompts of one chat template have that much in common.
@@ -33,12 +33,13 @@ class CachedValue:
     nbytes: int
 
 
-# Copies the tokens from start to end of a KV cache.
-CopyTokens = Callable[[int, int], CachedValue]
+# Copies the tokens from start to end of one KV cache, or of the KV cache that is the first argument.
+CopyTokens: TypeAlias = Callable[[int, int], CachedValue]
+CopyTokensOf: TypeAlias = Callable[[Any, int, int], CachedValue]
 
 
 def common_length(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many leading tokens two sequences of one type have in common."""
+    """The number of leading tokens that two sequences have in common. Both are lists, or both tuples."""
     longest = min(len(a), len(b))
     start = 0
     while start < longest and a[start : start + BLOCK] == b[start : start + BLOCK]:
@@ -168,9 +169,7 @@ class ModelPrefixes:
         """The number of leading tokens of a prompt that any entry holds, usable or not."""
         return max([self._walk(tokens)[0], *(common_length(tokens, whole.tokens) for whole in self._wholes)])
 
-    def check_out(
-        self, tokens: Sequence[int], copy: Callable[[Any, int, int], CachedValue], *, is_cuttable: bool
-    ) -> FoundPrefix | None:
+    def check_out(self, tokens: Sequence[int], copy: CopyTokensOf, *, is_cuttable: bool) -> FoundPrefix | None:
         """Find the longest cached beginning of a prompt; at least one token is left to compute.
 
         Removes a whole cache whose conversation the prompt continues. `copy` copies tokens from a whole cache.
@@ -195,13 +194,7 @@ class ModelPrefixes:
         return FoundPrefix(in_blocks, blocks=blocks, checkpoint=checkpoint.cached.value if checkpoint else None)
 
     def keep_whole(
-        self,
-        tokens: list[int],
-        cached: CachedValue,
-        copy: Callable[[Any, int, int], CachedValue],
-        *,
-        turn: int,
-        is_cuttable: bool,
+        self, tokens: list[int], cached: CachedValue, copy: CopyTokensOf, *, turn: int, is_cuttable: bool
     ) -> None:
         """Keep the cache of a row that ended: as blocks if blocks hold much of it already, else whole."""
         if is_cuttable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias
 
 from pico_jupyter.engine.backend import Media, RowSampling, SampledToken
 from pico_jupyter.errors import PicoError
@@ -20,7 +20,6 @@ from pico_jupyter.types import (
 )
 
 Phase: TypeAlias = Literal["queue", "load", "prefill", "decode", "done"]
-T = TypeVar("T")
 
 _GREEDY = 0.0
 _ALL_TOKENS = 1 << 30
@@ -218,30 +217,27 @@ def resolve_sampling(
 ) -> RowSampling:
     """Choose each parameter: the value of the request, else of the model, else of the dialect, else off."""
 
-    def first(values: tuple[T | None, T | None, T | None], otherwise: T) -> T:
-        return next((value for value in values if value is not None), otherwise)
-
-    def candidates(name: str) -> tuple[float | None, float | None, float | None]:
-        return getattr(request, name), getattr(model, name), getattr(fallback, name)
+    def value(name: str, off: Any) -> Any:
+        values = (getattr(params, name) for params in (request, model, fallback))
+        return next((one for one in values if one is not None), off)
 
     def context_size(name: str) -> int:
-        size = int(first(candidates(name), _DEFAULT_CONTEXT_SIZE))
+        size = int(value(name, _DEFAULT_CONTEXT_SIZE))
         return _ALL_TOKENS if size < 0 else size
 
-    top_p = first(candidates("top_p"), 1.0)
-    bias = first((request.logit_bias, model.logit_bias, fallback.logit_bias), {})
+    top_p = value("top_p", 1.0)
     return RowSampling(
-        temperature=_GREEDY if top_p <= 0 else first(candidates("temperature"), 1.0),
+        temperature=_GREEDY if top_p <= 0 else value("temperature", 1.0),
         top_p=top_p,
-        top_k=max(0, int(first(candidates("top_k"), 0))),
-        min_p=first(candidates("min_p"), 0.0),
+        top_k=max(0, int(value("top_k", 0))),
+        min_p=value("min_p", 0.0),
         seed=seed,
-        repetition_penalty=first(candidates("repetition_penalty"), 1.0),
+        repetition_penalty=value("repetition_penalty", 1.0),
         repetition_context_size=context_size("repetition_context_size"),
-        presence_penalty=first(candidates("presence_penalty"), 0.0),
+        presence_penalty=value("presence_penalty", 0.0),
         presence_context_size=context_size("presence_context_size"),
-        frequency_penalty=first(candidates("frequency_penalty"), 0.0),
+        frequency_penalty=value("frequency_penalty", 0.0),
         frequency_context_size=context_size("frequency_context_size"),
-        logit_bias=tuple(sorted(bias.items())),
+        logit_bias=tuple(sorted(value("logit_bias", {}).items())),
         top_logprobs=top_logprobs,
     )

@@ -51,7 +51,7 @@ class Conductor:
         self.backend = backend
         self.limit = limit
         self.prefilling: list[int] = []
-        self.given: dict[int, list[int]] = {}
+        self.tokens: dict[int, list[int]] = {}
         self.running: set[int] = set()
         self.cached: dict[int, int] = {}
 
@@ -67,21 +67,21 @@ class Conductor:
             {row: sampling}, prompt, boundaries=boundaries or [max(1, len(prompt) - 3)], media=media
         )
         self.prefilling.append(row)
-        self.given[row] = []
+        self.tokens[row] = []
         self.running.add(row)
 
     def step(self, limit: int | None = None) -> None:
         """One turn of the scheduler: a decode step and one chunk."""
         ended = []
         for sampled in self.backend.step():
-            self.given[sampled.row].append(sampled.token)
-            if len(self.given[sampled.row]) >= ANSWER:
+            self.tokens[sampled.row].append(sampled.token)
+            if len(self.tokens[sampled.row]) >= ANSWER:
                 ended.append(sampled.row)
         self.remove(ended)
         if self.prefilling:
-            left = self.backend.prefill(self.prefilling, limit or self.limit)
+            remaining = self.backend.prefill(self.prefilling, limit or self.limit)
             first, *others = self.prefilling
-            self.prefilling = [row for row in (*others, first) if left.get(row, 1)]
+            self.prefilling = [row for row in (*others, first) if remaining.get(row, 1)]
 
     def remove(self, rows: list[int], *, keep: bool = True) -> None:
         self.backend.remove(rows, keep=keep)
@@ -106,4 +106,4 @@ class Conductor:
         """Admit a prompt and run until all rows have ended."""
         self.admit(row, prompt, sampling, boundaries, media)
         self.finish()
-        return self.given[row]
+        return self.tokens[row]

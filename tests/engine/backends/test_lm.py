@@ -69,7 +69,7 @@ def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(
             for _ in range(value):
                 conductor.step()
     conductor.finish()
-    for row, tokens in conductor.given.items():
+    for row, tokens in conductor.tokens.items():
         assert tokens == answer_of(kind, tuple(asked[row]))[: len(tokens)]
     assert conductor.backend.cache_nbytes == 0
     assert prefixes.nbytes <= limit
@@ -102,27 +102,27 @@ def oracle(model: Any, prompts: list[list[int]], count: int) -> list[list[int]]:
     """The greedy tokens of mlx-lm's BatchGenerator."""
     generator = BatchGenerator(model, max_tokens=count, prefill_step_size=16)
     numbers = generator.insert(prompts)
-    given: dict[int, list[int]] = {number: [] for number in numbers}
-    while any(len(tokens) < count for tokens in given.values()):
+    output: dict[int, list[int]] = {number: [] for number in numbers}
+    while any(len(tokens) < count for tokens in output.values()):
         for response in generator.next_generated():
-            given[response.uid].append(response.token)
+            output[response.uid].append(response.token)
     generator.close()
-    return [given[number] for number in numbers]
+    return [output[number] for number in numbers]
 
 
 def test_greedy_tokens_of_several_prompts_are_those_of_the_batch_generator(pico_tiny: ModelInfo) -> None:
     backend, several = bench(pico_tiny)
     expected = oracle(backend._model, several, ANSWER * 3)
-    given: dict[int, list[int]] = {}
+    output: dict[int, list[int]] = {}
     for row, prompt in enumerate(several):
         backend.insert({row: GREEDY}, prompt)
         while backend.prefill([row], 16)[row]:
             pass
-        given[row] = []
-    while any(len(tokens) < ANSWER * 3 for tokens in given.values()):
+        output[row] = []
+    while any(len(tokens) < ANSWER * 3 for tokens in output.values()):
         for sampled in backend.step():
-            given[sampled.row].append(sampled.token)
-    assert [tokens[: ANSWER * 3] for tokens in given.values()] == expected
+            output[sampled.row].append(sampled.token)
+    assert [tokens[: ANSWER * 3] for tokens in output.values()] == expected
     backend.close()
 
 
@@ -166,10 +166,10 @@ def test_penalties_and_bias_change_only_their_own_row() -> None:
     conductor.admit(3, list(prompt), RowSampling(logit_bias=((11, 1000.0),)))
     conductor.admit(4, list(prompt), RowSampling(presence_penalty=1000.0, presence_context_size=1000))
     conductor.finish()
-    assert conductor.given[1] == expected
-    assert conductor.given[2][0] != expected[0]
-    assert conductor.given[3] == [11] * ANSWER
-    assert len({*prompt, *conductor.given[4]}) == 3 + ANSWER, "no token is repeated"
+    assert conductor.tokens[1] == expected
+    assert conductor.tokens[2][0] != expected[0]
+    assert conductor.tokens[3] == [11] * ANSWER
+    assert len({*prompt, *conductor.tokens[4]}) == 3 + ANSWER, "no token is repeated"
 
 
 def test_penalties_are_those_of_mlx_lm_over_a_whole_answer() -> None:
@@ -182,7 +182,7 @@ def test_penalties_are_those_of_mlx_lm_over_a_whole_answer() -> None:
     conductor.admit(1, [1, 2])
     conductor.admit(2, prompt, RowSampling(repetition_penalty=1.8, repetition_context_size=5, frequency_penalty=0.7))
     conductor.finish()
-    assert conductor.given[2] == expected
+    assert conductor.tokens[2] == expected
 
 
 def test_a_seed_gives_the_same_tokens_in_any_batch() -> None:
@@ -196,7 +196,7 @@ def test_a_seed_gives_the_same_tokens_in_any_batch() -> None:
     crowded.admit(1, [3, 4, 5], seeded)
     alone.finish()
     crowded.finish()
-    assert alone.given[1] == crowded.given[1]
+    assert alone.tokens[1] == crowded.tokens[1]
 
 
 def test_log_probabilities_are_those_of_the_unchanged_distribution() -> None:

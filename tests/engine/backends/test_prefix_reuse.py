@@ -83,7 +83,7 @@ def test_a_follower_uses_the_tokens_of_its_leader(kind: str) -> None:
     conductor.admit(2, follower)
     conductor.finish()
     assert conductor.cached[2] == len(SYSTEM)
-    assert conductor.given == {row: answer_of(kind, tuple(prompt)) for row, prompt in ((1, leader), (2, follower))}
+    assert conductor.tokens == {row: answer_of(kind, tuple(prompt)) for row, prompt in ((1, leader), (2, follower))}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -136,10 +136,10 @@ def test_a_requeued_row_continues_with_the_same_tokens(kind: str) -> None:
     backend.insert({2: seeded}, [*SYSTEM, *expected[:3]], generated=3)
     while backend.prefill([2], 4)[2]:
         pass
-    given: list[int] = []
-    while len(given) < len(expected) - 3:
-        given += [sampled.token for sampled in backend.step()]
-    assert given == expected[3:]
+    output: list[int] = []
+    while len(output) < len(expected) - 3:
+        output += [sampled.token for sampled in backend.step()]
+    assert output == expected[3:]
 
 
 @pytest.mark.parametrize("kind", KINDS)

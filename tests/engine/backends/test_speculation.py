@@ -124,10 +124,10 @@ def begin(
 
 def steps(backend: LmBackend, count: int, row: int = 0) -> list[list[SampledToken]]:
     """The tokens of one row, step by step, until there are at least `count`."""
-    taken: list[list[SampledToken]] = []
-    while sum(len(step) for step in taken) < count:
-        taken.append([sampled for sampled in backend.step() if sampled.row == row])
-    return taken
+    collected: list[list[SampledToken]] = []
+    while sum(len(step) for step in collected) < count:
+        collected.append([sampled for sampled in backend.step() if sampled.row == row])
+    return collected
 
 
 def tokens(backend: LmBackend, count: int, row: int = 0) -> list[int]:
@@ -400,10 +400,10 @@ def test_the_draft_model_computes_a_long_prompt_in_chunks_while_the_row_decodes(
     prompt = [1 + (index * index) % 60 for index in range(1200)]
     backend = target()
     begin(backend, prompt=prompt, draft=drafting(tokens=4))
-    taken = steps(backend, 16)
+    collected = steps(backend, 16)
     # Steps that measure the duration of a step are followed by three with a chunk each.
-    assert [len(step) for step in taken] == [1, 0, 1, 1, 1, 1, 6, 5]
-    assert [sampled.token for step in taken for sampled in step] == undrafted(16, prompt)
+    assert [len(step) for step in collected] == [1, 0, 1, 1, 1, 1, 6, 5]
+    assert [sampled.token for step in collected for sampled in step] == undrafted(16, prompt)
 
 
 def test_the_cache_of_the_draft_model_is_counted_until_the_row_is_removed() -> None:

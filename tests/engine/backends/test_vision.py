@@ -111,7 +111,7 @@ def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(
             conductor.finish()
         assert prefixes.nbytes <= room
     conductor.finish()
-    for row, tokens in conductor.given.items():
+    for row, tokens in conductor.tokens.items():
         assert tokens == prompts.alone(asked[row])[: len(tokens)]
     assert conductor.backend.cache_nbytes == 0
     assert prefixes.nbytes <= room
@@ -189,10 +189,10 @@ def test_a_requeued_prompt_continues_with_the_same_tokens(
         )
         while backend.prefill([1], limit)[1]:
             pass
-        given: list[int] = []
-        while len(given) < ANSWER - generated:
-            given += [sampled.token for sampled in backend.step()]
-        assert given == expected[generated:]
+        output: list[int] = []
+        while len(output) < ANSWER - generated:
+            output += [sampled.token for sampled in backend.step()]
+        assert output == expected[generated:]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -204,12 +204,12 @@ def test_rows_that_share_a_prompt_are_sampled_separately(families: dict[str, Pro
     conductor.admit(9, prompts.rendered(chat("Hello")).tokens)
     conductor.backend.insert(samplings, rendered.tokens, media=rendered.media)
     conductor.running |= samplings.keys()
-    conductor.given |= {row: [] for row in samplings}
+    conductor.tokens |= {row: [] for row in samplings}
     conductor.prefilling.append(1)
     conductor.finish()
     alone = ask(Conductor(prompts.bench.backend()), 1, rendered, SEEDED)
     expected = prompts.alone(chat(RED, "Which?"))
-    assert conductor.given == {1: expected, 2: alone, 3: expected, 9: prompts.alone(chat("Hello"))}
+    assert conductor.tokens == {1: expected, 2: alone, 3: expected, 9: prompts.alone(chat("Hello"))}
     assert alone != expected
 
 
@@ -225,7 +225,7 @@ def test_a_seed_gives_the_same_tokens_in_any_batch(families: dict[str, Prompts],
     crowded.step()
     crowded.admit(1, rendered.tokens, SEEDED, media=rendered.media)
     crowded.finish()
-    assert crowded.given[1] == alone
+    assert crowded.tokens[1] == alone
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -249,9 +249,9 @@ def test_embeddings_count_as_memory_until_the_last_image_is_in_the_cache(familie
     backend.insert({1: GREEDY}, rendered.tokens, media=rendered.media)
     (prefill,) = backend._prefills
     extra = []
-    while left := backend.prefill([1], 8)[1]:
+    while remaining := backend.prefill([1], 8)[1]:
         extra.append((prefill.has_media_left, backend.cache_nbytes - kv.nbytes(prefill.cache)))
-        assert left == prefill.remaining
+        assert remaining == prefill.remaining
     assert {has_media_left for has_media_left, _ in extra} == {True, False}
     assert all((nbytes > 0) is has_media_left for has_media_left, nbytes in extra)
 
