@@ -37,7 +37,7 @@ class Sink(Protocol):
 
 
 class TokenParser(Protocol):
-    """Turns the tokens of one choice into deltas (engine.text.output.OutputParser)."""
+    """Turns the tokens of one choice into deltas (engine.text.output_parser.OutputParser)."""
 
     @property
     def stopped(self) -> bool:
