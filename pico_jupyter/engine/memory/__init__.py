@@ -1,1 +1,1 @@
-"""Memory: loaded models, their memory and the prefix cache, under one budget of bytes."""
+"""Memory: ModelManager counts all memory against one budget. PrefixCache, Capacity and the limits of the device."""

@@ -1,4 +1,4 @@
-"""The scheduler while memory is short: it evicts, waits, refuses, and preempts the newest request."""
+"""Admission and preemption by memory: the scheduler evicts, waits, refuses, and preempts the newest request."""
 
 from __future__ import annotations
 
@@ -18,6 +18,41 @@ def growing(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:
             return 10
 
     return Growing(weights_nbytes=info.size, bytes_per_token=10, prefixes=prefixes)
+
+
+def test_a_model_without_memory_waits_for_the_running_one() -> None:
+    rig = Rig(budget=1500)
+    _, running = rig.add([1], max_tokens=5, info=fake_info("a"))
+    _, waiting = rig.add([1], max_tokens=1, info=fake_info("b"))
+    _, later = rig.add([1], max_tokens=1, info=fake_info("a"))
+    rig.step_until(lambda: running.finished is not None)
+    assert rig.opened == ["a"]
+    assert later.text == "", "a later request does not keep the model busy"
+    rig.run()
+    assert rig.opened == ["a", "b", "a"]
+    assert waiting.finished is not None
+    assert later.finished is not None
+
+
+def test_no_request_is_admitted_while_running_caches_use_most_of_the_memory() -> None:
+    rig = Rig(budget=1220, prefill_step_size=1000)
+    _, long = rig.add([1] * 200, max_tokens=20)
+    rig.step_until(lambda: bool(long.text))
+    generation, waiting = rig.add([1], max_tokens=1)
+    rig.scheduler.step()
+    assert generation.phase == "queue"
+    rig.run()
+    assert long.finished is not None
+    assert waiting.finished is not None
+
+
+def test_the_error_for_a_model_that_never_fits_names_the_sizes() -> None:
+    rig = Rig(budget=1500)
+    _, sink = rig.add([1], info=fake_info("huge", size=2_000_000_000))
+    rig.run()
+    assert isinstance(sink.error, OutOfMemory)
+    assert "huge needs 2.0 GB and models may take 1.5 kB" in sink.error.message
+    assert "memory_budget" in sink.error.message
 
 
 def test_a_request_waits_for_memory_for_its_prompt() -> None:
