@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 from benchmarks.checkpoints import BUILT_IN
 from benchmarks.prompts import Messages, Words, about_a_picture, picture, with_picture
 from benchmarks.servers import MLX_VLM, PICO
-from pico_jupyter.engine.backends.vision import VisionMemo
+from pico_jupyter.engine.backends.vision import VisionTowerCache
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
 from pico_jupyter.engine.local_client import client_of
@@ -58,8 +58,8 @@ def of_our_engine(checkpoint: Path, png: bytes, questions: list[str]) -> list[in
             pass
 
     def passes() -> int:
-        # There is one VisionMemo in this process, once the model is loaded.
-        return sum(memo.passes for memo in gc.get_objects() if type(memo) is VisionMemo)
+        # There is one VisionTowerCache in this process, once the model is loaded.
+        return sum(memo.passes for memo in gc.get_objects() if type(memo) is VisionTowerCache)
 
     try:
         return list(_passes(lambda *told: asyncio.run(ask(*told)), passes, questions))

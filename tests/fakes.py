@@ -1,4 +1,4 @@
-"""What stands in at a floor: a backend without maths, a clock that a test moves, a sink that remembers."""
+"""Fakes for the interfaces of the engine: a backend without computation, a manual clock, a sink that records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from pico_jupyter.delta_stream import DeltaStream
-from pico_jupyter.engine.backend import Drafting, Draw, Media, RowSampling
+from pico_jupyter.engine.backend import DraftModel, Media, RowSampling, SampledToken
 from pico_jupyter.engine.memory.prefix_cache import common_length
 from pico_jupyter.errors import PicoError
 from pico_jupyter.types import Delta, Finished, ModelInfo, TextDelta, TokenLogprob
@@ -20,7 +20,7 @@ FAKE_EOS = 0
 
 
 class FakeClock:
-    """Seconds that pass when a test says so."""
+    """A clock that a test advances."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -33,9 +33,9 @@ class FakeClock:
 
 
 class Gate:
-    """Lets calls of a backend through: all of them while open, else as many as a test allows.
+    """Blocks calls of a backend: none while open, else all but those that a test allows.
 
-    `arrivals` counts the calls that have come to the gate, the one that waits there included.
+    `arrivals` counts the calls so far, the blocked one included.
     """
 
     def __init__(self, *, is_open: bool = True) -> None:
@@ -60,24 +60,26 @@ class Gate:
             self._changed.notify_all()
 
     def wait_for_arrivals(self, count: int) -> None:
-        """Block until that many calls have come here since the beginning."""
+        """Block until there were `count` calls since the start."""
         with self._changed:
-            assert self._changed.wait_for(lambda: self.arrivals >= count, PATIENCE), f"{self.arrivals} calls came"
+            assert self._changed.wait_for(lambda: self.arrivals >= count, PATIENCE), f"there were {self.arrivals} calls"
 
     def arrive(self) -> None:
         with self._changed:
             self.arrivals += 1
             self._changed.notify_all()
-            assert self._changed.wait_for(lambda: self._is_open or self._allowed > 0, PATIENCE), "the gate stayed shut"
+            assert self._changed.wait_for(lambda: self._is_open or self._allowed > 0, PATIENCE), (
+                "the gate was not opened"
+            )
             if not self._is_open:
                 self._allowed -= 1
 
 
-Answer = Callable[[Sequence[int], RowSampling], Iterator[int]]
+TokenRule = Callable[[Sequence[int], RowSampling], Iterator[int]]
 
 
 def count_up(prompt: Sequence[int], sampling: RowSampling) -> Iterator[int]:
-    """The default answer: goes on counting from the prompt's last token, offset by the seed."""
+    """The default answer: counts up from the prompt's last token plus the seed."""
     token = prompt[-1] + sampling.seed
     while True:
         token += 1
@@ -85,7 +87,7 @@ def count_up(prompt: Sequence[int], sampling: RowSampling) -> Iterator[int]:
 
 
 class FakePrefixes:
-    """The prefix cache of all fake models: whole sequences of tokens, the least recently kept first to go."""
+    """The prefix cache of all fake models: sequences of tokens. Evicts the oldest first."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[FakeBackend, tuple[int, ...]]] = []
@@ -94,7 +96,7 @@ class FakePrefixes:
     def nbytes(self) -> int:
         return sum(backend.bytes_per_token * len(tokens) for backend, tokens in self._kept)
 
-    def shed(self, nbytes: int) -> int:
+    def evict(self, nbytes: int) -> int:
         before = self.nbytes
         while self._kept and before - self.nbytes < nbytes:
             self._kept.pop(0)
@@ -114,15 +116,15 @@ class FakePrefixes:
 
 @dataclass(slots=True)
 class _FakePrompt:
-    """`done` tokens are computed; the last one is left to the first step. Kept at each of `marks`."""
+    """A prompt with `computed` tokens. The first step computes the last one. Cached at each length of `keep_at`."""
 
     tokens: list[int]
-    done: int
-    marks: set[int] = field(default_factory=set)
+    computed: int
+    keep_at: set[int] = field(default_factory=set)
 
     @property
-    def left(self) -> int:
-        return len(self.tokens) - 1 - self.done
+    def remaining(self) -> int:
+        return len(self.tokens) - 1 - self.computed
 
 
 @dataclass(slots=True)
@@ -131,34 +133,34 @@ class _FakeRow:
     sampling: RowSampling
     answer: Iterator[int]
     is_decoding: bool = False
-    given: list[int] = field(default_factory=list)
-    drafting: Drafting | None = None
+    sampled: list[int] = field(default_factory=list)
+    draft: DraftModel | None = None
 
     @property
     def cached(self) -> list[int]:
-        """The tokens that its cache holds: the one drawn last is not computed with yet."""
-        if not self.given:
-            return self.prompt.tokens[: self.prompt.done]
-        return [*self.prompt.tokens, *self.given[:-1]]
+        """The tokens in its cache: all but the one that was sampled last."""
+        if not self.sampled:
+            return self.prompt.tokens[: self.prompt.computed]
+        return [*self.prompt.tokens, *self.sampled[:-1]]
 
 
 class FakeBackend:
-    """A Backend whose answers are a rule. `gate` stops its calls; fail() lets a verb raise.
+    """A Backend whose answers follow a rule. `gate` blocks its calls; fail() makes a method raise.
 
-    A step with a row whose prompt begins with one of the `poison` tokens fails always. `computed` counts the tokens
-    prefilled.
+    A step always fails while a decoding row's prompt begins with one of the `breaking` tokens. `computed` counts the
+    prefilled tokens.
     """
 
     def __init__(
         self,
         *,
-        answer: Answer = count_up,
+        answer: TokenRule = count_up,
         gate: Gate | None = None,
         weights_nbytes: int = 1000,
         load_steps: int = 1,
         bytes_per_token: int = 1,
         prefixes: FakePrefixes | None = None,
-        poison: Collection[int] = (),
+        breaking: Collection[int] = (),
         on_prefill: Callable[[int], None] = lambda tokens: None,
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
@@ -174,7 +176,7 @@ class FakeBackend:
         self._load_steps = load_steps
         self._load_steps_left = load_steps
         self._prefixes = prefixes or FakePrefixes()
-        self._poison = frozenset(poison)
+        self._breaking = frozenset(breaking)
         self._on_prefill = on_prefill
         self._on_step = on_step
         self._rows: dict[int, _FakeRow] = {}
@@ -192,8 +194,8 @@ class FakeBackend:
 
     @property
     def drafted(self) -> list[int]:
-        """The rows for which another model drafts."""
-        return [number for number, row in self._rows.items() if row.drafting]
+        """The rows with a draft model."""
+        return [number for number, row in self._rows.items() if row.draft]
 
     @property
     def weights_nbytes(self) -> int:
@@ -203,9 +205,9 @@ class FakeBackend:
     def cache_nbytes(self) -> int:
         return self.bytes_per_token * sum(len(row.cached) for row in self._rows.values())
 
-    def fail(self, verb: str, error: Exception, times: int = 1) -> None:
-        """Let the next calls of a verb raise."""
-        self._failures[verb] = [error] * times
+    def fail(self, method: str, error: Exception, times: int = 1) -> None:
+        """Make the next calls of a method raise."""
+        self._failures[method] = [error] * times
 
     def load_step(self) -> int:
         self._call("load_step")
@@ -223,67 +225,66 @@ class FakeBackend:
         rows: Mapping[int, RowSampling],
         prompt: Sequence[int],
         *,
-        drawn: int = 0,
+        generated: int = 0,
         boundaries: Sequence[int] = (),
-        drafting: Drafting | None = None,
+        draft: DraftModel | None = None,
         media: Media | None = None,
     ) -> int:
         assert prompt, "a prompt has at least one token"
         self._fail("insert")
-        asked = list(prompt[: len(prompt) - drawn])
+        original = list(prompt[: len(prompt) - generated])
         cached = self.match(prompt)
         shared = _FakePrompt(list(prompt), cached)
         for row, sampling in rows.items():
-            assert row not in self._rows, f"row {row} is there already"
-            answer = self._answer(asked, sampling)
-            said = list(islice(answer, drawn))
-            assert said == list(prompt[len(asked) :]), "a row goes on with the tokens that it drew"
-            self._rows[row] = _FakeRow(shared, sampling, answer, drafting=drafting)
+            assert row not in self._rows, f"row {row} exists already"
+            answer = self._answer(original, sampling)
+            assert list(islice(answer, generated)) == list(prompt[len(original) :]), "a row continues its own tokens"
+            self._rows[row] = _FakeRow(shared, sampling, answer, draft=draft)
         return cached
 
     def keep(self, row: int, length: int) -> None:
         prompt = self._rows[row].prompt
         assert 0 < length < len(prompt.tokens)
-        if length <= prompt.done:
+        if length <= prompt.computed:
             self._prefixes.keep(self, prompt.tokens[:length])
         else:
-            prompt.marks.add(length)
+            prompt.keep_at.add(length)
 
     def prefill(self, rows: Sequence[int], limit: int) -> dict[int, int]:
-        """Takes along the prompts that end within what the ones before them leave of the limit."""
+        """Computes other prompts along with the first if they end within the rest of the limit."""
         self._call("prefill")
         assert limit > 0
-        left: dict[int, int] = {}
+        remaining: dict[int, int] = {}
         for row in rows:
             prompt = self._rows[row].prompt
-            if left and prompt.left > limit:
+            if remaining and prompt.remaining > limit:
                 continue
             self.prefills.append((row, limit))
-            count = min(limit, prompt.left)
+            count = min(limit, prompt.remaining)
             limit -= count
-            left[row] = self._advance(prompt, count)
-        return left
+            remaining[row] = self._advance(prompt, count)
+        return remaining
 
     def _advance(self, prompt: _FakePrompt, count: int) -> int:
-        prompt.done += count
+        prompt.computed += count
         self.computed += count
         self._on_prefill(count)
-        for length in [mark for mark in prompt.marks if mark <= prompt.done]:
+        for length in [length for length in prompt.keep_at if length <= prompt.computed]:
             self._prefixes.keep(self, prompt.tokens[:length])
-            prompt.marks.remove(length)
-        if prompt.left == 0:
+            prompt.keep_at.remove(length)
+        if prompt.remaining == 0:
             for one in self._rows.values():
                 one.is_decoding = one.is_decoding or one.prompt is prompt
-        return prompt.left
+        return prompt.remaining
 
-    def step(self) -> list[Draw]:
+    def step(self) -> list[SampledToken]:
         self._call("step")
         self.steps += 1
         self._on_step()
         ready = [(number, row) for number, row in self._rows.items() if row.is_decoding]
-        if any(row.prompt.tokens[0] in self._poison for _, row in ready):
-            raise RuntimeError("poisoned")
-        return [draw for number, row in ready for draw in self._draws(number, row)]
+        if any(row.prompt.tokens[0] in self._breaking for _, row in ready):
+            raise RuntimeError("broken batch")
+        return [token for number, row in ready for token in self._sample(number, row)]
 
     def remove(self, rows: Collection[int], *, keep: bool) -> None:
         for number in rows:
@@ -296,33 +297,33 @@ class FakeBackend:
         self._prefixes.drop(self)
         self._rows.clear()
 
-    def _draws(self, number: int, row: _FakeRow) -> Iterator[Draw]:
-        """One token, and those that a draft model would have got right: all of them."""
+    def _sample(self, number: int, row: _FakeRow) -> Iterator[SampledToken]:
+        """One token, and all draft tokens: each is accepted."""
         count = 1
-        if row.drafting:
-            assert isinstance(row.drafting.backend, FakeBackend)
-            assert not row.drafting.backend.is_closed, "nobody unloads a draft model under its rows"
-            count += row.drafting.tokens
+        if row.draft:
+            assert isinstance(row.draft.backend, FakeBackend)
+            assert not row.draft.backend.is_closed, "a draft model is not unloaded while it has rows"
+            count += row.draft.tokens
         for _ in range(count):
             token = next(row.answer)
-            row.given.append(token)
-            yield _fake_draw(number, token, row.sampling)
+            row.sampled.append(token)
+            yield _fake_token(number, token, row.sampling)
 
-    def _call(self, verb: str) -> None:
+    def _call(self, method: str) -> None:
         assert not self.is_closed, "called after close()"
         self.gate.arrive()
-        self._fail(verb)
+        self._fail(method)
 
-    def _fail(self, verb: str) -> None:
-        if errors := self._failures.get(verb):
+    def _fail(self, method: str) -> None:
+        if errors := self._failures.get(method):
             raise errors.pop()
 
 
-def _fake_draw(row: int, token: int, sampling: RowSampling) -> Draw:
+def _fake_token(row: int, token: int, sampling: RowSampling) -> SampledToken:
     if sampling.top_logprobs is None:
-        return Draw(row, token)
+        return SampledToken(row, token)
     top = tuple((token + rank, -0.5 - rank) for rank in range(sampling.top_logprobs))
-    return Draw(row, token, -0.5, top)
+    return SampledToken(row, token, -0.5, top)
 
 
 def played(deltas: AsyncGenerator[Delta, None]) -> DeltaStream:
@@ -342,7 +343,7 @@ def played(deltas: AsyncGenerator[Delta, None]) -> DeltaStream:
 
 
 class FakeVocabulary:
-    """Token n reads "n "; token 0 ends the answer."""
+    """The text of token n is "n "; token 0 ends the answer."""
 
     eos_token_ids = frozenset({FAKE_EOS})
 
@@ -352,7 +353,7 @@ class FakeVocabulary:
 
 @dataclass
 class FakeParser:
-    """Gives each token out as text; stops, or breaks, where told to."""
+    """Turns each token into text. Stops at the token `stop_at`, raises at `break_at`."""
 
     stop_at: int | None = None
     index: int = 0
@@ -375,13 +376,13 @@ class FakeParser:
 
 @dataclass
 class ListSink:
-    """Remembers what an engine sent."""
+    """Records what an engine sends."""
 
     deltas: list[Delta] = field(default_factory=list)
     error: PicoError | None = None
 
     def put(self, delta: Delta) -> None:
-        assert not self.is_ended, "nothing follows the end"
+        assert not self.is_ended, "no delta follows the end"
         self.deltas.append(delta)
 
     def fail(self, error: PicoError) -> None:
@@ -406,7 +407,7 @@ class ListSink:
 
 
 def fake_info(name: str = "fake", size: int = 1000) -> ModelInfo:
-    """A model that exists on no disk."""
+    """A model without files."""
     return ModelInfo(
         name=name,
         path=f"/nowhere/{name}",

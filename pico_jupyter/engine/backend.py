@@ -1,4 +1,4 @@
-"""Backend: the floor under the scheduler. Says what one loaded model can do; knows no mlx, no request and no text."""
+"""Backend: the interface between the scheduler and one loaded model."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class RowSampling:
-    """How one row draws its tokens, every value decided.
+    """How the tokens of one row are sampled.
 
-    `temperature` 0 is greedy; `top_p` 1, `top_k` 0 and `min_p` 0 are off, as are `repetition_penalty` 1 and the other
-    penalties at 0. A context size counts the latest tokens, prompt included, that a penalty looks at. `top_logprobs`
-    None: no log-probabilities.
+    `temperature` 0 is greedy. Off are: `top_p` 1, `top_k` 0, `min_p` 0, `repetition_penalty` 1, `presence_penalty` 0
+    and `frequency_penalty` 0. A context size is the number of latest tokens, prompt included, that its penalty counts.
+    `logit_bias` holds (token, bias) pairs. `top_logprobs` is the number of likeliest tokens to report beside the
+    log-probability of the sampled one; None: no log-probabilities.
     """
 
     temperature: float = 0.0
@@ -32,11 +33,11 @@ class RowSampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
-    """A token drawn for a row.
+class SampledToken:
+    """A token sampled for a row.
 
-    `logprob` and `top` (token ids with log-probabilities, falling) are natural logarithms in the model's own
-    distribution, before penalties and filters; they are None and empty unless the row asked for them.
+    `logprob` is natural, in the model's own distribution, before penalties and filters; None unless the row asks for
+    it. `top` holds the likeliest tokens with their log-probabilities, falling.
     """
 
     row: int
@@ -46,8 +47,8 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True)
-class Drafting:
-    """A loaded smaller model with the same tokens, which proposes up to `tokens` tokens for each step of a row."""
+class DraftModel:
+    """The backend of a smaller model with the same tokens, which proposes up to `tokens` tokens a step."""
 
     backend: Backend
     tokens: int
@@ -55,12 +56,11 @@ class Drafting:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Media:
-    """The pictures and clips of one prompt, as the model's own processor prepared them.
+    """The images and videos of one prompt, as the model's own processor prepared them.
 
-    `spans` are the places (start, end) in the prompt that they take, rising. Tokens there are negative and stand for
-    what is seen, so that equal prompts are equal in every respect; `tokens` are the same prompt's with the model's
-    placeholders instead. `inputs` are numpy arrays, lists of them or plain values, by the names of the model's own
-    parameters.
+    `spans` are their places in the prompt as (start, end), rising. The prompt's tokens in a span are negative and
+    derived from the content, so that equal prompts have equal tokens; `tokens` is the same prompt with the model's own
+    placeholder tokens. `inputs` are numpy arrays, lists of arrays or plain values, by the model's parameter names.
     """
 
     tokens: Sequence[int]
@@ -69,74 +69,63 @@ class Media:
 
 
 class Backend(Protocol):
-    """One model: its weights, its KV caches and its maths. Called by the engine thread only.
+    """One model: its weights, the KV caches of its rows, and its computation. Called by the engine thread only.
 
-    A row goes through insert, prefill (until it returns 0), any number of steps, remove. Rows are numbered by the
-    caller. Computation may run ahead of what step returns, so a row may give its first token a step later. What rows
-    leave behind in the prefix cache is counted there and not here.
+    A row is inserted, prefilled until prefill() returns 0, stepped, and removed. The caller numbers the rows.
+    Computation may run ahead of step(), so a row may return its first token one step late. Any method may raise any
+    exception; the scheduler then removes the rows concerned.
     """
 
     @property
     def weights_nbytes(self) -> int:
-        """Bytes of the weights once loaded."""
-        ...
+        """Bytes of all weights, loaded or not."""
 
     @property
     def cache_nbytes(self) -> int:
-        """Bytes of the KV caches of all rows."""
-        ...
+        """Bytes of the KV caches of all rows, without the prefix cache."""
 
     def load_step(self) -> int:
-        """Bring the next share of the weights into memory. Returns the bytes still to come; 0: ready."""
-        ...
+        """Load the next share of the weights. Returns the bytes that remain; 0: the model is ready."""
 
     def estimate_cache(self, tokens: int) -> int:
-        """Bytes that the KV cache of one row of so many tokens takes."""
-        ...
+        """The bytes of the KV cache of one row with `tokens` tokens."""
 
     def match(self, prompt: Sequence[int]) -> int:
-        """How many leading tokens of a prompt insert() would find in the prefix cache just now."""
-        ...
+        """The number of leading tokens of a prompt that insert() would find in the prefix cache now."""
 
     def insert(
         self,
         rows: Mapping[int, RowSampling],
         prompt: Sequence[int],
         *,
-        drawn: int = 0,
+        generated: int = 0,
         boundaries: Sequence[int] = (),
-        drafting: Drafting | None = None,
+        draft: DraftModel | None = None,
         media: Media | None = None,
     ) -> int:
-        """Take in rows that share one prompt of at least one token. Returns how many of its tokens were cached.
+        """Add rows that share a prompt of at least one token. Computes nothing yet.
 
-        Computes nothing yet. The last `drawn` tokens of the prompt were drawn by this row before (it goes on after it
-        was removed): its next token is the one that it would have drawn then. `boundaries` are lengths, rising, at
-        which other prompts will probably leave this one: the last is where the conversation's next turn will.
-        `media` belongs to the prompt's beginning; the model must be one that sees.
+        Returns the number of the prompt's tokens that were in the prefix cache. The last `generated` tokens of the
+        prompt were sampled by the row before it was removed: it continues with the token that would have come next.
+        `boundaries` are lengths, rising, at which other prompts probably stop being equal to this one; the last is the
+        length that the next turn of the conversation shares. `media` needs a model with vision.
         """
-        ...
 
     def keep(self, row: int, length: int) -> None:
-        """Put the first `length` tokens of a row's prompt into the prefix cache as soon as they are prefilled."""
-        ...
+        """Add the first `length` tokens of a row's prompt to the prefix cache as soon as they are prefilled."""
 
     def prefill(self, rows: Sequence[int], limit: int) -> dict[int, int]:
-        """Compute at most `limit` more tokens of the prompt of the first row.
+        """Compute at most `limit` more tokens of the first row's prompt.
 
-        Prompts of the others that end within the same limit may be taken along. Returns the tokens still to come for
-        each of the given rows that was worked on; at 0 all rows of that prompt decode from the next step on.
+        Prompts of other rows that end within the same limit may be computed along with it. Returns the tokens that
+        remain, for each of `rows` that was computed. At 0 all rows of that prompt decode from the next step on.
         """
-        ...
 
-    def step(self) -> list[Draw]:
-        """Advance every decoding row. Returns the tokens drawn, each row's in order: one or none, more if drafted."""
-        ...
+    def step(self) -> list[SampledToken]:
+        """Advance every decoding row. Returns the tokens of each row in order: at most one, or more with drafts."""
 
     def remove(self, rows: Collection[int], *, keep: bool) -> None:
-        """Forget rows, in any phase; with `keep` their KV caches go to the prefix cache. Unknown rows are ignored."""
-        ...
+        """Remove rows in any phase; with `keep` their KV caches go to the prefix cache. Unknown rows are ignored."""
 
     def close(self) -> None:
-        """Give all memory back, the model's part of the prefix cache included. Nothing may be called afterwards."""
-        ...
+        """Free all memory, the model's entries in the prefix cache included. No other call may follow."""

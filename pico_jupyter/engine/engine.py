@@ -24,7 +24,7 @@ from typing import TypeVar
 
 from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.engine.backend import Backend
-from pico_jupyter.engine.backends.lm import leave_thread
+from pico_jupyter.engine.backends.lm import release_thread
 from pico_jupyter.engine.backends.loading import load
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.memory.device import device_capacity, limit_wired_memory
@@ -32,6 +32,7 @@ from pico_jupyter.engine.memory.model_manager import LoadBackend, ModelManager
 from pico_jupyter.engine.memory.prefix_cache import PrefixCache
 from pico_jupyter.engine.preparation.preparation import Preparation
 from pico_jupyter.engine.preparation.prompt import media_of
+from pico_jupyter.engine.scheduling.backend_call import BackendCallFailed
 from pico_jupyter.engine.scheduling.scheduler import Scheduler
 from pico_jupyter.engine.scheduling.sequence import Generation, Sink
 from pico_jupyter.engine.stream import EngineStream, HandOver
@@ -284,10 +285,14 @@ class Engine:
         """Run a command (which `refuse` answers) or a step."""
         try:
             run()
-        except Exception as error:  # noqa: BLE001  # whatever a model raises ends its requests, never the thread
+        except BackendCallFailed as failed:
+            if refuse:
+                refuse(_as_refusal(failed.error))
+            self._scheduler.recover(failed)
+        except Exception as error:  # noqa: BLE001  # no exception may end the engine thread
             if refuse:
                 refuse(_as_refusal(error))
-            if refuse is None or self._scheduler.is_at_work:
+            else:
                 self._scheduler.fail(error)
 
     def _due_commands(self) -> list[_Command]:
@@ -328,7 +333,7 @@ class Engine:
             self._commands.get().refuse(_not_running())
         self._hand_over.flush(lambda stream: None)
         self._models.close()
-        leave_thread()
+        release_thread()
 
 
 def _with_mlx(options: EngineOptions, prefixes: PrefixCache) -> LoadBackend:

@@ -17,7 +17,7 @@ from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.types import EngineOptions, ModelInfo
 from tests.engine.vision_bench import Bench
 from tests.engine.vision_models import FAMILIES, build
-from tests.fakes import Answer, FakeBackend, FakeClock, Gate
+from tests.fakes import FakeBackend, FakeClock, Gate, TokenRule
 
 DEFAULTS = EngineOptions()
 
@@ -27,7 +27,7 @@ class FakeModels:
     """Loads a FakeBackend for any model. All share one gate. Without `answer` they repeat "Hello "."""
 
     tokenizer: Tokenizer
-    answer: Answer | None = None
+    answer: TokenRule | None = None
     gate: Gate = field(default_factory=Gate)
     load_steps: int = 1
     backends: dict[str, FakeBackend] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The contract of a Backend, kept by the fake and by the real one."""
+"""The contract of Backend, for the fake and for the real backend."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ def prefill(backend: Backend, row: int, limit: int = 100) -> None:
 
 
 def tokens(backend: Backend, count: int, rows: list[int]) -> dict[int, list[int]]:
-    """The next `count` tokens of each row; those that a row gave beyond them are lost."""
+    """The next `count` tokens of each row. Further tokens are dropped."""
     return {row: one[:count] for row, one in collected(backend, count, rows).items()}
 
 
 def collected(backend: Backend, count: int, rows: list[int]) -> dict[int, list[int]]:
-    """Step until each row gave `count` tokens; a row may give more."""
-    given: dict[int, list[int]] = {row: [] for row in rows}
+    """Step until each row has returned `count` tokens; a row may return more."""
+    output: dict[int, list[int]] = {row: [] for row in rows}
     for _ in range(count + 5):
-        if all(len(one) >= count for one in given.values()):
+        if all(len(one) >= count for one in output.values()):
             break
-        for draw in backend.step():
-            given[draw.row].append(draw.token)
-    return given
+        for sampled in backend.step():
+            output[sampled.row].append(sampled.token)
+    return output
 
 
 def alone(backend: Backend, row: int, prompt: list[int], sampling: RowSampling = GREEDY) -> list[int]:
     backend.insert({row: sampling}, prompt)
     prefill(backend, row)
-    (given,) = tokens(backend, 6, [row]).values()
+    (output,) = tokens(backend, 6, [row]).values()
     backend.remove([row], keep=False)
-    return given
+    return output
 
 
-def test_a_backend_without_rows_steps_to_nothing(backend: Backend) -> None:
+def test_a_step_without_rows_returns_nothing(backend: Backend) -> None:
     assert backend.step() == []
     assert backend.cache_nbytes == 0
 
@@ -66,7 +66,7 @@ def test_weights_have_a_size(backend: Backend) -> None:
     assert backend.weights_nbytes > 0
 
 
-def test_a_row_gives_one_token_a_step_at_most(backend: Backend) -> None:
+def test_a_step_returns_at_most_one_token_of_a_row(backend: Backend) -> None:
     backend.insert({1: GREEDY}, PROMPT)
     prefill(backend, 1)
     for _ in range(5):
@@ -77,7 +77,7 @@ def test_a_prompt_of_one_token_is_enough(backend: Backend) -> None:
     assert len(alone(backend, 1, [3])) == 6
 
 
-def test_nothing_is_drawn_before_the_prompt_is_prefilled(backend: Backend) -> None:
+def test_nothing_is_sampled_before_the_prompt_is_prefilled(backend: Backend) -> None:
     backend.insert({1: GREEDY}, PROMPT)
     assert backend.prefill([1], 2)[1] > 0
     for _ in range(3):
@@ -86,11 +86,11 @@ def test_nothing_is_drawn_before_the_prompt_is_prefilled(backend: Backend) -> No
 
 def test_prefill_counts_down_to_zero(backend: Backend) -> None:
     backend.insert({1: GREEDY}, list(range(1, 21)))
-    left = [backend.prefill([1], 4)[1]]
-    while left[-1]:
-        left.append(backend.prefill([1], 4)[1])
-    assert left == sorted(left, reverse=True)
-    assert 4 <= len(left) <= 5
+    remaining = [backend.prefill([1], 4)[1]]
+    while remaining[-1]:
+        remaining.append(backend.prefill([1], 4)[1])
+    assert remaining == sorted(remaining, reverse=True)
+    assert 4 <= len(remaining) <= 5
 
 
 def test_the_size_of_prefill_chunks_does_not_change_the_answer(backend: Backend) -> None:
@@ -103,7 +103,7 @@ def test_the_size_of_prefill_chunks_does_not_change_the_answer(backend: Backend)
     assert answers == [answers[0]] * 4
 
 
-def test_rows_that_share_a_prompt_are_drawn_on_their_own(backend: Backend) -> None:
+def test_rows_that_share_a_prompt_are_sampled_separately(backend: Backend) -> None:
     hot = {row: RowSampling(temperature=1.5, seed=row) for row in (1, 2, 3)}
     backend.insert(hot, PROMPT)
     prefill(backend, 1)
@@ -113,7 +113,7 @@ def test_rows_that_share_a_prompt_are_drawn_on_their_own(backend: Backend) -> No
     assert len({tuple(one) for one in together.values()}) == 3
 
 
-def test_a_row_that_joins_late_does_not_change_the_others(backend: Backend) -> None:
+def test_a_row_that_is_inserted_later_does_not_change_the_others(backend: Backend) -> None:
     expected = [alone(backend, 1, PROMPT), alone(backend, 2, [1, 2, 3])]
     backend.insert({1: GREEDY}, PROMPT)
     prefill(backend, 1)
@@ -125,17 +125,17 @@ def test_a_row_that_joins_late_does_not_change_the_others(backend: Backend) -> N
     assert rest[2][:6] == expected[1]
 
 
-def test_a_row_that_leaves_does_not_change_the_others(backend: Backend) -> None:
+def test_a_row_that_is_removed_does_not_change_the_others(backend: Backend) -> None:
     expected = alone(backend, 9, PROMPT)
     for row, prompt in ((1, [4, 4, 4, 4, 4, 4, 4]), (2, PROMPT), (3, [8])):
         backend.insert({row: GREEDY}, prompt)
         prefill(backend, row)
-    given = collected(backend, 2, [1, 2, 3])[2]
+    output = collected(backend, 2, [1, 2, 3])[2]
     backend.remove([1, 3], keep=False)
-    assert (given + tokens(backend, 4, [2])[2])[:6] == expected
+    assert (output + tokens(backend, 4, [2])[2])[:6] == expected
 
 
-def test_removed_rows_give_no_tokens_and_their_memory_back(backend: Backend) -> None:
+def test_removed_rows_return_no_tokens_and_free_their_memory(backend: Backend) -> None:
     backend.insert({1: GREEDY, 2: GREEDY}, PROMPT)
     prefill(backend, 1)
     backend.step()
@@ -153,31 +153,31 @@ def test_a_row_may_be_removed_while_it_is_prefilled(backend: Backend) -> None:
     assert backend.cache_nbytes == 0
 
 
-def test_removing_unknown_rows_is_harmless(backend: Backend) -> None:
+def test_removing_unknown_rows_does_nothing(backend: Backend) -> None:
     backend.remove([77], keep=False)
     assert len(alone(backend, 1, PROMPT)) == 6
 
 
-def test_log_probabilities_come_only_to_rows_that_ask(backend: Backend) -> None:
+def test_only_rows_that_ask_get_log_probabilities(backend: Backend) -> None:
     backend.insert({1: GREEDY}, PROMPT)
     prefill(backend, 1)
     backend.insert({2: RowSampling(top_logprobs=3), 3: RowSampling(top_logprobs=0)}, PROMPT)
     prefill(backend, 2)
-    given = {}
+    output = {}
     for _ in range(4):
-        given.update({draw.row: draw for draw in backend.step()})
-    assert given[1].logprob is None
-    assert given[1].top == ()
-    assert given[2].logprob is not None
-    assert given[2].logprob <= 0
-    assert given[2].top[0][0] == given[2].token
-    assert [value for _, value in given[2].top] == sorted((value for _, value in given[2].top), reverse=True)
-    assert len(given[2].top) == 3
-    assert given[3].logprob == pytest.approx(given[2].logprob, abs=1e-4)
-    assert given[3].top == ()
+        output.update({sampled.row: sampled for sampled in backend.step()})
+    assert output[1].logprob is None
+    assert output[1].top == ()
+    assert output[2].logprob is not None
+    assert output[2].logprob <= 0
+    assert output[2].top[0][0] == output[2].token
+    assert [value for _, value in output[2].top] == sorted((value for _, value in output[2].top), reverse=True)
+    assert len(output[2].top) == 3
+    assert output[3].logprob == pytest.approx(output[2].logprob, abs=1e-4)
+    assert output[3].top == ()
 
 
-def test_a_closed_backend_holds_nothing(backend: Backend) -> None:
+def test_a_closed_backend_has_no_caches(backend: Backend) -> None:
     backend.insert({1: GREEDY}, PROMPT)
     prefill(backend, 1)
     backend.step()
@@ -185,6 +185,6 @@ def test_a_closed_backend_holds_nothing(backend: Backend) -> None:
     assert backend.cache_nbytes == 0
 
 
-def test_a_backend_says_what_it_is(backend: Backend) -> None:
+def test_the_repr_counts_the_rows(backend: Backend) -> None:
     backend.insert({1: GREEDY, 2: GREEDY}, PROMPT)
     assert "2" in repr(backend)

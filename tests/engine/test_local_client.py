@@ -11,7 +11,7 @@ import pytest
 from mlx_lm.utils import load_model, quantize_model
 
 from pico_jupyter.client import NearEngine, collect
-from pico_jupyter.engine.backend import Backend, Draw
+from pico_jupyter.engine.backend import Backend, SampledToken
 from pico_jupyter.engine.backends.lm import LmBackend
 from pico_jupyter.engine.local_client import LocalEngineClient
 from pico_jupyter.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound
@@ -306,7 +306,7 @@ async def test_a_draft_model_changes_the_steps_and_not_the_text(start: StartEngi
     steps: list[int] = []
 
     class Watching(LmBackend):
-        def step(self) -> list[Draw]:
+        def step(self) -> list[SampledToken]:
             draws = super().step()
             steps.append(len(draws))
             return draws

@@ -1,4 +1,4 @@
-"""The tiny vision models load through mlx-vlm, offline and without torch, and see."""
+"""The tiny vision models load through mlx-vlm, offline and without torch, and use images."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def render(processor: Any, content: str | list[dict[str, str]]) -> str:
     return text
 
 
-def picture(colour: str) -> Image.Image:
+def image(colour: str) -> Image.Image:
     return Image.new("RGB", (48, 40), colour)
 
 
-def film(colour: str) -> np.ndarray:
+def video(colour: str) -> np.ndarray:
     """Four frames, as (frames, channels, height, width)."""
-    return np.stack([np.asarray(picture(colour)).transpose(2, 0, 1)] * 4)
+    return np.stack([np.asarray(image(colour)).transpose(2, 0, 1)] * 4)
 
 
 def answer(model: Any, processed: dict[str, Any], length: int = 8) -> list[int]:
-    """The best tokens, one after the other."""
+    """The greedy tokens."""
     inputs = {name: mx.array(value) for name, value in processed.items() if isinstance(value, (np.ndarray, mx.array))}
     ids = inputs["input_ids"]
     media = {name: value for name, value in inputs.items() if name not in {"input_ids", "attention_mask"}}
@@ -57,32 +57,30 @@ def answer(model: Any, processed: dict[str, Any], length: int = 8) -> list[int]:
     return tokens
 
 
-def look_at(model: Any, processor: Any, colour: str) -> list[int]:
+def describe(model: Any, processor: Any, colour: str) -> list[int]:
     prompt = render(processor, [{"type": "image"}, {"type": "text", "text": "Which colour?"}])
-    return answer(model, processor(text=[prompt], images=[picture(colour)], return_tensors="np"))
+    return answer(model, processor(text=[prompt], images=[image(colour)], return_tensors="np"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_model_answers_pictures_of_different_colours_differently(family: str, folders: dict[str, Path]) -> None:
+def test_the_answer_depends_on_the_colour_of_an_image(family: str, folders: dict[str, Path]) -> None:
     model, processor = load_model(folders[family]), load_processor(folders[family], trust_remote_code=False)
 
-    red, blue, green = (look_at(model, processor, colour) for colour in COLOURS)
+    red, blue, green = (describe(model, processor, colour) for colour in COLOURS)
 
     assert red != blue
     assert blue != green
     assert green != red
-    assert look_at(model, processor, "red") == red
+    assert describe(model, processor, "red") == red
 
 
 @pytest.mark.parametrize("family", sorted(TAKES_VIDEO))
-def test_a_model_that_takes_video_answers_films_of_different_colours_differently(
-    family: str, folders: dict[str, Path]
-) -> None:
+def test_the_answer_depends_on_the_colour_of_a_video(family: str, folders: dict[str, Path]) -> None:
     model, processor = load_model(folders[family]), load_processor(folders[family], trust_remote_code=False)
     prompt = render(processor, [{"type": "video"}, {"type": "text", "text": "Which colour?"}])
 
     red, blue, green = (
-        answer(model, processor(text=[prompt], videos=[film(colour)], return_tensors="np")) for colour in COLOURS
+        answer(model, processor(text=[prompt], videos=[video(colour)], return_tensors="np")) for colour in COLOURS
     )
 
     assert red != blue
@@ -91,17 +89,17 @@ def test_a_model_that_takes_video_answers_films_of_different_colours_differently
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_picture_stands_in_the_prompt_as_tokens_of_its_own(family: str, folders: dict[str, Path]) -> None:
+def test_an_image_is_several_tokens_of_the_prompt(family: str, folders: dict[str, Path]) -> None:
     processor = load_processor(folders[family], trust_remote_code=False)
     prompt = render(processor, [{"type": "image"}, {"type": "text", "text": "Which colour?"}])
 
-    ids = processor(text=[prompt], images=[picture("red")], return_tensors="np")["input_ids"][0].tolist()
+    ids = processor(text=[prompt], images=[image("red")], return_tensors="np")["input_ids"][0].tolist()
 
     assert ids.count(processor.tokenizer.convert_tokens_to_ids(IMAGE_TOKENS[family])) > 1
 
 
 @pytest.mark.parametrize("family", sorted(IN_ONE_PASS))
-def test_a_model_whose_pictures_are_read_in_one_pass_says_so(family: str, folders: dict[str, Path]) -> None:
+def test_the_policy_of_a_model_shows_that_images_need_one_pass(family: str, folders: dict[str, Path]) -> None:
     language_model = load_model(folders[family]).language_model
 
     assert language_model.chunked_prefill_policy(prefill_kwargs={"mm_token_type_ids": mx.array([[0, 0, 0]])})
@@ -109,24 +107,24 @@ def test_a_model_whose_pictures_are_read_in_one_pass_says_so(family: str, folder
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_template_that_takes_no_strings_prints_nothing_of_them(family: str, folders: dict[str, Path]) -> None:
+def test_a_template_without_support_for_strings_omits_them(family: str, folders: dict[str, Path]) -> None:
     processor = load_processor(folders[family], trust_remote_code=False)
 
     assert ("Which colour?" in render(processor, "Which colour?")) is (family in TAKES_STRINGS)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_answer_is_of_printable_characters(family: str, folders: dict[str, Path]) -> None:
+def test_an_answer_has_printable_characters(family: str, folders: dict[str, Path]) -> None:
     model, processor = load_model(folders[family]), load_processor(folders[family], trust_remote_code=False)
 
-    text = processor.tokenizer.decode(look_at(model, processor, "red"))
+    text = processor.tokenizer.decode(describe(model, processor, "red"))
 
     assert len(text) == 8
     assert text.isprintable()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_seed_makes_the_same_files_again(family: str, folders: dict[str, Path], tmp_path: Path) -> None:
+def test_the_same_seed_builds_the_same_files(family: str, folders: dict[str, Path], tmp_path: Path) -> None:
     again, other = build(family, tmp_path / "again"), build(family, tmp_path / "other", seed=1)
 
     files = {path.name: path.read_bytes() for path in folders[family].iterdir()}

@@ -137,11 +137,11 @@ class Bench:
         """The same weights each time, with an empty cache of image features."""
         model, name, tower = self._model
         setattr(model, name, tower)
-        return kind(model, prefixes.of(self.info.name))
+        return kind(model, prefixes.for_model(self.info.name))
 
     def backend(self, prefixes: PrefixCache | None = None, kind: type[VisionModel] = VisionModel) -> LmBackend:
         kept = prefixes or PrefixCache(0)
-        return LmBackend(self.vision_model(kept, kind), self.info.name, prefixes=kept.of(self.info.name))
+        return LmBackend(self.vision_model(kept, kind), self.info.name, prefixes=kept.for_model(self.info.name))
 
     @cached_property
     def _oracle(self) -> Any:

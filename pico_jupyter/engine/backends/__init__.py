@@ -1,1 +1,1 @@
-"""Backends: the only modules that touch MLX."""
+"""Backends: models of mlx-lm and mlx-vlm behind the Backend interface."""

@@ -1,8 +1,10 @@
-"""Batch: rows of one model that decode together, one step always in flight. Knows no prompt and no prefix cache.
+"""DecodeBatch: rows of one model that decode together, with one step always in flight.
 
-Invariants: a lone row decodes in its scalar cache, several in a merged one. advance() queues the next forward pass;
-collect() then reads the tokens that went into it, and give_out() waits for those that came out. verify() does it all
-for a lone row and tokens that were drafted for it. A row's tokens are those that its cache holds.
+Invariants:
+- One row decodes in its scalar KV cache, several rows in a merged one.
+- advance() queues a forward pass. collect() then reads the tokens that went into it; flush() waits for those that
+  came out. verify() does both for a single row and its draft tokens.
+- A row's `tokens` are exactly those in its KV cache.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from typing import Any, cast
 
 import mlx.core as mx
 
-from pico_jupyter.engine.backend import Draw, RowSampling
+from pico_jupyter.engine.backend import RowSampling, SampledToken
 from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.sampling import LogitsProcessor, penalty_window, sample, top_candidates
 
-# How often the whole state of the caches is evaluated, so that no lazy graph grows behind a part that is rarely read.
+# The interval at which all caches are evaluated: the lazy graph of a part that is rarely read would grow.
 _STEPS_BETWEEN_EVALS = 50
 
 
@@ -25,155 +27,156 @@ _STEPS_BETWEEN_EVALS = 50
 class Row:
     """A row of the backend.
 
-    `tokens` are those in its KV cache; `drawn` counts the tokens sampled; it `is_new` until one was given out. From
-    `turn` tokens on, another prompt counts as the next one of the same conversation. `rope_delta` is what positions are
-    ahead of the count of tokens behind pictures; None for models whose positions are the count.
+    `tokens` are those in its KV cache. `sampled` counts the sampled tokens. `is_new` until its first token is returned.
+    A prompt with the same first `turn` tokens continues its conversation. `rope_delta` is the difference between
+    positions and the count of tokens after media; None for models whose positions are the count.
     """
 
     number: int
     sampling: RowSampling
     processors: list[LogitsProcessor]
     turn: int
-    drawn: int = 0
+    sampled: int = 0
     tokens: list[int] = field(default_factory=list)
     is_new: bool = True
     rope_delta: int | None = None
 
     @property
     def recent(self) -> list[int]:
-        """The latest tokens that the row's penalties look at; places of pictures are none."""
+        """The latest tokens that the row's penalties count. Tokens of media are left out."""
         window = penalty_window(self.sampling)
         return [token for token in self.tokens[-window:] if token >= 0] if window else []
 
 
 def positions_of(rows: Sequence[Row]) -> dict[str, mx.array]:
-    """What a model must be told about the positions of some rows, besides how many tokens are in their caches."""
+    """The model's arguments for the positions of some rows, beyond the lengths of their caches."""
     deltas = [row.rope_delta for row in rows if row.rope_delta is not None]
     return {"rope_deltas": mx.array(deltas)[:, None]} if deltas else {}
 
 
 @dataclass(slots=True)
 class _Logprobs:
-    """Lazy log-probabilities of one row's token and of the likeliest ones."""
+    """Lazy log-probabilities of one row's token and of the likeliest tokens."""
 
     chosen: mx.array
     top: mx.array
     top_values: mx.array
 
 
-class Batch:
-    """Some rows, their common cache, and the tokens that the next forward pass takes in."""
+class DecodeBatch:
+    """Some rows, their common cache, and the tokens that the next forward pass takes as inputs."""
 
     def __init__(self, rows: list[Row], cache: kv.Cache, inputs: list[int]) -> None:
         self.rows = rows
         self.cache = cache
         self.inputs = mx.array(inputs, mx.uint32)
-        # Whether a row's input is to be given out: it was drawn, and nobody has heard of it.
-        self._is_news = [False] * len(rows)
+        # For each row, whether its input was sampled and not returned yet.
+        self._is_unreturned = [False] * len(rows)
         self._logprobs: list[_Logprobs | None] = [None] * len(rows)
-        self._fed: tuple[mx.array, list[bool], list[_Logprobs | None]] | None = None
+        self._in_flight: tuple[mx.array, list[bool], list[_Logprobs | None]] | None = None
         self._steps = 0
 
     def __repr__(self) -> str:
-        return f"<Batch [{len(self.rows)} rows | {max(len(row.tokens) for row in self.rows)} tokens]>"
+        return f"<DecodeBatch [{len(self.rows)} rows | {max(len(row.tokens) for row in self.rows)} tokens]>"
 
     def begin(self, logits: mx.array) -> None:
-        """The inputs are in the cache already, and these logits (rows, vocabulary) came out: draw the next ones."""
+        """Sample the first tokens from `logits` (rows, vocabulary). The inputs are in the cache already."""
         inputs = self.inputs
-        self._draw(logits)
+        self._sample(logits)
         for row, token in zip(self.rows, ints(inputs), strict=True):
-            row.drawn += 1
+            row.sampled += 1
             row.tokens.append(token)
 
     def advance(self, model: Any) -> None:
-        """Queue a forward pass and the draws after it; nothing is waited for."""
-        self._fed = self.inputs, self._is_news, self._logprobs
-        self._draw(model(self.inputs[:, None], cache=self.cache, **positions_of(self.rows))[:, -1, :])
+        """Queue a forward pass and the sampling after it. Does not wait."""
+        self._in_flight = self.inputs, self._is_unreturned, self._logprobs
+        self._sample(model(self.inputs[:, None], cache=self.cache, **positions_of(self.rows))[:, -1, :])
         self._steps += 1
         if self._steps % _STEPS_BETWEEN_EVALS == 0:
             kv.evaluate(self.cache)
 
-    def _draw(self, logits: mx.array) -> None:
-        """Draw what follows the inputs; nothing is waited for."""
+    def _sample(self, logits: mx.array) -> None:
+        """Queue the sampling of the tokens after the inputs. Does not wait."""
         logits = logits.astype(mx.float32)
-        drawn_from = _penalised(self.rows, self.inputs, logits)
-        self.inputs = sample(drawn_from, [row.sampling for row in self.rows], [row.drawn for row in self.rows])
-        self._is_news = [True] * len(self.rows)
+        penalised = _penalised(self.rows, self.inputs, logits)
+        self.inputs = sample(penalised, [row.sampling for row in self.rows], [row.sampled for row in self.rows])
+        self._is_unreturned = [True] * len(self.rows)
         self._logprobs = [_logprobs_of(row, logits[index], self.inputs[index]) for index, row in enumerate(self.rows)]
         mx.async_eval(self.inputs, _arrays(self._logprobs))  # type: ignore[no-untyped-call]  # untyped in mlx's stubs
 
-    def collect(self) -> list[Draw]:
-        """The tokens that the last advance() took in, as far as they were drawn."""
-        if self._fed is None:
+    def collect(self) -> list[SampledToken]:
+        """The inputs of the last advance() that were sampled and not returned yet."""
+        if self._in_flight is None:
             return []
-        (inputs, is_news, logprobs), self._fed = self._fed, None
-        draws = []
+        (inputs, is_unreturned, logprobs), self._in_flight = self._in_flight, None
+        collected = []
         for index, (row, token) in enumerate(zip(self.rows, ints(inputs), strict=True)):
-            row.drawn += 1
+            row.sampled += 1
             row.tokens.append(token)
-            if is_news[index]:
-                draws.append(_draw(row.number, token, logprobs[index]))
-        return draws
+            if is_unreturned[index]:
+                collected.append(_sampled_token(row.number, token, logprobs[index]))
+        return collected
 
     @property
-    def has_newcomers(self) -> bool:
-        """Whether there are rows that have given out no token yet."""
+    def has_new_rows(self) -> bool:
+        """Whether some row has returned no token yet."""
         return any(row.is_new for row in self.rows)
 
-    def give_out(self) -> list[Draw]:
-        """The tokens that were drawn last, as far as nobody has heard of them; waits for them."""
-        news = [
-            _draw(row.number, token, logprobs)
-            for row, token, is_news, logprobs in zip(
-                self.rows, ints(self.inputs), self._is_news, self._logprobs, strict=True
+    def flush(self) -> list[SampledToken]:
+        """The tokens that were sampled last and not returned yet. Waits for them."""
+        flushed = [
+            _sampled_token(row.number, token, logprobs)
+            for row, token, is_unreturned, logprobs in zip(
+                self.rows, ints(self.inputs), self._is_unreturned, self._logprobs, strict=True
             )
-            if is_news
+            if is_unreturned
         ]
-        self._is_news, self._logprobs = [False] * len(self.rows), [None] * len(self.rows)
+        self._is_unreturned, self._logprobs = [False] * len(self.rows), [None] * len(self.rows)
         for row in self.rows:
             row.is_new = False
-        return news
+        return flushed
 
-    def verify(self, model: Any, drafted: mx.array) -> tuple[list[Draw], int]:
-        """Take in the lone row's input and tokens drafted to follow it, as far as the row draws the same ones.
+    def verify(self, model: Any, draft_tokens: mx.array) -> tuple[list[SampledToken], int]:
+        """Compute the single row's input and its draft tokens in one pass; accept drafts that equal the row's samples.
 
-        Returns what is new, the row's next input included, and how many of the drafted tokens were right. The cache
-        must be one that can be cut at any token.
+        Returns the new tokens, the row's next input included, and the number of accepted draft tokens. The cache must
+        be cuttable at any token.
         """
         (row,) = self.rows
-        fed = mx.concatenate([self.inputs, drafted])
+        fed = mx.concatenate([self.inputs, draft_tokens])
         logits = model(fed[None], cache=self.cache, **positions_of(self.rows))[0].astype(mx.float32)
         count = fed.size
-        drawn = sample(_penalised_each(row, fed, logits), [row.sampling] * count, range(row.drawn, row.drawn + count))
-        logprobs = [_logprobs_of(row, logits[place], drawn[place]) for place in range(count)]
-        mx.eval(fed, drawn, _arrays(logprobs))
-        taken, next_ones = ints(fed), ints(drawn)
-        right = next((place for place in range(count - 1) if taken[place + 1] != next_ones[place]), count - 1)
-        news = [_draw(row.number, taken[0], self._logprobs[0])] if self._is_news[0] else []
-        news += [_draw(row.number, next_ones[place], logprobs[place]) for place in range(right + 1)]
-        row.tokens += taken[: right + 1]
-        row.drawn += right + 1
+        positions = range(row.sampled, row.sampled + count)
+        sampled = sample(_penalised_each(row, fed, logits), [row.sampling] * count, positions)
+        logprobs = [_logprobs_of(row, logits[place], sampled[place]) for place in range(count)]
+        mx.eval(fed, sampled, _arrays(logprobs))
+        inputs, outputs = ints(fed), ints(sampled)
+        accepted = next((place for place in range(count - 1) if inputs[place + 1] != outputs[place]), count - 1)
+        new = [_sampled_token(row.number, inputs[0], self._logprobs[0])] if self._is_unreturned[0] else []
+        new += [_sampled_token(row.number, outputs[place], logprobs[place]) for place in range(accepted + 1)]
+        row.tokens += inputs[: accepted + 1]
+        row.sampled += accepted + 1
         kv.trim(self.cache, len(row.tokens))
-        self.inputs, self._is_news, self._logprobs = drawn[right : right + 1], [False], [None]
-        return news, right
+        self.inputs, self._is_unreturned, self._logprobs = sampled[accepted : accepted + 1], [False], [None]
+        return new, accepted
 
-    def extend(self, other: Batch) -> None:
-        """Take in the rows of another batch."""
+    def extend(self, other: DecodeBatch) -> None:
+        """Append the rows of another batch."""
         mine, theirs = (batch.cache if len(batch.rows) > 1 else kv.merge([batch.cache]) for batch in (self, other))
         for layer, layer_of_other in zip(mine, theirs, strict=True):
             layer.extend(layer_of_other)
         self.cache = mine
         self.rows = self.rows + other.rows
         self.inputs = mx.concatenate([self.inputs, other.inputs])
-        self._is_news = self._is_news + other._is_news
+        self._is_unreturned = self._is_unreturned + other._is_unreturned
         self._logprobs = self._logprobs + other._logprobs
 
     def cache_of(self, index: int) -> kv.Cache:
-        """The scalar cache of one row that is about to leave; a copy, unless the row is alone."""
+        """The scalar cache of one row that is removed next. A copy, unless it is the only row."""
         return self.cache if len(self.rows) == 1 else kv.extract(self.cache, index)
 
     def reduce(self, keep: list[int]) -> None:
-        """Keep only some rows; a last one goes back to a scalar cache."""
+        """Keep only the rows at some indices. A single row continues in a scalar cache."""
         if not keep:
             self.rows = []
             return
@@ -184,14 +187,14 @@ class Batch:
                 layer.filter(keep)
         self.rows = [self.rows[index] for index in keep]
         self.inputs = self.inputs[mx.array(keep)]
-        self._is_news = [self._is_news[index] for index in keep]
+        self._is_unreturned = [self._is_unreturned[index] for index in keep]
         self._logprobs = [self._logprobs[index] for index in keep]
 
 
 def penalise(row: Row, latest: mx.array, logits: mx.array) -> mx.array:
-    """One row's logits (1, vocabulary) after its penalties and its bias; `latest` came after the row's tokens.
+    """Apply a row's penalties and bias to its logits (1, vocabulary). `latest` are the tokens after row.tokens.
 
-    The latest tokens may still be in flight: they are an array, and nothing waits for them.
+    `latest` is an array because these tokens may still be in flight. Does not wait.
     """
     if not row.processors:
         return logits
@@ -202,15 +205,15 @@ def penalise(row: Row, latest: mx.array, logits: mx.array) -> mx.array:
 
 
 def _penalised(rows: Sequence[Row], inputs: mx.array, logits: mx.array) -> mx.array:
-    """The logits of several rows, each after its own input."""
+    """The penalised logits of several rows, each after its own input."""
     if not any(row.processors for row in rows):
         return logits
-    one_by_one = [slice(index, index + 1) for index in range(len(rows))]
-    return mx.concatenate([penalise(row, inputs[own], logits[own]) for row, own in zip(rows, one_by_one, strict=True)])
+    slices = [slice(index, index + 1) for index in range(len(rows))]
+    return mx.concatenate([penalise(row, inputs[own], logits[own]) for row, own in zip(rows, slices, strict=True)])
 
 
 def _penalised_each(row: Row, fed: mx.array, logits: mx.array) -> mx.array:
-    """The logits of one row after each of the tokens that were fed to it."""
+    """The penalised logits of one row after each of several inputs."""
     if not row.processors:
         return logits
     places = range(fed.size)
@@ -218,7 +221,7 @@ def _penalised_each(row: Row, fed: mx.array, logits: mx.array) -> mx.array:
 
 
 def _logprobs_of(row: Row, logits: mx.array, token: mx.array) -> _Logprobs | None:
-    """What a row asked to know about its token. `logits` is (vocabulary,), before penalties."""
+    """The log-probabilities that a row asks for. `logits` is (vocabulary,), before penalties."""
     if row.sampling.top_logprobs is None:
         return None
     raw = logits - mx.logsumexp(logits)
@@ -230,13 +233,13 @@ def _arrays(logprobs: Sequence[_Logprobs | None]) -> list[mx.array]:
     return [array for one in logprobs if one for array in (one.chosen, one.top, one.top_values)]
 
 
-def _draw(number: int, token: int, given: _Logprobs | None) -> Draw:
-    if given is None:
-        return Draw(number, token)
-    values = cast("list[float]", given.top_values.tolist())
-    return Draw(number, token, float(given.chosen), tuple(zip(ints(given.top), values, strict=True)))
+def _sampled_token(number: int, token: int, logprobs: _Logprobs | None) -> SampledToken:
+    if logprobs is None:
+        return SampledToken(number, token)
+    values = cast("list[float]", logprobs.top_values.tolist())
+    return SampledToken(number, token, float(logprobs.chosen), tuple(zip(ints(logprobs.top), values, strict=True)))
 
 
 def ints(array: mx.array) -> list[int]:
-    """The whole numbers in an array; waits until they are computed."""
+    """The integers in an array. Waits until they are computed."""
     return cast("list[int]", array.tolist())

@@ -1,8 +1,8 @@
-"""What can be done with the KV caches of a model's layers: copy, cut, join, trim, count. Knows no row and no model.
+"""Operations on KV caches: copy, merge, extract, trim, restore, and sizes.
 
-A cache is one object per layer, as the models of mlx-lm and mlx-vlm take it. Layers with KVCache or QuantizedKVCache
-can be cut at any token. All others (rotating, state space, nested) can only be copied whole: a checkpoint of them is
-good for one length.
+A cache is a list with one object for each layer, as the models of mlx-lm and mlx-vlm expect it. KVCache and
+QuantizedKVCache can be cut at any token. All other layers (rotating, state space, nested) can only be copied whole, so
+a checkpoint of them is valid for one length.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
 
-from pico_jupyter.engine.memory.prefix_cache import Kept
+from pico_jupyter.engine.memory.prefix_cache import CachedValue
 
 # One object per layer.
 Cache = list[Any]
 
 _KV_GROUP = 64
-# mlx-vlm has classes of its own, by the names of mlx-lm's, and its models want those.
+# The models of mlx-vlm need the classes of mlx-vlm, which have the same names as those of mlx-lm.
 _CACHE_MODULES = ("mlx_lm.models.cache", "mlx_vlm.models.cache")
 
 
@@ -39,14 +39,14 @@ def _is_cuttable(layer: Any) -> bool:
 
 
 def quantized(cache: Cache, bits: int) -> Cache:
-    """An empty cache whose plain layers hold `bits` bits (0: as they are)."""
+    """Convert the plain layers of an empty cache to `bits` bits. 0: unchanged."""
     if not bits:
         return cache
     return [layer.to_quantized(_KV_GROUP, bits) if _is(layer, "KVCache") else layer for layer in cache]
 
 
 def can_merge(cache: Cache) -> bool:
-    """Whether the layers' caches know how to form a batch; asked of empty ones, nested kinds included."""
+    """Whether caches like this empty one can be merged into a batch."""
     try:
         merge([cache, cache])
     except (AttributeError, NotImplementedError):
@@ -55,63 +55,63 @@ def can_merge(cache: Cache) -> bool:
 
 
 def merge(caches: list[Cache]) -> Cache:
-    """One batch out of several scalar caches."""
+    """Merge several scalar caches into the cache of a batch."""
     return [layers[0].merge(list(layers)) for layers in zip(*caches, strict=True)]
 
 
 def extract(cache: Cache, index: int) -> Cache:
-    """A scalar cache with a copy of one row of a batch."""
+    """Copy one row of a batch into a scalar cache."""
     row = [layer.extract(index) for layer in cache]
     evaluate(row)
     return row
 
 
 def nbytes(cache: Cache) -> int:
-    """Bytes that the layers hold."""
+    """Bytes of all layers."""
     return sum(0 if layer.empty() else layer.nbytes for layer in cache)
 
 
 def evaluate(cache: Cache) -> None:
-    """Begin to compute what is still lazy in the layers, so that no lazy slice holds on to what it was cut from."""
-    _begin([value for layer in cache for _, value in tree_flatten(layer.state) if isinstance(value, mx.array)])
+    """Start to compute the lazy arrays of a cache, because a lazy slice keeps the whole array in memory."""
+    _start_eval([value for layer in cache for _, value in tree_flatten(layer.state) if isinstance(value, mx.array)])
 
 
-def _begin(arrays: list[mx.array]) -> None:
+def _start_eval(arrays: list[mx.array]) -> None:
     mx.async_eval(arrays)  # type: ignore[no-untyped-call]  # untyped in mlx's stubs
 
 
 def trim(cache: Cache, length: int) -> None:
-    """Cut all layers back to their first `length` tokens."""
+    """Cut all layers to their first `length` tokens."""
     for layer in cache:
         layer.trim(layer.offset - length)
 
 
-def cut(cache: Cache, start: int, end: int) -> Kept:
-    """A copy of the tokens from start to end in the layers that can be cut."""
+def copy_tokens(cache: Cache, start: int, end: int) -> CachedValue:
+    """Copy the tokens from start to end of the layers that can be cut."""
     layers = [
         tree_map(lambda array: mx.contiguous(array[..., start:end, :]), (layer.keys, layer.values))
         for layer in cache
         if _is_cuttable(layer)
     ]
     arrays = [array for _, array in tree_flatten(layers)]
-    _begin(arrays)
-    return Kept(layers, sum(array.nbytes for array in arrays))
+    _start_eval(arrays)
+    return CachedValue(layers, sum(array.nbytes for array in arrays))
 
 
-def checkpoint(cache: Cache) -> Kept:
-    """A copy of the layers that cannot be cut, as they are now."""
+def checkpoint(cache: Cache) -> CachedValue:
+    """Copy the layers that cannot be cut."""
     layers = [copy.deepcopy(layer) for layer in cache if not _is_cuttable(layer)]
     evaluate(layers)
-    return Kept(layers, nbytes(layers))
+    return CachedValue(layers, nbytes(layers))
 
 
-def restore(empty: Cache, blocks: Sequence[Any], held: Any, length: int) -> Cache:
-    """A cache of `length` tokens out of blocks and a checkpoint (None where all layers can be cut).
+def restore(empty: Cache, blocks: Sequence[Any], copied: Any, length: int) -> Cache:
+    """Build a cache of `length` tokens from blocks and the copied layers of a checkpoint, if any.
 
-    `empty` are the model's new caches; they are filled.
+    `empty` is a new cache of the model; its layers are filled.
     """
     joined = iter(zip(*blocks, strict=True))
-    copies = iter(held or ())
+    copies = iter(copied or ())
     cache = []
     for layer in empty:
         if _is_cuttable(layer):
@@ -124,7 +124,7 @@ def restore(empty: Cache, blocks: Sequence[Any], held: Any, length: int) -> Cach
 
 
 def _fill(layer: Any, parts: Sequence[Any], length: int) -> None:
-    """Join the parts of one layer. Room for the next tokens is made at once, as the layer itself would make it."""
+    """Fill one layer with the joined parts, and allocate its next tokens as the layer itself would."""
     room = -length % layer.step
 
     def join(*arrays: mx.array) -> mx.array:
@@ -138,20 +138,26 @@ def _fill(layer: Any, parts: Sequence[Any], length: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LayerSize:
-    """What one layer's cache takes: `per_token` bytes for at most `most` tokens, in steps; `constant` bytes besides."""
+    """The bytes of one layer's cache: `constant`, and `per_token` for each token up to `max_tokens`.
+
+    Tokens are allocated in multiples of `step`.
+    """
 
     per_token: float = 0.0
     step: int = 1
-    most: int | None = None
+    max_tokens: int | None = None
     constant: int = 0
 
     def nbytes(self, tokens: int) -> int:
+        """The bytes for a number of tokens."""
         length = -(-tokens // self.step) * self.step
-        return self.constant + int(self.per_token * (length if self.most is None else min(length, self.most)))
+        if self.max_tokens is not None:
+            length = min(length, self.max_tokens)
+        return self.constant + int(self.per_token * length)
 
 
 def sizes(cache: Cache) -> list[LayerSize]:
-    """The size of each layer, from a cache that has seen one token. Nothing needs to be computed for it."""
+    """The size of each layer, from a cache with one token. Computes nothing."""
     return [size for layer in cache for size in _sizes(layer)]
 
 
@@ -163,9 +169,9 @@ def _sizes(layer: Any) -> list[LayerSize]:
     if _is(layer, "KVCache"):
         return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step)]
     if _is(layer, "ChunkedKVCache"):
-        return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step, most=layer.chunk_size)]
+        return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step, max_tokens=layer.chunk_size)]
     if _is(layer, "ConcatenateKVCache"):
         return [LayerSize(layer.nbytes / layer.keys.shape[-2])]
     if _is(layer, "RotatingKVCache", "BufferedRotatingKVCache"):
-        return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step, most=layer.max_size)]
+        return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step, max_tokens=layer.max_size)]
     return [LayerSize(constant=0 if layer.empty() else layer.nbytes)]

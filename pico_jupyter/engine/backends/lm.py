@@ -1,9 +1,10 @@
-"""A model of mlx-lm or mlx-vlm behind the Backend floor. Knows caches and logits; knows no text and no request.
+"""LmBackend: a model of mlx-lm or mlx-vlm behind the Backend interface.
 
-Invariants: everything here runs on the thread that loaded the model. A prompt is prefilled from where the prefix cache
-leaves off. Rows decode in one batch, or
-in several where their lengths differ so much that padding costs more than reading the weights again. Tokens are
-drafted while one row decodes alone.
+Invariants:
+- All methods run on the thread that loaded the model.
+- The prefill of a prompt begins after the tokens that the prefix cache holds.
+- Rows decode in one batch, or in several if the padding to the longest row costs more than reading the weights again.
+- Speculative decoding runs only while a single row decodes.
 """
 
 from __future__ import annotations
@@ -13,34 +14,35 @@ import gc
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from pico_jupyter.engine.backend import Drafting, Draw, Media, RowSampling
+from pico_jupyter.engine.backend import DraftModel, Media, RowSampling, SampledToken
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.batch import Batch, Row
+from pico_jupyter.engine.backends.batch import DecodeBatch, Row
 from pico_jupyter.engine.backends.prefill import Prefill, choose_along, finish_together
 from pico_jupyter.engine.backends.sampling import logits_processors
-from pico_jupyter.engine.backends.speculation import Prospect, Speculation
+from pico_jupyter.engine.backends.speculation import DraftStatistics, Speculation
 from pico_jupyter.engine.backends.vision import VisionModel
-from pico_jupyter.engine.memory.prefix_cache import Found, Kept, ModelPrefixes, PrefixCache
+from pico_jupyter.engine.memory.prefix_cache import CachedValue, FoundPrefix, ModelPrefixes, PrefixCache
 
 _LOAD_SHARE = 128 << 20
-# Padding that is never worth a second pass over the weights, in bytes, and the share of the caches that always is.
-_LITTLE_PADDING = 16 << 20
-_MUCH_PADDING = 0.25
-# How far a prompt must be known beyond what is cached for a checkpoint of its own, in tokens.
-_WORTH_A_CHECKPOINT = 64
+# Bytes of padding up to which rows always share a batch, and the share of their caches up to which they may.
+_SMALL_PADDING = 16 << 20
+_MAX_PADDING_SHARE = 0.25
+# A prompt gets a checkpoint where it stops being equal to an earlier one, if that is this many tokens after its cached
+# beginning.
+_MIN_CHECKPOINT_DISTANCE = 64
 
 
-def leave_thread() -> None:
-    """Let go of what MLX keeps for the calling thread, which must not use MLX afterwards.
+def release_thread() -> None:
+    """Free what MLX keeps for the calling thread, which must not use MLX afterwards.
 
-    MLX computes on a thread of its own for each thread that uses it. If that one still frees arrays while the
-    interpreter ends, the process aborts (seen with mlx 0.32).
+    MLX 0.32 starts a thread for each thread that uses it, and the process aborts if that thread still frees arrays
+    while the interpreter exits.
     """
     gc.collect()
     mx.synchronize()
@@ -48,12 +50,16 @@ def leave_thread() -> None:
 
 
 def weights_of(model: Any) -> list[mx.array]:
-    """A model's weights, in their own order."""
+    """The weights of a model, in its own order."""
     return [weight for _, weight in tree_flatten(model.parameters())]
 
 
 class LmBackend:
-    """One model with the rows that it generates. A model that sees is a VisionModel, and all others are mlx-lm's."""
+    """One model and its rows. `model` is a VisionModel if it has vision, else a model of mlx-lm.
+
+    `kv_bits` is the number of bits of quantised KV caches; 0: not quantised. `clock` is in seconds. The methods are
+    documented in Backend and DraftBackend.
+    """
 
     def __init__(
         self,
@@ -62,22 +68,22 @@ class LmBackend:
         *,
         prefixes: ModelPrefixes | None = None,
         kv_bits: int = 0,
-        little_padding: int = _LITTLE_PADDING,
+        small_padding: int = _SMALL_PADDING,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._clock = clock
-        self._little_padding = little_padding
+        self._small_padding = small_padding
         self._model = model
         self._name = name
         self._kv_bits = kv_bits
-        self._prefixes = prefixes or PrefixCache(0).of(name)
-        self._loading = list(_shares(weights_of(model)))
+        self._prefixes = prefixes or PrefixCache(0).for_model(name)
+        self._loading = list(_load_shares(weights_of(model)))
         self._weights_nbytes = sum(weight.nbytes for weight in weights_of(model))
         self._prefills: list[Prefill] = []
-        self._batches: list[Batch] = []
-        # Drawn by a prefill; the next step gives them out.
-        self._first_draws: list[Draw] = []
-        self._gave_first = False
+        self._batches: list[DecodeBatch] = []
+        # Sampled by a prefill, to be returned by the next step.
+        self._first_tokens: list[SampledToken] = []
+        self._returned_first = False
         self._speculations: dict[int, Speculation] = {}
         self._is_cuttable = kv.is_cuttable(self._new_cache())
         self._can_merge = kv.can_merge(self._new_cache())
@@ -94,8 +100,8 @@ class LmBackend:
     @property
     def cache_nbytes(self) -> int:
         prefills = sum(prefill.nbytes for prefill in self._prefills)
-        drafts = sum(speculation.nbytes for speculation in self._speculations.values())
-        return prefills + sum(kv.nbytes(batch.cache) for batch in self._batches) + drafts
+        batches = sum(kv.nbytes(batch.cache) for batch in self._batches)
+        return prefills + batches + sum(speculation.nbytes for speculation in self._speculations.values())
 
     def load_step(self) -> int:
         if self._loading:
@@ -113,38 +119,38 @@ class LmBackend:
         rows: Mapping[int, RowSampling],
         prompt: Sequence[int],
         *,
-        drawn: int = 0,
+        generated: int = 0,
         boundaries: Sequence[int] = (),
-        drafting: Drafting | None = None,
+        draft: DraftModel | None = None,
         media: Media | None = None,
     ) -> int:
         tokens = list(prompt)
         turn = boundaries[-1] if boundaries else len(tokens) - 1
         delta = self._model.rope_delta(media) if isinstance(self._model, VisionModel) else None
-        media = self._in_one_span(media) if media else None
-        opened = [
-            Row(number, sampling, logits_processors(sampling), turn, drawn, rope_delta=delta)
+        media = self._as_one_span(media) if media else None
+        new_rows = [
+            Row(number, sampling, logits_processors(sampling), turn, generated, rope_delta=delta)
             for number, sampling in rows.items()
         ]
-        if drafting and not media:  # a draft model sees nothing
-            self._speculate(rows, drafting)
+        if draft and not media:  # draft models have no vision
+            self._speculate(rows, draft)
         known = self._prefixes.overlap(tokens)
         cache, cached = self.open_cache(tokens, media.spans if media else ())
-        prefill = Prefill(opened, tokens, cache, cached, media=media)
+        prefill = Prefill(new_rows, tokens, cache, cached, media=media)
         if not self._is_cuttable:
-            prefill.marks.update(boundaries)
-            if known - cached >= _WORTH_A_CHECKPOINT:
-                # Here this prompt leaves the road of another one; others may do so as well.
-                prefill.marks.add(min(known, len(tokens) - 1))
+            prefill.keep_at.update(boundaries)
+            if known - cached >= _MIN_CHECKPOINT_DISTANCE:
+                # An earlier prompt is equal up to here; later prompts may be as well.
+                prefill.keep_at.add(min(known, len(tokens) - 1))
         self._prefills.append(prefill)
         return cached
 
     def keep(self, row: int, length: int) -> None:
         prefill = self._prefill_of(row)
         length = min(length, len(prefill.prompt) - 1)
-        if length > prefill.done:
-            prefill.marks.add(length)
-        elif self._is_cuttable or length == prefill.done:
+        if length > prefill.computed:
+            prefill.keep_at.add(length)
+        elif self._is_cuttable or length == prefill.computed:
             self._keep_prefix(prefill, length)
 
     def prefill(self, rows: Sequence[int], limit: int) -> dict[int, int]:
@@ -154,102 +160,101 @@ class LmBackend:
             cache, logits = finish_together(self._model, [first, *along])
         else:
             cache, logits = first.cache, first.advance(self._model, limit)
-            if first.done in first.marks:
-                self._keep_prefix(first, first.done)
-        worked_on = [first, *along]
-        if not first.left:
-            self._join(worked_on, cache, logits)
-        return {row: prefill.left for prefill, row in zip((first, *others), rows, strict=True) if prefill in worked_on}
+            if first.computed in first.keep_at:
+                self._keep_prefix(first, first.computed)
+        computed = [first, *along]
+        if not first.remaining:
+            self._start_decoding(computed, cache, logits)
+        pairs = zip((first, *others), rows, strict=True)
+        return {row: prefill.remaining for prefill, row in pairs if prefill in computed}
 
-    def step(self) -> list[Draw]:
-        first, self._first_draws = self._first_draws, []
-        self._gave_first = bool(first) and not self._gave_first
-        if self._gave_first:
-            return first  # before anything is computed, but not twice in a row: the others wait
+    def step(self) -> list[SampledToken]:
+        first, self._first_tokens = self._first_tokens, []
+        self._returned_first = bool(first) and not self._returned_first
+        if self._returned_first:
+            return first  # at once, without a step; but not twice in a row, because other rows wait
         rows = [row for batch in self._batches for row in batch.rows]
         if len(rows) == 1 and (speculation := self._speculations.get(rows[0].number)):
             return first + speculation.step(self._batches[0], self._model)
         for batch in self._batches:
             batch.advance(self._model)
-        draws = first + [draw for batch in self._batches for draw in batch.collect()]
-        # Somebody waits for a row's first token: that one is not left to the next step.
-        return draws + [draw for batch in self._batches if batch.has_newcomers for draw in batch.give_out()]
+        sampled = first + [token for batch in self._batches for token in batch.collect()]
+        # A client waits for the first token of a new row, so it is returned in this step and not in the next one.
+        return sampled + [token for batch in self._batches if batch.has_new_rows for token in batch.flush()]
 
     def remove(self, rows: Collection[int], *, keep: bool) -> None:
         for prefill in self._prefills:
-            leaving = [row for row in prefill.rows if row.number in rows]
-            prefill.rows = [row for row in prefill.rows if row not in leaving]
-            if leaving and not prefill.rows and keep:
-                self._keep_whole(prefill.prompt[: prefill.done], prefill.cache, leaving[0].turn)
+            removed = [row for row in prefill.rows if row.number in rows]
+            prefill.rows = [row for row in prefill.rows if row not in removed]
+            if removed and not prefill.rows and keep:
+                self._keep_whole(prefill.prompt[: prefill.computed], prefill.cache, removed[0].turn)
         self._prefills = [prefill for prefill in self._prefills if prefill.rows]
         for batch in self._batches:
-            leaving_at = [index for index, row in enumerate(batch.rows) if row.number in rows]
+            removed_at = [index for index, row in enumerate(batch.rows) if row.number in rows]
             if keep:
-                for index in leaving_at:
+                for index in removed_at:
                     row = batch.rows[index]
                     self._keep_whole(row.tokens, batch.cache_of(index), row.turn)
                     if speculation := self._speculations.get(row.number):
                         speculation.keep(row)
-            if leaving_at:
-                batch.reduce([index for index in range(len(batch.rows)) if index not in leaving_at])
+            if removed_at:
+                batch.reduce([index for index in range(len(batch.rows)) if index not in removed_at])
         self._batches = [batch for batch in self._batches if batch.rows]
-        self._first_draws = [draw for draw in self._first_draws if draw.row not in rows]
+        self._first_tokens = [token for token in self._first_tokens if token.row not in rows]
         for number in rows:
             self._speculations.pop(number, None)
 
     def close(self) -> None:
         self._prefills.clear()
         self._batches.clear()
-        self._first_draws.clear()
+        self._first_tokens.clear()
         self._speculations.clear()
         self._loading.clear()
         self._prefixes.clear()
         self._model = None
         mx.clear_cache()
 
-    # What this model does for the rows of a larger one
-
     def logits(self, tokens: mx.array, cache: kv.Cache) -> mx.array:
         logits: mx.array = self._model(tokens[None], cache=cache)[0, -1]
         return logits.astype(mx.float32)
 
     def open_cache(self, tokens: Sequence[int], spans: Sequence[tuple[int, int]] = ()) -> tuple[kv.Cache, int]:
-        found = self._prefixes.take(list(tokens), kv.cut, is_cuttable=self._is_cuttable) or Found(0)
+        found = self._prefixes.check_out(list(tokens), kv.copy_tokens, is_cuttable=self._is_cuttable) or FoundPrefix(0)
         cache, length = self._cache_from(found), found.length
         start = next((start for start, end in spans if start < length < end), None)
         if start is None:
             return cache, length
-        # Part of a picture is none.
+        # A cached beginning must not end inside an image or a video.
         if not self._is_cuttable:
             return self._new_cache(), 0
         kv.trim(cache, start)
         return cache, start
 
-    def _in_one_span(self, media: Media) -> Media:
-        """Media that the model can only look at together, in an empty cache, are one."""
-        if isinstance(self._model, VisionModel) and self._model.must_look_at_once(media):
-            return replace(media, spans=((0, media.spans[-1][1]),))
-        return media
-
     def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, turn: int) -> None:
         self._keep_whole(list(tokens), cache, turn)
 
-    def _speculate(self, rows: Collection[int], drafting: Drafting) -> None:
-        """Have tokens drafted for new rows, where both models' caches allow it."""
-        drafter = drafting.backend
-        if drafting.tokens and isinstance(drafter, LmBackend) and drafter._is_cuttable and self._is_cuttable:
-            vocabulary = self._model(mx.array([[0]])).shape[-1]  # lazy: nothing is computed for it
+    def _as_one_span(self, media: Media) -> Media:
+        """Join the spans of media that the model can only compute together, in an empty cache."""
+        if isinstance(self._model, VisionModel) and self._model.needs_one_chunk(media):
+            return replace(media, spans=((0, media.spans[-1][1]),))
+        return media
+
+    def _speculate(self, rows: Collection[int], draft: DraftModel) -> None:
+        """Use a draft model for new rows if the caches of both models can be cut."""
+        backend = draft.backend
+        if draft.tokens and isinstance(backend, LmBackend) and backend._is_cuttable and self._is_cuttable:
+            vocabulary = self._model(mx.array([[0]])).shape[-1]  # lazy: computes nothing
             for number in rows:
-                # Decoding reads all weights at every pass and does little else.
-                prospect = Prospect(cost=drafter.weights_nbytes / self._weights_nbytes)
+                # A first estimate: the time of a decode step is that of reading the weights.
+                statistics = DraftStatistics(cost=backend.weights_nbytes / self._weights_nbytes)
                 self._speculations[number] = Speculation(
-                    drafter, drafting.tokens, prospect=prospect, vocabulary=vocabulary, clock=self._clock
+                    backend, draft.tokens, statistics=statistics, vocabulary=vocabulary, clock=self._clock
                 )
 
     @cached_property
     def _sizes(self) -> list[kv.LayerSize]:
         cache = self._new_cache()
-        self._model(mx.array([[0]]), cache=cache)  # lazy: shapes are known, nothing is computed
+        self._model(mx.array([[0]]), cache=cache)  # lazy: the shapes are known, nothing is computed
         return kv.sizes(cache)
 
     def _new_cache(self) -> kv.Cache:
@@ -257,7 +262,7 @@ class LmBackend:
 
         return kv.quantized(make_prompt_cache(self._model), self._kv_bits)
 
-    def _cache_from(self, found: Found) -> kv.Cache:
+    def _cache_from(self, found: FoundPrefix) -> kv.Cache:
         if found.whole is not None:
             cache: kv.Cache = found.whole
             if self._is_cuttable:
@@ -271,18 +276,19 @@ class LmBackend:
         return next(prefill for prefill in self._prefills if row in (one.number for one in prefill.rows))
 
     def _keep_prefix(self, prefill: Prefill, length: int) -> None:
-        held = None if self._is_cuttable else kv.checkpoint(prefill.cache)
-        self._prefixes.keep_blocks(prefill.prompt[:length], lambda start, end: kv.cut(prefill.cache, start, end), held)
+        checkpoint = None if self._is_cuttable else kv.checkpoint(prefill.cache)
+        copy_tokens = partial(kv.copy_tokens, prefill.cache)
+        self._prefixes.keep_blocks(prefill.prompt[:length], copy_tokens, checkpoint)
 
     def _keep_whole(self, tokens: list[int], cache: kv.Cache, turn: int) -> None:
-        kept = Kept(cache, kv.nbytes(cache))
-        self._prefixes.keep_whole(tokens, kept, kv.cut, turn=turn, is_cuttable=self._is_cuttable)
+        cached = CachedValue(cache, kv.nbytes(cache))
+        self._prefixes.keep_whole(tokens, cached, kv.copy_tokens, turn=turn, is_cuttable=self._is_cuttable)
 
-    def _join(self, prefills: list[Prefill], cache: kv.Cache, logits: mx.array | None) -> None:
-        """Let the rows of finished prompts decode: in a batch, or each on its own where caches cannot merge.
+    def _start_decoding(self, prefills: list[Prefill], cache: kv.Cache, logits: mx.array | None) -> None:
+        """Move the rows of complete prompts to a batch, or to one batch each if caches cannot merge.
 
-        `cache` is that of the prompts, merged if they are several; `logits` came after their last tokens, if those are
-        in it.
+        `cache` holds the prompts, merged if they are several. `logits` are those after the last tokens, if they were
+        computed.
         """
         mx.clear_cache()
         self._prefills = [prefill for prefill in self._prefills if prefill not in prefills]
@@ -293,33 +299,33 @@ class LmBackend:
                 row.tokens = prefill.prompt[:-1]
         if self._can_merge:
             is_shared = len(prefills) == 1 < len(rows)
-            joining = [Batch(rows, kv.merge([cache] * len(rows)) if is_shared else cache, inputs)]
+            new_batches = [DecodeBatch(rows, kv.merge([cache] * len(rows)) if is_shared else cache, inputs)]
         else:
             copies = [copy.deepcopy(cache) if index else cache for index in range(len(rows))]
-            joining = [Batch([row], own, inputs[:1]) for row, own in zip(rows, copies, strict=True)]
-        for batch in joining:
+            new_batches = [DecodeBatch([row], own, inputs[:1]) for row, own in zip(rows, copies, strict=True)]
+        for batch in new_batches:
             if logits is not None:
                 batch.begin(logits if len(prefills) > 1 else mx.repeat(logits, len(batch.rows), axis=0))
-                self._first_draws += batch.give_out()
-            self._find_company(batch)
+                self._first_tokens += batch.flush()
+            self._add_batch(batch)
 
-    def _find_company(self, joining: Batch) -> None:
+    def _add_batch(self, new: DecodeBatch) -> None:
         for batch in self._batches if self._can_merge else ():
-            if self._should_join(batch, joining):
-                batch.extend(joining)
+            if self._should_join(batch, new):
+                batch.extend(new)
                 return
-        self._batches.append(joining)
+        self._batches.append(new)
 
-    def _should_join(self, batch: Batch, joining: Batch) -> bool:
-        """Whether padding all rows to the longest costs less than another pass over the weights."""
-        lengths = [len(row.tokens) for row in (*batch.rows, *joining.rows)]
+    def _should_join(self, batch: DecodeBatch, new: DecodeBatch) -> bool:
+        """Whether padding all rows to the longest costs less than a second pass over the weights."""
+        lengths = [len(row.tokens) for row in (*batch.rows, *new.rows)]
         exact = sum(self.estimate_cache(length) for length in lengths)
         padding = len(lengths) * self.estimate_cache(max(lengths)) - exact
-        return padding <= max(self._little_padding, min(self._weights_nbytes, int(_MUCH_PADDING * exact)))
+        return padding <= max(self._small_padding, min(self._weights_nbytes, int(_MAX_PADDING_SHARE * exact)))
 
 
-def _shares(weights: list[mx.array], share: int = _LOAD_SHARE) -> Iterator[list[mx.array]]:
-    """Cut the weights into lists of about `share` bytes, in their own order."""
+def _load_shares(weights: list[mx.array], share: int = _LOAD_SHARE) -> Iterator[list[mx.array]]:
+    """Split the weights into lists of about `share` bytes, in their order."""
     collected: list[mx.array] = []
     size = 0
     for weight in weights:

@@ -1,4 +1,4 @@
-"""load: from a model's folder to its backend. Knows which library loads what, and in which precision."""
+"""load(): opens a model's folder with mlx-lm or mlx-vlm, in the precision for this device."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pico_jupyter.engine.memory.device import is_on_cpu
 from pico_jupyter.engine.memory.prefix_cache import PrefixCache
 from pico_jupyter.types import ModelInfo
 
+# Bytes that MLX may keep for new arrays.
 _BUFFER_CACHE = 512 << 20
 _HALF = frozenset({mx.bfloat16, mx.float16, mx.float32})
 
@@ -26,18 +27,20 @@ def load(
     kv_bits: int = 0,
     float32_on_cpu: bool = True,
 ) -> Backend:
-    """Open a model's files: mlx-vlm those of models that see, mlx-lm all others. Weights are read by load_step().
+    """Open a model: with mlx-vlm if it has vision, else with mlx-lm. load_step() then reads the weights.
 
-    On a CPU 16-bit weights become float32, which is several times faster there, when they then still fit in `room`
-    bytes.
+    On a CPU 16-bit weights are converted to float32 if they then fit in `room` bytes, because float32 is several times
+    faster there. `kv_bits` is the number of bits of quantised KV caches; 0: not quantised. Raises the exceptions of
+    mlx-lm and mlx-vlm.
     """
     mx.set_cache_limit(_BUFFER_CACHE)
-    kept = (prefixes or PrefixCache(0)).of(info.name)
-    sees = "vision" in info.capabilities
-    model = _load_with_mlx_vlm(Path(info.path)) if sees else _load_with_mlx_lm(Path(info.path))
-    if float32_on_cpu and is_on_cpu() and _is_half(model) and _float32_nbytes(model) <= room:
+    own_prefixes = (prefixes or PrefixCache(0)).for_model(info.name)
+    has_vision = "vision" in info.capabilities
+    model = _load_with_mlx_vlm(Path(info.path)) if has_vision else _load_with_mlx_lm(Path(info.path))
+    if float32_on_cpu and is_on_cpu() and _has_16_bit_floats(model) and _float32_nbytes(model) <= room:
         model.set_dtype(mx.float32)
-    return LmBackend(VisionModel(model, kept) if sees else model, info.name, prefixes=kept, kv_bits=kv_bits)
+    model = VisionModel(model, own_prefixes) if has_vision else model
+    return LmBackend(model, info.name, prefixes=own_prefixes, kv_bits=kv_bits)
 
 
 def _load_with_mlx_lm(path: Path) -> Any:
@@ -53,7 +56,7 @@ def _load_with_mlx_vlm(path: Path) -> Any:
     return load_model(path, lazy=True)
 
 
-def _is_half(model: Any) -> bool:
+def _has_16_bit_floats(model: Any) -> bool:
     dtypes = {weight.dtype for weight in weights_of(model)}
     return bool(dtypes) and dtypes <= _HALF and dtypes != {mx.float32}
 

@@ -1,9 +1,10 @@
-"""Prefill: a prompt on its way into a KV cache. Knows neither batches that decode nor the prefix cache.
+"""Prefill: computes a prompt into a KV cache, in chunks.
 
-A prompt is prefilled in a scalar cache, in chunks. Its last token is left to the first decode step, which needs its
-logits; only where few tokens are left does the last chunk take it in and give the logits, which saves that step. Short
-prompts may end in one forward pass, padded to the longest. While pictures are still to come a prompt goes in as
-embeddings, and no chunk ends inside a picture.
+Invariants:
+- A prompt is prefilled in a scalar cache. Short prompts may end together in one forward pass, padded to the longest.
+- The last token is left to the first decode step, which needs its logits. A short last chunk includes it and returns
+  the logits, which saves that step.
+- Up to the end of its last image or video a prompt is computed as embeddings, and no chunk ends inside one.
 """
 
 from __future__ import annotations
@@ -17,114 +18,118 @@ import mlx.core as mx
 from pico_jupyter.engine.backend import Media
 from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.batch import Row, positions_of
-from pico_jupyter.engine.backends.vision import Sight, VisionModel
+from pico_jupyter.engine.backends.vision import PromptEmbeddings, VisionModel
 
-# Up to how many tokens a forward pass gives logits for all of them, of which only the last are needed.
-_FEW = 32
+# The size up to which a last chunk includes the last token: the model computes logits for every token of the chunk.
+_MAX_WITH_LOGITS = 32
 
 
 @dataclass(slots=True, eq=False)
 class Prefill:
-    """A prompt, whose cache `rows` will share. `done` tokens are in it; `marks` are lengths at which to keep it.
+    """A prompt for `rows`, which will share its cache. `computed` tokens are in the cache.
 
-    What is seen of its `media` takes memory from its first chunk until the last picture is in the cache.
+    `keep_at` are lengths at which the prompt goes to the prefix cache. `embeddings` exist from the first chunk with
+    media until the end of the last one.
     """
 
     rows: list[Row]
     prompt: list[int]
     cache: kv.Cache
-    done: int
-    marks: set[int] = field(default_factory=set)
+    computed: int
+    keep_at: set[int] = field(default_factory=set)
     media: Media | None = None
-    sight: Sight | None = None
+    embeddings: PromptEmbeddings | None = None
 
     @property
-    def left(self) -> int:
-        """Tokens to prefill; 0: the rows can decode."""
-        return max(0, len(self.prompt) - 1 - self.done)
+    def remaining(self) -> int:
+        """The number of tokens to prefill. 0: the rows can decode."""
+        return max(0, len(self.prompt) - 1 - self.computed)
 
     @property
     def nbytes(self) -> int:
-        return kv.nbytes(self.cache) + (self.sight.nbytes if self.sight else 0)
+        """Bytes of the cache and of the embeddings."""
+        return kv.nbytes(self.cache) + (self.embeddings.nbytes if self.embeddings else 0)
 
     @property
-    def next_mark(self) -> int | None:
-        return min((mark for mark in self.marks if self.done < mark < len(self.prompt)), default=None)
+    def next_keep(self) -> int | None:
+        """The next length at which the prompt goes to the prefix cache."""
+        return min((length for length in self.keep_at if self.computed < length < len(self.prompt)), default=None)
 
     @property
-    def sees(self) -> bool:
-        """Whether there are pictures in what is left."""
-        return self.media is not None and self.done < self.media.spans[-1][1]
+    def has_media_left(self) -> bool:
+        """Whether the remaining tokens include media."""
+        return self.media is not None and self.computed < self.media.spans[-1][1]
 
     def tokens(self, start: int, end: int) -> list[int]:
-        """Tokens of the prompt as the model knows them."""
+        """The tokens of the prompt with the model's placeholder tokens for media."""
         if self.media is None:
             return self.prompt[start:end]
-        seen = len(self.media.tokens)
-        return [*self.media.tokens[start:end], *self.prompt[max(start, seen) : max(end, seen)]]
+        length = len(self.media.tokens)
+        return [*self.media.tokens[start:end], *self.prompt[max(start, length) : max(end, length)]]
 
     def advance(self, model: Any, limit: int) -> mx.array | None:
-        """Compute at most `limit` tokens, up to the next mark. Returns logits (1, vocabulary) if the last one is in.
+        """Compute at most `limit` tokens, up to the next length to keep. An image or a video may exceed the limit.
 
-        A picture may take more than `limit`.
+        Returns logits (1, vocabulary) if the last token was computed.
         """
-        if self.media and self.sees:
-            # What was drawn behind the prompt, before it was put back, is no part of what is seen.
-            self._look(model, min(self._end_of_chunk(limit), len(self.media.tokens)))
+        if self.media and self.has_media_left:
+            # Tokens that were generated before a requeue have no embeddings.
+            self._advance_media(model, min(self._end_of_chunk(limit), len(self.media.tokens)))
             return None
-        if self.next_mark is None and 0 < self.left <= min(limit, _FEW):
-            chunk, self.done = self.tokens(self.done, len(self.prompt)), len(self.prompt)
+        if self.next_keep is None and 0 < self.remaining <= min(limit, _MAX_WITH_LOGITS):
+            chunk, self.computed = self.tokens(self.computed, len(self.prompt)), len(self.prompt)
             logits: mx.array = model(mx.array([chunk]), cache=self.cache, **positions_of(self.rows[:1]))[:, -1]
             mx.eval(logits, [layer.state for layer in self.cache])
             return logits
         end = self._end_of_chunk(limit)
-        if chunk := self.tokens(self.done, end):
+        if chunk := self.tokens(self.computed, end):
             model(mx.array([chunk]), cache=self.cache, **positions_of(self.rows[:1]))
             mx.eval([layer.state for layer in self.cache])
-            self.done = end
+            self.computed = end
         return None
 
     def _end_of_chunk(self, limit: int) -> int:
-        end = min(self.done + limit, self.next_mark or len(self.prompt), len(self.prompt) - 1)
+        end = min(self.computed + limit, self.next_keep or len(self.prompt), len(self.prompt) - 1)
         for start_of_span, end_of_span in self.media.spans if self.media else ():
             if start_of_span < end < end_of_span:
-                return start_of_span if start_of_span > self.done else end_of_span
+                return start_of_span if start_of_span > self.computed else end_of_span
         return end
 
-    def _look(self, model: VisionModel, end: int) -> None:
-        """Compute a chunk of text and pictures."""
+    def _advance_media(self, model: VisionModel, end: int) -> None:
+        """Compute a chunk of text and media."""
         assert self.media
-        self.sight = self.sight or model.look(self.media)
-        chunk = self.sight.chunk(self.done, end)
-        model(mx.array([self.tokens(self.done, end)]), cache=self.cache, **chunk)
+        self.embeddings = self.embeddings or model.embed(self.media)
+        chunk = self.embeddings.chunk(self.computed, end)
+        model(mx.array([self.tokens(self.computed, end)]), cache=self.cache, **chunk)
         mx.eval([layer.state for layer in self.cache])
-        self.done = end
-        if not self.sees:
-            self.sight = None
+        self.computed = end
+        if not self.has_media_left:
+            self.embeddings = None
 
 
 def choose_along(first: Prefill, others: Sequence[Prefill], limit: int) -> list[Prefill]:
-    """The prompts of one row each that can end in one forward pass with the first: `limit` tokens with padding."""
+    """The other prompts that can end in one forward pass with the first, within `limit` tokens, padding included."""
     chosen = [first] if _is_simple(first) else []
     for one in others if chosen else []:
-        longest = max(each.left for each in (*chosen, one))
+        longest = max(each.remaining for each in (*chosen, one))
         if _is_simple(one) and (len(chosen) + 1) * longest <= limit:
             chosen.append(one)
     return chosen[1:]
 
 
 def _is_simple(prefill: Prefill) -> bool:
-    return len(prefill.rows) == 1 and prefill.left > 0 and prefill.next_mark is None and not prefill.sees
+    """Whether a prompt is for one row and its rest is one chunk of text."""
+    return len(prefill.rows) == 1 and prefill.remaining > 0 and prefill.next_keep is None and not prefill.has_media_left
 
 
 def finish_together(model: Any, prefills: Sequence[Prefill]) -> tuple[kv.Cache, mx.array | None]:
-    """Take several prompts to their ends in one forward pass.
+    """Compute the rest of several prompts in one forward pass.
 
-    Returns their merged cache, and the logits (prompts, vocabulary) if the last tokens were few enough to go along.
+    Returns their merged cache, and the logits (prompts, vocabulary) if their last tokens were computed.
     """
-    with_last = len(prefills) * (1 + max(prefill.left for prefill in prefills)) <= _FEW
+    with_last = len(prefills) * (1 + max(prefill.remaining for prefill in prefills)) <= _MAX_WITH_LOGITS
     ends = [len(prefill.prompt) - (0 if with_last else 1) for prefill in prefills]
-    chunks = [prefill.tokens(prefill.done, end) for prefill, end in zip(prefills, ends, strict=True)]
+    chunks = [prefill.tokens(prefill.computed, end) for prefill, end in zip(prefills, ends, strict=True)]
     lengths = [len(chunk) for chunk in chunks]
     padding = [max(lengths) - length for length in lengths]
     cache = kv.merge([prefill.cache for prefill in prefills])
@@ -137,5 +142,5 @@ def finish_together(model: Any, prefills: Sequence[Prefill]) -> tuple[kv.Cache, 
     last = logits[mx.arange(len(prefills)), mx.array(lengths) - 1] if with_last else None
     mx.eval([] if last is None else last, [layer.state for layer in cache])
     for prefill, end in zip(prefills, ends, strict=True):
-        prefill.done = end
+        prefill.computed = end
     return cache, last

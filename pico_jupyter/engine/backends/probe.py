@@ -1,6 +1,6 @@
-"""`python -m pico_jupyter.engine.backends.probe`: how fast mlx multiplies matrices in this very process, as JSON.
+"""`python -m pico_jupyter.engine.backends.probe`: measures the speed of matrix products in this process.
 
-Run in the model kernel's environment, it tells what the model kernel gets. Knows no model.
+Prints JSON. In the environment of the model kernel it measures the speed that models get there.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-# As in a decode step of 32 sequences.
+# The size of a decode step with 32 rows.
 ROWS, WIDTH = 32, 1024
 SECONDS = 0.15
 MAPS = Path("/proc/self/maps")
 
 
 class Speed(msgspec.Struct, frozen=True):
-    """`device` is mlx's default one; `blas` are the BLAS libraries in the process; speeds are in GFLOP/s."""
+    """`device` is the default device of mlx, `blas` the loaded BLAS libraries; speeds are in GFLOP/s."""
 
     device: str
     blas: tuple[str, ...]
@@ -28,14 +28,14 @@ class Speed(msgspec.Struct, frozen=True):
 
 
 def measure() -> Speed:
-    """Measure this process; takes less than a second."""
+    """Measure this process. Takes less than a second."""
     import mlx.core as mx
 
     return Speed(str(mx.default_device()), loaded_blas(), _speed(mx, mx.float32), _speed(mx, mx.bfloat16))
 
 
 def loaded_blas() -> tuple[str, ...]:
-    """The paths of the BLAS libraries in this process, where the system tells."""
+    """The paths of the BLAS libraries in this process. Empty where there is no /proc."""
     if not MAPS.exists():
         return ()
     return tuple(sorted({line.split(maxsplit=5)[-1] for line in MAPS.read_text().splitlines() if "blas" in line}))

@@ -1,9 +1,11 @@
-"""Speculation: a smaller model drafts tokens for a lone row, and the row's own model checks them all in one pass.
+"""Speculation: speculative decoding of a single row. A draft model proposes tokens, and one pass verifies them.
 
-Invariants: every token of the row is drawn by its own model, with the key of its position, and a drafted token counts
-only where it equals that draw. So at any temperature the tokens are those without drafts. The draft model draws with
-the same keys, which makes the same draw likely. Between steps its cache holds a beginning of the row's tokens; it falls
-behind while the row decodes in company or drafts do not pay, and follows later. Knows no prompt and no prefix cache.
+Invariants:
+- Every token of the row is sampled by its own model with the key of its position. A draft token is accepted only if
+  it equals that sample, so at any temperature the tokens are the same as without drafts.
+- The draft model samples with the same keys, which makes equal samples likely.
+- Between steps the draft model's cache holds a beginning of the row's tokens. It falls behind while the row decodes in
+  a batch or while drafts are paused, and catches up later.
 """
 
 from __future__ import annotations
@@ -14,183 +16,190 @@ from typing import Any, Protocol
 
 import mlx.core as mx
 
-from pico_jupyter.engine.backend import Draw
+from pico_jupyter.engine.backend import SampledToken
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.batch import Batch, Row, penalise
+from pico_jupyter.engine.backends.batch import DecodeBatch, Row, penalise
 from pico_jupyter.engine.backends.sampling import sample
 
-# How many of the row's tokens the draft model takes in at a step, at most: the row's next token but one waits for it.
-_CHUNK = 512
-# Callers may ask for any number; more drafts than these are hardly ever right to the last.
-_MOST = 16
-# Tokens without drafts after drafts did not pay, and so many times as many each time that they still do not.
+# The most tokens of the row that the draft model computes in one step to catch up; the step after next waits for them.
+_MAX_CATCH_UP = 512
+# A limit for the configured number of draft tokens: the last of more is hardly ever accepted.
+_MAX_DRAFT_TOKENS = 16
+# The tokens without drafts after drafts did not pay, and the back-off factor for each further time.
 _PAUSE = 32
-_LONGER = 4
-# The same where not even right drafts would pay.
+_BACK_OFF = 4
+# The pause where not even accepted drafts would pay.
 _LONG_PAUSE = 1024
-# What the newest measurement counts among all.
+# The weight of the latest measurement in a moving average of times, and of the latest draft token in that of the
+# acceptance.
 _WEIGHT = 0.5
+_ACCEPTANCE_WEIGHT = 0.1
 
 
-class Drafter(Protocol):
-    """What a loaded model does for another one's rows."""
+class DraftBackend(Protocol):
+    """A loaded model in its use as a draft model."""
 
     def logits(self, tokens: mx.array, cache: kv.Cache) -> mx.array:
-        """Take in tokens of one row; float32 logits (vocabulary,) after the last one, lazy."""
-        ...
+        """Append tokens to a cache. Returns float32 logits (vocabulary,) after the last one, lazy."""
 
     def open_cache(self, tokens: Sequence[int]) -> tuple[kv.Cache, int]:
-        """A cache that holds a beginning of these tokens, and the length of that."""
-        ...
+        """A cache with a beginning of these tokens, and the length of that beginning."""
 
     def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, turn: int) -> None:
-        """Take back a cache that holds these tokens; see Row about `turn`."""
-        ...
+        """Return a cache of these tokens to the prefix cache. `turn` is that of the Row."""
 
 
 @dataclass(slots=True)
-class Prospect:
-    """What drafts are worth, as far as is known.
+class DraftStatistics:
+    """Measures whether drafts save time.
 
-    A draft is right with `chance` if those before it are, and makes a step longer by `cost` steps without drafts: the
-    draft model's pass, and what the wider pass of the row's own model takes more. On a GPU that is next to nothing and
-    on a CPU may be a whole pass, so both are measured. `plain` are the seconds of a step without drafts.
+    `acceptance` is the probability that a draft token is accepted if those before it are. `cost` is the time that one
+    draft token adds to a step, in steps without drafts: the pass of the draft model and the wider pass of the row's
+    own model. It is measured, because it is near 0 on a GPU and may be a whole step on a CPU. `step_seconds` is the
+    duration of a step without drafts; None: not measured yet.
     """
 
     cost: float
-    chance: float = 0.8
-    plain: float | None = None
+    acceptance: float = 0.8
+    step_seconds: float | None = None
 
-    def note_plain(self, seconds: float) -> None:
-        self.plain = seconds if self.plain is None else _between(self.plain, seconds)
+    def record_step(self, seconds: float) -> None:
+        """Update the duration of a step without drafts."""
+        self.step_seconds = seconds if self.step_seconds is None else _average(self.step_seconds, seconds)
 
-    def note_drafts(self, count: int, right: int, seconds: float) -> None:
-        """A step drafted `count` tokens, of which the first `right` were right."""
-        # Each draft after the first wrong one was in vain, and tells nothing about the chance.
-        for place in range(min(right + 1, count)):
-            self.chance += 0.1 * ((place < right) - self.chance)
-        if self.plain:
-            self.cost = _between(self.cost, max(0.0, (seconds / self.plain - 1) / count))
+    def record_drafts(self, count: int, accepted: int, seconds: float) -> None:
+        """Update both averages after a step with `count` draft tokens, of which the first `accepted` were accepted."""
+        # Draft tokens after the first rejected one say nothing about the acceptance.
+        for place in range(min(accepted + 1, count)):
+            self.acceptance += _ACCEPTANCE_WEIGHT * ((place < accepted) - self.acceptance)
+        if self.step_seconds:
+            self.cost = _average(self.cost, max(0.0, (seconds / self.step_seconds - 1) / count))
 
     @property
-    def is_hopeless(self) -> bool:
-        """Whether a draft costs so much that it does not pay even when it is right."""
+    def never_pays(self) -> bool:
+        """Whether a draft token costs more time than it saves even when it is accepted."""
         return self.cost >= 1
 
-    def best_count(self, most: int) -> int:
-        """How many tokens to draft, 0 to `most`, for the most tokens in a time."""
+    def best_count(self, limit: int) -> int:
+        """The number of draft tokens, 0 to `limit`, with the highest expected tokens per second."""
 
-        def pace(count: int) -> float:
-            tokens = sum(self.chance**place for place in range(count + 1))
+        def speed(count: int) -> float:
+            tokens = sum(self.acceptance**place for place in range(count + 1))
             return tokens / (1 + count * self.cost)
 
-        return max(range(most + 1), key=pace)
+        return max(range(limit + 1), key=speed)
 
 
-def _between(known: float, measured: float) -> float:
-    return known + _WEIGHT * (measured - known)
+def _average(average: float, measured: float) -> float:
+    return average + _WEIGHT * (measured - average)
 
 
 class Speculation:
-    """The drafts for one row, `tokens` a step at most. The row's own model knows the first `vocabulary` token ids."""
+    """The drafts for one row: at most `tokens` a step. The row's own model has `vocabulary` token ids."""
 
     def __init__(
-        self, drafter: Drafter, tokens: int, *, prospect: Prospect, vocabulary: int, clock: Callable[[], float]
+        self,
+        draft_backend: DraftBackend,
+        tokens: int,
+        *,
+        statistics: DraftStatistics,
+        vocabulary: int,
+        clock: Callable[[], float],
     ) -> None:
-        self._drafter = drafter
-        self._most = min(tokens, _MOST)
-        self._prospect = prospect
+        self._draft_backend = draft_backend
+        self._max_tokens = min(tokens, _MAX_DRAFT_TOKENS)
+        self._statistics = statistics
         self._vocabulary = vocabulary
         self._clock = clock
         self._cache: kv.Cache | None = None
-        self._held = 0
+        self._cache_length = 0
         self._pause = _PAUSE
         self._pause_ends = 0
-        # How long the row was after the last step without drafts, and when that was.
-        self._last_plain: tuple[int, float] | None = None
+        # The row's length after the last step without drafts, and the time of its end.
+        self._last_step: tuple[int, float] | None = None
 
     def __repr__(self) -> str:
-        count = self._prospect.best_count(self._most)
-        return f"<Speculation [{count} of {self._most} tokens | {self._prospect.chance:.0%} right]>"
+        count = self._statistics.best_count(self._max_tokens)
+        return f"<Speculation [{count} of {self._max_tokens} tokens | {self._statistics.acceptance:.0%} accepted]>"
 
     @property
     def nbytes(self) -> int:
         """Bytes of the draft model's cache."""
         return kv.nbytes(self._cache) if self._cache else 0
 
-    def step(self, batch: Batch, model: Any) -> list[Draw]:
-        """Advance the lone row of a batch, with drafts if they pay."""
+    def step(self, batch: DecodeBatch, model: Any) -> list[SampledToken]:
+        """Advance the single row of a batch, with drafts if they save time."""
         (row,) = batch.rows
-        if self._prospect.plain is None or len(row.tokens) < self._pause_ends:
-            return self._step_plainly(batch, model)
+        if self._statistics.step_seconds is None or len(row.tokens) < self._pause_ends:
+            return self._step_without_drafts(batch, model)
         if self._lag(row) > 1:
-            draws = self._step_plainly(batch, model)
-            self._follow(row)
-            return draws
-        count = self._prospect.best_count(self._most)
+            sampled = self._step_without_drafts(batch, model)
+            self._catch_up(row)
+            return sampled
+        count = self._statistics.best_count(self._max_tokens)
         if count == 0 and not self._pause_ends:
-            self._pause_ends = len(row.tokens) + (_LONG_PAUSE if self._prospect.is_hopeless else self._pause)
-            self._pause *= _LONGER
-            return self._step_plainly(batch, model)
-        # Behind a pause one draft tells whether times have changed.
+            self._pause_ends = len(row.tokens) + (_LONG_PAUSE if self._statistics.never_pays else self._pause)
+            self._pause *= _BACK_OFF
+            return self._step_without_drafts(batch, model)
+        # After a pause one draft token measures the cost and the acceptance again.
         self._pause_ends = 0
         return self._step_with_drafts(batch, model, count or 1)
 
     def keep(self, row: Row) -> None:
-        """Give the cache back for the next prompt of the row's conversation. Nothing may be called afterwards."""
+        """Return the draft model's cache to the prefix cache. No other call may follow."""
         if self._cache:
-            self._drafter.keep_cache(row.tokens[: self._held], self._cache, row.turn)
+            self._draft_backend.keep_cache(row.tokens[: self._cache_length], self._cache, row.turn)
 
     def _open(self, row: Row) -> kv.Cache:
         if self._cache is None:
-            self._cache, self._held = self._drafter.open_cache(row.tokens)
+            self._cache, self._cache_length = self._draft_backend.open_cache(row.tokens)
         return self._cache
 
     def _lag(self, row: Row) -> int:
-        """How many of the row's tokens the draft model has not seen."""
+        """The number of the row's tokens that the draft model's cache does not hold."""
         self._open(row)
-        return len(row.tokens) - self._held
+        return len(row.tokens) - self._cache_length
 
-    def _follow(self, row: Row) -> None:
-        """Let the draft model take in more of the row's tokens. Nothing is waited for."""
+    def _catch_up(self, row: Row) -> None:
+        """Queue the computation of more of the row's tokens by the draft model. Does not wait."""
         cache = self._open(row)
-        chunk = row.tokens[self._held : self._held + _CHUNK]
-        self._drafter.logits(mx.array(chunk, mx.uint32), cache)
+        chunk = row.tokens[self._cache_length : self._cache_length + _MAX_CATCH_UP]
+        self._draft_backend.logits(mx.array(chunk, mx.uint32), cache)
         kv.evaluate(cache)
-        self._held += len(chunk)
-        self._last_plain = None  # The next step waits for this, so its time tells nothing.
+        self._cache_length += len(chunk)
+        self._last_step = None  # The next step waits for this computation, so its duration is not measured.
 
-    def _step_plainly(self, batch: Batch, model: Any) -> list[Draw]:
+    def _step_without_drafts(self, batch: DecodeBatch, model: Any) -> list[SampledToken]:
         (row,) = batch.rows
         batch.advance(model)
-        draws = batch.collect()
+        sampled = batch.collect()
         length, now = len(row.tokens), self._clock()
-        # Steps overlap, so only the time between the ends of two in sequence is that of one.
-        if self._last_plain and self._last_plain[0] == length - 1:
-            self._prospect.note_plain(now - self._last_plain[1])
-        self._last_plain = length, now
-        return draws
+        # Steps overlap, so the duration of a step is the time between the ends of two consecutive ones.
+        if self._last_step and self._last_step[0] == length - 1:
+            self._statistics.record_step(now - self._last_step[1])
+        self._last_step = length, now
+        return sampled
 
-    def _step_with_drafts(self, batch: Batch, model: Any, count: int) -> list[Draw]:
+    def _step_with_drafts(self, batch: DecodeBatch, model: Any, count: int) -> list[SampledToken]:
         (row,) = batch.rows
-        mx.synchronize()  # What is still under way is no part of this step.
+        mx.synchronize()  # Earlier work in flight is not part of this step.
         started = self._clock()
-        draws, right = batch.verify(model, self._draft(row, batch.inputs, count))
-        self._prospect.note_drafts(count, right, self._clock() - started)
-        # The last draft was not taken in by the draft model, and wrong ones go.
-        self._held = min(self._held, len(row.tokens))
-        kv.trim(self._open(row), self._held)
-        return draws
+        sampled, accepted = batch.verify(model, self._draft(row, batch.inputs, count))
+        self._statistics.record_drafts(count, accepted, self._clock() - started)
+        # The draft model has not computed the last draft token; rejected ones are removed from its cache.
+        self._cache_length = min(self._cache_length, len(row.tokens))
+        kv.trim(self._open(row), self._cache_length)
+        return sampled
 
     def _draft(self, row: Row, pending: mx.array, count: int) -> mx.array:
-        """`count` tokens to follow the row's tokens and the pending one; lazy."""
+        """Draft `count` tokens after the row's tokens and the pending one; lazy."""
         cache = self._open(row)
-        fed = mx.concatenate([mx.array(row.tokens[self._held :], mx.uint32), pending])
+        fed = mx.concatenate([mx.array(row.tokens[self._cache_length :], mx.uint32), pending])
         latest = pending
         for place in range(count):
-            logits = self._drafter.logits(fed, cache)[None, : self._vocabulary]
-            fed = sample(penalise(row, latest, logits), [row.sampling], [row.drawn + place])
+            logits = self._draft_backend.logits(fed, cache)[None, : self._vocabulary]
+            fed = sample(penalise(row, latest, logits), [row.sampling], [row.sampled + place])
             mx.async_eval(fed)  # type: ignore[no-untyped-call]  # untyped in mlx's stubs
             latest = mx.concatenate([latest, fed])
-        self._held = len(row.tokens) + count
+        self._cache_length = len(row.tokens) + count
         return latest[1:]

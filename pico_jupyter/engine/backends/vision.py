@@ -1,7 +1,8 @@
-"""VisionModel: a model of mlx-vlm in the place of one of mlx-lm, and what it sees. Knows no row and no prefix cache.
+"""VisionModel: a model of mlx-vlm with the interface of a model of mlx-lm.
 
-Invariants: what the language model remembers of an earlier prompt is never used: positions are told at every call.
-The vision tower is asked once for each picture as long as the answer is kept.
+Invariants:
+- Positions are passed with every call. The language model's own memory of the last prompt's positions is cleared.
+- The vision tower computes each image once, as long as its features are in the prefix cache.
 """
 
 from __future__ import annotations
@@ -19,79 +20,81 @@ from mlx.utils import tree_flatten, tree_map
 
 from pico_jupyter.engine.backend import Media
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.memory.prefix_cache import Kept, ModelPrefixes
+from pico_jupyter.engine.memory.prefix_cache import CachedValue, ModelPrefixes
 from pico_jupyter.errors import InvalidRequest
 
-# What families call the part that turns pixels into features.
+# The names of the part that computes features from pixels, in all model families.
 _TOWERS = ("vision_tower", "vision_model", "visual", "vision_encoder", "vision_embed_tokens")
-# Which tokens are of a picture, (1, tokens).
+# Arguments of shape (1, tokens) that mark the tokens of images.
 _TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
-# Some families hand out all hidden layers of their tower, of which they use one: that much is not worth keeping.
-_MOST_KEPT = 64 << 20
+# Larger features are not kept: some families return all hidden layers of their tower and use one.
+_MAX_FEATURES_NBYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sight:
-    """A prompt as the language model takes it in: embeddings (1, tokens, width), and what else the family needs."""
+class PromptEmbeddings:
+    """The input of the language model for a prompt: embeddings (1, tokens, width) and the family's other arguments."""
 
     embeddings: mx.array
-    others: Mapping[str, Any]
+    arguments: Mapping[str, Any]
 
     @property
     def nbytes(self) -> int:
-        arrays = [value for _, value in tree_flatten(dict(self.others)) if isinstance(value, mx.array)]
+        """Bytes of all arrays."""
+        arrays = [value for _, value in tree_flatten(dict(self.arguments)) if isinstance(value, mx.array)]
         return self.embeddings.nbytes + sum(array.nbytes for array in arrays)
 
     def chunk(self, start: int, end: int) -> dict[str, Any]:
-        """What to give with the tokens from start to end.
+        """The arguments for the tokens from start to end.
 
-        The models themselves cut what belongs to whole prompts, but for the types of tokens.
+        The models slice the arguments of whole prompts themselves, except the types of tokens.
         """
-        types = {name: self.others[name][:, start:end] for name in _TOKEN_TYPES if name in self.others}
-        return {"inputs_embeds": self.embeddings[:, start:end], "n_to_process": end - start, **self.others, **types}
+        types = {name: self.arguments[name][:, start:end] for name in _TOKEN_TYPES if name in self.arguments}
+        return {"inputs_embeds": self.embeddings[:, start:end], "n_to_process": end - start, **self.arguments, **types}
 
 
 class VisionModel:
-    """A model of mlx-vlm, called as mlx-lm's are: tokens and a cache in, logits out."""
+    """Calls a model of mlx-vlm with tokens and a cache, and returns logits. `prefixes` keeps the tower's features."""
 
-    def __init__(self, model: Any, kept: ModelPrefixes) -> None:
+    def __init__(self, model: Any, prefixes: ModelPrefixes) -> None:
         self._model = model
         self._language = model.language_model
         self._parameters = model.parameters()
-        self.memo: VisionMemo | None = None
+        self.tower_cache: VisionTowerCache | None = None
         name = next((name for name in _TOWERS if getattr(model, name, None) is not None), None)
         if name:
-            self.memo = VisionMemo(getattr(model, name), kept)
-            setattr(model, name, self.memo)
+            self.tower_cache = VisionTowerCache(getattr(model, name), prefixes)
+            setattr(model, name, self.tower_cache)
 
     def __repr__(self) -> str:
-        return f"<VisionModel {type(self._model).__module__.split('.')[-1]} {self.memo!r}>"
+        return f"<VisionModel {type(self._model).__module__.split('.')[-1]} {self.tower_cache!r}>"
 
     def __call__(self, tokens: mx.array, cache: kv.Cache | None = None, **inputs: Any) -> mx.array:
         if self.uses_rope_deltas and "position_ids" not in inputs:
-            self._forget_positions()
+            self._clear_positions()
             inputs.setdefault("rope_deltas", mx.zeros((tokens.shape[0], 1), mx.int32))
         logits: mx.array = self._language(tokens, cache=cache, **inputs).logits
-        self._forget_positions()  # they take memory, too
+        self._clear_positions()  # they use memory, too
         return logits
 
     def parameters(self) -> Any:
-        """The tree of the weights, the vision tower's included."""
+        """The tree of all weights, with those of the vision tower."""
         return self._parameters
 
     @property
     def uses_rope_deltas(self) -> bool:
-        """Whether a picture takes more or fewer positions than tokens."""
+        """Whether the number of an image's positions differs from that of its tokens."""
         return hasattr(self._language, "get_rope_index")
 
     def make_cache(self) -> kv.Cache:
+        """A new scalar cache of the language model."""
         from mlx_vlm.models.cache import make_prompt_cache
 
         cache: kv.Cache = make_prompt_cache(self._language)
         return cache
 
-    def must_look_at_once(self, media: Media) -> bool:
-        """Whether all media of a prompt must be in its first chunk, and nothing in the cache before that."""
+    def needs_one_chunk(self, media: Media) -> bool:
+        """Whether all media of a prompt must be in its first chunk, with an empty cache."""
         for part in (self._model, self._language):
             policy = getattr(part, "chunked_prefill_policy", None)
             if callable(policy):
@@ -99,89 +102,88 @@ class VisionModel:
                 return not policy(prefill_kwargs=types)
         return any(getattr(part, "no_chunked_prefill", False) for part in (self._model, self._language))
 
-    def look(self, media: Media) -> Sight:
-        """What the language model takes in for a prompt; asks the vision tower for what it does not know."""
-        self._forget_positions()
-        calls = self.memo.calls if self.memo else 0
-        sees_both = {"pixel_values", "pixel_values_videos"} <= media.inputs.keys()
+    def embed(self, media: Media) -> PromptEmbeddings:
+        """Compute the embeddings of a prompt. Raises InvalidRequest for images and videos together if not supported."""
+        self._clear_positions()
+        calls = self.tower_cache.calls if self.tower_cache else 0
+        has_both = {"pixel_values", "pixel_values_videos"} <= media.inputs.keys()
         tokens = mx.array([list(media.tokens)])
         inputs = {name: _as_arrays(value) for name, value in media.inputs.items()}
         pixels = inputs.pop("pixel_values", None)
         try:
-            features = self._model.get_input_embeddings(tokens, pixels, mask=mx.ones_like(tokens), **inputs)
+            result = self._model.get_input_embeddings(tokens, pixels, mask=mx.ones_like(tokens), **inputs)
         finally:
-            # Families that ask their tower once look at one kind: some then fail, and some just do not see the other.
-            if sees_both and self.memo and self.memo.calls == calls + 1:
-                raise InvalidRequest(
-                    "this model looks at pictures or at clips, not at both in one prompt", param="messages"
-                )
-        others = {name: value for name, value in features.to_dict().items() if value is not None}
-        embeddings = others.pop("inputs_embeds")
+            # A family that calls its tower once uses images or videos: some then fail, others ignore the second kind.
+            if has_both and self.tower_cache and self.tower_cache.calls == calls + 1:
+                raise InvalidRequest("this model accepts images or videos in one prompt, not both", param="messages")
+        arguments = {name: value for name, value in inputs.items() if "pixel" not in name}
+        arguments |= {name: value for name, value in result.to_dict().items() if value is not None}
+        embeddings = arguments.pop("inputs_embeds")
         mx.eval(embeddings)
         if embeddings.shape[1] != len(media.tokens):
             raise ValueError(f"{len(media.tokens)} tokens became {embeddings.shape[1]} embeddings")
-        return Sight(embeddings, {name: value for name, value in inputs.items() if "pixel" not in name} | others)
+        return PromptEmbeddings(embeddings, arguments)
 
     def rope_delta(self, media: Media | None) -> int | None:
-        """How far positions are ahead of the count of tokens behind a prompt's pictures; None: they are the count."""
+        """Positions minus the count of tokens after a prompt's media. None: positions are the count."""
         if not self.uses_rope_deltas:
             return None
         if media is None:
             return 0
-        known = inspect.signature(self._language.get_rope_index).parameters
-        grids = {name: _as_arrays(value) for name, value in media.inputs.items() if name in known}
+        accepted = inspect.signature(self._language.get_rope_index).parameters
+        grids = {name: _as_arrays(value) for name, value in media.inputs.items() if name in accepted}
         _, deltas = self._language.get_rope_index(mx.array([list(media.tokens)]), **grids)
         return int(deltas.item())
 
-    def _forget_positions(self) -> None:
-        """Language models keep the positions of the last prompt, whoever's it was."""
+    def _clear_positions(self) -> None:
+        """Clear the positions of the last prompt, which the language models of mlx-vlm keep."""
         if self.uses_rope_deltas:
             self._language._position_ids = None
             self._language._rope_deltas = None
 
 
-class VisionMemo:
-    """Stands in a model where its vision tower was, and remembers what that made of the pictures it was shown.
+class VisionTowerCache:
+    """Replaces the vision tower of a model and keeps its features in the prefix cache.
 
-    `calls` counts how often it was asked, `passes` how often the tower itself was.
+    `calls` counts the calls of the model, `passes` those that the tower computed.
     """
 
-    def __init__(self, tower: Any, kept: ModelPrefixes) -> None:
+    def __init__(self, tower: Any, prefixes: ModelPrefixes) -> None:
         self._tower = tower
-        self._kept = kept
+        self._prefixes = prefixes
         self.calls = 0
         self.passes = 0
 
     def __repr__(self) -> str:
-        return f"<VisionMemo [{self.calls} calls | {self.passes} passes]>"
+        return f"<VisionTowerCache [{self.calls} calls | {self.passes} passes]>"
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tower, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.calls += 1
-        seen = [self._see(one, kwargs) for one in _one_by_one(args)]
-        if len(seen) == 1:
-            return seen[0]
-        return tree_map(lambda *parts: mx.concatenate(parts) if isinstance(parts[0], mx.array) else parts[0], *seen)
+        features = [self._features(one, kwargs) for one in _split_by_image(args)]
+        if len(features) == 1:
+            return features[0]
+        return tree_map(lambda *parts: mx.concatenate(parts) if isinstance(parts[0], mx.array) else parts[0], *features)
 
-    def _see(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def _features(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         key = _digest(args, kwargs)
-        seen = self._kept.recall(key)
-        if seen is None:
+        features = self._prefixes.features(key)
+        if features is None:
             self.passes += 1
-            seen = self._tower(*args, **kwargs)
-            arrays = [value for _, value in tree_flatten(seen) if isinstance(value, mx.array)]
+            features = self._tower(*args, **kwargs)
+            arrays = [value for _, value in tree_flatten(features) if isinstance(value, mx.array)]
             mx.eval(arrays)
-            if (size := sum(array.nbytes for array in arrays)) <= _MOST_KEPT:
-                self._kept.remember(key, Kept(seen, size))
-        return seen
+            if (size := sum(array.nbytes for array in arrays)) <= _MAX_FEATURES_NBYTES:
+                self._prefixes.keep_features(key, CachedValue(features, size))
+        return features
 
 
-def _one_by_one(args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    """A call for several pictures as calls for one each, where the family's call shows where each begins.
+def _split_by_image(args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """Split the arguments for several images into arguments for one each, if they show where each image begins.
 
-    That is so where patches (patches, values) come with grids (pictures, 3) of how many there are.
+    They do if they are patches (patches, values) with the grids (images, 3) of their counts.
     """
     match args:
         case (mx.array(ndim=2) as patches, mx.array(ndim=2, shape=(count, 3)) as grids, *rest) if count > 1:

@@ -1,1 +1,1 @@
-"""Memory: which models are loaded, what they need, and which prefixes are kept, under one budget of bytes."""
+"""Memory: ModelManager counts all memory against one budget. PrefixCache, Capacity and the limits of the device."""

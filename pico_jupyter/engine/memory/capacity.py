@@ -1,4 +1,4 @@
-"""What models take in memory, and whether that fits: the one place that says so. Knows no mlx and no resident model."""
+"""Capacity: how much memory a model needs and whether it fits. Also writes sizes in words."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ _UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What this device has for models: `budget` bytes for all weights and caches.
+    """The memory for models on this device: `budget` bytes for all weights and caches.
 
-    `in_float32`: weights of 16-bit floats are computed in float32 where they then fit.
+    `in_float32`: 16-bit float weights are converted to float32 where they then fit.
     """
 
     budget: int
     in_float32: bool = False
 
     def weights_size(self, info: ModelInfo, room: int) -> int:
-        """Bytes that a model's weights take once they are loaded where there are `room` bytes."""
+        """Bytes that a model's weights take once loaded, if `room` bytes are free for them."""
         widened = info.float32_size if self.in_float32 else 0
         return widened if 0 < widened <= room else info.weights_size
 
     def need(self, info: ModelInfo, available: int) -> ModelNeed:
-        """What a model that is not loaded would take, where `available` bytes can be had for it now."""
+        """The memory that a model would need, and whether it fits when `available` bytes can be freed now."""
         size = self.weights_size(info, available)
         if size > self.budget:
             return ModelNeed(info.name, size, "never")
         return ModelNeed(info.name, size, "fits" if size <= available else "later")
 
     def refuse_too_large(self, need: ModelNeed) -> None:
-        """Raises OutOfMemory for what can never fit."""
+        """Raises OutOfMemory for a model that can never fit."""
         if need.fit == "never":
             raise OutOfMemory(
                 f"{need.model} needs {at_least(need.size)} and models may take {at_most(self.budget)} here. "
@@ -45,22 +45,22 @@ class Capacity:
 
 
 def at_least(size: int) -> str:
-    """So many bytes in words, rounded up: for what is needed."""
+    """A number of bytes in words, rounded up: for needs."""
     return _in_words(size, math.ceil)
 
 
 def at_most(size: int) -> str:
-    """So many bytes in words, rounded down: for what there is."""
+    """A number of bytes in words, rounded down: for limits."""
     return _in_words(size, math.floor)
 
 
 def about(size: int) -> str:
-    """So many bytes in words."""
+    """A number of bytes in words, rounded to the nearest."""
     return _in_words(size, round)
 
 
 def _in_words(size: int, whole: Callable[[float], int]) -> str:
-    """Two digits or more, as the panel writes sizes: "2.5 kB", "45 GB"."""
+    """At least two digits, in the format of the panel: "2.5 kB", "45 GB"."""
     for unit, name in _UNITS:
         if size >= unit:
             tenths = whole(10 * size / unit)

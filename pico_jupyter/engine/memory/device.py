@@ -1,4 +1,4 @@
-"""What this device has for models, and which of their bytes stay in memory. Knows no model."""
+"""The memory of this device: the budget for models, and the limit for wired memory."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import mlx.core as mx
 from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.types import EngineOptions
 
-# What is left to the user's notebooks, browser and the operating system.
+# The rest is left to notebooks, the browser and the operating system.
 _SHARE_OF_RAM = 0.6
 _SHARE_OF_GPU = 0.9
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def device_capacity(options: EngineOptions) -> Capacity:
-    """What models may take here, as it is configured."""
+    """The memory for models, from the options or else from the device."""
     return Capacity(options.memory_budget or device_budget(), in_float32=options.float32_on_cpu and is_on_cpu())
 
 
 def is_on_cpu() -> bool:
-    """Whether MLX computes on the processor, for want of a GPU."""
+    """Whether MLX computes on the CPU, because it has no GPU."""
     return bool(mx.default_device() == mx.Device(mx.cpu))
 
 
 def device_budget(cgroup_limit: Path = _CGROUP_LIMIT) -> int:
-    """Bytes for all weights and caches together: a share of what the device has."""
+    """Bytes for all weights and caches together: a share of the device's memory, within the limit of the cgroup."""
     device = mx.device_info()
     for key in ("max_recommended_working_set_size", "total_memory", "memory_size"):
         if size := device.get(key):
@@ -36,16 +36,17 @@ def device_budget(cgroup_limit: Path = _CGROUP_LIMIT) -> int:
 
 
 def limit_wired_memory(weights_nbytes: int) -> None:
-    """Keep the weights from being paged out, and nothing else; without Metal there is nothing to do.
+    """Keep the weights of the models from being paged out. Does nothing without Metal.
 
-    Wiring all that the device recommends panics the kernel where caches come and go (seen with two streams).
+    Only the weights are wired: macOS panicked with two streams when the recommended maximum was wired and caches were
+    allocated and freed.
     """
     if mx.metal.is_available():
         mx.set_wired_limit(wired_limit(weights_nbytes, int(mx.device_info()["max_recommended_working_set_size"])))
 
 
 def wired_limit(weights_nbytes: int, recommended: int) -> int:
-    """Bytes to wire for so many bytes of weights, on a device that recommends a maximum."""
+    """Bytes to wire: those of the weights, at most the device's `recommended` maximum."""
     return max(0, min(weights_nbytes, recommended))
 
 

@@ -1,8 +1,10 @@
-"""ModelManager: which models are resident, and until when. Knows no mlx and no request.
+"""ModelManager: loads and unloads models, and counts all memory against one budget.
 
-Invariants: a model with running rows is never unloaded. The bytes of all weights and caches stay within the budget when
-a load begins and when a row is let in. At most one model is loading at a time. What is kept only because it may be of
-use goes first: prefixes, then idle models.
+Invariants:
+- A model with running rows is never unloaded.
+- The bytes of all weights and caches are within the budget when a load begins and when rows are admitted.
+- At most one model is loading at a time.
+- Memory is freed in this order: cached prefixes, then idle models, the least recently used first.
 """
 
 from __future__ import annotations
@@ -30,32 +32,33 @@ from pico_jupyter.types import (
 
 log = logging.getLogger(__name__)
 
-# The share of the room beside the weights up to which rows are let in.
-_ADMIT_UP_TO = 0.85
-# The share of the budget from which prefixes are shed, and down to which.
-_SHED_FROM = 0.92
-_SHED_TO = 0.85
+# The share of the memory beside the weights that rows may reserve.
+_ADMISSION_SHARE = 0.85
+# The share of the budget at which eviction of prefixes begins, and the share at which it ends.
+_EVICT_ABOVE = 0.92
+_EVICT_TO = 0.85
 
-# Opens a model's files; the second argument is the room in bytes that weights and caches may take.
+# Opens a model's files. The second argument is the number of bytes that weights and caches may take.
 LoadBackend: TypeAlias = Callable[[ModelInfo, int], Backend]
 
 
-class Prefixes(Protocol):
-    """The prefix cache of all models, as far as its memory is concerned (engine.prefix_cache.PrefixCache)."""
+class EvictablePrefixes(Protocol):
+    """The memory of the prefix cache of all models (engine.memory.prefix_cache.PrefixCache)."""
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Bytes in use."""
 
-    def shed(self, nbytes: int) -> int:
-        """Free so many bytes, or all there are. Returns the bytes freed."""
-        ...
+    def evict(self, nbytes: int) -> int:
+        """Free at least this many bytes, or all. Returns the bytes freed."""
 
 
 @dataclass(slots=True, eq=False)
-class Resident:
-    """A model in memory, or on its way there (`to_load` bytes are missing). Times are of the engine's clock.
+class ManagedModel:
+    """A model that is loaded or loading. `to_load` bytes of its weights are not in memory yet.
 
-    `running` counts the requests that compute on it, `reserved` the bytes that the caches of their rows may take.
+    Times are in seconds of the engine's clock. `running` counts the requests that compute on it, `reserved` the bytes
+    that the caches of their rows may take.
     """
 
     info: ModelInfo
@@ -70,26 +73,32 @@ class Resident:
 
     @property
     def is_ready(self) -> bool:
+        """Whether all weights are in memory."""
         return self.to_load == 0
 
     @property
     def rows_nbytes(self) -> int:
-        """What the caches of its rows take, or soon will."""
+        """Bytes that the caches of its rows use or have reserved."""
         return max(self.backend.cache_nbytes, self.reserved)
 
     @property
     def nbytes(self) -> int:
+        """Bytes of the weights and of the caches of its rows."""
         return self.backend.weights_nbytes + self.backend.cache_nbytes
 
 
 class ModelManager:
-    """Loads models when they are wanted and unloads them when they expire, are told to, or others need the room."""
+    """Loads models for requests; unloads them on expiry, on request, or to make room for others.
+
+    `keep_alive` is the default, in seconds, for models that no request has used yet. `on_notice` is called with
+    ModelLoaded and ModelUnloaded. No method blocks but begin_load() and load_step().
+    """
 
     def __init__(
         self,
         load_backend: LoadBackend,
         *,
-        prefixes: Prefixes,
+        prefixes: EvictablePrefixes,
         capacity: Capacity,
         keep_alive: float,
         clock: Callable[[], float],
@@ -104,9 +113,9 @@ class ModelManager:
         self._keep_alive = keep_alive
         self._clock = clock
         self._wall_clock = wall_clock
-        self._residents: dict[str, Resident] = {}
-        # How many accepted requests want each model, waiting ones included.
-        self._wanted: Counter[str] = Counter()
+        self._residents: dict[str, ManagedModel] = {}
+        # The number of accepted requests for each model, waiting ones included.
+        self._requests: Counter[str] = Counter()
         self._unload_when_idle: set[str] = set()
 
     def __repr__(self) -> str:
@@ -115,72 +124,78 @@ class ModelManager:
 
     @property
     def used_bytes(self) -> int:
-        """Weights, the caches of rows, and the prefix cache."""
+        """Bytes of all weights, of the caches of rows, and of the prefix cache."""
         return sum(resident.nbytes for resident in self._residents.values()) + self._prefixes.nbytes
 
     @property
     def weights_nbytes(self) -> int:
+        """Bytes of the weights of all models."""
         return sum(resident.backend.weights_nbytes for resident in self._residents.values())
 
     @property
     def prefix_cache_nbytes(self) -> int:
+        """Bytes of the prefix cache of all models."""
         return self._prefixes.nbytes
 
     @property
-    def loading(self) -> Resident | None:
+    def loading(self) -> ManagedModel | None:
+        """The model that is loading."""
         return next((resident for resident in self._residents.values() if not resident.is_ready), None)
 
     @property
-    def progress(self) -> ModelLoading | None:
-        """How far the model is that is loading."""
+    def load_progress(self) -> ModelLoading | None:
+        """The progress of the model that is loading."""
         if (resident := self.loading) is None:
             return None
         total = resident.backend.weights_nbytes
         return ModelLoading(resident.info.name, total - min(total, resident.to_load), total)
 
-    def get(self, info: ModelInfo) -> Resident | None:
+    def get(self, info: ModelInfo) -> ManagedModel | None:
+        """The model if it is loaded or loading."""
         return self._residents.get(info.name)
 
-    def want(self, info: ModelInfo) -> None:
-        """A request for the model was accepted. Until it is done, the model does not expire."""
-        self._wanted[info.name] += 1
+    def acquire(self, info: ModelInfo) -> None:
+        """Count a request for a model. The model does not expire before release()."""
+        self._requests[info.name] += 1
 
-    def done(self, info: ModelInfo, keep_alive: float) -> None:
-        """A request for the model has ended: its keep_alive timer starts again."""
-        self._wanted[info.name] -= 1
+    def release(self, info: ModelInfo, keep_alive: float) -> None:
+        """Record the end of a request. Restarts the model's timer with `keep_alive` seconds.
+
+        Unloads the model if unload() was called, or if it is loading and no other request waits for it.
+        """
+        self._requests[info.name] -= 1
         if (resident := self._residents.get(info.name)) is None:
             return
-        if not resident.is_ready and not self._wanted[info.name]:
-            self._drop(resident, "nobody waits for it any more")
+        if not resident.is_ready and not self._requests[info.name]:
+            self._unload(resident, "no request waits for it")
             return
         now = self._clock()
-        told_to_go = info.name in self._unload_when_idle
-        resident.keep_alive = 0.0 if told_to_go else keep_alive
+        resident.keep_alive = 0.0 if info.name in self._unload_when_idle else keep_alive
         resident.expires_at = now + resident.keep_alive
         resident.last_used = now
         self.expire()
 
-    def begin_load(self, info: ModelInfo, *, beside: Collection[ModelInfo] = ()) -> Resident | None:
-        """Start to load a model; prefixes and idle models, but for those `beside` it, go where it needs their room.
+    def begin_load(self, info: ModelInfo, *, beside: Collection[ModelInfo] = ()) -> ManagedModel | None:
+        """Begin to load a model. Evicts prefixes and unloads idle models for it, but not the models `beside` it.
 
-        Returns None while other models hold the room. Raises OutOfMemory when it cannot fit at all.
+        Returns None while running models use the memory. Raises OutOfMemory if the model can never fit.
         """
         others = [one for one in self._idle() if one.info.name not in [other.name for other in beside]]
         need = self._capacity.need(info, self._available(others))
         self._capacity.refuse_too_large(need)
-        if not self._make_room(self._committed + need.size - self._budget, others):
+        if not self._free_memory(self._committed + need.size - self._budget, others):
             return None
         log.info("loading %s (%s)", info.name, about(need.size))
         began = self._clock()
         backend = self._load_backend(info, self._budget - self._committed)
         now = self._clock()
-        resident = Resident(info, backend, max(1, backend.weights_nbytes), self._keep_alive, math.inf, now, began)
+        resident = ManagedModel(info, backend, max(1, backend.weights_nbytes), self._keep_alive, math.inf, now, began)
         self._residents[info.name] = resident
         self._unload_when_idle.discard(info.name)
         return resident
 
-    def load_step(self, resident: Resident) -> None:
-        """Load one more share of a model's weights."""
+    def load_step(self, resident: ManagedModel) -> None:
+        """Load the next share of a model's weights."""
         resident.to_load = resident.backend.load_step()
         if resident.is_ready:
             now = self._clock()
@@ -188,73 +203,73 @@ class ModelManager:
             log.info("loaded %s, %s resident", resident.info.name, about(resident.nbytes))
             self._on_notice(ModelLoaded(resident.info.name, resident.nbytes, now - resident.load_began))
 
-    def check_fits(self, models: tuple[Resident, ...], rows_nbytes: int) -> None:
-        """Raises OutOfMemory for a request whose rows do not fit beside the weights of its models, were it alone."""
+    def check_fits(self, models: tuple[ManagedModel, ...], rows_nbytes: int) -> None:
+        """Raises OutOfMemory for rows that would not fit beside the weights of their models even if no other ran."""
         weights = sum(resident.backend.weights_nbytes for resident in models)
         if weights + rows_nbytes <= self._budget:
             return
         name = models[0].info.name
         raise OutOfMemory(
-            f"this request needs {at_least(rows_nbytes)} for its prompt and answer, and beside {name} "
-            f"{at_most(max(0, self._budget - weights))} are there. Shorten the prompt, ask for fewer tokens or "
-            "choices, choose a smaller model, or raise memory_budget.",
+            f"this request needs {at_least(rows_nbytes)} for its prompt and answer, but only "
+            f"{at_most(max(0, self._budget - weights))} are free beside {name}. Shorten the prompt, ask for fewer "
+            "tokens or choices, choose a smaller model, or raise memory_budget.",
             model=name,
         )
 
-    def let_in(self, models: tuple[Resident, ...], rows_nbytes: int, *, is_alone: bool) -> bool:
-        """Reserve memory for the rows of a request on the first of its models. False: others hold it for now.
+    def reserve(self, models: tuple[ManagedModel, ...], rows_nbytes: int, *, is_alone: bool) -> bool:
+        """Reserve memory on the first of a request's models for its rows. Returns whether there was enough.
 
-        Rows are let in up to a share of the room beside the weights, a request that is alone up to all of it.
+        Rows may reserve a share of the memory beside the weights; a request that runs alone may reserve all of it.
         """
-        share = 1.0 if is_alone else _ADMIT_UP_TO
+        share = 1.0 if is_alone else _ADMISSION_SHARE
         room = int(share * (self._budget - self.weights_nbytes))
-        taken = sum(resident.rows_nbytes for resident in self._residents.values()) + self._prefixes.nbytes
-        idle = [one for one in self._idle() if one not in models and (is_alone or not self._wanted[one.info.name])]
-        if not self._make_room(taken + rows_nbytes - room, idle):
+        used = sum(resident.rows_nbytes for resident in self._residents.values()) + self._prefixes.nbytes
+        idle = [one for one in self._idle() if one not in models and (is_alone or not self._requests[one.info.name])]
+        if not self._free_memory(used + rows_nbytes - room, idle):
             return False
         models[0].reserved += rows_nbytes
         return True
 
-    def relieve(self) -> bool:
-        """Give up what nobody needs while memory runs short. Returns whether the rest is still over the budget."""
+    def relieve_pressure(self) -> bool:
+        """Evict prefixes and unload idle models while memory is short. Returns whether it is still over the budget."""
         used = self.used_bytes
-        if used > _SHED_FROM * self._budget:
-            self._prefixes.shed(used - int(_SHED_TO * self._budget))
-            unwanted = [one for one in self._idle() if not self._wanted[one.info.name]]
-            while unwanted and self.used_bytes > self._budget:
-                self._drop(unwanted.pop(0), "memory runs short")
+        if used > _EVICT_ABOVE * self._budget:
+            self._prefixes.evict(used - int(_EVICT_TO * self._budget))
+            unused = [one for one in self._idle() if not self._requests[one.info.name]]
+            while unused and self.used_bytes > self._budget:
+                self._unload(unused.pop(0), "memory is short")
         return self.used_bytes > self._budget
 
-    def shed_all(self) -> None:
-        """Give the whole prefix cache up: the device has no memory left, whatever the budget says."""
-        self._prefixes.shed(self._prefixes.nbytes)
+    def evict_prefixes(self) -> None:
+        """Evict the whole prefix cache, because the device has no memory left although the budget is kept."""
+        self._prefixes.evict(self._prefixes.nbytes)
 
     def unload(self, name: str) -> None:
-        """Unload a model now, or as soon as the requests that want it are done."""
+        """Unload a model now, or as soon as its last request ends."""
         if (resident := self._residents.get(name)) is None:
             return
-        if self._wanted[name]:
+        if self._requests[name]:
             self._unload_when_idle.add(name)
         else:
-            self._drop(resident, "as asked")
+            self._unload(resident, "as asked")
 
-    def discard(self, resident: Resident) -> None:
-        """Give up a model that failed; nothing runs on it any more."""
-        self._drop(resident, "it failed")
+    def discard(self, resident: ManagedModel) -> None:
+        """Unload a model that failed to load."""
+        self._unload(resident, "it failed")
 
     def expire(self) -> None:
-        """Unload what nobody wants and whose time is over."""
+        """Unload the models that no request uses and whose time is over."""
         now = self._clock()
         for resident in list(self._residents.values()):
-            if not self._wanted[resident.info.name] and resident.expires_at <= now:
-                self._drop(resident, "idle")
+            if not self._requests[resident.info.name] and resident.expires_at <= now:
+                self._unload(resident, "idle")
 
     def next_expiry(self) -> float | None:
-        """Seconds until the next model expires; None: none will."""
+        """Seconds until the next model expires. None: no model will."""
         times = [
             resident.expires_at
             for resident in self._residents.values()
-            if not self._wanted[resident.info.name] and resident.expires_at < math.inf
+            if not self._requests[resident.info.name] and resident.expires_at < math.inf
         ]
         return max(0.0, min(times) - self._clock()) if times else None
 
@@ -263,41 +278,40 @@ class ModelManager:
         now, wall = self._clock(), self._wall_clock()
         listed: list[ResidentModel] = []
         for resident in self._residents.values():
-            active = self._wanted[resident.info.name]
+            active = self._requests[resident.info.name]
             left = resident.keep_alive if active else resident.expires_at - now
             if resident.is_ready:
                 expires_at = None if math.isinf(left) else wall + left
                 listed.append(ResidentModel(resident.info, resident.nbytes, expires_at, active))
-        return tuple(
-            sorted(listed, key=lambda one: math.inf if one.expires_at is None else one.expires_at, reverse=True)
-        )
+        return tuple(sorted(listed, key=lambda one: one.expires_at or math.inf, reverse=True))
 
     def report(self, catalog: Collection[ModelInfo]) -> MemoryReport:
-        """How the memory stands, and what it means for the models of the catalog."""
+        """The use of the memory, and for each model of the catalog whether it fits."""
         available = self._available(self._idle())
         return MemoryReport(
             budget=self._budget,
             used=self.used_bytes,
             available=available,
             is_starting=False,
-            loading=self.progress,
+            loading=self.load_progress,
             needs=tuple(self._need(info, available) for info in catalog),
         )
 
     def close(self) -> None:
+        """Unload all models."""
         for resident in list(self._residents.values()):
-            self._drop(resident, "the engine closes")
+            self._unload(resident, "the engine closes")
 
     @property
     def _committed(self) -> int:
-        """The bytes used, and those that running rows will soon need."""
-        taken = sum(one.backend.weights_nbytes + one.rows_nbytes for one in self._residents.values())
-        return taken + self._prefixes.nbytes
+        """Bytes that are used or reserved."""
+        used = sum(one.backend.weights_nbytes + one.rows_nbytes for one in self._residents.values())
+        return used + self._prefixes.nbytes
 
-    def _available(self, idle: list[Resident]) -> int:
-        """What a model may have that is loaded now: the prefix cache and `idle` models would leave for it."""
-        leaving = self._prefixes.nbytes + sum(one.backend.weights_nbytes + one.rows_nbytes for one in idle)
-        return max(0, self._budget - self._committed + leaving)
+    def _available(self, idle: list[ManagedModel]) -> int:
+        """Bytes that a model could take now if the prefix cache were evicted and the `idle` models unloaded."""
+        freeable = self._prefixes.nbytes + sum(one.backend.weights_nbytes + one.rows_nbytes for one in idle)
+        return max(0, self._budget - self._committed + freeable)
 
     def _need(self, info: ModelInfo, available: int) -> ModelNeed:
         resident = self._residents.get(info.name)
@@ -305,26 +319,26 @@ class ModelManager:
             return self._capacity.need(info, available)
         return ModelNeed(info.name, resident.backend.weights_nbytes, "loaded" if resident.is_ready else "fits")
 
-    def _idle(self) -> list[Resident]:
-        """What may be unloaded, the least recently used first."""
+    def _idle(self) -> list[ManagedModel]:
+        """The models that may be unloaded, the least recently used first."""
         idle = (one for one in self._residents.values() if not one.running and one.is_ready)
         return sorted(idle, key=lambda one: one.last_used)
 
-    def _make_room(self, missing: int, idle: list[Resident]) -> bool:
-        """Free `missing` bytes: prefixes first, then idle models in their order. Frees nothing if that cannot do."""
+    def _free_memory(self, missing: int, idle: list[ManagedModel]) -> bool:
+        """Free `missing` bytes: prefixes first, then `idle` models in their order. Frees nothing if all are too few."""
         if missing > self._prefixes.nbytes + sum(one.nbytes for one in idle):
             return False
         if missing > 0:
-            missing -= self._prefixes.shed(missing)
+            missing -= self._prefixes.evict(missing)
         for resident in idle:
             if missing <= 0:
                 break
             before = self._committed
-            self._drop(resident, "least recently used")
+            self._unload(resident, "least recently used")
             missing -= before - self._committed
         return True
 
-    def _drop(self, resident: Resident, reason: str) -> None:
+    def _unload(self, resident: ManagedModel, reason: str) -> None:
         del self._residents[resident.info.name]
         self._unload_when_idle.discard(resident.info.name)
         resident.backend.close()

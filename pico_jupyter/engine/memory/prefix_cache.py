@@ -1,10 +1,15 @@
-"""PrefixCache: KV caches that outlive their rows, for prompts that begin like an earlier one. Knows no mlx.
+"""PrefixCache: KV caches that are kept after their rows end, for prompts that begin with the same tokens.
 
-Two forms. A whole cache is kept as a row left it, and the conversation's next prompt takes it over without a copy.
-Blocks of 256 tokens are copies that any number of prompts may begin with; they form a tree, in which only full blocks
-have children. Models with layers whose caches cannot be cut at any token (rotating, state space) also keep
-checkpoints: those layers' state after so many tokens. What a model saw in a picture is kept beside them. One byte
-budget holds for all models; what was used least recently goes first. Nothing that is kept is ever changed.
+It holds four kinds of entries:
+- A whole cache of a row. The next prompt of its conversation takes it out and uses it without a copy.
+- Blocks of 256 tokens, in a tree in which only full blocks have children. Any number of prompts copy from them.
+- Checkpoints, for models with layers that cannot be cut at any token (rotating, state space): the state of those
+  layers after a certain number of tokens.
+- Features of images and videos, by a digest of their pixels.
+
+Invariants:
+- One budget of bytes holds for all models. The least recently used entry is evicted first.
+- An entry never changes.
 """
 
 from __future__ import annotations
@@ -13,27 +18,28 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 BLOCK = 256
-# A shorter common beginning is prefilled again: templates alone have that much in common.
-WORTH_SHARING = 32
+# A shorter common beginning is prefilled again: prompts of one chat template have that much in common.
+MIN_SHARED_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kept:
-    """Something of a backend's that takes memory; the cache never looks inside."""
+class CachedValue:
+    """A value of a backend and its size. The prefix cache does not read the value."""
 
     value: Any
     nbytes: int
 
 
-# Copies the tokens from start to end out of a whole cache.
-Cut = Callable[[int, int], Kept]
+# Copies the tokens from start to end of one KV cache, or of the KV cache that is the first argument.
+CopyTokens: TypeAlias = Callable[[int, int], CachedValue]
+CopyTokensOf: TypeAlias = Callable[[Any, int, int], CachedValue]
 
 
 def common_length(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many leading tokens two sequences of one type have in common."""
+    """The number of leading tokens that two sequences have in common. Both are lists, or both tuples."""
     longest = min(len(a), len(b))
     start = 0
     while start < longest and a[start : start + BLOCK] == b[start : start + BLOCK]:
@@ -44,18 +50,18 @@ def common_length(a: Sequence[int], b: Sequence[int]) -> int:
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """A checkpoint, or what was seen."""
+    """A checkpoint, or the features of an image or a video."""
 
-    kept: Kept
+    cached: CachedValue
     last_used: int
 
 
 @dataclass(slots=True, eq=False)
 class _Block:
-    """Some tokens after those of its parents. `checkpoints` are keyed by the tokens of this block before them."""
+    """The tokens after those of its parents. `checkpoints` are keyed by their offset in the block."""
 
     tokens: tuple[int, ...]
-    kept: Kept
+    cached: CachedValue
     parent: _Block | None
     last_used: int
     children: list[_Block] = field(default_factory=list)
@@ -64,20 +70,20 @@ class _Block:
 
 @dataclass(slots=True, eq=False)
 class _Whole:
-    """A row's cache as it was left. From `turn` tokens on, a prompt is taken for the next of the same conversation."""
+    """The cache of a row that ended. A prompt with the same first `turn` tokens continues its conversation."""
 
     tokens: list[int]
-    kept: Kept
+    cached: CachedValue
     turn: int
     last_used: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """What a prompt can begin with: `length` tokens, in a whole cache or in blocks, with a checkpoint if it needs one.
+class FoundPrefix:
+    """The cached beginning of a prompt: `length` tokens, in a whole cache or in blocks, with a checkpoint if needed.
 
-    A whole cache may hold more tokens than `length`; it belongs to the taker. Blocks may not be changed; the last one
-    may hold more tokens than are needed.
+    A whole cache belongs to the caller and may hold more than `length` tokens. Blocks must not be changed; the last
+    one may hold more tokens than are needed.
     """
 
     length: int
@@ -87,12 +93,12 @@ class Found:
 
 
 class PrefixCache:
-    """What all models keep. `limit` is in bytes, `block` in tokens; less than `least` tokens are not shared."""
+    """Entries of all models. `limit` is in bytes, `block` in tokens. Fewer than `min_shared` tokens do not match."""
 
-    def __init__(self, limit: int, *, block: int = BLOCK, least: int = WORTH_SHARING) -> None:
+    def __init__(self, limit: int, *, block: int = BLOCK, min_shared: int = MIN_SHARED_TOKENS) -> None:
         self._limit = limit
         self._block = block
-        self._least = least
+        self._min_shared = min_shared
         self._models: dict[str, ModelPrefixes] = {}
         self._clock = itertools.count(1)
 
@@ -101,16 +107,17 @@ class PrefixCache:
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all entries."""
         return sum(prefixes.nbytes for prefixes in self._models.values())
 
-    def of(self, model: str) -> ModelPrefixes:
-        """The part of one model."""
+    def for_model(self, model: str) -> ModelPrefixes:
+        """The entries of one model, by its name."""
         if model not in self._models:
-            self._models[model] = ModelPrefixes(self._tick, self._fit, self._block, self._least)
+            self._models[model] = ModelPrefixes(self._tick, self._reserve, self._block, self._min_shared)
         return self._models[model]
 
-    def shed(self, nbytes: int) -> int:
-        """Forget what was used least recently until that many bytes are free. Returns the bytes that became free."""
+    def evict(self, nbytes: int) -> int:
+        """Evict the least recently used entries until `nbytes` are free, or all entries. Returns the bytes freed."""
         before = self.nbytes
         while before - self.nbytes < nbytes and (entries := self._evictable()):
             for _, evict in entries:
@@ -123,135 +130,130 @@ class PrefixCache:
         return next(self._clock)
 
     def _evictable(self) -> list[tuple[int, Callable[[], None]]]:
-        """What can go, the least recently used first."""
+        """The entries that can be evicted now, the least recently used first."""
         entries = [entry for prefixes in self._models.values() for entry in prefixes.evictable()]
         return sorted(entries, key=lambda entry: entry[0])
 
-    def _fit(self, nbytes: int) -> bool:
-        """Make room for so many bytes more. False: they are over the limit alone."""
+    def _reserve(self, nbytes: int) -> bool:
+        """Free space for `nbytes` more. Returns False if they alone are over the limit."""
         if nbytes > self._limit:
             return False
-        self.shed(self.nbytes + nbytes - self._limit)
+        self.evict(self.nbytes + nbytes - self._limit)
         return True
 
 
 class ModelPrefixes:
-    """What one model keeps. `fit` makes room for a number of bytes, or tells that there is none."""
+    """The entries of one model. `reserve` frees space for a number of bytes, and returns False if it cannot."""
 
-    def __init__(self, tick: Callable[[], int], fit: Callable[[int], bool], block: int, least: int) -> None:
+    def __init__(self, tick: Callable[[], int], reserve: Callable[[int], bool], block: int, min_shared: int) -> None:
         self.nbytes = 0
         self._block = block
-        self._least = least
+        self._min_shared = min_shared
         self._tick = tick
-        self._fit = fit
+        self._reserve = reserve
         self._wholes: list[_Whole] = []
-        self._seen: dict[bytes, _Entry] = {}
-        self._root = _Block((), Kept(None, 0), None, 0)
+        self._features: dict[bytes, _Entry] = {}
+        self._root = _Block((), CachedValue(None, 0), None, 0)
 
     def __repr__(self) -> str:
         blocks = sum(1 for _ in _descendants(self._root))
         return f"<ModelPrefixes [{len(self._wholes)} whole | {blocks} blocks]>"
 
     def match(self, tokens: Sequence[int], *, is_cuttable: bool) -> int:
-        """How many leading tokens of a prompt take() would find."""
+        """The number of leading tokens of a prompt that check_out() would find."""
         whole, in_whole = self._best_whole(tokens, is_cuttable=is_cuttable)
-        in_blocks = self._usable(tokens, is_cuttable=is_cuttable)[0]
+        in_blocks = self._longest_in_blocks(tokens, is_cuttable=is_cuttable)[0]
         return max(in_whole if whole else 0, in_blocks)
 
     def overlap(self, tokens: Sequence[int]) -> int:
-        """How many leading tokens of a prompt are known here, usable or not."""
+        """The number of leading tokens of a prompt that any entry holds, usable or not."""
         return max([self._walk(tokens)[0], *(common_length(tokens, whole.tokens) for whole in self._wholes)])
 
-    def take(self, tokens: Sequence[int], cut: Callable[[Any, int, int], Kept], *, is_cuttable: bool) -> Found | None:
-        """The longest beginning of a prompt that is kept. At least one token is left for the prompt to compute.
+    def check_out(self, tokens: Sequence[int], copy: CopyTokensOf, *, is_cuttable: bool) -> FoundPrefix | None:
+        """Find the longest cached beginning of a prompt; at least one token is left to compute.
 
-        `is_cuttable` tells whether all the model's caches can be cut at any token; `cut` copies from a whole cache.
+        Removes a whole cache whose conversation the prompt continues. `copy` copies tokens from a whole cache.
+        `is_cuttable`: all layers of the model can be cut at any token.
         """
         whole, length = self._best_whole(tokens, is_cuttable=is_cuttable)
-        in_blocks, path, checkpoint = self._usable(tokens, is_cuttable=is_cuttable)
+        in_blocks, path, checkpoint = self._longest_in_blocks(tokens, is_cuttable=is_cuttable)
         if whole and length >= max(in_blocks, whole.turn):
             self._remove_whole(whole)
-            return Found(length, whole=whole.kept.value)
+            return FoundPrefix(length, whole=whole.cached.value)
         if whole and length > in_blocks:
-            # Another conversation begins like this one, so its beginning is worth a copy for all that follow.
+            # Another conversation with the same beginning: later ones will probably need these tokens, too.
             whole.last_used = self._tick()
-            self.keep_blocks(tokens[:length], lambda start, end: cut(whole.kept.value, start, end))
-            in_blocks, path, checkpoint = self._usable(tokens, is_cuttable=is_cuttable)
+            self.keep_blocks(tokens[:length], lambda start, end: copy(whole.cached.value, start, end))
+            in_blocks, path, checkpoint = self._longest_in_blocks(tokens, is_cuttable=is_cuttable)
         if not in_blocks:
             return None
         self._touch(path)
         if checkpoint:
             checkpoint.last_used = path[-1].last_used
-        blocks = tuple(block.kept.value for block in path)
-        return Found(in_blocks, blocks=blocks, checkpoint=checkpoint.kept.value if checkpoint else None)
+        blocks = tuple(block.cached.value for block in path)
+        return FoundPrefix(in_blocks, blocks=blocks, checkpoint=checkpoint.cached.value if checkpoint else None)
 
     def keep_whole(
-        self,
-        tokens: list[int],
-        kept: Kept,
-        cut: Callable[[Any, int, int], Kept],
-        *,
-        turn: int,
-        is_cuttable: bool,
+        self, tokens: list[int], cached: CachedValue, copy: CopyTokensOf, *, turn: int, is_cuttable: bool
     ) -> None:
-        """Keep the cache of a row that has left, as it is, or cut into blocks where others begin like it."""
+        """Keep the cache of a row that ended: as blocks if blocks hold much of it already, else whole."""
         if is_cuttable:
             shared = self._walk(tokens)[0] // self._block * self._block
             if shared and 4 * shared >= len(tokens):
-                self.keep_blocks(tokens, lambda start, end: cut(kept.value, start, end))
+                self.keep_blocks(tokens, lambda start, end: copy(cached.value, start, end))
                 return
         for other in list(self._wholes):
             if common_length(other.tokens, tokens) >= other.turn:
-                self._remove_whole(other)  # the same conversation, further back
-        if tokens and self._fit(kept.nbytes):
-            self.nbytes += kept.nbytes
-            self._wholes.append(_Whole(tokens, kept, min(turn, len(tokens)), self._tick()))
+                self._remove_whole(other)  # an earlier turn of the same conversation
+        if tokens and self._reserve(cached.nbytes):
+            self.nbytes += cached.nbytes
+            self._wholes.append(_Whole(tokens, cached, min(turn, len(tokens)), self._tick()))
 
-    def keep_blocks(self, tokens: Sequence[int], cut: Cut, checkpoint: Kept | None = None) -> None:
-        """Keep copies of what is not kept yet of these tokens, and the checkpoint that belongs after the last one."""
+    def keep_blocks(self, tokens: Sequence[int], copy: CopyTokens, checkpoint: CachedValue | None = None) -> None:
+        """Keep copies of the tokens that no block holds yet, and the checkpoint after the last one."""
         block, start = self._root, 0
         path: list[_Block] = []
         while start < len(tokens):
             wanted = tuple(tokens[start : start + self._block])
-            child = self._child_for(block, wanted, cut, start)
+            child = self._child_for(block, wanted, copy, start)
             if child is None:
                 return
             path.append(child)
             self._touch(path)
             block, start = child, start + len(wanted)
-        if checkpoint and path and self._fit(checkpoint.nbytes):
+        if checkpoint and path and self._reserve(checkpoint.nbytes):
             offset = len(wanted)
             self._drop_checkpoint(block, offset)
             block.checkpoints[offset] = _Entry(checkpoint, self._tick())
             self.nbytes += checkpoint.nbytes
 
-    def recall(self, key: bytes) -> Any:
-        """What remember() was given for a key; None if it is not kept."""
-        if entry := self._seen.get(key):
+    def features(self, key: bytes) -> Any:
+        """The features that keep_features() kept under a key. None if they were evicted."""
+        if entry := self._features.get(key):
             entry.last_used = self._tick()
-            return entry.kept.value
+            return entry.cached.value
         return None
 
-    def remember(self, key: bytes, kept: Kept) -> None:
-        """Keep something under a key, as long as there is room."""
-        self._forget(key)
-        if self._fit(kept.nbytes):
-            self._seen[key] = _Entry(kept, self._tick())
-            self.nbytes += kept.nbytes
+    def keep_features(self, key: bytes, cached: CachedValue) -> None:
+        """Keep features under a key until they are evicted."""
+        self._remove_features(key)
+        if self._reserve(cached.nbytes):
+            self._features[key] = _Entry(cached, self._tick())
+            self.nbytes += cached.nbytes
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         self._wholes.clear()
-        self._seen.clear()
+        self._features.clear()
         self._root.children.clear()
         self.nbytes = 0
 
     def evictable(self) -> Iterator[tuple[int, Callable[[], None]]]:
-        """What can go now: when it was used last, and how it goes."""
+        """The entries that can be evicted now: the time of their last use, and a function that evicts each."""
         for whole in self._wholes:
             yield whole.last_used, partial(self._remove_whole, whole)
-        for key, entry in self._seen.items():
-            yield entry.last_used, partial(self._forget, key)
+        for key, entry in self._features.items():
+            yield entry.last_used, partial(self._remove_features, key)
         for block in _descendants(self._root):
             if not block.children:
                 yield block.last_used, partial(self._remove_block, block)
@@ -259,28 +261,28 @@ class ModelPrefixes:
             for offset, checkpoint in block.checkpoints.items():
                 yield checkpoint.last_used, partial(self._drop_checkpoint, block, offset)
 
-    def _child_for(self, parent: _Block, wanted: tuple[int, ...], cut: Cut, start: int) -> _Block | None:
-        """The child that begins with these tokens; made, or made longer, where there is none. None: no room."""
+    def _child_for(self, parent: _Block, wanted: tuple[int, ...], copy: CopyTokens, start: int) -> _Block | None:
+        """The child that begins with the `wanted` tokens, created if necessary. None if there is no space."""
         shorter = None
         for child in parent.children:
             if child.tokens[: len(wanted)] == wanted:
                 return child
             if wanted[: len(child.tokens)] == child.tokens:
                 shorter = child
-        kept = cut(start, start + len(wanted))
+        cached = copy(start, start + len(wanted))
         self._touch([parent])
-        if not self._fit(kept.nbytes) or (parent is not self._root and parent not in _siblings(parent)):
+        if not self._reserve(cached.nbytes) or (parent is not self._root and parent not in _siblings(parent)):
             return None
-        made = _Block(wanted, kept, parent, self._tick())
+        child = _Block(wanted, cached, parent, self._tick())
         if shorter and shorter in parent.children:
-            made.checkpoints, shorter.checkpoints = shorter.checkpoints, {}
+            child.checkpoints, shorter.checkpoints = shorter.checkpoints, {}
             self._remove_block(shorter)
-        parent.children.append(made)
-        self.nbytes += kept.nbytes
-        return made
+        parent.children.append(child)
+        self.nbytes += cached.nbytes
+        return child
 
     def _walk(self, tokens: Sequence[int]) -> tuple[int, list[_Block]]:
-        """The longest path of blocks along a prompt, the last one perhaps in part, and the tokens in common."""
+        """The blocks along a prompt, and the number of its tokens that they hold. The last block may match in part."""
         block, length = self._root, 0
         path: list[_Block] = []
         while length < len(tokens):
@@ -299,13 +301,15 @@ class ModelPrefixes:
             block = best
         return length, path
 
-    def _usable(self, tokens: Sequence[int], *, is_cuttable: bool) -> tuple[int, list[_Block], _Entry | None]:
-        """The longest beginning that blocks give: its length, its blocks, and its checkpoint."""
+    def _longest_in_blocks(
+        self, tokens: Sequence[int], *, is_cuttable: bool
+    ) -> tuple[int, list[_Block], _Entry | None]:
+        """The longest beginning that blocks can restore: its length, its blocks, and its checkpoint."""
         limit = len(tokens) - 1
         length, path = self._walk(tokens)
         if is_cuttable:
             length = min(length, limit)
-            return (length, path[: -(-length // self._block)], None) if length >= self._least else (0, [], None)
+            return (length, path[: -(-length // self._block)], None) if length >= self._min_shared else (0, [], None)
         for index in reversed(range(len(path))):
             for offset in sorted(path[index].checkpoints, reverse=True):
                 if index * self._block + offset <= min(length, limit):
@@ -313,39 +317,41 @@ class ModelPrefixes:
         return 0, [], None
 
     def _best_whole(self, tokens: Sequence[int], *, is_cuttable: bool) -> tuple[_Whole | None, int]:
+        """The whole cache with the longest usable beginning of a prompt, and the length of that."""
         limit = len(tokens) - 1
         best: tuple[_Whole | None, int] = (None, 0)
         for whole in self._wholes:
             length = min(common_length(tokens, whole.tokens), limit)
-            is_usable = length >= min(whole.turn, self._least) if is_cuttable else length == len(whole.tokens)
+            is_usable = length >= min(whole.turn, self._min_shared) if is_cuttable else length == len(whole.tokens)
             if is_usable and length > best[1]:
                 best = (whole, length)
         return best
 
     def _touch(self, path: Sequence[_Block]) -> None:
+        """Mark blocks as used now."""
         now = self._tick()
         for block in path:
             block.last_used = now
 
-    def _forget(self, key: bytes) -> None:
-        if entry := self._seen.pop(key, None):
-            self.nbytes -= entry.kept.nbytes
+    def _remove_features(self, key: bytes) -> None:
+        if entry := self._features.pop(key, None):
+            self.nbytes -= entry.cached.nbytes
 
     def _remove_whole(self, whole: _Whole) -> None:
         if whole in self._wholes:
             self._wholes.remove(whole)
-            self.nbytes -= whole.kept.nbytes
+            self.nbytes -= whole.cached.nbytes
 
     def _remove_block(self, block: _Block) -> None:
         for offset in list(block.checkpoints):
             self._drop_checkpoint(block, offset)
         if block in _siblings(block):
             _siblings(block).remove(block)
-            self.nbytes -= block.kept.nbytes
+            self.nbytes -= block.cached.nbytes
 
     def _drop_checkpoint(self, block: _Block, offset: int) -> None:
         if checkpoint := block.checkpoints.pop(offset, None):
-            self.nbytes -= checkpoint.kept.nbytes
+            self.nbytes -= checkpoint.cached.nbytes
 
 
 def _siblings(block: _Block) -> list[_Block]:
@@ -353,7 +359,7 @@ def _siblings(block: _Block) -> list[_Block]:
 
 
 def _descendants(block: _Block) -> Iterator[_Block]:
-    left = list(block.children)
-    while left:
-        yield (current := left.pop())
-        left.extend(current.children)
+    pending = list(block.children)
+    while pending:
+        yield (current := pending.pop())
+        pending.extend(current.children)

@@ -17,7 +17,7 @@ from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.media.media_processor import MediaProcessor, load_processor
 from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt, render_prompt
-from pico_jupyter.engine.scheduling.sequence import Generation, Marks, Sequence, Sink, resolve_sampling
+from pico_jupyter.engine.scheduling.sequence import Generation, Sequence, Sink, Timestamps, resolve_sampling
 from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.errors import InvalidRequest, ModelLoadFailed, ModelNotFound
@@ -110,7 +110,7 @@ class Preparation:
             vocabulary=tokenizer,
             keep_alive=self._keep_alive if request.keep_alive is None else request.keep_alive,
             sink=sink,
-            marks=Marks(submitted),
+            times=Timestamps(submitted),
             return_context=request.return_context,
             media=prompt.media,
             boundaries=prompt.boundaries,
@@ -132,7 +132,7 @@ class Preparation:
             vocabulary=None,
             keep_alive=self._keep_alive if keep_alive is None else keep_alive,
             sink=sink,
-            marks=Marks(self._clock()),
+            times=Timestamps(self._clock()),
         )
 
     def _draft(self, request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo | None:

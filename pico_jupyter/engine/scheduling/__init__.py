@@ -1,1 +1,1 @@
-"""Scheduling: which generation runs next, on which model, and what happens when a step fails. Imports no mlx."""
+"""Scheduling: which generation runs next and on which model, and how the engine recovers from a failing step."""

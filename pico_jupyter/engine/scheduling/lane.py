@@ -1,7 +1,8 @@
-"""Lane: the work of one model, and how much of it one turn holds. Knows no queue, no other lane and no mlx.
+"""Lane: the running work of one model.
 
-A prompt that begins like one that is being prefilled before it waits until that beginning is kept, and takes it over.
-It never waits for one that came later, so nobody waits for ever.
+Invariants:
+- A prompt that begins like an earlier prompt of the lane waits until that beginning is in the prefix cache.
+- A prompt waits only for earlier prompts, so no two prompts wait for each other.
 """
 
 from __future__ import annotations
@@ -10,219 +11,192 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pico_jupyter.engine.backend import Backend, Drafting, Draw
-from pico_jupyter.engine.memory.model_manager import Resident
-from pico_jupyter.engine.memory.prefix_cache import WORTH_SHARING, common_length
+from pico_jupyter.engine.backend import Backend, DraftModel, SampledToken
+from pico_jupyter.engine.memory.model_manager import ManagedModel
+from pico_jupyter.engine.memory.prefix_cache import MIN_SHARED_TOKENS, common_length
+from pico_jupyter.engine.scheduling.chunk_sizer import ChunkSizer
 from pico_jupyter.engine.scheduling.sequence import Generation, Sequence
-
-# Chunks are whole multiples of this many tokens.
-LEAST_CHUNK = 64
-_FIRST_CHUNK = 256
-_MOST_WHILE_DECODING = 512
-# How long a chunk should take: others wait for their next token, or only newcomers for their turn.
-_SECONDS_WHILE_DECODING = 0.1
-_SECONDS_ALONE = 0.15
-# How many times as long it may take where more prompts wait than rows decode: few wait for many.
-_MOST_PATIENCE = 2.5
-
-
-@dataclass(slots=True)
-class Pace:
-    """How many tokens a prefill chunk may have, from how fast the model was with the latest ones."""
-
-    most: int
-    _seconds_per_token: float | None = None
-
-    def measure(self, tokens: int, seconds: float) -> None:
-        """A chunk was computed. Small ones are mostly overhead and tell nothing."""
-        if tokens < min(LEAST_CHUNK, self.most):
-            return
-        now = seconds / tokens
-        before = now if self._seconds_per_token is None else self._seconds_per_token
-        self._seconds_per_token = (before + now) / 2
-
-    def chunk(self, *, decoding: int, prefilling: int) -> int:
-        """The size of the next chunk, in tokens, while so many rows decode and so many prompts are prefilled."""
-        most = min(_MOST_WHILE_DECODING, self.most) if decoding else self.most
-        if self._seconds_per_token is None:
-            return min(_FIRST_CHUNK, most)
-        seconds = _SECONDS_WHILE_DECODING if decoding else _SECONDS_ALONE
-        seconds *= min(_MOST_PATIENCE, max(1.0, prefilling / max(1, decoding)))
-        if seconds >= most * self._seconds_per_token:
-            return most
-        tokens = int(seconds / self._seconds_per_token)
-        return min(most, max(LEAST_CHUNK, tokens // LEAST_CHUNK * LEAST_CHUNK))
 
 
 @dataclass(slots=True, eq=False)
-class Prefill:
-    """A prompt on its way into the backend, for sequences that share it.
+class PrefillTask:
+    """A prompt that is being prefilled, for the sequences that share it.
 
-    The last `drawn` tokens were drawn before the sequence was put back. `left` tokens are still to compute, without
-    the very last, which is the first decode step's. It is not in the backend while it waits for the first `shared`
-    tokens of its `leader`.
+    The last `generated` of its `tokens` were sampled before the sequence was requeued. `remaining` counts the tokens
+    to prefill, without the very last one, which the first decode step computes. A follower is not in the backend yet:
+    it waits until its `leader` has computed the first `shared` tokens.
     """
 
     generation: Generation
     sequences: list[Sequence]
     tokens: list[int]
-    drawn: int
-    left: int
-    leader: Prefill | None = None
+    generated: int
+    remaining: int
+    leader: PrefillTask | None = None
     shared: int = 0
     is_inserted: bool = False
-    # Lengths that followers wait for; told to the backend once the prompt is there.
-    to_keep: list[int] = field(default_factory=list)
+    # Lengths that followers wait for. The backend is asked to keep them once the prompt is inserted.
+    lengths_to_keep: list[int] = field(default_factory=list)
 
     @property
     def row(self) -> int:
+        """The row that stands for all rows of the prompt."""
         return self.sequences[0].row
 
     @property
-    def done(self) -> int:
-        return len(self.tokens) - 1 - self.left
+    def computed(self) -> int:
+        """The number of tokens in the KV cache."""
+        return len(self.tokens) - 1 - self.remaining
 
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """One model's prompts that are prefilled, in turn, its rows that decode, and its draws not yet taken.
+    """One model's prompts being prefilled, its decoding rows, and its sampled tokens that are not delivered yet.
 
-    `spent` are the seconds that it had, as far as they count against other lanes; `turn` is when it had its last one.
+    `prefilling` is in the order of turns. `seconds_used` is the time that counts against other lanes; `last_turn` is
+    the number of the lane's latest turn.
     """
 
-    resident: Resident
-    pace: Pace
-    spent: float = 0.0
-    turn: int = 0
-    prefilling: deque[Prefill] = field(default_factory=deque)
+    resident: ManagedModel
+    chunk_sizer: ChunkSizer
+    seconds_used: float = 0.0
+    last_turn: int = 0
+    prefilling: deque[PrefillTask] = field(default_factory=deque)
     decoding: dict[int, tuple[Generation, Sequence]] = field(default_factory=dict)
-    draws: deque[Draw] = field(default_factory=deque)
-    # All prompts of the lane, in the order in which they came; `prefilling` is in the order of turns.
-    _order: list[Prefill] = field(default_factory=list)
+    sampled: deque[SampledToken] = field(default_factory=deque)
+    # The tasks of `prefilling` in the order of their arrival.
+    _by_arrival: list[PrefillTask] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"<Lane {self.resident.info.name} [{len(self.prefilling)} prefilling | {len(self.decoding)} decoding]>"
 
     @property
     def backend(self) -> Backend:
+        """The backend of the lane's model."""
         return self.resident.backend
 
     @property
     def decoding_generations(self) -> list[Generation]:
+        """The generations with decoding rows, each once."""
         return _unique(generation for generation, _ in self.decoding.values())
 
     @property
     def generations(self) -> list[Generation]:
-        prefilling = (prefill.generation for prefill in self.prefilling)
+        """All generations of the lane, each once."""
+        prefilling = (task.generation for task in self.prefilling)
         return _unique([*prefilling, *self.decoding_generations])
 
     @property
     def row_count(self) -> int:
-        return len(self.decoding) + sum(len(prefill.sequences) for prefill in self.prefilling)
+        """The number of rows, followers included."""
+        return len(self.decoding) + sum(len(task.sequences) for task in self.prefilling)
 
     @property
-    def is_on_trial(self) -> bool:
-        """Whether it is being found out who broke the batch: nobody else may come in, or be blamed."""
-        return any(generation.is_suspect for generation in self.generations)
+    def is_isolating(self) -> bool:
+        """Whether a generation runs alone to find the one that made a batch fail. No other is admitted meanwhile."""
+        return any(generation.is_isolated for generation in self.generations)
 
-    def enter(self, generation: Generation) -> list[Prefill]:
-        """Take in a generation. Its prompts are to be placed next.
+    def add(self, generation: Generation) -> list[PrefillTask]:
+        """Add a generation. Returns its prompts, to be passed to insert() one after the other.
 
-        Sequences share one prompt at first; those that have drawn tokens go on each for itself.
+        Sequences without tokens share one prompt. A sequence that has tokens continues with a prompt of its own.
         """
-        opened = generation.open_sequences
-        groups = [[sequence] for sequence in opened] if any(one.tokens for one in opened) else [opened]
-        prefills = []
+        unfinished = generation.open_sequences
+        groups = [[sequence] for sequence in unfinished] if any(one.tokens for one in unfinished) else [unfinished]
+        tasks = []
         for group in groups:
             tokens = [*generation.prompt, *group[0].tokens]
-            prefills.append(Prefill(generation, group, tokens, len(group[0].tokens), len(tokens) - 1))
-        self.prefilling.extend(prefills)
-        self._order.extend(prefills)
-        return prefills
+            tasks.append(PrefillTask(generation, group, tokens, len(group[0].tokens), len(tokens) - 1))
+        self.prefilling.extend(tasks)
+        self._by_arrival.extend(tasks)
+        return tasks
 
-    def place(self, prefill: Prefill, drafting: Drafting | None) -> None:
-        """Give a prompt to the backend, or let it wait for one before it that begins with the same tokens."""
-        prefill.leader, prefill.shared = self._leader_for(prefill)
-        if leader := prefill.leader:
+    def insert(self, task: PrefillTask, draft: DraftModel | None) -> None:
+        """Insert a prompt into the backend, or make it a follower of an earlier one with the same beginning."""
+        task.leader, task.shared = self._leader_for(task)
+        if leader := task.leader:
             if not leader.is_inserted:
-                leader.to_keep.append(prefill.shared)
+                leader.lengths_to_keep.append(task.shared)
             else:
-                self.backend.keep(leader.row, prefill.shared)
+                self.backend.keep(leader.row, task.shared)
             return
-        generation = prefill.generation
-        rows = {sequence.row: sequence.sampling for sequence in prefill.sequences}
+        generation = task.generation
+        rows = {sequence.row: sequence.sampling for sequence in task.sequences}
         cached = self.backend.insert(
             rows,
-            prefill.tokens,
-            drawn=prefill.drawn,
+            task.tokens,
+            generated=task.generated,
             boundaries=generation.boundaries,
-            drafting=drafting,
+            draft=draft,
             media=generation.media,
         )
-        prefill.is_inserted = True
-        prefill.left = len(prefill.tokens) - 1 - cached
+        task.is_inserted = True
+        task.remaining = len(task.tokens) - 1 - cached
         if generation.cached_tokens is None:
             generation.cached_tokens = cached
-        for length in prefill.to_keep:
-            self.backend.keep(prefill.row, length)
+        for length in task.lengths_to_keep:
+            self.backend.keep(task.row, length)
 
-    def released(self) -> list[Prefill]:
-        """The prompts whose leaders have computed what they wait for, or have left."""
-        return [one for one in self.prefilling if one.leader and not self._is_ahead(one.leader, one.shared)]
+    def ready_followers(self) -> list[PrefillTask]:
+        """The followers whose leader has computed the shared tokens or was removed."""
+        return [task for task in self.prefilling if task.leader and not self._is_pending(task.leader, task.shared)]
 
-    def prefills_in_turn(self, limit: int) -> list[Prefill]:
-        """Whose turn it is, and the short prompts that may be taken along; who waits for a leader has no turn.
+    def next_prefills(self, limit: int) -> list[PrefillTask]:
+        """The prompts of the next chunk: the one in turn and the short ones that end within `limit` tokens.
 
-        Prompts that failed before are computed alone.
+        Followers have no turn. A prompt whose call failed before is computed alone.
         """
-        ready = [prefill for prefill in self.prefilling if prefill.is_inserted]
-        along = [one for one in ready if one.left <= limit and not one.generation.failures]
-        return along if ready[:1] == along[:1] else ready[:1]
+        ready = [task for task in self.prefilling if task.is_inserted]
+        short = [task for task in ready if task.remaining <= limit and not task.generation.failures]
+        return short if ready[:1] == short[:1] else ready[:1]
 
-    def advance(self, prefill: Prefill, left: int) -> None:
-        """`left` tokens of a prompt are still to come; at 0 its rows decode, else the others have their turns first."""
-        prefill.left = left
-        prefill.generation.prefilled = min(prefill.done, len(prefill.generation.prompt))
-        self.prefilling.remove(prefill)
-        if left:
-            self.prefilling.append(prefill)
+    def advance(self, task: PrefillTask, remaining: int) -> None:
+        """Record the tokens of a prompt that remain after a chunk. At 0 its rows decode, else it goes to the end."""
+        task.remaining = remaining
+        task.generation.prefilled = min(task.computed, len(task.generation.prompt))
+        self.prefilling.remove(task)
+        if remaining:
+            self.prefilling.append(task)
             return
-        self._order.remove(prefill)
-        self.decoding.update({sequence.row: (prefill.generation, sequence) for sequence in prefill.sequences})
-        if not any(other.generation is prefill.generation for other in self.prefilling):
-            prefill.generation.phase = "decode"
+        self._by_arrival.remove(task)
+        self.decoding.update({sequence.row: (task.generation, sequence) for sequence in task.sequences})
+        if not any(other.generation is task.generation for other in self.prefilling):
+            task.generation.phase = "decode"
 
-    def forget(self, generation: Generation) -> None:
-        """Let go of a generation."""
-        leaving = [prefill for prefill in self.prefilling if prefill.generation is generation]
-        for prefill in leaving:
-            self.prefilling.remove(prefill)
-            self._order.remove(prefill)
+    def remove(self, generation: Generation) -> None:
+        """Remove a generation. The backend's rows are left to the caller."""
+        removed = [task for task in self.prefilling if task.generation is generation]
+        for task in removed:
+            self.prefilling.remove(task)
+            self._by_arrival.remove(task)
         for row in generation.rows:
             self.decoding.pop(row, None)
-        # A draw that nobody took is drawn again when the row goes on.
-        self.draws = deque(draw for draw in self.draws if draw.row not in generation.rows)
+        # A token that was not delivered is sampled again, with the same result, when its row continues.
+        self.sampled = deque(token for token in self.sampled if token.row not in generation.rows)
 
-    def _leader_for(self, prefill: Prefill) -> tuple[Prefill | None, int]:
-        """The prompt before it with which it has most in common, where that is more than is cached; and how much."""
-        found = self.backend.match(prefill.tokens)
-        best, longest = None, 0
-        for other in self._order[: self._order.index(prefill)]:
-            # Of each prompt one token at least is left to the first decode step.
-            shared = min(common_length(prefill.tokens, other.tokens), len(prefill.tokens) - 1, len(other.tokens) - 1)
-            if shared < max(longest + 1, found + WORTH_SHARING):
+    def _leader_for(self, task: PrefillTask) -> tuple[PrefillTask | None, int]:
+        """The earlier prompt with the longest common beginning and its length, where it is longer than what is cached.
+
+        (None, 0) where waiting is not worth it.
+        """
+        cached = self.backend.match(task.tokens)
+        leader, longest = None, 0
+        for other in self._by_arrival[: self._by_arrival.index(task)]:
+            # The last token of each prompt is left to the first decode step.
+            shared = min(common_length(task.tokens, other.tokens), len(task.tokens) - 1, len(other.tokens) - 1)
+            if shared < max(longest + 1, cached + MIN_SHARED_TOKENS):
                 continue
-            if self._is_ahead(other, shared):
-                best, longest = other, shared
+            if self._is_pending(other, shared):
+                leader, longest = other, shared
             elif other.is_inserted:
-                # It is computed already, and cached as soon as it is asked for, where the backend can do so.
+                # These tokens are computed. The backend caches them at once where it can.
                 self.backend.keep(other.row, shared)
-                found = self.backend.match(prefill.tokens)
-        return (best, longest) if longest >= found + WORTH_SHARING else (None, 0)
+                cached = self.backend.match(task.tokens)
+        return (leader, longest) if longest >= cached + MIN_SHARED_TOKENS else (None, 0)
 
-    def _is_ahead(self, leader: Prefill, shared: int) -> bool:
+    def _is_pending(self, leader: PrefillTask, shared: int) -> bool:
         """Whether a leader still has to compute some of its first `shared` tokens."""
-        return leader.done < shared and leader in self.prefilling
+        return leader.computed < shared and leader in self.prefilling
 
 
 def _unique(generations: Iterable[Generation]) -> list[Generation]:

@@ -1,38 +1,37 @@
-"""Lanes: the models at work, who runs on them, and their shares of the time. Knows no line of waiters and no sink.
+"""Lanes: all models with running work, their rows, and their shares of the time.
 
-Models have equal shares of the time; one that starts begins like the one that had the least. Within a model one decode
-step and one chunk's worth of prefill make a turn.
+Invariants:
+- Lanes have equal shares of the time. A new lane starts with the time of the lane that has used the least.
+- One turn of a lane is one decode step and one chunk of prefill.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from pico_jupyter.engine.backend import Drafting
-from pico_jupyter.engine.memory.model_manager import ModelManager, Resident
-from pico_jupyter.engine.scheduling.lane import LEAST_CHUNK, Lane, Pace, Prefill
+from pico_jupyter.engine.backend import DraftModel
+from pico_jupyter.engine.memory.model_manager import ManagedModel, ModelManager
+from pico_jupyter.engine.scheduling.backend_call import BackendCall
+from pico_jupyter.engine.scheduling.chunk_sizer import MIN_CHUNK, ChunkSizer
+from pico_jupyter.engine.scheduling.lane import Lane, PrefillTask
 from pico_jupyter.engine.scheduling.sequence import Generation
-from pico_jupyter.engine.scheduling.work import Work
 
-# A model that had more than its share makes up for at most this much of it, in seconds.
-_MOST_DEBT = 0.25
+# The most seconds above its share that a lane has to make up for.
+_MAX_DEBT = 0.25
 
 
 class Lanes:
-    """`max_rows` rows run at once at most, unless one generation has more; `most` tokens are prefilled in one turn."""
+    """`max_rows` limits the rows of all lanes; one generation alone may have more. `max_chunk` is in tokens."""
 
-    def __init__(
-        self, models: ModelManager, work: Work, *, max_rows: int, most: int, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, models: ModelManager, *, max_rows: int, max_chunk: int, clock: Callable[[], float]) -> None:
         self._models = models
-        self._work = work
         self._max_rows = max_rows
-        self._most = most
+        self._max_chunk = max_chunk
         self._clock = clock
         self._lanes: list[Lane] = []
-        # Kept while a model has nothing to do: its speed stays the same.
-        self._paces: dict[str, Pace] = {}
+        # By model name. Kept while a model is idle, because its speed stays the same.
+        self._chunk_sizers: dict[str, ChunkSizer] = {}
         self._turns = itertools.count(1)
 
     def __repr__(self) -> str:
@@ -41,98 +40,103 @@ class Lanes:
     def __bool__(self) -> bool:
         return bool(self._lanes)
 
-    def __iter__(self) -> Iterator[Lane]:
-        return iter(list(self._lanes))
-
     @property
     def generations(self) -> list[Generation]:
+        """The running generations."""
         return [generation for lane in self._lanes for generation in lane.generations]
 
     @property
     def row_count(self) -> int:
+        """The number of running rows."""
         return sum(lane.row_count for lane in self._lanes)
 
     @property
     def free_rows(self) -> int:
+        """The number of rows that may still start; negative while one generation has more than the limit."""
         return self._max_rows - self.row_count
 
-    def of(self, generation: Generation) -> Lane | None:
+    def lane_of(self, generation: Generation) -> Lane | None:
         """The lane of a generation's model."""
         return next((lane for lane in self._lanes if lane.resident.info.name == generation.info.name), None)
 
-    def enter(self, generation: Generation, resident: Resident) -> None:
-        """Let a generation run on its model; what it drafts with is resident as well."""
-        lane = self.of(generation)
+    def add(self, generation: Generation, resident: ManagedModel) -> None:
+        """Start a generation on its model. Raises BackendCallFailed."""
+        lane = self.lane_of(generation)
         if lane is None:
-            pace = self._paces.setdefault(resident.info.name, Pace(self._most))
-            lane = Lane(resident, pace, spent=min((other.spent for other in self._lanes), default=0.0))
+            sizer = self._chunk_sizers.setdefault(resident.info.name, ChunkSizer(self._max_chunk))
+            used = min((other.seconds_used for other in self._lanes), default=0.0)
+            lane = Lane(resident, sizer, seconds_used=used)
             self._lanes.append(lane)
-        self._count(generation, 1)
-        for prefill in lane.enter(generation):
-            self._place(lane, prefill)
+        self._count_running(generation, 1)
+        for task in lane.add(generation):
+            self._insert(lane, task)
 
-    def take_out(self, generation: Generation, *, keep: bool) -> None:
-        """Take a generation and its rows out; with `keep` the prefix cache may have what they computed."""
-        lane = self.of(generation)
-        assert lane, "it runs"
-        lane.forget(generation)
+    def remove(self, generation: Generation, *, keep: bool) -> None:
+        """Remove a running generation and its rows. Raises BackendCallFailed.
+
+        With `keep` the KV caches of its rows go to the prefix cache.
+        """
+        lane = self.lane_of(generation)
+        assert lane, "the generation runs"
+        lane.remove(generation)
         if not lane.row_count:
             self._lanes.remove(lane)
         lane.resident.reserved -= generation.reserved
         generation.reserved = 0
-        self._count(generation, -1)
-        with self._work.on("remove", [generation], lane):
+        self._count_running(generation, -1)
+        with BackendCall("remove", (generation,), lane):
             lane.backend.remove(generation.rows, keep=keep)
 
     def clear(self) -> None:
+        """Remove all lanes. The backends are left to the caller."""
         self._lanes.clear()
 
-    def next(self) -> Lane | None:
-        """The lane that had the least time; of several the one whose last turn was first."""
-        lane = min(self._lanes, key=lambda lane: (lane.spent, lane.turn), default=None)
+    def next_lane(self) -> Lane | None:
+        """The lane that has used the least time; of several, the one whose latest turn was first."""
+        lane = min(self._lanes, key=lambda lane: (lane.seconds_used, lane.last_turn), default=None)
         if lane:
-            lane.turn = next(self._turns)
+            lane.last_turn = next(self._turns)
         return lane
 
     def charge(self, lane: Lane, seconds: float) -> None:
-        """A lane had so many seconds."""
-        lane.spent += seconds
-        if others := [other.spent for other in self._lanes if other is not lane]:
-            lane.spent = min(lane.spent, min(others) + _MOST_DEBT)
+        """Count the seconds of a turn against a lane."""
+        lane.seconds_used += seconds
+        if others := [other.seconds_used for other in self._lanes if other is not lane]:
+            lane.seconds_used = min(lane.seconds_used, min(others) + _MAX_DEBT)
 
-    def release(self, lane: Lane) -> None:
-        """Give the backend the prompts that need wait for no other any more."""
-        for prefill in lane.released():
-            self._place(lane, prefill)
+    def insert_followers(self, lane: Lane) -> None:
+        """Insert the prompts that need not wait for an earlier one any more. Raises BackendCallFailed."""
+        for task in lane.ready_followers():
+            self._insert(lane, task)
 
     def prefill(self, lane: Lane) -> None:
-        """Compute one chunk's worth of tokens: a part of one prompt, or several short ones."""
+        """Compute one chunk: a part of one prompt, or several short prompts. Raises BackendCallFailed."""
         spent = 0
         while True:
             decoding = sum(len(other.decoding) for other in self._lanes)
-            chunk = lane.pace.chunk(decoding=decoding, prefilling=len(lane.prefilling))
-            turn = lane.prefills_in_turn(chunk - spent)
-            if not turn or (spent and chunk - spent < LEAST_CHUNK):
+            chunk = lane.chunk_sizer.next_chunk(decoding=decoding, prefilling=len(lane.prefilling))
+            tasks = lane.next_prefills(chunk - spent)
+            if not tasks or (spent and chunk - spent < MIN_CHUNK):
                 return
             began = self._clock()
-            with self._work.on("prefill", (prefill.generation for prefill in turn), lane):
-                left = lane.backend.prefill([prefill.row for prefill in turn], chunk - spent)
-            worked_on = [prefill for prefill in turn if prefill.row in left]
-            computed = sum(prefill.left - left[prefill.row] for prefill in worked_on)
-            lane.pace.measure(computed, self._clock() - began)
-            for prefill in worked_on:
-                lane.advance(prefill, left[prefill.row])
-            if any(left.values()):
+            with BackendCall("prefill", tuple(task.generation for task in tasks), lane):
+                remaining = lane.backend.prefill([task.row for task in tasks], chunk - spent)
+            advanced = [task for task in tasks if task.row in remaining]
+            computed = sum(task.remaining - remaining[task.row] for task in advanced)
+            lane.chunk_sizer.record(computed, self._clock() - began)
+            for task in advanced:
+                lane.advance(task, remaining[task.row])
+            if any(remaining.values()):
                 return
-            spent += max(computed, LEAST_CHUNK)
+            spent += max(computed, MIN_CHUNK)
 
-    def _place(self, lane: Lane, prefill: Prefill) -> None:
-        generation = prefill.generation
+    def _insert(self, lane: Lane, task: PrefillTask) -> None:
+        generation = task.generation
         draft = self._models.get(generation.draft) if generation.draft else None
-        with self._work.on("prefill", [generation], lane):
-            lane.place(prefill, Drafting(draft.backend, generation.draft_tokens) if draft else None)
+        with BackendCall("prefill", (generation,), lane):
+            lane.insert(task, DraftModel(draft.backend, generation.draft_tokens) if draft else None)
 
-    def _count(self, generation: Generation, step: int) -> None:
+    def _count_running(self, generation: Generation, step: int) -> None:
         for info in generation.models:
             if resident := self._models.get(info):
                 resident.running += step

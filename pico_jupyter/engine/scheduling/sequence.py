@@ -1,12 +1,12 @@
-"""What the scheduler schedules: a Generation and its Sequences, one for each of the n choices. Knows no mlx."""
+"""Generation and Sequence: one request in the scheduler, and each of its n choices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Rows
+from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias
 
-from pico_jupyter.engine.backend import Draw, Media, RowSampling
+from pico_jupyter.engine.backend import Media, RowSampling, SampledToken
 from pico_jupyter.errors import PicoError
 from pico_jupyter.types import (
     Delta,
@@ -20,7 +20,6 @@ from pico_jupyter.types import (
 )
 
 Phase: TypeAlias = Literal["queue", "load", "prefill", "decode", "done"]
-T = TypeVar("T")
 
 _GREEDY = 0.0
 _ALL_TOKENS = 1 << 30
@@ -28,56 +27,63 @@ _DEFAULT_CONTEXT_SIZE = 20
 
 
 class Sink(Protocol):
-    """Where a generation's deltas go. Called by the engine thread; never blocks, never raises."""
+    """Receives a generation's deltas on the engine thread. Never blocks and never raises."""
 
-    def put(self, delta: Delta) -> None: ...
+    def put(self, delta: Delta) -> None:
+        """Append a delta. The last one is Finished, unless fail() ends the answer."""
 
     def fail(self, error: PicoError) -> None:
-        """End with an error. Nothing follows."""
-        ...
+        """End the answer with an error. No delta follows."""
 
 
-class Parser(Protocol):
-    """Tokens in, deltas of one choice out (engine.output.OutputParser)."""
-
-    @property
-    def stopped(self) -> bool: ...
+class TokenParser(Protocol):
+    """Turns the tokens of one choice into deltas (engine.text.output_parser.OutputParser)."""
 
     @property
-    def reasoning_tokens(self) -> int: ...
+    def stopped(self) -> bool:
+        """Whether a stop string was found."""
 
     @property
-    def has_tool_calls(self) -> bool: ...
-
-    def push(self, token_id: int, logprob: TokenLogprob | None = None) -> Rows[Delta]: ...
-
-    def flush(self) -> Rows[Delta]: ...
-
-
-class Vocabulary(Protocol):
-    """The tokenizer, as far as drawn tokens need it."""
+    def reasoning_tokens(self) -> int:
+        """The number of tokens in the reasoning so far."""
 
     @property
-    def eos_token_ids(self) -> frozenset[int]: ...
+    def has_tool_calls(self) -> bool:
+        """Whether the choice has called a tool."""
 
-    def token_bytes(self, token_id: int) -> bytes: ...
+    def push(self, token_id: int, logprob: TokenLogprob | None = None) -> Items[Delta]:
+        """Parse one more token. Returns the deltas that are complete with it."""
+
+    def flush(self) -> Items[Delta]:
+        """End the choice. Returns the deltas that were held back."""
+
+
+class TokenTable(Protocol):
+    """The tokens of a model, as far as sampled tokens need them (engine.text.tokenizer)."""
+
+    @property
+    def eos_token_ids(self) -> frozenset[int]:
+        """The tokens that end an answer."""
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that a token stands for."""
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """One choice being generated: a row of the backend. `row` is unique while the engine lives."""
+    """One choice being generated: a row of the backend. `row` is unique for the life of the engine."""
 
     row: int
     index: int
     sampling: RowSampling
-    parser: Parser
+    parser: TokenParser
     tokens: list[int] = field(default_factory=list)
     finish_reason: FinishReason | None = None
 
 
 @dataclass(slots=True)
-class Marks:
-    """When a generation passed its milestones, in seconds of the engine's clock."""
+class Timestamps:
+    """When a generation reached each phase, in seconds of the engine's clock. None: not yet, or skipped."""
 
     submitted: float
     load_started: float | None = None
@@ -86,6 +92,7 @@ class Marks:
     first_token: float | None = None
 
     def timings(self, now: float) -> Timings:
+        """The duration of each phase for a generation that ends now."""
         load = _ns(self.load_started, self.load_ended)
         prefill = _ns(self.prefill_started, now if self.first_token is None else self.first_token)
         decode = _ns(self.first_token, now)
@@ -99,14 +106,15 @@ def _ns(start: float | None, end: float | None) -> int:
 
 @dataclass(slots=True, eq=False)
 class Generation:
-    """One request inside the engine, ready to run: its prompt are tokens and every parameter is decided.
+    """One request that is ready to run: its prompt is tokens, and every parameter has a value.
 
-    A generation with max_tokens 0 or without sequences loads its model and is finished. The prompt's tokens are
-    negative in the places of its `media`. `boundaries` are the lengths
-    at which other prompts will probably leave this one, rising. The model `draft` proposes `draft_tokens`
-    tokens a step (None: it does without). What stands below `phase` is the scheduler's: its place in the order of
-    arrival, its share of the memory, and how often a call of a backend failed for it; a suspect may be to blame for
-    the failure of a whole batch.
+    A generation with max_tokens 0 or without sequences only loads its model. The prompt's tokens are negative in the
+    spans of its `media`. `boundaries` are lengths, rising, at which other prompts probably stop being equal to this
+    one. The model `draft` proposes `draft_tokens` tokens a step; None: no draft model. `keep_alive` is in seconds.
+
+    The fields from `phase` on belong to the scheduler. `arrival` is the place in the order of arrival, `reserved` the
+    bytes reserved for KV caches, `prefilled` the computed tokens of the prompt, `failures` the number of backend calls
+    that failed for it. An isolated generation runs alone, because a batch with it has failed.
     """
 
     id: str
@@ -115,10 +123,10 @@ class Generation:
     max_tokens: int
     reasoning: bool
     sequences: list[Sequence]
-    vocabulary: Vocabulary | None
+    vocabulary: TokenTable | None
     keep_alive: float
     sink: Sink
-    marks: Marks
+    times: Timestamps
     return_context: bool = False
     media: Media | None = None
     boundaries: tuple[int, ...] = ()
@@ -130,27 +138,30 @@ class Generation:
     prefilled: int = 0
     cached_tokens: int | None = None
     failures: int = 0
-    is_suspect: bool = False
+    is_isolated: bool = False
 
     def __repr__(self) -> str:
-        drawn = sum(len(sequence.tokens) for sequence in self.sequences)
-        return f"<Generation {self.id} {self.phase} [{len(self.prompt)} prompt | {drawn} drawn]>"
+        generated = sum(len(sequence.tokens) for sequence in self.sequences)
+        return f"<Generation {self.id} {self.phase} [{len(self.prompt)} prompt | {generated} generated]>"
 
     @property
     def rows(self) -> list[int]:
+        """The backend's rows of all sequences."""
         return [sequence.row for sequence in self.sequences]
 
     @property
     def open_sequences(self) -> list[Sequence]:
+        """The sequences that have not finished."""
         return [sequence for sequence in self.sequences if sequence.finish_reason is None]
 
     @property
     def models(self) -> tuple[ModelInfo, ...]:
-        """What must be resident for it to run."""
+        """The models that must be loaded before it runs."""
         return (self.info,) if self.draft is None else (self.info, self.draft)
 
     @property
     def usage(self) -> TokenUsage:
+        """The token counts so far."""
         return TokenUsage(
             prompt_tokens=len(self.prompt),
             completion_tokens=sum(len(sequence.tokens) for sequence in self.sequences),
@@ -160,33 +171,34 @@ class Generation:
 
     @property
     def context(self) -> tuple[int, ...]:
+        """The tokens of the prompt and of the first choice, where the request asks for them and has no media."""
         if not self.return_context or not self.sequences or self.media:
             return ()
         return (*self.prompt, *self.sequences[0].tokens)
 
-    def take(self, sequence: Sequence, draw: Draw) -> None:
-        """Let a drawn token go to the parser and its deltas to the sink; ends the sequence where it is due."""
+    def append(self, sequence: Sequence, sampled: SampledToken) -> None:
+        """Parse a sampled token and send its deltas to the sink. Sets finish_reason if it is the last one."""
         assert self.vocabulary is not None
-        sequence.tokens.append(draw.token)
-        if draw.token in self.vocabulary.eos_token_ids:
-            self._end(sequence, "stop")
+        sequence.tokens.append(sampled.token)
+        if sampled.token in self.vocabulary.eos_token_ids:
+            self._finish(sequence, "stop")
             return
-        for delta in sequence.parser.push(draw.token, _logprob(draw, self.vocabulary)):
+        for delta in sequence.parser.push(sampled.token, _logprob(sampled, self.vocabulary)):
             self.sink.put(delta)
         if sequence.parser.stopped:
-            self._end(sequence, "stop")
+            self._finish(sequence, "stop")
         elif len(sequence.tokens) >= self.max_tokens:
-            self._end(sequence, "length")
+            self._finish(sequence, "length")
 
-    def _end(self, sequence: Sequence, reason: FinishReason) -> None:
+    def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         for delta in sequence.parser.flush():
             self.sink.put(delta)
         is_call = reason == "stop" and sequence.parser.has_tool_calls
         sequence.finish_reason = "tool_calls" if is_call else reason
 
 
-def _logprob(draw: Draw, vocabulary: Vocabulary) -> TokenLogprob | None:
-    if draw.logprob is None:
+def _logprob(sampled: SampledToken, vocabulary: TokenTable) -> TokenLogprob | None:
+    if sampled.logprob is None:
         return None
 
     def text(raw: bytes) -> str:
@@ -194,41 +206,38 @@ def _logprob(draw: Draw, vocabulary: Vocabulary) -> TokenLogprob | None:
 
     top = tuple(
         TopLogprob(text(raw), logprob, raw)
-        for raw, logprob in ((vocabulary.token_bytes(token), logprob) for token, logprob in draw.top)
+        for raw, logprob in ((vocabulary.token_bytes(token), logprob) for token, logprob in sampled.top)
     )
-    raw = vocabulary.token_bytes(draw.token)
-    return TokenLogprob(text(raw), draw.logprob, raw, top)
+    raw = vocabulary.token_bytes(sampled.token)
+    return TokenLogprob(text(raw), sampled.logprob, raw, top)
 
 
 def resolve_sampling(
-    asked: SamplingParams, model: SamplingParams, fallback: SamplingParams, *, seed: int, top_logprobs: int | None
+    request: SamplingParams, model: SamplingParams, fallback: SamplingParams, *, seed: int, top_logprobs: int | None
 ) -> RowSampling:
-    """Decide every parameter: the request's own value, else the model's, else the dialect's, else off."""
+    """Choose each parameter: the value of the request, else of the model, else of the dialect, else off."""
 
-    def first(values: tuple[T | None, T | None, T | None], otherwise: T) -> T:
-        return next((value for value in values if value is not None), otherwise)
-
-    def three(name: str) -> tuple[float | None, float | None, float | None]:
-        return getattr(asked, name), getattr(model, name), getattr(fallback, name)
+    def value(name: str, off: Any) -> Any:
+        values = (getattr(params, name) for params in (request, model, fallback))
+        return next((one for one in values if one is not None), off)
 
     def context_size(name: str) -> int:
-        size = int(first(three(name), _DEFAULT_CONTEXT_SIZE))
+        size = int(value(name, _DEFAULT_CONTEXT_SIZE))
         return _ALL_TOKENS if size < 0 else size
 
-    top_p = first(three("top_p"), 1.0)
-    bias = first((asked.logit_bias, model.logit_bias, fallback.logit_bias), {})
+    top_p = value("top_p", 1.0)
     return RowSampling(
-        temperature=_GREEDY if top_p <= 0 else first(three("temperature"), 1.0),
+        temperature=_GREEDY if top_p <= 0 else value("temperature", 1.0),
         top_p=top_p,
-        top_k=max(0, int(first(three("top_k"), 0))),
-        min_p=first(three("min_p"), 0.0),
+        top_k=max(0, int(value("top_k", 0))),
+        min_p=value("min_p", 0.0),
         seed=seed,
-        repetition_penalty=first(three("repetition_penalty"), 1.0),
+        repetition_penalty=value("repetition_penalty", 1.0),
         repetition_context_size=context_size("repetition_context_size"),
-        presence_penalty=first(three("presence_penalty"), 0.0),
+        presence_penalty=value("presence_penalty", 0.0),
         presence_context_size=context_size("presence_context_size"),
-        frequency_penalty=first(three("frequency_penalty"), 0.0),
+        frequency_penalty=value("frequency_penalty", 0.0),
         frequency_context_size=context_size("frequency_context_size"),
-        logit_bias=tuple(sorted(bias.items())),
+        logit_bias=tuple(sorted(value("logit_bias", {}).items())),
         top_logprobs=top_logprobs,
     )

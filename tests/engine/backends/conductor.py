@@ -1,4 +1,4 @@
-"""Drives a backend by hand, as the scheduler would; and what each answer must be."""
+"""Conductor: drives a backend as the scheduler does. Also the expected answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.engine.tiny_models import TINY_MODELS
 
 GREEDY = RowSampling()
 ANSWER = 8
-# Kinds of models by the caches that they use; the last one holds its keys and values in 8 bits.
+# The kinds of models by their caches; "quantised" has keys and values of 8 bits.
 KINDS = [*TINY_MODELS, "quantised"]
 
 
@@ -32,26 +32,26 @@ def kv_bits(kind: str) -> int:
 
 
 def backend_for(kind: str, prefixes: PrefixCache | None = None) -> LmBackend:
-    kept = prefixes.of(kind) if prefixes else None
+    kept = prefixes.for_model(kind) if prefixes else None
     return LmBackend(tiny_model(kind), kind, prefixes=kept, kv_bits=kv_bits(kind))
 
 
 @cache
 def answer_of(kind: str, prompt: tuple[int, ...]) -> list[int]:
-    """What mlx-lm generates for the prompt alone."""
+    """The answer of mlx-lm to a prompt."""
     model = tiny_model(kind)
     caches = kv.quantized(make_prompt_cache(model), kv_bits(kind))
     return [token for token, _ in generate_step(mx.array(prompt), model, max_tokens=ANSWER, prompt_cache=caches)]
 
 
 class Conductor:
-    """Drives a backend by hand and keeps what each row said."""
+    """Drives a backend and records the tokens of each row."""
 
     def __init__(self, backend: LmBackend, limit: int = 12) -> None:
         self.backend = backend
         self.limit = limit
         self.prefilling: list[int] = []
-        self.given: dict[int, list[int]] = {}
+        self.tokens: dict[int, list[int]] = {}
         self.running: set[int] = set()
         self.cached: dict[int, int] = {}
 
@@ -67,23 +67,23 @@ class Conductor:
             {row: sampling}, prompt, boundaries=boundaries or [max(1, len(prompt) - 3)], media=media
         )
         self.prefilling.append(row)
-        self.given[row] = []
+        self.tokens[row] = []
         self.running.add(row)
 
     def step(self, limit: int | None = None) -> None:
-        """One turn of the scheduler: a decode step, then one chunk."""
+        """One turn of the scheduler: a decode step and one chunk."""
         ended = []
-        for draw in self.backend.step():
-            self.given[draw.row].append(draw.token)
-            if len(self.given[draw.row]) >= ANSWER:
-                ended.append(draw.row)
-        self.leave(ended)
+        for sampled in self.backend.step():
+            self.tokens[sampled.row].append(sampled.token)
+            if len(self.tokens[sampled.row]) >= ANSWER:
+                ended.append(sampled.row)
+        self.remove(ended)
         if self.prefilling:
-            left = self.backend.prefill(self.prefilling, limit or self.limit)
+            remaining = self.backend.prefill(self.prefilling, limit or self.limit)
             first, *others = self.prefilling
-            self.prefilling = [row for row in (*others, first) if left.get(row, 1)]
+            self.prefilling = [row for row in (*others, first) if remaining.get(row, 1)]
 
-    def leave(self, rows: list[int], *, keep: bool = True) -> None:
+    def remove(self, rows: list[int], *, keep: bool = True) -> None:
         self.backend.remove(rows, keep=keep)
         self.running -= set(rows)
         self.prefilling = [row for row in self.prefilling if row not in rows]
@@ -103,7 +103,7 @@ class Conductor:
         boundaries: Sequence[int] = (),
         media: Media | None = None,
     ) -> list[int]:
-        """Admit a prompt and run until nothing is left to do."""
+        """Admit a prompt and run until all rows have ended."""
         self.admit(row, prompt, sampling, boundaries, media)
         self.finish()
-        return self.given[row]
+        return self.tokens[row]

@@ -1,4 +1,4 @@
-"""The mlx-lm backend: mlx-lm's own generators are the oracle, in the same precision."""
+"""LmBackend: the generators of mlx-lm are the oracle, in the same precision."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def pico_tiny() -> ModelInfo:
     return Catalog(EngineOptions(), environ={}, hub_cache=None).find("pico-tiny")
 
 
-# Prompts out of a few pieces, so that many begin alike.
+# Prompts from a few pieces, so that many have the same beginning.
 prompts = st.lists(
     st.sampled_from([[1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 9], [5], [8, 8], [60, 2, 41]]), min_size=1, max_size=6
 ).map(lambda pieces: [token for piece in pieces for token in piece])
-# An operation: admit a prompt, abort the n-th running row, or take a number of steps.
+# An operation: admit a prompt, abort the n-th running row, or make a number of steps.
 operations = st.lists(
     st.one_of(
         st.tuples(st.just("admit"), prompts),
@@ -56,28 +56,28 @@ operations = st.lists(
 def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(
     kind: str, script: list[tuple[str, Any]], limit: int
 ) -> None:
-    prefixes = PrefixCache(limit, block=4, least=2)
+    prefixes = PrefixCache(limit, block=4, min_shared=2)
     conductor = Conductor(backend_for(kind, prefixes))
     asked: dict[int, list[int]] = {}
-    for number, (verb, value) in enumerate(script):
-        if verb == "admit":
+    for number, (action, value) in enumerate(script):
+        if action == "admit":
             asked[number] = value
             conductor.admit(number, value)
-        elif verb == "abort" and conductor.running:
-            conductor.leave([sorted(conductor.running)[value % len(conductor.running)]])
-        elif verb == "step":
+        elif action == "abort" and conductor.running:
+            conductor.remove([sorted(conductor.running)[value % len(conductor.running)]])
+        elif action == "step":
             for _ in range(value):
                 conductor.step()
     conductor.finish()
-    for row, tokens in conductor.given.items():
+    for row, tokens in conductor.tokens.items():
         assert tokens == answer_of(kind, tuple(asked[row]))[: len(tokens)]
     assert conductor.backend.cache_nbytes == 0
     assert prefixes.nbytes <= limit
 
 
 @pytest.mark.parametrize("kind", TINY_MODELS)
-def test_the_best_token_of_the_tiny_models_is_well_ahead(kind: str) -> None:
-    """What makes exact equality fair: no answer hangs on the last bits of a logit."""
+def test_the_likeliest_token_of_the_tiny_models_has_a_clear_margin(kind: str) -> None:
+    """So rounding cannot change an answer, and the tests may compare tokens for equality."""
     answers = [answer_of(kind, (seed, seed + 3, 2 * seed)) for seed in range(1, 20)]
     assert len({tuple(answer) for answer in answers}) > 10
     model = tiny_model(kind)
@@ -89,7 +89,7 @@ def test_the_best_token_of_the_tiny_models_is_well_ahead(kind: str) -> None:
 
 
 def bench(info: ModelInfo) -> tuple[Any, list[list[int]]]:
-    """The built-in model in float32, and prompts of different lengths for it."""
+    """The built-in model in float32, and prompts of different lengths."""
     backend = loading.load(info, 1 << 40)
     assert isinstance(backend, LmBackend)
     tokenizer = load_tokenizer(Path(info.path))
@@ -99,48 +99,48 @@ def bench(info: ModelInfo) -> tuple[Any, list[list[int]]]:
 
 
 def oracle(model: Any, prompts: list[list[int]], count: int) -> list[list[int]]:
-    """mlx-lm's BatchGenerator, greedy."""
+    """The greedy tokens of mlx-lm's BatchGenerator."""
     generator = BatchGenerator(model, max_tokens=count, prefill_step_size=16)
     numbers = generator.insert(prompts)
-    given: dict[int, list[int]] = {number: [] for number in numbers}
-    while any(len(tokens) < count for tokens in given.values()):
+    output: dict[int, list[int]] = {number: [] for number in numbers}
+    while any(len(tokens) < count for tokens in output.values()):
         for response in generator.next_generated():
-            given[response.uid].append(response.token)
+            output[response.uid].append(response.token)
     generator.close()
-    return [given[number] for number in numbers]
+    return [output[number] for number in numbers]
 
 
 def test_greedy_tokens_of_several_prompts_are_those_of_the_batch_generator(pico_tiny: ModelInfo) -> None:
     backend, several = bench(pico_tiny)
     expected = oracle(backend._model, several, ANSWER * 3)
-    given: dict[int, list[int]] = {}
+    output: dict[int, list[int]] = {}
     for row, prompt in enumerate(several):
         backend.insert({row: GREEDY}, prompt)
         while backend.prefill([row], 16)[row]:
             pass
-        given[row] = []
-    while any(len(tokens) < ANSWER * 3 for tokens in given.values()):
-        for draw in backend.step():
-            given[draw.row].append(draw.token)
-    assert [tokens[: ANSWER * 3] for tokens in given.values()] == expected
+        output[row] = []
+    while any(len(tokens) < ANSWER * 3 for tokens in output.values()):
+        for sampled in backend.step():
+            output[sampled.row].append(sampled.token)
+    assert [tokens[: ANSWER * 3] for tokens in output.values()] == expected
     backend.close()
 
 
-@pytest.mark.skipif(mx.default_device().type != mx.DeviceType.cpu, reason="only a CPU wants float32")
-def test_half_precision_weights_become_float32_on_a_cpu_with_room(pico_tiny: ModelInfo) -> None:
+@pytest.mark.skipif(mx.default_device().type != mx.DeviceType.cpu, reason="weights are converted on a CPU only")
+def test_16_bit_weights_become_float32_on_a_cpu_if_they_fit(pico_tiny: ModelInfo) -> None:
     roomy, tight = loading.load(pico_tiny, 1 << 40), loading.load(pico_tiny, 0)
     assert roomy.weights_nbytes == 2 * tight.weights_nbytes
 
 
 @pytest.mark.parametrize("room", [0, 1 << 40])
 @pytest.mark.parametrize("name", ["pico-tiny", "pico-tiny-vl"])
-def test_weights_take_what_the_capacity_says_before_they_are_loaded(name: str, room: int) -> None:
+def test_loaded_weights_have_the_size_that_the_capacity_predicts(name: str, room: int) -> None:
     info = Catalog(EngineOptions(), environ={}, hub_cache=None).find(name)
     capacity = Capacity(1 << 40, in_float32=is_on_cpu())
     assert loading.load(info, room).weights_nbytes == capacity.weights_size(info, room)
 
 
-def test_quantised_weights_stay_as_they_are(tmp_path: Path, pico_tiny: ModelInfo) -> None:
+def test_quantised_weights_are_not_converted(tmp_path: Path, pico_tiny: ModelInfo) -> None:
     quantised = quantised_copy(pico_tiny, tmp_path)
     backend = loading.load(quantised, 1 << 40)
     assert isinstance(backend, LmBackend)
@@ -157,7 +157,7 @@ def quantised_copy(info: ModelInfo, folder: Path) -> ModelInfo:
     return replace(info, path=str(folder))
 
 
-def test_penalties_and_bias_change_only_the_row_that_asked() -> None:
+def test_penalties_and_bias_change_only_their_own_row() -> None:
     kind, prompt = "full attention", (5, 6, 7)
     expected = answer_of(kind, prompt)
     conductor = Conductor(LmBackend(tiny_model(kind), kind))
@@ -166,10 +166,10 @@ def test_penalties_and_bias_change_only_the_row_that_asked() -> None:
     conductor.admit(3, list(prompt), RowSampling(logit_bias=((11, 1000.0),)))
     conductor.admit(4, list(prompt), RowSampling(presence_penalty=1000.0, presence_context_size=1000))
     conductor.finish()
-    assert conductor.given[1] == expected
-    assert conductor.given[2][0] != expected[0]
-    assert conductor.given[3] == [11] * ANSWER
-    assert len({*prompt, *conductor.given[4]}) == 3 + ANSWER, "no token comes twice"
+    assert conductor.tokens[1] == expected
+    assert conductor.tokens[2][0] != expected[0]
+    assert conductor.tokens[3] == [11] * ANSWER
+    assert len({*prompt, *conductor.tokens[4]}) == 3 + ANSWER, "no token is repeated"
 
 
 def test_penalties_are_those_of_mlx_lm_over_a_whole_answer() -> None:
@@ -182,7 +182,7 @@ def test_penalties_are_those_of_mlx_lm_over_a_whole_answer() -> None:
     conductor.admit(1, [1, 2])
     conductor.admit(2, prompt, RowSampling(repetition_penalty=1.8, repetition_context_size=5, frequency_penalty=0.7))
     conductor.finish()
-    assert conductor.given[2] == expected
+    assert conductor.tokens[2] == expected
 
 
 def test_a_seed_gives_the_same_tokens_in_any_batch() -> None:
@@ -196,25 +196,25 @@ def test_a_seed_gives_the_same_tokens_in_any_batch() -> None:
     crowded.admit(1, [3, 4, 5], seeded)
     alone.finish()
     crowded.finish()
-    assert alone.given[1] == crowded.given[1]
+    assert alone.tokens[1] == crowded.tokens[1]
 
 
-def test_log_probabilities_are_of_the_model_s_own_distribution() -> None:
+def test_log_probabilities_are_those_of_the_unchanged_distribution() -> None:
     model = tiny_model("full attention")
     backend = LmBackend(model, "tiny")
     biased = RowSampling(temperature=0.5, logit_bias=((11, 1000.0),), top_logprobs=2)
     backend.insert({1: biased}, [5, 6, 7])
     while backend.prefill([1], 2)[1]:
         pass
-    draw, *_ = [*backend.step(), *backend.step()]
+    sampled, *_ = [*backend.step(), *backend.step()]
     logits = model(mx.array([[5, 6, 7]]))[0, -1]
     expected = logits - mx.logsumexp(logits)
-    assert draw.token == 11
-    assert draw.logprob == pytest.approx(expected[11].item(), abs=1e-4)
-    assert [token for token, _ in draw.top] == mx.argsort(-expected)[:2].tolist()
+    assert sampled.token == 11
+    assert sampled.logprob == pytest.approx(expected[11].item(), abs=1e-4)
+    assert [token for token, _ in sampled.top] == mx.argsort(-expected)[:2].tolist()
 
 
-def test_accounted_bytes_are_those_of_the_caches() -> None:
+def test_cache_nbytes_is_the_size_of_the_caches() -> None:
     backend = LmBackend(full_attention(), "tiny")
     backend.insert({1: GREEDY}, list(range(1, 11)))
     backend.prefill([1], 4)
@@ -222,7 +222,7 @@ def test_accounted_bytes_are_those_of_the_caches() -> None:
     assert backend.cache_nbytes == sum(layer.keys.nbytes + layer.values.nbytes for layer in prefill.cache)
 
 
-def test_removing_all_rows_and_closing_gives_the_memory_back() -> None:
+def test_removing_all_rows_and_closing_frees_the_memory() -> None:
     gc.collect()
     mx.clear_cache()
     before = mx.get_active_memory()
@@ -234,7 +234,7 @@ def test_removing_all_rows_and_closing_gives_the_memory_back() -> None:
     for _ in range(12):
         conductor.step()
     assert mx.get_active_memory() > loaded
-    conductor.leave([0, 1, 2, 3])
+    conductor.remove([0, 1, 2, 3])
     settle()
     assert mx.get_active_memory() == loaded
     backend.close()
@@ -250,13 +250,13 @@ def settle() -> None:
 def test_weights_are_loaded_in_shares() -> None:
     backend = LmBackend(full_attention(), "tiny")
     weights = [weight for _, weight in tree_flatten(full_attention().parameters())]
-    shares = list(lm._shares(weights, share=10_000))
+    shares = list(lm._load_shares(weights, share=10_000))
     assert len(shares) > 2
     assert [id(one) for share in shares for one in share] == [id(one) for one in weights]
     assert backend.load_step() == 0
 
 
-def test_a_backend_counts_its_rows_in_its_repr() -> None:
+def test_the_repr_counts_the_rows() -> None:
     backend = LmBackend(full_attention(), "tiny")
     backend.insert({1: GREEDY}, [1, 2, 3])
     backend.insert({2: GREEDY, 3: GREEDY}, [1, 2, 3])

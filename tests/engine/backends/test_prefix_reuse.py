@@ -1,4 +1,4 @@
-"""Prompts that begin like earlier ones, on real models with every kind of cache: less is computed, nothing changes."""
+"""Prompts with the beginning of earlier ones, on real models with every kind of cache: same tokens, less computed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ROOM = 1 << 30
 
 
 def warm(kind: str, limit: int = ROOM) -> tuple[Conductor, PrefixCache]:
-    prefixes = PrefixCache(limit, block=4, least=2)
+    prefixes = PrefixCache(limit, block=4, min_shared=2)
     return Conductor(backend_for(kind, prefixes)), prefixes
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_conversation_s_next_turn_computes_only_what_is_new(kind: str) -> None:
+def test_the_next_turn_of_a_conversation_computes_only_new_tokens(kind: str) -> None:
     conductor, _ = warm(kind)
     first = conductor.answer(1, SYSTEM)
     second = [*SYSTEM, *first, 30, 31]
@@ -33,7 +33,7 @@ def test_a_conversation_s_next_turn_computes_only_what_is_new(kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_turn_whose_past_reasoning_is_stripped_still_finds_the_prompt(kind: str) -> None:
+def test_a_turn_without_the_earlier_reasoning_reuses_the_prompt(kind: str) -> None:
     conductor, _ = warm(kind)
     first = conductor.answer(1, SYSTEM)
     second = [*SYSTEM[:-1], first[-1], 30, 31]
@@ -43,7 +43,7 @@ def test_a_turn_whose_past_reasoning_is_stripped_still_finds_the_prompt(kind: st
 
 
 @pytest.mark.parametrize("kind", CUTTABLE)
-def test_a_new_question_behind_a_known_system_prompt_finds_all_of_it(kind: str) -> None:
+def test_a_new_question_reuses_the_whole_system_message(kind: str) -> None:
     conductor, _ = warm(kind)
     conductor.answer(1, [*SYSTEM, 40, 41, 42, 43, 44])
     other = [*SYSTEM, 50, 51, 52, 53, 54]
@@ -52,7 +52,7 @@ def test_a_new_question_behind_a_known_system_prompt_finds_all_of_it(kind: str) 
 
 
 @pytest.mark.parametrize("kind", CHECKPOINTED)
-def test_the_second_conversation_under_a_system_message_finds_it_where_its_end_was_told(kind: str) -> None:
+def test_a_boundary_at_the_end_of_a_system_message_makes_it_reusable(kind: str) -> None:
     conductor, _ = warm(kind)
     for row, question in enumerate(([40] * 6, [41] * 7)):
         prompt = [*SYSTEM, *question]
@@ -63,7 +63,7 @@ def test_the_second_conversation_under_a_system_message_finds_it_where_its_end_w
 
 
 @pytest.mark.parametrize("kind", CHECKPOINTED)
-def test_caches_that_cannot_be_cut_learn_where_conversations_part(kind: str) -> None:
+def test_caches_that_cannot_be_cut_get_a_checkpoint_where_conversations_diverge(kind: str) -> None:
     conductor, _ = warm(kind)
     long = SYSTEM * 5
     questions = [[*long, *([first] * 5)] for first in (40, 41, 42)]
@@ -73,7 +73,7 @@ def test_caches_that_cannot_be_cut_learn_where_conversations_part(kind: str) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_one_prompt_prefills_another_that_waited_can_use(kind: str) -> None:
+def test_a_follower_uses_the_tokens_of_its_leader(kind: str) -> None:
     conductor, _ = warm(kind)
     leader, follower = [*SYSTEM, 40, 41, 42], [*SYSTEM, 50, 51, 52]
     conductor.admit(1, leader)
@@ -83,36 +83,36 @@ def test_what_one_prompt_prefills_another_that_waited_can_use(kind: str) -> None
     conductor.admit(2, follower)
     conductor.finish()
     assert conductor.cached[2] == len(SYSTEM)
-    assert conductor.given == {row: answer_of(kind, tuple(prompt)) for row, prompt in ((1, leader), (2, follower))}
+    assert conductor.tokens == {row: answer_of(kind, tuple(prompt)) for row, prompt in ((1, leader), (2, follower))}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_aborted_prefill_is_taken_up_where_it_stopped(kind: str) -> None:
+def test_an_aborted_prefill_is_continued(kind: str) -> None:
     conductor, _ = warm(kind)
     conductor.admit(1, SYSTEM)
     conductor.backend.prefill([1], 9)
-    conductor.leave([1])
+    conductor.remove([1])
     assert conductor.answer(2, SYSTEM) == answer_of(kind, tuple(SYSTEM))
     assert conductor.cached[2] == 9
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_removed_for_a_failure_leave_nothing(kind: str) -> None:
+def test_rows_that_are_removed_without_keep_cache_nothing(kind: str) -> None:
     conductor, prefixes = warm(kind)
     conductor.admit(1, SYSTEM)
     conductor.backend.prefill([1], 9)
-    conductor.leave([1], keep=False)
+    conductor.remove([1], keep=False)
     assert prefixes.nbytes == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_logits_after_a_restored_beginning_equal_those_of_the_whole_prompt(kind: str) -> None:
+def test_logits_after_a_restored_beginning_equal_those_of_a_full_prefill(kind: str) -> None:
     whole, restored = (tiny_prefill(kind, is_warm=is_warm) for is_warm in (False, True))
     assert mx.allclose(whole, restored, atol=1e-4).item()
 
 
 def tiny_prefill(kind: str, *, is_warm: bool) -> mx.array:
-    """Logits after SYSTEM and two tokens, from a cache that was computed at once, or restored from blocks."""
+    """The logits after SYSTEM and two tokens, with a computed or a restored cache."""
     conductor, _ = warm(kind)
     prompt = [*SYSTEM, 33, 34]
     if is_warm:
@@ -123,27 +123,27 @@ def tiny_prefill(kind: str, *, is_warm: bool) -> mx.array:
     assert conductor.cached[2] == (len(SYSTEM) if is_warm else 0)
     backend = conductor.backend
     (prefill,) = backend._prefills
-    logits: mx.array = tiny_model(kind)(mx.array([prompt[prefill.done :]]), cache=prefill.cache)
+    logits: mx.array = tiny_model(kind)(mx.array([prompt[prefill.computed :]]), cache=prefill.cache)
     return logits[0, -1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_row_that_goes_on_after_it_was_removed_draws_what_it_would_have_drawn(kind: str) -> None:
+def test_a_requeued_row_continues_with_the_same_tokens(kind: str) -> None:
     seeded = RowSampling(temperature=1.0, seed=11)
     conductor, _ = warm(kind)
     expected = conductor.answer(1, SYSTEM, seeded)
     backend = backend_for(kind)
-    backend.insert({2: seeded}, [*SYSTEM, *expected[:3]], drawn=3)
+    backend.insert({2: seeded}, [*SYSTEM, *expected[:3]], generated=3)
     while backend.prefill([2], 4)[2]:
         pass
-    given: list[int] = []
-    while len(given) < len(expected) - 3:
-        given += [draw.token for draw in backend.step()]
-    assert given == expected[3:]
+    output: list[int] = []
+    while len(output) < len(expected) - 3:
+        output += [sampled.token for sampled in backend.step()]
+    assert output == expected[3:]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_estimate_is_what_a_row_then_takes(kind: str) -> None:
+def test_an_estimate_is_near_the_size_of_the_cache(kind: str) -> None:
     backend = backend_for(kind)
     backend.insert({1: GREEDY}, list(range(1, 31)))
     while backend.prefill([1], 30)[1]:
@@ -154,8 +154,8 @@ def test_an_estimate_is_what_a_row_then_takes(kind: str) -> None:
     assert backend.cache_nbytes >= backend.estimate_cache(32) * 0.5
 
 
-def test_rows_of_very_different_length_decode_apart_and_alike_ones_together() -> None:
-    backend = LmBackend(tiny_model("full attention"), "tiny", little_padding=0)
+def test_rows_of_very_different_lengths_decode_in_separate_batches() -> None:
+    backend = LmBackend(tiny_model("full attention"), "tiny", small_padding=0)
     prompts = {1: [3] * 900, 2: [4] * 20, 3: [5] * 30, 4: [6] * 880}
     for row, prompt in prompts.items():
         backend.insert({row: GREEDY}, prompt)
@@ -164,7 +164,7 @@ def test_rows_of_very_different_length_decode_apart_and_alike_ones_together() ->
     assert [sorted(row.number for row in batch.rows) for batch in backend._batches] == [[1, 4], [2, 3]]
 
 
-def test_after_all_is_aborted_and_shed_the_memory_is_back_at_the_weights() -> None:
+def test_evicting_all_prefixes_leaves_only_the_weights_in_memory() -> None:
     backend_for("full attention").load_step()
     conductor, prefixes = warm("full attention")
     settle()
@@ -173,9 +173,9 @@ def test_after_all_is_aborted_and_shed_the_memory_is_back_at_the_weights() -> No
         conductor.admit(row, [*SYSTEM, row, row + 1])
     for _ in range(9):
         conductor.step()
-    conductor.leave([0, 1, 2, 3])
+    conductor.remove([0, 1, 2, 3])
     assert prefixes.nbytes > 0
-    prefixes.shed(prefixes.nbytes)
+    prefixes.evict(prefixes.nbytes)
     settle()
     assert mx.get_active_memory() == before
 

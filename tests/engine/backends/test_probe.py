@@ -1,4 +1,4 @@
-"""The speed of mlx, measured in a process."""
+"""The measurement of mlx in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from pico_jupyter.engine.backends.probe import Speed, loaded_blas
 
 
-def test_a_process_tells_its_speed_as_json() -> None:
+def test_the_probe_prints_json() -> None:
     command = [sys.executable, "-m", "pico_jupyter.engine.backends.probe"]
     printed = subprocess.run(command, check=True, capture_output=True).stdout
     speed = msgspec.json.decode(printed, type=Speed)
@@ -20,7 +20,7 @@ def test_a_process_tells_its_speed_as_json() -> None:
     assert speed.bfloat16 > 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process has loaded")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the libraries of a process")
 def test_the_blas_of_mlx_is_named() -> None:
     import mlx.core as mx  # noqa: PLC0415  # loads the library
 

@@ -1,4 +1,4 @@
-"""Drawing tokens: mlx-lm's samplers are the oracle, row by row."""
+"""Sampling: the samplers of mlx-lm are the oracle, row by row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p, make_logi
 
 from pico_jupyter.engine.backend import RowSampling
 from pico_jupyter.engine.backends.sampling import (
-    _least_inside,
+    _min_kept_weight,
     logits_processors,
     penalty_window,
     row_key,
@@ -25,9 +25,9 @@ from pico_jupyter.engine.backends.sampling import (
 )
 
 VOCABULARY = 50
-# Long enough for every shortcut: blocks before ranking, halves before sorting.
+# Long enough for all shortcuts: blocks before ranking, partitions before sorting.
 LONG_VOCABULARY = 5000
-# Makes all tokens that the filters leave equally likely.
+# Makes all tokens that the filters keep equally likely.
 HOTTEST = 1e30
 
 
@@ -36,8 +36,8 @@ def logprobs(rows: int, seed: int = 0, vocabulary: int = VOCABULARY) -> mx.array
     return logits - mx.logsumexp(logits, axis=-1, keepdims=True)
 
 
-def draws(distribution: mx.array, row: RowSampling, count: int) -> list[int]:
-    """Many draws for one row, at the positions 0, 1, 2, ..."""
+def samples(distribution: mx.array, row: RowSampling, count: int) -> list[int]:
+    """`count` samples for one row, at the positions 0, 1, 2, ..."""
     many = mx.broadcast_to(distribution, (count, distribution.shape[-1]))
     return cast("list[int]", sample(many, [row] * count, range(count)).tolist())
 
@@ -48,7 +48,7 @@ def kept(filtered: mx.array) -> list[list[int]]:
 
 
 def upstream(distribution: mx.array, row: RowSampling) -> mx.array:
-    """mlx-lm's chain of filters for one row."""
+    """The filters of mlx-lm for one row."""
     if row.top_p < 1:
         distribution = apply_top_p(distribution, row.top_p)
     if row.min_p:
@@ -56,9 +56,9 @@ def upstream(distribution: mx.array, row: RowSampling) -> mx.array:
     return apply_top_k(distribution, row.top_k) if row.top_k else distribution
 
 
-def distance(drawn: Sequence[int], expected: mx.array) -> float:
-    """Half the sum of the differences between how often each token was drawn and how often it should be."""
-    frequencies = mx.zeros(expected.shape).at[mx.array(list(drawn))].add(1 / len(drawn))
+def distance(sampled: Sequence[int], expected: mx.array) -> float:
+    """The total variation distance between the frequencies of tokens and their expected probabilities."""
+    frequencies = mx.zeros(expected.shape).at[mx.array(list(sampled))].add(1 / len(sampled))
     return float((frequencies - expected).abs().sum()) / 2
 
 
@@ -74,12 +74,12 @@ filters = st.builds(
 
 @settings(deadline=None, max_examples=20)
 @given(rows=st.lists(filters, min_size=1, max_size=4), seed=st.integers(0, 100))
-def test_each_row_draws_the_tokens_that_mlx_lm_would_keep_and_no_others(rows: list[RowSampling], seed: int) -> None:
+def test_a_row_samples_exactly_the_tokens_that_mlx_lm_keeps(rows: list[RowSampling], seed: int) -> None:
     distribution = logprobs(len(rows), seed)
-    count = 1500  # a token that is kept is missed with a chance of 0.98 ** 1500
+    count = 1500  # a kept token is missed with a probability of at most 0.98 ** 1500
     many = mx.repeat(distribution, count, axis=0)
-    drawn = sample(many, [row for row in rows for _ in range(count)], [*range(count)] * len(rows))
-    ours = [sorted(set(tokens)) for tokens in cast("list[list[int]]", drawn.reshape(-1, count).tolist())]
+    sampled = sample(many, [row for row in rows for _ in range(count)], [*range(count)] * len(rows))
+    ours = [sorted(set(tokens)) for tokens in cast("list[list[int]]", sampled.reshape(-1, count).tolist())]
     theirs = [kept(upstream(distribution[index : index + 1], row))[0] for index, row in enumerate(rows)]
     assert ours == theirs
 
@@ -94,18 +94,18 @@ def test_each_row_draws_the_tokens_that_mlx_lm_would_keep_and_no_others(rows: li
     ],
     ids=["top_p", "top_k", "both", "min_p"],
 )
-def test_a_long_vocabulary_is_filtered_as_mlx_lm_would(row: RowSampling) -> None:
+def test_a_long_vocabulary_is_filtered_as_by_mlx_lm(row: RowSampling) -> None:
     distribution = logprobs(1, seed=4, vocabulary=LONG_VOCABULARY) * 1.3
     distribution -= mx.logsumexp(distribution)
     (theirs,) = kept(upstream(distribution, row))
     assert 10 < len(theirs) < 100
-    assert sorted(set(draws(distribution, row, 2000))) == theirs
+    assert sorted(set(samples(distribution, row, 2000))) == theirs
 
 
 @pytest.mark.parametrize("top_p", [0.01, 0.3, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("length", [10, 512, 513, 5000, 20_000])
 def test_the_edge_of_top_p_is_found_exactly(length: int, top_p: float) -> None:
-    # Whole numbers, so that sums are exact in any order; and many of them equal.
+    # Integers, so that sums are exact in any order. Many of them are equal.
     weights = mx.random.randint(0, 100, (3, length), key=mx.random.key(length)).astype(mx.float32)
     table = cast("list[list[float]]", weights.tolist())
     wanted = [float(mx.array(top_p) * sum(row)) for row in table]
@@ -114,10 +114,10 @@ def test_the_edge_of_top_p_is_found_exactly(length: int, top_p: float) -> None:
         falling = sorted(row, reverse=True)
         above = list(itertools.accumulate(falling, initial=0.0))
         expected.append(min(weight for weight, mass_above in zip(falling, above, strict=False) if mass_above < mass))
-    assert _least_inside(weights, [RowSampling(temperature=1.0, top_p=top_p)] * 3)[:, 0].tolist() == expected
+    assert _min_kept_weight(weights, [RowSampling(temperature=1.0, top_p=top_p)] * 3)[:, 0].tolist() == expected
 
 
-def test_greedy_rows_take_the_likeliest_token_in_any_company() -> None:
+def test_greedy_rows_sample_the_likeliest_token_in_any_batch() -> None:
     distribution = logprobs(3)
     rows = [RowSampling(), RowSampling(temperature=1.0, seed=5), RowSampling()]
     best = cast("list[int]", mx.argmax(distribution, axis=-1).tolist())
@@ -138,16 +138,16 @@ rows_of_any_kind = st.builds(
 
 @settings(deadline=None, max_examples=30)
 @given(rows=st.lists(rows_of_any_kind, min_size=2, max_size=6), position=st.integers(0, 1000), seed=st.integers(0, 9))
-def test_a_row_draws_the_same_token_in_any_company(rows: list[RowSampling], position: int, seed: int) -> None:
-    # Rounded, as 16-bit logits are: many tokens tie.
+def test_a_row_samples_the_same_token_in_any_batch(rows: list[RowSampling], position: int, seed: int) -> None:
+    # Rounded like 16-bit logits: many tokens tie.
     distribution = mx.round(logprobs(len(rows), seed, LONG_VOCABULARY) * 8) / 8
     together = sample(distribution, rows, [position] * len(rows)).tolist()
     alone = [sample(distribution[index : index + 1], [row], [position]).item() for index, row in enumerate(rows)]
     assert together == alone
 
 
-def test_a_constant_on_top_of_the_logits_changes_nothing() -> None:
-    # Whole numbers: adding to them rounds nothing.
+def test_a_constant_added_to_the_logits_changes_nothing() -> None:
+    # Integers: an addition does not round.
     logits = mx.random.randint(-20, 0, (5, LONG_VOCABULARY), key=mx.random.key(1)).astype(mx.float32)
     rows = [
         RowSampling(),
@@ -159,32 +159,32 @@ def test_a_constant_on_top_of_the_logits_changes_nothing() -> None:
     assert sample(logits, rows, range(5)).tolist() == sample(logits + 1000, rows, range(5)).tolist()
 
 
-def test_filters_that_drop_nothing_likely_leave_the_draws_as_they_are() -> None:
+def test_filters_that_drop_only_unlikely_tokens_change_no_sample() -> None:
     distribution = mx.concatenate([logprobs(1, vocabulary=LONG_VOCABULARY - 1), mx.array([[-100.0]])], axis=-1)
     plain, ranked, nucleus = (
-        draws(distribution, RowSampling(temperature=0.7, seed=6, top_k=top_k, top_p=top_p), 50)
+        samples(distribution, RowSampling(temperature=0.7, seed=6, top_k=top_k, top_p=top_p), 50)
         for top_k, top_p in ((0, 1.0), (LONG_VOCABULARY - 1, 1.0), (0, 0.999999))
     )
     assert plain == ranked == nucleus
 
 
-def test_nearly_equal_distributions_nearly_always_draw_the_same_token() -> None:
+def test_similar_distributions_usually_sample_the_same_token() -> None:
     distribution = logprobs(1)
     other = distribution + 0.05 * mx.random.normal(distribution.shape, key=mx.random.key(9))
     row = RowSampling(temperature=1.0, seed=3)
-    pairs = list(zip(draws(distribution, row, 1000), draws(other, row, 1000), strict=True))
+    pairs = list(zip(samples(distribution, row, 1000), samples(other, row, 1000), strict=True))
     assert sum(one == two for one, two in pairs) > 900
     assert len({one for one, _ in pairs}) > 10
 
 
-def test_drawing_waits_for_nothing() -> None:
+def test_sampling_does_not_wait() -> None:
     rows = [
         RowSampling(),
         RowSampling(temperature=1.0),
         RowSampling(temperature=1.0, top_p=0.9),
         RowSampling(temperature=1.0, top_k=5, top_p=0.9),
     ]
-    # While a function is compiled, evaluating one of its arrays is an error.
+    # mlx raises an error if an array is evaluated while its function is compiled.
     traced = mx.compile(lambda logits: sample(logits, rows, [0] * len(rows)))
     assert traced(logprobs(4, vocabulary=LONG_VOCABULARY)).shape == (4,)
 
@@ -202,7 +202,7 @@ def test_drawing_waits_for_nothing() -> None:
 )
 def test_extreme_parameters_leave_the_likeliest_token(row: RowSampling) -> None:
     distribution = logprobs(1, vocabulary=LONG_VOCABULARY)
-    assert set(draws(distribution, row, 50)) == {mx.argmax(distribution).item()}
+    assert set(samples(distribution, row, 50)) == {mx.argmax(distribution).item()}
 
 
 @pytest.mark.parametrize(
@@ -215,14 +215,14 @@ def test_extreme_parameters_leave_the_likeliest_token(row: RowSampling) -> None:
     ],
     ids=["plain", "top_p", "top_k", "min_p"],
 )
-def test_a_forbidden_token_is_never_drawn(row: RowSampling) -> None:
+def test_a_token_with_a_logit_of_minus_infinity_is_never_sampled(row: RowSampling) -> None:
     logits = mx.where(mx.arange(VOCABULARY) < 3, 0.0, -mx.inf)[None]
-    assert set(draws(logits, row, 200)) == {0, 1, 2}
+    assert set(samples(logits, row, 200)) == {0, 1, 2}
 
 
-def test_seeds_and_positions_give_different_draws() -> None:
+def test_seeds_and_positions_give_different_samples() -> None:
     distribution = logprobs(1)
-    first, second = (draws(distribution, RowSampling(temperature=1.5, seed=seed), 40) for seed in (1, 2))
+    first, second = (samples(distribution, RowSampling(temperature=1.5, seed=seed), 40) for seed in (1, 2))
     assert first != second
     assert len(set(first)) > 5
 
@@ -244,22 +244,22 @@ def test_keys_differ_for_neighbouring_seeds_and_positions() -> None:
     ],
     ids=["plain", "top_p", "top_k", "min_p", "all"],
 )
-def test_draws_follow_the_distribution_of_mlx_lm(row: RowSampling, temperature: float) -> None:
+def test_samples_follow_the_distribution_of_mlx_lm(row: RowSampling, temperature: float) -> None:
     distribution = logprobs(1)
     expected = mx.softmax(upstream(distribution, row)[0] / temperature)
-    drawn = draws(distribution, dataclasses.replace(row, temperature=temperature, seed=1), 20_000)
+    sampled = samples(distribution, dataclasses.replace(row, temperature=temperature, seed=1), 20_000)
     # Total variation of an empirical distribution over 50 tokens is about sqrt(50 / (2 pi n)) = 0.02.
-    assert distance(drawn, expected) < 0.04
+    assert distance(sampled, expected) < 0.04
 
 
 def test_the_noise_of_one_position_is_independent_of_the_next() -> None:
     distribution = mx.zeros((1, 8))
-    drawn = draws(distribution, RowSampling(temperature=1.0, seed=11), 40_001)
-    pairs = [8 * one + two for one, two in itertools.pairwise(drawn)]
+    sampled = samples(distribution, RowSampling(temperature=1.0, seed=11), 40_001)
+    pairs = [8 * one + two for one, two in itertools.pairwise(sampled)]
     assert distance(pairs, mx.full((64,), 1 / 64)) < 0.04
 
 
-def test_candidates_come_in_falling_order() -> None:
+def test_candidates_are_in_falling_order() -> None:
     distribution = logprobs(1)[0]
     everything = cast("list[float]", distribution.tolist())
     best = cast("list[int]", top_candidates(distribution, 5).tolist())
@@ -305,7 +305,7 @@ def test_penalties_are_those_of_mlx_lm() -> None:
     assert processed(row, tokens) == cast("list[list[float]]", theirs.tolist())[0]
 
 
-def test_neutral_penalties_cost_nothing() -> None:
+def test_neutral_penalties_have_no_processor() -> None:
     assert logits_processors(RowSampling()) == []
     assert penalty_window(RowSampling()) == 0
 
@@ -316,6 +316,6 @@ def test_a_context_size_of_zero_turns_its_penalty_off() -> None:
     assert penalty_window(row) == 0
 
 
-def test_the_window_is_the_longest_of_the_active_penalties() -> None:
+def test_the_window_is_that_of_the_longest_active_penalty() -> None:
     row = RowSampling(presence_penalty=1.0, presence_context_size=64, frequency_penalty=0.1, frequency_context_size=7)
     assert penalty_window(row) == 64

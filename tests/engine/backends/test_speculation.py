@@ -1,4 +1,4 @@
-"""Drafted tokens, checked: the text without drafts is the oracle, and so are the caches after it."""
+"""Speculative decoding: the tokens and the caches without drafts are the oracle."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 
-from pico_jupyter.engine.backend import Drafting, Draw, RowSampling
-from pico_jupyter.engine.backends.batch import Batch, Row, ints
+from pico_jupyter.engine.backend import DraftModel, RowSampling, SampledToken
+from pico_jupyter.engine.backends.batch import DecodeBatch, Row, ints
 from pico_jupyter.engine.backends.lm import LmBackend
-from pico_jupyter.engine.backends.speculation import Prospect, Speculation
+from pico_jupyter.engine.backends.speculation import DraftStatistics, Speculation
 from pico_jupyter.engine.memory.prefix_cache import PrefixCache
 from tests.engine.backends.conductor import tiny_model
 from tests.engine.tiny_models import TINY_MODELS, full_attention
@@ -37,7 +37,7 @@ SAMPLINGS = {
 
 @cache
 def large_model() -> Any:
-    """The same function as the tiny model, with many times the weights: those it has more are zero."""
+    """The same function as the tiny model with many more weights; the additional ones are zero."""
     small = tiny_model("full attention")
     large = type(small)(replace(small.args, intermediate_size=2048))
     shapes = {name: weight.shape for name, weight in tree_flatten(large.parameters())}
@@ -51,8 +51,8 @@ def large_model() -> Any:
 
 @cache
 def draft_model(kind: str) -> Any:
-    """A draft model that is always right, one that is sometimes, or one that hardly ever is."""
-    if kind == "right":
+    """A draft model whose tokens are accepted always (equal), often (similar) or hardly ever (another)."""
+    if kind == "equal":
         return tiny_model("full attention")
     if kind == "another":
         return full_attention(seed=99)
@@ -64,9 +64,9 @@ def draft_model(kind: str) -> Any:
 
 
 class Machine:
-    """Counts the time that models take; it passes when a model is called, and at no other time.
+    """A clock that only calls of a model advance.
 
-    A pass of a large model takes 1, and `width_time` more for each token beyond the first.
+    A pass of the large model takes 1, and `width_time` more for each token after the first.
     """
 
     def __init__(self, width_time: float = 0.0) -> None:
@@ -81,7 +81,7 @@ class Machine:
 
 
 class Timed:
-    """A model that takes its time."""
+    """A model whose calls advance a machine's clock."""
 
     def __init__(self, model: Any, machine: Machine) -> None:
         self._model = model
@@ -97,15 +97,15 @@ class Timed:
 
 
 def target(kind: str = "large", **options: Any) -> LmBackend:
-    """On a machine where a wide pass takes no longer than a narrow one."""
+    """A backend on a machine where a pass takes 1, whatever its width."""
     machine = Machine()
     model = large_model() if kind == "large" else tiny_model(kind)
     return LmBackend(Timed(model, machine), "target", clock=machine.clock, **options)
 
 
-def drafting(kind: str = "right", tokens: int = 4, **options: Any) -> Drafting:
-    """Drafts that take no time."""
-    return Drafting(LmBackend(draft_model(kind), "draft", **options), tokens)
+def drafting(kind: str = "equal", tokens: int = 4, **options: Any) -> DraftModel:
+    """A draft model that takes no time."""
+    return DraftModel(LmBackend(draft_model(kind), "draft", **options), tokens)
 
 
 def begin(
@@ -114,28 +114,28 @@ def begin(
     prompt: Sequence[int] = PROMPT,
     sampling: RowSampling = GREEDY,
     *,
-    drafting: Drafting | None = None,
-    drawn: int = 0,
+    draft: DraftModel | None = None,
+    generated: int = 0,
 ) -> None:
-    backend.insert({row: sampling}, prompt, drawn=drawn, drafting=drafting)
+    backend.insert({row: sampling}, prompt, generated=generated, draft=draft)
     while backend.prefill([row], 5)[row]:
         pass
 
 
-def steps(backend: LmBackend, count: int, row: int = 0) -> list[list[Draw]]:
-    """The draws of one row in each of its steps, until there are `count`; the last step's are given whole."""
-    taken: list[list[Draw]] = []
-    while sum(len(draws) for draws in taken) < count:
-        taken.append([draw for draw in backend.step() if draw.row == row])
-    return taken
+def steps(backend: LmBackend, count: int, row: int = 0) -> list[list[SampledToken]]:
+    """The tokens of one row, step by step, until there are at least `count`."""
+    collected: list[list[SampledToken]] = []
+    while sum(len(step) for step in collected) < count:
+        collected.append([sampled for sampled in backend.step() if sampled.row == row])
+    return collected
 
 
 def tokens(backend: LmBackend, count: int, row: int = 0) -> list[int]:
-    return [draw.token for draws in steps(backend, count, row) for draw in draws][:count]
+    return [sampled.token for step in steps(backend, count, row) for sampled in step][:count]
 
 
 def undrafted(count: int, prompt: Sequence[int] = PROMPT, sampling: RowSampling = GREEDY) -> list[int]:
-    """What the row would say without drafts."""
+    """The tokens of a row without a draft model."""
     assert count <= LONGEST
     return decode(tuple(prompt), sampling)[:count]
 
@@ -147,41 +147,41 @@ def decode(prompt: tuple[int, ...], sampling: RowSampling) -> list[int]:
     return tokens(backend, LONGEST)
 
 
-@pytest.mark.parametrize("draft", ["right", "similar", "another"])
+@pytest.mark.parametrize("draft", ["equal", "similar", "another"])
 @pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS)
 def test_the_tokens_are_those_without_drafts(sampling: RowSampling, draft: str) -> None:
     backend = target()
-    begin(backend, sampling=sampling, drafting=drafting(draft))
+    begin(backend, sampling=sampling, draft=drafting(draft))
     assert tokens(backend, 40) == undrafted(40, sampling=sampling)
 
 
 def test_the_tokens_are_those_without_drafts_in_a_quantised_cache() -> None:
     plain, drafted = target(kv_bits=8), target(kv_bits=8)
     begin(plain)
-    begin(drafted, drafting=drafting("similar", kv_bits=8))
+    begin(drafted, draft=drafting("similar", kv_bits=8))
     assert tokens(drafted, 40) == tokens(plain, 40)
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "temperature"])
-def test_a_model_that_drafts_for_its_like_is_always_right(sampling: RowSampling) -> None:
+def test_the_drafts_of_an_equal_model_are_always_accepted(sampling: RowSampling) -> None:
     backend = target()
-    begin(backend, sampling=sampling, drafting=drafting(tokens=4))
-    # The first token comes at once, and so none with the next step. Steps without drafts show how long one takes and
-    # give the draft model time to take in the prompt; the token that is then under way is news to the next one.
-    assert [len(draws) for draws in steps(backend, 24)] == [1, 0, 1, 1, 6, 5, 5, 5]
+    begin(backend, sampling=sampling, draft=drafting(tokens=4))
+    # The first token is returned at once, and none by the next step. Steps without drafts measure the duration of a
+    # step while the draft model computes the prompt. The token then in flight is returned by the next step.
+    assert [len(step) for step in steps(backend, 24)] == [1, 0, 1, 1, 6, 5, 5, 5]
 
 
-def test_a_similar_model_is_often_right_at_any_temperature() -> None:
+def test_the_drafts_of_a_similar_model_are_often_accepted_at_any_temperature() -> None:
     for sampling in (GREEDY, WARM):
         backend = target()
-        begin(backend, sampling=sampling, drafting=drafting("similar", tokens=1))
+        begin(backend, sampling=sampling, draft=drafting("similar", tokens=1))
         assert len(steps(backend, 60)) < 45
 
 
 class Counting:
-    """A pair of models that count to ten and begin again; the draft model, of a tenth of the size, errs at times.
+    """A model and a draft model of a tenth of its size that count from 0 to 9 again and again.
 
-    It is wrong after every `wrong_after`-th token; its largest token id is one that the large model does not have.
+    The draft model is wrong after every token that `wrong_after` divides. It has one token id more than the model.
     """
 
     def __init__(self, machine: Machine, wrong_after: int | None = None) -> None:
@@ -189,11 +189,11 @@ class Counting:
         self.wrong_after = wrong_after
         self.fed: list[list[int]] = []
         self.row = Row(0, GREEDY, [], 0)
-        self.batch = Batch([self.row], [], [1])
+        self.batch = DecodeBatch([self.row], [], [1])
 
-    def speculation(self, tokens: int = 4, *, plain: float | None = None) -> Speculation:
-        prospect = Prospect(0.1, plain=plain)
-        return Speculation(self, tokens, prospect=prospect, vocabulary=10, clock=self.machine.clock)
+    def speculation(self, tokens: int = 4, *, step_seconds: float | None = None) -> Speculation:
+        statistics = DraftStatistics(0.1, step_seconds=step_seconds)
+        return Speculation(self, tokens, statistics=statistics, vocabulary=10, clock=self.machine.clock)
 
     def __call__(self, tokens: mx.array, cache: Any) -> mx.array:
         self.machine.run(tokens.shape[1])
@@ -212,11 +212,11 @@ class Counting:
         return [], 0
 
     def keep_cache(self, tokens: Sequence[int], cache: Any, turn: int) -> None:
-        raise AssertionError("nobody asked to keep it")
+        raise AssertionError("the cache is not kept")
 
 
 def lengths(speculation: Speculation, models: Counting, count: int) -> list[int]:
-    """How many tokens each of some steps gave."""
+    """The number of tokens of each of `count` steps."""
     return [len(speculation.step(models.batch, models)) for _ in range(count)]
 
 
@@ -233,9 +233,7 @@ def lengths(speculation: Speculation, models: Counting, count: int) -> list[int]
         (1, 1.0, 1.07),
     ],
 )
-def test_drafts_save_time_where_they_can_and_cost_little_where_they_cannot(
-    wrong_after: int | None, width_time: float, most: float
-) -> None:
+def test_drafts_save_time_or_cost_little(wrong_after: int | None, width_time: float, most: float) -> None:
     models = Counting(Machine(width_time), wrong_after)
     speculation = models.speculation()
     while len(models.row.tokens) < 400:
@@ -243,7 +241,7 @@ def test_drafts_save_time_where_they_can_and_cost_little_where_they_cannot(
     assert models.machine.now / len(models.row.tokens) < most
 
 
-def test_drafts_that_were_not_worth_it_are_tried_again() -> None:
+def test_drafts_are_tried_again_after_a_pause() -> None:
     models = Counting(Machine(), wrong_after=1)
     speculation = models.speculation()
     assert sum(lengths(speculation, models, 100)[-50:]) == 50
@@ -251,7 +249,7 @@ def test_drafts_that_were_not_worth_it_are_tried_again() -> None:
     assert lengths(speculation, models, 400)[-10:] == [5] * 10
 
 
-def test_where_not_even_right_drafts_pay_they_are_tried_again_much_later() -> None:
+def test_drafts_that_never_pay_are_tried_again_after_a_long_pause() -> None:
     models = Counting(Machine(width_time=1.0))
     speculation = models.speculation()
     lengths(speculation, models, 20)
@@ -260,44 +258,46 @@ def test_where_not_even_right_drafts_pay_they_are_tried_again_much_later() -> No
     assert lengths(speculation, models, 300)[-10:] == [5] * 10
 
 
-def test_a_draft_model_with_more_token_ids_drafts_those_that_its_target_has() -> None:
+def test_drafts_use_only_the_token_ids_of_the_row_s_model() -> None:
     models = Counting(Machine())
-    assert lengths(models.speculation(2, plain=1.0), models, 2) == [3, 3]
+    assert lengths(models.speculation(2, step_seconds=1.0), models, 2) == [3, 3]
     assert models.fed == [[1, 2, 3], [4, 5, 6]]
 
 
 @pytest.mark.parametrize(
-    ("chance", "cost", "count"),
+    ("acceptance", "cost", "count"),
     [(1.0, 0.1, 8), (0.0, 0.1, 0), (0.5, 0.3, 1), (0.8, 0.1, 6), (0.95, 0.01, 8), (1.0, 1.1, 0)],
 )
-def test_as_many_tokens_are_drafted_as_pay_off(chance: float, cost: float, count: int) -> None:
-    assert Prospect(cost, chance).best_count(8) == count
+def test_the_number_of_draft_tokens_maximises_the_speed(acceptance: float, cost: float, count: int) -> None:
+    assert DraftStatistics(cost, acceptance).best_count(8) == count
 
 
-def test_drafts_after_a_wrong_one_tell_nothing_about_the_chance() -> None:
-    one, several = Prospect(0.1, 0.5), Prospect(0.1, 0.5)
-    one.note_drafts(1, 0, 1.0)
-    several.note_drafts(5, 0, 1.0)
-    assert one == several == Prospect(0.1, 0.45)
+def test_drafts_after_a_rejected_one_are_not_measured() -> None:
+    one, several = DraftStatistics(0.1, 0.5), DraftStatistics(0.1, 0.5)
+    one.record_drafts(1, 0, 1.0)
+    several.record_drafts(5, 0, 1.0)
+    assert one == several == DraftStatistics(0.1, 0.45)
 
 
-def test_what_a_draft_costs_is_measured_in_steps_without_drafts() -> None:
-    prospect = Prospect(0.1)
-    prospect.note_plain(2.0)
+def test_the_cost_of_a_draft_is_measured_in_steps_without_drafts() -> None:
+    statistics = DraftStatistics(0.1)
+    statistics.record_step(2.0)
     for _ in range(10):
-        prospect.note_drafts(4, 4, 6.0)
-    assert prospect.cost == pytest.approx(0.5, abs=0.001)
+        statistics.record_drafts(4, 4, 6.0)
+    assert statistics.cost == pytest.approx(0.5, abs=0.001)
 
 
 def test_log_probabilities_are_those_without_drafts() -> None:
     sampling = SAMPLINGS["log-probabilities"]
     plain, drafted = target(), target()
     begin(plain, sampling=sampling)
-    begin(drafted, sampling=sampling, drafting=drafting("similar"))
-    ours = [draw for draws in steps(drafted, 30) for draw in draws][:30]
-    theirs = [draw for draws in steps(plain, 30) for draw in draws][:30]
-    assert [[token for token, _ in draw.top] for draw in ours] == [[token for token, _ in draw.top] for draw in theirs]
-    assert [draw.logprob for draw in ours] == pytest.approx([draw.logprob for draw in theirs], abs=1e-4)
+    begin(drafted, sampling=sampling, draft=drafting("similar"))
+    ours = [sampled for step in steps(drafted, 30) for sampled in step][:30]
+    theirs = [sampled for step in steps(plain, 30) for sampled in step][:30]
+    assert [[token for token, _ in sampled.top] for sampled in ours] == [
+        [token for token, _ in sampled.top] for sampled in theirs
+    ]
+    assert [sampled.logprob for sampled in ours] == pytest.approx([sampled.logprob for sampled in theirs], abs=1e-4)
 
 
 def logits_after(model: Any, cache: Any, token: int) -> mx.array:
@@ -305,18 +305,18 @@ def logits_after(model: Any, cache: Any, token: int) -> mx.array:
     return logits
 
 
-@pytest.mark.parametrize("draft", ["right", "similar", "another"])
-def test_the_caches_hold_what_was_right_and_nothing_else(draft: str) -> None:
+@pytest.mark.parametrize("draft", ["equal", "similar", "another"])
+def test_the_caches_hold_only_accepted_tokens(draft: str) -> None:
     backend = target()
     helper = drafting(draft)
-    begin(backend, drafting=helper)
-    answer = [draw.token for draws in steps(backend, 11) for draw in draws]
+    begin(backend, draft=helper)
+    answer = [sampled.token for step in steps(backend, 11) for sampled in step]
     (batch,), (speculation,) = backend._batches, backend._speculations.values()
     (row,) = batch.rows
-    # After a step with drafts the token to be taken in next was given out already.
+    # A step with drafts has returned the next input already.
     assert [*PROMPT, *answer[:-1]] in (row.tokens, row.tokens[:-1])
     assert [layer.offset for layer in batch.cache] == [len(row.tokens)] * 2
-    held = row.tokens[: speculation._held]
+    held = row.tokens[: speculation._cache_length]
     assert len(held) > len(PROMPT)
     assert [layer.offset for layer in speculation._cache or ()] == [len(held)] * 2
     for model, layers, known in (
@@ -327,89 +327,89 @@ def test_the_caches_hold_what_was_right_and_nothing_else(draft: str) -> None:
         assert mx.allclose(logits_after(model, layers, 7), expected, atol=1e-4)
 
 
-def test_a_conversation_goes_on_where_an_answer_ended_among_accepted_tokens() -> None:
-    prefixes = PrefixCache(1 << 30, block=4, least=2)
-    backend = target(prefixes=prefixes.of("target"))
-    helper = drafting(prefixes=prefixes.of("draft"))
-    begin(backend, drafting=helper)
-    answer = [draw.token for draws in steps(backend, 9) for draw in draws]
-    # The answer ends at its seventh token, whatever was accepted after it.
+def test_a_conversation_continues_after_an_answer_that_ended_among_draft_tokens() -> None:
+    prefixes = PrefixCache(1 << 30, block=4, min_shared=2)
+    backend = target(prefixes=prefixes.for_model("target"))
+    helper = drafting(prefixes=prefixes.for_model("draft"))
+    begin(backend, draft=helper)
+    answer = [sampled.token for step in steps(backend, 9) for sampled in step]
+    # The answer ends at its seventh token; the rest is dropped.
     backend.remove([0], keep=True)
     following = [*PROMPT, *answer[:7], 11, 12, 13]
     assert backend.match(following) == len(PROMPT) + 7
     assert helper.backend.match(following) == len(PROMPT) + 7
-    begin(backend, 1, following, drafting=helper)
+    begin(backend, 1, following, draft=helper)
     assert tokens(backend, 20, row=1) == undrafted(20, following)
 
 
-def test_a_row_that_was_removed_goes_on_with_the_tokens_it_would_have_drawn() -> None:
+def test_a_requeued_row_continues_with_the_same_tokens() -> None:
     backend = target()
     helper = drafting("similar")
-    begin(backend, sampling=WARM, drafting=helper)
-    first = [draw.token for draws in steps(backend, 10) for draw in draws]
+    begin(backend, sampling=WARM, draft=helper)
+    first = [sampled.token for step in steps(backend, 10) for sampled in step]
     backend.remove([0], keep=False)
-    begin(backend, 1, [*PROMPT, *first], WARM, drafting=helper, drawn=len(first))
+    begin(backend, 1, [*PROMPT, *first], WARM, draft=helper, generated=len(first))
     assert first + tokens(backend, 15, row=1) == undrafted(len(first) + 15, sampling=WARM)
 
 
-# Lengths of stays: the first row decodes alone, then so many steps in company, and so on.
+# Pairs of steps: the first row decodes alone, then together with a visitor.
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(
     stays=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=4),
-    draft=st.sampled_from(["right", "similar", "another"]),
+    draft=st.sampled_from(["equal", "similar", "another"]),
     sampling=st.sampled_from([GREEDY, WARM]),
     keep=st.booleans(),
 )
-def test_company_that_comes_and_goes_changes_no_token(
+def test_other_rows_change_no_token(
     stays: list[tuple[int, int]], draft: str, sampling: RowSampling, keep: bool
 ) -> None:
     backend = target()
-    begin(backend, sampling=sampling, drafting=drafting(draft))
-    given_out: dict[int, list[int]] = {0: []}
+    begin(backend, sampling=sampling, draft=drafting(draft))
+    collected: dict[int, list[int]] = {0: []}
 
     def step(count: int) -> None:
         for _ in range(count):
-            for draw in backend.step():
-                given_out[draw.row].append(draw.token)
+            for sampled in backend.step():
+                collected[sampled.row].append(sampled.token)
 
     for visitor, (alone, together) in enumerate(stays, 1):
         step(alone)
-        given_out[visitor] = []
-        begin(backend, visitor, [visitor, 8, 8], drafting=drafting("similar"))
+        collected[visitor] = []
+        begin(backend, visitor, [visitor, 8, 8], draft=drafting("similar"))
         step(together)
         backend.remove([visitor], keep=keep)
     step(3)
-    expected = undrafted(len(given_out[0]), sampling=sampling)
-    assert given_out.pop(0) == expected
-    for visitor, own in given_out.items():
+    expected = undrafted(len(collected[0]), sampling=sampling)
+    assert collected.pop(0) == expected
+    for visitor, own in collected.items():
         assert own == undrafted(len(own), [visitor, 8, 8])
 
 
-def test_drafting_pauses_in_company_and_goes_on_afterwards() -> None:
+def test_drafts_pause_while_several_rows_decode() -> None:
     backend = target()
-    begin(backend, drafting=drafting(tokens=4))
+    begin(backend, draft=drafting(tokens=4))
     assert len(steps(backend, 9)[-1]) == 6
     begin(backend, 1, [1, 2, 3])
-    together = [[draw.row for draw in backend.step()] for _ in range(6)]
+    together = [[sampled.row for sampled in backend.step()] for _ in range(6)]
     assert together == [[1], [], *[[0, 1]] * 4]
     backend.remove([1], keep=False)
-    assert [len(draws) for draws in steps(backend, 12)] == [1, 6, 5]
+    assert [len(step) for step in steps(backend, 12)] == [1, 6, 5]
 
 
-def test_a_long_prompt_reaches_the_draft_model_in_chunks_while_the_row_decodes() -> None:
+def test_the_draft_model_computes_a_long_prompt_in_chunks_while_the_row_decodes() -> None:
     prompt = [1 + (index * index) % 60 for index in range(1200)]
     backend = target()
-    begin(backend, prompt=prompt, drafting=drafting(tokens=4))
-    taken = steps(backend, 16)
-    # After those that show how long a step takes, three go by with a chunk each.
-    assert [len(draws) for draws in taken] == [1, 0, 1, 1, 1, 1, 6, 5]
-    assert [draw.token for draws in taken for draw in draws] == undrafted(16, prompt)
+    begin(backend, prompt=prompt, draft=drafting(tokens=4))
+    collected = steps(backend, 16)
+    # Steps that measure the duration of a step are followed by three with a chunk each.
+    assert [len(step) for step in collected] == [1, 0, 1, 1, 1, 1, 6, 5]
+    assert [sampled.token for step in collected for sampled in step] == undrafted(16, prompt)
 
 
-def test_the_draft_models_cache_is_counted_until_the_row_leaves() -> None:
+def test_the_cache_of_the_draft_model_is_counted_until_the_row_is_removed() -> None:
     plain, drafted = target(), target()
     begin(plain)
-    begin(drafted, drafting=drafting())
+    begin(drafted, draft=drafting())
     for backend in (plain, drafted):
         tokens(backend, 5)
     assert drafted.cache_nbytes == 2 * plain.cache_nbytes
@@ -421,38 +421,38 @@ def test_the_draft_models_cache_is_counted_until_the_row_leaves() -> None:
 def test_models_whose_caches_cannot_be_cut_decode_without_drafts(kind: str) -> None:
     plain, drafted, helped = target(kind), target(kind), target()
     begin(plain)
-    begin(drafted, drafting=drafting())
-    begin(helped, drafting=Drafting(LmBackend(tiny_model(kind), kind), 4))
+    begin(drafted, draft=drafting())
+    begin(helped, draft=DraftModel(LmBackend(tiny_model(kind), kind), 4))
     assert tokens(drafted, 20) == tokens(plain, 20)
-    assert max(len(draws) for draws in steps(helped, 5)) == 1
+    assert max(len(step) for step in steps(helped, 5)) == 1
 
 
-def test_no_number_of_drafted_tokens_is_too_large() -> None:
+def test_the_number_of_draft_tokens_has_an_internal_limit() -> None:
     backend = target()
-    begin(backend, drafting=drafting(tokens=2**63))
+    begin(backend, draft=drafting(tokens=2**63))
     assert tokens(backend, 40) == undrafted(40)
 
 
-def test_zero_drafted_tokens_are_none() -> None:
+def test_zero_draft_tokens_turn_drafts_off() -> None:
     backend = target()
-    begin(backend, drafting=drafting(tokens=0))
-    assert max(len(draws) for draws in steps(backend, 5)) == 1
+    begin(backend, draft=drafting(tokens=0))
+    assert max(len(step) for step in steps(backend, 5)) == 1
 
 
-def test_several_rows_of_one_prompt_are_drafted_for_once_one_is_left() -> None:
+def test_drafts_begin_when_one_of_several_rows_is_left() -> None:
     backend = target()
     rows = {number: replace(WARM, seed=number) for number in (0, 1)}
-    backend.insert(rows, PROMPT, drafting=drafting(tokens=4))
+    backend.insert(rows, PROMPT, draft=drafting(tokens=4))
     while backend.prefill([0], 5)[0]:
         pass
-    together = [draw for _ in range(4) for draw in backend.step()]
+    together = [sampled for _ in range(4) for sampled in backend.step()]
     backend.remove([1], keep=False)
-    alone = [draw.token for draws in steps(backend, 12) for draw in draws]
-    own = [draw.token for draw in together if draw.row == 0] + alone
+    alone = [sampled.token for step in steps(backend, 12) for sampled in step]
+    own = [sampled.token for sampled in together if sampled.row == 0] + alone
     assert own == undrafted(len(own), sampling=rows[0])
 
 
-def test_a_speculation_shows_how_it_fares() -> None:
+def test_the_repr_shows_the_acceptance() -> None:
     backend = target()
-    begin(backend, drafting=drafting(tokens=4))
-    assert [repr(one) for one in backend._speculations.values()] == ["<Speculation [4 of 4 tokens | 80% right]>"]
+    begin(backend, draft=drafting(tokens=4))
+    assert [repr(one) for one in backend._speculations.values()] == ["<Speculation [4 of 4 tokens | 80% accepted]>"]

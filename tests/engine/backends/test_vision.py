@@ -1,4 +1,4 @@
-"""Models that see, driven by hand: mlx-vlm's own generation is the oracle, and its vision tower is asked once."""
+"""LmBackend with models with vision: the generation of mlx-vlm is the oracle, and its tower computes an image once."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.engine.vision_models import FAMILIES, IN_ONE_PASS, TAKES_VIDEO
 
 INTERLEAVED = ("qwen3_vl", "qwen2_5_vl", "gemma3", "qwen3_5", "gemma4", "llava")
 QWENS = ("qwen2_5_vl", "qwen3_vl", "qwen3_5")
-# Families all of whose caches can be cut at any token.
+# The families whose caches can be cut at any token.
 CUTTABLE = ("qwen2_5_vl", "qwen3_vl", "llava", "smolvlm", "mistral3", "pixtral")
 ROOM = 1 << 30
 SEEDED = RowSampling(temperature=8.0, seed=7)
 
-# Some begin alike, as texts or with a picture.
+# Some have the same beginning: a text or an image.
 PROMPTS: tuple[ChatPrompt, ...] = (
     chat("Hello"),
     chat("Hello, who are you?"),
@@ -42,7 +42,7 @@ PROMPTS: tuple[ChatPrompt, ...] = (
     conversation([RED, "Which?"], ["Red."], [GREEN, "And?"]),
 )
 
-# An operation: admit one of the prompts, abort the n-th running row, take a number of steps, or let all finish.
+# An operation: admit one of the prompts, abort the n-th running row, make a number of steps, or finish all rows.
 operations = st.lists(
     st.one_of(
         st.tuples(st.just("admit"), st.integers(0, len(PROMPTS) - 1)),
@@ -78,14 +78,14 @@ def ask(conductor: Conductor, row: int, rendered: RenderedPrompt, sampling: RowS
 
 
 def passes(conductor: Conductor) -> int:
-    """How often the vision tower computed something."""
-    memo = conductor.backend._model.memo
-    assert memo
-    return int(memo.passes)
+    """The number of passes of the vision tower."""
+    tower_cache = conductor.backend._model.tower_cache
+    assert tower_cache
+    return int(tower_cache.passes)
 
 
 def small_blocks(limit: int = ROOM) -> PrefixCache:
-    return PrefixCache(limit, block=4, least=2)
+    return PrefixCache(limit, block=4, min_shared=2)
 
 
 @pytest.mark.parametrize("family", INTERLEAVED)
@@ -97,29 +97,29 @@ def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(
     prompts, prefixes = families[family], small_blocks(room)
     conductor = Conductor(prompts.bench.backend(prefixes), limit)
     asked: dict[int, ChatPrompt] = {}
-    for number, (verb, value) in enumerate(script):
-        if verb == "admit":
+    for number, (action, value) in enumerate(script):
+        if action == "admit":
             asked[number] = PROMPTS[value]
             rendered = prompts.rendered(PROMPTS[value])
             conductor.admit(number, rendered.tokens, media=rendered.media)
-        elif verb == "abort" and conductor.running:
-            conductor.leave([sorted(conductor.running)[value % len(conductor.running)]])
-        elif verb == "step":
+        elif action == "abort" and conductor.running:
+            conductor.remove([sorted(conductor.running)[value % len(conductor.running)]])
+        elif action == "step":
             for _ in range(value):
                 conductor.step()
-        elif verb == "finish":
+        elif action == "finish":
             conductor.finish()
         assert prefixes.nbytes <= room
     conductor.finish()
-    for row, tokens in conductor.given.items():
+    for row, tokens in conductor.tokens.items():
         assert tokens == prompts.alone(asked[row])[: len(tokens)]
     assert conductor.backend.cache_nbytes == 0
     assert prefixes.nbytes <= room
 
 
 @pytest.mark.parametrize("family", INTERLEAVED)
-def test_prompts_that_begin_alike_do_share_their_beginnings(families: dict[str, Prompts], family: str) -> None:
-    """What makes the interleavings say something about prefixes."""
+def test_prompts_with_the_same_beginning_share_it(families: dict[str, Prompts], family: str) -> None:
+    """So the interleavings test the prefix cache."""
     prompts = families[family]
     conductor = Conductor(prompts.bench.backend(small_blocks()))
     for row in range(2):
@@ -128,8 +128,8 @@ def test_prompts_that_begin_alike_do_share_their_beginnings(families: dict[str, 
     assert all(conductor.cached[100 + index] > 0 for index in range(len(PROMPTS)))
 
 
-class Spied(VisionModel):
-    """Notes the tokens of each call."""
+class RecordingModel(VisionModel):
+    """Records the number of tokens of each call."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -141,19 +141,19 @@ class Spied(VisionModel):
 
 
 def chunks(bench: Bench, rendered: RenderedPrompt, limit: int) -> list[tuple[int, int]]:
-    """Where the chunks of a prompt begin and end."""
-    backend = bench.backend(kind=Spied)
+    """The (start, end) of each chunk of a prompt."""
+    backend = bench.backend(kind=RecordingModel)
     backend.insert({1: GREEDY}, rendered.tokens, media=rendered.media)
-    spied = backend._model
-    spied.calls.clear()
+    recording = backend._model
+    recording.calls.clear()
     while backend.prefill([1], limit)[1]:
         pass
-    ends = [sum(spied.calls[: index + 1]) for index in range(len(spied.calls))]
+    ends = [sum(recording.calls[: index + 1]) for index in range(len(recording.calls))]
     return list(zip([0, *ends], ends, strict=False))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_chunk_ends_inside_a_picture(families: dict[str, Prompts], family: str) -> None:
+def test_no_chunk_ends_inside_an_image(families: dict[str, Prompts], family: str) -> None:
     prompts = families[family]
     rendered = prompts.rendered(chat("Hi", GREEN, "and", RED, "?"))
     assert rendered.media
@@ -164,7 +164,7 @@ def test_no_chunk_ends_inside_a_picture(families: dict[str, Prompts], family: st
 
 
 @pytest.mark.parametrize("family", sorted(IN_ONE_PASS))
-def test_where_pictures_tokens_see_each_other_the_first_chunk_holds_all(
+def test_the_first_chunk_has_all_images_of_a_family_that_needs_one_pass(
     families: dict[str, Prompts], family: str
 ) -> None:
     rendered = families[family].rendered(chat("Hello", GREEN, "and", RED, "How?"))
@@ -175,26 +175,28 @@ def test_where_pictures_tokens_see_each_other_the_first_chunk_holds_all(
         assert all(end - start <= limit + 1 for start, end in others)
 
 
-@pytest.mark.parametrize(("drawn", "limit"), [(1, 5), (3, 5), (3, 2048)])
+@pytest.mark.parametrize(("generated", "limit"), [(1, 5), (3, 5), (3, 2048)])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_prompt_that_is_put_back_goes_on_with_the_same_tokens(
-    families: dict[str, Prompts], family: str, drawn: int, limit: int
+def test_a_requeued_prompt_continues_with_the_same_tokens(
+    families: dict[str, Prompts], family: str, generated: int, limit: int
 ) -> None:
     prompts = families[family]
     for prompt in (chat(RED, "Which?"), chat("Hello", GREEN)):
         rendered, expected = prompts.rendered(prompt), prompts.alone(prompt)
         backend = prompts.bench.backend()
-        backend.insert({1: GREEDY}, [*rendered.tokens, *expected[:drawn]], drawn=drawn, media=rendered.media)
+        backend.insert(
+            {1: GREEDY}, [*rendered.tokens, *expected[:generated]], generated=generated, media=rendered.media
+        )
         while backend.prefill([1], limit)[1]:
             pass
-        given: list[int] = []
-        while len(given) < ANSWER - drawn:
-            given += [draw.token for draw in backend.step()]
-        assert given == expected[drawn:]
+        output: list[int] = []
+        while len(output) < ANSWER - generated:
+            output += [sampled.token for sampled in backend.step()]
+        assert output == expected[generated:]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_rows_that_share_a_prompt_each_draw_their_own(families: dict[str, Prompts], family: str) -> None:
+def test_rows_that_share_a_prompt_are_sampled_separately(families: dict[str, Prompts], family: str) -> None:
     prompts = families[family]
     rendered = prompts.rendered(chat(RED, "Which?"))
     samplings = {1: GREEDY, 2: SEEDED, 3: GREEDY}
@@ -202,12 +204,12 @@ def test_rows_that_share_a_prompt_each_draw_their_own(families: dict[str, Prompt
     conductor.admit(9, prompts.rendered(chat("Hello")).tokens)
     conductor.backend.insert(samplings, rendered.tokens, media=rendered.media)
     conductor.running |= samplings.keys()
-    conductor.given |= {row: [] for row in samplings}
+    conductor.tokens |= {row: [] for row in samplings}
     conductor.prefilling.append(1)
     conductor.finish()
     alone = ask(Conductor(prompts.bench.backend()), 1, rendered, SEEDED)
     expected = prompts.alone(chat(RED, "Which?"))
-    assert conductor.given == {1: expected, 2: alone, 3: expected, 9: prompts.alone(chat("Hello"))}
+    assert conductor.tokens == {1: expected, 2: alone, 3: expected, 9: prompts.alone(chat("Hello"))}
     assert alone != expected
 
 
@@ -223,11 +225,11 @@ def test_a_seed_gives_the_same_tokens_in_any_batch(families: dict[str, Prompts],
     crowded.step()
     crowded.admit(1, rendered.tokens, SEEDED, media=rendered.media)
     crowded.finish()
-    assert crowded.given[1] == alone
+    assert crowded.tokens[1] == alone
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_after_all_is_aborted_no_cache_is_left(families: dict[str, Prompts], family: str) -> None:
+def test_aborting_all_rows_frees_their_caches(families: dict[str, Prompts], family: str) -> None:
     prompts = families[family]
     conductor = Conductor(prompts.bench.backend())
     for row, prompt in enumerate((chat(RED, "Which?"), chat("Hello"), chat(RED, "and", GREEN, "?"))):
@@ -236,46 +238,46 @@ def test_after_all_is_aborted_no_cache_is_left(families: dict[str, Prompts], fam
     for steps in range(6):
         conductor.step(5)
         assert conductor.backend.cache_nbytes > 0, steps
-    conductor.leave([0, 1, 2])
+    conductor.remove([0, 1, 2])
     assert conductor.backend.cache_nbytes == 0
 
 
-def test_what_is_seen_counts_as_memory_until_the_last_picture_is_in_the_cache(families: dict[str, Prompts]) -> None:
+def test_embeddings_count_as_memory_until_the_last_image_is_in_the_cache(families: dict[str, Prompts]) -> None:
     prompts = families["qwen3_vl"]
     rendered = prompts.rendered(chat(RED, "and", GREEN, "What is to be seen here?"))
     backend = prompts.bench.backend()
     backend.insert({1: GREEDY}, rendered.tokens, media=rendered.media)
     (prefill,) = backend._prefills
     extra = []
-    while left := backend.prefill([1], 8)[1]:
-        extra.append((prefill.sees, backend.cache_nbytes - kv.nbytes(prefill.cache)))
-        assert left == prefill.left
-    assert {sees for sees, _ in extra} == {True, False}
-    assert all((nbytes > 0) is sees for sees, nbytes in extra)
+    while remaining := backend.prefill([1], 8)[1]:
+        extra.append((prefill.has_media_left, backend.cache_nbytes - kv.nbytes(prefill.cache)))
+        assert remaining == prefill.remaining
+    assert {has_media_left for has_media_left, _ in extra} == {True, False}
+    assert all((nbytes > 0) is has_media_left for has_media_left, nbytes in extra)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_after_all_is_shed_the_memory_is_back_at_the_weights(families: dict[str, Prompts], family: str) -> None:
+def test_evicting_all_prefixes_leaves_only_the_weights_in_memory(families: dict[str, Prompts], family: str) -> None:
     prompts, prefixes = families[family], small_blocks()
     conductor = Conductor(prompts.bench.backend(prefixes))
     mx.eval(conductor.backend._model.parameters())
     ask(conductor, 0, prompts.rendered(chat("Hello")))
-    prefixes.shed(prefixes.nbytes)
+    prefixes.evict(prefixes.nbytes)
     before = settled()
     for row, prompt in enumerate((chat(RED, "Which?"), chat(RED, "and", GREEN, "?")), start=1):
         rendered = prompts.rendered(prompt)
         conductor.admit(row, rendered.tokens, media=rendered.media)
     for _ in range(9):
         conductor.step()
-    conductor.leave([1, 2])
+    conductor.remove([1, 2])
     assert prefixes.nbytes > 0
     assert settled() > before
-    prefixes.shed(prefixes.nbytes)
+    prefixes.evict(prefixes.nbytes)
     assert settled() == before
 
 
 def settled() -> int:
-    """Bytes that MLX holds once nothing is on its way."""
+    """The bytes in use by MLX when no computation is in flight."""
     mx.synchronize()
     gc.collect()
     return int(mx.get_active_memory())
@@ -285,7 +287,7 @@ def settled() -> int:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_same_picture_with_a_new_question_costs_no_pass_of_the_tower(
+def test_a_new_question_about_the_same_image_needs_no_pass_of_the_tower(
     families: dict[str, Prompts], family: str
 ) -> None:
     prompts = families[family]
@@ -300,10 +302,8 @@ def test_the_same_picture_with_a_new_question_costs_no_pass_of_the_tower(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_picture_whose_prefix_is_gone_is_remembered_by_its_features(
-    families: dict[str, Prompts], family: str
-) -> None:
-    """The question stands before the picture, so that nothing of the prompt is in the prefix cache."""
+def test_the_features_of_an_image_are_reused_without_its_prefix(families: dict[str, Prompts], family: str) -> None:
+    """The question is before the image, so no beginning of the prompt is in the prefix cache."""
     prompts = families[family]
     conductor = Conductor(prompts.bench.backend(PrefixCache(ROOM)))
     for row, question in enumerate(("Which?", "What is it?")):
@@ -311,19 +311,19 @@ def test_a_picture_whose_prefix_is_gone_is_remembered_by_its_features(
     assert passes(conductor) == 1
     media = prompts.rendered(chat("What is it?", RED, "Say!")).media
     assert media
-    assert conductor.cached[1] < media.spans[0][0] or family == "llava", "its template has pictures first"
+    assert conductor.cached[1] < media.spans[0][0] or family == "llava", "its template has images first"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_prefix_that_holds_a_picture_does_without_its_features(families: dict[str, Prompts], family: str) -> None:
+def test_a_prefix_with_an_image_is_reused_without_its_features(families: dict[str, Prompts], family: str) -> None:
     prompts, prefixes = families[family], small_blocks()
     conductor = Conductor(prompts.bench.backend(prefixes))
     first = ask(conductor, 0, prompts.rendered(chat(RED, "Which?")))
     bench = prompts.bench
     answer = bench.tokenizer.decode(first)
     following = prompts.rendered(conversation([RED, "Which?"], [answer], ["And now?"]))
-    for key in list(prefixes.of(bench.info.name)._seen):
-        prefixes.of(bench.info.name)._forget(key)
+    for key in list(prefixes.for_model(bench.info.name)._features):
+        prefixes.for_model(bench.info.name)._remove_features(key)
     ask(conductor, 1, following)
     assert following.media
     assert conductor.cached[1] >= following.media.spans[-1][1]
@@ -331,7 +331,7 @@ def test_a_prefix_that_holds_a_picture_does_without_its_features(families: dict[
 
 
 @pytest.mark.parametrize("family", QWENS)
-def test_a_second_picture_in_the_next_turn_costs_one_pass(families: dict[str, Prompts], family: str) -> None:
+def test_a_second_image_in_the_next_turn_needs_one_pass(families: dict[str, Prompts], family: str) -> None:
     prompts = families[family]
     conductor = Conductor(prompts.bench.backend(PrefixCache(ROOM)))
     ask(conductor, 0, prompts.rendered(chat(RED, "Which?")))
@@ -340,11 +340,11 @@ def test_a_second_picture_in_the_next_turn_costs_one_pass(families: dict[str, Pr
     assert ask(conductor, 1, prompts.rendered(following)) == prompts.alone(following)
     assert passes(conductor) == before + 1
     ask(conductor, 2, prompts.rendered(chat(GREEN, "Why?")))
-    assert passes(conductor) == before + 1, "it was looked at alone"
+    assert passes(conductor) == before + 1, "its features were computed separately"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_another_picture_of_the_same_size_is_another_prompt(families: dict[str, Prompts], family: str) -> None:
+def test_another_image_of_the_same_size_is_another_prompt(families: dict[str, Prompts], family: str) -> None:
     prompts = families[family]
     red, blue = (prompts.rendered(chat(one, "Which?")) for one in (RED, BLUE))
     assert red.media
@@ -358,7 +358,9 @@ def test_another_picture_of_the_same_size_is_another_prompt(families: dict[str, 
 
 
 @pytest.mark.parametrize("family", CUTTABLE)
-def test_a_beginning_that_ends_inside_a_picture_is_cut_before_it(families: dict[str, Prompts], family: str) -> None:
+def test_a_cached_beginning_that_ends_inside_an_image_is_cut_before_it(
+    families: dict[str, Prompts], family: str
+) -> None:
     prompts = families[family]
     rendered = prompts.rendered(chat("Hello", RED, "Which?"))
     assert rendered.media
@@ -366,13 +368,13 @@ def test_a_beginning_that_ends_inside_a_picture_is_cut_before_it(families: dict[
     backend = prompts.bench.backend(small_blocks())
     conductor = Conductor(backend)
     ask(conductor, 0, rendered)
-    # Only a part of the picture is the same.
+    # Only a part of the image is the same.
     other = [*rendered.tokens[: (start + end + 1) // 2], *[-5] * len(rendered.tokens)][: len(rendered.tokens)]
     assert backend.match(other) > start
     assert backend.insert({1: GREEDY}, other, media=rendered.media) == start
 
 
-def test_features_stay_within_the_budget_and_are_forgotten_when_shed(families: dict[str, Prompts]) -> None:
+def test_features_count_towards_the_budget_and_can_be_evicted(families: dict[str, Prompts]) -> None:
     prompts = families["qwen3_vl"]
     one = features_nbytes(prompts)
     prefixes = PrefixCache(one)
@@ -382,20 +384,20 @@ def test_features_stay_within_the_budget_and_are_forgotten_when_shed(families: d
         conductor.admit(row, rendered.tokens, media=rendered.media)
         while conductor.backend.prefill([row], 50)[row]:
             pass
-        conductor.leave([row], keep=False)
+        conductor.remove([row], keep=False)
         assert passes(conductor) == count
         assert prefixes.nbytes <= one
-    prefixes.shed(1)
+    prefixes.evict(1)
     assert prefixes.nbytes == 0
 
 
 def features_nbytes(prompts: Prompts) -> int:
-    """What the features of one picture take."""
+    """The bytes of the features of one image."""
     prefixes = PrefixCache(ROOM)
     backend = prompts.bench.backend(prefixes)
     rendered = prompts.rendered(chat(RED, "?"))
     assert rendered.media
-    backend._model.look(rendered.media)
+    backend._model.embed(rendered.media)
     return prefixes.nbytes
 
 
@@ -405,29 +407,31 @@ def test_features_over_the_limit_are_not_kept(families: dict[str, Prompts]) -> N
     model = prompts.bench.vision_model(prefixes)
     rendered = prompts.rendered(chat(RED, "?"))
     assert rendered.media
-    assert model.memo
+    assert model.tower_cache
     for count in (1, 2):
-        model.look(rendered.media)
-        assert (model.memo.passes, prefixes.nbytes) == (count, 0)
+        model.embed(rendered.media)
+        assert (model.tower_cache.passes, prefixes.nbytes) == (count, 0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_remembered_features_are_those_of_the_tower_to_the_last_bit(families: dict[str, Prompts], family: str) -> None:
+def test_cached_features_equal_those_of_the_tower_exactly(families: dict[str, Prompts], family: str) -> None:
     prompts = families[family]
     rendered = prompts.rendered(chat(RED, "and", GREEN, "?"))
     assert rendered.media
     model = prompts.bench.vision_model(PrefixCache(ROOM))
-    cold, warm = model.look(rendered.media), model.look(rendered.media)
+    cold, warm = model.embed(rendered.media), model.embed(rendered.media)
     assert mx.array_equal(cold.embeddings, warm.embeddings).item()
-    assert model.memo
-    assert model.memo.passes < model.memo.calls * 2
+    assert model.tower_cache
+    assert model.tower_cache.passes < model.tower_cache.calls * 2
 
 
-# Pictures and clips
+# Images and videos
 
 
 @pytest.mark.parametrize("family", sorted(TAKES_VIDEO))
-def test_a_clip_is_answered_as_alone_in_chunks_of_any_size(families: dict[str, Prompts], family: str) -> None:
+def test_the_answer_about_a_video_is_the_same_with_chunks_of_any_size(
+    families: dict[str, Prompts], family: str
+) -> None:
     prompts, prompt = families[family], chat(video("red"), "Which?")
     rendered = prompts.rendered(prompt)
     for limit in (1, 7, 2048):
@@ -435,30 +439,30 @@ def test_a_clip_is_answered_as_alone_in_chunks_of_any_size(families: dict[str, P
 
 
 @pytest.mark.parametrize("family", sorted(TAKES_VIDEO))
-def test_a_picture_and_a_clip_in_one_prompt_are_both_seen_or_refused(families: dict[str, Prompts], family: str) -> None:
+def test_an_image_and_a_video_in_one_prompt_are_both_used_or_refused(families: dict[str, Prompts], family: str) -> None:
     prompts, prompt = families[family], chat(RED, video("blue"), "Which?")
     rendered = prompts.rendered(prompt)
     conductor = Conductor(prompts.bench.backend())
     if family in {"qwen3_vl", "gemma4"}:
         assert ask(conductor, 1, rendered) == prompts.alone(prompt)
         return
-    with pytest.raises(InvalidRequest, match="not at both") as caught:
+    with pytest.raises(InvalidRequest, match="not both") as caught:
         ask(conductor, 1, rendered)
     assert caught.value.param == "messages"
 
 
 @pytest.mark.parametrize("family", QWENS)
-def test_a_text_after_a_picture_begins_at_its_own_first_position(families: dict[str, Prompts], family: str) -> None:
-    """These families keep the positions of the last prompt."""
+def test_a_text_prompt_after_one_with_images_starts_at_position_0(families: dict[str, Prompts], family: str) -> None:
+    """The models of these families keep the positions of the last prompt."""
     prompts = families[family]
     conductor = Conductor(prompts.bench.backend())
     for row, prompt in enumerate([chat(RED, "and", GREEN, "?"), chat("Hello"), chat("Hello, who are you?")]):
         assert ask(conductor, row, prompts.rendered(prompt)) == prompts.alone(prompt)
 
 
-def test_models_tell_in_their_repr_how_often_their_tower_was_asked(families: dict[str, Prompts]) -> None:
+def test_the_repr_counts_the_calls_and_passes_of_the_tower(families: dict[str, Prompts]) -> None:
     prompts = families["qwen3_vl"]
     conductor = Conductor(prompts.bench.backend(PrefixCache(ROOM)))
     for row, question in enumerate(("Which?", "What is it?")):
         ask(conductor, row, prompts.rendered(chat(question, RED, "Say!")))
-    assert repr(conductor.backend._model) == "<VisionModel qwen3_vl <VisionMemo [2 calls | 1 passes]>>"
+    assert repr(conductor.backend._model) == "<VisionModel qwen3_vl <VisionTowerCache [2 calls | 1 passes]>>"

@@ -1,4 +1,4 @@
-"""What models take in memory, whether that fits, and in which words."""
+"""The memory that models need, whether it fits, and its text."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ HALF = msgspec.structs.replace(fake_info("half", 1000), float32_size=2000)
 @pytest.mark.parametrize(
     ("in_float32", "room", "size"), [(True, 2000, 2000), (True, 1999, 1000), (False, 2000, 1000), (True, 0, 1000)]
 )
-def test_half_precision_is_widened_on_a_processor_where_there_is_room(in_float32: bool, room: int, size: int) -> None:
+def test_16_bit_weights_are_counted_as_float32_where_they_fit(in_float32: bool, room: int, size: int) -> None:
     assert Capacity(5000, in_float32).weights_size(HALF, room) == size
 
 
-def test_quantised_weights_stay_as_they_are() -> None:
+def test_quantised_weights_are_not_converted() -> None:
     assert Capacity(5000, in_float32=True).weights_size(fake_info(size=1000), 5000) == 1000
 
 
 @pytest.mark.parametrize(("size", "fit"), [(700, "fits"), (701, "later"), (1000, "later"), (1001, "never")])
-def test_it_fits_now_or_later_or_never(size: int, fit: str) -> None:
+def test_a_model_fits_now_or_later_or_never(size: int, fit: str) -> None:
     need = Capacity(1000).need(fake_info("a", size), available=700)
     assert (need.model, need.size, need.fit) == ("a", size, fit)
 
 
-def test_what_fits_later_is_not_refused() -> None:
+def test_a_model_that_fits_later_is_not_refused() -> None:
     capacity = Capacity(1000)
     capacity.refuse_too_large(capacity.need(fake_info(size=1000), available=0))
 
 
-def test_what_never_fits_is_refused_with_both_figures() -> None:
+def test_the_error_for_a_model_that_never_fits_names_need_and_budget() -> None:
     capacity = Capacity(8_000_000_000)
     with pytest.raises(OutOfMemory, match=r"big needs 9\.0 GB and models may take 8\.0 GB here") as caught:
         capacity.refuse_too_large(capacity.need(fake_info("big", 8_910_000_000), available=0))
@@ -51,5 +51,5 @@ def test_what_never_fits_is_refused_with_both_figures() -> None:
         (45_600_000_000, "46 GB", "46 GB", "45 GB"),
     ],
 )
-def test_needs_are_rounded_up_and_room_down(size: int, least: str, roughly: str, most: str) -> None:
+def test_needs_are_rounded_up_and_limits_down(size: int, least: str, roughly: str, most: str) -> None:
     assert (at_least(size), about(size), at_most(size)) == (least, roughly, most)

@@ -1,4 +1,4 @@
-"""The budget of the device."""
+"""The memory budget of the device."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from pico_jupyter.engine.memory.device import device_budget, limit_wired_memory,
 
 RAM = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 on_a_cpu = pytest.mark.skipif(
-    mx.default_device().type != mx.DeviceType.cpu, reason="a GPU tells its own memory, and cgroups do not count there"
+    mx.default_device().type != mx.DeviceType.cpu, reason="a GPU has its own memory, without cgroups"
 )
 
 
-def test_the_budget_is_a_positive_share() -> None:
+def test_the_budget_is_positive() -> None:
     assert device_budget() > 0
 
 
 @on_a_cpu
-def test_a_machine_without_limits_gives_a_share_of_its_memory(tmp_path: Path) -> None:
+def test_the_budget_is_a_share_of_the_memory(tmp_path: Path) -> None:
     assert device_budget(tmp_path / "none") == int(0.6 * RAM)
 
 
 @on_a_cpu
-def test_a_container_s_limit_counts(tmp_path: Path) -> None:
+def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("1000000\n")
     assert device_budget(tmp_path / "memory.max") == 600_000
 
 
 @on_a_cpu
-def test_a_container_without_a_limit_says_max(tmp_path: Path) -> None:
+def test_max_in_a_cgroup_is_no_limit(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     assert device_budget(tmp_path / "memory.max") == int(0.6 * RAM)
 
 
 @pytest.mark.parametrize(("weights", "wired"), [(0, 0), (70, 70), (100, 100), (130, 100)])
-def test_the_weights_are_wired_and_never_more_than_the_device_recommends(weights: int, wired: int) -> None:
+def test_the_weights_are_wired_up_to_the_recommended_maximum(weights: int, wired: int) -> None:
     assert wired_limit(weights, recommended=100) == wired
 
 

@@ -1,4 +1,4 @@
-"""Which models stay, which go, and who pays for the room."""
+"""Which models are loaded and unloaded, and what is freed for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from pico_jupyter.engine.backend import RowSampling
 from pico_jupyter.engine.memory.capacity import Capacity
-from pico_jupyter.engine.memory.model_manager import ModelManager, Resident
+from pico_jupyter.engine.memory.model_manager import ManagedModel, ModelManager
 from pico_jupyter.errors import OutOfMemory
 from pico_jupyter.types import ModelEvent, ModelInfo, ModelLoaded, ModelLoading, ModelNeed, ModelUnloaded
 from tests.fakes import FakeBackend, FakeClock, FakePrefixes, fake_info
@@ -40,7 +40,7 @@ class Rig:
         self.rooms.append(room)
         return FakeBackend(weights_nbytes=info.size, prefixes=self.prefixes, load_steps=self._load_steps)
 
-    def load(self, name: str, size: int = 1000) -> Resident:
+    def load(self, name: str, size: int = 1000) -> ManagedModel:
         resident = self.manager.begin_load(fake_info(name, size))
         assert resident is not None
         while not resident.is_ready:
@@ -48,9 +48,9 @@ class Rig:
         return resident
 
     def use(self, name: str, keep_alive: float = 300.0) -> None:
-        """A whole request for a loaded model."""
-        self.manager.want(fake_info(name))
-        self.manager.done(fake_info(name), keep_alive)
+        """A request for a loaded model, from its begin to its end."""
+        self.manager.acquire(fake_info(name))
+        self.manager.release(fake_info(name), keep_alive)
 
     @property
     def names(self) -> list[str]:
@@ -89,7 +89,7 @@ def test_the_keep_alive_timer_starts_at_the_end_of_each_request() -> None:
     assert rig.names == []
 
 
-def test_a_loaded_model_that_nobody_uses_expires_by_the_default() -> None:
+def test_an_unused_model_expires_after_the_default_keep_alive() -> None:
     rig = Rig(keep_alive=10)
     rig.load("a")
     assert rig.manager.next_expiry() == 10
@@ -107,7 +107,7 @@ def test_keep_alive_zero_unloads_at_the_end_of_the_request() -> None:
     assert backend.is_closed
 
 
-def test_keep_alive_for_ever_never_expires() -> None:
+def test_an_infinite_keep_alive_never_expires() -> None:
     rig = Rig()
     rig.load("a")
     rig.use("a", keep_alive=math.inf)
@@ -120,7 +120,7 @@ def test_keep_alive_for_ever_never_expires() -> None:
 def test_a_model_does_not_expire_while_a_request_wants_it() -> None:
     rig = Rig(keep_alive=10)
     rig.load("a")
-    rig.manager.want(fake_info("a"))
+    rig.manager.acquire(fake_info("a"))
     rig.clock.advance(1000)
     rig.manager.expire()
     assert rig.names == ["a"]
@@ -128,7 +128,7 @@ def test_a_model_does_not_expire_while_a_request_wants_it() -> None:
     assert rig.manager.resident()[0].active == 1
 
 
-def test_expiry_is_told_on_the_wall_clock_latest_first() -> None:
+def test_the_expiry_is_reported_on_the_wall_clock_latest_first() -> None:
     rig = Rig()
     for name in ("short", "for ever", "long"):
         rig.load(name)
@@ -139,7 +139,7 @@ def test_expiry_is_told_on_the_wall_clock_latest_first() -> None:
     assert [one.expires_at for one in rig.manager.resident()] == [None, WALL + 1000, WALL + 10]
 
 
-def test_the_least_recently_used_idle_model_makes_room() -> None:
+def test_the_least_recently_used_idle_model_is_unloaded_first() -> None:
     rig = Rig(budget=2500)
     for name in ("a", "b"):
         rig.load(name)
@@ -149,7 +149,7 @@ def test_the_least_recently_used_idle_model_makes_room() -> None:
     assert sorted(rig.names) == ["a", "c"]
 
 
-def test_only_as_many_models_go_as_are_needed() -> None:
+def test_no_more_models_are_unloaded_than_needed() -> None:
     rig = Rig(budget=3500)
     for name in ("a", "b", "c"):
         rig.load(name)
@@ -159,14 +159,14 @@ def test_only_as_many_models_go_as_are_needed() -> None:
     assert rig.manager.used_bytes <= 3500
 
 
-def test_a_running_model_is_never_unloaded_for_room() -> None:
+def test_a_running_model_is_never_unloaded() -> None:
     rig = Rig(budget=1500)
     rig.load("a").running = 1
     assert rig.manager.begin_load(fake_info("b")) is None
     assert rig.names == ["a"]
 
 
-def test_nothing_is_unloaded_when_that_would_not_make_room() -> None:
+def test_nothing_is_unloaded_when_that_would_not_be_enough() -> None:
     rig = Rig(budget=2500)
     rig.load("running", size=2000).running = 1
     rig.load("idle", size=400)
@@ -178,7 +178,7 @@ def test_caches_count_towards_the_budget() -> None:
     rig = Rig(budget=2500)
     resident = rig.load("a")
     resident.running = 1
-    rig.manager.want(resident.info)
+    rig.manager.acquire(resident.info)
     backend = resident.backend
     before = rig.manager.used_bytes
     backend.insert({1: RowSampling()}, [1] * 700)
@@ -194,14 +194,14 @@ def test_a_model_over_the_whole_budget_is_refused() -> None:
     assert caught.value.model == "a"
 
 
-def test_the_loader_hears_how_much_room_there_is() -> None:
+def test_the_loader_gets_the_number_of_free_bytes() -> None:
     rig = Rig(budget=2500)
     rig.load("a")
     rig.load("b")
     assert rig.rooms == [2500, 1500]
 
 
-def test_weights_are_widened_where_idle_models_can_leave_for_it() -> None:
+def test_idle_models_are_unloaded_for_float32_weights() -> None:
     half = msgspec.structs.replace(fake_info("half"), float32_size=2000)
     rig = Rig(budget=2500, in_float32=True)
     rig.load("idle")
@@ -209,7 +209,7 @@ def test_weights_are_widened_where_idle_models_can_leave_for_it() -> None:
     assert rig.rooms[-1] == 2500
 
 
-def test_weights_stay_as_they_are_where_running_models_hold_the_room() -> None:
+def test_running_models_are_not_unloaded_for_float32_weights() -> None:
     half = msgspec.structs.replace(fake_info("half"), float32_size=2000)
     rig = Rig(budget=2500, in_float32=True)
     rig.load("running").running = 1
@@ -217,7 +217,7 @@ def test_weights_stay_as_they_are_where_running_models_hold_the_room() -> None:
     assert rig.rooms[-1] == 1500
 
 
-def test_the_report_says_what_fits_when_what_is_idle_leaves() -> None:
+def test_the_report_counts_the_memory_of_idle_models_as_available() -> None:
     rig = Rig(budget=3000)
     idle, running = rig.load("idle"), rig.load("running")
     rig.prefixes.keep(idle.backend, [1] * 100)
@@ -236,7 +236,7 @@ def test_the_report_says_what_fits_when_what_is_idle_leaves() -> None:
     assert rig.manager.begin_load(catalog[2]) is not None
 
 
-def test_the_report_says_how_far_a_load_is() -> None:
+def test_the_report_has_the_progress_of_a_load() -> None:
     rig = Rig(load_steps=4)
     resident = rig.manager.begin_load(fake_info("a"))
     assert resident is not None
@@ -250,13 +250,13 @@ def test_the_report_says_how_far_a_load_is() -> None:
     assert rig.manager.report([]).loading is None
 
 
-def test_unloading_waits_for_the_requests_that_want_the_model() -> None:
+def test_unloading_waits_for_the_requests_of_the_model() -> None:
     rig = Rig()
     rig.load("a")
-    rig.manager.want(fake_info("a"))
+    rig.manager.acquire(fake_info("a"))
     rig.manager.unload("a")
     assert rig.names == ["a"]
-    rig.manager.done(fake_info("a"), keep_alive=300)
+    rig.manager.release(fake_info("a"), keep_alive=300)
     assert rig.names == []
 
 
@@ -267,34 +267,34 @@ def test_unloading_an_idle_model_is_immediate() -> None:
     assert rig.names == []
 
 
-def test_unloading_what_is_not_loaded_is_fine() -> None:
+def test_unloading_a_model_that_is_not_loaded_does_nothing() -> None:
     rig = Rig()
     rig.manager.unload("a")
     rig.load("a")
     assert rig.names == ["a"]
 
 
-def test_a_model_that_was_told_to_go_may_come_back() -> None:
+def test_a_model_may_be_loaded_again_after_an_unload() -> None:
     rig = Rig()
     rig.load("a")
-    rig.manager.want(fake_info("a"))
+    rig.manager.acquire(fake_info("a"))
     rig.manager.unload("a")
-    rig.manager.done(fake_info("a"), keep_alive=300)
+    rig.manager.release(fake_info("a"), keep_alive=300)
     rig.load("a")
     rig.use("a")
     assert rig.names == ["a"]
 
 
-def test_a_load_that_nobody_waits_for_is_given_up() -> None:
+def test_a_load_without_waiting_requests_is_cancelled() -> None:
     rig = Rig()
-    rig.manager.want(fake_info("a"))
+    rig.manager.acquire(fake_info("a"))
     rig.manager.begin_load(fake_info("a"))
-    rig.manager.done(fake_info("a"), keep_alive=300)
+    rig.manager.release(fake_info("a"), keep_alive=300)
     assert rig.manager.loading is None
     assert rig.manager.used_bytes == 0
 
 
-def test_a_model_that_comes_and_goes_is_told_of() -> None:
+def test_loading_and_unloading_are_notified() -> None:
     rig = Rig()
     resident = rig.manager.begin_load(fake_info("a"))
     assert resident is not None
@@ -304,7 +304,7 @@ def test_a_model_that_comes_and_goes_is_told_of() -> None:
     assert rig.notices == [ModelLoaded("a", 1000, 2.5), ModelUnloaded("a", "as asked")]
 
 
-def test_prefixes_go_before_a_model_does() -> None:
+def test_prefixes_are_evicted_before_a_model_is_unloaded() -> None:
     rig = Rig(budget=2500)
     backend = rig.load("a").backend
     rig.prefixes.keep(backend, [1] * 700)
@@ -313,7 +313,7 @@ def test_prefixes_go_before_a_model_does() -> None:
     assert rig.manager.used_bytes == 2000
 
 
-def test_prefixes_are_spared_when_they_and_idle_models_cannot_make_room() -> None:
+def test_prefixes_are_not_evicted_when_that_would_not_be_enough() -> None:
     rig = Rig(budget=2500)
     running = rig.load("a")
     running.running = 1
@@ -322,74 +322,74 @@ def test_prefixes_are_spared_when_they_and_idle_models_cannot_make_room() -> Non
     assert rig.manager.prefix_cache_nbytes == 100
 
 
-def test_a_model_makes_no_room_for_the_one_that_is_to_draft_for_it() -> None:
+def test_a_model_is_not_unloaded_for_its_draft_model() -> None:
     rig = Rig(budget=1500)
     resident = rig.load("a")
     assert rig.manager.begin_load(fake_info("draft"), beside=[resident.info]) is None
     assert rig.names == ["a"]
 
 
-def test_rows_are_let_in_up_to_a_share_of_the_room() -> None:
+def test_rows_may_reserve_a_share_of_the_memory_beside_the_weights() -> None:
     rig = Rig(budget=2000)
     resident = rig.load("a")
     resident.running = 1
-    assert rig.manager.let_in((resident,), 500, is_alone=False)
-    assert not rig.manager.let_in((resident,), 400, is_alone=False)
-    assert rig.manager.let_in((resident,), 350, is_alone=False)
+    assert rig.manager.reserve((resident,), 500, is_alone=False)
+    assert not rig.manager.reserve((resident,), 400, is_alone=False)
+    assert rig.manager.reserve((resident,), 350, is_alone=False)
     assert resident.reserved == 850
 
 
-def test_a_request_that_is_alone_may_have_all_the_room() -> None:
+def test_a_request_that_runs_alone_may_reserve_all_the_memory() -> None:
     rig = Rig(budget=2000)
     resident = rig.load("a")
-    assert rig.manager.let_in((resident,), 1000, is_alone=True)
+    assert rig.manager.reserve((resident,), 1000, is_alone=True)
 
 
-def test_an_idle_model_that_others_wait_for_goes_only_for_a_request_that_is_alone() -> None:
+def test_an_idle_model_with_waiting_requests_is_unloaded_only_for_a_request_that_runs_alone() -> None:
     rig = Rig(budget=3000)
     idle, resident = rig.load("idle"), rig.load("a")
-    rig.manager.want(idle.info)
-    assert not rig.manager.let_in((resident,), 1200, is_alone=False)
-    assert rig.manager.let_in((resident,), 1200, is_alone=True)
+    rig.manager.acquire(idle.info)
+    assert not rig.manager.reserve((resident,), 1200, is_alone=False)
+    assert rig.manager.reserve((resident,), 1200, is_alone=True)
     assert rig.names == ["a"]
 
 
-def test_what_does_not_fit_beside_the_weights_is_refused_in_words() -> None:
+def test_the_error_for_rows_that_do_not_fit_names_need_and_room() -> None:
     rig = Rig(budget=2_000_000_000)
     resident = rig.load("a", size=1_000_000_000)
     rig.manager.check_fits((resident,), 1_000_000_000)
-    with pytest.raises(OutOfMemory, match=r"needs 1\.5 GB .* beside a 1\.0 GB are there") as caught:
+    with pytest.raises(OutOfMemory, match=r"needs 1\.5 GB .* only 1\.0 GB are free beside a\.") as caught:
         rig.manager.check_fits((resident,), 1_500_000_000)
     assert caught.value.model == "a"
 
 
-def test_prefixes_are_shed_when_memory_is_nearly_full() -> None:
+def test_prefixes_are_evicted_when_memory_is_nearly_full() -> None:
     rig = Rig(budget=2000)
     backend = rig.load("a").backend
     for number in range(10):
         rig.prefixes.keep(backend, [number] * 80)
-    assert not rig.manager.relieve()
-    assert rig.manager.used_bytes == 1800, "up to here nothing is shed"
+    assert not rig.manager.relieve_pressure()
+    assert rig.manager.used_bytes == 1800, "nothing is evicted up to here"
     rig.prefixes.keep(backend, [99] * 80)
-    assert not rig.manager.relieve()
+    assert not rig.manager.relieve_pressure()
     assert rig.manager.used_bytes <= 1700
 
 
-def test_idle_models_go_when_running_rows_have_outgrown_the_memory() -> None:
+def test_idle_models_are_unloaded_when_running_rows_exceed_the_budget() -> None:
     rig = Rig(budget=2500)
     rig.load("idle")
     resident = rig.load("a")
     resident.running = 1
     resident.backend.insert({1: RowSampling()}, [1] * 700)
     resident.backend.prefill([1], 1000)
-    assert not rig.manager.relieve()
+    assert not rig.manager.relieve_pressure()
     assert rig.names == ["a"]
 
 
-def test_when_nothing_more_can_go_the_rest_is_over_the_budget() -> None:
+def test_the_pressure_remains_when_nothing_can_be_freed() -> None:
     rig = Rig(budget=1500)
     resident = rig.load("a")
     resident.running = 1
     resident.backend.insert({1: RowSampling()}, [1] * 700)
     resident.backend.prefill([1], 1000)
-    assert rig.manager.relieve()
+    assert rig.manager.relieve_pressure()

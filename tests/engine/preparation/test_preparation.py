@@ -49,7 +49,7 @@ def test_a_request_becomes_tokens_and_resolved_parameters(preparation: Preparati
     made = prepared(preparation, max_tokens=9, sampling=SamplingParams(temperature=0.25, seed=3))
     assert (made.id, made.info.name, made.max_tokens) == ("r", "pico-tiny", 9)
     assert len(made.prompt) > 3
-    assert made.marks.submitted == 5.0
+    assert made.times.submitted == 5.0
     (sequence,) = made.sequences
     assert (sequence.sampling.temperature, sequence.sampling.seed) == (0.25, 3)
 

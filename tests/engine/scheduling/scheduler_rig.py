@@ -1,4 +1,4 @@
-"""A scheduler over fake models, for the tests of its turns and of its failures."""
+"""A scheduler with fake models, for the tests of its turns and of its failures."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pico_jupyter.engine.backend import RowSampling
 from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.engine.memory.model_manager import ModelManager
+from pico_jupyter.engine.scheduling.backend_call import BackendCallFailed
 from pico_jupyter.engine.scheduling.scheduler import Scheduler
-from pico_jupyter.engine.scheduling.sequence import Generation, Marks, Sequence
+from pico_jupyter.engine.scheduling.sequence import Generation, Sequence, Timestamps
 from pico_jupyter.types import ModelInfo
 from tests.fakes import FakeBackend, FakeClock, FakeParser, FakePrefixes, FakeVocabulary, ListSink, fake_info
 
 GREEDY = RowSampling()
-# Where the wall clock stands when the other one is at 0.
+# The wall clock when the engine's clock is at 0.
 EPOCH = 1_000_000.0
 
 
@@ -23,7 +24,7 @@ def plain(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:
 
 
 class Rig:
-    """A scheduler over fake models, and short ways to feed it."""
+    """A scheduler with fake models, and short ways to use it."""
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class Rig:
             vocabulary=FakeVocabulary(),
             keep_alive=keep_alive,
             sink=sink,
-            marks=Marks(self.clock()),
+            times=Timestamps(self.clock()),
             return_context=return_context,
             draft=draft,
             draft_tokens=3 if draft else 0,
@@ -100,29 +101,34 @@ class Rig:
         return generation, sink
 
     def run(self, steps: int = 200) -> None:
-        """Step until there is no work."""
+        """Step until there is no work. No call may fail."""
         for _ in range(steps):
             if not self.scheduler.has_work:
                 return
             self.scheduler.step()
-        raise AssertionError(f"still at work: {self.scheduler!r}")
+        raise AssertionError(f"work is left: {self.scheduler!r}")
 
     def step_until(self, condition: Callable[[], bool]) -> None:
+        """Step until a condition holds. No call may fail."""
         for _ in range(200):
             if condition():
                 return
             self.scheduler.step()
-        raise AssertionError(f"did not come about: {self.scheduler!r}")
+        raise AssertionError(f"the condition never held: {self.scheduler!r}")
 
-
-def step_and_fail(rig: Rig, condition: Callable[[], bool], turns: int = 200) -> None:
-    """Step as the engine does, which hands every exception to fail()."""
-
-    def turn() -> bool:
+    def step_and_recover(self) -> None:
+        """One step as the engine makes it: a failed call goes to recover()."""
         try:
-            rig.scheduler.step()
-        except (RuntimeError, ValueError, MemoryError) as error:
-            rig.scheduler.fail(error)
-        return condition()
+            self.scheduler.step()
+        except BackendCallFailed as failed:
+            if isinstance(failed.error, AssertionError):
+                raise  # The fake backend found a broken contract.
+            self.scheduler.recover(failed)
 
-    assert any(turn() for _ in range(turns))
+    def recover_until(self, condition: Callable[[], bool], steps: int = 200) -> None:
+        """Step at least once, and until a condition holds. Calls may fail."""
+        for _ in range(steps):
+            self.step_and_recover()
+            if condition():
+                return
+        raise AssertionError(f"the condition never held: {self.scheduler!r}")

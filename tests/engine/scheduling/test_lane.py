@@ -1,76 +1,27 @@
-"""How large a chunk may be, and who waits for whom within one model."""
+"""The prompts of one model: leaders, followers and turns."""
 
 from __future__ import annotations
 
 import pytest
 
-from pico_jupyter.engine.memory.model_manager import Resident
-from pico_jupyter.engine.scheduling.lane import Lane, Pace, Prefill
-from pico_jupyter.engine.scheduling.sequence import Generation, Marks, Sequence
+from pico_jupyter.engine.memory.model_manager import ManagedModel
+from pico_jupyter.engine.scheduling.chunk_sizer import ChunkSizer
+from pico_jupyter.engine.scheduling.lane import Lane, PrefillTask
+from pico_jupyter.engine.scheduling.sequence import Generation, Sequence, Timestamps
 from tests.engine.scheduling.scheduler_rig import GREEDY
 from tests.fakes import FakeBackend, FakeParser, FakeVocabulary, ListSink, fake_info
 
 
-def paced(seconds_per_token: float, most: int = 2048) -> Pace:
-    pace = Pace(most)
-    pace.measure(1000, 1000 * seconds_per_token)
-    return pace
-
-
-def test_the_first_chunk_of_a_model_is_of_middle_size() -> None:
-    assert Pace(2048).chunk(decoding=0, prefilling=1) == 256
-    assert Pace(2048).chunk(decoding=1, prefilling=1) == 256
-    assert Pace(100).chunk(decoding=1, prefilling=1) == 100
-
-
-@pytest.mark.parametrize(
-    ("seconds_per_token", "alone", "while_decoding"),
-    [(0.001, 128, 64), (0.0005, 256, 192), (0.00001, 2048, 512), (1.0, 64, 64), (0.0, 2048, 512)],
-)
-def test_a_chunk_takes_a_tenth_of_a_second_while_others_decode_and_half_as_much_more_alone(
-    seconds_per_token: float, alone: int, while_decoding: int
-) -> None:
-    pace = paced(seconds_per_token)
-    assert pace.chunk(decoding=0, prefilling=1) == alone
-    assert pace.chunk(decoding=1, prefilling=1) == while_decoding
-
-
-def test_few_rows_wait_longer_for_many_prompts() -> None:
-    pace = paced(0.001)
-    sizes = [pace.chunk(decoding=4, prefilling=prefilling) for prefilling in (1, 4, 8, 100)]
-    assert sizes == [64, 64, 192, 192]
-    assert pace.chunk(decoding=0, prefilling=8) == 320
-
-
-def test_no_chunk_is_larger_than_was_configured() -> None:
-    assert paced(0.0, most=300).chunk(decoding=0, prefilling=1) == 300
-    assert paced(1.0, most=10).chunk(decoding=1, prefilling=1) == 10
-
-
-def test_the_pace_follows_a_model_that_grows_slower() -> None:
-    pace = paced(0.0001)
-    before = pace.chunk(decoding=1, prefilling=1)
-    for _ in range(4):
-        pace.measure(256, 0.256)
-    assert pace.chunk(decoding=1, prefilling=1) < before
-
-
-def test_a_few_tokens_tell_nothing_of_the_pace() -> None:
-    pace = paced(0.001)
-    pace.measure(3, 10.0)
-    assert pace.chunk(decoding=0, prefilling=1) == 128
-
-
 class Rig:
-    """A lane over a fake model."""
+    """A lane with a fake model."""
 
     def __init__(self) -> None:
         self.backend = FakeBackend()
-        self.lane = Lane(Resident(fake_info(), self.backend, 0, 0.0, 0.0, 0.0, 0.0), Pace(2048))
+        self.lane = Lane(ManagedModel(fake_info(), self.backend, 0, 0.0, 0.0, 0.0, 0.0), ChunkSizer(2048))
         self._rows = iter(range(1, 100))
 
-    def enter(self, prompt: list[int]) -> Prefill:
-        (prefill,) = self.lane.enter(
+    def add(self, prompt: list[int]) -> PrefillTask:
+        (task,) = self.lane.add(
             Generation(
                 id="g",
                 info=fake_info(),
@@ -81,138 +32,138 @@ class Rig:
                 vocabulary=FakeVocabulary(),
                 keep_alive=0.0,
                 sink=ListSink(),
-                marks=Marks(0.0),
+                times=Timestamps(0.0),
             )
         )
-        self.lane.place(prefill, None)
-        return prefill
+        self.lane.insert(task, None)
+        return task
 
-    def compute(self, prefill: Prefill, tokens: int) -> None:
-        self.lane.advance(prefill, self.backend.prefill([prefill.row], tokens)[prefill.row])
+    def compute(self, task: PrefillTask, tokens: int) -> None:
+        self.lane.advance(task, self.backend.prefill([task.row], tokens)[task.row])
 
 
 LONG = list(range(1000, 1200))
 
 
-def test_a_prompt_waits_for_one_before_it_that_begins_the_same() -> None:
+def test_a_prompt_waits_for_an_earlier_one_with_the_same_beginning() -> None:
     rig = Rig()
-    leader, follower = rig.enter([*LONG, 1, 2]), rig.enter([*LONG, 3, 4])
+    leader, follower = rig.add([*LONG, 1, 2]), rig.add([*LONG, 3, 4])
     assert leader.is_inserted
     assert (follower.is_inserted, follower.leader, follower.shared) == (False, leader, 200)
-    assert rig.lane.row_count == 2, "who waits has its row"
+    assert rig.lane.row_count == 2, "a follower has its row"
 
 
-def test_who_waits_is_released_as_soon_as_the_shared_part_is_computed() -> None:
+def test_a_follower_is_ready_when_the_shared_tokens_are_computed() -> None:
     rig = Rig()
-    leader, follower = rig.enter([*LONG, *range(100)]), rig.enter([*LONG, 3, 4])
+    leader, follower = rig.add([*LONG, *range(100)]), rig.add([*LONG, 3, 4])
     rig.compute(leader, 199)
-    assert rig.lane.released() == []
+    assert rig.lane.ready_followers() == []
     rig.compute(leader, 1)
-    assert rig.lane.released() == [follower]
-    rig.lane.place(follower, None)
+    assert rig.lane.ready_followers() == [follower]
+    rig.lane.insert(follower, None)
     assert follower.generation.cached_tokens == 200
-    assert follower.left == 1
+    assert follower.remaining == 1
 
 
-def test_who_waits_is_released_when_the_leader_leaves() -> None:
+def test_a_follower_is_ready_when_its_leader_is_removed() -> None:
     rig = Rig()
-    leader, follower = rig.enter([*LONG, 1]), rig.enter([*LONG, 2])
-    rig.lane.forget(leader.generation)
+    leader, follower = rig.add([*LONG, 1]), rig.add([*LONG, 2])
+    rig.lane.remove(leader.generation)
     rig.backend.remove([leader.row], keep=False)
-    assert rig.lane.released() == [follower]
-    rig.lane.place(follower, None)
+    assert rig.lane.ready_followers() == [follower]
+    rig.lane.insert(follower, None)
     assert follower.is_inserted
     assert follower.generation.cached_tokens == 0
 
 
-def test_followers_may_lead_others() -> None:
+def test_a_follower_may_lead_another() -> None:
     rig = Rig()
-    first = rig.enter([*LONG, 1])
-    second = rig.enter([*LONG, *LONG, 2])
-    third = rig.enter([*LONG, *LONG, 3])
+    first = rig.add([*LONG, 1])
+    second = rig.add([*LONG, *LONG, 2])
+    third = rig.add([*LONG, *LONG, 3])
     assert (second.leader, third.leader, third.shared) == (first, second, 400)
     rig.compute(first, 1000)
-    for prefill in rig.lane.released():
-        rig.lane.place(prefill, None)
+    for task in rig.lane.ready_followers():
+        rig.lane.insert(task, None)
     assert second.is_inserted
     assert not third.is_inserted
     rig.compute(second, 1000)
-    (released,) = rig.lane.released()
-    rig.lane.place(released, None)
+    (ready,) = rig.lane.ready_followers()
+    rig.lane.insert(ready, None)
     assert third.generation.cached_tokens == 400
 
 
 @pytest.mark.parametrize("shared", [0, 31])
-def test_a_short_common_beginning_is_not_worth_waiting(shared: int) -> None:
+def test_no_prompt_waits_for_a_short_common_beginning(shared: int) -> None:
     rig = Rig()
-    rig.enter([*LONG[:shared], 1, *range(50)])
-    assert rig.enter([*LONG[:shared], 2, *range(50)]).is_inserted
+    rig.add([*LONG[:shared], 1, *range(50)])
+    assert rig.add([*LONG[:shared], 2, *range(50)]).is_inserted
 
 
-def test_what_is_cached_already_is_not_waited_for() -> None:
+def test_no_prompt_waits_for_cached_tokens() -> None:
     rig = Rig()
-    done = rig.enter([*LONG, 1])
-    rig.compute(done, 1000)
-    rig.backend.remove([done.row], keep=True)
-    rig.enter([*LONG, 5, 6])
-    follower = rig.enter([*LONG, 7, 8])
+    first = rig.add([*LONG, 1])
+    rig.compute(first, 1000)
+    rig.backend.remove([first.row], keep=True)
+    rig.add([*LONG, 5, 6])
+    follower = rig.add([*LONG, 7, 8])
     assert follower.is_inserted
     assert follower.generation.cached_tokens == 200
 
 
-def test_what_another_has_computed_already_is_taken_at_once() -> None:
+def test_tokens_that_an_earlier_prompt_has_computed_are_used_at_once() -> None:
     rig = Rig()
-    ahead = rig.enter([*LONG, *range(500)])
+    ahead = rig.add([*LONG, *range(500)])
     rig.compute(ahead, 250)
-    late = rig.enter([*LONG, 7])
+    late = rig.add([*LONG, 7])
     assert late.is_inserted
     assert late.generation.cached_tokens == 200
 
 
-def test_the_same_prompt_twice_leaves_each_its_last_token() -> None:
+def test_equal_prompts_each_compute_their_last_token() -> None:
     rig = Rig()
-    first, second = rig.enter(LONG), rig.enter(LONG)
+    first, second = rig.add(LONG), rig.add(LONG)
     assert second.shared == 199
     rig.compute(first, 1000)
-    (released,) = rig.lane.released()
-    rig.lane.place(released, None)
-    assert second.left == 0
+    (ready,) = rig.lane.ready_followers()
+    rig.lane.insert(ready, None)
+    assert second.remaining == 0
 
 
-def test_prompts_take_turns_and_waiting_ones_have_none() -> None:
+def test_prompts_alternate_and_followers_have_no_turn() -> None:
     rig = Rig()
-    leader, _, other = rig.enter([*LONG, 1]), rig.enter([*LONG, 2]), rig.enter([7] * 100)
+    leader, _, other = rig.add([*LONG, 1]), rig.add([*LONG, 2]), rig.add([7] * 100)
     turns = []
     for _ in range(4):
-        (prefill,) = rig.lane.prefills_in_turn(10)
-        turns.append(prefill)
-        rig.compute(prefill, 10)
+        (task,) = rig.lane.next_prefills(10)
+        turns.append(task)
+        rig.compute(task, 10)
     assert turns == [leader, other, leader, other]
 
 
 def test_short_prompts_are_computed_together() -> None:
     rig = Rig()
-    one, two, long = rig.enter([1] * 20), rig.enter([2] * 20), rig.enter(LONG)
-    assert rig.lane.prefills_in_turn(64) == [one, two]
+    one, two, long = rig.add([1] * 20), rig.add([2] * 20), rig.add(LONG)
+    assert rig.lane.next_prefills(64) == [one, two]
     rig.compute(one, 64)
     rig.compute(two, 64)
-    assert rig.lane.prefills_in_turn(64) == [long]
+    assert rig.lane.next_prefills(64) == [long]
 
 
 def test_a_prompt_that_failed_before_is_computed_alone() -> None:
     rig = Rig()
-    failed, other = rig.enter([1] * 20), rig.enter([2] * 20)
+    failed, other = rig.add([1] * 20), rig.add([2] * 20)
     failed.generation.failures = 1
-    assert rig.lane.prefills_in_turn(64) == [failed]
+    assert rig.lane.next_prefills(64) == [failed]
     rig.compute(failed, 64)
-    assert rig.lane.prefills_in_turn(64) == [other]
+    assert rig.lane.next_prefills(64) == [other]
 
 
-def test_a_draw_that_nobody_took_is_forgotten_with_its_row() -> None:
+def test_undelivered_tokens_are_dropped_with_their_row() -> None:
     rig = Rig()
-    prefill = rig.enter([1, 2])
-    rig.compute(prefill, 10)
-    rig.lane.draws.extend(rig.backend.step())
-    rig.lane.forget(prefill.generation)
-    assert not rig.lane.draws
+    task = rig.add([1, 2])
+    rig.compute(task, 10)
+    rig.lane.sampled.extend(rig.backend.step())
+    rig.lane.remove(task.generation)
+    assert not rig.lane.sampled
     assert repr(rig.lane) == "<Lane fake [0 prefilling | 0 decoding]>"

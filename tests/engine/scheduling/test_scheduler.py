@@ -1,4 +1,4 @@
-"""The scheduler's turns, on backends without maths."""
+"""The scheduler with fake backends: the life of a request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_request_is_accepted_answered_and_finished() -> None:
     assert (sink.finished.usage.prompt_tokens, sink.finished.usage.completion_tokens) == (2, 3)
 
 
-def test_accepted_comes_before_the_model_is_loaded() -> None:
+def test_accepted_is_sent_before_the_model_is_loaded() -> None:
     rig = Rig()
     _, sink = rig.add([1])
     assert sink.deltas == [Accepted("fake", 1, False)]
@@ -37,7 +37,7 @@ def test_several_requests_run_at_once() -> None:
     assert rig.backends["fake"].steps < 15, "three answers of five tokens shared their steps"
 
 
-def test_the_end_token_stops_and_is_not_text() -> None:
+def test_the_end_token_ends_the_answer_and_is_not_text() -> None:
     rig = Rig(make=lambda info, prefixes: FakeBackend(answer=lambda prompt, sampling: iter([7, 8, FAKE_EOS])))
     _, sink = rig.add([1], max_tokens=50)
     rig.run()
@@ -56,7 +56,7 @@ def test_a_stop_string_ends_the_sequence() -> None:
     assert rig.backends["fake"].rows == []
 
 
-def test_zero_tokens_finish_with_length_and_no_text() -> None:
+def test_max_tokens_0_finishes_with_length_and_no_text() -> None:
     rig = Rig()
     _, sink = rig.add([1, 2], max_tokens=0)
     rig.run()
@@ -86,7 +86,7 @@ def test_a_choice_that_ends_early_leaves_the_others_running() -> None:
     assert sink.finished.finish_reasons == ("stop", "length")
 
 
-def test_more_choices_than_rows_run_alone() -> None:
+def test_a_request_with_more_choices_than_rows_runs_alone() -> None:
     rig = Rig(max_rows=2)
     _, first = rig.add([1], max_tokens=2)
     _, wide = rig.add([1], n=5, max_tokens=2)
@@ -104,7 +104,7 @@ def test_a_long_prompt_is_prefilled_in_chunks_between_decode_steps() -> None:
     _, long = rig.add(list(range(1, 41)), max_tokens=1)
     rig.step_until(lambda: long.finished is not None)
     assert len(backend.prefills) == 1 + 10
-    assert backend.steps - before >= 10, "every chunk waited for a decode step"
+    assert backend.steps - before >= 10, "a decode step ran between two chunks"
 
 
 def test_a_short_prompt_does_not_wait_for_a_long_one() -> None:
@@ -117,7 +117,7 @@ def test_a_short_prompt_does_not_wait_for_a_long_one() -> None:
     assert len(rig.backends["fake"].prefills) < 10
 
 
-def test_requests_beyond_the_rows_wait_their_turn() -> None:
+def test_requests_beyond_the_rows_wait() -> None:
     rig = Rig(max_rows=2)
     sinks = [rig.add([10 * number], max_tokens=3)[1] for number in (1, 2, 3)]
     rig.scheduler.step()
@@ -127,7 +127,7 @@ def test_requests_beyond_the_rows_wait_their_turn() -> None:
     assert all(sink.finished for sink in sinks)
 
 
-def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+def test_a_full_queue_raises_with_a_retry_time() -> None:
     rig = Rig(max_rows=1, max_queue=2)
     rig.add([1], max_tokens=100)
     rig.step_until(lambda: repr(rig.scheduler) == "<Scheduler [1 running | 0 waiting]>")
@@ -163,7 +163,7 @@ def test_an_abort_takes_effect_in_every_phase(phase: str) -> None:
     assert generation.phase == "done"
 
 
-def test_an_abort_frees_the_row_for_who_waits() -> None:
+def test_an_abort_frees_the_row_for_a_waiting_request() -> None:
     rig = Rig(max_rows=1)
     first, _ = rig.add([1], max_tokens=1000)
     _, second = rig.add([2], max_tokens=2)
@@ -173,7 +173,7 @@ def test_an_abort_frees_the_row_for_who_waits() -> None:
     assert second.text == "3 4 "
 
 
-def test_aborting_twice_or_after_the_end_is_harmless() -> None:
+def test_aborting_twice_or_after_the_end_does_nothing() -> None:
     rig = Rig()
     generation, sink = rig.add([1], max_tokens=1)
     rig.run()
@@ -183,7 +183,7 @@ def test_aborting_twice_or_after_the_end_is_harmless() -> None:
     assert rig.models.resident()[0].active == 0
 
 
-def test_what_an_aborted_answer_took_is_counted_and_nothing_after_it() -> None:
+def test_the_tokens_of_an_aborted_answer_are_counted() -> None:
     rig = Rig()
     assert (rig.scheduler.statistics.decoded_tokens, rig.scheduler.statistics.decoded_at) == (0, 0.0)
     generation, _ = rig.add([1], max_tokens=1000)
@@ -196,7 +196,7 @@ def test_what_an_aborted_answer_took_is_counted_and_nothing_after_it() -> None:
     assert rig.scheduler.statistics.decoded_at == EPOCH + stopped
 
 
-def test_aborting_during_the_load_gives_the_load_up() -> None:
+def test_aborting_during_a_load_cancels_the_load() -> None:
     rig = Rig(make=lambda info, prefixes: FakeBackend(load_steps=5))
     generation, _ = rig.add([1])
     rig.scheduler.step()
@@ -205,7 +205,7 @@ def test_aborting_during_the_load_gives_the_load_up() -> None:
     assert not rig.scheduler.has_work
 
 
-def test_two_models_take_turns() -> None:
+def test_two_models_alternate() -> None:
     rig = Rig()
     _, a = rig.add([1], max_tokens=30, info=fake_info("a"))
     _, b = rig.add([1], max_tokens=30, info=fake_info("b"))
@@ -224,7 +224,7 @@ def test_a_running_model_answers_while_another_loads() -> None:
     assert len(quick.deltas) - before >= 15
 
 
-def test_a_request_of_a_loaded_model_passes_one_whose_model_loads() -> None:
+def test_a_request_of_a_loaded_model_overtakes_one_whose_model_is_loading() -> None:
     rig = Rig(make=lambda info, prefixes: FakeBackend(load_steps=50 if info.name == "slow" else 1))
     _, warm = rig.add([1], info=fake_info("quick"))
     rig.run()
@@ -235,7 +235,7 @@ def test_a_request_of_a_loaded_model_passes_one_whose_model_loads() -> None:
     assert warm.finished is not None
 
 
-def test_who_waits_hears_a_heartbeat_each_second() -> None:
+def test_a_waiting_request_gets_progress_each_second() -> None:
     rig = Rig(
         max_rows=1, prefill_step_size=1, make=lambda info, prefixes: FakeBackend(weights_nbytes=1000, load_steps=4)
     )
@@ -244,16 +244,16 @@ def test_who_waits_hears_a_heartbeat_each_second() -> None:
     for _ in range(20):
         rig.clock.advance(0.5)
         rig.scheduler.step()
-    beats = [delta for delta in first.deltas if isinstance(delta, Progress)]
-    assert beats[0].phase == "load"
-    assert beats[0] == Progress("load", 500, 1000)
-    assert beats[-1].phase == "prefill"
-    assert 0 < beats[-1].done < beats[-1].total == 50
-    assert len(beats) == 10
+    reports = [delta for delta in first.deltas if isinstance(delta, Progress)]
+    assert reports[0].phase == "load"
+    assert reports[0] == Progress("load", 500, 1000)
+    assert reports[-1].phase == "prefill"
+    assert 0 < reports[-1].done < reports[-1].total == 50
+    assert len(reports) == 10
     assert any(delta == Progress("queue", 0, 1) for delta in second.deltas)
 
 
-def test_timings_account_for_load_prefill_and_decode() -> None:
+def test_timings_cover_load_prefill_and_decode() -> None:
     rig = Rig(prefill_step_size=1, make=lambda info, prefixes: FakeBackend(load_steps=3))
     _, sink = rig.add([1, 2, 3], max_tokens=4)
     while rig.scheduler.has_work:

@@ -1,4 +1,4 @@
-"""Whatever comes, goes, fails or runs short: everyone ends once, says what it would have said alone, leaves nothing."""
+"""Random requests, aborts, failures and short memory: each request ends once, with the tokens it would get alone."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ adding = st.tuples(
     st.sampled_from("aab"),
     st.tuples(st.integers(1, 60), st.integers(0, 40)),  # tokens of the prompt and of the answer
     st.integers(1, 3),  # choices
-    st.booleans(),  # whether the prompt begins like others
-    st.booleans(),  # whether another model drafts
+    st.booleans(),  # whether the prompt shares a beginning with others
+    st.booleans(),  # whether it has a draft model
 )
 aborting = st.tuples(st.just("abort"), st.integers(0, 9))
 stepping = st.tuples(st.just("step"), st.integers(1, 8))
@@ -34,19 +34,19 @@ unloading = st.tuples(st.just("unload"), st.sampled_from("abc"))
 
 
 class Optimistic(FakeBackend):
-    """Thinks that rows take less than they do, so that they outgrow the memory that was set aside for them."""
+    """Estimates less memory for rows than they use, so that they outgrow what was reserved for them."""
 
     def estimate_cache(self, tokens: int) -> int:
         return super().estimate_cache(tokens) // 4
 
 
 class Play:
-    """A scheduler, what was added to it, and what a script says to do."""
+    """A scheduler, the generations added to it, and the actions of a script."""
 
-    def __init__(self, *, budget: int, prefill_step_size: int = 8, poison: tuple[int, ...] = ()) -> None:
+    def __init__(self, *, budget: int, prefill_step_size: int = 8, breaking: tuple[int, ...] = ()) -> None:
         def make(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:
             return Optimistic(
-                prefixes=prefixes, poison=poison, on_step=self.tick, on_prefill=lambda tokens: self.tick()
+                prefixes=prefixes, breaking=breaking, on_step=self.tick, on_prefill=lambda tokens: self.tick()
             )
 
         self.rig = Rig(max_rows=4, max_queue=3, prefill_step_size=prefill_step_size, budget=budget, make=make)
@@ -57,12 +57,6 @@ class Play:
     def tick(self) -> None:
         self.rig.clock.advance(0.01)
 
-    def turn(self) -> None:
-        try:
-            self.rig.scheduler.step()
-        except RuntimeError as error:
-            self.rig.scheduler.fail(error)
-
     def run(self, script: list[tuple[Any, ...]]) -> None:
         for verb, *values in script:
             getattr(self, verb)(*values)
@@ -70,8 +64,8 @@ class Play:
         for _ in range(3000):
             if not self.rig.scheduler.has_work:
                 return
-            self.turn()
-        raise AssertionError(f"somebody never ends: {self.rig.scheduler!r}")
+            self.rig.step_and_recover()
+        raise AssertionError(f"a request never ends: {self.rig.scheduler!r}")
 
     def add(self, model: str, tokens: tuple[int, int], n: int, is_shared: bool, is_drafted: bool) -> None:
         length, max_tokens = tokens
@@ -91,12 +85,12 @@ class Play:
 
     def step(self, count: int) -> None:
         for _ in range(count):
-            self.turn()
+            self.rig.step_and_recover()
 
     def fail(self, verb: str, number: int, times: int) -> None:
         backends = list(self.rig.backends.values())
         if backends:
-            backends[number % len(backends)].fail(verb, RuntimeError("as told"), times)
+            backends[number % len(backends)].fail(verb, RuntimeError("as scripted"), times)
 
     def wait(self, seconds: float) -> None:
         self.rig.clock.advance(seconds)
@@ -105,7 +99,7 @@ class Play:
         self.rig.models.unload(model)
 
     def check_accounts(self) -> None:
-        """Bytes in use are those of weights, rows and prefixes; every row in a backend belongs to somebody who runs."""
+        """All bytes in use are weights, rows or prefixes, and every row belongs to a running request."""
         alive = [backend for backend in self.rig.backends.values() if not backend.is_closed]
         used = sum(backend.weights_nbytes + backend.cache_nbytes for backend in alive) + self.rig.prefixes.nbytes
         assert self.rig.models.used_bytes == used
@@ -140,7 +134,7 @@ class Play:
     script=st.lists(st.one_of(adding, aborting, stepping, failing, waiting, unloading), max_size=30),
     budget=st.sampled_from([1200, 2400]),
 )
-def test_whatever_happens_everyone_ends_once_and_nothing_is_left(script: list[tuple[Any, ...]], budget: int) -> None:
+def test_each_request_ends_once_and_frees_everything(script: list[tuple[Any, ...]], budget: int) -> None:
     play = Play(budget=budget)
     play.run(script)
     play.check_answers()
@@ -152,7 +146,7 @@ def test_whatever_happens_everyone_ends_once_and_nothing_is_left(script: list[tu
     script=st.lists(st.one_of(adding, aborting, stepping), min_size=6, max_size=30),
     budget=st.sampled_from([1150, 1250, 2300]),
 )
-def test_without_failures_everyone_who_fits_finishes(script: list[tuple[Any, ...]], budget: int) -> None:
+def test_without_failures_each_request_that_fits_finishes(script: list[tuple[Any, ...]], budget: int) -> None:
     play = Play(budget=budget)
     play.run(script)
     play.check_answers()
@@ -164,12 +158,12 @@ def test_without_failures_everyone_who_fits_finishes(script: list[tuple[Any, ...
 
 
 @settings(deadline=None, max_examples=60, derandomize=True)
-@given(script=st.lists(st.one_of(adding, stepping), min_size=4, max_size=20), poisoned=st.integers(1, 6))
-def test_a_poisonous_request_ends_alone(script: list[tuple[Any, ...]], poisoned: int) -> None:
-    play = Play(budget=100_000, poison=(10_000 * poisoned,))
+@given(script=st.lists(st.one_of(adding, stepping), min_size=4, max_size=20), breaking=st.integers(1, 6))
+def test_only_the_request_that_breaks_its_batch_fails(script: list[tuple[Any, ...]], breaking: int) -> None:
+    play = Play(budget=100_000, breaking=(10_000 * breaking,))
     play.run(script)
     play.check_answers()
     for generation, sink in play.added:
-        is_poison = generation.prompt[0] == 10_000 * poisoned and generation.max_tokens > 0
-        assert (sink.finished is None) == is_poison
+        is_breaking = generation.prompt[0] == 10_000 * breaking and generation.max_tokens > 0
+        assert (sink.finished is None) == is_breaking
     play.check_nothing_is_left()

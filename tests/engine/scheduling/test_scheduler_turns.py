@@ -1,4 +1,4 @@
-"""Shares of the time: between models, between a long prompt and the others, and of a prefix that several need."""
+"""Shares of the time: of models, of long and short prompts, and of prompts with the same beginning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SYSTEM = list(range(5000, 5400))
 def timed(
     rig_of: Callable[[], Rig], *, prefill: float = 0.0, steps: dict[str, float] | None = None
 ) -> Callable[[ModelInfo, FakePrefixes], FakeBackend]:
-    """Backends that take so many seconds for each token prefilled, and for each step of a model."""
+    """Backends that need `prefill` seconds for a token, and the `steps` seconds of their model for a step."""
 
     def make(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:
         return FakeBackend(
@@ -27,7 +27,7 @@ def timed(
     return make
 
 
-def test_models_have_equal_time_and_not_equal_turns() -> None:
+def test_models_get_equal_time_and_not_equal_turns() -> None:
     rig: Rig
     rig = Rig(make=timed(lambda: rig, steps={"slow": 0.05, "quick": 0.01}))
     slow, _ = rig.add([1], max_tokens=10_000, info=fake_info("slow"))
@@ -36,7 +36,7 @@ def test_models_have_equal_time_and_not_equal_turns() -> None:
     assert 80 <= len(quick.sequences[0].tokens) <= 120
 
 
-def test_a_model_that_starts_is_served_at_once_and_takes_nothing_for_the_past() -> None:
+def test_a_new_model_gets_turns_at_once_and_no_time_for_the_past() -> None:
     rig: Rig
     rig = Rig(make=timed(lambda: rig))
     old, _ = rig.add([1], max_tokens=10_000, info=fake_info("old"))
@@ -49,7 +49,7 @@ def test_a_model_that_starts_is_served_at_once_and_takes_nothing_for_the_past() 
     assert 40 <= len(old.sequences[0].tokens) - before <= 60
 
 
-def test_one_slow_step_does_not_keep_a_model_from_its_turns_for_long() -> None:
+def test_one_slow_step_delays_the_next_turns_of_a_model_only_briefly() -> None:
     rig: Rig
     rig = Rig(make=timed(lambda: rig))
     first, _ = rig.add([1], max_tokens=10_000, info=fake_info("first"))
@@ -64,7 +64,7 @@ def test_one_slow_step_does_not_keep_a_model_from_its_turns_for_long() -> None:
     assert len(other.sequences[0].tokens) - before <= 30
 
 
-def test_a_long_prompt_never_stops_the_others_for_long() -> None:
+def test_a_long_prompt_never_delays_the_others_for_long() -> None:
     rig: Rig
     rig = Rig(prefill_step_size=2048, make=timed(lambda: rig, prefill=0.0005))
     stream, _ = rig.add([1], max_tokens=10_000)
@@ -79,7 +79,7 @@ def test_a_long_prompt_never_stops_the_others_for_long() -> None:
     assert len(gaps) <= 9000 * 0.0005 / 0.1 * 2
 
 
-def test_a_short_request_passes_through_behind_a_long_prompt() -> None:
+def test_a_short_request_is_answered_during_a_long_prefill() -> None:
     rig: Rig
     rig = Rig(prefill_step_size=2048, make=timed(lambda: rig, prefill=0.0005))
     long, _ = rig.add([2] * 9000, max_tokens=1)
@@ -100,7 +100,7 @@ def test_several_short_prompts_share_one_chunk() -> None:
     assert [generation.phase for generation in generations] == ["decode"] * 3
 
 
-def test_a_beginning_that_many_need_is_prefilled_once() -> None:
+def test_a_shared_beginning_is_prefilled_once() -> None:
     rig = Rig(prefill_step_size=2048, max_rows=8)
     sinks = [rig.add([*SYSTEM, number], max_tokens=2)[1] for number in range(1, 9)]
     rig.run()
@@ -110,7 +110,7 @@ def test_a_beginning_that_many_need_is_prefilled_once() -> None:
     assert cached == [0, *[len(SYSTEM)] * 7]
 
 
-def test_a_leader_that_leaves_costs_its_followers_no_token() -> None:
+def test_aborting_a_leader_changes_no_token_of_its_followers() -> None:
     rig = Rig(prefill_step_size=64)
     leader, _ = rig.add([*SYSTEM, 1])
     _, follower = rig.add([*SYSTEM, 2])
@@ -120,10 +120,10 @@ def test_a_leader_that_leaves_costs_its_followers_no_token() -> None:
     rig.run()
     assert follower.text == "3 4 5 "
     assert follower.finished
-    assert follower.finished.usage.cached_tokens >= 64, "what an aborted prompt has computed is kept"
+    assert follower.finished.usage.cached_tokens >= 64, "the computed tokens of an aborted prompt are cached"
 
 
-def test_a_follower_may_leave_while_it_waits() -> None:
+def test_a_follower_may_be_aborted_while_it_waits() -> None:
     rig = Rig(prefill_step_size=64)
     _, leader = rig.add([*SYSTEM, 1])
     follower, _ = rig.add([*SYSTEM, 2])
@@ -136,7 +136,7 @@ def test_a_follower_may_leave_while_it_waits() -> None:
     assert last.text == "4 5 6 "
 
 
-def test_the_next_turn_of_a_conversation_finds_the_last_one() -> None:
+def test_the_next_turn_of_a_conversation_reuses_the_last_one() -> None:
     rig = Rig()
     _, first = rig.add([1, 2, 3, 4, 5], max_tokens=3, return_context=True)
     rig.run()
@@ -147,7 +147,7 @@ def test_the_next_turn_of_a_conversation_finds_the_last_one() -> None:
     assert second.finished.usage.cached_tokens == 7
 
 
-def test_cached_tokens_count_once_for_several_choices() -> None:
+def test_cached_tokens_are_counted_once_for_several_choices() -> None:
     rig = Rig()
     rig.add([1, 2, 3, 4], max_tokens=1)
     rig.run()
@@ -157,7 +157,7 @@ def test_cached_tokens_count_once_for_several_choices() -> None:
     assert sink.finished.usage.cached_tokens == 3
 
 
-def test_progress_counts_cached_tokens_as_done() -> None:
+def test_progress_includes_cached_tokens() -> None:
     rig = Rig(prefill_step_size=1)
     rig.add([1] * 30, max_tokens=1)
     rig.run()
@@ -165,22 +165,22 @@ def test_progress_counts_cached_tokens_as_done() -> None:
     rig.scheduler.step()
     rig.clock.advance(1.5)
     rig.scheduler.step()
-    (beat,) = [delta for delta in sink.deltas if isinstance(delta, Progress)]
-    assert beat.phase == "prefill"
-    assert 30 <= beat.done < beat.total == 88
+    (report,) = [delta for delta in sink.deltas if isinstance(delta, Progress)]
+    assert report.phase == "prefill"
+    assert 30 <= report.done < report.total == 88
 
 
-def test_an_answer_is_drafted_where_a_model_for_it_is_given() -> None:
+def test_a_draft_model_is_used() -> None:
     rig = Rig()
     _, sink = rig.add([1], max_tokens=6, draft=fake_info("small"))
     rig.run()
     assert sink.text == "2 3 4 5 6 7 "
-    assert rig.backends["fake"].steps == 2, "four tokens a step"
+    assert rig.backends["fake"].steps == 2, "each step returns four tokens"
     assert sorted(rig.opened) == ["fake", "small"]
     assert all(model.active == 0 for model in rig.models.resident())
 
 
-def test_a_draft_model_is_not_unloaded_under_its_rows() -> None:
+def test_a_draft_model_is_not_unloaded_while_it_has_rows() -> None:
     rig = Rig(budget=2500)
     generation, _ = rig.add([1], max_tokens=100, draft=fake_info("small"))
     rig.step_until(lambda: bool(generation.sequences[0].tokens))
@@ -190,11 +190,11 @@ def test_a_draft_model_is_not_unloaded_under_its_rows() -> None:
     assert rig.backends["fake"].drafted
     assert not rig.backends["small"].is_closed
     rig.run()
-    assert rig.backends["small"].is_closed, "it goes as soon as it was asked to"
+    assert rig.backends["small"].is_closed, "the unload happens after the last row"
     assert other.finished
 
 
-def test_a_seed_stays_with_its_row() -> None:
+def test_a_row_uses_its_own_seed() -> None:
     rig = Rig()
     _, sink = rig.add([1], sampling=RowSampling(seed=10))
     rig.run()

@@ -1,11 +1,11 @@
-"""Deciding parameters, and what one drawn token does."""
+"""The choice of sampling parameters, and the effect of a sampled token."""
 
 from __future__ import annotations
 
 import pytest
 
-from pico_jupyter.engine.backend import Draw, RowSampling
-from pico_jupyter.engine.scheduling.sequence import Generation, Marks, Sequence, resolve_sampling
+from pico_jupyter.engine.backend import RowSampling, SampledToken
+from pico_jupyter.engine.scheduling.sequence import Generation, Sequence, Timestamps, resolve_sampling
 from pico_jupyter.types import FinishReason, SamplingParams
 from tests.fakes import FAKE_EOS, FakeParser, FakeVocabulary, ListSink, fake_info
 
@@ -13,9 +13,9 @@ NOTHING = SamplingParams()
 
 
 def resolve(
-    asked: SamplingParams = NOTHING, model: SamplingParams = NOTHING, fallback: SamplingParams = NOTHING
+    request: SamplingParams = NOTHING, model: SamplingParams = NOTHING, fallback: SamplingParams = NOTHING
 ) -> RowSampling:
-    return resolve_sampling(asked, model, fallback, seed=1, top_logprobs=None)
+    return resolve_sampling(request, model, fallback, seed=1, top_logprobs=None)
 
 
 def generation(parser: FakeParser, max_tokens: int = 3) -> tuple[Generation, Sequence, ListSink]:
@@ -31,18 +31,18 @@ def generation(parser: FakeParser, max_tokens: int = 3) -> tuple[Generation, Seq
         vocabulary=FakeVocabulary(),
         keep_alive=0.0,
         sink=sink,
-        marks=Marks(0.0),
+        times=Timestamps(0.0),
     )
     return made, sequence, sink
 
 
-def test_the_request_wins_over_the_model_over_the_dialect() -> None:
+def test_the_request_overrides_the_model_and_the_model_the_dialect() -> None:
     fallback = SamplingParams(temperature=0.8, top_p=0.9, top_k=40)
     resolved = resolve(SamplingParams(temperature=0.1), SamplingParams(temperature=0.6, top_p=0.5), fallback)
     assert (resolved.temperature, resolved.top_p, resolved.top_k) == (0.1, 0.5, 40)
 
 
-def test_zero_is_a_value_and_not_an_absence() -> None:
+def test_zero_is_a_value() -> None:
     fallback = SamplingParams(temperature=0.8, top_k=40, min_p=0.1)
     resolved = resolve(SamplingParams(temperature=0.0, top_k=0, min_p=0.0), fallback=fallback)
     assert (resolved.temperature, resolved.top_k, resolved.min_p) == (0.0, 0, 0.0)
@@ -79,35 +79,35 @@ def test_the_logit_bias_is_in_the_order_of_its_tokens() -> None:
 )
 def test_a_token_ends_its_sequence_for_one_reason(token: int, parser: FakeParser, reason: FinishReason | None) -> None:
     made, sequence, _ = generation(parser)
-    made.take(sequence, Draw(1, token))
+    made.append(sequence, SampledToken(1, token))
     assert sequence.finish_reason == reason
     assert made.open_sequences == ([] if reason else [sequence])
 
 
 def test_the_token_limit_is_length_even_with_tool_calls() -> None:
     made, sequence, sink = generation(FakeParser(has_tool_calls=True), max_tokens=1)
-    made.take(sequence, Draw(1, 5))
+    made.append(sequence, SampledToken(1, 5))
     assert sequence.finish_reason == "length"
     assert sink.text == "5 "
 
 
 def test_the_end_token_counts_as_a_completion_token() -> None:
     made, sequence, _ = generation(FakeParser())
-    made.take(sequence, Draw(1, FAKE_EOS))
+    made.append(sequence, SampledToken(1, FAKE_EOS))
     assert made.usage.completion_tokens == 1
 
 
 def test_timings_of_a_model_that_was_resident_have_no_load() -> None:
-    timings = Marks(submitted=1.0, prefill_started=2.0, first_token=4.0).timings(7.0)
+    timings = Timestamps(submitted=1.0, prefill_started=2.0, first_token=4.0).timings(7.0)
     assert (timings.total_ns, timings.load_ns) == (6_000_000_000, 0)
     assert (timings.prefill_ns, timings.decode_ns) == (2_000_000_000, 3_000_000_000)
 
 
 def test_timings_never_sum_to_more_than_the_total() -> None:
-    timings = Marks(0.1, 0.1, 0.3, 0.3, 0.7).timings(0.9)
+    timings = Timestamps(0.1, 0.1, 0.3, 0.3, 0.7).timings(0.9)
     assert timings.total_ns >= timings.load_ns + timings.prefill_ns + timings.decode_ns
 
 
-def test_a_generation_says_what_it_is_doing() -> None:
+def test_the_repr_shows_the_phase_and_the_tokens() -> None:
     made, _, _ = generation(FakeParser())
-    assert repr(made) == "<Generation g queue [2 prompt | 0 drawn]>"
+    assert repr(made) == "<Generation g queue [2 prompt | 0 generated]>"

@@ -1,4 +1,4 @@
-"""What the scheduler does while memory runs short: sheds, waits, refuses, and puts the newest back into the line."""
+"""Admission and preemption by memory: the scheduler evicts, waits, refuses, and preempts the newest request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fakes import FakeBackend, FakePrefixes, fake_info
 
 
 def growing(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:
-    """A model whose rows take more memory than it thinks, so that they outgrow what was reserved."""
+    """A model that underestimates the memory of its rows, so that they outgrow what was reserved."""
 
     class Growing(FakeBackend):
         def estimate_cache(self, tokens: int) -> int:
@@ -20,7 +20,42 @@ def growing(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:
     return Growing(weights_nbytes=info.size, bytes_per_token=10, prefixes=prefixes)
 
 
-def test_a_request_waits_while_there_is_no_memory_for_its_prompt() -> None:
+def test_a_model_without_memory_waits_for_the_running_one() -> None:
+    rig = Rig(budget=1500)
+    _, running = rig.add([1], max_tokens=5, info=fake_info("a"))
+    _, waiting = rig.add([1], max_tokens=1, info=fake_info("b"))
+    _, later = rig.add([1], max_tokens=1, info=fake_info("a"))
+    rig.step_until(lambda: running.finished is not None)
+    assert rig.opened == ["a"]
+    assert later.text == "", "a later request does not keep the model busy"
+    rig.run()
+    assert rig.opened == ["a", "b", "a"]
+    assert waiting.finished is not None
+    assert later.finished is not None
+
+
+def test_no_request_is_admitted_while_running_caches_use_most_of_the_memory() -> None:
+    rig = Rig(budget=1220, prefill_step_size=1000)
+    _, long = rig.add([1] * 200, max_tokens=20)
+    rig.step_until(lambda: bool(long.text))
+    generation, waiting = rig.add([1], max_tokens=1)
+    rig.scheduler.step()
+    assert generation.phase == "queue"
+    rig.run()
+    assert long.finished is not None
+    assert waiting.finished is not None
+
+
+def test_the_error_for_a_model_that_never_fits_names_the_sizes() -> None:
+    rig = Rig(budget=1500)
+    _, sink = rig.add([1], info=fake_info("huge", size=2_000_000_000))
+    rig.run()
+    assert isinstance(sink.error, OutOfMemory)
+    assert "huge needs 2.0 GB and models may take 1.5 kB" in sink.error.message
+    assert "memory_budget" in sink.error.message
+
+
+def test_a_request_waits_for_memory_for_its_prompt() -> None:
     rig = Rig(budget=1000 + 1000, prefill_step_size=1000)
     first, _ = rig.add([1] * 500, max_tokens=20)
     second, _ = rig.add([2] * 500, max_tokens=20)
@@ -31,14 +66,14 @@ def test_a_request_waits_while_there_is_no_memory_for_its_prompt() -> None:
     assert second.cached_tokens is not None
 
 
-def test_memory_is_set_aside_for_prompts_that_are_let_in_at_once() -> None:
+def test_memory_is_reserved_for_all_admitted_prompts() -> None:
     rig = Rig(budget=1000 + 1000, prefill_step_size=1)
     generations = [rig.add([number] * 300, max_tokens=10)[0] for number in range(1, 5)]
     rig.step_until(lambda: generations[0].phase == "prefill")
     assert [one.phase for one in generations] == ["prefill", "prefill", "queue", "queue"]
 
 
-def test_kept_prefixes_make_room_for_a_request() -> None:
+def test_prefixes_are_evicted_for_a_request() -> None:
     rig = Rig(budget=1000 + 1000, prefill_step_size=1000)
     rig.add([1] * 600, max_tokens=1)
     rig.run()
@@ -49,7 +84,7 @@ def test_kept_prefixes_make_room_for_a_request() -> None:
     assert rig.models.used_bytes <= 2000
 
 
-def test_idle_models_make_room_for_a_request() -> None:
+def test_idle_models_are_unloaded_for_a_request() -> None:
     rig = Rig(budget=1000 + 1000 + 300)
     rig.add([1], info=fake_info("idle"), max_tokens=1)
     rig.run()
@@ -59,7 +94,7 @@ def test_idle_models_make_room_for_a_request() -> None:
     assert rig.backends["idle"].is_closed
 
 
-def test_a_request_that_can_never_fit_is_refused_at_once_in_words() -> None:
+def test_a_request_that_can_never_fit_fails_at_once() -> None:
     rig = Rig(budget=1000 + 1000)
     _, running = rig.add([1], max_tokens=30)
     rig.step_until(lambda: bool(running.text))
@@ -72,14 +107,14 @@ def test_a_request_that_can_never_fit_is_refused_at_once_in_words() -> None:
     assert running.finished
 
 
-def test_alone_a_request_may_take_all_the_room() -> None:
+def test_a_request_that_runs_alone_may_use_all_the_memory() -> None:
     rig = Rig(budget=1000 + 1000, prefill_step_size=1000)
     _, sink = rig.add([1] * 950, max_tokens=10)
     rig.run()
     assert sink.finished
 
 
-def test_running_rows_that_outgrow_the_memory_shed_prefixes_first() -> None:
+def test_prefixes_are_evicted_before_a_request_is_preempted() -> None:
     rig = Rig(budget=2000, make=growing)
     rig.add([1] * 30, max_tokens=1)
     rig.run()
@@ -90,20 +125,23 @@ def test_running_rows_that_outgrow_the_memory_shed_prefixes_first() -> None:
     assert rig.models.used_bytes <= 2000
 
 
-def test_the_newest_goes_back_into_the_line_and_later_on_where_it_was() -> None:
+def test_the_newest_request_is_preempted_and_continues_later() -> None:
     rig = Rig(budget=2000, make=growing)
     old, _ = rig.add([1], max_tokens=80)
     new, _ = rig.add([1000], max_tokens=80)
     rig.step_until(lambda: new.phase == "queue" and bool(new.sequences[0].tokens))
     assert old.phase == "decode"
     assert rig.scheduler.statistics.preemptions == 1
+    assert repr(rig.scheduler._admission) == "<Admission paused>"
+    assert repr(rig.scheduler._lifecycle) == "<Lifecycle [1 running | 1 waiting]>"
+    assert repr(rig.scheduler._recovery) == "<Recovery <Lifecycle [1 running | 1 waiting]>>"
     assert not set(new.rows) & set(rig.backends["fake"].rows)
     rig.run(1000)
     assert old.sequences[0].tokens == list(range(2, 82))
     assert new.sequences[0].tokens == list(range(1001, 1081))
 
 
-def test_who_is_put_back_hears_nothing_of_it() -> None:
+def test_a_preempted_request_receives_nothing_about_it() -> None:
     rig = Rig(budget=2000, make=growing, queue_timeout=5.0)
     rig.add([1], max_tokens=80)
     new, sink = rig.add([1000], max_tokens=80)
@@ -118,7 +156,7 @@ def test_who_is_put_back_hears_nothing_of_it() -> None:
     assert sink.finished.usage.cached_tokens == 0
 
 
-def test_the_choices_of_one_request_go_on_each_where_it_was() -> None:
+def test_each_choice_of_a_preempted_request_continues() -> None:
     rig = Rig(budget=2000, make=growing)
     rig.add([1], max_tokens=70)
     pair, sink = rig.add([1000], n=2, max_tokens=40)
@@ -128,7 +166,7 @@ def test_the_choices_of_one_request_go_on_each_where_it_was() -> None:
     assert sink.finished
 
 
-def test_alone_a_request_is_never_put_back() -> None:
+def test_a_request_that_runs_alone_is_never_preempted() -> None:
     rig = Rig(budget=1500, make=growing)
     _, sink = rig.add([1], max_tokens=100)
     rig.run()
@@ -136,7 +174,7 @@ def test_alone_a_request_is_never_put_back() -> None:
     assert rig.scheduler.statistics.preemptions == 0
 
 
-def test_a_draft_model_without_room_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_request_runs_without_a_draft_model_that_does_not_fit(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig(budget=1800)
     _, sink = rig.add([1], max_tokens=3, draft=fake_info("small"))
     rig.run()
@@ -146,7 +184,7 @@ def test_a_draft_model_without_room_is_done_without(caplog: pytest.LogCaptureFix
     assert all(model.active == 0 for model in rig.models.resident())
 
 
-def test_a_request_that_waits_too_long_is_refused_and_told_when_to_come_back() -> None:
+def test_a_request_that_waits_too_long_fails_with_a_retry_time() -> None:
     rig = Rig(max_rows=1, queue_timeout=30.0)
     rig.add([1], max_tokens=1000)
     _, sink = rig.add([2])
@@ -157,7 +195,7 @@ def test_a_request_that_waits_too_long_is_refused_and_told_when_to_come_back() -
     assert sink.error.retry_after >= 1
 
 
-def test_the_statistics_say_how_the_engine_stands() -> None:
+def test_the_statistics_show_the_load_of_the_engine() -> None:
     rig = Rig(max_rows=2)
     rig.add([7, 8, 9], max_tokens=1)
     rig.run()

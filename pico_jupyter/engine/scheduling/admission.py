@@ -1,0 +1,140 @@
+"""Admission: starts waiting generations. Loads their models, reserves memory, drops draft models that do not fit.
+
+Invariants:
+- Generations start in the order of the queue. One is passed over only while its model is loading, or while its lane
+  isolates generations after a failed step.
+- A generation starts only with memory reserved for its prompt and for the next ADMISSION_ANSWER_TOKENS of its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pico_jupyter.engine.memory.model_manager import ManagedModel, ModelManager
+from pico_jupyter.engine.scheduling.backend_call import BackendCall, BackendCallFailed
+from pico_jupyter.engine.scheduling.lanes import Lanes
+from pico_jupyter.engine.scheduling.lifecycle import Lifecycle
+from pico_jupyter.engine.scheduling.request_queue import RequestQueue
+from pico_jupyter.engine.scheduling.sequence import Generation
+from pico_jupyter.errors import OutOfMemory, PicoError
+from pico_jupyter.types import ModelInfo
+
+ADMISSION_ANSWER_TOKENS = 512
+_NO_MEMORY_FOR_DRAFTS = "there is no memory for it"
+
+
+class Admission:
+    """Starts waiting generations. admit() and load_step() are called once a step and raise BackendCallFailed."""
+
+    def __init__(
+        self,
+        models: ModelManager,
+        queue: RequestQueue,
+        lanes: Lanes,
+        lifecycle: Lifecycle,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._models = models
+        self._queue = queue
+        self._lanes = lanes
+        self._lifecycle = lifecycle
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<Admission {'paused' if self._lifecycle.is_admission_paused else 'open'}>"
+
+    def admit(self) -> None:
+        """Start each waiting generation for which there are rows, models and memory."""
+        if self._lifecycle.is_admission_paused:
+            return
+        for generation in self._queue:
+            # A generation that is alone may have more sequences than the limit of rows, else it would never start.
+            if self._lanes and self._lanes.free_rows < len(generation.open_sequences):
+                return
+            if not self._admit(generation):
+                return
+
+    def load_step(self) -> None:
+        """Load the next share of the weights of the model that is loading."""
+        if resident := self._models.loading:
+            waiting = tuple(one for one in self._queue if resident.info in one.models)
+            with BackendCall("load", waiting, model=resident.info):
+                self._models.load_step(resident)
+            if resident.is_ready:
+                for generation in waiting:
+                    generation.phase = "queue"
+                    generation.times.load_ended = self._clock()
+
+    def _admit(self, generation: Generation) -> bool:
+        """Start or end a generation, or leave it in the queue. Returns whether the next one may be admitted."""
+        models = self._loaded_models(generation)
+        if models is None:
+            # A model without room waits for running models; later generations must not keep those busy.
+            return generation.phase != "queue" or self._models.loading is not None
+        lane = self._lanes.lane_of(generation)
+        if lane and lane.is_isolating:
+            return True
+        if generation.max_tokens == 0 or not generation.sequences:
+            for sequence in generation.sequences:
+                sequence.finish_reason = "length"
+            self._lifecycle.finish(generation)
+            return True
+        if self._reserve_memory(generation, models):
+            self._lifecycle.start(generation, models[0])
+            return True
+        # The caches of running rows grow. A later, smaller generation must not take the room that they need.
+        return generation.phase == "done"
+
+    def _loaded_models(self, generation: Generation) -> tuple[ManagedModel, ...] | None:
+        """The models of a generation. None while one is missing; begins to load that one if there is room."""
+        for info in generation.models:
+            resident = self._models.get(info)
+            if resident is None and self._models.loading is None:
+                resident = self._begin_load(generation, info)
+                if generation.phase == "done" or (resident is None and info == generation.info):
+                    return None
+                if resident is None:
+                    self._lifecycle.drop_draft_model(generation, _NO_MEMORY_FOR_DRAFTS)
+                    break
+            if resident is None or not resident.is_ready:
+                if resident and generation.phase == "queue":
+                    generation.phase = "load"
+                    generation.times.load_started = generation.times.load_started or self._clock()
+                return None
+        found = (self._models.get(info) for info in generation.models)
+        return tuple(resident for resident in found if resident)
+
+    def _begin_load(self, generation: Generation, info: ModelInfo) -> ManagedModel | None:
+        """Begin to load a model. None if there is no room; fails the generation if there never will be."""
+        try:
+            with BackendCall("load", (generation,), model=info):
+                return self._models.begin_load(info, beside=generation.models)
+        except BackendCallFailed as failed:
+            if not isinstance(failed.error, PicoError):
+                raise
+            if info == generation.info:
+                self._lifecycle.fail(generation, failed.error)
+            return None
+
+    def _reserve_memory(self, generation: Generation, models: tuple[ManagedModel, ...]) -> bool:
+        """Reserve memory for a generation's rows. Returns whether there was enough.
+
+        A generation that can never fit loses its draft model, or fails if it has none.
+        """
+        generated = max(len(sequence.tokens) for sequence in generation.open_sequences)
+        tokens = len(generation.prompt) + min(generation.max_tokens, generated + ADMISSION_ANSWER_TOKENS)
+        rows = len(generation.open_sequences)
+        with BackendCall("prefill", (generation,)):
+            needed = rows * sum(resident.backend.estimate_cache(tokens) for resident in models)
+        try:
+            self._models.check_fits(models, needed)
+        except OutOfMemory as error:
+            if generation.draft:
+                self._lifecycle.drop_draft_model(generation, _NO_MEMORY_FOR_DRAFTS)
+            else:
+                self._lifecycle.fail(generation, error)
+            return False
+        has_memory = self._models.reserve(models, needed, is_alone=not self._lanes)
+        generation.reserved = needed if has_memory else 0
+        return has_memory
