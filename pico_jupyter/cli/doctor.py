@@ -19,12 +19,12 @@ import psutil
 from jupyter_core.paths import jupyter_config_path
 from jupyter_server.extension.config import ExtensionConfigManager
 
-from pico_jupyter.cli.models import readable_bytes
 from pico_jupyter.engine.backends import probe
 from pico_jupyter.engine.backends.probe import Speed
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.model_kernel.launcher import kernel_environment
 from pico_jupyter.model_kernel.openblas import THREAD_VARIABLES, find_openblas
+from pico_jupyter.sizes import about
 from pico_jupyter.types import EngineOptions
 
 PACKAGES = ("pico-jupyter", "jupyter-server", "jupyter-client", "ipykernel", "mlx", "mlx-lm", "mlx-vlm", "transformers")
@@ -134,9 +134,9 @@ def _precision(options: EngineOptions, library: Path | None) -> Iterator[Finding
 
 def _memory(options: EngineOptions) -> Iterator[Finding]:
     memory = psutil.virtual_memory()
-    text = f"{readable_bytes(memory.total)} in all, {readable_bytes(memory.available)} available"
+    text = f"{about(memory.total)} in all, {about(memory.available)} available"
     if options.memory_budget:
-        text += f", {readable_bytes(options.memory_budget)} allowed for models (c.PicoJupyter.memory_budget)"
+        text += f", {about(options.memory_budget)} allowed for models (c.PicoJupyter.memory_budget)"
     if memory.available < LITTLE_MEMORY:
         yield Finding("note", "memory", text, "close other programs before loading anything but the smallest models")
     else:

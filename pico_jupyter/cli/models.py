@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from pico_jupyter.cli.chat import fetch
 from pico_jupyter.cli.settings import ServerAddress
+from pico_jupyter.sizes import about, parameter_count
 from pico_jupyter.types import ModelInfo
 
 FOREVER_YEAR = 2200
@@ -17,9 +18,9 @@ def print_models(models: Iterable[ModelInfo]) -> None:
     rows = [
         (
             info.name,
-            readable_bytes(info.size),
+            about(info.size),
             info.quantization,
-            readable_count(info.parameter_count),
+            parameter_count(info.parameter_count),
             ", ".join(info.capabilities),
             info.source,
         )
@@ -36,9 +37,9 @@ def show_model(info: ModelInfo) -> None:
         "repository": info.repo or "-",
         "folder": info.path,
         "family": info.family,
-        "parameters": readable_count(info.parameter_count),
+        "parameters": parameter_count(info.parameter_count),
         "weights": info.quantization,
-        "size": readable_bytes(info.size),
+        "size": about(info.size),
         "context": f"{info.context_length} tokens",
         "layers": str(info.block_count),
         "width": str(info.embedding_length),
@@ -65,7 +66,7 @@ def print_resident(server: ServerAddress | None) -> None:
         print("no Jupyter server with pico_jupyter is running")
         return
     rows = [
-        (model["name"], readable_bytes(model["size"]), f"{model['context_length']}", _until(model["expires_at"]))
+        (model["name"], about(model["size"]), f"{model['context_length']}", _until(model["expires_at"]))
         for model in fetch(server, "api/ps")["models"]
     ]
     _print_table(("NAME", "SIZE", "CONTEXT", "UNTIL"), rows)
@@ -83,21 +84,3 @@ def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(len(heads))]
     for row in [heads, *rows]:
         print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def readable_bytes(count: float) -> str:
-    """A size in units of 1000, as disks and Ollama count: "2.8 MB"."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
-def readable_count(count: float) -> str:
-    """A number of parameters: "1.4M"."""
-    for unit in ("", "K", "M"):
-        if count < 1000:
-            return f"{count:.3g}{unit}"
-        count /= 1000
-    return f"{count:.3g}B"

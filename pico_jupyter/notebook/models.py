@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from pico_jupyter.errors import EngineUnavailable
+from pico_jupyter.sizes import about
 from pico_jupyter.sources.calls import Model, Turn
 
 HEADINGS = ("model", "parameters", "on disk", "context", "can", "in memory")
-UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 class Models(list[Model]):
@@ -45,17 +45,8 @@ def choose_model(models: list[Model], turns: Iterable[Turn] = ()) -> Model:
     return next((model for model in models if capability in model.capabilities), models[0])
 
 
-def format_bytes(count: float) -> str:
-    """As people say it: 4.1 MB."""
-    for unit in UNITS[:-1]:
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} {UNITS[-1]}"
-
-
 def _cells(model: Model) -> tuple[str, ...]:
     parameters = " ".join(word for word in (model.parameters, model.quantization) if word)
-    resident = "" if model.resident is None else format_bytes(model.resident)
+    resident = "" if model.resident is None else about(model.resident)
     can = ", ".join(word for word in model.capabilities if word != "completion")
-    return (model.name, parameters, format_bytes(model.size), str(model.context), can, resident)
+    return (model.name, parameters, about(model.size), str(model.context), can, resident)

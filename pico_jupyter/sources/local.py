@@ -13,6 +13,7 @@ from pico_jupyter.client import EngineClient
 from pico_jupyter.engine.deferred import deferred_engine
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.questions import DescribeMemory, ListModels, ListResident, LoadModel, UnloadModel
+from pico_jupyter.sizes import parameter_count
 from pico_jupyter.sources.calls import (
     Attachment,
     ChatCall,
@@ -150,16 +151,8 @@ def _describe(info: ModelInfo, resident: int | None) -> Model:
         name=info.name,
         size=info.size,
         quantization=info.quantization,
-        parameters=_format_count(info.parameter_count),
+        parameters=parameter_count(info.parameter_count),
         capabilities=info.capabilities,
         context=info.context_length,
         resident=resident,
     )
-
-
-def _format_count(count: int) -> str:
-    """As model names say it: 596 million are 0.6B."""
-    for scale, unit in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if count * 2 >= scale:
-            return f"{count / scale:.1f}{unit}"
-    return str(count)

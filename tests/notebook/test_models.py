@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pico_jupyter.notebook.models import Models, choose_model, format_bytes
+from pico_jupyter.notebook.models import Models, choose_model
 from pico_jupyter.sources.calls import Attachment, Model, Turn
 
 MODELS = Models(
@@ -33,16 +33,6 @@ def test_it_is_shown_as_a_table() -> None:
         ),
         "text/plain": repr(MODELS),
     }
-
-
-def test_bytes_are_said_as_people_say_them() -> None:
-    assert [format_bytes(count) for count in (0, 999, 1000, 4.2e9, 7e15)] == [
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "4.2 GB",
-        "7000.0 TB",
-    ]
 
 
 def test_the_first_model_that_sees_what_is_shown_is_chosen() -> None:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from pico_jupyter.engine.backend import Backend
-from pico_jupyter.engine.memory.capacity import Capacity, about, at_least, at_most
+from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.errors import OutOfMemory
+from pico_jupyter.sizes import about, at_least, at_most
 from pico_jupyter.types import (
     MemoryReport,
     ModelEvent,
