@@ -23,7 +23,7 @@ from pico_jupyter.model_kernel.supervisor import ModelKernel
 from pico_jupyter.types import EngineOptions
 
 
-class EngineConfiguration(Configurable):
+class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is imported without its types
     """The settings of the engine and its model kernel. The server extension inherits them."""
 
     model_dirs = List(

@@ -1,4 +1,4 @@
-"""Chat kernels in processes of their own, and what a front end says to them. Every message is checked as it comes."""
+"""Starts chat kernels, and talks to them as a front end does. Every message is validated."""
 
 from __future__ import annotations
 

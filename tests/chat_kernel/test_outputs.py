@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from pico_jupyter.chat_kernel.notes import Note
-from pico_jupyter.chat_kernel.outputs import AnswerOutput, Output, Reader
+from pico_jupyter.chat_kernel.outputs import AnswerOutput, CellOutput, Reader
 from pico_jupyter.notebook.answer import Answer
-from pico_jupyter.sources.calls import ChatCall, FinishPiece, ReasoningPiece, Stats, TextPiece, UsagePiece
+from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ReasoningPiece, TextPiece, Usage, UsagePiece
 
-WHOLE = (ReasoningPiece("Hm."), TextPiece("Hi."), FinishPiece("stop"), UsagePiece(Stats(3, 1200, 1)))
+WHOLE = (ReasoningPiece("Hm."), TextPiece("Hi."), FinishPiece("stop"), UsagePiece(Usage(3, 1200, 1)))
 
 
 class Page:
@@ -17,8 +17,8 @@ class Page:
 
     def __init__(self, reader: Reader) -> None:
         self.messages: list[tuple[str, dict[str, Any]]] = []
-        self.output = Output(lambda kind, content: self.messages.append((kind, content)), reader)
-        self.answer = Answer(ChatCall("tiny", ()))
+        self.output = CellOutput(lambda kind, content: self.messages.append((kind, content)), reader)
+        self.answer = Answer(AnswerRequest("tiny", ()))
         self.growing = AnswerOutput(self.output, self.answer)
 
     @property
@@ -33,7 +33,7 @@ class Page:
 def test_an_answer_grows_in_one_output_of_a_cell() -> None:
     page = Page("cells")
     for piece in WHOLE:
-        page.growing.take(piece)
+        page.growing.add(piece)
     page.growing.end()
     kinds = [kind for kind, _ in page.messages]
     assert kinds[0] == "display_data"
@@ -45,7 +45,7 @@ def test_an_answer_grows_in_one_output_of_a_cell() -> None:
 def test_the_output_of_an_answer_keeps_its_text_and_figures(reader: Reader) -> None:
     page = Page(reader)
     for piece in WHOLE:
-        page.growing.take(piece)
+        page.growing.add(piece)
     page.growing.end()
     assert page.last["metadata"] == {"pico_jupyter": {"answer": "Hi.", "model": "tiny", "finish_reason": "stop"}}
     assert page.last["data"]["text/markdown"].endswith("Hi.\n\n<small>tiny · 1,200 tokens</small>")
@@ -54,7 +54,7 @@ def test_the_output_of_an_answer_keeps_its_text_and_figures(reader: Reader) -> N
 
 def test_a_terminal_reads_the_figures_in_brackets() -> None:
     page = Page("text")
-    page.growing.take(TextPiece("Hi \x1b[31mred"))
+    page.growing.add(TextPiece("Hi \x1b[31mred"))
     page.answer.end("stopped")
     page.growing.end()
     assert page.printed == "Hi [31mred\n[tiny · stopped]\n"
@@ -83,4 +83,4 @@ def test_notes_suit_their_readers() -> None:
     terminal.output.note(note)
     assert page.last["data"] == {"text/markdown": "*a*", "text/plain": "a"}
     assert terminal.printed == "a\n"
-    assert repr(page.output) == "<Output for cells>"
+    assert repr(page.output) == "<CellOutput for cells>"

@@ -9,7 +9,7 @@ import pytest
 
 from pico_jupyter.chat_kernel.saved import NotebookFile
 from pico_jupyter.chat_kernel.session_notebook import SessionNotebook
-from pico_jupyter.sources.address import ServerAddress
+from pico_jupyter.sources.server_address import ServerAddress
 from tests.chat_kernel.notebooks import save, saved_cell
 from tests.e2e.running import RunningServer
 

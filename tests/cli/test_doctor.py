@@ -50,13 +50,13 @@ def test_a_blas_that_the_user_preloads_is_left_in_place(
     monkeypatch.setenv("LD_PRELOAD", str(library))
     assert diagnose(EngineOptions()) == 0
     assert re.search(
-        rf"ok    blas .*{library.name}.*: [\d.]+ GFLOP/s .* as your LD_PRELOAD says", capsys.readouterr().out
+        rf"ok    blas .*{library.name}.*: [\d.]+ GFLOP/s .* set by your LD_PRELOAD", capsys.readouterr().out
     )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mlx needs help on Linux only")
 def test_without_an_openblas_it_says_how_to_get_one() -> None:
-    [finding] = _blas(None, wanted=True)
+    [finding] = _blas(None, is_enabled=True)
     assert finding.grade == "note"
     assert re.search(r"libblas.*: [\d.]+ GFLOP/s in float32.*no OpenBLAS to preload was found", finding.text)
     assert "apt install libopenblas0-pthread" in finding.remedy
@@ -66,7 +66,7 @@ def test_without_an_openblas_it_says_how_to_get_one() -> None:
 def test_a_library_that_cannot_be_preloaded_is_told(tmp_path: Path) -> None:
     broken = tmp_path / "libopenblas.so.0"
     broken.write_bytes(b"no library")
-    [finding] = _blas(broken, wanted=True)
+    [finding] = _blas(broken, is_enabled=True)
     assert finding.grade == "note"
     assert finding.text == f"{broken} cannot be preloaded"
 

@@ -82,7 +82,7 @@ def test_an_unknown_model_cannot_be_run(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_picture_that_is_not_there_is_an_error_of_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "pico-tiny", "what is this?", "--image", "nowhere.png"]) == 1
-    assert capsys.readouterr() == ("", "error: cannot read nowhere.png: No such file or directory\n")
+    assert capsys.readouterr() == ("", "error: cannot read 'nowhere.png': No such file or directory\n")
 
 
 def test_pictures_clips_and_words_may_stand_in_any_order() -> None:

@@ -25,7 +25,7 @@ def test_run_finds_the_running_server_and_streams_from_it(server: RunningServer)
 def test_an_error_of_the_server_is_told_in_its_words(server: RunningServer) -> None:
     done = pico(server, "run", "nobody", "hello")
     assert done.returncode == 1
-    assert done.stderr.endswith("error: model 'nobody' not found\n")
+    assert done.stderr.endswith("error: The model 'nobody' does not exist\n")
 
 
 def test_ps_shows_what_the_server_has_loaded(server: RunningServer) -> None:

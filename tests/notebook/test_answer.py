@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pico_jupyter.notebook.answer import Answer, Usage
+from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.sources.calls import (
+    AnswerRequest,
     Attachment,
-    ChatCall,
     FinishPiece,
     ProgressPiece,
     ReasoningPiece,
-    Stats,
     TextPiece,
     Turn,
+    Usage,
     UsagePiece,
     read_turns,
 )
@@ -23,14 +23,14 @@ PIECES = (
     TextPiece("6"),
     TextPiece("25"),
     FinishPiece("stop"),
-    UsagePiece(Stats(9, 4, 2, 7)),
+    UsagePiece(Usage(9, 4, 2, 7)),
 )
 
 
-def written(*pieces: object, call: ChatCall | None = None) -> Answer:
-    answer = Answer(call or ChatCall("tiny", (Turn("user", "348 + 277?"),)))
+def written(*pieces: object, call: AnswerRequest | None = None) -> Answer:
+    answer = Answer(call or AnswerRequest("tiny", (Turn("user", "348 + 277?"),)))
     for piece in pieces or PIECES:
-        answer.take(piece)
+        answer.add(piece)
     return answer
 
 
@@ -44,7 +44,9 @@ def test_it_is_the_sum_of_its_pieces() -> None:
 
 def test_its_messages_are_the_conversation_and_can_be_read_again() -> None:
     picture = Attachment("image", "a.png", "data:image/png;base64,AA==")
-    call = ChatCall("tiny", (Turn("user", "a"), Turn("assistant", "A"), Turn("user", "b", (picture,))), system="Hm.")
+    call = AnswerRequest(
+        "tiny", (Turn("user", "a"), Turn("assistant", "A"), Turn("user", "b", (picture,))), system="Hm."
+    )
     messages = written(TextPiece("B"), call=call).messages
     assert messages[:3] == [
         {"role": "system", "content": "Hm."},

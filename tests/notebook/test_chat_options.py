@@ -34,16 +34,16 @@ def test_in_a_line_the_question_is_taken_as_it_is_written(line: str, question: s
 @pytest.mark.parametrize(
     ("line", "cell", "reason"),
     [
-        ("", " \n", "there is no question"),
-        ("-m tiny", None, "there is no question"),
+        ("", " \n", "the question is missing"),
+        ("-m tiny", None, "the question is missing"),
         ("--modal x", "hi", "unrecognized arguments: --modal x"),
         ("tiny", "hi", "unrecognized arguments: tiny"),
         ("-r perhaps", "hi", "invalid choice: 'perhaps'"),
         ("--temperature hot", "hi", "argument --temperature: invalid float value: 'hot'"),
         ("-m", "hi", "argument --model/-m: expected one argument"),
         ("-s 'open", "hi", "no closing quotation"),
-        ("--into 3x", "hi", "--into 3x: not the name of a variable"),
-        ("--into class", "hi", "--into class: not the name of a variable"),
+        ("--into 3x", "hi", "--into 3x: not a valid name of a variable"),
+        ("--into class", "hi", "--into class: not a valid name of a variable"),
     ],
 )
 def test_what_is_wrong_is_named(line: str, cell: str | None, reason: str) -> None:

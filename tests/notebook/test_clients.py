@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pico_jupyter.notebook.clients import async_ollama_client, async_openai_client, ollama_client, openai_client
-from pico_jupyter.sources.address import ServerAddress
+from pico_jupyter.sources.server_address import ServerAddress
 
 ADDRESS = ServerAddress("http://localhost:8888/user/ada/", "secret")
 

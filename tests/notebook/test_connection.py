@@ -144,7 +144,7 @@ def test_failures_have_the_class_that_they_have_in_the_engine(pico: Pico) -> Non
 
 def test_a_url_is_not_for_an_engine_that_fetches_nothing() -> None:
     pico = Pico(shared_engine(), shared_loop())
-    with pytest.raises(InvalidRequest, match="fetches nothing"):
+    with pytest.raises(InvalidRequest, match="does not fetch URLs"):
         pico.chat("What is it?", images="https://example.com/a.png")
 
 
@@ -183,7 +183,7 @@ def test_the_same_server_gives_the_same_connection(server: RunningServer) -> Non
 
 
 def test_a_server_that_was_named_has_to_answer(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InvalidRequest, match=r"url: 'localhost:8888' is no address like"):
+    with pytest.raises(InvalidRequest, match=r"url: 'localhost:8888' is not an address like"):
         connect(url="localhost:8888")
     with pytest.raises(EngineUnavailable, match=r"no pico_jupyter answers at http://127\.0\.0\.1:9/"):
         connect(url="http://127.0.0.1:9")

@@ -38,12 +38,12 @@ def test_names_have_values_and_other_braces_mean_themselves(text: str, prompt: s
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{nobody}", r"\{nobody\} is not known: there is no such variable. Write \{\{nobody\}\} if"),
+        ("{nobody}", r"\{nobody\} is not defined: there is no such variable. Write \{\{nobody\}\} for"),
         ("{rows[9]}", r"\{rows\[9\]\} cannot be read: IndexError"),
         ("{name.first}", r"\{name.first\} cannot be read: AttributeError"),
         ("{rows[len(rows)]}", "is more than a name, an attribute or an item"),
-        ("{rows[1 1]}", "is no expression"),
-        ("{open}", "is not known"),
+        ("{rows[1 1]}", "is not a valid expression"),
+        ("{open}", "is not defined"),
     ],
 )
 def test_what_cannot_be_read_is_named(text: str, reason: str) -> None:

@@ -119,4 +119,6 @@ def test_a_kernel_of_a_server_asks_that_server(own_server: RunningServer) -> Non
         interrupted(kernel, f"%%chat -r off\n{LONG}", cell="a")
         with own_server.http() as client:
             wait_for(lambda: 'outcome="aborted"' in client.get("metrics").text)
-        assert own_server.token not in printed(kernel.run("%pico")) + printed(kernel.run("print(answer, answer.call)"))
+        assert own_server.token not in printed(kernel.run("%pico")) + printed(
+            kernel.run("print(answer, answer.request)")
+        )

@@ -6,7 +6,7 @@ from typing import Any
 
 from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.notebook.live import Display, LiveDisplay, TextDisplay, WholeDisplay
-from pico_jupyter.sources.calls import ChatCall, FinishPiece, Piece, ProgressPiece, ReasoningPiece, TextPiece, Turn
+from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, Piece, ProgressPiece, ReasoningPiece, TextPiece, Turn
 
 PIECES = (ReasoningPiece("12 + 35\n"), ReasoningPiece("hm"), TextPiece("4"), TextPiece("7"), FinishPiece("stop"))
 
@@ -41,10 +41,10 @@ class Outputs:
 
 
 def show(display: Display, *pieces: Piece, stops: bool = False) -> Answer:
-    answer = Answer(ChatCall("tiny", (Turn("user", "?"),)))
+    answer = Answer(AnswerRequest("tiny", (Turn("user", "?"),)))
     for piece in pieces:
-        answer.take(piece)
-        display.take(piece, answer)
+        answer.add(piece)
+        display.update(piece, answer)
     if stops:
         answer.end("stopped")
     display.end(answer)

@@ -15,7 +15,7 @@ from pico_jupyter.errors import EngineUnavailable
 from pico_jupyter.notebook import Answer, Pico
 from pico_jupyter.notebook.magics import ChatMagics, code_of
 from pico_jupyter.sources.background import shared_loop
-from pico_jupyter.sources.calls import ChatCall, FinishPiece, ReasoningPiece, TextPiece
+from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ReasoningPiece, TextPiece
 from pico_jupyter.sources.found import shared_engine
 from tests.sources.fake_source import FakeSource
 
@@ -38,7 +38,7 @@ class Notebook:
         return captured.out + captured.err
 
     @property
-    def call(self) -> ChatCall:
+    def call(self) -> AnswerRequest:
         return self.source.calls[-1]
 
     @property
@@ -111,7 +111,7 @@ def test_the_conversation_goes_on_until_a_new_one_is_begun(notebook: Notebook) -
     assert notebook.call.system == "Hm."
     notebook.run("%chat --new c")
     assert (notebook.said, notebook.call.system) == (["c"], "")
-    assert notebook.run("%pico new") == "The conversation begins anew.\n"
+    assert notebook.run("%pico new") == "New conversation.\n"
     notebook.run("%chat d")
     assert notebook.said == ["d"]
 
@@ -125,13 +125,13 @@ def test_a_model_of_one_cell_is_not_that_of_the_next(notebook: Notebook) -> None
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("%%chat\n\n", "UsageError: there is no question"),
+        ("%%chat\n\n", "UsageError: the question is missing"),
         ("%%chat tiny\nhi", "UsageError: unrecognized arguments: tiny"),
-        ("%chat {nobody}", "UsageError: {nobody} is not known"),
+        ("%chat {nobody}", "UsageError: {nobody} is not defined"),
         ("%chat --temperature 3 hi", "UsageError: temperature: 3.0 is not a number from 0 to 2"),
         ("%pico lod", "UsageError: %pico lod: there is no such command"),
         ("%pico reasoning perhaps", "UsageError: %pico reasoning perhaps: there is no such command"),
-        ("%pico model large", "UsageError: there is no model 'large'. There are: tiny"),
+        ("%pico model large", "UsageError: there is no model 'large'. The models are: tiny"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_line(notebook: Notebook, code: str, reason: str) -> None:
@@ -157,7 +157,7 @@ def test_code_goes_into_the_next_cell(shell: InteractiveShell, capsys: pytest.Ca
 
 
 def test_an_answer_without_code_is_told(notebook: Notebook) -> None:
-    assert notebook.run("%chat --code hi").endswith("There is no code in the answer.\n")
+    assert notebook.run("%chat --code hi").endswith("The answer contains no code.\n")
 
 
 def test_python_is_the_code_that_is_meant() -> None:

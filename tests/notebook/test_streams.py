@@ -13,15 +13,15 @@ import pytest
 from pico_jupyter.errors import EngineUnavailable
 from pico_jupyter.notebook.streams import AnswerStream, AsyncAnswerStream
 from pico_jupyter.sources.background import BackgroundLoop, shared_loop
-from pico_jupyter.sources.calls import ChatCall, FinishPiece, ReasoningPiece, TextPiece, Turn
+from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ReasoningPiece, TextPiece, Turn
 from tests.e2e.running import wait_for
 from tests.sources.fake_source import FakeSource
 
-CALL = ChatCall("tiny", (Turn("user", "?"),))
+CALL = AnswerRequest("tiny", (Turn("user", "?"),))
 PIECES = (ReasoningPiece("hm"), TextPiece("625"), FinishPiece("stop"))
 
 
-async def complete(call: ChatCall) -> ChatCall:
+async def complete(call: AnswerRequest) -> AnswerRequest:
     return call
 
 
@@ -48,8 +48,8 @@ def test_pieces_come_in_order_and_add_up() -> None:
 
 
 def test_what_a_call_leaves_open_is_filled_in() -> None:
-    async def choose(call: ChatCall) -> ChatCall:
-        return ChatCall("chosen", call.messages)
+    async def choose(call: AnswerRequest) -> AnswerRequest:
+        return AnswerRequest("chosen", call.messages)
 
     source = FakeSource(*PIECES)
     pieces = AnswerStream(shared_loop(), source, CALL, choose)

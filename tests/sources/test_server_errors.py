@@ -56,7 +56,7 @@ def test_in_a_frame_there_is_no_status(error: PicoError) -> None:
         (599, b"", errors.EngineUnavailable, "the server answered 599"),
         (404, b'{"error": "model \'x\' not found"}', errors.NotFound, "model 'x' not found"),
         (403, b'{"message": "_xsrf", "reason": null}', errors.Forbidden, "_xsrf"),
-        (400, b'{"error": {}}', errors.InvalidRequest, "the server gives no reason"),
+        (400, b'{"error": {}}', errors.InvalidRequest, "the server gave no reason"),
     ],
 )
 def test_whoever_stands_in_between_has_words_of_its_own(

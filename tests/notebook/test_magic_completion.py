@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pico_jupyter.notebook.completion import words_at
+from pico_jupyter.notebook.magic_completion import words_at
 
 
 @pytest.mark.parametrize(

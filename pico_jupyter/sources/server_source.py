@@ -1,4 +1,4 @@
-"""ServerSource: answers of the Jupyter server that this kernel belongs to. Knows its HTTP, not who serves it."""
+"""ServerSource: a Source of answers from a Jupyter server, over its OpenAI endpoints."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pico_jupyter.errors import EngineUnavailable, ModelNotFound, NotFound, PicoError
-from pico_jupyter.sources.address import ServerAddress
 from pico_jupyter.sources.calls import (
-    ChatCall,
+    AnswerRequest,
     FinishPiece,
-    Model,
+    ListedModel,
     Piece,
     ReasoningPiece,
-    Stats,
     TextPiece,
     Turn,
+    Usage,
     UsagePiece,
 )
+from pico_jupyter.sources.server_address import ServerAddress
 from pico_jupyter.sources.server_errors import read_error_frame, read_refusal
 from pico_jupyter.types import MemoryReport
 
@@ -36,7 +36,7 @@ PROBE_SECONDS = 5.0
 
 
 class ServerSource:
-    """A Source that is a server."""
+    """A Source that asks the server at `address`."""
 
     def __init__(self, address: ServerAddress) -> None:
         self.address = address
@@ -45,18 +45,18 @@ class ServerSource:
         return f"<ServerSource {self.address.url}>"
 
     def probe(self) -> None:
-        """Return if a pico_jupyter is there. Raises PicoError."""
+        """Return if pico_jupyter answers within five seconds. Raises PicoError."""
         self._get("v1")
 
     def answers(self) -> bool:
-        """Whether a pico_jupyter is there."""
+        """Whether pico_jupyter answers within five seconds."""
         try:
             self.probe()
         except PicoError:
             return False
         return True
 
-    async def models(self) -> list[Model]:
+    async def models(self) -> list[ListedModel]:
         """See Source.models."""
         return await asyncio.to_thread(self._models)
 
@@ -65,20 +65,41 @@ class ServerSource:
         return msgspec.convert(await asyncio.to_thread(self._get, "v1/memory"), MemoryReport)
 
     async def load(self, name: str) -> None:
-        """See Source.load. A load takes its time and is not hurried."""
-        await self._move({"model": name, "messages": []})
+        """See Source.load. There is no timeout, because a large model takes minutes."""
+        await self._change({"model": name, "messages": []})
 
     async def unload(self, name: str) -> None:
         """See Source.unload."""
-        await self._move({"model": name, "messages": [], "keep_alive": 0})
+        await self._change({"model": name, "messages": [], "keep_alive": 0})
 
-    async def _move(self, body: dict[str, Any]) -> None:
+    async def chat(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
+        """See Source.chat."""
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[Piece | PicoError | None] = asyncio.Queue()
+
+        def send(piece: Piece | PicoError | None) -> None:
+            # The loop may be closed while the reader still reads.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        with _connection(self.address, None) as connection:
+            reader = threading.Thread(target=_read_answer, args=(connection, self.address, request, send), daemon=True)
+            reader.start()
+            try:
+                while (piece := await pieces.get()) is not None:
+                    if isinstance(piece, PicoError):
+                        raise piece
+                    yield piece
+            finally:
+                _shut_down(connection)
+
+    async def _change(self, body: dict[str, Any]) -> None:
         try:
             await asyncio.to_thread(self._request, "POST", "api/chat", body, None)
         except NotFound as error:
             raise ModelNotFound(error.message, param="model", model=body["model"]) from None
 
-    def _models(self) -> list[Model]:
+    def _models(self) -> list[ListedModel]:
         listed = {model["id"]: model for model in self._get("v1/models")["data"]}
         resident = {_plain_name(model): model["size"] for model in self._get("api/ps")["models"]}
         return [_model(tag, listed, resident) for tag in self._get("api/tags")["models"]]
@@ -87,78 +108,59 @@ class ServerSource:
         return self._request("GET", path, None, PROBE_SECONDS)
 
     def _request(self, method: str, path: str, body: object, timeout: float | None) -> dict[str, Any]:
-        """Ask once. `timeout` in seconds, None for as long as it takes. Raises PicoError."""
-        with _unreachable_is_ours(), _connection(self.address, timeout) as connection:
+        """Send one request and decode the answer. `timeout` is in seconds (None: no limit). Raises PicoError."""
+        with _as_unavailable(), _connection(self.address, timeout) as connection:
             response = _send(connection, self.address, method, f"pico/{path}", body)
             answer: dict[str, Any] = json.loads(response.read())
             return answer
 
-    async def chat(self, call: ChatCall) -> AsyncGenerator[Piece, None]:
-        """See Source.chat."""
-        loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[Piece | PicoError | None] = asyncio.Queue()
-
-        def tell(piece: Piece | PicoError | None) -> None:
-            loop.call_soon_threadsafe(pieces.put_nowait, piece)
-
-        with _connection(self.address, None) as connection:
-            reader = threading.Thread(target=_read_answer, args=(connection, self.address, call, tell), daemon=True)
-            reader.start()
-            try:
-                while (piece := await pieces.get()) is not None:
-                    if isinstance(piece, PicoError):
-                        raise piece
-                    yield piece
-            finally:
-                _cut(connection)
-
 
 def get_json(address: ServerAddress, path: str) -> Any:
-    """What another part of the server says at `path`. Raises PicoError."""
-    with _unreachable_is_ours(), _connection(address, PROBE_SECONDS) as connection:
+    """Return the JSON at `path`, relative to the server's base URL. Raises PicoError."""
+    with _as_unavailable(), _connection(address, PROBE_SECONDS) as connection:
         return json.loads(_send(connection, address, "GET", path, None).read())
 
 
 def _read_answer(
     connection: http.client.HTTPConnection,
     address: ServerAddress,
-    call: ChatCall,
-    tell: Callable[[Piece | PicoError | None], None],
+    request: AnswerRequest,
+    send: Callable[[Piece | PicoError | None], None],
 ) -> None:
-    """Runs on a thread of its own until the answer ends or the connection is cut."""
+    """Send the pieces of the answer, then None or an error. Runs on a thread until the connection is shut down."""
     try:
-        with _unreachable_is_ours():
-            for piece in _answer(connection, address, call):
-                tell(piece)
-        tell(None)
+        with _as_unavailable():
+            for piece in _answer(connection, address, request):
+                send(piece)
+        send(None)
     except PicoError as error:
-        tell(error)
+        send(error)
 
 
 @contextlib.contextmanager
-def _unreachable_is_ours() -> Iterator[None]:
+def _as_unavailable() -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, http.client.HTTPException, AttributeError) as error:
-        # AttributeError: http.client's own way of saying that the connection was cut under it.
+        # http.client raises AttributeError when the connection is shut down while it reads.
         raise EngineUnavailable(f"the server cannot be reached: {type(error).__name__}: {error}") from None
 
 
-def _answer(connection: http.client.HTTPConnection, address: ServerAddress, call: ChatCall) -> Iterator[Piece]:
-    has_finished = False
-    for line in _send(connection, address, "POST", "pico/v1/chat/completions", _body(call)):
+def _answer(connection: http.client.HTTPConnection, address: ServerAddress, request: AnswerRequest) -> Iterator[Piece]:
+    is_complete = False
+    for line in _send(connection, address, "POST", "pico/v1/chat/completions", _body(request)):
         data = line.removeprefix(b"data: ").strip()
         if line.startswith(b"data: ") and data != b"[DONE]":
             yield from _pieces(json.loads(data))
-        has_finished = has_finished or data == b"[DONE]"
-    if not has_finished:
-        raise EngineUnavailable("the server's answer broke off")
+        is_complete = is_complete or data == b"[DONE]"
+    if not is_complete:
+        raise EngineUnavailable("the server closed the connection before the answer was complete")
 
 
 def _send(
     connection: http.client.HTTPConnection, address: ServerAddress, method: str, path: str, body: object
 ) -> http.client.HTTPResponse:
-    """The answer to a request with the server's token. Raises PicoError if it is a refusal."""
+    """Send a request with the server's token and return the response. Raises PicoError for any status but 200."""
     headers = {"Authorization": f"token {address.token}"} if address.token else {}
     if body is not None:
         headers["Content-Type"] = "application/json"
@@ -170,18 +172,18 @@ def _send(
     return response
 
 
-def _body(call: ChatCall) -> dict[str, Any]:
-    system = [{"role": "system", "content": call.system}] if call.system else []
+def _body(request: AnswerRequest) -> dict[str, Any]:
+    system = [{"role": "system", "content": request.system}] if request.system else []
     body: dict[str, Any] = {
-        "model": call.model,
-        "messages": [*system, *map(_message, call.messages)],
+        "model": request.model,
+        "messages": [*system, *map(_message, request.messages)],
         "stream": True,
         "stream_options": {"include_usage": True},
-        "continue_final_message": call.continues,
+        "continue_final_message": request.continues,
     }
-    if call.reasoning != "default":
-        body["reasoning"] = {"effort": call.reasoning}
-    sampling = {"temperature": call.temperature, "max_tokens": call.max_tokens, "seed": call.seed}
+    if request.reasoning != "default":
+        body["reasoning"] = {"effort": request.reasoning}
+    sampling = {"temperature": request.temperature, "max_tokens": request.max_tokens, "seed": request.seed}
     body.update({name: value for name, value in sampling.items() if value is not None})
     return body
 
@@ -210,12 +212,12 @@ def _pieces(chunk: dict[str, Any]) -> Iterator[Piece]:
     if usage := chunk.get("usage"):
         reasoning = usage["completion_tokens_details"]["reasoning_tokens"]
         cached = usage["prompt_tokens_details"]["cached_tokens"]
-        yield UsagePiece(Stats(usage["prompt_tokens"], usage["completion_tokens"], reasoning, cached))
+        yield UsagePiece(Usage(usage["prompt_tokens"], usage["completion_tokens"], reasoning, cached))
 
 
-def _model(tag: dict[str, Any], listed: dict[str, dict[str, Any]], resident: dict[str, int]) -> Model:
+def _model(tag: dict[str, Any], listed: dict[str, dict[str, Any]], resident: dict[str, int]) -> ListedModel:
     name, details = _plain_name(tag), tag["details"]
-    return Model(
+    return ListedModel(
         name=name,
         size=tag["size"],
         quantization=details["quantization_level"],
@@ -236,7 +238,7 @@ def _connection(address: ServerAddress, timeout: float | None) -> Iterator[http.
     host = parts.hostname or "localhost"
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
-        connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=_tls(host))
+        connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=_tls_context(host))
     else:
         connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
     try:
@@ -245,8 +247,8 @@ def _connection(address: ServerAddress, timeout: float | None) -> Iterator[http.
         connection.close()
 
 
-def _tls(host: str) -> ssl.SSLContext:
-    """A server on this machine signs its own certificate, or has one for another name; nobody stands in between."""
+def _tls_context(host: str) -> ssl.SSLContext:
+    """Skip verification on loopback only: such a server is often self-signed, and no network lies in between."""
     context = ssl.create_default_context()
     if host == "localhost" or _is_loopback(host):
         context.check_hostname = False
@@ -261,8 +263,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
-    """End the connection under the thread that reads from it: closing alone would leave it waiting."""
+def _shut_down(connection: http.client.HTTPConnection) -> None:
+    """Wake the thread that reads from `connection`. Closing the socket would leave it blocked."""
     sock: socket.socket | None = connection.sock
     if sock is not None:
         with contextlib.suppress(OSError):

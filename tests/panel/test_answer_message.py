@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pico_jupyter.panel.answer import Answer
-from pico_jupyter.sources.calls import FinishPiece, ProgressPiece, ReasoningPiece, TextPiece
+from pico_jupyter.panel.answer_message import AnswerMessage
+from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ProgressPiece, ReasoningPiece, TextPiece
 
 
 def test_it_is_the_kernels_while_it_grows_and_nobodys_after() -> None:
-    answer = Answer("tiny")
+    answer = AnswerMessage(AnswerRequest("tiny", ()))
     assert answer.message()["writer"] == "kernel"
     for piece in (
         ProgressPiece(1, 2),
@@ -16,8 +16,8 @@ def test_it_is_the_kernels_while_it_grows_and_nobodys_after() -> None:
         TextPiece("Hi"),
         FinishPiece("length"),
     ):
-        answer.take(piece)
-    assert repr(answer) == "<Answer streaming [2 characters]>"
+        answer.add(piece)
+    assert repr(answer) == "<AnswerMessage streaming [2 characters]>"
     answer.end("done")
     message = answer.message()
     assert (message["content"], message["reasoning"], message["finish"], message["status"]) == (

@@ -7,9 +7,9 @@ import ssl
 import pytest
 
 from pico_jupyter.errors import EngineUnavailable, ModelNotFound, PicoError
-from pico_jupyter.sources.address import ServerAddress
-from pico_jupyter.sources.calls import ChatCall, FinishPiece, ReasoningPiece, TextPiece, Turn, UsagePiece
-from pico_jupyter.sources.remote import ServerSource, _tls
+from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ReasoningPiece, TextPiece, Turn, UsagePiece
+from pico_jupyter.sources.server_address import ServerAddress
+from pico_jupyter.sources.server_source import ServerSource, _tls_context
 from tests.e2e.running import RunningServer, wait_for
 
 
@@ -18,7 +18,7 @@ def source(server: RunningServer) -> ServerSource:
 
 
 async def test_it_streams_with_thinking_apart(server: RunningServer) -> None:
-    call = ChatCall("pico-tiny", (Turn("user", "What is 348 + 277?"),), "on")
+    call = AnswerRequest("pico-tiny", (Turn("user", "What is 348 + 277?"),), "on")
     pieces = [piece async for piece in source(server).chat(call)]
     assert "".join(piece.text for piece in pieces if isinstance(piece, TextPiece)) == "348 + 277 = 625"
     assert any(isinstance(piece, ReasoningPiece) for piece in pieces)
@@ -28,7 +28,7 @@ async def test_it_streams_with_thinking_apart(server: RunningServer) -> None:
 
 async def test_leaving_the_pieces_stops_the_model(own_server: RunningServer) -> None:
     question = "Repeat after me: " + "a b c d e f g h " * 30
-    pieces = source(own_server).chat(ChatCall("pico-tiny", (Turn("user", question),), "off"))
+    pieces = source(own_server).chat(AnswerRequest("pico-tiny", (Turn("user", question),), "off"))
     await anext(pieces)
     await pieces.aclose()
     with own_server.http() as client:
@@ -37,7 +37,7 @@ async def test_leaving_the_pieces_stops_the_model(own_server: RunningServer) -> 
 
 async def test_a_refusal_is_told_in_the_servers_words(server: RunningServer) -> None:
     with pytest.raises(PicoError, match="'nobody' does not exist"):
-        _ = [piece async for piece in source(server).chat(ChatCall("nobody", (Turn("user", "hi"),)))]
+        _ = [piece async for piece in source(server).chat(AnswerRequest("nobody", (Turn("user", "hi"),)))]
 
 
 async def test_models_are_named(server: RunningServer) -> None:
@@ -68,12 +68,12 @@ def test_a_server_answers_or_not(server: RunningServer) -> None:
     ],
 )
 def test_a_certificate_is_asked_for_wherever_somebody_could_stand_in_between(host: str, mode: ssl.VerifyMode) -> None:
-    assert _tls(host).verify_mode == mode
+    assert _tls_context(host).verify_mode == mode
 
 
 async def test_an_answer_that_breaks_off_is_a_failure(own_server: RunningServer) -> None:
     question = "Repeat after me: " + "a b c d e f g h " * 30
-    pieces = source(own_server).chat(ChatCall("pico-tiny", (Turn("user", question),), "off"))
+    pieces = source(own_server).chat(AnswerRequest("pico-tiny", (Turn("user", question),), "off"))
     await anext(pieces)
     own_server.process.kill()
     with pytest.raises(EngineUnavailable):

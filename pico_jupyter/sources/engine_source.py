@@ -1,4 +1,4 @@
-"""EngineSource: answers of an engine in this process, for kernels that no Jupyter server of ours stands behind."""
+"""EngineSource: a Source of answers from an engine, in this process or in a model kernel."""
 
 from __future__ import annotations
 
@@ -10,28 +10,26 @@ from typing import assert_never
 from uuid import uuid4
 
 from pico_jupyter.client import EngineClient
-from pico_jupyter.engine.deferred import deferred_engine
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.questions import DescribeMemory, ListModels, ListResident, LoadModel, UnloadModel
 from pico_jupyter.sizes import parameter_count
 from pico_jupyter.sources.calls import (
+    AnswerRequest,
     Attachment,
-    ChatCall,
     FinishPiece,
-    Model,
+    ListedModel,
     Piece,
     ProgressPiece,
     ReasoningPiece,
-    Stats,
     TextPiece,
     Turn,
+    Usage,
     UsagePiece,
 )
 from pico_jupyter.types import (
     Accepted,
     ChatPrompt,
     Delta,
-    EngineOptions,
     Finished,
     GenerationRequest,
     ImagePart,
@@ -44,7 +42,6 @@ from pico_jupyter.types import (
     SamplingParams,
     TextDelta,
     TextPart,
-    TokenUsage,
     ToolCallDelta,
     VideoPart,
 )
@@ -53,7 +50,7 @@ SWITCH = {"default": None, "on": True, "off": False}
 
 
 class EngineSource:
-    """A Source that is an engine."""
+    """A Source that asks `engine`. Sampling parameters that a request leaves open are those of OpenAI's endpoint."""
 
     def __init__(self, engine: EngineClient) -> None:
         self._engine = engine
@@ -61,17 +58,17 @@ class EngineSource:
     def __repr__(self) -> str:
         return f"<EngineSource {self._engine!r}>"
 
-    async def chat(self, call: ChatCall) -> AsyncGenerator[Piece, None]:
+    async def chat(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """See Source.chat."""
-        async with aclosing(self._engine.generate(_request(call))) as deltas:
+        async with aclosing(self._engine.generate(_generation_request(request))) as deltas:
             async for delta in deltas:
                 for piece in _pieces(delta):
                     yield piece
 
-    async def models(self) -> list[Model]:
+    async def models(self) -> list[ListedModel]:
         """See Source.models."""
         resident = {loaded.info.name: loaded.size for loaded in await self._engine.ask(ListResident())}
-        return [_describe(info, resident.get(info.name)) for info in await self._engine.ask(ListModels())]
+        return [_listed(info, resident.get(info.name)) for info in await self._engine.ask(ListModels())]
 
     async def memory(self) -> MemoryReport:
         """See Source.memory."""
@@ -85,27 +82,26 @@ class EngineSource:
         """See Source.unload."""
         await self._engine.ask(UnloadModel(name))
 
+    async def aclose(self) -> None:
+        """Close the engine."""
+        await self._engine.aclose()
 
-def local_source() -> EngineSource:
-    """A source with an engine of its own, which starts at the first question."""
-    return EngineSource(deferred_engine(EngineOptions()))
 
-
-def _request(call: ChatCall) -> GenerationRequest:
-    system = (Message("system", (TextPart(call.system),)),) if call.system else ()
-    messages = tuple(_message(turn, f"messages[{index}]") for index, turn in enumerate(call.messages))
+def _generation_request(request: AnswerRequest) -> GenerationRequest:
+    system = (Message("system", (TextPart(request.system),)),) if request.system else ()
+    messages = tuple(_message(turn, f"messages[{index}]") for index, turn in enumerate(request.messages))
     return GenerationRequest(
         id=uuid4().hex,
-        model=call.model,
-        prompt=ChatPrompt(system + messages, continue_final_message=call.continues),
-        sampling=SamplingParams(temperature=call.temperature, seed=call.seed),
-        reasoning=SWITCH[call.reasoning],
-        max_tokens=call.max_tokens,
+        model=request.model,
+        prompt=ChatPrompt(system + messages, continue_final_message=request.continues),
+        sampling=SamplingParams(temperature=request.temperature, seed=request.seed),
+        reasoning=SWITCH[request.reasoning],
+        max_tokens=request.max_tokens,
     )
 
 
 def _message(turn: Turn, param: str) -> Message:
-    """An engine tells pictures apart by their params."""
+    """Build a message. The engine distinguishes the media of a request by their `param`."""
     media = tuple(
         _media(attachment, f"{param}.attachments[{index}]")
         for index, attachment in enumerate(turn.attachments)
@@ -116,7 +112,7 @@ def _message(turn: Turn, param: str) -> Message:
 
 def _media(attachment: Attachment, param: str) -> Part:
     if not attachment.data.startswith("data:"):
-        why = "the engine of this kernel fetches nothing: give the file's path or its bytes"
+        why = "the engine of this kernel does not fetch URLs: pass the path of the file or its bytes"
         raise InvalidRequest(f"{attachment.name}: {why}", param=param)
     _, _, encoded = attachment.data.partition(";base64,")
     try:
@@ -134,20 +130,17 @@ def _pieces(delta: Delta) -> list[Piece]:
             return [ReasoningPiece(delta.text)]
         case Progress():
             return [ProgressPiece(delta.done, delta.total)] if delta.total else []
-        case Finished():
-            return [FinishPiece(delta.finish_reasons[0]), UsagePiece(_stats(delta.usage))]
+        case Finished(usage=used):
+            usage = Usage(used.prompt_tokens, used.completion_tokens, used.reasoning_tokens, used.cached_tokens)
+            return [FinishPiece(delta.finish_reasons[0]), UsagePiece(usage)]
         case Accepted() | ToolCallDelta():
             return []
         case _:
             assert_never(delta)
 
 
-def _stats(usage: TokenUsage) -> Stats:
-    return Stats(usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens, usage.cached_tokens)
-
-
-def _describe(info: ModelInfo, resident: int | None) -> Model:
-    return Model(
+def _listed(info: ModelInfo, resident: int | None) -> ListedModel:
+    return ListedModel(
         name=info.name,
         size=info.size,
         quantization=info.quantization,

@@ -1,4 +1,4 @@
-"""A conversation as Markdown for where no panel can be. labextension/src/model/markdown.ts writes the same."""
+"""Renders a conversation as Markdown, for outputs without a panel. labextension/src/model/markdown.ts does the same."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pico_jupyter.notebook.markdown import fold, safe_markdown
 
 
 def conversation_markdown(messages: Sequence[Mapping[str, Any]]) -> str:
-    """What was said, for people to read, safe in any renderer."""
+    """Return the messages as Markdown that is safe in any renderer."""
     return "\n\n".join(_turn(message) for message in messages) or "*Nothing has been said yet.*"
 
 
 def _turn(message: Mapping[str, Any]) -> str:
-    who = "You" if message["role"] == "user" else message.get("model") or "Model"
+    author = "You" if message["role"] == "user" else message.get("model") or "Model"
     names = [_line(attachment["name"]) for attachment in message.get("attachments", ())]
     parts = [
-        f"**{_line(who)}**",
+        f"**{_line(author)}**",
         fold(message.get("reasoning") or "", is_open=False),
         safe_markdown(message["content"]),
         f"*Attached: {', '.join(names)}*" if names else "",

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pico_jupyter.errors import InvalidRequest
-from pico_jupyter.notebook.pictures import read_images, read_videos
+from pico_jupyter.sources.attachments import read_images, read_videos
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
@@ -94,8 +94,8 @@ def test_clips_are_paths_bytes_and_urls(tmp_path: Path) -> None:
         (np.zeros((0, 2), np.uint8), "of shape 0×2"),
         (np.zeros(4), "of shape 4"),
         (np.full((2, 2), 300), "an array of int64, not of uint8 or of floats"),
-        (np.full((2, 2), 1.5), "an array of floats has to hold values from 0 to 1"),
-        (np.full((2, 2), np.nan), "an array of floats has to hold values from 0 to 1"),
+        (np.full((2, 2), 1.5), "the values of an array of floats must be from 0 to 1"),
+        (np.full((2, 2), np.nan), "the values of an array of floats must be from 0 to 1"),
     ],
 )
 def test_what_is_no_picture_is_named(value: Any, reason: str) -> None:
@@ -104,6 +104,6 @@ def test_what_is_no_picture_is_named(value: Any, reason: str) -> None:
 
 
 def test_nothing_is_imported_for_pictures_that_nobody_has() -> None:
-    code = "import sys; from pico_jupyter.notebook.pictures import read_images; list(read_images(b'x'))\n"
+    code = "import sys; from pico_jupyter.sources.attachments import read_images; list(read_images(b'x'))\n"
     code += "print([name for name in ('numpy', 'PIL', 'matplotlib') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.strip() == b"[]"

@@ -1,20 +1,20 @@
-"""`jupyter pico list`, `show` and `ps`: tables for people."""
+"""`jupyter pico list`, `show` and `ps`: print models as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from pico_jupyter.cli.chat import fetch
-from pico_jupyter.cli.settings import ServerAddress
 from pico_jupyter.sizes import about, parameter_count
+from pico_jupyter.sources.server_address import ServerAddress
+from pico_jupyter.sources.server_source import get_json
 from pico_jupyter.types import ModelInfo
 
 FOREVER_YEAR = 2200
 
 
 def print_models(models: Iterable[ModelInfo]) -> None:
-    """One line a model."""
+    """Print one line per model."""
     rows = [
         (
             info.name,
@@ -30,9 +30,9 @@ def print_models(models: Iterable[ModelInfo]) -> None:
 
 
 def show_model(info: ModelInfo) -> None:
-    """One line a fact."""
+    """Print one line per property."""
     sampling = {name: getattr(info.parameters, name) for name in info.parameters.__struct_fields__}
-    facts = {
+    properties = {
         "name": info.name,
         "repository": info.repo or "-",
         "folder": info.path,
@@ -50,8 +50,20 @@ def show_model(info: ModelInfo) -> None:
         "digest": info.digest,
         "license": info.license.partition("\n")[0] or "-",
     }
-    for name, value in facts.items():
+    for name, value in properties.items():
         print(f"{name:<14}{value}")
+
+
+def print_resident(server: ServerAddress | None) -> None:
+    """Print one line per loaded model of `server`. Raises PicoError."""
+    if server is None:
+        print("no Jupyter server with pico_jupyter is running")
+        return
+    rows = [
+        (model["name"], about(model["size"]), f"{model['context_length']}", _until(model["expires_at"]))
+        for model in get_json(server, "pico/api/ps")["models"]
+    ]
+    _print_table(("NAME", "SIZE", "CONTEXT", "UNTIL"), rows)
 
 
 def _reasoning(info: ModelInfo) -> str:
@@ -60,22 +72,10 @@ def _reasoning(info: ModelInfo) -> str:
     return "always on" if "thinking" in info.capabilities else "none"
 
 
-def print_resident(server: ServerAddress | None) -> None:
-    """One line a loaded model of the running server."""
-    if server is None:
-        print("no Jupyter server with pico_jupyter is running")
-        return
-    rows = [
-        (model["name"], about(model["size"]), f"{model['context_length']}", _until(model["expires_at"]))
-        for model in fetch(server, "api/ps")["models"]
-    ]
-    _print_table(("NAME", "SIZE", "CONTEXT", "UNTIL"), rows)
-
-
 def _until(timestamp: str) -> str:
     expires = datetime.fromisoformat(timestamp.replace("Z", "+00:00"))
     if expires.year > FOREVER_YEAR:
-        return "for ever"
+        return "no limit"
     seconds = max(0, round((expires - datetime.now(UTC)).total_seconds()))
     return f"{seconds // 60} min {seconds % 60} s from now"
 

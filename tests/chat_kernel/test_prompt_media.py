@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pico_jupyter.chat_kernel.cell import read_cell
-from pico_jupyter.chat_kernel.pictures import read_question
+from pico_jupyter.chat_kernel.prompt_media import read_prompt
 from pico_jupyter.errors import InvalidRequest
 
 
@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def names(source: str) -> list[tuple[str, str]]:
-    return [(attachment.kind, attachment.name) for attachment in read_question(read_cell(source)).attachments]
+    return [(attachment.kind, attachment.name) for attachment in read_prompt(read_cell(source)).attachments]
 
 
 def test_magics_attach_in_their_order() -> None:
@@ -28,7 +28,7 @@ def test_magics_attach_in_their_order() -> None:
 
 
 def test_a_picture_comes_as_a_data_url(folder: Path) -> None:
-    [attachment] = read_question(read_cell("%image a.png\nWhat?")).attachments
+    [attachment] = read_prompt(read_cell("%image a.png\nWhat?")).attachments
     assert attachment.data == "data:image/png;base64,Zmlyc3Q="
 
 
@@ -40,7 +40,7 @@ def test_clips_are_told_by_their_names() -> None:
     "written", ["![](a.png)", "![a circle](a.png)", '![]( a.png "title" )', "![](<a.png>)", "![](./a.png)"]
 )
 def test_a_picture_in_the_prompt_is_attached_and_leaves_it(written: str) -> None:
-    question = read_question(read_cell(f"What is {written}?"))
+    question = read_prompt(read_cell(f"What is {written}?"))
     assert [attachment.name for attachment in question.attachments] == ["a.png"]
     assert question.content == "What is ?"
 
@@ -61,7 +61,7 @@ def test_paths_are_written_as_markdown_writes_them(written: str) -> None:
     ],
 )
 def test_what_is_elsewhere_or_code_stays_text(prompt: str) -> None:
-    question = read_question(read_cell(prompt))
+    question = read_prompt(read_cell(prompt))
     assert (question.content, question.attachments) == (prompt, ())
 
 
@@ -70,10 +70,10 @@ def test_what_is_elsewhere_or_code_stays_text(prompt: str) -> None:
     [
         ("%image none.png\nWhat?", "cannot read 'none.png': No such file or directory"),
         ("![](none.png)", "cannot read 'none.png': No such file or directory"),
-        ("%image notes.txt\nWhat?", "notes.txt is no picture and no clip by its name"),
+        ("%image notes.txt\nWhat?", "notes.txt: the name is not that of an image or a video"),
     ],
 )
 def test_what_cannot_be_shown_is_named(source: str, message: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
-        read_question(read_cell(source))
+        read_prompt(read_cell(source))
     assert raised.value.message == message

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from pico_jupyter.errors import InvalidRequest
-from pico_jupyter.sources.address import ServerAddress, find_server, name_server, read_address
+from pico_jupyter.sources.server_address import ServerAddress, find_server, name_server, read_address, running_servers
 
 
 @pytest.fixture
@@ -61,11 +62,20 @@ def test_a_file_that_is_half_written_is_none(started: Path) -> None:
     assert read_address(started) is None
 
 
+def test_only_servers_that_still_run_are_listed(started: Path) -> None:
+    """Another program may listen at the address of a server that has ended, and must not get its token."""
+    info = {"url": "http://localhost:9999/", "token": "own"}
+    started.with_name(f"jpserver-{os.getpid()}.json").write_text(json.dumps(info))
+    started.rename(started.with_name(f"jpserver-{2**22 + 1}.json"))
+    started.with_name("jpserver-unix.json").write_text(json.dumps(info))
+    assert list(running_servers()) == [ServerAddress("http://localhost:9999/", "own")]
+
+
 @pytest.mark.parametrize(
     "url", ["localhost:8888", "ftp://localhost/", "http://", "file:///etc", "", "http://x:port/", "http://[x"]
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(InvalidRequest, match="is no address like http://localhost:8888/"):
+    with pytest.raises(InvalidRequest, match="is not an address like http://localhost:8888/"):
         name_server(url)
 
 

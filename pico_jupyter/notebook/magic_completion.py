@@ -1,4 +1,4 @@
-"""Words that could stand at the cursor in a line of the magics. Knows no shell and no model."""
+"""Completes lines of the magics: options, commands, and model names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pico_jupyter.notebook.commands import WORDS
 
 
 def words_at(line: str, model_names: Callable[[], list[str]]) -> list[str]:
-    """The words that begin like the last one of `line`, which ends at the cursor. Models are asked for if need be."""
+    """Return the completions of the last word of `line`, which ends at the cursor."""
     command, *words = line.split(" ")
     if not words:
         return []

@@ -3,28 +3,28 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pico_jupyter.chat_kernel.conversation import Conversation, Exchange, Said
+from pico_jupyter.chat_kernel.notebook_conversation import CellContent, CellExchange, NotebookConversation
 from pico_jupyter.sources.calls import Turn
 
 
-def said(question: str, *, anew: bool = False) -> Said:
-    return Said(Exchange(Turn("user", question), f"answer to {question}"), anew)
+def said(question: str, *, starts_over: bool = False) -> CellContent:
+    return CellContent(CellExchange(Turn("user", question), f"answer to {question}"), starts_over)
 
 
-def questions(conversation: Conversation, cell: str) -> list[str]:
+def questions(conversation: NotebookConversation, cell: str) -> list[str]:
     turns = conversation.before(cell)
     assert [turn.role for turn in turns] == ["user", "assistant"] * (len(turns) // 2)
     return [turn.content for turn in turns if turn.role == "user"]
 
 
-def filled(*cells: str) -> Conversation:
-    conversation = Conversation()
+def filled(*cells: str) -> NotebookConversation:
+    conversation = NotebookConversation()
     for cell in cells:
-        conversation.put(cell, said(cell))
+        conversation.set(cell, said(cell))
     return conversation
 
 
-def recover(cell: str) -> Said:
+def recover(cell: str) -> CellContent:
     return said(f"saved {cell}")
 
 
@@ -38,21 +38,21 @@ def test_a_cell_knows_what_is_above_it_only() -> None:
 
 def test_a_cell_that_runs_again_keeps_its_place() -> None:
     conversation = filled("a", "b", "c")
-    conversation.put("a", said("another"))
+    conversation.set("a", said("another"))
     assert questions(conversation, "c") == ["another", "b"]
 
 
 def test_a_cell_without_an_answer_says_nothing() -> None:
     conversation = filled("a", "b")
-    conversation.put("a", Said())
+    conversation.set("a", CellContent())
     assert questions(conversation, "c") == ["b"]
 
 
 def test_a_new_beginning_hides_what_is_above_it() -> None:
     conversation = filled("a")
-    conversation.put("new", Said(anew=True))
-    conversation.put("b", said("b"))
-    conversation.put("c", said("c", anew=True))
+    conversation.set("new", CellContent(starts_over=True))
+    conversation.set("b", said("b"))
+    conversation.set("c", said("c", starts_over=True))
     assert questions(conversation, "c") == ["b"]
     assert questions(conversation, "d") == ["c"]
 
@@ -86,7 +86,7 @@ def test_cells_can_be_removed() -> None:
     conversation = filled("a", "b")
     conversation.remove(["a", "unknown"])
     assert questions(conversation, "c") == ["b"]
-    assert repr(conversation) == "<Conversation [1 exchanges in 1 cells]>"
+    assert repr(conversation) == "<NotebookConversation [1 exchanges in 1 cells]>"
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), unique=True), st.permutations("abcdefgh"), st.integers(0, 8))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pico_jupyter.chat_kernel.chat import Chat
-from pico_jupyter.chat_kernel.outputs import Output
+from pico_jupyter.chat_kernel.notebook_chat import NotebookChat
+from pico_jupyter.chat_kernel.outputs import CellOutput
 from pico_jupyter.chat_kernel.saved import SavedCell, saved_cells
 from pico_jupyter.errors import EngineFailed, InvalidRequest, MediaUnsupported, ModelNotFound, PicoError
-from pico_jupyter.sources.calls import ChatCall, FinishPiece, Piece, Source, TextPiece, Turn
+from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, Piece, Source, TextPiece, Turn
 from tests.chat_kernel.notebooks import notebook, saved_cell
 from tests.sources.fake_source import FakeSource
 
@@ -38,14 +38,14 @@ class Rig:
         self.source = FakeSource(*pieces, ends=ends)
         self.notebook = FakeNotebook()
         self.shown: list[dict[str, Any]] = []
-        self.chat = Chat(self._find, self.notebook)
+        self.chat = NotebookChat(self._find, self.notebook)
         self._has_shown = asyncio.Event()
 
     async def _find(self) -> Source:
         return self.source
 
     async def run(self, source: str, name: str = "cell", deleted: tuple[str, ...] = ()) -> None:
-        await self.chat.run(source, name, Output(self._publish, "cells"), deleted)
+        await self.chat.run(source, name, CellOutput(self._publish, "cells"), deleted)
 
     async def stop(self, source: str, name: str) -> None:
         """Run a cell, and stop it when there is something below it."""
@@ -61,7 +61,7 @@ class Rig:
         self._has_shown.set()
 
     @property
-    def call(self) -> ChatCall:
+    def call(self) -> AnswerRequest:
         return self.source.calls[-1]
 
     @property
@@ -105,12 +105,12 @@ async def test_an_empty_cell_shows_nothing() -> None:
         ("%model big", ModelNotFound, "there is no model 'big'. %models lists"),
         ("%model tinny", ModelNotFound, "Did you mean tiny?"),
         ("%model", ModelNotFound, "there is no model ''"),
-        ("%reasoning maybe", InvalidRequest, "'maybe' is none of"),
+        ("%reasoning maybe", InvalidRequest, "'maybe' is not 'on', 'off' or"),
         ("%temperature warm", InvalidRequest, "%temperature NUMBER"),
         ("%temperature 3", InvalidRequest, "%temperature NUMBER"),
         ("%temperature nan", InvalidRequest, "%temperature NUMBER"),
         ("%image", InvalidRequest, "%image PATH"),
-        ("%image a.png", InvalidRequest, "write it below"),
+        ("%image a.png", InvalidRequest, "needs a prompt below it"),
         ("%nothing", InvalidRequest, "there is no %nothing"),
     ],
 )
@@ -240,11 +240,11 @@ async def test_pictures_above_need_a_model_that_sees(tmp_path: Path, monkeypatch
     (tmp_path / "a.png").write_bytes(b"picture")
     rig = Rig(*HI)
     await rig.run("%model tiny\n%image a.png\nWhat is it?", "a")
-    with pytest.raises(MediaUnsupported, match="pictures above: %new forgets them"):
+    with pytest.raises(MediaUnsupported, match="images of the cells above: start a new conversation with %new"):
         await rig.run("And now?", "b")
     await rig.run("%new\nAnd now?", "c")
     assert rig.past == []
 
 
 def test_it_says_how_it_stands() -> None:
-    assert repr(Rig().chat) == "<Chat with the first model <Conversation [0 exchanges in 0 cells]>>"
+    assert repr(Rig().chat) == "<NotebookChat first model <NotebookConversation [0 exchanges in 0 cells]>>"

@@ -7,31 +7,32 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from pico_jupyter.engine.deferred import deferred_engine
 from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.questions import A, Question
 from pico_jupyter.sources.calls import (
+    AnswerRequest,
     Attachment,
-    ChatCall,
     FinishPiece,
     ProgressPiece,
     ReasoningPiece,
-    Stats,
     TextPiece,
     Turn,
+    Usage,
     UsagePiece,
 )
-from pico_jupyter.sources.local import EngineSource, local_source
+from pico_jupyter.sources.engine_source import EngineSource
 from pico_jupyter.types import (
     Accepted,
     ChatPrompt,
     Delta,
+    EngineOptions,
     Finished,
     GenerationRequest,
     ImagePart,
     Message,
-    ModelInfo,
     Progress,
     ReasoningDelta,
-    ResidentModel,
     TextDelta,
     TextPart,
     Timings,
@@ -49,7 +50,7 @@ DELTAS = (
 
 
 class ScriptedEngine:
-    """An EngineClient that says the same to everything."""
+    """An EngineClient that gives every request the same answer."""
 
     def __init__(self) -> None:
         self.requests: list[GenerationRequest] = []
@@ -59,37 +60,29 @@ class ScriptedEngine:
         for delta in DELTAS:
             yield delta
 
-    async def models(self) -> tuple[ModelInfo, ...]:
-        return ()
-
-    async def model(self, name: str) -> ModelInfo:
+    async def ask(self, question: Question[A]) -> A:
         raise NotImplementedError
-
-    async def resident(self) -> tuple[ResidentModel, ...]:
-        return ()
-
-    async def load(self, name: str, keep_alive: float | None = None) -> None: ...
-
-    async def unload(self, name: str) -> None: ...
 
     async def aclose(self) -> None: ...
 
 
 async def test_deltas_become_pieces() -> None:
-    pieces = [piece async for piece in EngineSource(ScriptedEngine()).chat(ChatCall("tiny", (Turn("user", "hi"),)))]
+    pieces = [
+        piece async for piece in EngineSource(ScriptedEngine()).chat(AnswerRequest("tiny", (Turn("user", "hi"),)))
+    ]
     assert pieces == [
         ProgressPiece(1, 4),
         ReasoningPiece("hm"),
         TextPiece("Hi"),
         FinishPiece("stop"),
-        UsagePiece(Stats(3, 5, 2)),
+        UsagePiece(Usage(3, 5, 2)),
     ]
 
 
 async def test_a_call_becomes_a_request() -> None:
     engine = ScriptedEngine()
     picture = Attachment("image", "a.png", f"data:image/png;base64,{base64.b64encode(b'png').decode()}")
-    call = ChatCall("tiny", (Turn("user", "what?", (picture,)),), "off", "Be brief.", 0.5, continues=True)
+    call = AnswerRequest("tiny", (Turn("user", "what?", (picture,)),), "off", "Be brief.", 0.5, continues=True)
     _ = [piece async for piece in EngineSource(engine).chat(call)]
     (request,) = engine.requests
     assert (request.model, request.reasoning, request.sampling.temperature) == ("tiny", False, 0.5)
@@ -104,7 +97,7 @@ async def test_a_call_becomes_a_request() -> None:
 async def test_pictures_of_a_message_can_be_told_apart() -> None:
     engine = ScriptedEngine()
     pictures = tuple(Attachment("image", "", f"data:image/png;base64,{letter}aaa") for letter in "ab")
-    _ = [piece async for piece in EngineSource(engine).chat(ChatCall("tiny", (Turn("user", "what?", pictures),)))]
+    _ = [piece async for piece in EngineSource(engine).chat(AnswerRequest("tiny", (Turn("user", "what?", pictures),)))]
     prompt = engine.requests[0].prompt
     assert isinstance(prompt, ChatPrompt)
     params = [part.param for part in prompt.messages[0].content if isinstance(part, ImagePart)]
@@ -112,13 +105,13 @@ async def test_pictures_of_a_message_can_be_told_apart() -> None:
 
 
 async def test_a_picture_that_is_none_is_refused() -> None:
-    call = ChatCall("tiny", (Turn("user", "", (Attachment("image", "a.png", "data:image/png;base64,?!"),)),))
+    call = AnswerRequest("tiny", (Turn("user", "", (Attachment("image", "a.png", "data:image/png;base64,?!"),)),))
     with pytest.raises(InvalidRequest, match="invalid image input"):
         _ = [piece async for piece in EngineSource(ScriptedEngine()).chat(call)]
 
 
 async def test_the_built_in_model_is_listed_without_starting_an_engine() -> None:
-    source = local_source()
+    source = EngineSource(deferred_engine(EngineOptions()))
     models = {model.name: model for model in await source.models()}
     assert models["pico-tiny"].resident is None
     assert "thinking" in models["pico-tiny"].capabilities

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from pico_jupyter.chat_kernel.completion import Completion, complete, word_at
-from pico_jupyter.sources.calls import Model
+from pico_jupyter.chat_kernel.prompt_completion import CursorMatches, complete, word_at
+from pico_jupyter.sources.calls import ListedModel
 
 
-async def models() -> list[Model]:
-    return [Model("pico-tiny"), Model("pico-tiny-vl"), Model("org/other")]
+async def models() -> list[ListedModel]:
+    return [ListedModel("pico-tiny"), ListedModel("pico-tiny-vl"), ListedModel("org/other")]
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +45,8 @@ async def test_what_can_be_written_at_the_end(code: str, matches: list[str]) -> 
 
 
 async def test_what_is_begun_is_replaced() -> None:
-    assert await complete("%model pico-tiny-", 17, models) == Completion(["pico-tiny-vl"], 7)
-    assert await complete("%reasoning on\nWhat", 12, models) == Completion(["on", "off"], 11)
+    assert await complete("%model pico-tiny-", 17, models) == CursorMatches(["pico-tiny-vl"], 7)
+    assert await complete("%reasoning on\nWhat", 12, models) == CursorMatches(["on", "off"], 11)
 
 
 @pytest.mark.parametrize(("cursor", "word"), [(0, "%model"), (3, "%model"), (9, "pico-tiny-vl"), (20, "hello")])

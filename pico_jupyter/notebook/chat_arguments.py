@@ -1,4 +1,4 @@
-"""What people pass to `chat`, read into a ChatCall. Knows no source."""
+"""Checks the arguments of Pico.chat and builds an AnswerRequest from them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, TypeAlias, TypedDict
 
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.notebook.answer import Answer
-from pico_jupyter.notebook.pictures import read_images, read_videos
-from pico_jupyter.sources.calls import ChatCall, Reasoning, Turn, read_turns
+from pico_jupyter.sources.attachments import read_images, read_videos
+from pico_jupyter.sources.calls import AnswerRequest, Reasoning, Turn, read_turns
 
 ReasoningSwitch: TypeAlias = Reasoning | bool | None
 History: TypeAlias = Answer | Iterable[Mapping[str, Any]] | None
@@ -17,8 +17,8 @@ History: TypeAlias = Answer | Iterable[Mapping[str, Any]] | None
 INT64 = 2**63
 
 
-class QuestionOptions(TypedDict, total=False):
-    """How a question is asked; Pico.chat describes it."""
+class ChatArguments(TypedDict, total=False):
+    """The keyword arguments of Pico.chat, which documents them."""
 
     model: str | None
     system: str
@@ -31,44 +31,44 @@ class QuestionOptions(TypedDict, total=False):
     history: History
 
 
-def read_question(question: str, options: QuestionOptions) -> ChatCall:
-    """The call that asks `question`, with `model` "" where none is named. Raises InvalidRequest: it names the field."""
+def read_arguments(question: str, options: ChatArguments) -> AnswerRequest:
+    """Build a request. Its model is "" if the arguments name none. Raises InvalidRequest, with the argument's name."""
     if not isinstance(question, str):
-        raise InvalidRequest(f"the question is text, not {_kind(question)}", param="question")
+        raise InvalidRequest(f"the question must be text, not {_kind(question)}", param="question")
     history = options.get("history")
     system, past = _read_history(history)
     media = (*read_images(options.get("images", ())), *read_videos(options.get("videos", ())))
-    named = _text(options, "model") or (history.model if isinstance(history, Answer) else "")
-    return ChatCall(
-        model=named,
+    model = _text(options, "model") or (history.model if isinstance(history, Answer) else "")
+    return AnswerRequest(
+        model=model,
         messages=(*past, Turn("user", question, media)),
         reasoning=read_reasoning(options.get("reasoning")),
         system=_text(options, "system") or system,
         temperature=_temperature(options.get("temperature")),
-        max_tokens=_whole("max_tokens", options.get("max_tokens"), 1, 2**31 - 1),
-        seed=_whole("seed", options.get("seed"), -INT64, INT64 - 1),
+        max_tokens=_integer("max_tokens", options.get("max_tokens"), 1, 2**31 - 1),
+        seed=_integer("seed", options.get("seed"), -INT64, INT64 - 1),
     )
 
 
 def read_reasoning(switch: object) -> Reasoning:
-    """The switch in all its spellings. Raises InvalidRequest."""
+    """Convert a reasoning switch in any spelling. Raises InvalidRequest."""
     if switch is None or switch == "default":
         return "default"
     if switch is True or switch == "on":
         return "on"
     if switch is False or switch == "off":
         return "off"
-    raise InvalidRequest(f"reasoning: {switch!r} is none of 'on', 'off', 'default'", param="reasoning")
+    raise InvalidRequest(f"reasoning: {switch!r} is not 'on', 'off' or 'default'", param="reasoning")
 
 
 def _read_history(history: History) -> tuple[str, tuple[Turn, ...]]:
-    """The system message that stands first, if one does, and the turns."""
+    """Return the leading system message ("" if there is none) and the turns."""
     if history is None:
         return "", ()
     if isinstance(history, Answer):
-        return history.call.system, (*history.call.messages, Turn("assistant", history.text))
+        return history.request.system, (*history.request.messages, Turn("assistant", history.text))
     if isinstance(history, str | Mapping) or not isinstance(history, Iterable):
-        raise InvalidRequest(f"history: an Answer or a list of messages, not {_kind(history)}", param="history")
+        raise InvalidRequest(f"history: must be an Answer or a list of messages, not {_kind(history)}", param="history")
     messages = [dict(message) if isinstance(message, Mapping) else message for message in history]
     system = ""
     if messages and isinstance(messages[0], dict) and messages[0].get("role") == "system":
@@ -79,10 +79,10 @@ def _read_history(history: History) -> tuple[str, tuple[Turn, ...]]:
         raise InvalidRequest(f"history: {error.message}", param="history") from None
 
 
-def _text(options: QuestionOptions, name: str) -> str:
+def _text(options: ChatArguments, name: str) -> str:
     value = options.get(name)
     if value is not None and not isinstance(value, str):
-        raise InvalidRequest(f"{name}: text, not {_kind(value)}", param=name)
+        raise InvalidRequest(f"{name}: must be text, not {_kind(value)}", param=name)
     return value or ""
 
 
@@ -96,7 +96,7 @@ def _temperature(value: Any) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """Numbers of numpy have `__float__` too, and so have their booleans."""
+    """Convert to a float, also from numpy. Returns None for a text, a boolean or NaN."""
     try:
         number = None if isinstance(value, str | bool) else float(value)
     except (TypeError, ValueError):
@@ -104,7 +104,7 @@ def _number(value: Any) -> float | None:
     return None if number is None or math.isnan(number) else number
 
 
-def _whole(name: str, value: Any, minimum: int, maximum: int) -> int | None:
+def _integer(name: str, value: Any, minimum: int, maximum: int) -> int | None:
     if value is None:
         return None
     try:
@@ -112,7 +112,7 @@ def _whole(name: str, value: Any, minimum: int, maximum: int) -> int | None:
     except (AttributeError, TypeError):
         number = None
     if number is None or not minimum <= number <= maximum:
-        raise InvalidRequest(f"{name}: {value!r} is not a whole number from {minimum} to {maximum}", param=name)
+        raise InvalidRequest(f"{name}: {value!r} is not an integer from {minimum} to {maximum}", param=name)
     return number
 
 
