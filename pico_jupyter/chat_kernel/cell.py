@@ -10,8 +10,8 @@ from pico_jupyter.errors import InvalidRequest
 MAGICS = {
     "model": "%model NAME: the model",
     "reasoning": "%reasoning on|off|default: whether the model reasons before it answers",
-    "system": "%system TEXT: the system message; without a text there is none",
-    "temperature": "%temperature NUMBER|default: from 0, always the most likely token, to 2",
+    "system": "%system TEXT: the system message; without TEXT it is removed",
+    "temperature": "%temperature NUMBER|default: 0 to 2; 0 always picks the most likely token",
     "image": "%image PATH: an image or a video for the prompt below; may be repeated",
     "new": "%new: start a new conversation at this cell",
     "models": "%models: the models on this machine",

@@ -99,10 +99,10 @@ class NotebookChat:
             shown.end()
 
     async def _check_media_above(self, past: tuple[Turn, ...], model: str) -> None:
-        """Refuse media of other cells before the model does, whose message would not say where they are."""
+        """Refuse media of other cells here, because the engine's message would not say where they are."""
         if any(turn.attachments for turn in past):
-            seeing = [known.name for known in await self.models() if "vision" in known.capabilities]
-            if model not in seeing:
+            with_vision = [known.name for known in await self.models() if "vision" in known.capabilities]
+            if model not in with_vision:
                 advice = "start a new conversation with %new, or choose a model with vision"
                 raise MediaUnsupported(f"{model} does not accept the images of the cells above: {advice}", model=model)
 
@@ -116,7 +116,7 @@ class NotebookChat:
         self._conversation.remove(self._deleted)
 
     def _follow_saved(self, name: str) -> None:
-        """Follow the saved notebook, unless it is another one: a file may replace the notebook under the same name."""
+        """Follow the saved notebook if it has cells of this session. Another notebook may have replaced the file."""
         self._deleted.discard(name)
         if name in self._saved or not self._ran or not self._ran.isdisjoint(self._saved):
             order = [cell for cell in self._saved if cell not in self._deleted]

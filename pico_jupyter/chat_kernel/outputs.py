@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol, TypeAlias, assert_never
 
 from pico_jupyter.chat_kernel.notes import Note
-from pico_jupyter.chat_kernel.saved import MARK
+from pico_jupyter.chat_kernel.saved import ANSWER_KEY
 from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.notebook.live import Display, LiveDisplay, Publish, TextDisplay, WholeDisplay
 from pico_jupyter.notebook.markdown import printable
@@ -93,7 +93,7 @@ class AnswerOutput:
         answer = self._answer
         if answer.has_begun:
             facts = {"answer": answer.text, "model": answer.model, "finish_reason": answer.finish_reason}
-            content = {**content, "metadata": {MARK: facts}}
+            content = {**content, "metadata": {ANSWER_KEY: facts}}
         if answer.has_begun and answer.finish_reason:
             # Without the speed, a notebook that a program runs has the same outputs in every run.
             figures = self._figures(with_speed=self._output.reader != "file")

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 # The key of an output's metadata that holds the text of its answer, without the rest of its Markdown.
-MARK = "pico_jupyter"
+ANSWER_KEY = "pico_jupyter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,6 @@ def saved_cells(notebook: Any) -> Mapping[str, SavedCell]:
 
 def _saved(cell: _CellJson) -> SavedCell:
     source = cell.source if isinstance(cell.source, str) else "".join(cell.source)
-    marks = [output.metadata.get(MARK) for output in cell.outputs]
-    answers = [mark["answer"] for mark in marks if isinstance(mark, dict) and isinstance(mark.get("answer"), str)]
+    entries = [output.metadata.get(ANSWER_KEY) for output in cell.outputs]
+    answers = [entry["answer"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("answer"), str)]
     return SavedCell(source, answers[0] if answers else None, cell.execution_count is not None)

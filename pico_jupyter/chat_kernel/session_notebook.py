@@ -28,7 +28,7 @@ def this_notebook(connection_file: str) -> NotebookFile | SessionNotebook:
 
 
 class SessionNotebook:
-    """The notebook of the server's session with the kernel of this id. If there is no answer, `file` is read."""
+    """The notebook of the server's session with this kernel id, or `file` if the server does not answer."""
 
     def __init__(self, address: ServerAddress, kernel: str, file: NotebookFile) -> None:
         self._address = address

@@ -92,10 +92,10 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
             help=f"attach this {kind} to the first question; may be repeated",
         )
     add("--system", default="", metavar="TEXT", help="the system message")
-    add("--temperature", type=float, metavar="T", help="from 0, always the most likely token, to 2")
+    add("--temperature", type=float, metavar="T", help="0 to 2; 0 always picks the most likely token")
     add("--seed", type=int, metavar="N", help="the same seed samples the same answer again")
     add("--max-tokens", type=int, metavar="N", help="the most tokens of reasoning and text together")
-    add("--local", action="store_true", help="start the model in this process's own model kernel, not in a server")
+    add("--local", action="store_true", help="run the model in its own model kernel, even if a server is running")
 
 
 def _with_kind(kind: str) -> Callable[[str], tuple[str, str]]:

@@ -62,7 +62,7 @@ def read_reasoning(switch: object) -> Reasoning:
 
 
 def _read_history(history: History) -> tuple[str, tuple[Turn, ...]]:
-    """Return the leading system message ("" if there is none) and the turns."""
+    """Return the leading system message, or "", and the turns."""
     if history is None:
         return "", ()
     if isinstance(history, Answer):

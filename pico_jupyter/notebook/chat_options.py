@@ -46,7 +46,7 @@ def _parser() -> _Parser:
     add("--reasoning", "-r", choices=SWITCH, help="reasoning, for this cell")
     add("--system", "-s", default="", metavar="TEXT", help="the system message, from this cell on")
     add("--image", "-i", action="append", default=[], metavar="IMAGE", help="a path or a variable; may be repeated")
-    add("--temperature", type=float, metavar="NUMBER", help="from 0, always the most likely token, to 2")
+    add("--temperature", type=float, metavar="NUMBER", help="0 to 2; 0 always picks the most likely token")
     add("--max-tokens", type=int, metavar="N", help="the most tokens of reasoning and text together")
     add("--seed", type=int, metavar="N", help="the same seed samples the same answer again")
     add("--into", default="answer", metavar="VARIABLE", help="the variable for the answer (default: answer)")

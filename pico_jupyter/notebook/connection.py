@@ -31,7 +31,7 @@ T = TypeVar("T")
 class Pico:
     """The models of this machine, for code in a notebook. `connect()` returns it.
 
-    `last` is the latest answer (None: there is none yet). It may still grow, or be incomplete because it was stopped.
+    `last` is the latest answer (None before the first one). It may still grow, or be incomplete because it was stopped.
     """
 
     def __init__(self, source: Source, loop: BackgroundLoop) -> None:
@@ -80,7 +80,7 @@ class Pico:
         - `images`: one image or several: paths, bytes, Pillow images, numpy arrays, matplotlib figures, or URLs (data:,
           jupyter:, http:, https:).
         - `videos`: one video or several: paths, bytes or URLs.
-        - `temperature`: 0 (always the most likely token) to 2 (default: the model's).
+        - `temperature`: 0 to 2; 0 always picks the most likely token (default: the model's).
         - `max_tokens`: the most tokens of reasoning and text together (default: the rest of the context).
         - `seed`: the same seed samples the same answer again (default: random).
         - `history`: the conversation that the question continues: an Answer, or messages like
@@ -191,8 +191,8 @@ def connect(*, url: str = "", token: str = "") -> Pico:
     """Return this process's connection to its models. Later calls return the same object.
 
     With `url` (like "http://localhost:8888/") and `token`, it uses the Jupyter server at that address. Otherwise it
-    uses the server that PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN name, or else the server that started this kernel. If
-    there is none, or pico_jupyter is not installed there, an engine in this kernel answers.
+    uses the server that PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN name, or else the server that started this kernel.
+    Without a server, or if pico_jupyter is not installed there, an engine in this kernel answers.
 
     Raises InvalidRequest if the URL is not an http or https URL, Unauthenticated or Forbidden if the token is wrong,
     and EngineUnavailable if no pico_jupyter answers at an address that was named.

@@ -15,7 +15,7 @@ from pico_jupyter.types import EngineOptions
 
 
 async def find_source(named: ServerAddress | None = None) -> Source:
-    """Return `named`, else the server of this kernel if pico_jupyter answers there, else the engine of this process.
+    """Return the source for `named`, else for the server of this kernel, else for the engine of this process.
 
     Runs in `shared_loop()`, where that engine runs. Raises PicoError if a server that the user named does not answer.
     """

@@ -1,4 +1,4 @@
-"""The chat kernel in a process of its own, with the built-in models, beside a Jupyter server and without one."""
+"""The chat kernel in its own process, with the built-in models, with a Jupyter server and without one."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ def test_an_answer_grows_below_its_cell(notebook: SessionKernel) -> None:
     assert ran.reply["status"] == "ok"
 
 
-def test_the_cells_above_are_what_was_said(notebook: SessionKernel) -> None:
+def test_a_cell_continues_the_cells_above(notebook: SessionKernel) -> None:
     notebook.run("My name is Maria.", "one")
     assert "Maria" in notebook.run("What is my name?", "two").answer
 
 
-def test_a_cell_that_runs_again_says_something_else_from_then_on(notebook: SessionKernel) -> None:
+def test_a_cell_that_runs_again_replaces_its_answer(notebook: SessionKernel) -> None:
     notebook.run("My name is Maria.", "one")
     notebook.run("What is my name?", "two")
     notebook.run("My name is Peter.", "one")
     assert "Peter" in notebook.run("What is my name?", "two").answer
 
 
-def test_interrupting_keeps_what_was_written_and_ends_run_all(notebook: SessionKernel) -> None:
+def test_interrupting_keeps_the_text_so_far_and_ends_run_all(notebook: SessionKernel) -> None:
     long = notebook.begin(LONG, "one")
     behind = notebook.begin("What is 1 + 1?", "two")
     notebook.wait_for_text(long)
@@ -94,20 +94,20 @@ def test_a_kernel_that_starts_again_reads_the_notebook(notebook: SessionKernel, 
     assert "Maria" in notebook.run("What is my name?", "two").answer
 
 
-def test_a_picture_goes_along(notebook: SessionKernel, server: RunningServer) -> None:
+def test_an_image_is_sent_with_the_prompt(notebook: SessionKernel, server: RunningServer) -> None:
     draw_circle(folder_of(server) / "circle.png")
     ran = notebook.run("%image circle.png\nWhat is in the picture?", "one")
     assert "red circle" in ran.answer
     assert "red" in notebook.run("![](circle.png) What color is the circle?", "two").answer
 
 
-def test_what_is_wrong_is_said_in_a_line(notebook: SessionKernel) -> None:
+def test_an_error_is_one_line(notebook: SessionKernel) -> None:
     assert notebook.run("%model pico-tinny", "one").error.startswith("there is no model 'pico-tinny'. Did you mean")
     assert notebook.run("%speed 3\nhello", "one").error.startswith("there is no %speed. The magics are %model,")
     assert notebook.run("%image none.png\nhello", "one").error == "cannot read 'none.png': No such file or directory"
 
 
-def test_pictures_need_a_model_that_sees(notebook: SessionKernel, server: RunningServer) -> None:
+def test_images_need_a_model_with_vision(notebook: SessionKernel, server: RunningServer) -> None:
     draw_circle(folder_of(server) / "circle.png")
     assert "pico-tiny" in notebook.run("%model pico-tiny\n%image circle.png\nWhat is this?", "one").error
     notebook.run("%model pico-tiny-vl\n%image circle.png\nWhat is this?", "one")
@@ -121,7 +121,7 @@ def test_a_prompt_that_is_too_long_is_refused(notebook: SessionKernel) -> None:
     assert notebook.run("a b c d " * 4000, "two").error.endswith("; %new starts a new conversation")
 
 
-def test_a_model_kernel_that_dies_is_said_in_a_line(own_server: RunningServer) -> None:
+def test_a_model_kernel_that_dies_is_reported_in_one_line(own_server: RunningServer) -> None:
     with kernel_of(own_server, "dies.ipynb") as notebook:
         request = notebook.begin(LONG, "one")
         notebook.wait_for_text(request)
@@ -133,7 +133,7 @@ def test_a_model_kernel_that_dies_is_said_in_a_line(own_server: RunningServer) -
         assert notebook.run("What is 1 + 1?", "two").reply["status"] == "ok"
 
 
-def test_a_kernel_that_is_shut_down_leaves_no_model_writing(own_server: RunningServer) -> None:
+def test_shutting_the_kernel_down_stops_the_model(own_server: RunningServer) -> None:
     with kernel_of(own_server, "shut.ipynb") as notebook:
         request = notebook.begin(LONG, "one")
         notebook.wait_for_text(request)
@@ -141,33 +141,33 @@ def test_a_kernel_that_is_shut_down_leaves_no_model_writing(own_server: RunningS
         wait_for(lambda: "pico_jupyter_requests_running 0.0" in http.get("metrics").text)
 
 
-def test_a_cell_of_magics_says_what_is_set(alone: Talk) -> None:
+def test_a_cell_of_magics_prints_the_settings(alone: Talk) -> None:
     ran = alone.run("%reasoning off\n%temperature 0\n%system Be brief.", "set")
     text = ran.output["data"]["text/plain"]
     assert all(part in text for part in ("reasoning: off", "temperature: 0", "Be brief."))
     alone.run("%reasoning default\n%temperature default\n%system", "set")
 
 
-def test_a_terminal_gets_plain_text_as_it_comes(alone: Talk) -> None:
+def test_a_terminal_gets_plain_text_during_generation(alone: Talk) -> None:
     ran = alone.run(SUM)
     assert set(ran.kinds) == {"stream"}
     assert "348 + 277 = 625" in ran.printed
     assert "<" not in ran.printed
 
 
-def test_where_nobody_watches_an_answer_comes_as_a_whole(alone: Talk) -> None:
-    ran = alone.run(SUM, somebody=False, store_history=False)
+def test_a_program_gets_an_answer_as_one_output(alone: Talk) -> None:
+    ran = alone.run(SUM, has_user=False, store_history=False)
     assert ran.kinds == ["display_data"]
     assert ran.answer == "348 + 277 = 625"
 
 
-def test_without_ids_of_cells_what_ran_before_is_what_was_said(alone: Talk) -> None:
-    alone.run("%new\nMy name is Maria.", somebody=False, store_history=False)
-    assert "Maria" in alone.run("What is my name?", somebody=False, store_history=False).answer
-    assert "Maria" not in alone.run("%new\nWhat is my name?", somebody=False, store_history=False).answer
+def test_without_cell_ids_earlier_runs_are_continued(alone: Talk) -> None:
+    alone.run("%new\nMy name is Maria.", has_user=False, store_history=False)
+    assert "Maria" in alone.run("What is my name?", has_user=False, store_history=False).answer
+    assert "Maria" not in alone.run("%new\nWhat is my name?", has_user=False, store_history=False).answer
 
 
-def test_a_silent_cell_shows_nothing_and_counts_nothing(alone: Talk) -> None:
+def test_a_silent_cell_has_no_output_and_is_not_counted(alone: Talk) -> None:
     count = alone.run("%help").reply["execution_count"]
     ran = alone.run("What is 1 + 1?", silent=True)
     assert (ran.kinds, ran.reply["status"], ran.reply["execution_count"]) == ([], "ok", count)
@@ -179,14 +179,14 @@ def test_expressions_are_refused_one_by_one(alone: Talk) -> None:
     assert reply["user_expressions"]["one"]["ename"] == "NotSupported"
 
 
-def test_after_an_error_the_queue_goes_on_where_that_is_wished(alone: Talk) -> None:
+def test_after_an_error_the_queue_continues_on_request(alone: Talk) -> None:
     wrong = alone.begin("%nothing", stop_on_error=False)
     behind = alone.begin("%help")
     assert alone.end(wrong).reply["status"] == "error"
     assert alone.end(behind).reply["status"] == "ok"
 
 
-def test_it_says_what_it_is(alone: Talk) -> None:
+def test_kernel_info_describes_the_kernel(alone: Talk) -> None:
     info = alone.ask("kernel_info")
     assert info["language_info"]["name"] == "markdown"
     assert info["implementation"] == "pico_jupyter"
@@ -212,7 +212,7 @@ def test_open_code_is_not_complete(alone: Talk) -> None:
     assert alone.ask("is_complete", code="one \\")["status"] == "incomplete"
 
 
-def test_what_was_typed_can_be_called_back(alone: Talk) -> None:
+def test_history_returns_earlier_prompts(alone: Talk) -> None:
     alone.run("%help")
     history = alone.ask("history", hist_access_type="tail", output=False, raw=True, n=1)["history"]
     assert history[0][2] == "%help"
@@ -244,7 +244,7 @@ class NoPico(BaseHTTPRequestHandler):
         pass
 
 
-def test_what_nobody_foresaw_is_answered_too(tmp_path: Path) -> None:
+def test_an_unexpected_exception_gets_a_reply(tmp_path: Path) -> None:
     with HTTPServer(("127.0.0.1", 0), NoPico) as stranger:
         threading.Thread(target=stranger.serve_forever, daemon=True).start()
         with kernel_alone(tmp_path, PICO_JUPYTER_URL=f"http://127.0.0.1:{stranger.server_port}/") as (_, talk):

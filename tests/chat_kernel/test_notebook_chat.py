@@ -32,7 +32,7 @@ class FakeNotebook:
 
 
 class Rig:
-    """A chat whose source and saved notebook a test decides; `shown` is what is below its cells."""
+    """A chat with a scripted source and a scripted saved notebook. `shown` has the outputs of its cells."""
 
     def __init__(self, *pieces: Piece | PicoError, ends: bool = True) -> None:
         self.source = FakeSource(*pieces, ends=ends)
@@ -48,7 +48,7 @@ class Rig:
         await self.chat.run(source, name, CellOutput(self._publish, "cells"), deleted)
 
     async def stop(self, source: str, name: str) -> None:
-        """Run a cell, and stop it when there is something below it."""
+        """Run a cell, and stop it once it has an output."""
         self._has_shown.clear()
         task = asyncio.create_task(self.run(source, name))
         await self._has_shown.wait()
@@ -66,11 +66,11 @@ class Rig:
 
     @property
     def past(self) -> list[str]:
-        """What the last question was asked with, itself left out."""
+        """The contents of the turns before the last question."""
         return [turn.content for turn in self.call.messages[:-1]]
 
 
-async def test_settings_stay_until_they_are_set_again() -> None:
+async def test_settings_persist_until_they_are_changed() -> None:
     rig = Rig(*HI)
     await rig.run("%model TINY\n%reasoning on\n%temperature 0.5\n%system Be brief.\n%system Be kind.")
     await rig.run("hello", "b")
@@ -80,13 +80,13 @@ async def test_settings_stay_until_they_are_set_again() -> None:
     assert (rig.call.reasoning, rig.call.temperature, rig.call.system) == ("default", None, "")
 
 
-async def test_the_first_model_answers_where_none_is_set() -> None:
+async def test_the_first_model_is_the_default() -> None:
     rig = Rig(*HI)
     await rig.run("hello")
     assert rig.call.model == "tiny"
 
 
-async def test_a_cell_of_magics_asks_nothing() -> None:
+async def test_a_cell_of_magics_sends_no_request() -> None:
     rig = Rig(*HI)
     await rig.run("%reasoning off")
     assert rig.source.calls == []
@@ -114,7 +114,7 @@ async def test_an_empty_cell_shows_nothing() -> None:
         ("%nothing", InvalidRequest, "there is no %nothing"),
     ],
 )
-async def test_a_magic_that_is_wrong_sets_nothing(magics: str, kind: type[PicoError], says: str) -> None:
+async def test_a_wrong_magic_changes_nothing(magics: str, kind: type[PicoError], says: str) -> None:
     rig = Rig(*HI)
     with pytest.raises(kind, match=says.replace("?", r"\?")):
         await rig.run(f"%reasoning on\n{magics}")
@@ -122,7 +122,7 @@ async def test_a_magic_that_is_wrong_sets_nothing(magics: str, kind: type[PicoEr
     assert rig.call.reasoning == ("on" if magics == "%image a.png" else "default")
 
 
-async def test_cells_are_asked_with_the_answers_above_them() -> None:
+async def test_a_cell_continues_the_answers_above_it() -> None:
     rig = Rig(*HI)
     await rig.run("one", "a")
     await rig.run("two", "b")
@@ -133,7 +133,7 @@ async def test_cells_are_asked_with_the_answers_above_them() -> None:
     assert rig.past == ["one", "Hi.", "two again", "Hi.", "three", "Hi."]
 
 
-async def test_new_forgets_what_is_above() -> None:
+async def test_new_ignores_the_cells_above() -> None:
     rig = Rig(*HI)
     await rig.run("one", "a")
     await rig.run("%new\ntwo", "b")
@@ -145,7 +145,7 @@ async def test_new_forgets_what_is_above() -> None:
     assert rig.past == ["one", "Hi.", "two", "Hi."]
 
 
-async def test_a_cell_that_failed_says_nothing_any_more() -> None:
+async def test_a_cell_that_fails_loses_its_old_answer() -> None:
     rig = Rig(*HI)
     await rig.run("one", "a")
     with pytest.raises(InvalidRequest):
@@ -154,7 +154,7 @@ async def test_a_cell_that_failed_says_nothing_any_more() -> None:
     assert rig.past == []
 
 
-async def test_what_broke_off_is_shown_and_not_remembered() -> None:
+async def test_a_failed_answer_is_displayed_and_not_continued() -> None:
     rig = Rig(TextPiece("Hi"), EngineFailed("it died"))
     with pytest.raises(EngineFailed):
         await rig.run("one", "a")
@@ -164,7 +164,7 @@ async def test_what_broke_off_is_shown_and_not_remembered() -> None:
     assert rig.past == []
 
 
-async def test_what_was_stopped_is_kept() -> None:
+async def test_a_stopped_answer_is_continued() -> None:
     rig = Rig(TextPiece("Once"), ends=False)
     await rig.stop("Tell me.", "a")
     assert rig.source.closed == 1
@@ -173,7 +173,7 @@ async def test_what_was_stopped_is_kept() -> None:
     assert rig.past == ["Tell me.", "Once"]
 
 
-async def test_the_saved_notebook_gives_the_order_and_what_did_not_run_here() -> None:
+async def test_the_saved_notebook_provides_the_order_and_missing_answers() -> None:
     rig = Rig(*HI)
     rig.notebook.save(
         saved_cell("a", "%reasoning on\none", "First."), saved_cell("b", "two"), saved_cell("c", "three", "Third.")
@@ -184,7 +184,7 @@ async def test_the_saved_notebook_gives_the_order_and_what_did_not_run_here() ->
     assert rig.past == ["one", "First.", "two", "Hi.", "three", "Third."]
 
 
-async def test_cells_of_consoles_and_other_editors_follow_each_other() -> None:
+async def test_cells_without_saved_ids_follow_each_other() -> None:
     rig = Rig(*HI)
     rig.notebook.save(saved_cell("a", "one", "First."))
     await rig.run("two", "execution 1")
@@ -192,14 +192,14 @@ async def test_cells_of_consoles_and_other_editors_follow_each_other() -> None:
     assert rig.past == ["two", "Hi."]
 
 
-async def test_a_saved_beginning_is_one_where_it_ran() -> None:
+async def test_a_saved_new_counts_only_if_its_cell_ran() -> None:
     rig = Rig(*HI)
     rig.notebook.save(saved_cell("a", "one", "First."), saved_cell("b", "%new"), saved_cell("c", "three", "Third."))
     await rig.run("four", "d")
     assert rig.past == ["three", "Third."]
 
 
-async def test_a_picture_that_is_gone_leaves_the_saved_question() -> None:
+async def test_a_missing_file_leaves_the_saved_question() -> None:
     rig = Rig(*HI)
     rig.notebook.save(saved_cell("a", "%image none.png\nWhat is it?", "A dot."))
     await rig.run("Sure?", "b")
@@ -213,7 +213,7 @@ async def test_nothing_is_fetched_for_a_cell_that_did_not_run_here() -> None:
     assert rig.call.messages[0] == Turn("user", "What is it?")
 
 
-async def test_another_notebook_under_the_same_name_is_none_of_ours() -> None:
+async def test_another_notebook_under_the_same_name_is_ignored() -> None:
     rig = Rig(*HI)
     await rig.run("one", "a")
     rig.notebook.save(saved_cell("x", "secret", "Other."))
@@ -221,7 +221,7 @@ async def test_another_notebook_under_the_same_name_is_none_of_ours() -> None:
     assert rig.past == ["one", "Hi."]
 
 
-async def test_a_deleted_cell_is_gone_while_it_is_still_saved() -> None:
+async def test_a_deleted_cell_is_ignored_while_it_is_still_saved() -> None:
     rig = Rig(*HI)
     cells = (saved_cell("a", "one", "First."), saved_cell("b", "two", "Second."))
     rig.notebook.save(*cells)
@@ -229,13 +229,13 @@ async def test_a_deleted_cell_is_gone_while_it_is_still_saved() -> None:
     assert rig.past == ["two", "Second."]
     await rig.run("three", "c")
     assert rig.past == ["two", "Second."]
-    # It is there when it is saved after that: somebody has taken the deletion back.
+    # A later save that has the cell again means that the user undid the deletion.
     rig.notebook.save(*cells, saved_cell("c", "three", "Third."))
     await rig.run("three", "c")
     assert rig.past == ["one", "First.", "two", "Second."]
 
 
-async def test_pictures_above_need_a_model_that_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_images_above_need_a_model_with_vision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.png").write_bytes(b"picture")
     rig = Rig(*HI)
@@ -246,5 +246,5 @@ async def test_pictures_above_need_a_model_that_sees(tmp_path: Path, monkeypatch
     assert rig.past == []
 
 
-def test_it_says_how_it_stands() -> None:
+def test_the_repr_has_the_model_and_the_conversation() -> None:
     assert repr(Rig().chat) == "<NotebookChat first model <NotebookConversation [0 exchanges in 0 cells]>>"

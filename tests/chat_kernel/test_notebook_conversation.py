@@ -28,11 +28,11 @@ def recover(cell: str) -> CellContent:
     return said(f"saved {cell}")
 
 
-def test_what_was_said_before_a_new_cell_is_everything() -> None:
+def test_a_new_cell_continues_all_cells() -> None:
     assert questions(filled("a", "b"), "c") == ["a", "b"]
 
 
-def test_a_cell_knows_what_is_above_it_only() -> None:
+def test_a_cell_continues_only_the_cells_above_it() -> None:
     assert questions(filled("a", "b", "c"), "b") == ["a"]
 
 
@@ -42,13 +42,13 @@ def test_a_cell_that_runs_again_keeps_its_place() -> None:
     assert questions(conversation, "c") == ["another", "b"]
 
 
-def test_a_cell_without_an_answer_says_nothing() -> None:
+def test_a_cell_without_an_answer_adds_nothing() -> None:
     conversation = filled("a", "b")
     conversation.set("a", CellContent())
     assert questions(conversation, "c") == ["b"]
 
 
-def test_a_new_beginning_hides_what_is_above_it() -> None:
+def test_a_new_conversation_ignores_the_cells_above() -> None:
     conversation = filled("a")
     conversation.set("new", CellContent(starts_over=True))
     conversation.set("b", said("b"))
@@ -57,25 +57,25 @@ def test_a_new_beginning_hides_what_is_above_it() -> None:
     assert questions(conversation, "d") == ["c"]
 
 
-def test_the_saved_order_counts() -> None:
+def test_the_saved_order_has_precedence() -> None:
     conversation = filled("b", "a", "c")
     conversation.arrange(["a", "b", "c"], recover)
     assert questions(conversation, "c") == ["a", "b"]
 
 
-def test_saved_cells_that_did_not_run_here_say_what_is_saved() -> None:
+def test_saved_cells_that_did_not_run_here_are_recovered() -> None:
     conversation = filled("b")
     conversation.arrange(["a", "b"], recover)
     assert questions(conversation, "c") == ["saved a", "b"]
 
 
-def test_a_cell_that_is_not_saved_yet_stays_behind_its_neighbour() -> None:
+def test_a_cell_that_is_not_saved_yet_stays_after_its_neighbour() -> None:
     conversation = filled("a", "new", "b")
     conversation.arrange(["a", "between", "b"], recover)
     assert questions(conversation, "end") == ["a", "new", "saved between", "b"]
 
 
-def test_a_cell_that_is_no_longer_saved_is_gone() -> None:
+def test_a_cell_that_is_no_longer_saved_is_removed() -> None:
     conversation = filled("a", "b")
     conversation.arrange(["a", "b"], recover)
     conversation.arrange(["b"], recover)

@@ -17,7 +17,7 @@ def test_a_magic_is_explained() -> None:
     assert note_magic("model").plain == "%model NAME: the model"
 
 
-def test_what_is_not_set_is_said_so() -> None:
+def test_defaults_are_shown_as_such() -> None:
     note = note_settings(ChatSettings(), starts_over=True)
     assert note.plain == (
         "model: the first on this machine · reasoning: default · temperature: the model's default · new conversation"
@@ -28,6 +28,6 @@ def test_what_is_not_set_is_said_so() -> None:
 @pytest.mark.parametrize(
     ("system", "written"), [("Be <b>.", "`Be <b>.`"), ("a `b` c", "`` a `b` c ``"), ("one\ntwo", "`one two`")]
 )
-def test_no_markup_is_made_of_what_a_user_sets(system: str, written: str) -> None:
+def test_settings_are_quoted_in_markdown(system: str, written: str) -> None:
     note = note_settings(ChatSettings("tiny", "on", system, 0.0), starts_over=False)
     assert note.markdown == f"model: `tiny` · reasoning: on · temperature: 0 · system: {written}"

@@ -13,7 +13,7 @@ WHOLE = (ReasoningPiece("Hm."), TextPiece("Hi."), FinishPiece("stop"), UsagePiec
 
 
 class Page:
-    """What is published."""
+    """The published messages."""
 
     def __init__(self, reader: Reader) -> None:
         self.messages: list[tuple[str, dict[str, Any]]] = []
@@ -52,7 +52,7 @@ def test_the_output_of_an_answer_keeps_its_text_and_figures(reader: Reader) -> N
     assert page.last["data"]["text/plain"] == "Hi."
 
 
-def test_a_terminal_reads_the_figures_in_brackets() -> None:
+def test_a_terminal_gets_the_figures_in_brackets() -> None:
     page = Page("text")
     page.growing.add(TextPiece("Hi \x1b[31mred"))
     page.answer.end("stopped")
@@ -61,7 +61,7 @@ def test_a_terminal_reads_the_figures_in_brackets() -> None:
 
 
 @pytest.mark.parametrize("reader", ["cells", "file", "text"])
-def test_an_answer_that_was_stopped_before_it_began_says_so(reader: Reader) -> None:
+def test_an_answer_that_was_stopped_before_it_began_leaves_a_note(reader: Reader) -> None:
     page = Page(reader)
     page.answer.end("stopped")
     page.growing.end()
@@ -69,14 +69,14 @@ def test_an_answer_that_was_stopped_before_it_began_says_so(reader: Reader) -> N
     assert "pico_jupyter" not in str(page.messages)
 
 
-def test_an_answer_that_failed_before_it_began_leaves_the_word_to_the_error() -> None:
+def test_an_answer_that_failed_before_it_began_leaves_no_output() -> None:
     page = Page("cells")
     page.answer.end("failed")
     page.growing.end()
     assert page.messages == []
 
 
-def test_notes_suit_their_readers() -> None:
+def test_notes_are_markdown_or_text() -> None:
     note = Note("*a*", "a")
     page, terminal = Page("cells"), Page("text")
     page.output.note(note)

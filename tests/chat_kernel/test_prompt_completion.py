@@ -39,12 +39,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("", []),
     ],
 )
-async def test_what_can_be_written_at_the_end(code: str, matches: list[str]) -> None:
+async def test_matches_at_the_end_of_a_line(code: str, matches: list[str]) -> None:
     found = await complete(code, len(code), models)
     assert found.matches == matches
 
 
-async def test_what_is_begun_is_replaced() -> None:
+async def test_matches_replace_the_prefix() -> None:
     assert await complete("%model pico-tiny-", 17, models) == CursorMatches(["pico-tiny-vl"], 7)
     assert await complete("%reasoning on\nWhat", 12, models) == CursorMatches(["on", "off"], 11)
 

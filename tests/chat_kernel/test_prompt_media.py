@@ -27,19 +27,19 @@ def test_magics_attach_in_their_order() -> None:
     assert names("%image my b (1).png\n%image a.png\nWhat?") == [("image", "my b (1).png"), ("image", "a.png")]
 
 
-def test_a_picture_comes_as_a_data_url(folder: Path) -> None:
+def test_an_image_becomes_a_data_url(folder: Path) -> None:
     [attachment] = read_prompt(read_cell("%image a.png\nWhat?")).attachments
     assert attachment.data == "data:image/png;base64,Zmlyc3Q="
 
 
-def test_clips_are_told_by_their_names() -> None:
+def test_videos_are_recognized_by_their_names() -> None:
     assert names("%image c.mp4\nWhat moves?") == [("video", "c.mp4")]
 
 
 @pytest.mark.parametrize(
     "written", ["![](a.png)", "![a circle](a.png)", '![]( a.png "title" )', "![](<a.png>)", "![](./a.png)"]
 )
-def test_a_picture_in_the_prompt_is_attached_and_leaves_it(written: str) -> None:
+def test_an_image_in_the_prompt_is_attached_and_removed_from_it(written: str) -> None:
     question = read_prompt(read_cell(f"What is {written}?"))
     assert [attachment.name for attachment in question.attachments] == ["a.png"]
     assert question.content == "What is ?"
@@ -60,7 +60,7 @@ def test_paths_are_written_as_markdown_writes_them(written: str) -> None:
         "[a link](a.png)",
     ],
 )
-def test_what_is_elsewhere_or_code_stays_text(prompt: str) -> None:
+def test_urls_and_code_stay_text(prompt: str) -> None:
     question = read_prompt(read_cell(prompt))
     assert (question.content, question.attachments) == (prompt, ())
 
@@ -73,7 +73,7 @@ def test_what_is_elsewhere_or_code_stays_text(prompt: str) -> None:
         ("%image notes.txt\nWhat?", "notes.txt: the name is not that of an image or a video"),
     ],
 )
-def test_what_cannot_be_shown_is_named(source: str, message: str) -> None:
+def test_a_file_that_cannot_be_attached_is_named(source: str, message: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
         read_prompt(read_cell(source))
     assert raised.value.message == message

@@ -1,4 +1,4 @@
-"""An answer, as code and front ends see it."""
+"""Answer: its fields, and its representations for front ends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def written(*pieces: object, call: AnswerRequest | None = None) -> Answer:
     return answer
 
 
-def test_it_is_the_sum_of_its_pieces() -> None:
+def test_an_answer_is_the_sum_of_its_pieces() -> None:
     answer = written()
     assert (answer.text, answer.reasoning, answer.model, answer.finish_reason) == ("625", "hm", "tiny", "stop")
     assert answer.usage == Usage(prompt_tokens=9, completion_tokens=4, reasoning_tokens=2, cached_tokens=7)
@@ -57,7 +57,7 @@ def test_its_messages_are_the_conversation_and_can_be_read_again() -> None:
     assert read_turns(messages[1:]) == (*call.messages, Turn("assistant", "B"))
 
 
-def test_notebooks_show_the_thinking_folded_and_the_text_safe() -> None:
+def test_markdown_has_folded_reasoning_and_escaped_html() -> None:
     answer = written(ReasoningPiece("hm"), TextPiece("<b>6</b>"), FinishPiece("stop"))
     assert answer._repr_mimebundle_() == {
         "text/markdown": "<details><summary>Thinking</summary>\n\nhm\n\n</details>\n\n&#60;b>6&#60;/b>",
@@ -65,11 +65,11 @@ def test_notebooks_show_the_thinking_folded_and_the_text_safe() -> None:
     }
 
 
-def test_thinking_is_open_while_there_is_nothing_else() -> None:
+def test_reasoning_is_unfolded_until_text_arrives() -> None:
     assert written(ReasoningPiece("hm")).to_markdown().startswith("<details open>")
 
 
-def test_the_end_is_told_where_it_is_not_the_models_own() -> None:
+def test_an_early_end_is_marked_in_the_markdown() -> None:
     assert written(TextPiece("6"), FinishPiece("length")).to_markdown().endswith("reached its token limit.*")
     stopped = written(TextPiece("6"))
     stopped.end("stopped")

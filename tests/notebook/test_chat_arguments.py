@@ -1,4 +1,4 @@
-"""What people pass to `chat`."""
+"""The arguments of `Pico.chat`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pico_jupyter.notebook.chat_arguments import read_arguments
 from pico_jupyter.sources.calls import AnswerRequest, Attachment, TextPiece, Turn
 
 
-def test_nothing_but_a_question_leaves_all_to_the_model() -> None:
+def test_a_question_alone_uses_all_defaults() -> None:
     assert read_arguments("hi", {}) == AnswerRequest("", (Turn("user", "hi"),))
 
 
-def test_everything_can_be_said() -> None:
+def test_every_argument_reaches_the_request() -> None:
     call = read_arguments(
         "hi",
         {
@@ -45,7 +45,7 @@ def test_the_reasoning_switch_has_several_spellings(switch: Any, reasoning: str)
     assert read_arguments("hi", {"reasoning": switch}).reasoning == reasoning
 
 
-def test_an_answer_is_gone_on_from_with_its_model_and_its_system_message() -> None:
+def test_an_answer_is_continued_with_its_model_and_system_message() -> None:
     answer = Answer(AnswerRequest("tiny", (Turn("user", "a"),), system="Be brief."))
     answer.add(TextPiece("A"))
     turns = (Turn("user", "a"), Turn("assistant", "A"), Turn("user", "b"))
@@ -54,7 +54,7 @@ def test_an_answer_is_gone_on_from_with_its_model_and_its_system_message() -> No
     assert (other.model, other.system, other.messages) == ("large", "Shout.", turns)
 
 
-def test_messages_are_gone_on_from() -> None:
+def test_messages_are_continued() -> None:
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "a"},
@@ -86,12 +86,12 @@ def test_messages_are_gone_on_from() -> None:
         ({"history": ["x"]}, "history: messages: "),
     ],
 )
-def test_what_is_wrong_is_named(options: Any, reason: str) -> None:
+def test_a_wrong_argument_is_named(options: Any, reason: str) -> None:
     with pytest.raises(InvalidRequest, match=reason) as raised:
         read_arguments("hi", options)
     assert raised.value.param == next(iter(options))
 
 
-def test_a_question_is_text() -> None:
+def test_a_question_must_be_text() -> None:
     with pytest.raises(InvalidRequest, match="the question must be text, not list"):
         read_arguments(["hi"], {})

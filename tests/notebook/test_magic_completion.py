@@ -1,4 +1,4 @@
-"""Words that could stand at the cursor."""
+"""Completion in lines of the magics."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ from pico_jupyter.notebook.magic_completion import words_at
         ("", []),
     ],
 )
-def test_what_fits_is_offered(line: str, words: list[str]) -> None:
+def test_matching_words_are_offered(line: str, words: list[str]) -> None:
     assert words_at(line, lambda: ["tiny", "large"]) == words

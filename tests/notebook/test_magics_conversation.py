@@ -1,4 +1,4 @@
-"""What the cells of a session said."""
+"""The conversation of the magics, in the order of execution."""
 
 from __future__ import annotations
 
@@ -7,64 +7,64 @@ from pico_jupyter.notebook.magics_conversation import CellRun, MagicsConversatio
 from pico_jupyter.sources.calls import AnswerRequest, TextPiece, Turn
 
 
-def answer(text: str, dialogue: MagicsConversation, cell: CellRun) -> None:
-    said = [Turn(message["role"], message["content"]) for message in dialogue.before(cell)]
+def answer(text: str, conversation: MagicsConversation, cell: CellRun) -> None:
+    said = [Turn(message["role"], message["content"]) for message in conversation.before(cell)]
     written = Answer(AnswerRequest("tiny", (*said, Turn("user", "?"))))
     written.add(TextPiece(text))
-    dialogue.add(cell, written)
+    conversation.add(cell, written)
 
 
-def texts(dialogue: MagicsConversation, cell: CellRun) -> list[str]:
-    return [message["content"] for message in dialogue.before(cell)]
+def texts(conversation: MagicsConversation, cell: CellRun) -> list[str]:
+    return [message["content"] for message in conversation.before(cell)]
 
 
-def test_a_cell_goes_on_from_the_one_before() -> None:
-    dialogue = MagicsConversation()
-    answer("a", dialogue, CellRun("1", 1))
-    answer("b", dialogue, CellRun("2", 2))
-    assert texts(dialogue, CellRun("3", 3)) == ["?", "a", "?", "b"]
-    assert repr(dialogue) == "<MagicsConversation [2 answers]>"
+def test_a_cell_continues_the_one_before() -> None:
+    conversation = MagicsConversation()
+    answer("a", conversation, CellRun("1", 1))
+    answer("b", conversation, CellRun("2", 2))
+    assert texts(conversation, CellRun("3", 3)) == ["?", "a", "?", "b"]
+    assert repr(conversation) == "<MagicsConversation [2 answers]>"
 
 
-def test_a_cell_that_runs_again_goes_on_from_where_it_stood() -> None:
-    dialogue = MagicsConversation()
+def test_a_cell_that_runs_again_continues_from_its_first_run() -> None:
+    conversation = MagicsConversation()
     for run, cell in enumerate(("1", "2", "3")):
-        answer(cell, dialogue, CellRun(cell, run))
-    assert texts(dialogue, CellRun("2", 9)) == ["?", "1"]
+        answer(cell, conversation, CellRun(cell, run))
+    assert texts(conversation, CellRun("2", 9)) == ["?", "1"]
 
 
-def test_lines_of_one_cell_are_all_kept_until_it_runs_again() -> None:
-    dialogue = MagicsConversation()
-    answer("a", dialogue, CellRun("1", 1))
-    answer("b", dialogue, CellRun("1", 1))
-    assert texts(dialogue, CellRun("1", 1)) == ["?", "a", "?", "b"]
-    assert texts(dialogue, CellRun("1", 2)) == []
+def test_all_lines_of_one_cell_are_kept_until_it_runs_again() -> None:
+    conversation = MagicsConversation()
+    answer("a", conversation, CellRun("1", 1))
+    answer("b", conversation, CellRun("1", 1))
+    assert texts(conversation, CellRun("1", 1)) == ["?", "a", "?", "b"]
+    assert texts(conversation, CellRun("1", 2)) == []
 
 
-def test_cells_without_an_id_are_added() -> None:
-    dialogue = MagicsConversation()
-    answer("a", dialogue, CellRun("", 1))
-    assert texts(dialogue, CellRun("", 2)) == ["?", "a"]
+def test_cells_without_an_id_are_appended() -> None:
+    conversation = MagicsConversation()
+    answer("a", conversation, CellRun("", 1))
+    assert texts(conversation, CellRun("", 2)) == ["?", "a"]
 
 
-def test_nothing_is_forgotten_for_an_answer_that_fails() -> None:
-    dialogue = MagicsConversation()
+def test_an_answer_that_fails_drops_nothing() -> None:
+    conversation = MagicsConversation()
     for run, cell in enumerate(("1", "2")):
-        answer(cell, dialogue, CellRun(cell, run))
-    answer("", dialogue, CellRun("1", 9))
-    assert texts(dialogue, CellRun("3", 10)) == ["?", "1", "?", "2"]
+        answer(cell, conversation, CellRun(cell, run))
+    answer("", conversation, CellRun("1", 9))
+    assert texts(conversation, CellRun("3", 10)) == ["?", "1", "?", "2"]
 
 
-def test_an_answer_without_text_was_not_said() -> None:
-    dialogue = MagicsConversation()
-    answer("", dialogue, CellRun("1", 1))
-    assert len(dialogue) == 0
+def test_an_answer_without_text_is_not_added() -> None:
+    conversation = MagicsConversation()
+    answer("", conversation, CellRun("1", 1))
+    assert len(conversation) == 0
 
 
-def test_it_begins_anew() -> None:
-    dialogue = MagicsConversation()
-    answer("a", dialogue, CellRun("1", 1))
-    dialogue.add(CellRun("2", 2), Answer(AnswerRequest("tiny", ()), "b"), forgets=True)
-    assert texts(dialogue, CellRun("3", 3)) == ["b"]
-    dialogue.clear()
-    assert texts(dialogue, CellRun("4", 4)) == []
+def test_a_new_conversation_drops_all_answers() -> None:
+    conversation = MagicsConversation()
+    answer("a", conversation, CellRun("1", 1))
+    conversation.add(CellRun("2", 2), Answer(AnswerRequest("tiny", ()), "b"), forgets=True)
+    assert texts(conversation, CellRun("3", 3)) == ["b"]
+    conversation.clear()
+    assert texts(conversation, CellRun("4", 4)) == []

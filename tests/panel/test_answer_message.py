@@ -1,4 +1,4 @@
-"""An answer that grows."""
+"""AnswerMessage: an answer as a message of the page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pico_jupyter.panel.answer_message import AnswerMessage
 from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ProgressPiece, ReasoningPiece, TextPiece
 
 
-def test_it_is_the_kernels_while_it_grows_and_nobodys_after() -> None:
+def test_the_kernel_is_the_writer_until_the_answer_ends() -> None:
     answer = AnswerMessage(AnswerRequest("tiny", ()))
     assert answer.message()["writer"] == "kernel"
     for piece in (

@@ -1,4 +1,4 @@
-"""What people have pictures as."""
+"""Images and videos become attachments."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def test_paths_keep_their_bytes_and_their_type(tmp_path: Path) -> None:
         assert attachment.data == f"data:image/webp;base64,{base64.b64encode(b'RIFF').decode()}"
 
 
-def test_bytes_and_urls_go_as_they_are() -> None:
+def test_bytes_and_urls_are_not_changed() -> None:
     assert image(PNG).size == (1, 1)
     urls = ["data:image/png;base64,AA==", "jupyter:a.png", "https://example.com/a.png"]
     assert [attachment.data for attachment in read_images(urls)] == urls
 
 
-def test_pillow_images_of_any_mode() -> None:
+def test_pillow_images_of_any_mode_become_png() -> None:
     for mode in ("1", "L", "P", "RGB", "RGBA", "CMYK", "F", "I;16"):
         assert image(Image.new(mode, (3, 2))).size == (3, 2)
 
@@ -65,18 +65,18 @@ def test_arrays_are_height_by_width(array: Any, mode: str, pixel: object) -> Non
     assert (drawn.size, drawn.mode, drawn.getpixel((0, 0))) == ((3, 2), mode, pixel)
 
 
-def test_a_figure_is_drawn() -> None:
+def test_a_matplotlib_figure_becomes_png() -> None:
     figure = Figure(figsize=(2, 1), dpi=50)
     figure.subplots().plot([1, 2])
     assert image(figure).size == (100, 50)
 
 
-def test_one_is_as_good_as_a_list_of_one() -> None:
+def test_one_image_equals_a_list_of_one() -> None:
     assert list(read_images(PNG)) == list(read_images([PNG])) == list(read_images((PNG,)))
     assert list(read_images(None)) == list(read_images(())) == []
 
 
-def test_clips_are_paths_bytes_and_urls(tmp_path: Path) -> None:
+def test_videos_are_paths_bytes_and_urls(tmp_path: Path) -> None:
     file = tmp_path / "a.webm"
     file.write_bytes(b"webm")
     clips = [attachment.data for attachment in read_videos([file, b"mp4", "jupyter:a.mp4"])]
@@ -98,12 +98,12 @@ def test_clips_are_paths_bytes_and_urls(tmp_path: Path) -> None:
         (np.full((2, 2), np.nan), "the values of an array of floats must be from 0 to 1"),
     ],
 )
-def test_what_is_no_picture_is_named(value: Any, reason: str) -> None:
+def test_a_wrong_value_is_named_by_its_index(value: Any, reason: str) -> None:
     with pytest.raises(InvalidRequest, match=reason):
         list(read_images(value))
 
 
-def test_nothing_is_imported_for_pictures_that_nobody_has() -> None:
+def test_optional_packages_are_not_imported_for_bytes() -> None:
     code = "import sys; from pico_jupyter.sources.attachments import read_images; list(read_images(b'x'))\n"
     code += "print([name for name in ('numpy', 'PIL', 'matplotlib') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.strip() == b"[]"

@@ -14,7 +14,7 @@ from pico_jupyter.sources.calls import (
 )
 
 
-def test_texts_go_in_front_of_the_question() -> None:
+def test_attached_texts_precede_the_question() -> None:
     turn = Turn("user", "why?", (Attachment("text", "a.py", "x = 1\n"), Attachment("image", "b.png", "data:")))
     assert turn.text == "a.py:\n```\nx = 1\n```\n\nwhy?"
 
@@ -28,7 +28,7 @@ def test_all_pieces_can_be_printed_by_their_text() -> None:
     assert "".join(piece.text for piece in pieces) == "hm, 5"
 
 
-def test_the_first_model_that_sees_what_is_shown_is_chosen() -> None:
+def test_the_first_model_that_accepts_the_media_is_chosen() -> None:
     text, eyes, film = (ListedModel(name, capabilities=(name,)) for name in ("completion", "vision", "video"))
     picture, clip = (Turn("user", "", (Attachment(kind, "", ""),)) for kind in ("image", "video"))
     assert choose_model([eyes, text]) == text

@@ -94,7 +94,7 @@ async def test_a_call_becomes_a_request() -> None:
     )
 
 
-async def test_pictures_of_a_message_can_be_told_apart() -> None:
+async def test_images_of_one_message_have_different_params() -> None:
     engine = ScriptedEngine()
     pictures = tuple(Attachment("image", "", f"data:image/png;base64,{letter}aaa") for letter in "ab")
     _ = [piece async for piece in EngineSource(engine).chat(AnswerRequest("tiny", (Turn("user", "what?", pictures),)))]
@@ -104,7 +104,7 @@ async def test_pictures_of_a_message_can_be_told_apart() -> None:
     assert params == ["messages[0].attachments[0]", "messages[0].attachments[1]"]
 
 
-async def test_a_picture_that_is_none_is_refused() -> None:
+async def test_invalid_base64_is_refused() -> None:
     call = AnswerRequest("tiny", (Turn("user", "", (Attachment("image", "a.png", "data:image/png;base64,?!"),)),))
     with pytest.raises(InvalidRequest, match="invalid image input"):
         _ = [piece async for piece in EngineSource(ScriptedEngine()).chat(call)]

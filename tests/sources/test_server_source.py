@@ -17,7 +17,7 @@ def source(server: RunningServer) -> ServerSource:
     return ServerSource(ServerAddress(server.url, server.token))
 
 
-async def test_it_streams_with_thinking_apart(server: RunningServer) -> None:
+async def test_reasoning_and_text_are_separate_pieces(server: RunningServer) -> None:
     call = AnswerRequest("pico-tiny", (Turn("user", "What is 348 + 277?"),), "on")
     pieces = [piece async for piece in source(server).chat(call)]
     assert "".join(piece.text for piece in pieces if isinstance(piece, TextPiece)) == "348 + 277 = 625"
@@ -26,7 +26,7 @@ async def test_it_streams_with_thinking_apart(server: RunningServer) -> None:
     assert isinstance(pieces[-1], UsagePiece)
 
 
-async def test_leaving_the_pieces_stops_the_model(own_server: RunningServer) -> None:
+async def test_closing_the_iterator_aborts_the_request(own_server: RunningServer) -> None:
     question = "Repeat after me: " + "a b c d e f g h " * 30
     pieces = source(own_server).chat(AnswerRequest("pico-tiny", (Turn("user", question),), "off"))
     await anext(pieces)
@@ -35,23 +35,23 @@ async def test_leaving_the_pieces_stops_the_model(own_server: RunningServer) -> 
         wait_for(lambda: 'outcome="aborted"' in client.get("metrics").text)
 
 
-async def test_a_refusal_is_told_in_the_servers_words(server: RunningServer) -> None:
-    with pytest.raises(PicoError, match="'nobody' does not exist"):
-        _ = [piece async for piece in source(server).chat(AnswerRequest("nobody", (Turn("user", "hi"),)))]
+async def test_an_error_keeps_the_message_of_the_server(server: RunningServer) -> None:
+    with pytest.raises(PicoError, match="'absent' does not exist"):
+        _ = [piece async for piece in source(server).chat(AnswerRequest("absent", (Turn("user", "hi"),)))]
 
 
-async def test_models_are_named(server: RunningServer) -> None:
+async def test_models_are_listed(server: RunningServer) -> None:
     models = {model.name: model for model in await source(server).models()}
     assert models["pico-tiny"].context > 0
 
 
-async def test_the_memory_is_the_server_s(server: RunningServer) -> None:
+async def test_the_memory_report_is_that_of_the_server(server: RunningServer) -> None:
     report = await source(server).memory()
     assert report.budget > 0
     assert "pico-tiny" in [need.model for need in report.needs]
 
 
-def test_a_server_answers_or_not(server: RunningServer) -> None:
+def test_a_server_without_pico_jupyter_does_not_answer(server: RunningServer) -> None:
     assert source(server).answers()
     assert not ServerSource(ServerAddress(server.url + "elsewhere/", server.token)).answers()
     assert not ServerSource(ServerAddress("http://127.0.0.1:9/", "")).answers()
@@ -67,11 +67,11 @@ def test_a_server_answers_or_not(server: RunningServer) -> None:
         ("10.0.0.1", ssl.CERT_REQUIRED),
     ],
 )
-def test_a_certificate_is_asked_for_wherever_somebody_could_stand_in_between(host: str, mode: ssl.VerifyMode) -> None:
+def test_certificates_are_verified_except_on_loopback(host: str, mode: ssl.VerifyMode) -> None:
     assert _tls_context(host).verify_mode == mode
 
 
-async def test_an_answer_that_breaks_off_is_a_failure(own_server: RunningServer) -> None:
+async def test_an_incomplete_answer_raises_engine_unavailable(own_server: RunningServer) -> None:
     question = "Repeat after me: " + "a b c d e f g h " * 30
     pieces = source(own_server).chat(AnswerRequest("pico-tiny", (Turn("user", question),), "off"))
     await anext(pieces)
@@ -88,5 +88,5 @@ async def test_a_model_is_loaded_and_unloaded(own_server: RunningServer) -> None
     assert await resident() is not None
     await source(own_server).unload("pico-tiny")
     assert await resident() is None
-    with pytest.raises(ModelNotFound, match="'nobody' not found"):
-        await source(own_server).load("nobody")
+    with pytest.raises(ModelNotFound, match="'absent' not found"):
+        await source(own_server).load("absent")
