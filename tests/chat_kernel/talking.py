@@ -82,7 +82,7 @@ class Talk:
         reply = self.client.get_shell_msg(timeout=PATIENCE_SECONDS)
         while reply["parent_header"]["msg_id"] != request:
             reply = self.client.get_shell_msg(timeout=PATIENCE_SECONDS)
-        # The validator has an older name for this field.
+        # The validator does not accept the status "aborted".
         if reply["content"]["status"] != "aborted":
             validate_message(reply, "execute_reply", request)
         return Ran(
