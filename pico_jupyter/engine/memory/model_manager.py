@@ -112,7 +112,7 @@ class ModelManager:
 
     def __repr__(self) -> str:
         names = ", ".join(self._residents) or "none"
-        return f"<ModelManager [{names} | {self.used_bytes >> 20} of {self._budget >> 20} MiB]>"
+        return f"<ModelManager [{names} | {about(self.used_bytes)} of {about(self._budget)}]>"
 
     @property
     def used_bytes(self) -> int:

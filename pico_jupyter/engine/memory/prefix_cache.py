@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from pico_jupyter.sizes import about
+
 BLOCK = 256
 # A shorter common beginning is prefilled again: templates alone have that much in common.
 WORTH_SHARING = 32
@@ -97,7 +99,7 @@ class PrefixCache:
         self._clock = itertools.count(1)
 
     def __repr__(self) -> str:
-        return f"<PrefixCache [{self.nbytes >> 20} of {self._limit >> 20} MiB | {len(self._models)} models]>"
+        return f"<PrefixCache [{about(self.nbytes)} of {about(self._limit)} | {len(self._models)} models]>"
 
     @property
     def nbytes(self) -> int:
