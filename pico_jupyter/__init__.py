@@ -1,4 +1,7 @@
-"""Local language and vision models inside Jupyter, on MLX. The public surface; importing it loads nothing heavy."""
+"""Local language and vision models inside Jupyter, on MLX.
+
+`connect` and `ChatPanel` are imported when they are first used, so importing this package is fast.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ __all__ = ["ChatPanel", "__version__", "connect"]
 
 
 def __getattr__(name: str) -> object:
-    """Import the panel, and ipywidgets with it, and the connection for those only who ask for them."""
+    """Import `ChatPanel`, which imports ipywidgets, and `connect` on first use."""
     if name == "ChatPanel":
         from pico_jupyter.panel import ChatPanel
 
@@ -28,19 +31,19 @@ def __getattr__(name: str) -> object:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """`%load_ext pico_jupyter`: %%chat, %chat and %pico."""
+    """Register the magics %%chat, %chat and %pico. IPython calls this for `%load_ext pico_jupyter`."""
     from pico_jupyter.notebook.magics import load
 
     load(shell)
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
-    """Tell JupyterLab where the prebuilt extension is."""
+    """Return the location of the prebuilt extension. JupyterLab calls this."""
     return [{"src": "labextension", "dest": "pico-jupyter"}]
 
 
 def _jupyter_server_extension_points() -> list[dict[str, object]]:
-    """Tell jupyter_server where the extension is. It imports the class only when a server starts."""
+    """Return the server extension. jupyter_server calls this when a server starts."""
     from pico_jupyter.server.extension import PicoJupyter
 
     return [{"module": "pico_jupyter", "app": PicoJupyter}]

@@ -20,6 +20,7 @@ from sphinx.application import Sphinx
 from pico_jupyter import __version__
 from pico_jupyter.chat_kernel.cell import MAGICS
 from pico_jupyter.cli.main import _parser
+from pico_jupyter.configuration import EngineConfiguration
 from pico_jupyter.dialects.openapi import OPERATIONS, openapi_document
 from pico_jupyter.notebook.chat_options import describe_options
 from pico_jupyter.notebook.commands import COMMANDS
@@ -52,10 +53,13 @@ def objects(dialect: str) -> str:
 def traits(_: str) -> str:
     """Every setting of the server extension."""
     rows = [
-        (f"`{name}`", f"`{trait.default()!r}`", _one_line(trait.help))
-        for name, trait in sorted(PicoJupyter.class_own_traits(config=True).items())
+        (f"`{name}`", f"`{trait.default()!r}`", _one_line(trait.help)) for name, trait in sorted(_settings().items())
     ]
     return _table(("`c.PicoJupyter.`", "default", "what it does"), rows)
+
+
+def _settings() -> dict[str, Any]:
+    return {**EngineConfiguration.class_own_traits(config=True), **PicoJupyter.class_own_traits(config=True)}
 
 
 def commands(_: str) -> str:

@@ -1,1 +1,1 @@
-"""A Jupyter kernel for people: cells are prompts, outputs are answers, and the notebook is the conversation."""
+"""A Jupyter kernel for chats: each cell is a prompt, its output is the answer, and the notebook is the conversation."""

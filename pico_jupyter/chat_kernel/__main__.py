@@ -1,4 +1,4 @@
-"""`python -m pico_jupyter.chat_kernel -f CONNECTION_FILE` is what the kernelspec starts."""
+"""Starts the chat kernel: `python -m pico_jupyter.chat_kernel -f CONNECTION_FILE`, as in its kernelspec."""
 
 from pico_jupyter.chat_kernel.app import ChatKernelApp
 

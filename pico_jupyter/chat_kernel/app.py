@@ -1,14 +1,14 @@
-"""The process of a chat kernel: ipykernel's sockets and threads, without IPython's shell."""
+"""Runs a chat kernel with the sockets and threads of ipykernel, without the shell of IPython."""
 
 from __future__ import annotations
 
 from ipykernel.kernelapp import IPKernelApp
 
-from pico_jupyter.chat_kernel.kernel import ChatKernel
+from pico_jupyter.chat_kernel.jupyter_kernel import ChatKernel
 
 
-class ChatKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel's types are not looked at
-    """What libraries print goes to the server's log, and not below a cell."""
+class ChatKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel is imported without its types
+    """Leaves stdout and stderr alone, so that what libraries print goes to the server's log and not below a cell."""
 
     name = "pico-chat-kernel"
     kernel_class = ChatKernel

@@ -1,4 +1,4 @@
-"""A cell as the chat kernel reads it: magics in its first lines, and below them the prompt. Knows no model, no file."""
+"""Parses a cell of the chat kernel: magics in its first lines, and the prompt below them."""
 
 from __future__ import annotations
 
@@ -8,65 +8,65 @@ from dataclasses import dataclass
 from pico_jupyter.errors import InvalidRequest
 
 MAGICS = {
-    "model": "%model NAME: the model that answers",
-    "reasoning": "%reasoning on|off|default: whether it thinks first",
-    "system": "%system TEXT: what it is told before everything else; without a text nothing",
-    "temperature": "%temperature NUMBER|default: 0 for the likeliest answer, 2 for the wildest",
-    "image": "%image PATH: a picture that goes along with the prompt below; several lines, several pictures",
-    "new": "%new: forget what is above this cell",
+    "model": "%model NAME: the model",
+    "reasoning": "%reasoning on|off|default: whether the model reasons before it answers",
+    "system": "%system TEXT: the system message; without TEXT it is removed",
+    "temperature": "%temperature NUMBER|default: 0 to 2; 0 always picks the most likely token",
+    "image": "%image PATH: an image or a video for the prompt below; may be repeated",
+    "new": "%new: start a new conversation at this cell",
     "models": "%models: the models on this machine",
     "help": "%help: this list",
 }
-# In a terminal people forget the blank, write = for it, or take the two signs of IPython's cell magics.
+# Accepts what users of terminals type: ":" or "=" instead of the space, and "%%" as for IPython's cell magics.
 MAGIC = re.compile(r"\s*%{1,2}(?P<name>[A-Za-z_]\w*)(?:[ \t:=]+(?P<argument>.*))?$")
 
 
 @dataclass(frozen=True, slots=True)
 class Magic:
-    """A line like `%name argument`."""
+    """A line `%name argument`."""
 
     name: str
     argument: str
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """A cell, taken apart."""
+class PromptCell:
+    """A parsed cell."""
 
     magics: tuple[Magic, ...]
     prompt: str
 
     @property
-    def is_anew(self) -> bool:
-        """Whether the conversation begins again here."""
+    def starts_over(self) -> bool:
+        """Whether a new conversation starts at this cell."""
         return any(magic.name == "new" for magic in self.magics)
 
     @property
     def images(self) -> tuple[str, ...]:
-        """The paths of the pictures that go along, as they are written."""
+        """The arguments of the %image magics."""
         return tuple(magic.argument for magic in self.magics if magic.name == "image")
 
 
-def read_cell(source: str) -> Cell:
-    """Take a cell apart. Magics may be unknown; `check` says so."""
+def read_cell(source: str) -> PromptCell:
+    """Parse a cell. Unknown magics are kept; `check` refuses them."""
     magics: list[Magic] = []
     lines = source.strip().splitlines()
     for index, line in enumerate(lines):
         found = MAGIC.match(line)
         if found is None and line.strip():
             prompt = "\n".join(lines[index:])
-            return Cell(tuple(magics), prompt.removeprefix("\\") if prompt.startswith("\\%") else prompt)
+            return PromptCell(tuple(magics), prompt.removeprefix("\\") if prompt.startswith("\\%") else prompt)
         if found is not None:
             magics.append(Magic(found["name"].lower(), _unquoted((found["argument"] or "").strip())))
-    return Cell(tuple(magics), "")
+    return PromptCell(tuple(magics), "")
 
 
-def check(cell: Cell) -> None:
-    """Raise InvalidRequest for a magic that there is none of."""
+def check(cell: PromptCell) -> None:
+    """Raise InvalidRequest if a magic is unknown."""
     for magic in cell.magics:
         if magic.name not in MAGICS:
             names = ", ".join(f"%{name}" for name in MAGICS)
-            advice = f"There are {names}. A prompt that begins so is written \\%{magic.name}"
+            advice = f"The magics are {names}. Write \\%{magic.name} to begin a prompt with this text"
             raise InvalidRequest(f"there is no %{magic.name}. {advice}", param=f"%{magic.name}")
 
 

@@ -1,4 +1,4 @@
-"""What the kernel itself says below cells. Knows no model and no message."""
+"""Writes the kernel's own notes below cells: the help, and the settings."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pico_jupyter.sources.calls import Reasoning
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What magics set. `model` "": the first of the machine; `temperature` None: the model's own."""
+class ChatSettings:
+    """What the magics set. `model` "": the first that accepts the prompt. `temperature` None: the model's default."""
 
     model: str = ""
     reasoning: Reasoning = "default"
@@ -22,20 +22,20 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """The same for a page and for a terminal."""
+    """A note as Markdown for notebooks and as text for terminals."""
 
     markdown: str
     plain: str
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
-        """What front ends show."""
+        """Return the representations that front ends display."""
         return {"text/markdown": self.markdown, "text/plain": self.plain}
 
 
 def note_help() -> Note:
-    """All that a cell may begin with."""
-    head = "A cell is a prompt, and the cells above it are what was said before. Its first lines may be:"
-    foot = "A prompt shows a picture with ![](PATH), too. Interrupting the kernel stops an answer."
+    """Return the help: all magics."""
+    head = "A cell is a prompt, and continues the conversation of the cells above it. It may begin with these lines:"
+    foot = "![](PATH) in a prompt attaches an image, too. An interrupt of the kernel stops the answer."
     magics = [usage.partition(": ") for usage in MAGICS.values()]
     items = "\n".join(f"- `{form}`: {meaning}" for form, _, meaning in magics)
     lines = "\n".join(f"  {form:34}{meaning}" for form, _, meaning in magics)
@@ -43,29 +43,29 @@ def note_help() -> Note:
 
 
 def note_magic(name: str) -> Note:
-    """What one magic is for."""
+    """Return the help of one magic."""
     form, _, meaning = MAGICS[name].partition(": ")
     return Note(f"`{form}`: {meaning}", f"{form}: {meaning}")
 
 
-def note_settings(settings: Settings, *, is_anew: bool) -> Note:
-    """What is set, in a line."""
-    temperature = "the model's own" if settings.temperature is None else f"{settings.temperature:g}"
+def note_settings(settings: ChatSettings, *, starts_over: bool) -> Note:
+    """Return the settings in one line."""
+    temperature = "the model's default" if settings.temperature is None else f"{settings.temperature:g}"
     facts = [
         f"reasoning: {settings.reasoning}",
         f"temperature: {temperature}",
-        *(["the cells above are forgotten"] if is_anew else []),
+        *(["new conversation"] if starts_over else []),
     ]
-    model = settings.model or "the first of this machine"
+    model = settings.model or "the first on this machine"
     markdown = [f"model: {_code(model) if settings.model else model}", *facts, f"system: {_code(settings.system)}"]
     plain = [f"model: {model}", *facts, f"system: {settings.system}"]
-    # Without a system message nothing is said of it.
+    # Omit an empty system message.
     end = None if settings.system else -1
     return Note(" · ".join(markdown[:end]), " · ".join(plain[:end]))
 
 
 def _code(text: str) -> str:
-    """Text of which no Markdown is made."""
+    """Quote text as Markdown code."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence, blank = "`" * (longest + 1), " " * bool(longest)
     return f"{fence}{blank}{text}{blank}{fence}".replace("\n", " ")

@@ -1,4 +1,4 @@
-"""A notebook as it is saved: which cells there are, in which order, and what answered them. Knows no conversation."""
+"""Reads a saved notebook: its cells, their order, and the answers in their outputs."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from typing import Any, Protocol
 
 import msgspec
 
-# Where an output keeps the text of its answer, which its Markdown shows with more around it.
-MARK = "pico_jupyter"
+# The key of an output's metadata that holds the text of its answer, without the rest of its Markdown.
+ANSWER_KEY = "pico_jupyter"
 
 
 @dataclass(frozen=True, slots=True)
 class SavedCell:
-    """A code cell. `answer` is None where no answer of ours is saved with it; `ran` even so where it was executed."""
+    """A code cell. `answer` is None if its outputs hold none of this kernel. `ran`: it has an execution count."""
 
     source: str
     answer: str | None
     ran: bool
 
 
-class _Output(msgspec.Struct):
+class _OutputJson(msgspec.Struct):
     metadata: dict[str, Any] = {}
 
 
-class _Cell(msgspec.Struct):
+class _CellJson(msgspec.Struct):
     cell_type: str
     source: str | list[str]
     id: str = ""
     execution_count: int | None = None
-    outputs: list[_Output] = []
+    outputs: list[_OutputJson] = []
 
 
-class _Notebook(msgspec.Struct):
-    cells: list[_Cell]
+class _NotebookJson(msgspec.Struct):
+    cells: list[_CellJson]
 
 
 class SavedNotebook(Protocol):
-    """Where a notebook is saved."""
+    """A place where a notebook is saved."""
 
     async def cells(self) -> Mapping[str, SavedCell]:
-        """The code cells by their ids, in their order; the same object until it is saved again.
+        """Return the code cells by their ids, in order: the same object until the notebook is saved again.
 
-        Nothing where no notebook can be read, or its cells have no ids.
+        The result is empty if the notebook cannot be read, or its cells have no ids.
         """
         ...
 
 
 class NotebookFile:
-    """The file at `path`. None: there is none."""
+    """The notebook file at `path` (None: there is no file)."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -79,19 +79,19 @@ class NotebookFile:
 
 
 def session_file(environ: Mapping[str, str] = os.environ) -> NotebookFile:
-    """The file for which a Jupyter server says that it started this kernel."""
+    """Return the notebook file for which a Jupyter server started this kernel, as it says in JPY_SESSION_NAME."""
     path = Path(environ.get("JPY_SESSION_NAME", ""))
     return NotebookFile(path if path.suffix == ".ipynb" else None)
 
 
 def saved_cells(notebook: Any) -> Mapping[str, SavedCell]:
-    """The code cells of a notebook, as its JSON has them. Raises msgspec.ValidationError."""
-    cells = msgspec.convert(notebook, _Notebook).cells
+    """Return the code cells of a notebook in its JSON form. Raises msgspec.ValidationError."""
+    cells = msgspec.convert(notebook, _NotebookJson).cells
     return {cell.id: _saved(cell) for cell in cells if cell.id and cell.cell_type == "code"}
 
 
-def _saved(cell: _Cell) -> SavedCell:
+def _saved(cell: _CellJson) -> SavedCell:
     source = cell.source if isinstance(cell.source, str) else "".join(cell.source)
-    marks = [output.metadata.get(MARK) for output in cell.outputs]
-    answers = [mark["answer"] for mark in marks if isinstance(mark, dict) and isinstance(mark.get("answer"), str)]
+    entries = [output.metadata.get(ANSWER_KEY) for output in cell.outputs]
+    answers = [entry["answer"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("answer"), str)]
     return SavedCell(source, answers[0] if answers else None, cell.execution_count is not None)

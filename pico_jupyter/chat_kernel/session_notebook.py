@@ -1,4 +1,4 @@
-"""The notebook of this kernel as its server has it, under whatever name it has by now. Knows no conversation."""
+"""Reads the notebook of this kernel from its Jupyter server, which knows its current path after a rename."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import msgspec
 
 from pico_jupyter.chat_kernel.saved import NotebookFile, SavedCell, saved_cells, session_file
 from pico_jupyter.errors import PicoError
-from pico_jupyter.sources.address import ServerAddress, find_server
-from pico_jupyter.sources.remote import get_json
+from pico_jupyter.sources.server_address import ServerAddress, find_server
+from pico_jupyter.sources.server_source import get_json
 
 
 def this_notebook(connection_file: str) -> NotebookFile | SessionNotebook:
-    """The notebook of the kernel with this connection file."""
+    """Return the notebook of the kernel with this connection file."""
     file = session_file()
     kernel = Path(connection_file).stem.removeprefix("kernel-")
     try:
@@ -28,7 +28,7 @@ def this_notebook(connection_file: str) -> NotebookFile | SessionNotebook:
 
 
 class SessionNotebook:
-    """The notebook for which the server runs the kernel of this id; `file` where the server does not tell."""
+    """The notebook of the server's session with this kernel id, or `file` if the server does not answer."""
 
     def __init__(self, address: ServerAddress, kernel: str, file: NotebookFile) -> None:
         self._address = address
@@ -56,10 +56,11 @@ class SessionNotebook:
         return self._cells
 
     def _path(self) -> str:
-        """Raises LookupError where no notebook has this kernel, or several have."""
-        sessions = get_json(self._address, "api/sessions")
-        mine = [session for session in sessions if session["kernel"]["id"] == self._kernel]
-        paths = [str(session["path"]) for session in mine if session["type"] == "notebook"]
+        """Return the path of the notebook. Raises LookupError unless exactly one notebook has this kernel."""
+        sessions = [
+            session for session in get_json(self._address, "api/sessions") if session["kernel"]["id"] == self._kernel
+        ]
+        paths = [str(session["path"]) for session in sessions if session["type"] == "notebook"]
         if len(paths) != 1:
             raise LookupError(f"{len(paths)} notebooks")
         return paths[0]

@@ -1,4 +1,4 @@
-"""`jupyter pico doctor`: looks at this installation and says what to do about each problem."""
+"""`jupyter pico doctor`: checks this installation and suggests a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from typing import Any, Literal
 import msgspec
 import psutil
 from jupyter_core.paths import jupyter_config_path
-from jupyter_server.extension.config import ExtensionConfigManager
+from jupyter_server.config_manager import BaseJSONConfigManager, recursive_update
 
-from pico_jupyter.cli.models import readable_bytes
 from pico_jupyter.engine.backends import probe
 from pico_jupyter.engine.backends.probe import Speed
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.model_kernel.launcher import kernel_environment
 from pico_jupyter.model_kernel.openblas import THREAD_VARIABLES, find_openblas
+from pico_jupyter.sizes import about
 from pico_jupyter.types import EngineOptions
 
 PACKAGES = ("pico-jupyter", "jupyter-server", "jupyter-client", "ipykernel", "mlx", "mlx-lm", "mlx-vlm", "transformers")
 LITTLE_MEMORY = 2e9
+SERVER_CONFIG = "jupyter_server_config"
 PROBE_SECONDS = 60.0
 MARKS = {"ok": "ok  ", "note": "note", "problem": "FAIL"}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report; `remedy` says what to do."""
+    """One line of the report, with a remedy."""
 
     grade: Literal["ok", "note", "problem"]
     subject: str
@@ -44,14 +45,14 @@ class Finding:
 
 
 def diagnose(options: EngineOptions, *, openblas: bool = True) -> int:
-    """Print every finding and return the exit status: 1 when there is a problem. `openblas`: whether it is wanted."""
+    """Print every finding, and return 1 if there is a problem, else 0. `openblas`: the setting of that name."""
     findings = [*_packages(), *_device(options, openblas), *_memory(options), *_extension(), *_models(options)]
     for finding in findings:
         print(f"{MARKS[finding.grade]}  {finding.subject:<11}{finding.text}")
         if finding.remedy:
             print(f"{'':<17}-> {finding.remedy}")
     problems = [finding for finding in findings if finding.grade == "problem"]
-    print(f"\n{len(problems)} problem{'' if len(problems) == 1 else 's'} found" if problems else "\nall is well")
+    print(f"\n{len(problems)} problem{'' if len(problems) == 1 else 's'} found" if problems else "\nno problems found")
     return 1 if problems else 0
 
 
@@ -78,7 +79,7 @@ def _device(options: EngineOptions, openblas: bool) -> Iterator[Finding]:
     if "gpu" in str(device):
         yield Finding("ok", "device", f"{device}, {name}")
         return
-    remedy = "models run on the processor, which is slow; a Mac with Apple silicon is what this is made for"
+    remedy = "without a GPU models are slow; pico_jupyter is made for Macs with Apple silicon"
     yield Finding("note", "device", f"{device}, {name}", remedy)
     if sys.platform == "linux":
         library = find_openblas(os.environ) if openblas else None
@@ -86,16 +87,16 @@ def _device(options: EngineOptions, openblas: bool) -> Iterator[Finding]:
         yield from _precision(options, library)
 
 
-def _blas(library: Path | None, wanted: bool) -> Iterator[Finding]:
-    """What multiplies the model kernel's matrices, measured in processes that are started like it."""
+def _blas(library: Path | None, is_enabled: bool) -> Iterator[Finding]:
+    """Measure the BLAS of the model kernel, in processes with the same environment."""
     plain = _speed(kernel_environment(os.environ))
     measured = f"{plain.float32:.1f} GFLOP/s in float32, {plain.bfloat16:.1f} in bfloat16" if plain else "not measured"
     others = ", ".join(Path(path).name for path in plain.blas) if plain else ""
-    if not wanted:
+    if not is_enabled:
         remedy = "c.PicoJupyter.openblas = True preloads an OpenBLAS into the model kernel"
         yield Finding("note", "blas", f"{others}: {measured}; OpenBLAS is switched off", remedy)
     elif library is None and "blas" in os.environ.get("LD_PRELOAD", "").lower():
-        yield Finding("ok", "blas", f"{others}: {measured}, as your LD_PRELOAD says")
+        yield Finding("ok", "blas", f"{others}: {measured}, set by your LD_PRELOAD")
     elif library is None:
         remedy = 'run "apt install libopenblas0-pthread", "conda install libopenblas" or "pip install opencv-python"'
         yield Finding("note", "blas", f"{others}: {measured}; no OpenBLAS to preload was found", remedy)
@@ -107,16 +108,18 @@ def _preloaded(library: Path, otherwise: str) -> Finding:
     environ = kernel_environment(os.environ, library)
     speed = _speed(environ)
     if speed is None or os.path.realpath(library) not in speed.blas:
-        remedy = "the model kernel starts without it; c.PicoJupyter.openblas = False keeps it from trying"
+        remedy = "the model kernel starts without it; c.PicoJupyter.openblas = False skips the attempt"
         return Finding("note", "blas", f"{library} cannot be preloaded", remedy)
     threads = next(environ[name] for name in THREAD_VARIABLES if environ.get(name))
     text = f"{speed.float32:.1f} GFLOP/s in float32 with {library}, preloaded into the model kernel, threads: {threads}"
-    remedy = f"without it: {otherwise}; c.PicoJupyter.openblas = False switches it off, OPENBLAS_NUM_THREADS counts"
+    remedy = (
+        f"without it: {otherwise}; c.PicoJupyter.openblas = False disables it, OPENBLAS_NUM_THREADS sets the threads"
+    )
     return Finding("ok", "blas", text, remedy)
 
 
 def _speed(environ: Mapping[str, str]) -> Speed | None:
-    """What a process in this environment measures; None where it fails."""
+    """Return what a process with this environment measures, None if it fails."""
     command = [sys.executable, "-m", probe.__name__]
     done = subprocess.run(command, env=environ, capture_output=True, check=False, timeout=PROBE_SECONDS)
     return msgspec.json.decode(done.stdout, type=Speed) if done.returncode == 0 else None
@@ -124,28 +127,30 @@ def _speed(environ: Mapping[str, str]) -> Speed | None:
 
 def _precision(options: EngineOptions, library: Path | None) -> Iterator[Finding]:
     if options.float32_on_cpu:
-        text = "16-bit models are computed in float32 where memory allows"
-        yield Finding("ok", "precision", text, "c.PicoJupyter.float32_on_cpu = False keeps half the memory free")
+        text = "16-bit models are computed in float32 if the memory suffices"
+        yield Finding("ok", "precision", text, "c.PicoJupyter.float32_on_cpu = False halves their memory")
     else:
         grade: Literal["ok", "note"] = "ok" if library is None else "note"
-        text = "16-bit models are computed as they are"
+        text = "16-bit models are computed in 16 bits"
         yield Finding(grade, "precision", text, "c.PicoJupyter.float32_on_cpu = True computes them in float32")
 
 
 def _memory(options: EngineOptions) -> Iterator[Finding]:
     memory = psutil.virtual_memory()
-    text = f"{readable_bytes(memory.total)} in all, {readable_bytes(memory.available)} available"
+    text = f"{about(memory.total)} in total, {about(memory.available)} available"
     if options.memory_budget:
-        text += f", {readable_bytes(options.memory_budget)} allowed for models (c.PicoJupyter.memory_budget)"
+        text += f", {about(options.memory_budget)} allowed for models (c.PicoJupyter.memory_budget)"
     if memory.available < LITTLE_MEMORY:
-        yield Finding("note", "memory", text, "close other programs before loading anything but the smallest models")
+        yield Finding("note", "memory", text, "close other programs before you load any but the smallest models")
     else:
         yield Finding("ok", "memory", text)
 
 
 def _extension() -> Iterator[Finding]:
-    config = ExtensionConfigManager(read_config_path=jupyter_config_path())
-    if config.enabled("pico_jupyter"):
+    config: dict[str, Any] = {}
+    for folder in reversed(jupyter_config_path()):
+        recursive_update(config, BaseJSONConfigManager(config_dir=folder).get(SERVER_CONFIG))
+    if config.get("ServerApp", {}).get("jpserver_extensions", {}).get("pico_jupyter"):
         yield Finding("ok", "extension", "pico_jupyter is enabled in the Jupyter server")
     else:
         remedy = 'run "jupyter server extension enable pico_jupyter" in the environment of your Jupyter server'
@@ -155,25 +160,25 @@ def _extension() -> Iterator[Finding]:
 def _models(options: EngineOptions) -> Iterator[Finding]:
     for folder in options.model_dirs:
         if not Path(folder).expanduser().is_dir():
-            remedy = "create it, or mend c.PicoJupyter.model_dirs (PICO_JUPYTER_MODEL_PATH)"
+            remedy = "create it, or correct c.PicoJupyter.model_dirs (PICO_JUPYTER_MODEL_PATH)"
             yield Finding("problem", "models", f"{folder} is not a folder", remedy)
-    skipped = _Skipped()
+    warnings = _WarningCollector()
     log = logging.getLogger("pico_jupyter")
-    log.addHandler(skipped)
+    log.addHandler(warnings)
     try:
         models = Catalog(options).models()
     finally:
-        log.removeHandler(skipped)
+        log.removeHandler(warnings)
     yield Finding("ok", "models", f"{len(models)} found: {', '.join(info.name for info in models)}")
-    for message in skipped.messages:
+    for message in warnings.messages:
         yield Finding("note", "models", message)
     if all(info.source == "builtin" for info in models):
         remedy = "put an MLX model (a folder with config.json and *.safetensors) into a folder named by "
-        yield Finding("note", "models", "only the built-in toys are here", f"{remedy}PICO_JUPYTER_MODEL_PATH")
+        yield Finding("note", "models", "there are only the built-in models", f"{remedy}PICO_JUPYTER_MODEL_PATH")
 
 
-class _Skipped(logging.Handler):
-    """Keeps what the catalog says of broken folders."""
+class _WarningCollector(logging.Handler):
+    """Collects the catalog's warnings about broken folders."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pico_jupyter import __version__
-from pico_jupyter.cli.attachments import read_attachment
-from pico_jupyter.cli.chat import Conversation, LocalChat, ServerChat, converse, print_answer
 from pico_jupyter.cli.doctor import diagnose
-from pico_jupyter.cli.models import print_models, print_resident, show_model
-from pico_jupyter.cli.settings import configured, engine_options, find_server
+from pico_jupyter.cli.model_tables import print_models, print_resident, show_model
+from pico_jupyter.cli.terminal_chat import TerminalChat
+from pico_jupyter.configuration import read_user_configuration
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.errors import PicoError
+from pico_jupyter.sources.attachments import attach_file
+from pico_jupyter.sources.calls import AnswerRequest
+from pico_jupyter.sources.engine_source import EngineSource
+from pico_jupyter.sources.found import find_running_server
+from pico_jupyter.sources.server_source import ServerSource
 
 INTERRUPTED = 130
-REASONING = {"on": True, "off": False, "default": None}
+SUMMARIES = {
+    "list": "list the models on this machine",
+    "show": "show what a model's files say about it",
+    "run": "chat with a model",
+    "ps": "list the models that the running server has in memory",
+    "doctor": "check this installation, and suggest a remedy for each problem",
+}
+RUN = (
+    "Ask a model one question, or start a conversation in the terminal. Reasoning is dimmed, or in <think> tags if the "
+    "output is not a terminal. Without PROMPT, the question is read from a pipe."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run one command and return its exit status: 0, 1 for an error, 130 after Ctrl-C."""
     parser = _parser()
     options = _parse(parser, arguments)
     try:
@@ -34,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options. argparse itself does not see that words behind an option belong to the prompt."""
+    """Parse the arguments. argparse does not assign words after an option to the prompt, so this does."""
     options, words = parser.parse_known_args(arguments)
     if options.command == "run" and not any(word.startswith("-") for word in words):
         options.prompt += words
@@ -47,98 +62,93 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jupyter pico",
         description="Local language models inside Jupyter, on MLX.",
-        epilog="`run` and `ps` talk to a running Jupyter server: the one that PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN "
-        "name, else one of yours.",
+        epilog="`run` and `ps` use a running Jupyter server: the one that PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN "
+        "name, else the first of your servers that has pico_jupyter.",
     )
     parser.add_argument("--version", action="version", version=f"pico_jupyter {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    commands.add_parser("list", help="the models on this machine")
-    show = commands.add_parser("show", help="what a model's files say about it")
-    show.add_argument("name", metavar="NAME")
-    _add_run(commands.add_parser("run", help="chat with a model", description="Chat with a model; thinking is dimmed."))
-    commands.add_parser("ps", help="the models that are loaded in the running server")
-    commands.add_parser("doctor", help="check this installation and say what to do about each problem")
+    parsers = {
+        name: commands.add_parser(name, help=summary, description=RUN if name == "run" else f"{summary.capitalize()}.")
+        for name, summary in SUMMARIES.items()
+    }
+    parsers["show"].add_argument("name", metavar="NAME", help="a name from `jupyter pico list`")
+    _add_run_options(parsers["run"])
     return parser
 
 
-def _add_run(run: argparse.ArgumentParser) -> None:
-    run.add_argument("name", metavar="NAME", help="a name from `jupyter pico list`")
-    run.add_argument("prompt", metavar="PROMPT", nargs="*", help="ask this and end (default: a conversation)")
-    run.add_argument("--think", choices=list(REASONING), default="default", help="reasoning (default: the model's own)")
-    run.add_argument(
-        "--image",
-        dest="files",
-        action="append",
-        default=[],
-        type=lambda name: ("image", name),
-        metavar="FILE",
-        help="show this picture with the first question; may be given several times",
-    )
-    run.add_argument(
-        "--video",
-        dest="files",
-        action="append",
-        type=lambda name: ("video", name),
-        metavar="FILE",
-        help="show this clip with the first question; may be given several times",
-    )
-    run.add_argument("--system", default="", metavar="TEXT", help="the system message")
-    run.add_argument("--temperature", type=float, metavar="T", help="0 always picks the likeliest token")
-    run.add_argument("--seed", type=int, metavar="N", help="makes sampling repeatable")
-    run.add_argument("--max-tokens", type=int, metavar="N", help="end after so many tokens, thinking included")
-    run.add_argument(
-        "--local", action="store_true", help="host the model for this conversation, whatever runs elsewhere"
-    )
+def _add_run_options(run: argparse.ArgumentParser) -> None:
+    add = run.add_argument
+    add("name", metavar="NAME", help="a name from `jupyter pico list`")
+    add("prompt", metavar="PROMPT", nargs="*", help="the question (default: start a conversation)")
+    add("--think", choices=("on", "off", "default"), default="default", help="reasoning (default: the model's default)")
+    for kind in ("image", "video"):
+        add(
+            f"--{kind}",
+            dest="files",
+            action="append",
+            default=[],
+            type=_with_kind(kind),
+            metavar="FILE",
+            help=f"attach this {kind} to the first question; may be repeated",
+        )
+    add("--system", default="", metavar="TEXT", help="the system message")
+    add("--temperature", type=float, metavar="T", help="0 to 2; 0 always picks the most likely token")
+    add("--seed", type=int, metavar="N", help="the same seed samples the same answer again")
+    add("--max-tokens", type=int, metavar="N", help="the most tokens of reasoning and text together")
+    add("--local", action="store_true", help="run the model in its own model kernel, even if a server is running")
+
+
+def _with_kind(kind: str) -> Callable[[str], tuple[str, str]]:
+    return lambda path: (kind, path)
 
 
 def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     match options.command:
         case "list":
-            print_models(Catalog(engine_options()).models())
+            print_models(Catalog(read_user_configuration().engine_options).models())
         case "show":
-            show_model(Catalog(engine_options()).find(options.name))
+            show_model(Catalog(read_user_configuration().engine_options).find(options.name))
         case "run":
             _run(options)
         case "ps":
-            print_resident(find_server())
+            print_resident(find_running_server())
         case "doctor":
-            extension = configured()
-            return diagnose(extension.engine_options, openblas=extension.openblas)
+            configuration = read_user_configuration()
+            return diagnose(configuration.engine_options, openblas=configuration.openblas)
         case _:
             parser.print_help()
     return 0
 
 
 def _run(options: argparse.Namespace) -> None:
-    conversation = Conversation(
+    attachments = [attach_file(kind, path) for kind, path in options.files]
+    request = AnswerRequest(
         model=options.name,
-        reasoning=REASONING[options.think],
+        messages=(),
+        reasoning=options.think,
         system=options.system,
         temperature=options.temperature,
         seed=options.seed,
         max_tokens=options.max_tokens,
-        media=[read_attachment(kind, name) for kind, name in options.files],
     )
     prompt = " ".join(options.prompt)
     if not prompt and not sys.stdin.isatty():
         prompt = sys.stdin.read().strip()
-    server = None if options.local else find_server()
-    if server is None:
-        with _local_chat() as source:
-            _talk(source, conversation, prompt)
-    else:
-        print(f"talking to {server.url}", file=sys.stderr)
-        _talk(ServerChat(server), conversation, prompt)
+    server = None if options.local else find_running_server()
+    with asyncio.Runner() as runner:
+        if server is not None:
+            print(f"talking to {server.url}", file=sys.stderr)
+            _chat(TerminalChat(ServerSource(server), runner, request, attachments), prompt)
+            return
+        source = EngineSource(read_user_configuration().model_kernel(logging.getLogger("pico_jupyter")))
+        try:
+            _chat(TerminalChat(source, runner, request, attachments), prompt)
+        finally:
+            runner.run(source.aclose())
 
 
-def _local_chat() -> LocalChat:
-    """The engine in a model kernel of its own, as a server has it: started in the same way, with the same speed."""
-    return LocalChat(configured().model_kernel(logging.getLogger("pico_jupyter")))
-
-
-def _talk(source: ServerChat | LocalChat, conversation: Conversation, prompt: str) -> None:
+def _chat(chat: TerminalChat, prompt: str) -> None:
     if prompt:
-        conversation.ask(prompt)
-        print_answer(source, conversation)
+        chat.ask(prompt)
     else:
-        converse(source, conversation)
+        chat.converse()

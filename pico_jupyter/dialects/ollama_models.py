@@ -11,6 +11,7 @@ import msgspec
 from pico_jupyter.dialects import ollama_answer_schema as schema
 from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.framing import ndjson_line
+from pico_jupyter.sizes import parameter_count
 from pico_jupyter.types import ModelInfo, ResidentModel
 
 # Ollama also writes "never" as a date in the far future.
@@ -101,7 +102,7 @@ def _details(info: ModelInfo) -> schema.OllamaModelDetails:
     return schema.OllamaModelDetails(
         family=family,
         families=[family],
-        parameter_size=_format_count(info.parameter_count),
+        parameter_size=parameter_count(info.parameter_count),
         quantization_level=info.quantization or "unknown",
     )
 
@@ -109,14 +110,6 @@ def _details(info: ModelInfo) -> schema.OllamaModelDetails:
 def _capabilities(info: ModelInfo) -> list[str]:
     """The capabilities that clients see."""
     return [capability for capability in info.capabilities if capability in _CAPABILITIES]
-
-
-def _format_count(count: int) -> str:
-    for scale, unit in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
-        # 596 million become 0.6B, as in the names of models.
-        if count * 2 >= scale:
-            return f"{count / scale:.1f}{unit}"
-    return str(count)
 
 
 def _parameter_lines(info: ModelInfo) -> str:

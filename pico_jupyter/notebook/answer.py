@@ -1,4 +1,4 @@
-"""Answer: what a model wrote, as it grows and as notebooks show it. Knows no source and no front end."""
+"""Answer: collects the pieces of an answer, and renders it as safe Markdown for notebooks."""
 
 from __future__ import annotations
 
@@ -9,40 +9,36 @@ import msgspec
 
 from pico_jupyter.notebook.markdown import fold, printable, safe_markdown
 from pico_jupyter.sources.calls import (
-    ChatCall,
+    AnswerRequest,
     FinishPiece,
     Piece,
     ProgressPiece,
     ReasoningPiece,
     TextPiece,
+    Usage,
     UsagePiece,
 )
 
-# "": it is still being written. "stopped": by its reader, "failed": by an error, so the text is a part only.
+# "" while the model generates. "stopped": the caller stopped it. "failed": an error ended it. Both leave a part only.
 FinishReason: TypeAlias = Literal["", "stop", "length", "tool_calls", "stopped", "failed"]
 
 REMARKS = {
     "length": "*The answer ends here because it reached its token limit.*",
     "stopped": "*Stopped.*",
-    "failed": "*The answer broke off.*",
+    "failed": "*The answer is incomplete because of an error.*",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Token counts: prompt_tokens include cached_tokens, completion_tokens include reasoning_tokens."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    reasoning_tokens: int = 0
-    cached_tokens: int = 0
 
 
 @dataclass(slots=True, repr=False)
 class Answer:
-    """An answer. `reasoning` is the thinking, `model` who wrote it, `usage` comes with the end."""
+    """An answer of a model.
 
-    call: ChatCall
+    `request` is what it answers. `reasoning` is the model's reasoning, `text` the visible answer. `finish_reason` is
+    "stop", "length" (a limit was reached), "tool_calls", "stopped", "failed", or "" while the model generates. `usage`
+    has the token counts, which arrive with the last piece.
+    """
+
+    request: AnswerRequest
     text: str = ""
     reasoning: str = ""
     finish_reason: FinishReason = ""
@@ -56,22 +52,22 @@ class Answer:
 
     @property
     def model(self) -> str:
-        """The model that wrote it."""
-        return self.call.model
+        """The name of the model."""
+        return self.request.model
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The whole conversation, this answer last, as `history` and ChatPanel take it."""
-        system = [{"role": "system", "content": self.call.system}] if self.call.system else []
-        turns = [_message(turn) for turn in msgspec.to_builtins(self.call.messages)]
+        """The whole conversation with this answer as its last message, in the format of `history` and ChatPanel."""
+        system = [{"role": "system", "content": self.request.system}] if self.request.system else []
+        turns = [_message(turn) for turn in msgspec.to_builtins(self.request.messages)]
         return [*system, *turns, {"role": "assistant", "content": self.text}]
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything of it has come."""
+        """Whether the model has generated anything, or finished without text."""
         return bool(self.text or self.reasoning or self.finish_reason not in ("", "failed", "stopped"))
 
-    def take(self, piece: Piece) -> None:
+    def add(self, piece: Piece) -> None:
         """Add a piece."""
         match piece:
             case TextPiece():
@@ -79,29 +75,26 @@ class Answer:
             case ReasoningPiece():
                 self.reasoning += piece.text
             case FinishPiece():
-                self.finish_reason = piece.reason  # type: ignore[assignment]  # the wire's word is one of them
+                self.finish_reason = piece.reason  # type: ignore[assignment]  # servers send one of the three
             case UsagePiece():
-                stats = piece.stats
-                self.usage = Usage(
-                    stats.prompt_tokens, stats.completion_tokens, stats.reasoning_tokens, stats.cached_tokens
-                )
+                self.usage = piece.stats
             case ProgressPiece():
                 pass
             case _:
                 assert_never(piece)
 
     def end(self, reason: Literal["stopped", "failed"]) -> None:
-        """Nothing more comes. The reason of an answer that was whole stays."""
+        """Record why the answer ends early. An answer that is complete keeps its own reason."""
         self.finish_reason = self.finish_reason or reason
 
     def to_markdown(self) -> str:
-        """The answer as Markdown that is safe to render: the thinking folded, HTML as text, pictures as links."""
-        thinking = fold(self.reasoning, is_open=not self.text and not self.finish_reason)
+        """Return Markdown that is safe to render: reasoning folded, HTML escaped, images replaced by links."""
+        reasoning = fold(self.reasoning, is_open=not self.text and not self.finish_reason)
         remark = REMARKS.get(self.finish_reason, "")
-        return "\n\n".join(part for part in (thinking, safe_markdown(self.text), remark) if part)
+        return "\n\n".join(part for part in (reasoning, safe_markdown(self.text), remark) if part)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
-        """What front ends show."""
+        """Return the representations that front ends display."""
         return {"text/markdown": self.to_markdown(), "text/plain": printable(self.text)}
 
 

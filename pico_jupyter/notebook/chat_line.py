@@ -1,4 +1,7 @@
-"""ChatLine: lets `%chat` lines end in a question mark. IPython takes "%chat What is my name?" for help on `name`."""
+"""ChatLine: lets `%chat` lines end in a question mark.
+
+IPython reads "%chat What is my name?" as a request for help on `name`. ChatLine rewrites the line before that.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ LAYOUT = (tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE, tokenize.NL, token
 
 
 class ChatLine(TokenTransformBase):
-    """Turns such a line into a call, before IPython looks for help in it. `%chat?` stays what it is."""
+    """Rewrites such a line as a function call. `%chat?` still shows the help."""
 
     priority = HelpEnd.priority - 1
 

@@ -1,4 +1,4 @@
-"""The options of %%chat and %chat: a line in, options and a question out. Knows no shell and no model."""
+"""Parses the options and the question of %%chat and %chat."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VALUE = re.compile(r"""\s*(?:"[^"]*"|'[^']*'|\S+)""")
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
-    """How a cell asks. "" and None: not given. `images` are words: paths, or variables."""
+    """The options of one cell. "" and None: not given. `images` are paths or names of variables."""
 
     question: str
     model: str
@@ -36,22 +36,22 @@ class ChatOptions:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise InvalidRequest(f"{message}. %%chat? tells more.")
+        raise InvalidRequest(f"{message}. %%chat? shows the help.")
 
 
 def _parser() -> _Parser:
     parser = _Parser("%%chat", usage="%(prog)s [options]", add_help=False)
     add = parser.add_argument
-    add("--model", "-m", default="", metavar="NAME", help="the model that answers, for this cell")
-    add("--reasoning", "-r", choices=SWITCH, help="whether it thinks first, for this cell")
-    add("--system", "-s", default="", metavar="TEXT", help="what it is told before everything else, from here on")
-    add("--image", "-i", action="append", default=[], metavar="PICTURE", help="a path or a variable; may be repeated")
-    add("--temperature", type=float, metavar="NUMBER", help="0 for the likeliest answer, 2 for the wildest")
-    add("--max-tokens", type=int, metavar="N", help="the most tokens of thinking and text together")
-    add("--seed", type=int, metavar="N", help="draws the same answer again")
-    add("--into", default="answer", metavar="VARIABLE", help="the variable that keeps the answer (answer)")
-    add("--new", action="store_true", help="forget the conversation first")
-    add("--code", action="store_true", help="put the code of the answer into the next cell")
+    add("--model", "-m", default="", metavar="NAME", help="the model, for this cell")
+    add("--reasoning", "-r", choices=SWITCH, help="reasoning, for this cell")
+    add("--system", "-s", default="", metavar="TEXT", help="the system message, from this cell on")
+    add("--image", "-i", action="append", default=[], metavar="IMAGE", help="a path or a variable; may be repeated")
+    add("--temperature", type=float, metavar="NUMBER", help="0 to 2; 0 always picks the most likely token")
+    add("--max-tokens", type=int, metavar="N", help="the most tokens of reasoning and text together")
+    add("--seed", type=int, metavar="N", help="the same seed samples the same answer again")
+    add("--into", default="answer", metavar="VARIABLE", help="the variable for the answer (default: answer)")
+    add("--new", action="store_true", help="start a new conversation")
+    add("--code", action="store_true", help="insert the code of the answer as the next cell")
     return parser
 
 
@@ -61,7 +61,7 @@ NAMES = tuple(name for name in PARSER.format_help().split() if re.fullmatch(r"--
 
 
 def read_options(line: str, cell: str | None) -> ChatOptions:
-    """The options of a cell, or, where there is none, of a line that is the question too. Raises InvalidRequest."""
+    """Parse the line and the body of %%chat, or, if `cell` is None, the line of %chat. Raises InvalidRequest."""
     if cell is None:
         line, question = _split(line)
     else:
@@ -72,9 +72,9 @@ def read_options(line: str, cell: str | None) -> ChatOptions:
         raise InvalidRequest(f"{line.strip()}: {str(error).lower()}") from None
     options = PARSER.parse_args(words)
     if not options.into.isidentifier() or keyword.iskeyword(options.into):
-        raise InvalidRequest(f"--into {options.into}: not the name of a variable")
+        raise InvalidRequest(f"--into {options.into}: not a valid name of a variable")
     if not question.strip():
-        raise InvalidRequest("there is no question. %%chat? tells more.")
+        raise InvalidRequest("the question is missing. %%chat? shows the help.")
     return ChatOptions(
         question=question.strip(),
         model=options.model,
@@ -91,13 +91,13 @@ def read_options(line: str, cell: str | None) -> ChatOptions:
 
 
 def describe_options() -> str:
-    """The options, for help."""
+    """Return the list of options."""
     _, _, options = PARSER.format_help().partition("\n\n")
     return options
 
 
 def _split(line: str) -> tuple[str, str]:
-    """A line's options, and the question behind them, which is taken as it is written."""
+    """Split the line of %chat into its options and the question, which needs no quotes."""
     position = 0
     while found := OPTION.match(line, position):
         position = found.end()

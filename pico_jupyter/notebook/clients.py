@@ -1,40 +1,40 @@
-"""Clients of other packages, configured for a server. They are imported in the call: nobody has to have them."""
+"""Creates clients of the openai and ollama packages. Both are optional, and imported only when they are used."""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pico_jupyter.sources.address import ServerAddress
+from pico_jupyter.sources.server_address import ServerAddress
 
 if TYPE_CHECKING:
     from ollama import AsyncClient, Client
     from openai import AsyncOpenAI, OpenAI
 
-# The SDKs want a key, and a server without authentication does not look at it.
+# The openai package requires a key. A server without authentication ignores it.
 NO_KEY = "none"
 
 
 def openai_client(address: ServerAddress) -> OpenAI:
-    """Raises ImportError."""
+    """Return an openai.OpenAI. Raises ImportError if the package is not installed."""
     client: OpenAI = _package("openai").OpenAI(**_for_openai(address))
     return client
 
 
 def async_openai_client(address: ServerAddress) -> AsyncOpenAI:
-    """Raises ImportError."""
+    """Return an openai.AsyncOpenAI. Raises ImportError if the package is not installed."""
     client: AsyncOpenAI = _package("openai").AsyncOpenAI(**_for_openai(address))
     return client
 
 
 def ollama_client(address: ServerAddress) -> Client:
-    """Raises ImportError."""
+    """Return an ollama.Client. Raises ImportError if the package is not installed."""
     client: Client = _package("ollama").Client(**_for_ollama(address))
     return client
 
 
 def async_ollama_client(address: ServerAddress) -> AsyncClient:
-    """Raises ImportError."""
+    """Return an ollama.AsyncClient. Raises ImportError if the package is not installed."""
     client: AsyncClient = _package("ollama").AsyncClient(**_for_ollama(address))
     return client
 

@@ -1,20 +1,20 @@
-"""The commands of %pico, for its help, its completion and its docs."""
+"""Lists the commands of %pico, for its help, its completion and the documentation."""
 
 from __future__ import annotations
 
 COMMANDS = {
-    "": "how things stand",
+    "": "the source of answers, the model, and what is in memory",
     "models": "the models on this machine",
-    "ps": "those in memory",
-    "load NAME": "load a model now",
-    "unload NAME": "take a model out of memory",
-    "model NAME": "the model that answers from now on; default: the first one that can",
-    "reasoning on|off|default": "whether it thinks first, from now on",
-    "new": "forget the conversation",
+    "ps": "the models in memory",
+    "load NAME": "load a model",
+    "unload NAME": "unload a model",
+    "model NAME": "the model of later cells; default: the first that accepts the question",
+    "reasoning on|off|default": "the reasoning of later cells",
+    "new": "start a new conversation",
 }
 WORDS = tuple(command.split()[0] for command in COMMANDS if command)
 
 
 def describe_commands() -> str:
-    """The commands, for help."""
+    """Return the list of commands."""
     return "\n".join(f"  %pico {command:<26} {what}" for command, what in COMMANDS.items())

@@ -1,4 +1,4 @@
-"""Pico: a notebook's connection to its models, and `connect`, which makes it. Knows no magics."""
+"""Pico: a notebook's connection to its models, and `connect()`, which returns it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import msgspec
 
 from pico_jupyter.notebook import clients
 from pico_jupyter.notebook.answer import Answer
-from pico_jupyter.notebook.models import Models, choose_model
-from pico_jupyter.notebook.questions import History, QuestionOptions, ReasoningSwitch, read_question
+from pico_jupyter.notebook.chat_arguments import ChatArguments, History, ReasoningSwitch, read_arguments
+from pico_jupyter.notebook.models import Models
 from pico_jupyter.notebook.streams import INTERRUPTIBLE_SECONDS, AnswerStream, AsyncAnswerStream
-from pico_jupyter.sources.address import ServerAddress, find_server, name_server
 from pico_jupyter.sources.background import BackgroundLoop, shared_loop
-from pico_jupyter.sources.calls import ChatCall, Source
+from pico_jupyter.sources.calls import AnswerRequest, Source, choose_model
 from pico_jupyter.sources.found import find_source
 from pico_jupyter.sources.own_server import own_server
-from pico_jupyter.sources.remote import ServerSource
+from pico_jupyter.sources.server_address import ServerAddress, find_server, name_server
+from pico_jupyter.sources.server_source import ServerSource
 
 if TYPE_CHECKING:
     from ollama import AsyncClient, Client
@@ -29,7 +29,10 @@ T = TypeVar("T")
 
 
 class Pico:
-    """The models of this machine, for code in a notebook. `last` is the last answer, whole or not."""
+    """The models of this machine, for code in a notebook. `connect()` returns it.
+
+    `last` is the latest answer (None before the first one). It may still grow, or be incomplete because it was stopped.
+    """
 
     def __init__(self, source: Source, loop: BackgroundLoop) -> None:
         self.last: Answer | None = None
@@ -42,17 +45,17 @@ class Pico:
 
     @property
     def origin(self) -> str:
-        """Where answers come from, in words that are the same in every run."""
+        """Where answers come from, as a text that is the same in every run."""
         if not isinstance(self._source, ServerSource):
             return "an engine in this kernel"
         address = self._source.address
         return f"the Jupyter server {f'at {address.host}' if address.is_named else 'of this kernel'}"
 
     @overload
-    def chat(self, question: str, *, stream: Literal[False] = False, **options: Unpack[QuestionOptions]) -> Answer: ...
+    def chat(self, question: str, *, stream: Literal[False] = False, **options: Unpack[ChatArguments]) -> Answer: ...
 
     @overload
-    def chat(self, question: str, *, stream: Literal[True], **options: Unpack[QuestionOptions]) -> AnswerStream: ...
+    def chat(self, question: str, *, stream: Literal[True], **options: Unpack[ChatArguments]) -> AnswerStream: ...
 
     def chat(
         self,
@@ -69,18 +72,24 @@ class Pico:
         history: History = None,
         stream: bool = False,
     ) -> Answer | AnswerStream:
-        """Ask, and return the answer; with `stream`, an iterator over its pieces. Raises PicoError.
+        """Ask a model and return its answer, or, with `stream`, an iterator over the pieces of the answer.
 
-        `model` answers (None: `default_model`). `system` is what it is told before everything else. `reasoning`
-        switches its thinking: "on" or True, "off" or False, "default" or None. `images` are pictures: paths, bytes,
-        Pillow images, numpy arrays, matplotlib figures, URLs (data:, jupyter:, https:); `videos` are paths, bytes or
-        URLs of clips. `temperature` is 0 to 2 (None: the model's own), `max_tokens` limits text and thinking together,
-        `seed` makes an answer that was drawn the same again. `history` is an Answer, or a list of messages like
-        {"role": "user", "content": "…"}, that this question continues.
+        - `model`: the name of a model (default: the model of `history`, else `default_model`).
+        - `system`: the system message.
+        - `reasoning`: "on" or True, "off" or False, "default" or None (the model's default).
+        - `images`: one image or several: paths, bytes, Pillow images, numpy arrays, matplotlib figures, or URLs (data:,
+          jupyter:, http:, https:).
+        - `videos`: one video or several: paths, bytes or URLs.
+        - `temperature`: 0 to 2; 0 always picks the most likely token (default: the model's).
+        - `max_tokens`: the most tokens of reasoning and text together (default: the rest of the context).
+        - `seed`: the same seed samples the same answer again (default: random).
+        - `history`: the conversation that the question continues: an Answer, or messages like
+          {"role": "user", "content": "…"}.
 
-        An interrupt stops the model; what it wrote until then is in `last`.
+        Raises InvalidRequest for a wrong argument, and another PicoError if the request fails. An interrupt aborts the
+        request; `last` then has the text so far.
         """
-        options = QuestionOptions(
+        options = ChatArguments(
             model=model,
             system=system,
             reasoning=reasoning,
@@ -91,7 +100,7 @@ class Pico:
             seed=seed,
             history=history,
         )
-        pieces = AnswerStream(self._loop, self._source, read_question(question, options), self._complete)
+        pieces = AnswerStream(self._loop, self._source, read_arguments(question, options), self._complete)
         self.last = pieces.answer
         if stream:
             return pieces
@@ -101,35 +110,34 @@ class Pico:
 
     @overload
     def achat(
-        self, question: str, *, stream: Literal[False] = False, **options: Unpack[QuestionOptions]
+        self, question: str, *, stream: Literal[False] = False, **options: Unpack[ChatArguments]
     ) -> Coroutine[Any, Any, Answer]: ...
 
     @overload
-    def achat(
-        self, question: str, *, stream: Literal[True], **options: Unpack[QuestionOptions]
-    ) -> AsyncAnswerStream: ...
+    def achat(self, question: str, *, stream: Literal[True], **options: Unpack[ChatArguments]) -> AsyncAnswerStream: ...
 
     def achat(
-        self, question: str, *, stream: bool = False, **options: Unpack[QuestionOptions]
+        self, question: str, *, stream: bool = False, **options: Unpack[ChatArguments]
     ) -> Coroutine[Any, Any, Answer] | AsyncAnswerStream:
-        """As `chat`, for coroutines: `await pico.achat(…)`, or `async for piece in pico.achat(…, stream=True)`.
+        """Like `chat`, for coroutines: `await pico.achat(…)`, or `async for piece in pico.achat(…, stream=True)`.
 
-        The model begins when it is waited for. Cancelling stops it.
+        The request is sent when the result is first awaited. Cancelling aborts it.
         """
-        pieces = AsyncAnswerStream(self._loop, self._source, read_question(question, options), self._complete)
+        pieces = AsyncAnswerStream(self._loop, self._source, read_arguments(question, options), self._complete)
         self.last = pieces.answer
         return pieces if stream else _whole(pieces)
 
     @property
     def models(self) -> Models:
-        """The models on this machine. Raises PicoError."""
+        """The models on this machine, which notebooks display as a table. Raises PicoError."""
         return Models(self._wait(self._source.models()))
 
     @property
     def default_model(self) -> str:
-        """The model that answers where none is named: the first of `models`, until another one is set.
+        """The model of requests that name none: the first of `models`, until another one is assigned.
 
-        A question with pictures then goes to the first model that can see. Raises PicoError.
+        While none is assigned, a question with images or videos uses the first model that accepts them. Raises
+        PicoError.
         """
         return self._default_model or choose_model(self.models).name
 
@@ -138,56 +146,56 @@ class Pico:
         self._default_model = name
 
     def load(self, name: str) -> None:
-        """Load a model now. Raises PicoError."""
+        """Load a model and wait until it is in memory. Raises PicoError."""
         self._wait(self._source.load(name))
 
     def unload(self, name: str) -> None:
-        """Unload a model. One that is not loaded is fine. Raises PicoError."""
+        """Unload a model once its requests have finished. A model that is not loaded is no error. Raises PicoError."""
         self._wait(self._source.unload(name))
 
     def openai(self) -> OpenAI:
-        """A client of the `openai` package. Where an engine is in this kernel, a Jupyter server of its own is started.
+        """Return a client of the `openai` package for the server of this connection.
 
-        Raises ImportError without the package, PicoError if no server starts.
+        If the connection has no server, one is started for this kernel. Raises ImportError if the package is not
+        installed, and EngineUnavailable if the server does not start.
         """
         return clients.openai_client(self._address())
 
     def aopenai(self) -> AsyncOpenAI:
-        """As `openai`, for coroutines."""
+        """Return an asynchronous client of the `openai` package. See `openai`."""
         return clients.async_openai_client(self._address())
 
     def ollama(self) -> Client:
-        """A client of the `ollama` package, on the same terms as `openai`."""
+        """Return a client of the `ollama` package. See `openai`."""
         return clients.ollama_client(self._address())
 
     def aollama(self) -> AsyncClient:
-        """As `ollama`, for coroutines."""
+        """Return an asynchronous client of the `ollama` package. See `openai`."""
         return clients.async_ollama_client(self._address())
 
     def _address(self) -> ServerAddress:
         return self._source.address if isinstance(self._source, ServerSource) else own_server()
 
-    async def _complete(self, call: ChatCall) -> ChatCall:
-        """The call with the model that it leaves open."""
-        if call.model:
-            return call
-        if self._default_model:
-            return msgspec.structs.replace(call, model=self._default_model)
-        chosen = choose_model(await self._source.models(), call.messages)
-        return msgspec.structs.replace(call, model=chosen.name)
+    async def _complete(self, request: AnswerRequest) -> AnswerRequest:
+        """Fill in the model if `request` names none."""
+        if request.model:
+            return request
+        name = self._default_model or choose_model(await self._source.models(), request.messages).name
+        return msgspec.structs.replace(request, model=name)
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return wait(self._loop.submit(work))
 
 
 def connect(*, url: str = "", token: str = "") -> Pico:
-    """The connection of this process to its models.
+    """Return this process's connection to its models. Later calls return the same object.
 
-    With `url`, to the server there. Otherwise to the server that PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN name, or to
-    the Jupyter server that started this kernel; where there is none, or pico_jupyter is not installed in it, an engine
-    in this kernel answers. Connecting again gives the same connection.
+    With `url` (like "http://localhost:8888/") and `token`, it uses the Jupyter server at that address. Otherwise it
+    uses the server that PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN name, or else the server that started this kernel.
+    Without a server, or if pico_jupyter is not installed there, an engine in this kernel answers.
 
-    Raises InvalidRequest for a URL that is none, EngineUnavailable if nothing answers at one that was named.
+    Raises InvalidRequest if the URL is not an http or https URL, Unauthenticated or Forbidden if the token is wrong,
+    and EngineUnavailable if no pico_jupyter answers at an address that was named.
     """
     return _connection(name_server(url, token) if url else find_server())
 
@@ -198,7 +206,7 @@ def _connection(address: ServerAddress | None) -> Pico:
 
 
 def wait(future: concurrent.futures.Future[T]) -> T:
-    """The result. An interrupt cancels the work."""
+    """Wait for `future` and return its result. An interrupt cancels it."""
     try:
         while not future.done():
             concurrent.futures.wait([future], INTERRUPTIBLE_SECONDS)

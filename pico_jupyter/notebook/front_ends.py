@@ -1,4 +1,4 @@
-"""Who looks at the outputs of a shell, and what suits them. Knows the messages of Jupyter's protocol."""
+"""Detects the front end of an IPython shell from its messages, and chooses the display for it."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from pico_jupyter.notebook.dialogue import Cell
 from pico_jupyter.notebook.live import Display, LiveDisplay, TextDisplay, WholeDisplay
+from pico_jupyter.notebook.magics_conversation import CellRun
 
 
 def choose_display(shell: InteractiveShell) -> Display:
-    """For a front end that knows cells, for a console or a terminal, or for a program that runs notebooks."""
+    """Return the display for a notebook, for a console or a terminal, or for a program that runs notebooks."""
     if getattr(shell, "kernel", None) is None:
         return TextDisplay(_write, dims=sys.stdout.isatty())
-    # Whoever can be asked for input is a person.
+    # Only front ends with a user allow requests for input.
     if not _request(shell).get("content", {}).get("allow_stdin"):
         return WholeDisplay(_publisher(shell))
-    return LiveDisplay(_publisher(shell)) if cell_of(shell).id else TextDisplay(_write, dims=True)
+    return LiveDisplay(_publisher(shell)) if current_cell(shell).id else TextDisplay(_write, dims=True)
 
 
-def cell_of(shell: InteractiveShell) -> Cell:
-    """The cell that runs."""
+def current_cell(shell: InteractiveShell) -> CellRun:
+    """Return the running cell."""
     metadata = _request(shell).get("metadata", {})
-    return Cell(str(metadata.get("cellId") or ""), shell.execution_count)
+    return CellRun(str(metadata.get("cellId") or ""), shell.execution_count)
 
 
 def _request(shell: InteractiveShell) -> dict[str, Any]:
-    """The message that asked for the run; {} where there are no messages."""
+    """Return the execute_request of the running cell, {} in a terminal's IPython."""
     kernel = getattr(shell, "kernel", None)
     return {} if kernel is None else dict(kernel.get_parent("shell"))
 

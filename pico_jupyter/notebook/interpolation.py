@@ -1,4 +1,4 @@
-"""`{variable}` in a prompt: names, attributes and items of the user's variables, and nothing that computes."""
+"""Replaces `{variable}` in a prompt: names, attributes and items of the user's variables, but no calls or operators."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ PATHS = (
 
 
 def interpolate(text: str, variables: Mapping[str, Any]) -> str:
-    """`text` with the values of `{name}`, `{name.attribute}` and `{name[index]}` in it.
+    """Return `text` with `{name}`, `{name.attribute}` and `{name[index]}` replaced by their values.
 
-    `{{name}}` is `{name}` in the prompt; other braces mean themselves. Raises InvalidRequest, which names what is
-    unknown.
+    `{{name}}` becomes `{name}`. All other braces stay as they are. Raises InvalidRequest, which quotes the expression.
     """
 
     def replace(field: re.Match[str]) -> str:
@@ -38,25 +37,25 @@ def interpolate(text: str, variables: Mapping[str, Any]) -> str:
 
 
 def evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
-    """The value of a name, attribute or item. Raises InvalidRequest."""
+    """Return the value of a name, attribute or item. Raises InvalidRequest."""
     try:
         tree = ast.parse(expression, mode="eval")
     except SyntaxError:
-        raise _refused(expression, "is no expression") from None
+        raise _refused(expression, "is not a valid expression") from None
     if not all(isinstance(node, PATHS) for node in ast.walk(tree)):
         raise _refused(expression, "is more than a name, an attribute or an item")
     try:
         return eval(compile(tree, "<prompt>", "eval"), {"__builtins__": {}}, dict(variables))
     except NameError:
-        raise _refused(expression, "is not known: there is no such variable") from None
+        raise _refused(expression, "is not defined: there is no such variable") from None
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise _refused(expression, f"cannot be read: {type(error).__name__}: {error}") from None
 
 
 def is_expression(text: str) -> bool:
-    """Whether `text` could be a variable, or a part of one."""
+    """Whether `text` has the form of a name, an attribute or an item."""
     return re.fullmatch(EXPRESSION, text) is not None
 
 
 def _refused(expression: str, why: str) -> InvalidRequest:
-    return InvalidRequest(f"{{{expression}}} {why}. Write {{{{{expression}}}}} if the braces are meant.")
+    return InvalidRequest(f"{{{expression}}} {why}. Write {{{{{expression}}}}} for literal braces.")

@@ -1,7 +1,6 @@
-"""How an answer is shown while it is written: as an output that grows, as a whole at its end, or as text.
+"""Displays an answer during generation: as an output that grows, as one output at the end, or as text.
 
-Knows neither IPython nor a socket: outputs are given a callable. nbval reads neither updates nor cleared outputs, so
-what an output was updated to and what is shown as a whole are the same.
+nbval ignores updates of outputs, so a growing output and one that is published at the end are equal once complete.
 """
 
 from __future__ import annotations
@@ -15,31 +14,31 @@ from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.notebook.markdown import printable
 from pico_jupyter.sources.calls import Piece, ProgressPiece
 
-# A growing output is sent so often at most, a long one less often: each time all of it is rendered anew.
+# The least time between two updates. A long output is updated less often, because each update renders all of it.
 UPDATE_SECONDS = 0.1
-CHARACTERS_A_SECOND = 100_000
+CHARACTERS_PER_SECOND = 100_000
 # nbval 0.11 fails when text is flushed more often than this.
 FLUSH_SECONDS = 0.05
 DIM, RESET = "\x1b[2m", "\x1b[0m"
 
-# Publishes a message of a type (display_data, update_display_data) with a content.
+# Publishes a message, of the type display_data or update_display_data, with its content.
 Publish: TypeAlias = Callable[[str, dict[str, Any]], object]
 
 
 class Display(Protocol):
-    """Shows one answer."""
+    """Displays one answer."""
 
-    def take(self, piece: Piece, answer: Answer) -> None:
-        """`piece` has come, and `answer` has it."""
+    def update(self, piece: Piece, answer: Answer) -> None:
+        """Display `answer`, to which `piece` has just been added."""
         ...
 
     def end(self, answer: Answer) -> None:
-        """Nothing more comes, for whatever reason."""
+        """Display the final state of `answer`: complete, stopped or failed."""
         ...
 
 
 class WholeDisplay:
-    """One output, at the end: for programs that run notebooks. An answer that did not begin leaves none."""
+    """Publishes one output at the end, for programs that run notebooks. An answer without pieces leaves no output."""
 
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
@@ -47,8 +46,8 @@ class WholeDisplay:
     def __repr__(self) -> str:
         return "<WholeDisplay>"
 
-    def take(self, piece: Piece, answer: Answer) -> None:
-        """See Display.take."""
+    def update(self, piece: Piece, answer: Answer) -> None:
+        """See Display.update."""
 
     def end(self, answer: Answer) -> None:
         """See Display.end."""
@@ -57,7 +56,7 @@ class WholeDisplay:
 
 
 class LiveDisplay:
-    """One output that grows, for people in front of a notebook. An answer that did not begin leaves none."""
+    """Publishes one output and updates it, for users of a notebook. An answer without pieces leaves no output."""
 
     def __init__(self, publish: Publish, clock: Callable[[], float] = time.monotonic) -> None:
         self._publish = publish
@@ -69,13 +68,13 @@ class LiveDisplay:
     def __repr__(self) -> str:
         return f"<LiveDisplay {'shown' if self._is_shown else 'empty'}>"
 
-    def take(self, piece: Piece, answer: Answer) -> None:
-        """See Display.take."""
+    def update(self, piece: Piece, answer: Answer) -> None:
+        """See Display.update."""
         now = self._clock()
         if now >= self._due:
             shown = _progress(piece) if isinstance(piece, ProgressPiece) else bundle(answer)
             self._show(shown)
-            self._due = now + UPDATE_SECONDS + len(shown["text/markdown"]) / CHARACTERS_A_SECOND
+            self._due = now + UPDATE_SECONDS + len(shown["text/markdown"]) / CHARACTERS_PER_SECOND
 
     def end(self, answer: Answer) -> None:
         """See Display.end."""
@@ -89,20 +88,20 @@ class LiveDisplay:
 
 
 class TextDisplay:
-    """Text that is written on, for terminals and consoles. `write` takes text; thinking is dimmed if `dims`."""
+    """Writes text, for terminals and consoles. With `dims` reasoning is dimmed, otherwise it has <think> tags."""
 
     def __init__(self, write: Callable[[str], object], *, dims: bool, clock: Callable[[], float] = time.monotonic):
         self._write = write
         self._clock = clock
         self._due = 0.0
-        self._thought = self._said = 0
+        self._reasoning_written = self._text_written = 0
         self._before, self._after = (DIM, f"{RESET}\n\n") if dims else ("<think>\n", "\n</think>\n\n")
 
     def __repr__(self) -> str:
-        return f"<TextDisplay [{self._said} characters]>"
+        return f"<TextDisplay [{self._text_written} characters]>"
 
-    def take(self, piece: Piece, answer: Answer) -> None:
-        """See Display.take."""
+    def update(self, piece: Piece, answer: Answer) -> None:
+        """See Display.update."""
         now = self._clock()
         if now >= self._due:
             self._write_more(answer)
@@ -111,24 +110,24 @@ class TextDisplay:
     def end(self, answer: Answer) -> None:
         """See Display.end."""
         self._write_more(answer)
-        if self._thought and not self._said:
+        if self._reasoning_written and not self._text_written:
             self._write(self._after.rstrip("\n"))
-        if self._thought or self._said:
+        if self._reasoning_written or self._text_written:
             self._write("\n")
 
     def _write_more(self, answer: Answer) -> None:
-        thought = printable(answer.reasoning)[self._thought :]
-        said = printable(answer.text)[self._said :]
-        if thought:
-            self._write(("" if self._thought else self._before) + thought)
-        self._thought += len(thought)
-        if said:
-            self._write((self._after if self._thought and not self._said else "") + said)
-        self._said += len(said)
+        reasoning = printable(answer.reasoning)[self._reasoning_written :]
+        text = printable(answer.text)[self._text_written :]
+        if reasoning:
+            self._write(("" if self._reasoning_written else self._before) + reasoning)
+        self._reasoning_written += len(reasoning)
+        if text:
+            self._write((self._after if self._reasoning_written and not self._text_written else "") + text)
+        self._text_written += len(text)
 
 
 def bundle(answer: Answer) -> dict[str, str]:
-    """An answer as outputs hold it."""
+    """Return the representations of an answer for an output."""
     return answer._repr_mimebundle_()
 
 

@@ -1,4 +1,4 @@
-"""The IPython extension: %%chat, %chat and %pico. Knows the shell, and of the models only the connection."""
+"""The IPython extension: the magics %%chat, %chat and %pico."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pico_jupyter.errors import InvalidRequest, PicoError
 from pico_jupyter.notebook.chat_line import ChatLine
 from pico_jupyter.notebook.chat_options import ChatOptions, describe_options, read_options
 from pico_jupyter.notebook.commands import describe_commands
-from pico_jupyter.notebook.completion import words_at
 from pico_jupyter.notebook.connection import Pico, connect
-from pico_jupyter.notebook.dialogue import Dialogue
-from pico_jupyter.notebook.front_ends import cell_of, choose_display
+from pico_jupyter.notebook.front_ends import choose_display, current_cell
 from pico_jupyter.notebook.interpolation import evaluate, interpolate, is_expression
+from pico_jupyter.notebook.magic_completion import words_at
+from pico_jupyter.notebook.magics_conversation import MagicsConversation
 from pico_jupyter.notebook.models import Models
 from pico_jupyter.sources.calls import Reasoning
 
@@ -31,36 +31,38 @@ PYTHON = ("python", "py", "python3", "ipython", "")
 
 @magics_class
 class ChatMagics(Magics):
-    """Magics that ask local models. They go on with one conversation, from cell to cell."""
+    """Magics that ask local models. Each cell continues the conversation of the cells before it."""
 
     def __init__(self, shell: InteractiveShell, connect: Callable[[], Pico] = connect) -> None:
         super().__init__(shell)
         self._shell = shell
         self._connect = connect
-        self._dialogue = Dialogue()
+        self._conversation = MagicsConversation()
         self._model = ""
         self._reasoning: Reasoning = "default"
 
     def __repr__(self) -> str:
-        return f"<ChatMagics {self._dialogue!r}>"
+        return f"<ChatMagics {self._conversation!r}>"
 
     @no_var_expand
     @line_cell_magic
     def chat(self, line: str, cell: str | None = None) -> None:
-        """Ask a local model: %%chat [options] with the question below, or %chat [options] question.
+        """Ask a local model: %%chat [options] with the question below it, or %chat [options] question.
 
-        The answer streams, and is kept in the variable `answer`. {name}, {name.attribute} and {name[0]} in the question
-        are the values of your variables; {{name}} is {name}, and other braces mean themselves.
+        The answer appears as the model generates it, and is stored in the variable `answer`. In the question and the
+        system message, {name}, {name.attribute} and {name[0]} are replaced by the values of your variables. {{name}}
+        becomes {name}, and all other braces stay as they are.
 
-        The conversation goes on from cell to cell. A cell that runs again goes on from where it stood: what it and the
-        cells run after it said is forgotten. Where cells cannot be told apart, as in a terminal, everything is added.
+        Each cell continues the conversation of the cells before it. A cell that runs again continues from where it
+        first ran: its old answer, and those of the cells that ran after it, are removed from the conversation. In a
+        terminal, where cells have no identity, each question is added at the end.
         """
-        with _told_in_a_line():
+        with _errors_in_one_line():
             self._ask(read_options(line, cell))
 
     def _ask(self, options: ChatOptions) -> None:
         variables = self._shell.user_ns
-        cell = cell_of(self._shell)
+        cell = current_cell(self._shell)
         pieces = self._connect().chat(
             interpolate(options.question, variables),
             model=options.model or self._model,
@@ -70,50 +72,50 @@ class ChatMagics(Magics):
             temperature=options.temperature,
             max_tokens=options.max_tokens,
             seed=options.seed,
-            history=[] if options.new else self._dialogue.before(cell),
+            history=[] if options.new else self._conversation.before(cell),
             stream=True,
         )
         answer = variables[options.into] = pieces.answer
         display = choose_display(self._shell)
         try:
             for piece in pieces:
-                display.take(piece, answer)
+                display.update(piece, answer)
         finally:
             pieces.close()
             display.end(answer)
-            self._dialogue.add(cell, answer, anew=options.new)
+            self._conversation.add(cell, answer, forgets=options.new)
         if options.code:
-            self._put_code(answer.text)
+            self._insert_code(answer.text)
 
     def _images(self, word: str) -> list[Any]:
-        """A variable, or those in it, where there is one; else a path."""
+        """Return the value of a variable, or its items if it is a list. Any other word is a path."""
         name = re.split(r"[.\[]", word, maxsplit=1)[0]
         if name not in self._shell.user_ns or not is_expression(word):
             return [word]
         value = evaluate(word, self._shell.user_ns)
         return list(value) if isinstance(value, list | tuple) else [value]
 
-    def _put_code(self, text: str) -> None:
+    def _insert_code(self, text: str) -> None:
         code = code_of(text)
         if code:
             self._shell.set_next_input(code)
         else:
-            print("There is no code in the answer.")
+            print("The answer contains no code.")
 
     @no_var_expand
     @line_magic
     def pico(self, line: str) -> Models | None:
-        """Models, and what %%chat asks them with."""
+        """Show and change the models and settings of %%chat."""
         command, _, argument = line.strip().partition(" ")
         argument = argument.strip()
-        with _told_in_a_line():
+        with _errors_in_one_line():
             if command in ("models", "ps") and not argument:
                 models = self._connect().models
                 return models if command == "models" else Models(m for m in models if m.resident is not None)
-            print(self._do(command, argument))
+            print(self._run_command(command, argument))
         return None
 
-    def _do(self, command: str, argument: str) -> str:
+    def _run_command(self, command: str, argument: str) -> str:
         match command, argument:
             case "", "":
                 return self._status()
@@ -127,34 +129,34 @@ class ChatMagics(Magics):
                 self._reasoning = argument
                 return f"reasoning: {argument}"
             case "new", "":
-                self._dialogue.clear()
-                return "The conversation begins anew."
+                self._conversation.clear()
+                return "New conversation."
             case _:
                 asked = f"%pico {command} {argument}".rstrip()
-                raise InvalidRequest(f"{asked}: there is no such command. There are:\n{describe_commands()}")
+                raise InvalidRequest(f"{asked}: there is no such command. The commands are:\n{describe_commands()}")
 
     def _set_model(self, name: str) -> str:
         names = self._connect().models.names
         if name not in (*names, "default"):
-            raise InvalidRequest(f"there is no model {name!r}. There are: {', '.join(names)}")
+            raise InvalidRequest(f"there is no model {name!r}. The models are: {', '.join(names)}")
         self._model = "" if name == "default" else name
         return f"model: {self._model or self._connect().default_model}"
 
     def _status(self) -> str:
         pico = self._connect()
         resident = [model.name for model in pico.models if model.resident is not None]
-        answers = len(self._dialogue)
+        answers = len(self._conversation)
         lines = {
             "answers come from": pico.origin,
             "model": self._model or pico.default_model,
             "reasoning": self._reasoning,
-            "conversation": f"{answers} answer{'s' * (answers > 1)}" if answers else "not begun",
+            "conversation": f"{answers} answer{'s' * (answers > 1)}" if answers else "empty",
             "in memory": ", ".join(resident) or "no model",
         }
         return "\n".join(f"{name:<19}{value}" for name, value in lines.items())
 
     def match(self, context: CompletionContext) -> SimpleMatcherResult:
-        """A matcher for IPython's completer: in lines of these magics nothing else fits."""
+        """Match for IPython's completer. In lines of these magics all other completions are suppressed."""
         is_body = context.cursor_line > 0 and context.full_text.startswith("%%")
         words = [] if is_body else words_at(context.text_until_cursor, self._names)
         found = {"completions": [SimpleCompletion(word) for word in words], "suppress": bool(words)}
@@ -168,34 +170,34 @@ class ChatMagics(Magics):
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magics, what completes them, and the question mark."""
+    """Register the magics, their completer, and the rewriting of lines that end in a question mark."""
     magics = ChatMagics(shell)
     shell.register_magics(magics)
 
-    @context_matcher()  # type: ignore[untyped-decorator]  # it has no types
+    @context_matcher()  # type: ignore[untyped-decorator]  # IPython gives it no types
     def pico_matcher(context: CompletionContext) -> SimpleMatcherResult:
         return magics.match(context)
 
-    _put(shell.Completer.custom_matchers, pico_matcher)
-    _put(shell.input_transformer_manager.token_transformers, ChatLine)
+    _register(shell.Completer.custom_matchers, pico_matcher)
+    _register(shell.input_transformer_manager.token_transformers, ChatLine)
 
 
-def _put(functions: list[Any], function: Any) -> None:
-    """In the place of that of an earlier load."""
+def _register(functions: list[Any], function: Any) -> None:
+    """Append `function`, and remove the one that an earlier load appended."""
     functions[:] = [known for known in functions if getattr(known, "__qualname__", "") != function.__qualname__]
     functions.append(function)
 
 
 def code_of(text: str) -> str:
-    """The code in an answer: the Python in it, or, where there is none, whatever code there is."""
+    """Return the Python code blocks of an answer, or all code blocks if none is Python."""
     blocks = [(language.lower(), code.strip("\n")) for _, language, code in CODE.findall(text)]
     python = [code for language, code in blocks if language in PYTHON]
     return "\n\n".join(python or [code for _, code in blocks])
 
 
 @contextmanager
-def _told_in_a_line() -> Iterator[None]:
-    """What went wrong is told without a traceback: it would be one of ours, and tell nobody anything."""
+def _errors_in_one_line() -> Iterator[None]:
+    """Show errors without a traceback: it would lead through this package, which does not help the user."""
     try:
         yield
     except InvalidRequest as error:
@@ -203,10 +205,10 @@ def _told_in_a_line() -> Iterator[None]:
     except (PicoError, KeyboardInterrupt) as error:
         message = error.message if isinstance(error, PicoError) else "stopped"
         lines = [f"{type(error).__name__}: {message}"]
-        error._render_traceback_ = lambda: lines  # type: ignore[union-attr]  # IPython asks for it
+        error._render_traceback_ = lambda: lines  # type: ignore[union-attr]  # IPython calls it if it is there
         raise
 
 
-# Help is where the options and commands are, so that it cannot be of another opinion.
+# The help ends with the lists that the parsers use, so it cannot differ from them.
 ChatMagics.chat.__doc__ = f"{inspect.getdoc(ChatMagics.chat)}\n\n{describe_options()}"
 ChatMagics.pico.__doc__ = f"{inspect.getdoc(ChatMagics.pico)}\n\n{describe_commands()}"

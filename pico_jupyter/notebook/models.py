@@ -1,23 +1,21 @@
-"""Models: the models on this machine, as a list that notebooks show as a table. Knows no source."""
+"""Models: the list of models on this machine, which notebooks display as a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from pico_jupyter.errors import EngineUnavailable
-from pico_jupyter.sources.calls import Model, Turn
+from pico_jupyter.sizes import about
+from pico_jupyter.sources.calls import ListedModel
 
 HEADINGS = ("model", "parameters", "on disk", "context", "can", "in memory")
-UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-class Models(list[Model]):
-    """The models on this machine, in the order in which they are listed."""
+class Models(list[ListedModel]):
+    """The models on this machine, in the order of the catalog."""
 
     @property
     def names(self) -> list[str]:
-        """Their names."""
+        """The names of the models."""
         return [model.name for model in self]
 
     def __repr__(self) -> str:
@@ -27,35 +25,14 @@ class Models(list[Model]):
         return "\n".join(line.rstrip() for line in lines)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
-        """A table where there can be one."""
+        """Return the table as Markdown and as text."""
         rows = [HEADINGS, ("---",) * len(HEADINGS), *map(_cells, self)]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         return {"text/markdown": table, "text/plain": repr(self)}
 
 
-def choose_model(models: list[Model], turns: Iterable[Turn] = ()) -> Model:
-    """Who answers where no model is named: the first that sees what is shown.
-
-    Where none does it is the first, so that its refusal is told. Raises EngineUnavailable if there is none.
-    """
-    if not models:
-        raise EngineUnavailable("there is no model on this machine")
-    shown = {attachment.kind for turn in turns for attachment in turn.attachments}
-    capability = "video" if "video" in shown else "vision" if "image" in shown else "completion"
-    return next((model for model in models if capability in model.capabilities), models[0])
-
-
-def format_bytes(count: float) -> str:
-    """As people say it: 4.1 MB."""
-    for unit in UNITS[:-1]:
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} {UNITS[-1]}"
-
-
-def _cells(model: Model) -> tuple[str, ...]:
+def _cells(model: ListedModel) -> tuple[str, ...]:
     parameters = " ".join(word for word in (model.parameters, model.quantization) if word)
-    resident = "" if model.resident is None else format_bytes(model.resident)
+    resident = "" if model.resident is None else about(model.resident)
     can = ", ".join(word for word in model.capabilities if word != "completion")
-    return (model.name, parameters, format_bytes(model.size), str(model.context), can, resident)
+    return (model.name, parameters, about(model.size), str(model.context), can, resident)

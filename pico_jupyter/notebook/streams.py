@@ -1,7 +1,7 @@
-"""Answers that are read while they are written, from ordinary code and from coroutines.
+"""Iterators over the pieces of an answer, for ordinary code and for coroutines.
 
-The model writes in the background loop whatever the reader does; leaving a stream by its end, by `close`, by an
-interrupt or by forgetting it stops the model.
+The background loop receives the pieces, independent of the reader. Closing a stream, interrupting its reader, or
+dropping the last reference to it aborts the request.
 """
 
 from __future__ import annotations
@@ -18,20 +18,23 @@ from typing import TypeAlias
 from pico_jupyter.errors import PicoError
 from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.sources.background import BackgroundLoop
-from pico_jupyter.sources.calls import ChatCall, Piece, Source
+from pico_jupyter.sources.calls import AnswerRequest, Piece, Source
 
-# A signal that another thread gets does not wake a wait, but is seen after it.
+# SIGINT does not wake a thread that waits for a queue. Python handles it after the timeout.
 INTERRUPTIBLE_SECONDS = 0.1
 
-# Fills in what a call leaves open.
-Complete: TypeAlias = Callable[[ChatCall], Awaitable[ChatCall]]
+# Fills in the model of a request that names none.
+Complete: TypeAlias = Callable[[AnswerRequest], Awaitable[AnswerRequest]]
 
 
 class AnswerStream:
-    """The pieces of an answer; `answer` is what has come so far, and the whole once it has ended."""
+    """An iterator over the pieces of an answer. Each piece has a `text`.
 
-    def __init__(self, loop: BackgroundLoop, source: Source, call: ChatCall, complete: Complete) -> None:
-        self.answer = Answer(call)
+    `answer` is the answer so far, and the complete one at the end.
+    """
+
+    def __init__(self, loop: BackgroundLoop, source: Source, request: AnswerRequest, complete: Complete) -> None:
+        self.answer = Answer(request)
         self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._has_ended = False
         self._pump = loop.submit(_pump(source, self.answer, complete, self._pieces.put))
@@ -44,7 +47,7 @@ class AnswerStream:
         return self
 
     def __next__(self) -> Piece:
-        """The next piece. Raises PicoError. An interrupt stops the model."""
+        """Return the next piece. Raises PicoError. An interrupt aborts the request."""
         if self._has_ended:
             raise StopIteration
         try:
@@ -56,7 +59,7 @@ class AnswerStream:
             self._has_ended = True
             _settle(self._pump, self.answer)
             raise StopIteration
-        self.answer.take(piece)
+        self.answer.add(piece)
         return piece
 
     def _wait(self) -> Piece | None:
@@ -65,20 +68,21 @@ class AnswerStream:
                 return self._pieces.get(timeout=INTERRUPTIBLE_SECONDS)
 
     def close(self) -> None:
-        """Stop the model, if it is still writing."""
+        """Abort the request, if it is still running."""
         self._has_ended = True
         self._pump.cancel()
         self.answer.end("stopped")
 
 
 class AsyncAnswerStream:
-    """The pieces of an answer for `async for`; otherwise as AnswerStream. Cancelling its reader stops the model.
+    """An asynchronous iterator over the pieces of an answer. Each piece has a `text`.
 
-    The model begins with the first piece that is waited for.
+    `answer` is the answer so far, and the complete one at the end. The request is sent when the first piece is awaited.
+    Cancelling the reader aborts it.
     """
 
-    def __init__(self, loop: BackgroundLoop, source: Source, call: ChatCall, complete: Complete) -> None:
-        self.answer = Answer(call)
+    def __init__(self, loop: BackgroundLoop, source: Source, request: AnswerRequest, complete: Complete) -> None:
+        self.answer = Answer(request)
         self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
         self._pump: concurrent.futures.Future[None] | None = None
         self._has_ended = False
@@ -91,7 +95,7 @@ class AsyncAnswerStream:
         return self
 
     async def __anext__(self) -> Piece:
-        """The next piece. Raises PicoError."""
+        """Return the next piece. Raises PicoError."""
         if self._has_ended:
             raise StopAsyncIteration
         pump = self._running()
@@ -104,11 +108,11 @@ class AsyncAnswerStream:
             self._has_ended = True
             _settle(pump, self.answer)
             raise StopAsyncIteration
-        self.answer.take(piece)
+        self.answer.add(piece)
         return piece
 
     async def aclose(self) -> None:
-        """Stop the model, if it is still writing."""
+        """Abort the request, if it is still running."""
         self._has_ended = True
         if self._pump is not None:
             self._pump.cancel()
@@ -124,7 +128,7 @@ class AsyncAnswerStream:
 
 def _putter(reader: asyncio.AbstractEventLoop, pieces: asyncio.Queue[Piece | None]) -> Callable[[Piece | None], None]:
     def put(piece: Piece | None) -> None:
-        # A loop that was closed has nobody to tell.
+        # The reader's loop may be closed, and then needs no pieces.
         with contextlib.suppress(RuntimeError):
             reader.call_soon_threadsafe(pieces.put_nowait, piece)
 
@@ -132,10 +136,10 @@ def _putter(reader: asyncio.AbstractEventLoop, pieces: asyncio.Queue[Piece | Non
 
 
 async def _pump(source: Source, answer: Answer, complete: Complete, put: Callable[[Piece | None], None]) -> None:
-    """Has no hold on the stream that reads, which can be forgotten meanwhile. None ends the pieces."""
+    """Pass the pieces to `put`, then None. Holds no reference to the stream, so that the stream can be collected."""
     try:
-        answer.call = await complete(answer.call)
-        async with aclosing(source.chat(answer.call)) as pieces:
+        answer.request = await complete(answer.request)
+        async with aclosing(source.chat(answer.request)) as pieces:
             async for piece in pieces:
                 put(piece)
     finally:
@@ -143,12 +147,12 @@ async def _pump(source: Source, answer: Answer, complete: Complete, put: Callabl
 
 
 def _settle(pump: concurrent.futures.Future[None], answer: Answer) -> None:
-    """At the end of the pieces: raise what ended them, if anything did."""
+    """Raise the error that ended the pieces, if there is one."""
     try:
         pump.result()
     except concurrent.futures.CancelledError:
         answer.end("stopped")
     except PicoError as error:
         answer.end("failed")
-        # As if it were raised here: the way that it came through the loop tells its reader nothing.
+        # Drop the traceback through the background loop, which does not help the user.
         raise error.with_traceback(None) from None

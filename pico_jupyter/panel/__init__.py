@@ -1,4 +1,4 @@
-"""The chat panel for notebooks. Knows widgets; where a server answers, the browser talks to that and not to this."""
+"""The chat panel for notebook cells."""
 
 from pico_jupyter.panel.widget import ChatPanel
 

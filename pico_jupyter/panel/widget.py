@@ -1,5 +1,7 @@
-"""ChatPanel: the chat in a cell. The page talks to its server itself; this side keeps the transcript, answers `ask`,
-and serves pages that reach no server.
+"""ChatPanel: a chat panel in an output cell.
+
+The page sends requests to its Jupyter server directly. This side holds the transcript, implements `ask`, and answers
+requests of pages that cannot reach a server.
 """
 
 from __future__ import annotations
@@ -17,14 +19,14 @@ import msgspec
 from IPython.display import publish_display_data
 from traitlets import Dict, Enum, Float, Int, List, Unicode
 
-from pico_jupyter.errors import EngineUnavailable, PicoError
-from pico_jupyter.panel.answer import Answer, new_message
-from pico_jupyter.panel.markdown import conversation_markdown
+from pico_jupyter.errors import PicoError
+from pico_jupyter.panel.answer_message import AnswerMessage, new_message
+from pico_jupyter.panel.transcript import conversation_markdown
 from pico_jupyter.sources.background import shared_loop
-from pico_jupyter.sources.calls import ChatCall, Source, read_turns
+from pico_jupyter.sources.calls import AnswerRequest, Source, choose_model, read_turns
 from pico_jupyter.sources.found import find_source
 
-# Our extension for JupyterLab knows ChatPanel's outputs by this type, which says nothing and so never changes.
+# Our JupyterLab extension recognizes ChatPanel's outputs by this type. Its content is only a version number.
 PANEL_TYPE = "application/vnd.pico-jupyter.panel+json"
 STATIC = Path(__file__).resolve().parent.parent / "static"
 
@@ -33,12 +35,19 @@ if not (STATIC / "widget.js").is_file():
 
 
 class ChatPanel(anywidget.AnyWidget):
-    """A chat with a local model.
+    """A chat panel for a local model. Display it as the last value of a cell.
 
-    `messages` is the conversation, a list of dicts with at least `role` and `content`; `model`, `reasoning` ("default",
-    "on", "off"), `system`, `temperature` (None: the model's own) and `height` (pixels) are what their names say; `file`
-    is the conversation's name in the folder of conversations, once it has one. All of them follow what the user does,
-    and can be set.
+    Every trait can be set, and follows the user's actions in the panel:
+
+    - `messages`: the transcript, a list of dicts with at least `role` ("user" or "assistant") and `content`.
+    - `model`: the name of the model ("": the first one).
+    - `reasoning`: "default" (the model's default), "on" or "off".
+    - `system`: the system message ("": none).
+    - `temperature`: 0 to 2 (None: the model's default).
+    - `height`: the height in pixels (default 520).
+    - `file`: the name of the conversation's file in the folder of conversations ("": not saved).
+
+    `source` replaces the server or engine that `connect()` would use.
     """
 
     _esm = STATIC / "widget.js"
@@ -51,9 +60,9 @@ class ChatPanel(anywidget.AnyWidget):
     temperature = Float(None, allow_none=True).tag(sync=True)
     height = Int(520).tag(sync=True)
     file = Unicode("").tag(sync=True)
-    # Tells the panels of a page apart, after a reload too.
+    # Identifies this panel on its page, also after a reload.
     key = Unicode("").tag(sync=True)
-    # How the page reaches the models: "http", "kernel", "" while nobody looks.
+    # How the page reaches the models: "http" or "kernel"; "" while no page displays the panel.
     transport = Unicode("").tag(sync=True)
 
     def __init__(self, model: str = "", *, source: Source | None = None, **traits: Any) -> None:
@@ -61,34 +70,35 @@ class ChatPanel(anywidget.AnyWidget):
         self._source = source
         self._loop = shared_loop()
         self._running: dict[str, concurrent.futures.Future[Any]] = {}
-        # Where the page last spoke. ipykernel takes what the page says next to whoever has written to it last, and that
-        # must not be a cell that waits for its answer: the page's Stop would wait as well.
+        # The context of the page's latest message. ipykernel 7 assigns the page's next message to the context that
+        # last sent to the page. If that were the cell that waits in `ask`, a Stop of the page would wait for it too.
         self._page = contextvars.copy_context()
         self.observe(self._remember_page, "transport")
-        self.on_msg(self._take_message)
+        self.on_msg(self._handle_message)
 
     def __repr__(self) -> str:
         return f"ChatPanel(model={self.model!r}, reasoning={self.reasoning!r}, {len(self.messages)} messages)"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget, and the conversation as text for where no widget can be: GitHub, nbconvert, a closed kernel."""
+        """Return the widget, and the transcript as text for GitHub, nbconvert and notebooks without a kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
         text = {"text/plain": repr(self), "text/markdown": self.to_markdown()}
         return {**data, PANEL_TYPE: {"version": 1}, **text}, metadata
 
     def _ipython_display_(self) -> None:
-        """Show the panel in an output that can be renewed."""
+        """Display the panel in an output that can be updated later."""
         self._publish(update=False)
 
     def to_markdown(self) -> str:
-        """The conversation, for people to read. Safe in any renderer."""
+        """Return the transcript as Markdown that is safe in any renderer."""
         return conversation_markdown(self.messages)
 
     def ask(self, text: str) -> str:
-        """Ask, wait, and return the answer's text. Raises PicoError. Interrupting the cell stops the model.
+        """Ask the model, wait, and return the text of its answer.
 
-        Stopped from elsewhere, it raises CancelledError; `messages` has what came.
+        Raises PicoError if the request fails, and concurrent.futures.CancelledError if the panel or `stop` stops it;
+        `messages` then has the answer so far. An interrupt of the cell aborts the request.
         """
         future = self._begin(text)
         try:
@@ -102,20 +112,20 @@ class ChatPanel(anywidget.AnyWidget):
             self._show_all()
 
     async def aask(self, text: str) -> str:
-        """Ask, and return the answer's text when it is there. Raises PicoError. Cancelling stops the model."""
+        """Like `ask`, for coroutines. Cancelling aborts the request."""
         try:
             return await asyncio.wrap_future(self._begin(text))
         finally:
             self._show_all()
 
     def stop(self) -> None:
-        """Stop whatever is being written, wherever it is."""
+        """Abort all running requests of this panel, those of its page included."""
         self.send({"type": "stop"})
         for future in list(self._running.values()):
             future.cancel()
 
     def _show_all(self) -> None:
-        """Have the page, and where there is none, as in nbconvert, the outputs, show what was said."""
+        """Update the page, or, if there is no page, as in nbconvert, the output."""
         self.send_state("messages")
         if not self.transport:
             self._publish(update=True)
@@ -136,15 +146,15 @@ class ChatPanel(anywidget.AnyWidget):
 
     async def _answer(self, text: str) -> str:
         source = await self._found_source()
-        model = self.model or await _first_model(source)
+        model = self.model or choose_model(await source.models()).name
         past = [*self.messages, new_message("user", content=text)]
-        call = ChatCall(model, read_turns(past), self.reasoning, self.system, self.temperature)
-        answer = Answer(model)
+        request = AnswerRequest(model, read_turns(past), self.reasoning, self.system, self.temperature)
+        answer = AnswerMessage(request)
         self.messages = [*past, answer.message()]
         try:
-            async with aclosing(source.chat(call)) as pieces:
+            async with aclosing(source.chat(request)) as pieces:
                 async for piece in pieces:
-                    if answer.take(piece):
+                    if answer.add(piece):
                         self.messages = [*past, answer.message()]
             answer.end("done")
         except PicoError as error:
@@ -155,10 +165,10 @@ class ChatPanel(anywidget.AnyWidget):
             raise
         finally:
             self.messages = [*past, answer.message()]
-        return answer.content
+        return answer.text
 
     async def _found_source(self) -> Source:
-        """The server that this kernel belongs to, or an engine of its own. Looked for once."""
+        """Return the source of this panel, which is determined once."""
         if self._source is None:
             self._source = await find_source()
         return self._source
@@ -166,8 +176,8 @@ class ChatPanel(anywidget.AnyWidget):
     def _remember_page(self, _: object = None) -> None:
         self._page = contextvars.copy_context()
 
-    def _take_message(self, _: object, message: dict[str, Any], buffers: object) -> None:
-        """What the page asks for: chats and models, where it reaches no server, and stops."""
+    def _handle_message(self, _: object, message: dict[str, Any], buffers: object) -> None:
+        """Handle a request of a page that cannot reach a server, or a stop of any page."""
         self._remember_page()
         kind, key = message.get("type"), str(message.get("id", ""))
         if kind == "stop":
@@ -179,11 +189,11 @@ class ChatPanel(anywidget.AnyWidget):
             self._track(key, self._loop.submit(self._serve(kind, key, message.get("content") or {})))
 
     async def _serve(self, kind: str, key: str, content: dict[str, Any]) -> None:
-        """Answer one request of the page."""
+        """Answer one request of the page, with its result or an error."""
         try:
             source = await self._found_source()
             if kind == "chat":
-                await self._serve_chat(source, key, msgspec.convert(content, ChatCall))
+                await self._serve_chat(source, key, msgspec.convert(content, AnswerRequest))
             elif kind == "models":
                 self.send({"type": "models", "id": key, "models": msgspec.to_builtins(await source.models())})
             elif kind == "memory":
@@ -194,15 +204,8 @@ class ChatPanel(anywidget.AnyWidget):
         except (PicoError, msgspec.ValidationError) as error:
             self.send({"type": "failed", "id": key, "message": str(getattr(error, "message", error))})
 
-    async def _serve_chat(self, source: Source, key: str, call: ChatCall) -> None:
-        async with aclosing(source.chat(call)) as pieces:
+    async def _serve_chat(self, source: Source, key: str, request: AnswerRequest) -> None:
+        async with aclosing(source.chat(request)) as pieces:
             async for piece in pieces:
                 self.send({"type": "pieces", "id": key, "pieces": [msgspec.to_builtins(piece)]})
         self.send({"type": "done", "id": key})
-
-
-async def _first_model(source: Source) -> str:
-    models = await source.models()
-    if not models:
-        raise EngineUnavailable("there is no model on this machine")
-    return models[0].name

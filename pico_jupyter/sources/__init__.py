@@ -1,1 +1,1 @@
-"""Where answers come from for code in notebooks: the Jupyter server of this kernel, or an engine here."""
+"""Sources of answers for code in notebooks and for the command line: a Jupyter server, or an engine."""

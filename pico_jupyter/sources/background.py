@@ -1,4 +1,4 @@
-"""An event loop on a thread of its own, so that answers come while a cell runs."""
+"""Runs an event loop on a background thread, so that answers arrive while a cell runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class BackgroundLoop:
-    """Starts with the first thing to do and ends with the process."""
+    """An event loop on a daemon thread. It starts with the first coroutine and ends with the process."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -23,7 +23,7 @@ class BackgroundLoop:
         return f"<BackgroundLoop {'idle' if self._loop is None else 'running'}>"
 
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Have `work` done. Cancelling the result cancels it."""
+        """Run `work` in the loop. Cancelling the returned future cancels it."""
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -33,5 +33,5 @@ class BackgroundLoop:
 
 @functools.cache
 def shared_loop() -> BackgroundLoop:
-    """The one of this process. An engine here lives in it."""
+    """Return the loop of this process. The shared engine of this process runs in it."""
     return BackgroundLoop()

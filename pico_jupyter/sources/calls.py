@@ -1,29 +1,33 @@
-"""What is asked for and what answers are made of, as the panel's page writes it. Knows no transport and no engine."""
+"""Defines a Source of answers: the requests that it accepts and the pieces of the answers that it yields.
+
+The page of the chat panel encodes requests and pieces in the same way, as JSON.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.errors import EngineUnavailable, InvalidRequest
 from pico_jupyter.types import MemoryReport
 
 Reasoning: TypeAlias = Literal["default", "on", "off"]
+MediaKind: TypeAlias = Literal["image", "video"]
 
 
 class Attachment(msgspec.Struct, frozen=True):
-    """What a message carries: a data URL (image, video), or text."""
+    """A file that is sent with a message. `data` is a URL for an image or a video, and the text itself for a text."""
 
-    kind: Literal["image", "video", "text"]
+    kind: MediaKind | Literal["text"]
     name: str
     data: str
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """One message of the conversation."""
+    """One message of a conversation."""
 
     role: Literal["user", "assistant"]
     content: str
@@ -31,15 +35,16 @@ class Turn(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The message with its texts attached in front of the question."""
+        """The message, with its attached texts in front of it."""
         texts = [_fenced(attachment) for attachment in self.attachments if attachment.kind == "text"]
         return "\n\n".join(part for part in (*texts, self.content) if part)
 
 
-class ChatCall(msgspec.Struct, frozen=True):
-    """A request for one answer. `continues`: the last turn is written on.
+class AnswerRequest(msgspec.Struct, frozen=True):
+    """A request for one answer.
 
-    `temperature`, `seed` None: the model's own, a random one. `max_tokens` None: as many as the context holds.
+    With `continues` the model continues the last message. `temperature` is 0 to 2 (None: the model's default),
+    `max_tokens` counts reasoning and text (None: no limit but the context), `seed` None is a random seed.
     """
 
     model: str
@@ -53,69 +58,70 @@ class ChatCall(msgspec.Struct, frozen=True):
 
 
 def read_turns(messages: list[dict[str, Any]]) -> tuple[Turn, ...]:
-    """The turns of `messages`. Raises InvalidRequest."""
+    """Convert `messages`, dicts with role, content and attachments, to turns. Raises InvalidRequest."""
     try:
         return msgspec.convert(messages, tuple[Turn, ...])
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"messages: {error}", param="messages") from None
 
 
-class _Silent(msgspec.Struct, frozen=True):
-    """A piece that adds no text, so that whoever prints pieces can print them all."""
+class _TextlessPiece(msgspec.Struct, frozen=True):
+    """Has an empty text, so that a caller can print the text of every piece."""
 
     @property
     def text(self) -> str:
-        """Nothing."""
+        """The empty string."""
         return ""
 
 
-class ProgressPiece(_Silent, frozen=True, tag="progress", tag_field="kind"):
-    """How much of a load or of the prompt is done."""
+class ProgressPiece(_TextlessPiece, frozen=True, tag="progress", tag_field="kind"):
+    """Progress before the first token: `done` of `total` bytes are loaded, or prompt tokens are prefilled."""
 
     done: int
     total: int
 
 
 class ReasoningPiece(msgspec.Struct, frozen=True, tag="reasoning", tag_field="kind"):
-    """A stretch of thinking."""
+    """A part of the reasoning."""
 
     text: str
 
 
 class TextPiece(msgspec.Struct, frozen=True, tag="text", tag_field="kind"):
-    """A stretch of the answer."""
+    """A part of the answer's text."""
 
     text: str
 
 
-class FinishPiece(_Silent, frozen=True, tag="finish", tag_field="kind"):
-    """Why the answer ended, as OpenAI names it."""
+class FinishPiece(_TextlessPiece, frozen=True, tag="finish", tag_field="kind"):
+    """The reason why the answer ended, in OpenAI's terms: "stop", "length" or "tool_calls"."""
 
     reason: str
 
 
-class Stats(msgspec.Struct, frozen=True, rename="camel"):
-    """Token counts; `completion_tokens` include `reasoning_tokens`, `prompt_tokens` include `cached_tokens`."""
+class Usage(msgspec.Struct, frozen=True, rename="camel"):
+    """Token counts. `prompt_tokens` include `cached_tokens`; `completion_tokens` include `reasoning_tokens`."""
 
-    prompt_tokens: int
-    completion_tokens: int
-    reasoning_tokens: int
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
     cached_tokens: int = 0
 
 
-class UsagePiece(_Silent, frozen=True, tag="usage", tag_field="kind"):
-    """What the answer took."""
+class UsagePiece(_TextlessPiece, frozen=True, tag="usage", tag_field="kind"):
+    """The token counts of the answer."""
 
-    stats: Stats
+    stats: Usage
 
 
 Piece: TypeAlias = ProgressPiece | ReasoningPiece | TextPiece | FinishPiece | UsagePiece
 
 
-class Model(msgspec.Struct, frozen=True):
-    """A model on this machine. `size` are the bytes of its files, `resident` those that it takes in memory, if any.
+class ListedModel(msgspec.Struct, frozen=True):
+    """A model on this machine.
 
-    `parameters` is like "2.0M", `quantization` like "4bit", `context` in tokens.
+    `size` is the size of its files in bytes, `resident` its size in memory (None: not loaded). `parameters` is like
+    "2.0M", `quantization` like "4bit". `context` is in tokens.
     """
 
     name: str
@@ -128,27 +134,40 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Source(Protocol):
-    """Where answers come from. All methods raise PicoError."""
+    """Streams answers and manages models. All methods raise PicoError."""
 
-    def chat(self, call: ChatCall) -> AsyncGenerator[Piece, None]:
-        """Stream one answer. Closing the iterator stops the model."""
+    def chat(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
+        """Stream one answer. Closing the iterator aborts the request."""
         ...
 
-    async def models(self) -> list[Model]:
-        """The models, in the catalog's order."""
+    async def models(self) -> list[ListedModel]:
+        """Return the models, in the order of the catalog."""
         ...
 
     async def memory(self) -> MemoryReport:
-        """How the memory for models stands."""
+        """Return the memory for models: the budget, what is used, and which models fit."""
         ...
 
     async def load(self, name: str) -> None:
-        """Load a model now."""
+        """Load a model."""
         ...
 
     async def unload(self, name: str) -> None:
-        """Unload a model."""
+        """Unload a model. A model that is not loaded is no error."""
         ...
+
+
+def choose_model(models: list[ListedModel], turns: Iterable[Turn] = ()) -> ListedModel:
+    """Return the model for a request that names none: the first that accepts the images and videos of `turns`.
+
+    If none does, the first model, whose error message then explains the reason. Raises EngineUnavailable if there are
+    no models.
+    """
+    if not models:
+        raise EngineUnavailable("there is no model on this machine")
+    kinds = {attachment.kind for turn in turns for attachment in turn.attachments}
+    capability = "video" if "video" in kinds else "vision" if "image" in kinds else "completion"
+    return next((model for model in models if capability in model.capabilities), models[0])
 
 
 def _fenced(attachment: Attachment) -> str:

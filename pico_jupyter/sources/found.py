@@ -1,21 +1,23 @@
-"""Where to ask: the one place that decides."""
+"""Chooses the source of answers for this process."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 
+from pico_jupyter.engine.local_client import local_engine
 from pico_jupyter.errors import EngineUnavailable, Forbidden, PicoError, Unauthenticated
-from pico_jupyter.sources.address import ServerAddress, find_server
 from pico_jupyter.sources.calls import Source
-from pico_jupyter.sources.local import EngineSource, local_source
-from pico_jupyter.sources.remote import ServerSource
+from pico_jupyter.sources.engine_source import EngineSource
+from pico_jupyter.sources.server_address import ServerAddress, find_server, running_servers
+from pico_jupyter.sources.server_source import ServerSource
+from pico_jupyter.types import EngineOptions
 
 
 async def find_source(named: ServerAddress | None = None) -> Source:
-    """`named`, else the server that this kernel belongs to, if pico_jupyter answers there; else an engine in here.
+    """Return the source for `named`, else for the server of this kernel, else for the engine of this process.
 
-    Runs in `shared_loop()`, where that engine lives. Raises PicoError if a server that a person named does not answer.
+    Runs in `shared_loop()`, where that engine runs. Raises PicoError if a server that the user named does not answer.
     """
     address = named or find_server()
     if address is None:
@@ -34,7 +36,19 @@ async def find_source(named: ServerAddress | None = None) -> Source:
     return server
 
 
+def find_running_server() -> ServerAddress | None:
+    """Return the server that the user named, else the first of this user's servers where pico_jupyter answers.
+
+    Raises InvalidRequest if PICO_JUPYTER_URL is not an http or https URL.
+    """
+    own = find_server()
+    if own is not None and own.is_named:
+        return own
+    candidates = (*([own] if own is not None else []), *running_servers())
+    return next((address for address in candidates if ServerSource(address).answers()), None)
+
+
 @functools.cache
 def shared_engine() -> EngineSource:
-    """The engine of this process: panels and connections have one together."""
-    return local_source()
+    """Return the engine of this process, which its panels and connections share. It starts with the first request."""
+    return EngineSource(local_engine(EngineOptions()))

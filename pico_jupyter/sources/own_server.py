@@ -1,4 +1,4 @@
-"""A Jupyter server for a kernel that none stands behind. Only this process knows its token, and it ends with it."""
+"""Starts a Jupyter server for a kernel that has none. Its token stays in this process, and the server ends with it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from pico_jupyter.errors import EngineUnavailable
-from pico_jupyter.sources.address import ServerAddress, read_address
-from pico_jupyter.sources.remote import ServerSource
+from pico_jupyter.sources.server_address import ServerAddress, read_address
+from pico_jupyter.sources.server_source import ServerSource
 
 START_SECONDS = 120.0
 POLL_SECONDS = 0.05
@@ -22,9 +22,9 @@ POLL_SECONDS = 0.05
 
 @functools.cache
 def own_server() -> ServerAddress:
-    """The server of this process on a free port of loopback, started at the first call.
+    """Return the server of this process, on a free port of loopback. The first call starts it.
 
-    Raises EngineUnavailable when it ends at once or does not answer within two minutes.
+    Raises EngineUnavailable if it ends at once, or does not answer within two minutes.
     """
     folder = Path(tempfile.mkdtemp(prefix="pico_jupyter-"))
     process = _start(folder)
@@ -32,7 +32,9 @@ def own_server() -> ServerAddress:
     address = _wait_for_address(process, folder)
     if address is None:
         _end(process)
-        raise EngineUnavailable(f"the Jupyter server did not start; `{sys.executable} -m jupyter_server` may say why")
+        raise EngineUnavailable(
+            f"the Jupyter server did not start; run `{sys.executable} -m jupyter_server` to see why"
+        )
     return address
 
 
@@ -41,7 +43,7 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "pico_jupyter.server.child", str(folder)]
     command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--no-browser", "--allow-root"]
     with (folder / "server.log").open("wb") as log:
-        # Out of the kernel's process group, which an interrupted cell interrupts as a whole.
+        # An interrupted cell sends SIGINT to the kernel's whole process group, so the server is not in it.
         return subprocess.Popen(
             command, env=environ, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
         )

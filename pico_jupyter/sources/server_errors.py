@@ -1,4 +1,4 @@
-"""What a server's errors mean: bodies and frames of its OpenAI dialect in, our own errors out."""
+"""Converts the errors of a server's OpenAI endpoints, as response bodies or as frames of a stream, to PicoErrors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BY_STATUS: dict[int, type[PicoError]] = {
         EngineFailed,
     )
 }
-# In a frame, which has no status.
+# For frames, which have no status.
 BY_TYPE: dict[str, type[PicoError]] = {
     "authentication_error": Unauthenticated,
     "permission_error": Forbidden,
@@ -45,27 +45,27 @@ BY_TYPE: dict[str, type[PicoError]] = {
 
 def _tree(kind: type[PicoError]) -> Iterator[type[PicoError]]:
     yield kind
-    for below in kind.__subclasses__():
-        yield from _tree(below)
+    for subclass in kind.__subclasses__():
+        yield from _tree(subclass)
 
 
 BY_CODE = {kind.default_code: kind for kind in _tree(PicoError) if kind.default_code}
 
 
 def read_refusal(status: int, body: bytes, retry_after: str = "") -> PicoError:
-    """The error of an answer with `status` and the header Retry-After."""
+    """Return the error of a response. `retry_after` is the value of its Retry-After header."""
     kind = BY_STATUS.get(status, EngineUnavailable if status > 500 else EngineFailed)
-    told = _object(body)
-    error = told.get("error")
+    answer = _object(body)
+    error = answer.get("error")
     if isinstance(error, dict):
         return _error(error, kind, int(retry_after) if retry_after.isdecimal() else 0)
     reason = http.HTTPStatus(status).phrase if status in http.HTTPStatus._value2member_map_ else ""
-    message = error or told.get("message") or f"the server answered {status} {reason}".rstrip()
+    message = error or answer.get("message") or f"the server answered {status} {reason}".rstrip()
     return kind(str(message))
 
 
 def read_error_frame(error: dict[str, Any]) -> PicoError:
-    """The error in a frame of a stream that had begun."""
+    """Return the error of a frame."""
     return _error(error, BY_TYPE.get(str(error.get("type")), EngineFailed))
 
 
@@ -73,7 +73,7 @@ def _error(error: dict[str, Any], kind: type[PicoError], retry_after: int = 0) -
     code, param = error.get("code"), error.get("param")
     exact = BY_CODE.get(str(code), kind)
     return exact(
-        str(error.get("message") or "the server gives no reason"),
+        str(error.get("message") or "the server gave no reason"),
         param=None if param is None else str(param),
         code=None if code is None else str(code),
         retry_after=retry_after,
@@ -82,7 +82,7 @@ def _error(error: dict[str, Any], kind: type[PicoError], retry_after: int = 0) -
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        told = json.loads(body)
+        value = json.loads(body)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return value if isinstance(value, dict) else {}

@@ -53,7 +53,7 @@ from pico_jupyter import ChatPanel
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
 from pico_jupyter.engine.local_client import client_of
-from pico_jupyter.sources.local import EngineSource
+from pico_jupyter.sources.engine_source import EngineSource
 from pico_jupyter.types import EngineOptions
 
 engine = Engine(Catalog(EngineOptions()), EngineOptions())

@@ -1,4 +1,4 @@
-"""Notebooks as they are saved."""
+"""Builds saved notebooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chat kernels in processes of their own, and what a front end says to them. Every message is checked as it comes."""
+"""Starts chat kernels, and talks to them as a front end does. Every message is validated."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from jupyter_kernel_test.msgspec_v5 import validate_message
 from tests.e2e.running import RunningServer, wait_for
 
 PATIENCE_SECONDS = 60.0
-# The built-in model falls into a loop over this, and writes for seconds.
+# The built-in model repeats itself on this for seconds.
 LONG = "%reasoning off\n%temperature 0\nRepeat after me: " + "a b c d e f g h " * 30
 
 
 @dataclass
 class Ran:
-    """What came of a cell: the reply's content, and the messages below the cell."""
+    """The result of a cell: the content of the reply, and the messages on iopub."""
 
     reply: dict[str, Any]
     messages: list[dict[str, Any]] = field(repr=False)
@@ -35,13 +35,13 @@ class Ran:
 
     @property
     def output(self) -> dict[str, Any]:
-        """The last display's content, which is what stays."""
+        """The content of the last display or update."""
         shown = ("display_data", "update_display_data")
         return [message["content"] for message in self.messages if message["msg_type"] in shown][-1]
 
     @property
     def answer(self) -> str:
-        """The answer's own text."""
+        """The text of the answer."""
         return str(self.output["metadata"]["pico_jupyter"]["answer"])
 
     @property
@@ -50,7 +50,7 @@ class Ran:
 
     @property
     def error(self) -> str:
-        """The one line of the error's output."""
+        """The message of the error, which is one line."""
         [error] = [message["content"] for message in self.messages if message["msg_type"] == "error"]
         assert error["traceback"] == [error["evalue"]]
         return str(error["evalue"])
@@ -63,26 +63,26 @@ class Talk:
         self.client = client
 
     def begin(
-        self, code: str, cell: str = "", *, somebody: bool = True, deleted: Sequence[str] = (), **content: Any
+        self, code: str, cell: str = "", *, has_user: bool = True, deleted: Sequence[str] = (), **content: Any
     ) -> str:
-        """Send a cell. `somebody`: there is a person in front of it."""
+        """Send a cell. `has_user`: the front end has a user."""
         request = {"code": code, "silent": False, "store_history": True, "stop_on_error": True, "user_expressions": {}}
         metadata = {"cellId": cell, "deletedCells": list(deleted)} if cell else {}
         message = self.client.session.msg(
-            "execute_request", {**request, "allow_stdin": somebody, **content}, metadata=metadata
+            "execute_request", {**request, "allow_stdin": has_user, **content}, metadata=metadata
         )
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
 
     def end(self, request: str) -> Ran:
-        """Wait for the end of a cell."""
+        """Wait until the cell has ended."""
         messages: list[dict[str, Any]] = []
         while not _is_idle(message := self.next_message(request)):
             messages.append(message)
         reply = self.client.get_shell_msg(timeout=PATIENCE_SECONDS)
         while reply["parent_header"]["msg_id"] != request:
             reply = self.client.get_shell_msg(timeout=PATIENCE_SECONDS)
-        # The checker knows an older word for this one.
+        # The validator does not accept the status "aborted".
         if reply["content"]["status"] != "aborted":
             validate_message(reply, "execute_reply", request)
         return Ran(
@@ -94,7 +94,7 @@ class Talk:
         return self.end(self.begin(code, cell, **options))
 
     def next_message(self, request: str) -> dict[str, Any]:
-        """The next message that this request causes."""
+        """Return the next message of this request."""
         while True:
             message: dict[str, Any] = self.client.get_iopub_msg(timeout=PATIENCE_SECONDS)
             if message["parent_header"].get("msg_id") == request:
@@ -102,7 +102,7 @@ class Talk:
                 return message
 
     def wait_for_text(self, request: str) -> None:
-        """Wait until something of the answer is below the cell."""
+        """Wait until the cell displays a part of its answer."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             content = self.next_message(request)["content"]
@@ -125,7 +125,7 @@ def _is_idle(message: dict[str, Any]) -> bool:
 
 @contextlib.contextmanager
 def kernel_alone(folder: Path, **environ: str) -> Iterator[tuple[KernelManager, Talk]]:
-    """A kernel that no server started, as nbconvert and a terminal have it."""
+    """Start a kernel without a server, as nbconvert and terminals do."""
     manager = KernelManager(kernel_name="pico")
     manager.start_kernel(cwd=str(folder), env={**os.environ, **environ})
     client = manager.client()
@@ -140,7 +140,7 @@ def kernel_alone(folder: Path, **environ: str) -> Iterator[tuple[KernelManager, 
 
 
 class SessionKernel(Talk):
-    """The kernel of a notebook that is open on a server."""
+    """The kernel of a notebook that is open on the server."""
 
     def __init__(self, client: BlockingKernelClient, http: httpx.Client, kernel: str) -> None:
         super().__init__(client)
@@ -157,7 +157,7 @@ class SessionKernel(Talk):
 
 @contextlib.contextmanager
 def kernel_of(server: RunningServer, notebook: str) -> Iterator[SessionKernel]:
-    """Have the server open a session for this notebook."""
+    """Open a session for this notebook on the server."""
     with server.http() as http:
         wanted = {"path": notebook, "name": Path(notebook).name, "type": "notebook", "kernel": {"name": "pico"}}
         session = http.post("api/sessions", json=wanted)
@@ -167,7 +167,7 @@ def kernel_of(server: RunningServer, notebook: str) -> Iterator[SessionKernel]:
         wait_for(connection.exists, PATIENCE_SECONDS)
         client = BlockingKernelClient(connection_file=str(connection))
         client.load_connection_file()
-        # The server looks after its heart; on a busy machine a client would often believe it dead.
+        # The server checks the heartbeat. On a busy machine the client's own check often fails.
         client.start_channels(hb=False)
         try:
             client.wait_for_ready(timeout=PATIENCE_SECONDS)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pico_jupyter.chat_kernel.cell import MAGICS
-from pico_jupyter.chat_kernel.notes import Settings, note_help, note_magic, note_settings
+from pico_jupyter.chat_kernel.notes import ChatSettings, note_help, note_magic, note_settings
 
 
 def test_help_names_every_magic() -> None:
@@ -14,14 +14,13 @@ def test_help_names_every_magic() -> None:
 
 
 def test_a_magic_is_explained() -> None:
-    assert note_magic("model").plain == "%model NAME: the model that answers"
+    assert note_magic("model").plain == "%model NAME: the model"
 
 
-def test_what_is_not_set_is_said_so() -> None:
-    note = note_settings(Settings(), is_anew=True)
+def test_defaults_are_shown_as_such() -> None:
+    note = note_settings(ChatSettings(), starts_over=True)
     assert note.plain == (
-        "model: the first of this machine · reasoning: default · temperature: the model's own"
-        " · the cells above are forgotten"
+        "model: the first on this machine · reasoning: default · temperature: the model's default · new conversation"
     )
     assert note.markdown == note.plain
 
@@ -29,6 +28,6 @@ def test_what_is_not_set_is_said_so() -> None:
 @pytest.mark.parametrize(
     ("system", "written"), [("Be <b>.", "`Be <b>.`"), ("a `b` c", "`` a `b` c ``"), ("one\ntwo", "`one two`")]
 )
-def test_no_markup_is_made_of_what_a_user_sets(system: str, written: str) -> None:
-    note = note_settings(Settings("tiny", "on", system, 0.0), is_anew=False)
+def test_settings_are_quoted_in_markdown(system: str, written: str) -> None:
+    note = note_settings(ChatSettings("tiny", "on", system, 0.0), starts_over=False)
     assert note.markdown == f"model: `tiny` · reasoning: on · temperature: 0 · system: {written}"

@@ -58,13 +58,13 @@ def test_nbval_finds_an_answer_that_has_changed(executed: Path, tmp_path: Path) 
     assert nbval(wrong).returncode == pytest.ExitCode.TESTS_FAILED
 
 
-def test_a_page_of_it_has_the_thinking_folded(executed: Path) -> None:
+def test_an_html_page_has_folded_reasoning(executed: Path) -> None:
     done = run("nbconvert", "--to", "html", "--stdout", str(executed))
     assert "<details><summary>Thinking</summary>" in done.stdout
     assert "<p>348 + 277 = 625</p>" in done.stdout
 
 
-def test_nbconvert_says_what_is_wrong_in_a_line(tmp_path: Path) -> None:
+def test_nbconvert_prints_an_error_in_one_line(tmp_path: Path) -> None:
     done = execute(write(tmp_path, "%model pico-tinny\nhello"))
     assert done.returncode != 0
     assert "there is no model 'pico-tinny'. Did you mean pico-tiny?" in done.stderr

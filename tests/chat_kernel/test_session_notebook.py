@@ -1,4 +1,4 @@
-"""The notebook of a kernel, asked of a real server."""
+"""The notebook of a kernel, read from a real server."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from pico_jupyter.chat_kernel.saved import NotebookFile
 from pico_jupyter.chat_kernel.session_notebook import SessionNotebook
-from pico_jupyter.sources.address import ServerAddress
+from pico_jupyter.sources.server_address import ServerAddress
 from tests.chat_kernel.notebooks import save, saved_cell
 from tests.e2e.running import RunningServer
 
 
 @pytest.fixture
 def folder(server: RunningServer) -> Path:
-    """A folder with letters that URLs do not have."""
+    """A folder whose name must be quoted in URLs."""
     folder = server.log.parent / "plans ü %20"
     folder.mkdir(exist_ok=True)
     return folder
@@ -24,7 +24,7 @@ def folder(server: RunningServer) -> Path:
 
 @pytest.fixture
 def session(server: RunningServer, folder: Path) -> Iterator[dict[str, str]]:
-    """The ids of a notebook's session and of its kernel."""
+    """Open a session, and return its id and that of its kernel."""
     path = f"{folder.name}/first.ipynb"
     with server.http() as http:
         wanted = {"path": path, "name": "first.ipynb", "type": "notebook", "kernel": {"name": "pico"}}
@@ -37,7 +37,7 @@ def address(server: RunningServer) -> ServerAddress:
     return ServerAddress(server.url, server.token)
 
 
-async def test_it_is_read_under_the_name_that_it_has_now(
+async def test_the_notebook_is_read_under_its_current_name(
     server: RunningServer, folder: Path, session: dict[str, str]
 ) -> None:
     save(folder / "first.ipynb", saved_cell("a", "hello", "Hi."))
@@ -52,7 +52,7 @@ async def test_it_is_read_under_the_name_that_it_has_now(
     assert list(await notebook.cells()) == ["a", "b"]
 
 
-async def test_without_an_answer_of_the_server_the_file_is_read(server: RunningServer, tmp_path: Path) -> None:
+async def test_the_file_is_read_if_the_server_does_not_answer(server: RunningServer, tmp_path: Path) -> None:
     save(tmp_path / "chat.ipynb", saved_cell("a", "hello", "Hi."))
     file = NotebookFile(tmp_path / "chat.ipynb")
     assert list(await SessionNotebook(address(server), "unknown", file).cells()) == ["a"]
@@ -62,6 +62,8 @@ async def test_without_an_answer_of_the_server_the_file_is_read(server: RunningS
     assert list(await SessionNotebook(gone, "unknown", file).cells()) == ["a"]
 
 
-async def test_what_is_no_notebook_has_no_cells(server: RunningServer, folder: Path, session: dict[str, str]) -> None:
+async def test_content_that_is_not_a_notebook_has_no_cells(
+    server: RunningServer, folder: Path, session: dict[str, str]
+) -> None:
     (folder / "first.ipynb").write_text("{")
     assert await SessionNotebook(address(server), session["kernel"], NotebookFile(None)).cells() == {}

@@ -1,4 +1,4 @@
-"""`jupyter pico doctor` on a well and on a broken installation."""
+"""`jupyter pico doctor` for a working and for a broken installation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pico_jupyter.model_kernel.openblas import find_openblas
 from pico_jupyter.types import EngineOptions
 
 
-def test_every_part_of_the_installation_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_part_of_the_installation_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
     assert diagnose(EngineOptions()) == 0
     report = capsys.readouterr().out
     for subject in ("python", "mlx-lm", "device", "memory", "pico_jupyter is enabled", "pico-tiny"):
@@ -22,7 +22,7 @@ def test_every_part_of_the_installation_is_looked_at(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mlx needs help on Linux only")
-def test_it_says_which_blas_the_model_kernel_gets_and_what_that_brings(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_blas_of_the_model_kernel_is_measured_with_and_without_openblas(capsys: pytest.CaptureFixture[str]) -> None:
     library = find_openblas(os.environ)
     assert library is not None, "mlx-vlm brings one along"
     assert diagnose(EngineOptions()) == 0
@@ -33,7 +33,7 @@ def test_it_says_which_blas_the_model_kernel_gets_and_what_that_brings(capsys: p
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mlx needs help on Linux only")
-def test_it_says_how_what_is_switched_off_is_switched_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_disabled_setting_is_reported_with_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert diagnose(EngineOptions(float32_on_cpu=False), openblas=False) == 0
     report = capsys.readouterr().out
     assert "OpenBLAS is switched off" in report
@@ -42,7 +42,7 @@ def test_it_says_how_what_is_switched_off_is_switched_on(capsys: pytest.CaptureF
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mlx needs help on Linux only")
-def test_a_blas_that_the_user_preloads_is_left_in_place(
+def test_a_blas_that_the_user_preloads_is_kept(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = find_openblas(os.environ)
@@ -50,23 +50,23 @@ def test_a_blas_that_the_user_preloads_is_left_in_place(
     monkeypatch.setenv("LD_PRELOAD", str(library))
     assert diagnose(EngineOptions()) == 0
     assert re.search(
-        rf"ok    blas .*{library.name}.*: [\d.]+ GFLOP/s .* as your LD_PRELOAD says", capsys.readouterr().out
+        rf"ok    blas .*{library.name}.*: [\d.]+ GFLOP/s .* set by your LD_PRELOAD", capsys.readouterr().out
     )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mlx needs help on Linux only")
-def test_without_an_openblas_it_says_how_to_get_one() -> None:
-    [finding] = _blas(None, wanted=True)
+def test_without_an_openblas_the_remedy_is_its_package() -> None:
+    [finding] = _blas(None, is_enabled=True)
     assert finding.grade == "note"
     assert re.search(r"libblas.*: [\d.]+ GFLOP/s in float32.*no OpenBLAS to preload was found", finding.text)
     assert "apt install libopenblas0-pthread" in finding.remedy
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mlx needs help on Linux only")
-def test_a_library_that_cannot_be_preloaded_is_told(tmp_path: Path) -> None:
+def test_a_library_that_cannot_be_preloaded_is_reported(tmp_path: Path) -> None:
     broken = tmp_path / "libopenblas.so.0"
     broken.write_bytes(b"no library")
-    [finding] = _blas(broken, wanted=True)
+    [finding] = _blas(broken, is_enabled=True)
     assert finding.grade == "note"
     assert finding.text == f"{broken} cannot be preloaded"
 

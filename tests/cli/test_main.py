@@ -1,4 +1,4 @@
-"""`jupyter pico` as a person types it, hosting the model itself."""
+"""`jupyter pico` without a running server."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_list_shows_models_of_the_configured_folders(
     assert "my-model" in capsys.readouterr().out
 
 
-def test_show_tells_what_the_files_say(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_the_properties_of_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "PICO-TINY:latest"]) == 0
     facts = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert facts["name"] == "pico-tiny"
@@ -50,19 +50,19 @@ def test_show_tells_what_the_files_say(capsys: pytest.CaptureFixture[str]) -> No
     assert facts["reasoning"] == "switchable, on by default"
 
 
-def test_an_unknown_model_is_an_error_in_words(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", "nobody"]) == 1
-    assert capsys.readouterr().err == "error: model 'nobody' not found\n"
+def test_show_of_an_unknown_model_prints_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "absent"]) == 1
+    assert capsys.readouterr().err == "error: model 'absent' not found\n"
 
 
-def test_run_answers_with_the_thinking_apart(capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_separates_reasoning_from_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "pico-tiny", "What is", "12 + 35?", "--temperature", "0"]) == 0
     thinking, _, answer = capsys.readouterr().out.partition("</think>")
     assert thinking.startswith("<think>")
     assert "47" in answer
 
 
-def test_run_without_thinking_prints_the_answer_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_without_reasoning_prints_the_answer_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "pico-tiny", "What is 12 + 35?", "--think", "off", "--max-tokens", "40"]) == 0
     answer = capsys.readouterr().out
     assert "<think>" not in answer
@@ -75,17 +75,17 @@ def test_a_prompt_may_come_through_a_pipe(capsys: pytest.CaptureFixture[str], mo
     assert "47" in capsys.readouterr().out
 
 
-def test_an_unknown_model_cannot_be_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "nobody", "hello"]) == 1
-    assert capsys.readouterr() == ("", "error: model 'nobody' not found\n")
+def test_run_of_an_unknown_model_prints_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "absent", "hello"]) == 1
+    assert capsys.readouterr() == ("", "error: model 'absent' not found\n")
 
 
-def test_a_picture_that_is_not_there_is_an_error_of_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_image_is_an_error_of_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "pico-tiny", "what is this?", "--image", "nowhere.png"]) == 1
-    assert capsys.readouterr() == ("", "error: cannot read nowhere.png: No such file or directory\n")
+    assert capsys.readouterr() == ("", "error: cannot read 'nowhere.png': No such file or directory\n")
 
 
-def test_pictures_clips_and_words_may_stand_in_any_order() -> None:
+def test_images_videos_and_words_of_the_prompt_may_be_mixed() -> None:
     options = _parse(_parser(), ["run", "m", "--image", "a", "what", "--video", "b", "is", "--image", "c", "this?"])
     assert options.files == [("image", "a"), ("video", "b"), ("image", "c")]
     assert options.prompt == ["what", "is", "this?"]
@@ -104,7 +104,7 @@ def test_ps_without_a_server_says_so(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def copy_of_pico_tiny(folder: Path) -> None:
-    """The built-in model under another name."""
+    """Copy the built-in model to `folder`."""
     source = Path(__file__).parents[2] / "pico_jupyter" / "builtin" / "pico-tiny"
     folder.mkdir(parents=True)
     for file in source.iterdir():

@@ -1,4 +1,4 @@
-"""`jupyter pico` next to a running server."""
+"""`jupyter pico` with a running server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.e2e.running import RunningServer
 
 
 def pico(server: RunningServer, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `jupyter pico` as a user of the server's machine would."""
+    """Run `jupyter pico` with the environment of the server."""
     command = [sys.executable, "-m", "jupyter", "pico", *arguments]
     return subprocess.run(command, env=server.environ, capture_output=True, text=True, check=False, timeout=60)
 
@@ -22,10 +22,10 @@ def test_run_finds_the_running_server_and_streams_from_it(server: RunningServer)
     assert server.token not in done.stdout + done.stderr
 
 
-def test_an_error_of_the_server_is_told_in_its_words(server: RunningServer) -> None:
-    done = pico(server, "run", "nobody", "hello")
+def test_an_error_of_the_server_is_printed(server: RunningServer) -> None:
+    done = pico(server, "run", "absent", "hello")
     assert done.returncode == 1
-    assert done.stderr.endswith("error: model 'nobody' not found\n")
+    assert done.stderr.endswith("error: The model 'absent' does not exist\n")
 
 
 def test_ps_shows_what_the_server_has_loaded(server: RunningServer) -> None:
@@ -35,7 +35,7 @@ def test_ps_shows_what_the_server_has_loaded(server: RunningServer) -> None:
     assert rows[1].startswith("pico-tiny:latest")
 
 
-def test_a_picture_travels_to_the_server(server: RunningServer, tmp_path: Path) -> None:
+def test_an_image_is_sent_to_the_server(server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(b"\x89PNG")
     done = pico(server, "run", "pico-tiny", "What is this?", "--image", str(tmp_path / "cat.png"))
     assert done.returncode == 1

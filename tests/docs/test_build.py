@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pico_jupyter.configuration import EngineConfiguration
 from pico_jupyter.dialects.openapi import openapi_document
 from pico_jupyter.server.extension import PicoJupyter
 
@@ -78,4 +79,5 @@ def test_the_reference_has_every_field_of_every_request(site: Path) -> None:
 
 def test_the_reference_has_every_setting(site: Path) -> None:
     page = (site / "reference/configuration.html").read_text()
-    assert [name for name in PicoJupyter.class_own_traits(config=True) if f">{name}<" not in page] == []
+    names = (*EngineConfiguration.class_own_traits(config=True), *PicoJupyter.class_own_traits(config=True))
+    assert [name for name in names if f">{name}<" not in page] == []

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from pico_jupyter.cli.main import _parser
+from pico_jupyter.configuration import EngineConfiguration
 from pico_jupyter.server.extension import PicoJupyter
 from pico_jupyter.server.metrics import ServerMetrics
 
@@ -25,7 +26,7 @@ def metrics() -> set[str]:
 
 
 def settings() -> set[str]:
-    return set(PicoJupyter.class_own_traits(config=True))
+    return {*EngineConfiguration.class_own_traits(config=True), *PicoJupyter.class_own_traits(config=True)}
 
 
 def commands() -> set[str]:

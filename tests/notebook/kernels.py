@@ -1,4 +1,4 @@
-"""Kernels in processes of their own, asked as front ends and programs ask them."""
+"""Starts ipykernels, and talks to them as front ends and programs do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RunningKernel:
         allow_stdin: bool = True,
         on_message: Callable[[Message], None] = lambda message: None,
     ) -> list[Message]:
-        """Run `code` and return the outputs. `cell`: the id that a notebook front end gives."""
+        """Run `code` and return the outputs. `cell` is the cell id of a notebook front end."""
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "stop_on_error": True}
         request = self.client.session.msg(
             "execute_request", {**content, "allow_stdin": allow_stdin}, metadata={"cellId": cell} if cell else {}
@@ -56,7 +56,7 @@ class RunningKernel:
 
 @contextmanager
 def running_kernel(environ: Mapping[str, str] | None = None) -> Iterator[RunningKernel]:
-    """Start an ipykernel with more `environ` and stop it at the end."""
+    """Start an ipykernel with additional variables, and stop it at the end."""
     manager = KernelManager(kernel_name="python3")
     manager.start_kernel(env={**os.environ, **(environ or {})})
     client = manager.client()

@@ -1,17 +1,17 @@
-"""An answer, as code and front ends see it."""
+"""Answer: its fields, and its representations for front ends."""
 
 from __future__ import annotations
 
-from pico_jupyter.notebook.answer import Answer, Usage
+from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.sources.calls import (
+    AnswerRequest,
     Attachment,
-    ChatCall,
     FinishPiece,
     ProgressPiece,
     ReasoningPiece,
-    Stats,
     TextPiece,
     Turn,
+    Usage,
     UsagePiece,
     read_turns,
 )
@@ -23,18 +23,18 @@ PIECES = (
     TextPiece("6"),
     TextPiece("25"),
     FinishPiece("stop"),
-    UsagePiece(Stats(9, 4, 2, 7)),
+    UsagePiece(Usage(9, 4, 2, 7)),
 )
 
 
-def written(*pieces: object, call: ChatCall | None = None) -> Answer:
-    answer = Answer(call or ChatCall("tiny", (Turn("user", "348 + 277?"),)))
+def written(*pieces: object, call: AnswerRequest | None = None) -> Answer:
+    answer = Answer(call or AnswerRequest("tiny", (Turn("user", "348 + 277?"),)))
     for piece in pieces or PIECES:
-        answer.take(piece)
+        answer.add(piece)
     return answer
 
 
-def test_it_is_the_sum_of_its_pieces() -> None:
+def test_an_answer_is_the_sum_of_its_pieces() -> None:
     answer = written()
     assert (answer.text, answer.reasoning, answer.model, answer.finish_reason) == ("625", "hm", "tiny", "stop")
     assert answer.usage == Usage(prompt_tokens=9, completion_tokens=4, reasoning_tokens=2, cached_tokens=7)
@@ -44,7 +44,9 @@ def test_it_is_the_sum_of_its_pieces() -> None:
 
 def test_its_messages_are_the_conversation_and_can_be_read_again() -> None:
     picture = Attachment("image", "a.png", "data:image/png;base64,AA==")
-    call = ChatCall("tiny", (Turn("user", "a"), Turn("assistant", "A"), Turn("user", "b", (picture,))), system="Hm.")
+    call = AnswerRequest(
+        "tiny", (Turn("user", "a"), Turn("assistant", "A"), Turn("user", "b", (picture,))), system="Hm."
+    )
     messages = written(TextPiece("B"), call=call).messages
     assert messages[:3] == [
         {"role": "system", "content": "Hm."},
@@ -55,7 +57,7 @@ def test_its_messages_are_the_conversation_and_can_be_read_again() -> None:
     assert read_turns(messages[1:]) == (*call.messages, Turn("assistant", "B"))
 
 
-def test_notebooks_show_the_thinking_folded_and_the_text_safe() -> None:
+def test_markdown_has_folded_reasoning_and_escaped_html() -> None:
     answer = written(ReasoningPiece("hm"), TextPiece("<b>6</b>"), FinishPiece("stop"))
     assert answer._repr_mimebundle_() == {
         "text/markdown": "<details><summary>Thinking</summary>\n\nhm\n\n</details>\n\n&#60;b>6&#60;/b>",
@@ -63,11 +65,11 @@ def test_notebooks_show_the_thinking_folded_and_the_text_safe() -> None:
     }
 
 
-def test_thinking_is_open_while_there_is_nothing_else() -> None:
+def test_reasoning_is_unfolded_until_text_arrives() -> None:
     assert written(ReasoningPiece("hm")).to_markdown().startswith("<details open>")
 
 
-def test_the_end_is_told_where_it_is_not_the_models_own() -> None:
+def test_an_early_end_is_marked_in_the_markdown() -> None:
     assert written(TextPiece("6"), FinishPiece("length")).to_markdown().endswith("reached its token limit.*")
     stopped = written(TextPiece("6"))
     stopped.end("stopped")

@@ -8,7 +8,7 @@ from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.notebook.chat_options import NAMES, describe_options, read_options
 
 
-def test_a_cell_has_its_options_in_the_line() -> None:
+def test_the_line_of_a_cell_holds_the_options() -> None:
     line = "-m tiny -r off --system 'Be brief.' -i a.png --image \"b c.png\" --temperature 0.5 --max-tokens 9 --seed 1"
     options = read_options(line, "\nWhat is {x}?\n")
     assert options.question == "What is {x}?"
@@ -27,31 +27,31 @@ def test_a_cell_has_its_options_in_the_line() -> None:
         ("-5 + 3?", "-5 + 3?"),
     ],
 )
-def test_in_a_line_the_question_is_taken_as_it_is_written(line: str, question: str) -> None:
+def test_the_question_of_a_line_needs_no_quotes(line: str, question: str) -> None:
     assert read_options(line, None).question == question
 
 
 @pytest.mark.parametrize(
     ("line", "cell", "reason"),
     [
-        ("", " \n", "there is no question"),
-        ("-m tiny", None, "there is no question"),
+        ("", " \n", "the question is missing"),
+        ("-m tiny", None, "the question is missing"),
         ("--modal x", "hi", "unrecognized arguments: --modal x"),
         ("tiny", "hi", "unrecognized arguments: tiny"),
         ("-r perhaps", "hi", "invalid choice: 'perhaps'"),
         ("--temperature hot", "hi", "argument --temperature: invalid float value: 'hot'"),
         ("-m", "hi", "argument --model/-m: expected one argument"),
         ("-s 'open", "hi", "no closing quotation"),
-        ("--into 3x", "hi", "--into 3x: not the name of a variable"),
-        ("--into class", "hi", "--into class: not the name of a variable"),
+        ("--into 3x", "hi", "--into 3x: not a valid name of a variable"),
+        ("--into class", "hi", "--into class: not a valid name of a variable"),
     ],
 )
-def test_what_is_wrong_is_named(line: str, cell: str | None, reason: str) -> None:
+def test_a_wrong_argument_is_named(line: str, cell: str | None, reason: str) -> None:
     with pytest.raises(InvalidRequest, match=reason):
         read_options(line, cell)
 
 
-def test_help_and_completion_know_every_option() -> None:
+def test_help_and_completion_have_every_option() -> None:
     assert set(NAMES) == {
         *("--model", "--reasoning", "--system", "--image", "--temperature"),
         *("--max-tokens", "--seed", "--into", "--new", "--code"),

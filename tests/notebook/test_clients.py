@@ -7,18 +7,18 @@ import sys
 import pytest
 
 from pico_jupyter.notebook.clients import async_ollama_client, async_openai_client, ollama_client, openai_client
-from pico_jupyter.sources.address import ServerAddress
+from pico_jupyter.sources.server_address import ServerAddress
 
 ADDRESS = ServerAddress("http://localhost:8888/user/ada/", "secret")
 
 
-def test_openai_asks_below_the_servers_address_with_its_token() -> None:
+def test_the_openai_client_has_the_address_and_the_token() -> None:
     with openai_client(ADDRESS) as client:
         assert str(client.base_url) == "http://localhost:8888/user/ada/pico/v1/"
         assert client.api_key == "secret"
 
 
-def test_a_server_without_a_token_gets_a_word_that_openai_accepts() -> None:
+def test_without_a_token_the_openai_client_gets_a_placeholder() -> None:
     with openai_client(ServerAddress("http://localhost:8888/", "")) as client:
         assert client.api_key == "none"
 
@@ -32,7 +32,7 @@ def test_a_server_without_a_token_gets_a_word_that_openai_accepts() -> None:
         (async_ollama_client, "ollama"),
     ],
 )
-def test_a_package_that_is_missing_is_named(client: object, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(client: object, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=f"the {package} package is not installed here: %pip install {package}"):
         client(ADDRESS)

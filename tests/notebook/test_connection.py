@@ -64,7 +64,7 @@ def test_reasoning_can_be_switched_off(pico: Pico) -> None:
     assert answer.usage.reasoning_tokens == 0
 
 
-def test_a_conversation_goes_on_and_finds_its_beginning_in_the_cache(pico: Pico) -> None:
+def test_a_continued_conversation_reuses_the_prefix_cache(pico: Pico) -> None:
     first = pico.chat("My name is Ada.", system="Be brief.", temperature=0, reasoning=False)
     second = pico.chat("What is my name?", history=first, temperature=0, reasoning=False)
     assert "Ada" in second.text
@@ -88,7 +88,7 @@ async def test_it_answers_inside_a_running_event_loop(pico: Pico) -> None:
     assert pico.chat("What is 12 + 35?", temperature=0).text == "12 + 35 = 47"
 
 
-async def test_coroutines_are_answered_together(pico: Pico) -> None:
+async def test_coroutines_are_answered_concurrently(pico: Pico) -> None:
     answers = await asyncio.gather(*(pico.achat(f"What is {n} + 35?", temperature=0) for n in (12, 13, 14)))
     assert [answer.text for answer in answers] == [f"{n} + 35 = {n + 35}" for n in (12, 13, 14)]
 
@@ -98,21 +98,21 @@ async def test_coroutines_stream(pico: Pico) -> None:
     assert "".join([piece.text async for piece in pieces if isinstance(piece, TextPiece)]) == "12 + 35 = 47"
 
 
-def test_a_coroutine_can_be_made_before_there_is_a_loop(pico: Pico) -> None:
+def test_a_coroutine_can_be_created_without_a_running_loop(pico: Pico) -> None:
     assert asyncio.run(pico.achat("What is 12 + 35?", temperature=0)).text == "12 + 35 = 47"
 
 
-def test_the_same_seed_draws_the_same(pico: Pico) -> None:
+def test_the_same_seed_samples_the_same_answer(pico: Pico) -> None:
     drawn = [pico.chat("Tell me something.", temperature=2, seed=5, max_tokens=20).text for _ in range(2)]
     assert drawn[0] == drawn[1]
 
 
-def test_the_limit_of_tokens_is_told(pico: Pico) -> None:
+def test_a_token_limit_is_the_finish_reason(pico: Pico) -> None:
     answer = pico.chat(LONG, max_tokens=5, reasoning=False)
     assert (answer.finish_reason, answer.usage.completion_tokens) == ("length", 5)
 
 
-def test_pictures_go_to_a_model_that_sees(pico: Pico) -> None:
+def test_images_are_sent_to_a_model_with_vision(pico: Pico) -> None:
     answer = pico.chat("What is in the picture?", images=[circle()], temperature=0)
     assert (answer.model, answer.text) == ("pico-tiny-vl", "A red circle on a white background.")
     array = np.asarray(circle()) / 255
@@ -130,10 +130,10 @@ def test_models_are_listed_loaded_and_unloaded(pico: Pico) -> None:
     wait_for(lambda: {model.name: model.resident for model in pico.models}["pico-tiny"] is None)
 
 
-def test_failures_have_the_class_that_they_have_in_the_engine(pico: Pico) -> None:
+def test_errors_keep_the_class_of_the_engine(pico: Pico) -> None:
     for fails in (pico.load, pico.unload, lambda name: pico.chat("hi", model=name)):
-        with pytest.raises(ModelNotFound, match="nobody"):
-            fails("nobody")
+        with pytest.raises(ModelNotFound, match="absent"):
+            fails("absent")
     with pytest.raises(InvalidRequest, match="image"):
         pico.chat("What is it?", model="pico-tiny", images=circle())
     with pytest.raises(InvalidRequest):
@@ -142,13 +142,13 @@ def test_failures_have_the_class_that_they_have_in_the_engine(pico: Pico) -> Non
     assert pico.last.finish_reason == "failed"
 
 
-def test_a_url_is_not_for_an_engine_that_fetches_nothing() -> None:
+def test_an_engine_in_this_process_refuses_urls() -> None:
     pico = Pico(shared_engine(), shared_loop())
-    with pytest.raises(InvalidRequest, match="fetches nothing"):
+    with pytest.raises(InvalidRequest, match="does not fetch URLs"):
         pico.chat("What is it?", images="https://example.com/a.png")
 
 
-def test_another_model_can_be_the_default() -> None:
+def test_the_default_model_can_be_assigned() -> None:
     source = FakeSource(TextPiece("hi"), FinishPiece("stop"))
     pico = Pico(source, shared_loop())
     assert pico.default_model == "tiny"
@@ -182,8 +182,8 @@ def test_the_same_server_gives_the_same_connection(server: RunningServer) -> Non
     assert repr(pico) == "<Pico: the Jupyter server at 127.0.0.1>"
 
 
-def test_a_server_that_was_named_has_to_answer(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InvalidRequest, match=r"url: 'localhost:8888' is no address like"):
+def test_a_server_that_was_named_must_answer(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidRequest, match=r"url: 'localhost:8888' is not an address like"):
         connect(url="localhost:8888")
     with pytest.raises(EngineUnavailable, match=r"no pico_jupyter answers at http://127\.0\.0\.1:9/"):
         connect(url="http://127.0.0.1:9")
@@ -194,7 +194,7 @@ def test_a_server_that_was_named_has_to_answer(server: RunningServer, monkeypatc
         connect()
 
 
-def test_without_a_server_there_is_an_engine_and_the_process_ends() -> None:
+def test_without_a_server_an_engine_answers_and_the_process_ends() -> None:
     code = "import pico_jupyter as p; a = p.connect(); print(a, a is p.connect(), a.chat('What is 12 + 35?'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
     assert done.stdout == "<Pico: an engine in this kernel> True 12 + 35 = 47\n"

@@ -31,25 +31,25 @@ VARIABLES = {
         ("def f(x):\n    return {x for x in rows}", "def f(x):\n    return {x for x in rows}"),
     ],
 )
-def test_names_have_values_and_other_braces_mean_themselves(text: str, prompt: str) -> None:
+def test_names_are_replaced_and_other_braces_are_kept(text: str, prompt: str) -> None:
     assert interpolate(text, VARIABLES) == prompt
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{nobody}", r"\{nobody\} is not known: there is no such variable. Write \{\{nobody\}\} if"),
+        ("{absent}", r"\{absent\} is not defined: there is no such variable. Write \{\{absent\}\} for"),
         ("{rows[9]}", r"\{rows\[9\]\} cannot be read: IndexError"),
         ("{name.first}", r"\{name.first\} cannot be read: AttributeError"),
         ("{rows[len(rows)]}", "is more than a name, an attribute or an item"),
-        ("{rows[1 1]}", "is no expression"),
-        ("{open}", "is not known"),
+        ("{rows[1 1]}", "is not a valid expression"),
+        ("{open}", "is not defined"),
     ],
 )
-def test_what_cannot_be_read_is_named(text: str, reason: str) -> None:
+def test_an_expression_that_cannot_be_read_is_named(text: str, reason: str) -> None:
     with pytest.raises(InvalidRequest, match=reason):
         interpolate(text, VARIABLES)
 
 
-def test_words_that_could_be_variables() -> None:
+def test_a_name_or_item_is_an_expression() -> None:
     assert [word for word in ("fig", "a.b[0]", "a/b.png", "x y", "1") if is_expression(word)] == ["fig", "a.b[0]"]

@@ -1,4 +1,4 @@
-"""The magics and the connection in a real ipykernel, as people and programs see it."""
+"""The magics and the connection in a real ipykernel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.e2e.running import RunningServer, wait_for
 from tests.notebook.kernels import Message, RunningKernel, running_kernel
 
 LONG = "Repeat after me: " + "a b c d e f g h " * 30
-# A call shows nothing before its end, so another thread says that it has begun.
+# A call displays nothing before its end, so another thread prints that it has begun.
 TELLS_WHEN_BEGUN = """\
 import threading, time, pico_jupyter
 pico = pico_jupyter.connect()
@@ -44,7 +44,7 @@ def printed(messages: list[Message]) -> str:
     return "".join(message["content"]["text"] for message in messages if message["msg_type"] == "stream")
 
 
-def test_a_notebook_sees_one_output_that_grows_to_what_a_program_sees(kernel: RunningKernel) -> None:
+def test_a_growing_output_ends_like_the_output_of_a_program(kernel: RunningKernel) -> None:
     question = "%%chat --new --temperature 0 -r on\nWhat is 348 + 277?"
     live = kernel.run(question, cell="a")
     whole = kernel.run(question, allow_stdin=False)
@@ -57,14 +57,14 @@ def test_a_notebook_sees_one_output_that_grows_to_what_a_program_sees(kernel: Ru
     assert live[-1]["content"]["metadata"] == whole[0]["content"]["metadata"]
 
 
-def test_a_console_sees_text(kernel: RunningKernel) -> None:
+def test_a_console_gets_text(kernel: RunningKernel) -> None:
     messages = kernel.run("%chat --new --temperature 0 -r on What is 12 + 35?")
     assert set(kinds(messages)) == {"stream"}
     assert printed(messages).startswith("\x1b[2m")
     assert printed(messages).endswith("\x1b[0m\n\n12 + 35 = 47\n")
 
 
-def test_a_cell_that_runs_again_takes_its_place_again(kernel: RunningKernel) -> None:
+def test_a_cell_that_runs_again_continues_from_its_first_run(kernel: RunningKernel) -> None:
     kernel.run("%chat --new -r off My name is Ada.", cell="a")
     for _ in range(2):
         kernel.run("%chat -r off --into second What is my name?", cell="b")
@@ -92,7 +92,7 @@ def interrupted(kernel: RunningKernel, code: str, cell: str = "") -> list[Messag
     return kernel.run(code, cell=cell, on_message=interrupt)
 
 
-def test_an_interrupt_stops_the_model_and_keeps_what_came(kernel: RunningKernel) -> None:
+def test_an_interrupt_stops_the_model_and_keeps_the_text_so_far(kernel: RunningKernel) -> None:
     messages = interrupted(kernel, f"%%chat --new -r off\n{LONG}", cell="a")
     assert messages[-1]["msg_type"] == "error"
     assert messages[-1]["content"]["traceback"] == ["KeyboardInterrupt: stopped"]
@@ -102,15 +102,15 @@ def test_an_interrupt_stops_the_model_and_keeps_what_came(kernel: RunningKernel)
     assert printed(kernel.run("%chat --new --temperature 0 What is 12 + 35?")).endswith("12 + 35 = 47\n")
 
 
-def test_an_interrupt_of_a_call_leaves_the_part_in_reach(kernel: RunningKernel) -> None:
+def test_an_interrupted_call_leaves_its_text_in_last(kernel: RunningKernel) -> None:
     kernel.run(TELLS_WHEN_BEGUN)
     messages = interrupted(kernel, f"tell_when_begun(pico.last)\npico.chat({LONG!r}, reasoning=False)")
     assert messages[-1]["content"]["ename"] == "KeyboardInterrupt"
     assert printed(kernel.run("print(pico.last.finish_reason, len(pico.last.text) > 0)")) == "stopped True\n"
 
 
-def test_a_kernel_of_a_server_asks_that_server(own_server: RunningServer) -> None:
-    # A kernel knows its server by the process that started it, which here is this test.
+def test_a_kernel_of_a_server_uses_that_server(own_server: RunningServer) -> None:
+    # A kernel finds its server by its parent process, which is this test here.
     with running_kernel({"PICO_JUPYTER_URL": own_server.url, "PICO_JUPYTER_TOKEN": own_server.token}) as kernel:
         kernel.run("%load_ext pico_jupyter")
         assert "the Jupyter server at 127.0.0.1\n" in printed(kernel.run("%pico"))
@@ -119,4 +119,6 @@ def test_a_kernel_of_a_server_asks_that_server(own_server: RunningServer) -> Non
         interrupted(kernel, f"%%chat -r off\n{LONG}", cell="a")
         with own_server.http() as client:
             wait_for(lambda: 'outcome="aborted"' in client.get("metrics").text)
-        assert own_server.token not in printed(kernel.run("%pico")) + printed(kernel.run("print(answer, answer.call)"))
+        assert own_server.token not in printed(kernel.run("%pico")) + printed(
+            kernel.run("print(answer, answer.request)")
+        )

@@ -1,4 +1,4 @@
-"""Answers that are shown while they are written."""
+"""Displays of an answer during generation."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.notebook.live import Display, LiveDisplay, TextDisplay, WholeDisplay
-from pico_jupyter.sources.calls import ChatCall, FinishPiece, Piece, ProgressPiece, ReasoningPiece, TextPiece, Turn
+from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, Piece, ProgressPiece, ReasoningPiece, TextPiece, Turn
 
 PIECES = (ReasoningPiece("12 + 35\n"), ReasoningPiece("hm"), TextPiece("4"), TextPiece("7"), FinishPiece("stop"))
 
 
 class Clock:
-    """Goes on by `step` seconds whenever it is looked at."""
+    """Advances by `step` seconds with every call."""
 
     def __init__(self, step: float) -> None:
         self._now = 0.0
@@ -24,7 +24,7 @@ class Clock:
 
 
 class Outputs:
-    """What a front end has received."""
+    """The messages that a front end has received."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, dict[str, Any]]] = []
@@ -41,10 +41,10 @@ class Outputs:
 
 
 def show(display: Display, *pieces: Piece, stops: bool = False) -> Answer:
-    answer = Answer(ChatCall("tiny", (Turn("user", "?"),)))
+    answer = Answer(AnswerRequest("tiny", (Turn("user", "?"),)))
     for piece in pieces:
-        answer.take(piece)
-        display.take(piece, answer)
+        answer.add(piece)
+        display.update(piece, answer)
     if stops:
         answer.end("stopped")
     display.end(answer)
@@ -59,7 +59,7 @@ def test_a_program_gets_one_output_at_the_end() -> None:
     ]
 
 
-def test_people_get_one_output_that_grows() -> None:
+def test_a_user_gets_one_output_that_grows() -> None:
     outputs = Outputs()
     show(LiveDisplay(outputs, Clock(1.0)), *PIECES)
     assert outputs.kinds() == ["display_data", *["update_display_data"] * 5]
@@ -69,7 +69,7 @@ def test_people_get_one_output_that_grows() -> None:
     assert markdown[2].endswith("</details>\n\n4")
 
 
-def test_what_grew_and_what_came_as_a_whole_end_alike() -> None:
+def test_growing_and_whole_outputs_end_alike() -> None:
     live, whole = Outputs(), Outputs()
     show(LiveDisplay(live, Clock(0.001)), *PIECES)
     show(WholeDisplay(whole), *PIECES)
@@ -88,13 +88,13 @@ def test_a_long_output_is_sent_less_often() -> None:
     assert len(outputs.messages) == 2
 
 
-def test_a_load_shows_how_far_it_is() -> None:
+def test_progress_is_displayed() -> None:
     outputs = Outputs()
     show(LiveDisplay(outputs, Clock(1.0)), ProgressPiece(1, 4), *PIECES)
     assert outputs.messages[0][1]["data"]["text/plain"] == "getting ready: 25 %"
 
 
-def test_an_answer_that_did_not_begin_leaves_nothing() -> None:
+def test_an_answer_without_pieces_leaves_no_output() -> None:
     outputs = Outputs()
     show(LiveDisplay(outputs), stops=True)
     show(WholeDisplay(outputs), stops=True)
@@ -114,17 +114,17 @@ def text(*pieces: Piece, dims: bool, step: float = 1.0) -> list[str]:
     return written
 
 
-def test_terminals_see_the_thinking_dimmed_and_then_the_text() -> None:
+def test_terminals_get_dimmed_reasoning_and_then_the_text() -> None:
     written = text(*PIECES, dims=True)
     assert written == ["\x1b[2m12 + 35\n", "hm", "\x1b[0m\n\n4", "7", "\n"]
 
 
-def test_without_colours_the_thinking_is_between_tags() -> None:
+def test_without_colours_reasoning_is_between_tags() -> None:
     assert "".join(text(*PIECES, dims=False)) == "<think>\n12 + 35\nhm\n</think>\n\n47\n"
     assert "".join(text(TextPiece("47"), dims=False)) == "47\n"
 
 
-def test_thinking_that_ends_in_nothing_is_closed() -> None:
+def test_reasoning_without_text_is_closed() -> None:
     assert "".join(text(ReasoningPiece("hm"), FinishPiece("length"), dims=True)) == "\x1b[2mhm\x1b[0m\n"
 
 
@@ -134,5 +134,5 @@ def test_text_is_not_flushed_for_every_piece() -> None:
     assert len(written) <= 12
 
 
-def test_a_terminal_obeys_no_model() -> None:
+def test_control_sequences_of_a_model_do_not_reach_the_terminal() -> None:
     assert "".join(text(TextPiece("a\x1b[3"), TextPiece("1mb"), dims=False)) == "a[31mb\n"

@@ -15,7 +15,7 @@ from pico_jupyter.errors import EngineUnavailable
 from pico_jupyter.notebook import Answer, Pico
 from pico_jupyter.notebook.magics import ChatMagics, code_of
 from pico_jupyter.sources.background import shared_loop
-from pico_jupyter.sources.calls import ChatCall, FinishPiece, ReasoningPiece, TextPiece
+from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ReasoningPiece, TextPiece
 from pico_jupyter.sources.found import shared_engine
 from tests.sources.fake_source import FakeSource
 
@@ -24,7 +24,7 @@ ANSWER = (ReasoningPiece("hm"), TextPiece("625"), FinishPiece("stop"))
 
 @dataclass
 class Notebook:
-    """A shell whose magics ask a source."""
+    """A shell whose magics use a scripted source."""
 
     shell: InteractiveShell
     source: FakeSource
@@ -32,13 +32,13 @@ class Notebook:
     capsys: pytest.CaptureFixture[str]
 
     def run(self, code: str) -> str:
-        """What is printed."""
+        """Run code and return what it prints."""
         self.shell.run_cell(code, store_history=True)
         captured = self.capsys.readouterr()
         return captured.out + captured.err
 
     @property
-    def call(self) -> ChatCall:
+    def call(self) -> AnswerRequest:
         return self.source.calls[-1]
 
     @property
@@ -67,7 +67,7 @@ def notebook_of(shell: InteractiveShell, source: FakeSource, capsys: pytest.Capt
     return Notebook(shell, source, magics, capsys)
 
 
-def test_the_cell_is_the_question_and_the_answer_is_kept(notebook: Notebook) -> None:
+def test_the_cell_is_the_question_and_the_answer_is_stored(notebook: Notebook) -> None:
     assert notebook.run("%%chat\nWhat is 348 + 277?\n") == "<think>\nhm\n</think>\n\n625\n"
     assert notebook.said == ["What is 348 + 277?"]
     answer = notebook.shell.user_ns["answer"]
@@ -82,7 +82,7 @@ def test_the_line_is_the_question(notebook: Notebook) -> None:
     assert notebook.shell.user_ns["sum"].text == "625"
 
 
-def test_options_go_along(notebook: Notebook) -> None:
+def test_options_reach_the_request(notebook: Notebook) -> None:
     notebook.run("%%chat -m large -s 'Be {how}.' --temperature 0 --max-tokens 9 --seed 3\nhi")
     assert notebook.source.calls == []
     notebook.shell.user_ns["how"] = "brief"
@@ -91,27 +91,27 @@ def test_options_go_along(notebook: Notebook) -> None:
     assert (call.model, call.system, call.temperature, call.max_tokens, call.seed) == ("large", "Be brief.", 0, 9, 3)
 
 
-def test_variables_stand_in_the_question(notebook: Notebook) -> None:
+def test_variables_in_the_question_are_replaced(notebook: Notebook) -> None:
     notebook.shell.user_ns["rows"] = [348, 277]
     notebook.run('%%chat\n{rows[0]} + {rows[1]}? {{rows}} {"a": 1} $rows')
     assert notebook.said == ['348 + 277? {rows} {"a": 1} $rows']
 
 
-def test_pictures_are_variables_or_paths(notebook: Notebook) -> None:
+def test_images_are_variables_or_paths(notebook: Notebook) -> None:
     notebook.shell.user_ns["pictures"] = [np.zeros((2, 2), np.uint8)]
     notebook.run("%%chat -i pictures[0] -i pictures\nhi")
     assert [attachment.name for attachment in notebook.call.messages[0].attachments] == ["images[0]", "images[1]"]
     assert "cannot read 'nothing.png': No such file" in notebook.run("%chat -i nothing.png hi")
 
 
-def test_the_conversation_goes_on_until_a_new_one_is_begun(notebook: Notebook) -> None:
+def test_the_conversation_continues_until_a_new_one_is_started(notebook: Notebook) -> None:
     notebook.run("%chat --system Hm. a")
     notebook.run("%chat b")
     assert notebook.said == ["a", "625", "b"]
     assert notebook.call.system == "Hm."
     notebook.run("%chat --new c")
     assert (notebook.said, notebook.call.system) == (["c"], "")
-    assert notebook.run("%pico new") == "The conversation begins anew.\n"
+    assert notebook.run("%pico new") == "New conversation.\n"
     notebook.run("%chat d")
     assert notebook.said == ["d"]
 
@@ -125,23 +125,23 @@ def test_a_model_of_one_cell_is_not_that_of_the_next(notebook: Notebook) -> None
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("%%chat\n\n", "UsageError: there is no question"),
+        ("%%chat\n\n", "UsageError: the question is missing"),
         ("%%chat tiny\nhi", "UsageError: unrecognized arguments: tiny"),
-        ("%chat {nobody}", "UsageError: {nobody} is not known"),
+        ("%chat {absent}", "UsageError: {absent} is not defined"),
         ("%chat --temperature 3 hi", "UsageError: temperature: 3.0 is not a number from 0 to 2"),
         ("%pico lod", "UsageError: %pico lod: there is no such command"),
         ("%pico reasoning perhaps", "UsageError: %pico reasoning perhaps: there is no such command"),
-        ("%pico model large", "UsageError: there is no model 'large'. There are: tiny"),
+        ("%pico model large", "UsageError: there is no model 'large'. The models are: tiny"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_line(notebook: Notebook, code: str, reason: str) -> None:
+def test_an_error_is_one_line(notebook: Notebook, code: str, reason: str) -> None:
     printed = notebook.run(code)
     assert printed.startswith(reason)
     assert "Traceback" not in printed
     assert notebook.source.calls == []
 
 
-def test_a_failure_is_told_in_a_line_behind_what_came(
+def test_a_failure_is_one_line_after_the_text_so_far(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     notebook = notebook_of(shell, FakeSource(TextPiece("6"), EngineUnavailable("the server is gone")), capsys)
@@ -156,18 +156,18 @@ def test_code_goes_into_the_next_cell(shell: InteractiveShell, capsys: pytest.Ca
     shell.rl_next_input = None
 
 
-def test_an_answer_without_code_is_told(notebook: Notebook) -> None:
-    assert notebook.run("%chat --code hi").endswith("There is no code in the answer.\n")
+def test_an_answer_without_code_is_reported(notebook: Notebook) -> None:
+    assert notebook.run("%chat --code hi").endswith("The answer contains no code.\n")
 
 
-def test_python_is_the_code_that_is_meant() -> None:
+def test_python_blocks_are_preferred() -> None:
     text = "First\n```sh\nls\n```\nthen\n```python\na = 1\n```\n1. and\n   ~~~py\nb = 2"
     assert code_of(text) == "a = 1\n\nb = 2"
     assert code_of("```sh\nls\n```") == "ls"
     assert code_of("no code, but `x`") == ""
 
 
-def test_settings_hold_for_all_cells(notebook: Notebook) -> None:
+def test_settings_apply_to_all_later_cells(notebook: Notebook) -> None:
     assert notebook.run("%pico reasoning off") == "reasoning: off\n"
     assert notebook.run("%pico model tiny") == "model: tiny\n"
     notebook.run("%chat a")
@@ -177,7 +177,7 @@ def test_settings_hold_for_all_cells(notebook: Notebook) -> None:
     assert notebook.run("%pico model default") == "model: tiny\n"
 
 
-def test_it_tells_how_things_stand(notebook: Notebook) -> None:
+def test_the_status_is_printed(notebook: Notebook) -> None:
     notebook.run("%chat a")
     assert notebook.run("%pico") == (
         "answers come from  an engine in this kernel\n"
@@ -196,7 +196,7 @@ def test_models_are_loaded_unloaded_and_listed(shell: InteractiveShell, capsys: 
     shell.run_line_magic("pico", "unload pico-tiny")
     assert "pico-tiny" in shell.run_line_magic("pico", "models").names
     assert capsys.readouterr().out == "pico-tiny is in memory.\npico-tiny is not in memory.\n"
-    shell.run_cell("%pico load nobody")
+    shell.run_cell("%pico load absent")
     assert "ModelNotFound" in capsys.readouterr().out
 
 
@@ -205,7 +205,7 @@ def completions(shell: InteractiveShell, text: str) -> list[str]:
         return [completion.text for completion in shell.Completer.completions(text, len(text))]
 
 
-def test_words_are_completed_in_lines_of_the_magics_alone(shell: InteractiveShell) -> None:
+def test_words_are_completed_in_lines_of_the_magics_only(shell: InteractiveShell) -> None:
     shell.run_line_magic("reload_ext", "pico_jupyter")
     assert sorted(completions(shell, "%pico load pico-")) == ["pico-tiny", "pico-tiny-vl"]
     assert completions(shell, "%%chat -r on --model pico-tiny-") == ["pico-tiny-vl"]
@@ -220,7 +220,7 @@ def test_a_line_may_end_in_a_question_mark(notebook: Notebook, question: str) ->
     assert notebook.shell.user_ns["y"] == 2
 
 
-def test_help_is_still_asked_for(notebook: Notebook) -> None:
+def test_a_question_mark_after_the_magic_still_shows_help(notebook: Notebook) -> None:
     notebook.run("%chat?")
     notebook.run("%pico?")
     assert notebook.source.calls == []

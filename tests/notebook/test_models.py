@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pico_jupyter.notebook.models import Models, choose_model, format_bytes
-from pico_jupyter.sources.calls import Attachment, Model, Turn
+from pico_jupyter.notebook.models import Models
+from pico_jupyter.sources.calls import ListedModel
 
 MODELS = Models(
     [
-        Model("tiny", 2_900_000, "bf16", "1.4M", ("completion", "thinking"), 4096, 5_500_000),
-        Model("org/large-4bit", 4_200_000_000, "4bit", "8.0B", ("completion",), 32768),
+        ListedModel("tiny", 2_900_000, "bf16", "1.4M", ("completion", "thinking"), 4096, 5_500_000),
+        ListedModel("org/large-4bit", 4_200_000_000, "4bit", "8.0B", ("completion",), 32768),
     ]
 )
 
@@ -33,22 +33,3 @@ def test_it_is_shown_as_a_table() -> None:
         ),
         "text/plain": repr(MODELS),
     }
-
-
-def test_bytes_are_said_as_people_say_them() -> None:
-    assert [format_bytes(count) for count in (0, 999, 1000, 4.2e9, 7e15)] == [
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "4.2 GB",
-        "7000.0 TB",
-    ]
-
-
-def test_the_first_model_that_sees_what_is_shown_is_chosen() -> None:
-    text, eyes, film = (Model(name, capabilities=(name,)) for name in ("completion", "vision", "video"))
-    picture, clip = (Turn("user", "", (Attachment(kind, "", ""),)) for kind in ("image", "video"))
-    assert choose_model([eyes, text]) == text
-    assert choose_model([text, eyes, film], [picture]) == eyes
-    assert choose_model([text, eyes, film], [picture, clip]) == film
-    assert choose_model([text], [clip]) == text

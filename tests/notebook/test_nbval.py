@@ -1,4 +1,4 @@
-"""What a notebook front end saves of the magics, and what nbval says to it."""
+"""Notebooks with magics, saved by a front end and checked by nbval."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOURCES = (
 
 
 def save_live(path: Path) -> None:
-    """Run the cells as a front end does, whose outputs keep what they were updated to. The last cell is falsified."""
+    """Run the cells as a front end does, apply updates to their outputs, and falsify the output of the last cell."""
     with running_kernel() as kernel:
         cells = [
             new_code_cell(source, execution_count=count, outputs=saved(kernel.run(source, cell=f"cell{count}")))
@@ -49,7 +49,7 @@ def saved(messages: list[Message]) -> list[nbformat.NotebookNode]:
 
 
 @pytest.mark.timeout(300)
-def test_what_grew_in_front_of_somebody_passes_and_another_answer_does_not(tmp_path: Path) -> None:
+def test_nbval_accepts_a_growing_output_and_refuses_another_answer(tmp_path: Path) -> None:
     path = tmp_path / "saved.ipynb"
     save_live(path)
     command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", "-c", os.devnull, str(path)]

@@ -1,4 +1,4 @@
-"""Answers that are read while they are written."""
+"""Iterators over the pieces of an answer."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pytest
 from pico_jupyter.errors import EngineUnavailable
 from pico_jupyter.notebook.streams import AnswerStream, AsyncAnswerStream
 from pico_jupyter.sources.background import BackgroundLoop, shared_loop
-from pico_jupyter.sources.calls import ChatCall, FinishPiece, ReasoningPiece, TextPiece, Turn
+from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ReasoningPiece, TextPiece, Turn
 from tests.e2e.running import wait_for
 from tests.sources.fake_source import FakeSource
 
-CALL = ChatCall("tiny", (Turn("user", "?"),))
+CALL = AnswerRequest("tiny", (Turn("user", "?"),))
 PIECES = (ReasoningPiece("hm"), TextPiece("625"), FinishPiece("stop"))
 
 
-async def complete(call: ChatCall) -> ChatCall:
+async def complete(call: AnswerRequest) -> AnswerRequest:
     return call
 
 
@@ -34,12 +34,12 @@ def astream(source: FakeSource) -> AsyncAnswerStream:
 
 
 def interrupt_once_it_waits(reader: int) -> None:
-    """Another thread gets the signal, as it may be with one that a server sends."""
+    """Send SIGINT to another thread, as the signal of a server may arrive."""
     wait_for(lambda: sys._current_frames()[reader].f_code is AnswerStream._wait.__code__)
     signal.raise_signal(signal.SIGINT)
 
 
-def test_pieces_come_in_order_and_add_up() -> None:
+def test_pieces_arrive_in_order_and_add_up() -> None:
     pieces = stream(FakeSource(*PIECES))
     assert tuple(pieces) == PIECES
     assert (pieces.answer.text, pieces.answer.finish_reason) == ("625", "stop")
@@ -47,9 +47,9 @@ def test_pieces_come_in_order_and_add_up() -> None:
     assert list(pieces) == [], "it has ended"
 
 
-def test_what_a_call_leaves_open_is_filled_in() -> None:
-    async def choose(call: ChatCall) -> ChatCall:
-        return ChatCall("chosen", call.messages)
+def test_an_open_model_is_filled_in() -> None:
+    async def choose(call: AnswerRequest) -> AnswerRequest:
+        return AnswerRequest("chosen", call.messages)
 
     source = FakeSource(*PIECES)
     pieces = AnswerStream(shared_loop(), source, CALL, choose)
@@ -57,14 +57,14 @@ def test_what_a_call_leaves_open_is_filled_in() -> None:
     assert source.calls[0].model == pieces.answer.model == "chosen"
 
 
-def test_a_failure_is_raised_with_what_came_before() -> None:
+def test_a_failure_is_raised_after_the_pieces_so_far() -> None:
     pieces = stream(FakeSource(TextPiece("6"), EngineUnavailable("gone")))
     with pytest.raises(EngineUnavailable, match="gone"):
         list(pieces)
     assert (pieces.answer.text, pieces.answer.finish_reason) == ("6", "failed")
 
 
-def test_closing_stops_the_model_and_keeps_what_came() -> None:
+def test_closing_stops_the_model_and_keeps_the_text_so_far() -> None:
     source = FakeSource(TextPiece("6"), ends=False)
     pieces = stream(source)
     next(pieces)
@@ -74,7 +74,7 @@ def test_closing_stops_the_model_and_keeps_what_came() -> None:
     assert list(pieces) == []
 
 
-def test_a_stream_that_is_forgotten_stops_the_model() -> None:
+def test_dropping_a_stream_stops_the_model() -> None:
     source = FakeSource(TextPiece("6"), ends=False)
     for _ in stream(source):
         break
@@ -93,7 +93,7 @@ def test_an_interrupt_stops_the_model() -> None:
     assert pieces.answer.finish_reason == "stopped"
 
 
-async def test_coroutines_read_the_same() -> None:
+async def test_coroutines_get_the_same_pieces() -> None:
     pieces = astream(FakeSource(*PIECES))
     assert repr(pieces) == "<AsyncAnswerStream [streaming]>"
     assert tuple([piece async for piece in pieces]) == PIECES
@@ -121,7 +121,7 @@ async def test_cancelling_the_reader_stops_the_model() -> None:
     assert pieces.answer.finish_reason == "stopped"
 
 
-async def test_closing_before_the_first_piece_asks_nobody() -> None:
+async def test_closing_before_the_first_piece_sends_no_request() -> None:
     source = FakeSource(*PIECES)
     pieces = astream(source)
     await pieces.aclose()
@@ -129,7 +129,7 @@ async def test_closing_before_the_first_piece_asks_nobody() -> None:
     assert source.calls == []
 
 
-def test_a_reader_whose_loop_is_gone_does_not_disturb_the_others() -> None:
+def test_a_closed_loop_of_one_reader_does_not_disturb_others() -> None:
     loop, source = BackgroundLoop(), FakeSource(TextPiece("6"), ends=False)
 
     async def read_one() -> AsyncAnswerStream:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-# The little model never comes to an end with it.
+# The built-in model repeats itself on this until the context is full.
 LONG = "Repeat after me: " + "a b c d e f g h " * 30
 SECONDS = 90
 
@@ -29,7 +29,7 @@ def terminal(tmp_path: Path) -> Iterator[pexpect.spawn[str]]:
         child.close(force=True)
 
 
-def test_thinking_is_dimmed_and_the_answer_follows(terminal: pexpect.spawn[str]) -> None:
+def test_reasoning_is_dimmed_and_the_answer_follows(terminal: pexpect.spawn[str]) -> None:
     terminal.sendline("%chat -r on --temperature 0 What is 348 + 277?")
     terminal.expect("\x1b\\[2m(.*)\x1b\\[0m\r\n\r\n348 \\+ 277 = 625\r\n")
     terminal.sendline("answer")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pico_jupyter.notebook.markdown import safe_markdown
-from pico_jupyter.panel.markdown import conversation_markdown
+from pico_jupyter.panel.transcript import conversation_markdown
 
 # What the page's side is tested with, too.
 CASES = json.loads((Path(__file__).parent / "safe.json").read_text())

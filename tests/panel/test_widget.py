@@ -11,15 +11,15 @@ from traitlets import TraitError
 import pico_jupyter
 from pico_jupyter.errors import EngineUnavailable, InvalidRequest
 from pico_jupyter.panel import ChatPanel
-from pico_jupyter.sources.calls import FinishPiece, ReasoningPiece, Stats, TextPiece, UsagePiece
+from pico_jupyter.sources.calls import FinishPiece, ReasoningPiece, TextPiece, Usage, UsagePiece
 from tests.e2e.running import wait_for
 from tests.sources.fake_source import FakeSource
 
-ANSWER = (ReasoningPiece("hm"), TextPiece("6"), TextPiece("25"), FinishPiece("stop"), UsagePiece(Stats(9, 4, 2)))
+ANSWER = (ReasoningPiece("hm"), TextPiece("6"), TextPiece("25"), FinishPiece("stop"), UsagePiece(Usage(9, 4, 2)))
 
 
 class Page:
-    """What the panel sends to its page, and what the page sends to it."""
+    """Records the messages to the page, and sends messages of the page."""
 
     def __init__(self, panel: ChatPanel, monkeypatch: pytest.MonkeyPatch) -> None:
         self.received: list[dict[str, Any]] = []
@@ -59,7 +59,7 @@ def test_the_answer_is_returned_and_the_transcript_kept() -> None:
     assert "writer" not in answer
 
 
-def test_the_conversation_goes_along() -> None:
+def test_a_question_continues_the_transcript() -> None:
     source = FakeSource(*ANSWER)
     panel = ChatPanel(source=source, messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "A"}])
     panel.ask("b")
@@ -75,7 +75,7 @@ async def test_it_can_be_awaited() -> None:
     assert await ChatPanel(source=FakeSource(*ANSWER)).aask("348 + 277?") == "625"
 
 
-async def test_stop_ends_the_stream_and_keeps_what_came() -> None:
+async def test_stop_ends_the_answer_and_keeps_the_text_so_far() -> None:
     source = FakeSource(TextPiece("6"), ends=False)
     panel = ChatPanel("tiny", source=source)
     asking = asyncio.create_task(panel.aask("348 + 277?"))
@@ -88,25 +88,25 @@ async def test_stop_ends_the_stream_and_keeps_what_came() -> None:
     assert source.closed == 1
 
 
-def test_a_failure_is_raised_and_told_in_the_transcript() -> None:
+def test_a_failure_is_raised_and_recorded_in_the_transcript() -> None:
     panel = ChatPanel("tiny", source=FakeSource(TextPiece("6"), EngineUnavailable("out of memory")))
     with pytest.raises(EngineUnavailable, match="out of memory"):
         panel.ask("348 + 277?")
     assert {**panel.messages[-1], "status": "failed", "error": "out of memory", "content": "6"} == panel.messages[-1]
 
 
-def test_messages_that_are_none_are_refused() -> None:
+def test_invalid_messages_are_refused() -> None:
     panel = ChatPanel("tiny", source=FakeSource(*ANSWER), messages=[{"role": "poet", "content": "x"}])
     with pytest.raises(InvalidRequest, match=r"messages: .*poet"):
         panel.ask("b")
 
 
-def test_the_switch_takes_three_words() -> None:
+def test_the_reasoning_switch_has_three_values() -> None:
     with pytest.raises(TraitError):
         ChatPanel(reasoning="perhaps")
 
 
-def test_the_repr_is_stable_and_the_bundle_has_the_conversation() -> None:
+def test_the_repr_is_stable_and_the_bundle_has_the_transcript() -> None:
     panel = ChatPanel("tiny", source=FakeSource(*ANSWER), reasoning="off")
     panel.ask("348 + 277?")
     assert repr(panel) == "ChatPanel(model='tiny', reasoning='off', 2 messages)"
@@ -140,7 +140,7 @@ def test_a_page_lists_loads_and_unloads_models(monkeypatch: pytest.MonkeyPatch) 
     assert source.moved == [("load", "tiny"), ("unload", "tiny")]
 
 
-def test_a_page_hears_what_fits_and_what_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_gets_the_memory_report(monkeypatch: pytest.MonkeyPatch) -> None:
     page = Page(ChatPanel(source=FakeSource()), monkeypatch)
     page.send(type="memory", id="1")
     wait_for(lambda: page.received)
@@ -158,7 +158,7 @@ def test_a_page_stops_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     wait_for(lambda: source.closed == 1)
 
 
-def test_a_page_is_told_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_gets_the_message_of_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     page = Page(ChatPanel(source=FakeSource(EngineUnavailable("out of memory"))), monkeypatch)
     page.send(type="chat", id="1", content={"model": "tiny", "messages": []})
     page.send(type="chat", id="2", content={"model": 7})

@@ -1,31 +1,30 @@
-"""A Source whose pieces a test decides."""
+"""A Source that plays the pieces of a test."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
 
-from pico_jupyter.errors import PicoError
-from pico_jupyter.sources.calls import ChatCall, Model, Piece
+from pico_jupyter.sources.calls import AnswerRequest, ListedModel, Piece
 from pico_jupyter.types import MemoryReport
 from tests.server.scripted import MEMORY
 
 
 class FakeSource:
-    """Answers with `pieces`; a PicoError among them is raised; without `ends` it then waits to be stopped."""
+    """Answers with `pieces`, and raises the exceptions among them. Without `ends` it then waits to be stopped."""
 
-    def __init__(self, *pieces: Piece | PicoError, ends: bool = True) -> None:
-        self.calls: list[ChatCall] = []
+    def __init__(self, *pieces: Piece | BaseException, ends: bool = True) -> None:
+        self.calls: list[AnswerRequest] = []
         self.moved: list[tuple[str, str]] = []
         self.closed = 0
         self._pieces = pieces
         self._ends = ends
 
-    async def chat(self, call: ChatCall) -> AsyncGenerator[Piece, None]:
-        self.calls.append(call)
+    async def chat(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
+        self.calls.append(request)
         try:
             for piece in self._pieces:
-                if isinstance(piece, PicoError):
+                if isinstance(piece, BaseException):
                     raise piece
                 yield piece
             if not self._ends:
@@ -33,8 +32,8 @@ class FakeSource:
         finally:
             self.closed += 1
 
-    async def models(self) -> list[Model]:
-        return [Model("tiny", capabilities=("completion",))]
+    async def models(self) -> list[ListedModel]:
+        return [ListedModel("tiny", capabilities=("completion",))]
 
     async def memory(self) -> MemoryReport:
         return MEMORY

@@ -1,4 +1,4 @@
-"""Where to ask."""
+"""The source of answers of a process."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pico_jupyter.errors import EngineUnavailable, Unauthenticated
-from pico_jupyter.sources.address import name_server, read_address
 from pico_jupyter.sources.found import find_source, shared_engine
-from pico_jupyter.sources.remote import ServerSource
+from pico_jupyter.sources.server_address import name_server, read_address
+from pico_jupyter.sources.server_source import ServerSource
 from tests.e2e.running import RunningServer
 
 
@@ -20,7 +20,7 @@ def nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
 
 
-async def test_the_server_that_started_the_kernel_is_asked(
+async def test_the_server_that_started_the_kernel_is_the_source(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", server.environ["JUPYTER_RUNTIME_DIR"])
@@ -30,11 +30,11 @@ async def test_the_server_that_started_the_kernel_is_asked(
     assert read_address(info) is not None
 
 
-async def test_without_one_the_engine_of_this_process_is_asked() -> None:
+async def test_without_a_server_the_engine_of_this_process_is_the_source() -> None:
     assert await find_source() is shared_engine()
 
 
-async def test_a_server_without_pico_jupyter_leaves_it_to_the_engine(
+async def test_a_server_without_pico_jupyter_is_replaced_by_the_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "jpserver-17.json").write_text('{"url": "http://127.0.0.1:9/", "token": ""}')
@@ -42,7 +42,7 @@ async def test_a_server_without_pico_jupyter_leaves_it_to_the_engine(
     assert await find_source() is shared_engine()
 
 
-async def test_a_server_that_was_named_has_to_answer(server: RunningServer) -> None:
+async def test_a_server_that_was_named_must_answer(server: RunningServer) -> None:
     with pytest.raises(EngineUnavailable, match=r"no pico_jupyter answers at http://127\.0\.0\.1:9/"):
         await find_source(name_server("http://127.0.0.1:9"))
     with pytest.raises(EngineUnavailable, match="no pico_jupyter answers at"):

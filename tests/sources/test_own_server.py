@@ -1,4 +1,4 @@
-"""own_server: a Jupyter server that belongs to the process that asked for it."""
+"""own_server: a Jupyter server that ends with the process that started it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ input()
 
 @contextlib.contextmanager
 def owner(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has a server of its own, with the folder for what is temporary."""
+    """Start a process with its own server, and with `folder` for temporary files."""
     command = [sys.executable, "-c", OWNER]
     environ = {**os.environ, "TMPDIR": str(folder)}
     with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -1,4 +1,4 @@
-"""Errors of a server become our own."""
+"""Errors of a server become PicoErrors."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ ERRORS = (
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_what_the_server_raised_is_raised_here(error: PicoError) -> None:
+def test_an_error_of_the_server_keeps_its_class_and_fields(error: PicoError) -> None:
     told = read_refusal(error.http_status, openai_answer.error_body(error), str(error.retry_after))
     assert type(told) is type(error)
     assert (told.message, told.code, told.retry_after) == (error.message, error.code, error.retry_after)
     assert told.param == error.param or isinstance(error, errors.ContextLengthExceeded)
 
 
-def test_a_model_that_is_unknown_is_one() -> None:
-    body = openai_answer.error_body(errors.ModelNotFound("x", model="nobody"))
+def test_an_unknown_model_raises_model_not_found() -> None:
+    body = openai_answer.error_body(errors.ModelNotFound("x", model="absent"))
     told = read_refusal(404, body)
     assert isinstance(told, errors.ModelNotFound)
-    assert told.message == "The model 'nobody' does not exist"
+    assert told.message == "The model 'absent' does not exist"
 
 
 @pytest.mark.parametrize("error", [ERRORS[0], ERRORS[1], ERRORS[8], ERRORS[-1]], ids=lambda error: type(error).__name__)
-def test_in_a_frame_there_is_no_status(error: PicoError) -> None:
+def test_an_error_frame_keeps_its_class_without_a_status(error: PicoError) -> None:
     told = read_error_frame(json.loads(openai_answer.error_body(error))["error"])
     assert type(told) is type(error)
 
@@ -56,10 +56,10 @@ def test_in_a_frame_there_is_no_status(error: PicoError) -> None:
         (599, b"", errors.EngineUnavailable, "the server answered 599"),
         (404, b'{"error": "model \'x\' not found"}', errors.NotFound, "model 'x' not found"),
         (403, b'{"message": "_xsrf", "reason": null}', errors.Forbidden, "_xsrf"),
-        (400, b'{"error": {}}', errors.InvalidRequest, "the server gives no reason"),
+        (400, b'{"error": {}}', errors.InvalidRequest, "the server gave no reason"),
     ],
 )
-def test_whoever_stands_in_between_has_words_of_its_own(
+def test_an_error_of_a_proxy_gets_a_class_by_its_status(
     status: int, body: bytes, kind: type[PicoError], message: str
 ) -> None:
     told = read_refusal(status, body)

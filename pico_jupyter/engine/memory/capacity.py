@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from pico_jupyter.errors import OutOfMemory
+from pico_jupyter.sizes import at_least, at_most
 from pico_jupyter.types import ModelInfo, ModelNeed
-
-_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +39,3 @@ class Capacity:
                 "Choose a smaller or more strongly quantised model, or raise memory_budget.",
                 model=need.model,
             )
-
-
-def at_least(size: int) -> str:
-    """A number of bytes in words, rounded up: for needs."""
-    return _in_words(size, math.ceil)
-
-
-def at_most(size: int) -> str:
-    """A number of bytes in words, rounded down: for limits."""
-    return _in_words(size, math.floor)
-
-
-def about(size: int) -> str:
-    """A number of bytes in words, rounded to the nearest."""
-    return _in_words(size, round)
-
-
-def _in_words(size: int, whole: Callable[[float], int]) -> str:
-    """At least two digits, in the format of the panel: "2.5 kB", "45 GB"."""
-    for unit, name in _UNITS:
-        if size >= unit:
-            tenths = whole(10 * size / unit)
-            return f"{tenths / 10:.1f} {name}" if tenths < 100 else f"{whole(size / unit)} {name}"
-    return f"{size} B"

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from pico_jupyter.engine.backend import Backend
-from pico_jupyter.engine.memory.capacity import Capacity, about, at_least, at_most
+from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.errors import OutOfMemory
+from pico_jupyter.sizes import about, at_least, at_most
 from pico_jupyter.types import (
     MemoryReport,
     ModelEvent,
@@ -120,7 +121,7 @@ class ModelManager:
 
     def __repr__(self) -> str:
         names = ", ".join(self._residents) or "none"
-        return f"<ModelManager [{names} | {self.used_bytes >> 20} of {self._budget >> 20} MiB]>"
+        return f"<ModelManager [{names} | {about(self.used_bytes)} of {about(self._budget)}]>"
 
     @property
     def used_bytes(self) -> int:

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
+from pico_jupyter.sizes import about
+
 BLOCK = 256
 # A shorter common beginning is prefilled again: prompts of one chat template have that much in common.
 MIN_SHARED_TOKENS = 32
@@ -103,7 +105,7 @@ class PrefixCache:
         self._clock = itertools.count(1)
 
     def __repr__(self) -> str:
-        return f"<PrefixCache [{self.nbytes >> 20} of {self._limit >> 20} MiB | {len(self._models)} models]>"
+        return f"<PrefixCache [{about(self.nbytes)} of {about(self._limit)} | {len(self._models)} models]>"
 
     @property
     def nbytes(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from pico_jupyter.engine.memory.capacity import Capacity, about, at_least, at_most
+from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.errors import OutOfMemory
 from tests.fakes import fake_info
 
@@ -39,17 +39,3 @@ def test_the_error_for_a_model_that_never_fits_names_need_and_budget() -> None:
     with pytest.raises(OutOfMemory, match=r"big needs 9\.0 GB and models may take 8\.0 GB here") as caught:
         capacity.refuse_too_large(capacity.need(fake_info("big", 8_910_000_000), available=0))
     assert caught.value.model == "big"
-
-
-@pytest.mark.parametrize(
-    ("size", "least", "roughly", "most"),
-    [
-        (0, "0 B", "0 B", "0 B"),
-        (999, "999 B", "999 B", "999 B"),
-        (2_540, "2.6 kB", "2.5 kB", "2.5 kB"),
-        (9_990_000, "10 MB", "10 MB", "9.9 MB"),
-        (45_600_000_000, "46 GB", "46 GB", "45 GB"),
-    ],
-)
-def test_needs_are_rounded_up_and_limits_down(size: int, least: str, roughly: str, most: str) -> None:
-    assert (at_least(size), about(size), at_most(size)) == (least, roughly, most)

@@ -62,7 +62,7 @@ def test_models_of_different_names_are_resident_together() -> None:
     rig.load("a")
     rig.load("b")
     assert sorted(rig.names) == ["a", "b"]
-    assert repr(rig.manager) == "<ModelManager [a, b | 0 of 0 MiB]>"
+    assert repr(rig.manager) == "<ModelManager [a, b | 2.0 kB of 10 kB]>"
 
 
 def test_a_model_is_listed_once_it_is_ready() -> None:

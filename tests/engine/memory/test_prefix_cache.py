@@ -185,7 +185,7 @@ def test_clearing_a_model_removes_all_its_entries() -> None:
     model.keep_prefix(B)
     model.prefixes.clear()
     assert model.cache.nbytes == 0
-    assert repr(model.cache) == "<PrefixCache [0 of 0 MiB | 1 models]>"
+    assert repr(model.cache) == "<PrefixCache [0 B of 1.0 kB | 1 models]>"
 
 
 def test_a_very_long_conversation_does_not_reach_the_recursion_limit() -> None:

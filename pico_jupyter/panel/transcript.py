@@ -1,0 +1,30 @@
+"""Renders a conversation as Markdown, for outputs without a panel. labextension/src/model/markdown.ts does the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pico_jupyter.notebook.markdown import fold, safe_markdown
+
+
+def conversation_markdown(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Return the messages as Markdown that is safe in any renderer."""
+    return "\n\n".join(_turn(message) for message in messages) or "*Nothing has been said yet.*"
+
+
+def _turn(message: Mapping[str, Any]) -> str:
+    author = "You" if message["role"] == "user" else message.get("model") or "Model"
+    names = [_line(attachment["name"]) for attachment in message.get("attachments", ())]
+    parts = [
+        f"**{_line(author)}**",
+        fold(message.get("reasoning") or "", is_open=False),
+        safe_markdown(message["content"]),
+        f"*Attached: {', '.join(names)}*" if names else "",
+        f"*Failed: {_line(message.get('error', ''))}*" if message.get("status") == "failed" else "",
+    ]
+    return "\n\n".join(part for part in parts if part.strip())
+
+
+def _line(text: str) -> str:
+    return safe_markdown(" ".join(text.split()))

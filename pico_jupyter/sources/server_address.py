@@ -1,0 +1,88 @@
+"""Finds the Jupyter server that this process may ask. A token is sent only to the server that it belongs to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+from jupyter_core.paths import jupyter_runtime_dir
+
+from pico_jupyter.errors import InvalidRequest
+
+ANY_HOST = ("", "0.0.0.0", "::")
+
+
+@dataclass(slots=True, frozen=True)
+class ServerAddress:
+    """The address of a server. `url` ends in a slash. `is_named`: the user named it, so it is not replaced."""
+
+    url: str
+    token: str = field(repr=False)
+    is_named: bool = False
+
+    @property
+    def host(self) -> str:
+        """The host name, without the port."""
+        return urlsplit(self.url).hostname or "localhost"
+
+
+def name_server(url: str, token: str = "") -> ServerAddress:
+    """Return the address that a user wrote. Raises InvalidRequest if `url` is not an http or https URL."""
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise InvalidRequest(f"url: {url!r} is not an address like http://localhost:8888/", param="url")
+    return ServerAddress(urlunsplit((*parts[:2], parts.path.rstrip("/") + "/", "", "")), token, is_named=True)
+
+
+def find_server(environ: Mapping[str, str] = os.environ) -> ServerAddress | None:
+    """Return the server that PICO_JUPYTER_URL names, else the one that started this kernel, also on a JupyterHub.
+
+    Raises InvalidRequest if PICO_JUPYTER_URL is not an http or https URL.
+    """
+    if environ.get("PICO_JUPYTER_URL"):
+        return name_server(environ["PICO_JUPYTER_URL"], environ.get("PICO_JUPYTER_TOKEN", ""))
+    parent = read_address(Path(jupyter_runtime_dir()) / f"jpserver-{environ.get('JPY_PARENT_PID', '')}.json")
+    hub_token = environ.get("JUPYTERHUB_API_TOKEN", "")
+    if parent is not None:
+        # A single-user server of JupyterHub has no token. The hub accepts this one for its user.
+        return parent if parent.token or not hub_token else ServerAddress(parent.url, hub_token)
+    service = environ.get("JUPYTERHUB_SERVICE_URL", "")
+    return ServerAddress(_reachable(service), hub_token) if service and hub_token else None
+
+
+def running_servers() -> Iterator[ServerAddress]:
+    """Yield the running Jupyter servers of this user.
+
+    A file of a server that has ended is skipped: another program may listen at its address, and would get its token.
+    """
+    for info in sorted(Path(jupyter_runtime_dir()).glob("jpserver-*.json")):
+        address = read_address(info)
+        pid = info.stem.removeprefix("jpserver-")
+        if address is not None and pid.isdecimal() and psutil.pid_exists(int(pid)):
+            yield address
+
+
+def read_address(info: Path) -> ServerAddress | None:
+    """Read the info file of a server. Returns None if it is missing or not yet written completely."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        facts = json.loads(info.read_text())
+        return ServerAddress(str(facts["url"]), str(facts["token"]))
+    return None
+
+
+def _reachable(service_url: str) -> str:
+    """Replace the host of `service_url` if it stands for all interfaces, as JupyterHub writes it."""
+    parts = urlsplit(service_url)
+    port = f":{parts.port}" if parts.port else ""
+    netloc = f"127.0.0.1{port}" if (parts.hostname or "") in ANY_HOST else parts.netloc
+    return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/") + "/", "", ""))

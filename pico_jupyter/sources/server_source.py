@@ -1,0 +1,271 @@
+"""ServerSource: a Source of answers from a Jupyter server, over its OpenAI endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import ipaddress
+import json
+import socket
+import ssl
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pico_jupyter.errors import EngineUnavailable, ModelNotFound, NotFound, PicoError
+from pico_jupyter.sources.calls import (
+    AnswerRequest,
+    FinishPiece,
+    ListedModel,
+    Piece,
+    ReasoningPiece,
+    TextPiece,
+    Turn,
+    Usage,
+    UsagePiece,
+)
+from pico_jupyter.sources.server_address import ServerAddress
+from pico_jupyter.sources.server_errors import read_error_frame, read_refusal
+from pico_jupyter.types import MemoryReport
+
+PROBE_SECONDS = 5.0
+
+
+class ServerSource:
+    """A Source that asks the server at `address`."""
+
+    def __init__(self, address: ServerAddress) -> None:
+        self.address = address
+
+    def __repr__(self) -> str:
+        return f"<ServerSource {self.address.url}>"
+
+    def probe(self) -> None:
+        """Return if pico_jupyter answers within five seconds. Raises PicoError."""
+        self._get("v1")
+
+    def answers(self) -> bool:
+        """Whether pico_jupyter answers within five seconds."""
+        try:
+            self.probe()
+        except PicoError:
+            return False
+        return True
+
+    async def models(self) -> list[ListedModel]:
+        """See Source.models."""
+        return await asyncio.to_thread(self._models)
+
+    async def memory(self) -> MemoryReport:
+        """See Source.memory."""
+        return msgspec.convert(await asyncio.to_thread(self._get, "v1/memory"), MemoryReport)
+
+    async def load(self, name: str) -> None:
+        """See Source.load. There is no timeout, because a large model takes minutes."""
+        await self._change({"model": name, "messages": []})
+
+    async def unload(self, name: str) -> None:
+        """See Source.unload."""
+        await self._change({"model": name, "messages": [], "keep_alive": 0})
+
+    async def chat(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
+        """See Source.chat."""
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[Piece | PicoError | None] = asyncio.Queue()
+
+        def send(piece: Piece | PicoError | None) -> None:
+            # The loop may be closed while the reader still reads.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        with _connection(self.address, None) as connection:
+            reader = threading.Thread(target=_read_answer, args=(connection, self.address, request, send), daemon=True)
+            reader.start()
+            try:
+                while (piece := await pieces.get()) is not None:
+                    if isinstance(piece, PicoError):
+                        raise piece
+                    yield piece
+            finally:
+                _shut_down(connection)
+
+    async def _change(self, body: dict[str, Any]) -> None:
+        try:
+            await asyncio.to_thread(self._request, "POST", "api/chat", body, None)
+        except NotFound as error:
+            raise ModelNotFound(error.message, param="model", model=body["model"]) from None
+
+    def _models(self) -> list[ListedModel]:
+        listed = {model["id"]: model for model in self._get("v1/models")["data"]}
+        resident = {_plain_name(model): model["size"] for model in self._get("api/ps")["models"]}
+        return [_model(tag, listed, resident) for tag in self._get("api/tags")["models"]]
+
+    def _get(self, path: str) -> dict[str, Any]:
+        return self._request("GET", path, None, PROBE_SECONDS)
+
+    def _request(self, method: str, path: str, body: object, timeout: float | None) -> dict[str, Any]:
+        """Send one request and decode the answer. `timeout` is in seconds (None: no limit). Raises PicoError."""
+        with _as_unavailable(), _connection(self.address, timeout) as connection:
+            response = _send(connection, self.address, method, f"pico/{path}", body)
+            answer: dict[str, Any] = json.loads(response.read())
+            return answer
+
+
+def get_json(address: ServerAddress, path: str) -> Any:
+    """Return the JSON at `path`, relative to the server's base URL. Raises PicoError."""
+    with _as_unavailable(), _connection(address, PROBE_SECONDS) as connection:
+        return json.loads(_send(connection, address, "GET", path, None).read())
+
+
+def _read_answer(
+    connection: http.client.HTTPConnection,
+    address: ServerAddress,
+    request: AnswerRequest,
+    send: Callable[[Piece | PicoError | None], None],
+) -> None:
+    """Send the pieces of the answer, then None or an error. Runs on a thread until the connection is shut down."""
+    try:
+        with _as_unavailable():
+            for piece in _answer(connection, address, request):
+                send(piece)
+        send(None)
+    except PicoError as error:
+        send(error)
+
+
+@contextlib.contextmanager
+def _as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, http.client.HTTPException, AttributeError) as error:
+        # http.client raises AttributeError when the connection is shut down while it reads.
+        raise EngineUnavailable(f"the server cannot be reached: {type(error).__name__}: {error}") from None
+
+
+def _answer(connection: http.client.HTTPConnection, address: ServerAddress, request: AnswerRequest) -> Iterator[Piece]:
+    is_complete = False
+    for line in _send(connection, address, "POST", "pico/v1/chat/completions", _body(request)):
+        data = line.removeprefix(b"data: ").strip()
+        if line.startswith(b"data: ") and data != b"[DONE]":
+            yield from _pieces(json.loads(data))
+        is_complete = is_complete or data == b"[DONE]"
+    if not is_complete:
+        raise EngineUnavailable("the server closed the connection before the answer was complete")
+
+
+def _send(
+    connection: http.client.HTTPConnection, address: ServerAddress, method: str, path: str, body: object
+) -> http.client.HTTPResponse:
+    """Send a request with the server's token and return the response. Raises PicoError for any status but 200."""
+    headers = {"Authorization": f"token {address.token}"} if address.token else {}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    data = None if body is None else json.dumps(body)
+    connection.request(method, f"{urlsplit(address.url).path}{path}", data, headers)
+    response = connection.getresponse()
+    if response.status != http.client.OK:
+        raise read_refusal(response.status, response.read(), response.getheader("Retry-After", ""))
+    return response
+
+
+def _body(request: AnswerRequest) -> dict[str, Any]:
+    system = [{"role": "system", "content": request.system}] if request.system else []
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": [*system, *map(_message, request.messages)],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "continue_final_message": request.continues,
+    }
+    if request.reasoning != "default":
+        body["reasoning"] = {"effort": request.reasoning}
+    sampling = {"temperature": request.temperature, "max_tokens": request.max_tokens, "seed": request.seed}
+    body.update({name: value for name, value in sampling.items() if value is not None})
+    return body
+
+
+def _message(turn: Turn) -> dict[str, Any]:
+    media = [
+        {"type": f"{attachment.kind}_url", f"{attachment.kind}_url": {"url": attachment.data}}
+        for attachment in turn.attachments
+        if attachment.kind != "text"
+    ]
+    content = [*media, {"type": "text", "text": turn.text}] if media else turn.text
+    return {"role": turn.role, "content": content}
+
+
+def _pieces(chunk: dict[str, Any]) -> Iterator[Piece]:
+    if "error" in chunk:
+        raise read_error_frame(chunk["error"])
+    for choice in chunk["choices"]:
+        delta = choice["delta"]
+        if delta.get("reasoning_content"):
+            yield ReasoningPiece(delta["reasoning_content"])
+        if delta.get("content"):
+            yield TextPiece(delta["content"])
+        if choice["finish_reason"]:
+            yield FinishPiece(choice["finish_reason"])
+    if usage := chunk.get("usage"):
+        reasoning = usage["completion_tokens_details"]["reasoning_tokens"]
+        cached = usage["prompt_tokens_details"]["cached_tokens"]
+        yield UsagePiece(Usage(usage["prompt_tokens"], usage["completion_tokens"], reasoning, cached))
+
+
+def _model(tag: dict[str, Any], listed: dict[str, dict[str, Any]], resident: dict[str, int]) -> ListedModel:
+    name, details = _plain_name(tag), tag["details"]
+    return ListedModel(
+        name=name,
+        size=tag["size"],
+        quantization=details["quantization_level"],
+        parameters=details["parameter_size"],
+        capabilities=tuple(tag["capabilities"]),
+        context=listed.get(name, {}).get("max_model_len", 0),
+        resident=resident.get(name),
+    )
+
+
+def _plain_name(model: dict[str, Any]) -> str:
+    return str(model["name"]).removesuffix(":latest")
+
+
+@contextlib.contextmanager
+def _connection(address: ServerAddress, timeout: float | None) -> Iterator[http.client.HTTPConnection]:
+    parts = urlsplit(address.url)
+    host = parts.hostname or "localhost"
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=_tls_context(host))
+    else:
+        connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _tls_context(host: str) -> ssl.SSLContext:
+    """Skip verification on loopback only: such a server is often self-signed, and no network lies in between."""
+    context = ssl.create_default_context()
+    if host == "localhost" or _is_loopback(host):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _shut_down(connection: http.client.HTTPConnection) -> None:
+    """Wake the thread that reads from `connection`. Closing the socket would leave it blocked."""
+    sock: socket.socket | None = connection.sock
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
