@@ -1,35 +1,46 @@
 import { expect, test } from 'vitest';
-import { Block, BlockSplitter, linkDefinitions } from '../src/model/blocks';
+import { Block, BlockSplitter } from '../src/model/blocks';
 
 const prose = (source: string): Block => ({ kind: 'markdown', source, language: '' });
 const code = (source: string, language = ''): Block => ({ kind: 'code', source, language });
 
+const definition = (source: string): Block => ({ kind: 'definitions', source, language: '' });
+
 const TABLE: [string, string, Block[]][] = [
-  ['nothing', '', []],
+  ['an empty text', '', []],
+  ['empty lines', '\n\n', []],
   ['one paragraph', 'one\ntwo', [prose('one\ntwo')]],
-  ['two paragraphs', 'one\n\ntwo', [prose('one\n'), prose('two')]],
+  ['two paragraphs', 'one\n\ntwo', [prose('one'), prose('two')]],
+  ['headings', '# one\ntwo\n===\nthree', [prose('# one'), prose('two\n==='), prose('three')]],
   ['code', '```python\nx = 1\n\ny = 2\n```', [code('x = 1\n\ny = 2', 'python')]],
   ['code that is not closed yet', 'see\n```js\nlet x', [prose('see'), code('let x', 'js')]],
+  ['code with empty lines at its end', '```\nx\n\n\n```\n', [code('x\n\n')]],
   ['prose right after code', '```\nx\n```\nthen', [code('x'), prose('then')]],
-  ['tildes, and backticks in them', '~~~\n```\n~~~', [code('```')]],
-  ['a longer fence holds a shorter one', '````\n```\n````', [code('```')]],
-  ['a fence that is indented', '  ```\n  x\n    y\n  ```', [code('x\n  y')]],
-  ['what follows the language is dropped', '```python title="a"\n1\n```', [code('1', 'python')]],
-  ['a list with blank lines is one block', '- a\n\n- b\n\n  more\n\nend', [prose('- a\n\n- b\n\n  more\n'), prose('end')]],
+  ['tildes around backticks', '~~~\n```\n~~~', [code('```')]],
+  ['a longer fence around a shorter one', '````\n```\n````', [code('```')]],
+  ['an indented fence', '  ```\n  x\n    y\n  ```', [code('x\n  y')]],
+  ['indented code', 'a\n\n    b\n\n    c\n\nd', [prose('a'), prose('    b\n\n    c'), prose('d')]],
+  ['only the first word after the fence is the language', '```python title="a"\n1\n```', [code('1', 'python')]],
+  ['a list with empty lines is one block', '- a\n\n- b\n\n  more\n\nend', [prose('- a\n\n- b\n\n  more'), prose('end')]],
   ['code inside a list stays there', '1. a\n   ```\n   x\n\n   y\n   ```\n2. b', [prose('1. a\n   ```\n   x\n\n   y\n   ```\n2. b')]],
+  ['code inside a quote stays there', '> ```\n> x\n> ```\n\nb', [prose('> ```\n> x\n> ```'), prose('b')]],
   ['code at the margin ends a list', '1. a\n```\nx\n```\n2. b', [prose('1. a'), code('x'), prose('2. b')]],
-  ['display maths keeps its blank lines', '$$\na\n\nb\n$$\n\nend', [prose('$$\na\n\nb\n$$\n'), prose('end')]],
-  ['maths on one line', '$$x$$\n\nend', [prose('$$x$$\n'), prose('end')]],
-  ['maths in brackets', '\\[\na\n\nb\n\\]', [prose('\\[\na\n\nb\n\\]')]],
-  ['inline code is no fence', '```x``` y\n\nz', [prose('```x``` y\n'), prose('z')]],
-  ['a table', '|a|b|\n|-|-|\n|1|2|', [prose('|a|b|\n|-|-|\n|1|2|')]]
+  ['a display formula with empty lines', '$$\na\n\nb\n$$\n\nend', [prose('$$\na\n\nb\n$$'), prose('end')]],
+  ['a display formula inside a paragraph', 'So\n$$\na\n\nb\n$$\nend', [prose('So'), prose('$$\na\n\nb\n$$'), prose('end')]],
+  ['a display formula on one line', '$$x$$\n\nend', [prose('$$x$$'), prose('end')]],
+  ['a display formula in brackets', '\\[\na\n\nb\n\\]', [prose('\\[\na\n\nb\n\\]')]],
+  ['inline code is not a fence', '```x``` y\n\nz', [prose('```x``` y'), prose('z')]],
+  ['a table', 'see\n|a|b|\n|-|-|\n|1|2|\n\nend', [prose('see'), prose('|a|b|\n|-|-|\n|1|2|'), prose('end')]],
+  ['link definitions', 'see [a]\n\n[a]: https://a.example\n[b]: #b\n\nno [x]: y', [prose('see [a]'), definition('[a]: https://a.example'), definition('[b]: #b'), prose('no [x]: y')]],
+  ['HTML', '<div>\na\n</div>\n\nb', [prose('<div>\na\n</div>'), prose('b')]],
+  ['line ends of Windows', 'one\r\n\r\n```\r\nx\r\n```\r\n', [prose('one'), code('x')]]
 ];
 
 test.each(TABLE)('%s', (_, source, expected) => {
   expect(new BlockSplitter().update(source)).toEqual(expected);
 });
 
-test.each(TABLE)('%s, however it arrives', (_, source, expected) => {
+test.each(TABLE)('%s, in pieces of any size', (_, source, expected) => {
   for (let cut = 0; cut <= source.length; cut += 1) {
     const splitter = new BlockSplitter();
     splitter.update(source.slice(0, cut));
@@ -51,12 +62,13 @@ test('finished blocks stay the same objects while the last one grows', () => {
   expect(later[2]).toEqual(prose('three'));
 });
 
-test('another text starts anew', () => {
+test('a text with another beginning is split from its beginning', () => {
   const splitter = new BlockSplitter();
   splitter.update('one\n\ntwo');
   expect(splitter.update('other')).toEqual([prose('other')]);
 });
 
-test('definitions of links are found anywhere', () => {
-  expect(linkDefinitions('see [a][1]\n\n[1]: https://a.example\n\n[b]: #b\nno [x]: y')).toBe('[1]: https://a.example\n[b]: #b');
+test('text that is nested too deeply is one block', () => {
+  const text = '> '.repeat(4000);
+  expect(new BlockSplitter().update(text)).toHaveLength(1);
 });

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 // What the Python side is tested with, too.
 import CASES from '../../tests/panel/safe.json';
 import { conversationMarkdown } from '../src/model/markdown';
-import { safeMarkdown } from '../src/model/safe';
+import { safeMarkdown } from '../src/model/safeMarkdown';
 import { message } from './fakes';
 
 test.each(CASES as [string, string][])('%j is made safe', (source, expected) => {

@@ -1,8 +1,14 @@
-"""Text of a model made safe to show anywhere: its HTML is text, its pictures are links, its code is code.
+"""Makes text of a model safe in every Markdown renderer: HTML is text, images are links, code stays code.
 
-Invariant: of what the model wrote, a "<" is left as it is only inside fences that this module writes, at the beginning
-of a line and behind an empty one, where every renderer sees a fence. All other backticks and tildes that could open
-code are written as entities, so no renderer can be of another opinion about where code begins and ends.
+markdown-it finds the code. These invariants hold whatever another renderer takes for code:
+
+- A "<" of the model stays only inside fences that this module writes: at the start of a line, after an empty line, and
+  longer than any fence in the code. All other code is written as entities.
+- Backticks, tildes and dollar signs that could open code or a formula are entities. nbconvert 7.17 looks for formulas
+  before it looks for fences: no formula stays open, and display formulas that start inside a line are on one line.
+- A link needs a safe scheme or a relative destination. nbconvert 7.17 would render a javascript: link.
+
+labextension/src/model/safeMarkdown.ts does the same; tests/panel/safe.json holds the two together.
 """
 
 from __future__ import annotations
@@ -10,127 +16,150 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-FENCE = re.compile(
-    r"(?P<indent>[ \t]*)(?P<marker>(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)"
-)
-# Longer ones are taken for prose, so that no text takes long.
-SPAN = re.compile(
-    r"(?<![`\\])(?P<ticks>`+)(?!`)(?P<code>.{1,999}?)(?<!`)(?P=ticks)(?!`)"
-    r"|(?<!\\)\$\$(?P<block>.{1,999}?)\$\$"
+from markdown_it import MarkdownIt
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+
+# A formula of more than 999 characters is text, so that the search stays linear.
+MATH = re.compile(
+    r"\$\$(?P<block>.{1,999}?)(?<!\\)\$\$"
     r"|\\\[(?P<bracketed>.{1,999}?)\\\]"
-    r"|(?<![\\$])\$(?![\s$])(?P<inline>[^$\n]{1,999}?)(?<![\s\\])\$(?![\d$])"
-    r"|\\\((?P<parenthesised>.{1,999}?)\\\)",
+    r"|\$(?![\s$])(?P<inline>[^$\n]{1,999}?)(?<![\s\\])\$(?![\d$])"
+    r"|\\\((?P<parenthesised>.{1,999}?)\\\)"
+    r"|(?P<environment>\\begin\{(?P<name>[a-zA-Z]*\*?)\}.{0,999}?\\end\{(?P=name)\})"
+    r"|(?P<text>\$+|\\.)",
     re.DOTALL,
 )
 LANGUAGE = re.compile(r"[\w+#.-]+")
-# What could open HTML, code, a picture or a formula; a backslash in front would escape the "&" of the entity.
-LIVE = re.compile(r"\\?(<|`|~{3,}|!(?=\[)|\$)")
+# Group 1 could open HTML, code, an image or a formula. Group 2 is a backslash that could open a formula.
+LIVE = re.compile(r"\\?(<|`|~{3,}|!(?=\[)|\$)|\\(\\|(?=begin\{))|\\.", re.DOTALL)
+# The "(" of a link or the ":" of a link definition, before a destination with another scheme or with escapes.
+UNSAFE_LINK = re.compile(
+    r"(?<=\])[(:](?=[\x00-\x20]*(?![\x00-\x20]|(?:https?|ftp|mailto|tel):)[^:&\\/?#()\"']*[:&\\])", re.IGNORECASE
+)
+# A link label that its block does not close. nbconvert would look for its end in a later fence.
+OPEN_LABEL = re.compile(r"^( {0,3})\[(?=(?:[^\[\]\\]|\\.|\\\Z)*\Z)", re.MULTILINE | re.DOTALL)
+# What opens a display formula inside another formula. TeX ignores a space behind it.
+NESTED_OPENING = re.compile(r"(?<=.)(\\begin(?=\{)|\\\\(?=[\[(]))", re.DOTALL)
 MARKUP = re.compile(r"[^\w ]")
-# What a terminal obeys; a model may have read it anywhere.
+# Terminals obey these characters.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def safe_markdown(text: str, *, keeps_lines: bool = False) -> str:
-    """`text`, safe to render. With `keeps_lines` a line ends where it ended, as in a poem."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return "\n".join(_blocks(lines, "  \n" if keeps_lines else "\n")).strip("\n")
+    """`text`, safe to render. With `keeps_lines` every line break is a hard one."""
+    normalized = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "\n".join(_blocks(normalized, "  \n" if keeps_lines else "\n")).strip("\n")
 
 
 def printable(text: str) -> str:
-    """`text`, safe to print in a terminal."""
+    """`text` without control characters, safe to print in a terminal."""
     return CONTROLS.sub("", text)
 
 
 def fold(reasoning: str, *, is_open: bool) -> str:
-    """Thinking in a block that opens with a click; "" where there is none."""
+    """Reasoning in a block that a click opens; "" without reasoning."""
     if not reasoning.strip():
         return ""
     state = " open" if is_open else ""
     return f"<details{state}><summary>Thinking</summary>\n\n{safe_markdown(reasoning, keeps_lines=True)}\n\n</details>"
 
 
-def _blocks(lines: list[str], line_end: str) -> Iterator[str]:
-    paragraph: list[str] = []
-    index = 0
-    while index < len(lines):
-        line = lines[index]
-        index += 1
-        opening = FENCE.fullmatch(line)
-        if opening is None and line.strip():
-            paragraph.append(line)
-            continue
-        if paragraph:
-            yield _prose(paragraph, line_end)
-            paragraph = []
-        if opening is None:
-            yield ""
-        else:
-            end = _closing(lines, index, opening)
-            yield _code(opening, lines[index:end])
-            index = end + 1
-    if paragraph:
-        yield _prose(paragraph, line_end)
+def _blocks(text: str, line_end: str) -> Iterator[str]:
+    lines = text.split("\n")
+    tokens: list[Token] = []
+    PARSER.block.parse(text, PARSER, {}, tokens)
+    position = 0
+    for token in tokens:
+        is_fence = token.type == "fence" or (token.type == "code_block" and token.level == 0)
+        if token.map is not None and (is_fence or token.type == "inline"):
+            start, end = token.map
+            yield from map(_prose, lines[position:start])
+            yield (
+                _code(token, lines[start]) if is_fence else _prose("\n".join(lines[start:end])).replace("\n", line_end)
+            )
+            position = end
+    yield from map(_prose, lines[position:])
 
 
-def _closing(lines: list[str], start: int, opening: re.Match[str]) -> int:
-    """Where the fence ends: at a line of marks like its own, or with the text."""
-    mark = opening["mark"]
-    for index in range(start, len(lines)):
-        line = lines[index].strip()
-        if len(line) >= len(mark) and not line.strip(mark[0]):
-            return index
-    return len(lines)
-
-
-def _code(opening: re.Match[str], lines: list[str]) -> str:
-    found = LANGUAGE.match(opening["info"])
+def _code(token: Token, first_line: str) -> str:
+    found = LANGUAGE.match(token.info.strip())
     language = found.group() if found else ""
-    if opening["indent"] or opening["marker"]:
-        return _indented_code(opening, language, lines)
-    code = "\n".join(lines)
+    code = token.content.removesuffix("\n")
+    if token.level:
+        # On one line, so that it stays in its list item or quote in renderers that count indents in other ways.
+        kind = f' class="language-{language}"' if language else ""
+        prefix = first_line[: first_line.index(token.markup)]
+        return f"{prefix}<pre><code{kind}>{_entities(code)}</code></pre>\n"
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", code)), 0)
     return f"\n{fence}{language}\n{code}\n{fence}\n"
 
 
-def _indented_code(opening: re.Match[str], language: str, lines: list[str]) -> str:
-    """Code in a list item. On one line, so that it stays there however a renderer counts blanks."""
-    indent = len((opening["indent"] + (opening["marker"] or "")).expandtabs(4))
-    dedented = [re.sub(rf"^ {{0,{indent}}}", "", line.expandtabs(4)) for line in lines]
-    kind = f' class="language-{language}"' if language else ""
-    prefix = opening["indent"] + (opening["marker"] or "")
-    return f"{prefix}<pre><code{kind}>{_as_entities(chr(10).join(dedented))}</code></pre>\n"
+def _prose(text: str) -> str:
+    if not text.strip():
+        return ""
+    tokens: list[Token] = []
+    PARSER.inline.parse(text, PARSER, {}, tokens)
+    shown = ""
+    for token in tokens:
+        match token.type:
+            case "code_inline":
+                shown += f"<code>{_entities(token.content)}</code>"
+            case "math":
+                # Two formulas without a space between them would be read as one.
+                shown += " " if shown.endswith("$") else ""
+                shown += _formula(token, is_inside_line=shown != "" and not shown.endswith("\n"))
+            case _:
+                linked = UNSAFE_LINK.sub(lambda sign: _entities(sign[0]), token.content)
+                shown += LIVE.sub(_live_entities, linked)
+    return OPEN_LABEL.sub(r"\1&#91;", shown)
 
 
-def _prose(lines: list[str], line_end: str) -> str:
-    paragraph = "\n".join(lines)
-    parts: list[str] = []
-    position = 0
-    for span in SPAN.finditer(paragraph):
-        parts += [_escape(paragraph[position : span.start()]), _span(span)]
-        position = span.end()
-    return "".join([*parts, _escape(paragraph[position:])]).replace("\n", line_end)
+def _formula(token: Token, *, is_inside_line: bool) -> str:
+    formula = UNSAFE_LINK.sub(lambda sign: f" {sign[0]}", LIVE.sub(_in_formula, token.content))
+    if token.markup != "$$":
+        formula = NESTED_OPENING.sub(r"\1 ", token.markup + formula)[len(token.markup) :]
+    elif is_inside_line:
+        formula = re.sub(r"\s*\n[\s>]*", " ", formula)
+    if not formula.strip():
+        return ""
+    # A backslash would escape the closing dollar sign.
+    return f"{token.markup}{formula}{' ' if formula.endswith(chr(92)) else ''}{token.markup}"
 
 
-def _span(span: re.Match[str]) -> str:
-    if span["code"] is not None:
-        code = span["code"].replace("\n", " ")
-        is_padded = code.startswith(" ") and code.endswith(" ") and code.strip()
-        return f"<code>{_as_entities(code[1:-1] if is_padded else code)}</code>"
-    displayed = span["block"] or span["bracketed"]
-    formula = displayed or span["inline"] or span["parenthesised"]
-    formula = formula.strip() if displayed is None else formula
-    mark = "$" if displayed is None else "$$"
-    return f"{mark}{LIVE.sub(_in_formula, formula)}{mark}"
+def _live_entities(live: re.Match[str]) -> str:
+    if live[1]:
+        return _entities(live[1])
+    return live[0] if live[2] is None else "&#92;"
 
 
 def _in_formula(live: re.Match[str]) -> str:
-    """TeX has a word for the one; the others it has no use for, and they are kept apart from what follows."""
+    r"""TeX writes "<" as \lt. It needs no backticks and dollar signs; spaces keep the others apart."""
+    if not live[1]:
+        return live[0]
     return r"\lt " if live[1] == "<" else " ".join((*live[1].strip("$`"), ""))
 
 
-def _escape(text: str) -> str:
-    return LIVE.sub(lambda live: _as_entities(live[1]), text)
-
-
-def _as_entities(text: str) -> str:
+def _entities(text: str) -> str:
     return MARKUP.sub(lambda sign: f"&#{ord(sign[0])};", text)
+
+
+def _math(state: StateInline, silent: bool) -> bool:
+    """The inline rule for formulas. Escaped characters and lone dollar signs stay text."""
+    found = MATH.match(state.src, state.pos)
+    if found is None:
+        return False
+    if found["text"] is not None:
+        state.pending += found["text"]
+    else:
+        displayed = found["block"] or found["bracketed"]
+        inline = found["inline"] or found["parenthesised"]
+        token = state.push("math", "", 0)
+        token.markup = "$$" if displayed else "$" if inline else ""
+        token.content = displayed or (inline.strip() if inline else found["environment"])
+    state.pos = found.end()
+    return True
+
+
+PARSER = MarkdownIt("zero").enable(["fence", "code", "list", "blockquote", "heading", "hr", "backticks"])
+PARSER.inline.ruler.before("backticks", "math", _math)

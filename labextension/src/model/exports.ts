@@ -2,7 +2,7 @@
 
 import { BlockSplitter } from './blocks';
 import { line, speaker, turn } from './markdown';
-import { fenced, safeMarkdown } from './safe';
+import { fenced, safeMarkdown } from './safeMarkdown';
 import { Message, Transcript } from './types';
 import { promptText } from './wire';
 

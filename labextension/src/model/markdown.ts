@@ -1,6 +1,6 @@
 /** A conversation as Markdown for where no panel can be. Pure. pico_jupyter/panel/markdown.py writes the same. */
 
-import { safeMarkdown } from './safe';
+import { safeMarkdown } from './safeMarkdown';
 import { Message } from './types';
 
 /** What was said, for people to read, safe in any renderer. */

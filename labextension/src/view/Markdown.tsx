@@ -2,23 +2,30 @@
 
 import * as React from 'react';
 import { createPortal } from 'react-dom';
-import { Block, BlockSplitter, linkDefinitions } from '../model/blocks';
+import { Block, BlockSplitter } from '../model/blocks';
 import { CodeCard } from './CodeCard';
 import { useObservable, useServices } from './services';
 
 export const Markdown = React.memo(function Markdown({ source, isLive }: { source: string; isLive: boolean }) {
   const splitter = React.useRef(new BlockSplitter());
   const blocks = React.useMemo(() => splitter.current.update(source), [source]);
-  const definitions = React.useMemo(() => (isLive ? '' : linkDefinitions(source)), [isLive, source]);
+  // Growing answers do without: a new definition would render all blocks again.
+  const definitions = React.useMemo(
+    () => (isLive ? '' : blocks.filter(({ kind }) => kind === 'definitions').map(block => block.source).join('\n')),
+    [blocks, isLive]
+  );
   return (
     <div className={`pico-md jp-RenderedHTMLCommon${isLive ? ' pico-live' : ''}`}>
-      {blocks.map((block, index) =>
-        block.kind === 'code' ? (
-          <CodeCard key={index} source={block.source} language={block.language} isLive={isLive && index === blocks.length - 1} />
-        ) : (
-          <Prose key={index} block={block} definitions={definitions} />
-        )
-      )}
+      {blocks.map((block, index) => {
+        switch (block.kind) {
+          case 'code':
+            return <CodeCard key={index} source={block.source} language={block.language} isLive={isLive && index === blocks.length - 1} />;
+          case 'markdown':
+            return <Prose key={index} block={block} definitions={definitions} />;
+          case 'definitions':
+            return null;
+        }
+      })}
     </div>
   );
 });

@@ -75,7 +75,19 @@ function formula(token: Tokens.Generic, displayMode: boolean): string {
   return temml.renderToString(String(token.text), { displayMode, throwOnError: false, trust: false, maxExpand: 500 });
 }
 
+/** Nesting that overflows the stack, as of a model that repeats ">", is shown as text. */
+function toHtml(source: string): string {
+  try {
+    return String(marked.parse(source));
+  } catch (error) {
+    if (error instanceof RangeError) {
+      return `<p>${escapeHtml(source)}</p>`;
+    }
+    throw error;
+  }
+}
+
 export const renderer: Renderer = {
-  markdown: source => DOMPurify.sanitize(String(marked.parse(source)), SANITIZE),
+  markdown: source => DOMPurify.sanitize(toHtml(source), SANITIZE),
   code: (source, language) => DOMPurify.sanitize(highlight(source, language), SANITIZE)
 };

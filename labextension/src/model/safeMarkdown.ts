@@ -1,0 +1,178 @@
+/** Makes text of a model safe in every Markdown renderer: HTML is text, images are links, code stays code.
+ *
+ * marked finds the code. The invariants are those of pico_jupyter/notebook/markdown.py, which does the same and is tested
+ * with renderers that let everything through; tests/panel/safe.json holds the two together. */
+
+import { Lexer, Marked, Token, Tokens } from 'marked';
+import { blockTokens } from './blocks';
+
+/** A formula of more than 999 characters is text, so that the search stays linear. */
+const MATH = new RegExp(
+  [
+    /^\$\$(?<block>.{1,999}?)(?<!\\)\$\$/,
+    /^\\\[(?<bracketed>.{1,999}?)\\\]/,
+    /^\$(?![\s$])(?<inline>[^$\n]{1,999}?)(?<![\s\\])\$(?![\d$])/,
+    /^\\\((?<parenthesised>.{1,999}?)\\\)/,
+    /^(?<environment>\\begin\{(?<name>[a-zA-Z]*\*?)\}.{0,999}?\\end\{\k<name>\})/,
+    /^(?<text>\$+|\\.)/
+  ]
+    .map(({ source }) => source)
+    .join('|'),
+  'su'
+);
+const LANGUAGE = /^[\p{L}\p{N}_+#.-]+/u;
+/** Group 1 could open HTML, code, an image or a formula. Group 2 is a backslash that could open a formula. */
+const LIVE = /\\?(<|`|~{3,}|!(?=\[)|\$)|\\(\\|(?=begin\{))|\\./gsu;
+/** The "(" of a link or the ":" of a link definition, before a destination with another scheme or with escapes. */
+const UNSAFE_LINK = /(?<=\])[(:](?=[\x00-\x20]*(?![\x00-\x20]|(?:https?|ftp|mailto|tel):)[^:&\\/?#()"']*[:&\\])/giu;
+/** A link label that its block does not close. nbconvert would look for its end in a later fence. */
+const OPEN_LABEL = /^( {0,3})\[(?=(?:[^[\]\\]|\\.|\\(?![^]))*(?![^]))/gmsu;
+/** What opens a display formula inside another formula. TeX ignores a space behind it. */
+const NESTED_OPENING = /(?<=.)(\\begin(?=\{)|\\\\(?=[[(]))/gsu;
+const MARKUP = /[^\p{L}\p{N}_ ]/gu;
+
+const off = (): undefined => undefined;
+const marked = new Marked({
+  gfm: true,
+  tokenizer: {
+    ...{ autolink: off, br: off, def: off, del: off, emStrong: off, html: off },
+    ...{ lheading: off, link: off, reflink: off, table: off, tag: off, url: off }
+  },
+  extensions: [{ name: 'math', level: 'inline', start: source => source.search(/[\\$]/), tokenizer: mathToken, renderer: () => '' }]
+});
+
+/** `text`, safe to render. With `lineEnd` "  \n" every line break is a hard one. */
+export function safeMarkdown(text: string, lineEnd: '\n' | '  \n' = '\n'): string {
+  return [...blocks(text.replace(/\r\n?/g, '\n'), lineEnd)].join('\n').replace(/^\n+|\n+$/g, '');
+}
+
+/** Code in a fence that nothing in the code closes. */
+export function fenced(code: string, language: string): string {
+  const longest = Math.max(2, ...Array.from(code.matchAll(/`+/g), run => run[0].length));
+  const fence = '`'.repeat(longest + 1);
+  return `${fence}${LANGUAGE.exec(language)?.[0] ?? ''}\n${code}\n${fence}`;
+}
+
+function* blocks(text: string, lineEnd: string): Generator<string> {
+  const lines = text.split('\n');
+  let position = 0;
+  for (const { token, line, isNested } of leaves(blockTokens(text, marked), 0, false)) {
+    yield* lines.slice(position, line).map(prose);
+    position = line + newlines(token.raw.trimEnd()) + 1;
+    if (token.type !== 'code' || (isNested && token.codeBlockStyle === 'indented')) {
+      yield prose(lines.slice(line, position).join('\n')).replace(/\n/g, lineEnd);
+    } else {
+      yield codeBlock(token as Tokens.Code, isNested ? lines[line] : null);
+    }
+  }
+  yield* lines.slice(position).map(prose);
+}
+
+interface Leaf {
+  readonly token: Token;
+  /** The index of its first line in the text. */
+  readonly line: number;
+  /** Whether it is in a list or a quote. */
+  readonly isNested: boolean;
+}
+
+/** The blocks that contain no others. Tokens inside lists and quotes have no positions, but all of their lines. */
+function* leaves(tokens: readonly Token[], start: number, isNested: boolean): Generator<Leaf> {
+  let line = start;
+  for (const token of tokens) {
+    if (token.type === 'list') {
+      yield* leaves((token as Tokens.List).items, line, true);
+    } else if (token.type === 'list_item' || token.type === 'blockquote') {
+      yield* leaves((token as Tokens.ListItem | Tokens.Blockquote).tokens, line, true);
+    } else if (token.type !== 'space' && token.type !== 'checkbox') {
+      yield { token, line, isNested };
+    }
+    line += newlines(token.raw);
+  }
+}
+
+function newlines(text: string): number {
+  return text.split('\n').length - 1;
+}
+
+/** `openingLine` is that of a fence in a list or a quote. */
+function codeBlock({ text, lang = '' }: Tokens.Code, openingLine: string | null): string {
+  if (openingLine === null) {
+    return `\n${fenced(text.replace(/\n$/, ''), lang)}\n`;
+  }
+  // On one line, so that it stays in its list item or quote in renderers that count indents in other ways.
+  const prefix = openingLine.slice(0, openingLine.search(/`{3}|~{3}/));
+  const language = LANGUAGE.exec(lang)?.[0];
+  return `${prefix}<pre><code${language ? ` class="language-${language}"` : ''}>${entities(text)}</code></pre>\n`;
+}
+
+function prose(text: string): string {
+  if (!text.trim()) {
+    return '';
+  }
+  let shown = '';
+  let plain = '';
+  const flush = (): string => {
+    shown += escapeLive(plain);
+    plain = '';
+    return shown;
+  };
+  for (const token of new Lexer(marked.defaults).inlineTokens(text, [])) {
+    if (token.type === 'codespan') {
+      shown = `${flush()}<code>${entities(token.text)}</code>`;
+    } else if (token.type === 'math' && token.markup !== null) {
+      const before = flush();
+      // Two formulas without a space between them would be read as one.
+      shown = (before.endsWith('$') ? `${before} ` : before) + formula(token, before !== '' && !before.endsWith('\n'));
+    } else {
+      plain += token.raw;
+    }
+  }
+  return flush().replace(OPEN_LABEL, '$1&#91;');
+}
+
+function escapeLive(text: string): string {
+  return text
+    .replace(UNSAFE_LINK, entities)
+    .replace(LIVE, (escaped, live?: string, slash?: string) => (live ? entities(live) : slash === undefined ? escaped : '&#92;'));
+}
+
+/** An inline token: a formula, or with the markup null escaped characters and lone dollar signs. */
+function mathToken(source: string): Tokens.Generic | undefined {
+  const found = MATH.exec(source);
+  if (!found?.groups) {
+    return undefined;
+  }
+  const { block, bracketed, inline, parenthesised, environment, text } = found.groups;
+  const displayed = block ?? bracketed;
+  const within = inline ?? parenthesised;
+  return {
+    type: 'math',
+    raw: found[0],
+    text: displayed ?? within?.trim() ?? environment ?? text,
+    markup: text !== undefined ? null : displayed !== undefined ? '$$' : within !== undefined ? '$' : ''
+  };
+}
+
+function formula({ text, markup }: Tokens.Generic, isInsideLine: boolean): string {
+  let tex = String(text).replace(LIVE, inFormula).replace(UNSAFE_LINK, ' $&');
+  if (markup !== '$$') {
+    tex = `${markup}${tex}`.replace(NESTED_OPENING, '$1 ').slice(String(markup).length);
+  } else if (isInsideLine) {
+    tex = tex.replace(/\s*\n[\s>]*/g, ' ');
+  }
+  // A backslash would escape the closing dollar sign.
+  return tex.trim() && `${markup}${tex}${tex.endsWith('\\') ? ' ' : ''}${markup}`;
+}
+
+/** TeX writes "<" as \lt. It needs no backticks and dollar signs; spaces keep the others apart. */
+function inFormula(escaped: string, live?: string): string {
+  if (!live) {
+    return escaped;
+  }
+  return live === '<' ? '\\lt ' : [...live.replace(/^[$`]+|[$`]+$/g, ''), ''].join(' ');
+}
+
+function entities(text: string): string {
+  return text.replace(MARKUP, sign => `&#${sign.codePointAt(0)};`);
+}
