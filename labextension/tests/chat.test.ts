@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
 import { Chat } from '../src/model/chat';
 import { fileName, search } from '../src/model/library';
-import { atLeast, atMost, bytes } from '../src/model/memory';
+import { formatRoundedUp, formatRoundedDown, formatBytes } from '../src/model/memory';
 import { Models } from '../src/model/models';
 import { readTranscript } from '../src/model/transcript';
-import { Clock, message, model, ScriptedBackend, settled, Street, text } from './fakes';
+import { Clock, message, model, ScriptedBackend, settled, Browser, text } from './fakes';
 
 interface Page {
   readonly chat: Chat;
@@ -12,7 +12,7 @@ interface Page {
   readonly backend: ScriptedBackend;
 }
 
-function openPage(street: Street, name = 'page'): Page {
+function openPage(street: Browser, name = 'page'): Page {
   const clock = new Clock(name);
   const backend = new ScriptedBackend();
   const models = new Models(backend, clock);
@@ -29,7 +29,7 @@ async function talk({ chat, backend }: Page, question: string, answer: string): 
 }
 
 test('a conversation becomes a file with its first question and follows it', async () => {
-  const street = new Street();
+  const street = new Browser();
   const page = openPage(street);
   await talk(page, 'What is 1 + 1?', '2');
   page.clock.pass(1000);
@@ -41,7 +41,7 @@ test('a conversation becomes a file with its first question and follows it', asy
 });
 
 test('a page that goes away in the middle of an answer loses nothing', async () => {
-  const street = new Street();
+  const street = new Browser();
   const before = openPage(street);
   void before.chat.send('count');
   await settled();
@@ -49,7 +49,7 @@ test('a page that goes away in the middle of an answer loses nothing', async () 
   before.clock.pass(33);
   await before.backend.say(text(', 3'));
   before.clock.pass(33);
-  before.chat.abandon();
+  before.chat.stashUnsaved();
   const after = openPage(street);
   expect(await after.chat.open(before.chat.state.get().file as string)).toBe(true);
   expect(said(after.chat)).toEqual(['count', '1, 2, 3']);
@@ -57,7 +57,7 @@ test('a page that goes away in the middle of an answer loses nothing', async () 
 });
 
 test('two pages on one conversation keep what both say', async () => {
-  const street = new Street();
+  const street = new Browser();
   const one = openPage(street, 'one');
   await talk(one, 'a', 'A');
   one.clock.pass(1000);
@@ -82,7 +82,7 @@ test('two pages on one conversation keep what both say', async () => {
 });
 
 test('an answer that runs goes on into its file when another conversation begins', async () => {
-  const street = new Street();
+  const street = new Browser();
   const page = openPage(street);
   void page.chat.send('long');
   await settled();
@@ -108,7 +108,7 @@ test('an answer to which nobody can come back is stopped when another conversati
 });
 
 test('a chat that hears late where conversations are kept goes on in the file that it had', async () => {
-  const street = new Street();
+  const street = new Browser();
   const before = openPage(street, 'before');
   await talk(before, 'a', 'A');
   before.clock.pass(1000);
@@ -122,7 +122,7 @@ test('a chat that hears late where conversations are kept goes on in the file th
   clock.pass(5000);
   // Somebody may be quicker than the server.
   const asked = chat.send('b');
-  await chat.keepIn(street.place(clock), file);
+  await chat.setStorage(street.place(clock), file);
   await backend.say(text('B'), 'end');
   await asked;
   await chat.flush();
@@ -131,28 +131,28 @@ test('a chat that hears late where conversations are kept goes on in the file th
   expect(readTranscript(street.drive.files.get(file) ?? '')).toMatchObject({ title: 'a', messages: { length: 4 } });
   expect(street.drive.files.size).toBe(1);
   chat.begin([message('other')]);
-  await chat.keepIn(street.place(clock), file);
+  await chat.setStorage(street.place(clock), file);
   expect(said(chat)).toEqual(['other']);
   expect(chat.state.get().file).toBeNull();
 });
 
 test('a disk that is full is told, and tried again', async () => {
-  const street = new Street();
+  const street = new Browser();
   street.drive.failing = true;
   const page = openPage(street);
   await talk(page, 'a', 'A');
   page.clock.pass(1000);
   await settled();
-  expect(page.chat.state.get().saving).toBe('the disk is full');
+  expect(page.chat.state.get().saveError).toBe('the disk is full');
   street.drive.failing = false;
   page.clock.pass(1000);
   await settled();
-  expect(page.chat.state.get().saving).toBeNull();
+  expect(page.chat.state.get().saveError).toBeNull();
   expect(street.drive.files.size).toBe(1);
 });
 
 test('conversations are listed, found, renamed and deleted', async () => {
-  const street = new Street();
+  const street = new Browser();
   const page = openPage(street);
   await talk(page, 'apples', 'red');
   page.chat.begin();
@@ -173,7 +173,7 @@ test('conversations are listed, found, renamed and deleted', async () => {
 });
 
 test('a conversation that is deleted while it is answered does not come back', async () => {
-  const street = new Street();
+  const street = new Browser();
   const page = openPage(street);
   void page.chat.send('long');
   await settled();
@@ -189,7 +189,7 @@ test('a conversation that is deleted while it is answered does not come back', a
 });
 
 test('the switch is not sent to models that have none', async () => {
-  const page = openPage(new Street());
+  const page = openPage(new Browser());
   page.backend.list = [model('plain', { capabilities: [] })];
   page.chat.setReasoning('on');
   await talk(page, 'a', 'A');
@@ -197,7 +197,7 @@ test('the switch is not sent to models that have none', async () => {
 });
 
 test('attachments go with the next message', async () => {
-  const page = openPage(new Street());
+  const page = openPage(new Browser());
   page.chat.attach([{ kind: 'text', name: 'x', data: '1' }]);
   page.chat.attach([{ kind: 'text', name: 'y', data: '2' }]);
   page.chat.detach(page.chat.state.get().attachments[0].id);
@@ -207,15 +207,15 @@ test('attachments go with the next message', async () => {
 });
 
 test('what the model cannot see is not attached, and that is told until it can', async () => {
-  const page = openPage(new Street());
+  const page = openPage(new Browser());
   page.backend.list = [model('blind'), model('seeing', { capabilities: ['vision'] })];
   await page.chat.models.ready();
   const picture = { kind: 'image', name: 'x.png', data: 'data:' } as const;
   page.chat.attach([picture, { kind: 'text', name: 'x.py', data: '1' }]);
-  expect(page.chat.state.get()).toMatchObject({ attachments: [{ name: 'x.py' }], refused: { name: 'x.png' } });
+  expect(page.chat.state.get()).toMatchObject({ attachments: [{ name: 'x.py' }], rejected: { name: 'x.png' } });
   page.chat.models.choose('seeing');
   page.chat.attach([picture]);
-  expect(page.chat.state.get()).toMatchObject({ attachments: [{ name: 'x.py' }, { name: 'x.png' }], refused: null });
+  expect(page.chat.state.get()).toMatchObject({ attachments: [{ name: 'x.py' }, { name: 'x.png' }], rejected: null });
 });
 
 test('a model is chosen by itself: the preferred one, one in memory, any', async () => {
@@ -231,7 +231,7 @@ test('a model is chosen by itself: the preferred one, one in memory, any', async
 test('names and sizes are for people', () => {
   const transcript = { id: 'x1', title: 'secret', titled: 0, created: 0, messages: [message('m')], removed: [] };
   expect(fileName(transcript)).toBe('1970-01-01 00-00 x1.json');
-  expect([12, 2_500, 3_400_000, 45_000_000_000].map(bytes)).toEqual(['12 B', '2.5 kB', '3.4 MB', '45 GB']);
-  expect([999, 2_540, 9_990_000, 45_600_000_000].map(atLeast)).toEqual(['999 B', '2.6 kB', '10 MB', '46 GB']);
-  expect([999, 2_540, 9_990_000, 45_600_000_000].map(atMost)).toEqual(['999 B', '2.5 kB', '9.9 MB', '45 GB']);
+  expect([12, 2_500, 3_400_000, 45_000_000_000].map(formatBytes)).toEqual(['12 B', '2.5 kB', '3.4 MB', '45 GB']);
+  expect([999, 2_540, 9_990_000, 45_600_000_000].map(formatRoundedUp)).toEqual(['999 B', '2.6 kB', '10 MB', '46 GB']);
+  expect([999, 2_540, 9_990_000, 45_600_000_000].map(formatRoundedDown)).toEqual(['999 B', '2.5 kB', '9.9 MB', '45 GB']);
 });

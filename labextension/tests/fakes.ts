@@ -1,9 +1,9 @@
 /** A clock that tests move, a backend that tests script, a drive in memory. */
 
-import { Drive, DriveFile, Lifeboat, Neighbours } from '../src/model/drive';
+import { ConversationFolder, FolderFile, UnsavedStore, PageChannel } from '../src/model/storage';
 import { Fit, Memory } from '../src/model/memory';
-import { Place } from '../src/model/keeper';
-import { Backend, ChatRequest, Environment, Message, Model, Piece } from '../src/model/types';
+import { ConversationStorage } from '../src/model/autosave';
+import { Backend, ChatRequest, Environment, Message, Model, Delta } from '../src/model/types';
 
 export class Clock implements Environment {
   constructor(readonly page = 'page') {}
@@ -43,7 +43,7 @@ export class ScriptedBackend implements Backend {
   readonly requests: ChatRequest[] = [];
   aborted = 0;
 
-  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Piece, void> {
+  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Delta, void> {
     this.requests.push(request);
     signal.addEventListener('abort', () => {
       this.aborted += 1;
@@ -67,7 +67,7 @@ export class ScriptedBackend implements Backend {
     }
   }
 
-  async say(...pieces: (Piece | 'end' | Error)[]): Promise<void> {
+  async say(...pieces: (Delta | 'end' | Error)[]): Promise<void> {
     this._pieces.push(...pieces);
     this._wake();
     await settled();
@@ -89,7 +89,7 @@ export class ScriptedBackend implements Backend {
   looks = 0;
   report = memory();
   list: Model[] = [model('tiny')];
-  private readonly _pieces: (Piece | 'end' | Error)[] = [];
+  private readonly _pieces: (Delta | 'end' | Error)[] = [];
   private _wake: () => void = () => undefined;
 }
 
@@ -108,8 +108,8 @@ export function message(id: string, changes: Partial<Message> = {}): Message {
   return { id, role: 'user', content: id, status: 'done', created: 1, changed: 1, ...changes };
 }
 
-export const text = (content: string): Piece => ({ kind: 'text', text: content });
-export const reasoning = (content: string): Piece => ({ kind: 'reasoning', text: content });
+export const text = (content: string): Delta => ({ kind: 'text', text: content });
+export const reasoning = (content: string): Delta => ({ kind: 'reasoning', text: content });
 
 /** All that was promised has happened. */
 export async function settled(): Promise<void> {
@@ -118,11 +118,11 @@ export async function settled(): Promise<void> {
   }
 }
 
-export class MemoryDrive implements Drive {
+export class MemoryFolder implements ConversationFolder {
   readonly files = new Map<string, string>();
   failing = false;
 
-  async list(): Promise<DriveFile[]> {
+  async list(): Promise<FolderFile[]> {
     return [...this.files.keys()].map(name => ({ name, stamp: this._stamps.get(name) ?? '' }));
   }
 
@@ -154,22 +154,22 @@ export class MemoryDrive implements Drive {
 }
 
 /** Pages that share a browser. */
-export class Street {
-  readonly drive = new MemoryDrive();
+export class Browser {
+  readonly drive = new MemoryFolder();
   private readonly _boats = new Map<string, string>();
   private readonly _listeners: { page: Environment; listener: (name: string) => void }[] = [];
 
-  place(environment: Environment): Place {
-    return { drive: this.drive, environment, lifeboat: this._lifeboat, neighbours: this._neighbours(environment) };
+  place(environment: Environment): ConversationStorage {
+    return { drive: this.drive, environment, unsaved: this._lifeboat, pages: this._neighbours(environment) };
   }
 
-  private readonly _lifeboat: Lifeboat = {
+  private readonly _lifeboat: UnsavedStore = {
     get: key => this._boats.get(key) ?? null,
     set: (key, content) => void this._boats.set(key, content),
     clear: key => void this._boats.delete(key)
   };
 
-  private _neighbours(page: Environment): Neighbours {
+  private _neighbours(page: Environment): PageChannel {
     return {
       tell: name => this._listeners.filter(other => other.page !== page).forEach(({ listener }) => listener(name)),
       listen: listener => {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 // What the Python side is tested with, too.
 import CASES from '../../tests/panel/safe.json';
-import { conversationMarkdown } from '../src/model/markdown';
+import { conversationMarkdown } from '../src/model/conversationMarkdown';
 import { safeMarkdown } from '../src/model/safeMarkdown';
 import { message } from './fakes';
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Models } from '../src/model/models';
 import { Memory, readMemory } from '../src/model/memory';
-import { Piece } from '../src/model/types';
+import { Delta } from '../src/model/types';
 import { Clock, memory, model, ScriptedBackend, settled, text } from './fakes';
 
 const REQUEST = { model: 'big', messages: [], reasoning: 'default', system: '', temperature: null, continues: false } as const;
@@ -34,8 +34,8 @@ async function pass(clock: Clock, ms = 250): Promise<void> {
 }
 
 /** The pieces of an answer, as they come. */
-function ask({ models }: Stage, signal = new AbortController().signal): Piece[] {
-  const pieces: Piece[] = [];
+function ask({ models }: Stage, signal = new AbortController().signal): Delta[] {
+  const pieces: Delta[] = [];
   void (async () => {
     for await (const piece of models.chat(REQUEST, signal)) {
       pieces.push(piece);
@@ -45,7 +45,7 @@ function ask({ models }: Stage, signal = new AbortController().signal): Piece[] 
 }
 
 const shown = ({ models }: Stage): unknown => models.state.get().memory?.loading?.done;
-const moving = ({ models }: Stage): readonly string[] => models.state.get().moving;
+const busy = ({ models }: Stage): readonly string[] => models.state.get().busy;
 
 test('what the engine tells of its memory is read', () => {
   const report = {
@@ -73,14 +73,14 @@ test('a question shows at once how far its model is, until the model is there', 
   ask(all);
   await settled();
   expect(all.models.state.get().memory?.isStarting).toBe(true);
-  expect(moving(all)).toEqual(['big']);
+  expect(busy(all)).toEqual(['big']);
   all.backend.report = loading(30);
   await pass(all.clock);
   expect(shown(all)).toBe(30);
   all.backend.report = memory({}, { big: 'loaded' });
   all.backend.list = [model('big', { resident: 100 })];
   await pass(all.clock);
-  expect(moving(all)).toEqual([]);
+  expect(busy(all)).toEqual([]);
   expect(all.models.chosen?.resident).toBe(100);
   const { looks } = all.backend;
   await pass(all.clock, 10_000);
@@ -94,9 +94,9 @@ test('the first token ends the looking', async () => {
   await settled();
   all.backend.report = memory();
   await all.backend.say({ kind: 'progress', done: 1, total: 2 });
-  expect(moving(all)).toEqual(['big']);
+  expect(busy(all)).toEqual(['big']);
   await all.backend.say(text('Hi'));
-  expect(moving(all)).toEqual([]);
+  expect(busy(all)).toEqual([]);
   expect(pieces).toHaveLength(2);
   await pass(all.clock);
   const { looks } = all.backend;
@@ -117,7 +117,7 @@ test('a model that has left meanwhile is noticed by its silence', async () => {
   all.backend.report = loading(10);
   ask(all);
   await pass(all.clock, 1000);
-  expect(moving(all)).toEqual(['big']);
+  expect(busy(all)).toEqual(['big']);
   expect(shown(all)).toBe(10);
 });
 
@@ -128,10 +128,10 @@ test('an answer that is stopped or fails is not waited for', async () => {
   await settled();
   abort.abort();
   await settled();
-  expect(moving(all)).toEqual([]);
+  expect(busy(all)).toEqual([]);
   ask(all);
   await all.backend.say(new Error('gone'));
-  expect(moving(all)).toEqual([]);
+  expect(busy(all)).toEqual([]);
 });
 
 test('what others load is followed until it is there', async () => {
@@ -142,7 +142,7 @@ test('what others load is followed until it is there', async () => {
   all.backend.report = loading(90);
   await pass(all.clock);
   expect(shown(all)).toBe(90);
-  expect(moving(all)).toEqual([]);
+  expect(busy(all)).toEqual([]);
   all.backend.report = memory();
   await pass(all.clock);
   const { looks } = all.backend;
@@ -157,19 +157,19 @@ test('a load that is asked for moves until it is done', async () => {
   const loaded = all.models.load('big');
   all.backend.report = loading(50);
   await settled();
-  expect(moving(all)).toContain('big');
+  expect(busy(all)).toContain('big');
   await pass(all.clock);
   expect(shown(all)).toBe(50);
   all.backend.report = memory();
   finish();
   await loaded;
-  expect(moving(all)).toEqual([]);
+  expect(busy(all)).toEqual([]);
 });
 
 test('a model that was unloaded never looks like one that comes', async () => {
   const all = await stage(100);
   const looks: boolean[] = [];
-  all.models.state.subscribe(() => looks.push(all.models.chosen?.resident === null && moving(all).includes('big')));
+  all.models.state.subscribe(() => looks.push(all.models.chosen?.resident === null && busy(all).includes('big')));
   all.backend.unload = async () => void (all.backend.list = [model('big')]);
   await all.models.unload('big');
   expect(all.models.chosen?.resident).toBeNull();

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ChatRequest } from '../src/model/types';
-import { chatBody, promptText, readChunk, readComment, readModels, readRefusal } from '../src/model/wire';
+import { chatBody, promptText, readChunk, readComment, readModels, readServerError } from '../src/model/wire';
 import { message } from './fakes';
 
 const request: ChatRequest = {
@@ -95,7 +95,7 @@ test.each([
   ['{"message":"no"}', 'no'],
   ['<html>', 'The server answered with status 500.']
 ])('a refusal of %s is told', (body, told) => {
-  expect(readRefusal(500, body).message).toBe(told);
+  expect(readServerError(500, body).message).toBe(told);
 });
 
 test('a model is what three answers say about it', () => {

@@ -3,7 +3,7 @@
 import { PathExt } from '@jupyterlab/coreutils';
 import { INotebookTracker, Notebook, NotebookActions } from '@jupyterlab/notebook';
 import { array, object, string } from '../model/json';
-import { Offer } from '../model/types';
+import { AttachmentCandidate } from '../model/types';
 import { Insertion } from '../view/services';
 
 /** Puts code into the notebook that was used last. False: there is none. */
@@ -32,14 +32,14 @@ export function insertCode(notebooks: INotebookTracker, code: string, where: Ins
 }
 
 /** The selected cells of the notebook that was used last. */
-export function selectedCells(notebooks: INotebookTracker): readonly Offer[] {
+export function selectedCells(notebooks: INotebookTracker): readonly AttachmentCandidate[] {
   const notebook = notebooks.currentWidget?.content;
   const selected = notebook?.widgets.filter(cell => notebook.isSelectedOrActive(cell)) ?? [];
-  return notebook ? offerCells(notebooks, notebook, selected.map(cell => cell.model.toJSON())) : [];
+  return notebook ? cellCandidates(notebooks, notebook, selected.map(cell => cell.model.toJSON())) : [];
 }
 
 /** Cells as a drag or a notebook's model has them. */
-export function offerCells(notebooks: INotebookTracker, source: unknown, cells: readonly unknown[]): readonly Offer[] {
+export function cellCandidates(notebooks: INotebookTracker, source: unknown, cells: readonly unknown[]): readonly AttachmentCandidate[] {
   const panel = notebooks.find(({ content }) => content === source);
   const ids = source instanceof Notebook ? source.widgets.map(cell => cell.model.id) : [];
   return cells.map(object).map(cell => {

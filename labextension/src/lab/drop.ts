@@ -4,21 +4,21 @@ import { Notification } from '@jupyterlab/apputils';
 import { MimeData } from '@lumino/coreutils';
 import type { Drag } from '@lumino/dragdrop';
 import { array, string } from '../model/json';
-import { Offer } from '../model/types';
-import { offerCells } from './cells';
-import { readFiles } from './files';
-import { Parts } from './host';
+import { AttachmentCandidate } from '../model/types';
+import { cellCandidates } from './cells';
+import { readFiles } from './serverFiles';
+import { LabServices } from './labActions';
 
 const FILES = 'application/x-jupyter-icontents';
 const CELLS = 'application/vnd.jupyter.cells';
-const DRAGGING = 'pico-mod-drag';
+const DRAG_CLASS = 'pico-mod-drag';
 
 /** Whatever is dropped on `node` is handed to `attach`. The result ends that. */
-export function takeDrops(node: HTMLElement, parts: Parts, attach: (offers: readonly Offer[]) => void): () => void {
+export function acceptDrops(node: HTMLElement, parts: LabServices, attach: (candidates: readonly AttachmentCandidate[]) => void): () => void {
   const listen = (type: string, act: (event: Drag.Event) => void): (() => void) => {
     const listener = (event: Event): void => {
       const drag = event as Drag.Event;
-      if (isWelcome(drag.mimeData)) {
+      if (isAccepted(drag.mimeData)) {
         drag.preventDefault();
         drag.stopPropagation();
         act(drag);
@@ -28,14 +28,14 @@ export function takeDrops(node: HTMLElement, parts: Parts, attach: (offers: read
     return () => node.removeEventListener(type, listener);
   };
   const disposers = [
-    listen('lm-dragenter', () => node.classList.add(DRAGGING)),
-    listen('lm-dragleave', () => node.classList.remove(DRAGGING)),
+    listen('lm-dragenter', () => node.classList.add(DRAG_CLASS)),
+    listen('lm-dragleave', () => node.classList.remove(DRAG_CLASS)),
     listen('lm-dragover', event => {
       // Files can only be moved, which is what the file browser calls it: they stay where they are.
       event.dropAction = event.supportedActions.includes('copy') ? 'copy' : event.proposedAction;
     }),
     listen('lm-drop', event => {
-      node.classList.remove(DRAGGING);
+      node.classList.remove(DRAG_CLASS);
       event.dropAction = event.supportedActions.includes('copy') ? 'copy' : event.proposedAction;
       void readDrop(event, parts).then(attach);
     })
@@ -43,13 +43,13 @@ export function takeDrops(node: HTMLElement, parts: Parts, attach: (offers: read
   return () => disposers.forEach(dispose => dispose());
 }
 
-function isWelcome(data: MimeData): boolean {
+function isAccepted(data: MimeData): boolean {
   return data.hasData(FILES) || data.hasData(CELLS);
 }
 
-async function readDrop({ mimeData, source }: Drag.Event, { app, notebooks, trans }: Parts): Promise<readonly Offer[]> {
+async function readDrop({ mimeData, source }: Drag.Event, { app, notebooks, trans }: LabServices): Promise<readonly AttachmentCandidate[]> {
   if (mimeData.hasData(CELLS)) {
-    return notebooks ? offerCells(notebooks, source, array(mimeData.getData(CELLS))) : [];
+    return notebooks ? cellCandidates(notebooks, source, array(mimeData.getData(CELLS))) : [];
   }
   try {
     return await readFiles(app.serviceManager.contents, array(mimeData.getData(FILES)).map(path => string(path)));

@@ -1,8 +1,8 @@
-import { outputPlugin } from './output';
-import { panelPlugin } from './panel';
-import { prosePlugin } from './prose';
-import { runningPlugin } from './running';
-import { servicePlugin } from './service';
-import { statusPlugin } from './status';
+import { outputPlugin } from './cellOutput';
+import { panelPlugin } from './panelPlugin';
+import { lineWrapPlugin } from './lineWrap';
+import { runningPlugin } from './runningModels';
+import { servicePlugin } from './pico';
+import { statusPlugin } from './statusBar';
 
-export default [servicePlugin, panelPlugin, outputPlugin, prosePlugin, statusPlugin, runningPlugin];
+export default [servicePlugin, panelPlugin, outputPlugin, lineWrapPlugin, statusPlugin, runningPlugin];

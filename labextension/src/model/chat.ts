@@ -1,12 +1,12 @@
 /** What one panel shows: the conversation that is open, the models, and what is about to be sent. */
 
 import { Conversation, ConversationState, Settings, titleOf } from './conversation';
-import { Keeper, openTranscript, Place, Start } from './keeper';
+import { Autosave, loadTranscript, ConversationStorage, SavedState } from './autosave';
 import { fileName, Library } from './library';
-import { canReason, canTake, Models } from './models';
+import { supportsReasoning, supportsAttachment, Models } from './models';
 import { Observable } from './observable';
-import { shares } from './transcript';
-import { Attachment, Environment, KERNEL, Message, Offer, Reasoning, Transcript } from './types';
+import { hasCommonMessage } from './transcript';
+import { Attachment, Environment, KERNEL, Message, AttachmentCandidate, Reasoning, Transcript } from './types';
 
 export interface ChatState {
   readonly conversation: Conversation;
@@ -15,11 +15,11 @@ export interface ChatState {
   readonly reasoning: Reasoning;
   readonly attachments: readonly Attachment[];
   /** What was offered last and the model cannot take. */
-  readonly refused: Offer | null;
+  readonly rejected: AttachmentCandidate | null;
   /** All that is kept; null where nothing is. */
   readonly library: Library | null;
   /** Why the conversation could not be saved. */
-  readonly saving: string | null;
+  readonly saveError: string | null;
 }
 
 export interface ChatOptions {
@@ -27,11 +27,11 @@ export interface ChatOptions {
   readonly models: Models;
   readonly reasoning?: Reasoning;
   /** Where conversations are kept; without it they end with the page. */
-  readonly place?: Place;
+  readonly place?: ConversationStorage;
   /** Asked for every answer. */
   readonly parameters?: () => { readonly system: string; readonly temperature: number | null };
   readonly messages?: readonly Message[];
-  /** Stops answers that the kernel is writing. */
+  /** Stops hasPicoEndpoints that the kernel is writing. */
   readonly stopKernel?: () => void;
 }
 
@@ -40,15 +40,15 @@ export class Chat {
     const { place, messages = [] } = _options;
     this.models = _options.models;
     this._place = place ?? null;
-    const conversation = this._conversation(this._fresh(messages));
+    const conversation = this._conversation(this._newTranscript(messages));
     this.state = new Observable<ChatState>({
       conversation,
       file: null,
       reasoning: _options.reasoning ?? 'default',
       attachments: [],
-      refused: null,
+      rejected: null,
       library: place ? new Library(place) : null,
-      saving: null
+      saveError: null
     });
   }
 
@@ -66,68 +66,68 @@ export class Chat {
   /** Begin anew; what was there stays in the library, and a running answer goes on into its file. */
   begin(messages: readonly Message[] = []): void {
     if (this.conversation.state.get().messages.length || messages.length) {
-      this._show(this._conversation(this._fresh(messages)), null);
+      this._show(this._conversation(this._newTranscript(messages)), null);
     }
   }
 
   /** Keep conversations here from now on. `file` is where the open one was kept before the page was loaded. */
-  async keepIn(place: Place, file: string): Promise<void> {
-    const opened = file ? await openTranscript(file, place) : null;
+  async setStorage(place: ConversationStorage, file: string): Promise<void> {
+    const opened = file ? await loadTranscript(file, place) : null;
     const { conversation } = this;
     this._place = place;
-    if (opened && shares(opened.transcript.messages, conversation.state.get().messages)) {
+    if (opened && hasCommonMessage(opened.transcript.messages, conversation.state.get().messages)) {
       conversation.merge(opened.transcript);
-      this._follow(this._keep(conversation, file, place, { ...opened, isWritten: false }));
+      this._followErrors(this._startAutosave(conversation, file, place, { ...opened, isWritten: false }));
       this.state.patch({ file });
     } else if (conversation.state.get().busy) {
-      this._ensureKept(conversation);
+      this._ensureAutosave(conversation);
     }
     this.state.patch({ library: new Library(place) });
   }
 
   /** Open a kept conversation. False: it is not there. */
   async open(name: string): Promise<boolean> {
-    const running = this._keepers.get(name);
+    const running = this._autosaves.get(name);
     if (running) {
       this._show(running.conversation, running);
       return true;
     }
     const place = this._place;
-    const opened = place ? await openTranscript(name, place) : null;
+    const opened = place ? await loadTranscript(name, place) : null;
     if (!place || !opened) {
       return false;
     }
-    const keeper = this._keep(this._conversation(opened.transcript), name, place, opened);
-    this._show(keeper.conversation, keeper);
+    const autosave = this._startAutosave(this._conversation(opened.transcript), name, place, opened);
+    this._show(autosave.conversation, autosave);
     return true;
   }
 
   async send(content: string): Promise<void> {
     const { attachments, conversation } = this.state.get();
     if (content.trim() || attachments.length) {
-      this.state.patch({ attachments: [], refused: null });
+      this.state.patch({ attachments: [], rejected: null });
       const answered = conversation.send(content, attachments);
-      this._ensureKept(conversation);
+      this._ensureAutosave(conversation);
       await answered;
     }
   }
 
   async remove(name: string): Promise<void> {
-    const keeper = this._keepers.get(name);
-    this._keepers.delete(name);
-    keeper?.conversation.stop();
+    const autosave = this._autosaves.get(name);
+    this._autosaves.delete(name);
+    autosave?.conversation.stop();
     if (name === this.state.get().file) {
       this._show(this._conversation(), null);
     }
-    await keeper?.dispose();
+    await autosave?.dispose();
     await this.library?.remove(name);
   }
 
   async rename(name: string, title: string): Promise<void> {
-    const keeper = this._keepers.get(name);
-    if (keeper) {
-      keeper.conversation.rename(title);
-      await keeper.flush();
+    const autosave = this._autosaves.get(name);
+    if (autosave) {
+      autosave.conversation.rename(title);
+      await autosave.flush();
       await this.library?.refresh();
     } else {
       await this.library?.rename(name, title);
@@ -151,12 +151,12 @@ export class Chat {
   }
 
   /** Attach what the chosen model takes; the state says what was left out. */
-  attach(offers: readonly Offer[]): void {
+  attach(candidates: readonly AttachmentCandidate[]): void {
     const { chosen } = this.models;
     const { environment } = this._options;
-    const taken = offers.flatMap(({ kind, ...rest }) => (canTake(chosen, kind) ? [{ kind, ...rest, id: environment.newId() }] : []));
-    const refused = offers.find(({ kind }) => !canTake(chosen, kind)) ?? null;
-    this.state.patch({ attachments: [...this.state.get().attachments, ...taken], refused });
+    const taken = candidates.flatMap(({ kind, ...rest }) => (supportsAttachment(chosen, kind) ? [{ kind, ...rest, id: environment.newId() }] : []));
+    const rejected = candidates.find(({ kind }) => !supportsAttachment(chosen, kind)) ?? null;
+    this.state.patch({ attachments: [...this.state.get().attachments, ...taken], rejected });
   }
 
   detach(id: string): void {
@@ -165,18 +165,18 @@ export class Chat {
 
   /** Resolves when the open conversation is on disk as it is now. */
   async flush(): Promise<void> {
-    await this._keepers.get(this.state.get().file ?? '')?.flush();
+    await this._autosaves.get(this.state.get().file ?? '')?.flush();
   }
 
   /** The page goes away. */
-  abandon(): void {
-    this._keepers.forEach(keeper => keeper.abandon());
+  stashUnsaved(): void {
+    this._autosaves.forEach(autosave => autosave.stashUnsaved());
   }
 
   dispose(): void {
-    this._keepers.forEach(keeper => {
-      keeper.conversation.stop();
-      void keeper.flush().then(() => keeper.dispose());
+    this._autosaves.forEach(autosave => {
+      autosave.conversation.stop();
+      void autosave.flush().then(() => autosave.dispose());
     });
     this.conversation.stop();
   }
@@ -186,7 +186,7 @@ export class Chat {
     return new Conversation({ backend: this.models, environment, transcript, settings: () => this._settings() });
   }
 
-  private _fresh(messages: readonly Message[]): Transcript | undefined {
+  private _newTranscript(messages: readonly Message[]): Transcript | undefined {
     const { environment } = this._options;
     const question = messages.find(({ role }) => role === 'user');
     const title = question ? titleOf(question) : '';
@@ -197,43 +197,43 @@ export class Chat {
   private async _settings(): Promise<Settings> {
     const { system, temperature } = this._options.parameters?.() ?? { system: '', temperature: null };
     const model = await this.models.ready();
-    const reasoning = canReason(this.models.chosen) ? this.state.get().reasoning : 'default';
+    const reasoning = supportsReasoning(this.models.chosen) ? this.state.get().reasoning : 'default';
     return { model, reasoning, system, temperature };
   }
 
-  private _ensureKept(conversation: Conversation): void {
+  private _ensureAutosave(conversation: Conversation): void {
     const place = this._place;
-    if (place && ![...this._keepers.values()].some(keeper => keeper.conversation === conversation)) {
-      const keeper = this._keep(conversation, fileName(conversation.state.get()), place, { stamp: null, isWritten: false });
-      this._follow(keeper);
+    if (place && ![...this._autosaves.values()].some(autosave => autosave.conversation === conversation)) {
+      const autosave = this._startAutosave(conversation, fileName(conversation.state.get()), place, { stamp: null, isWritten: false });
+      this._followErrors(autosave);
       if (conversation === this.conversation) {
-        this.state.patch({ file: keeper.name });
+        this.state.patch({ file: autosave.name });
       }
     }
   }
 
-  private _keep(conversation: Conversation, name: string, place: Place, start: Start): Keeper {
-    const keeper = new Keeper(conversation, name, place, start);
-    this._keepers.set(name, keeper);
-    return keeper;
+  private _startAutosave(conversation: Conversation, name: string, place: ConversationStorage, start: SavedState): Autosave {
+    const autosave = new Autosave(conversation, name, place, start);
+    this._autosaves.set(name, autosave);
+    return autosave;
   }
 
-  private _show(conversation: Conversation, keeper: Keeper | null): void {
+  private _show(conversation: Conversation, autosave: Autosave | null): void {
     void this.flush();
     if (!this.state.get().file) {
       this.conversation.stop(); // Nobody could come back to it.
     }
-    this._follow(keeper);
-    this.state.patch({ conversation, file: keeper?.name ?? null });
+    this._followErrors(autosave);
+    this.state.patch({ conversation, file: autosave?.name ?? null });
   }
 
-  private _follow(keeper: Keeper | null): void {
-    this._unfollow?.();
-    this._unfollow = keeper?.problem.subscribe(() => this.state.patch({ saving: keeper.problem.get() }));
-    this.state.patch({ saving: keeper?.problem.get() ?? null });
+  private _followErrors(autosave: Autosave | null): void {
+    this._unfollowErrors?.();
+    this._unfollowErrors = autosave?.problem.subscribe(() => this.state.patch({ saveError: autosave.problem.get() }));
+    this.state.patch({ saveError: autosave?.problem.get() ?? null });
   }
 
-  private _place: Place | null;
-  private readonly _keepers = new Map<string, Keeper>();
-  private _unfollow: (() => void) | undefined;
+  private _place: ConversationStorage | null;
+  private readonly _autosaves = new Map<string, Autosave>();
+  private _unfollowErrors: (() => void) | undefined;
 }

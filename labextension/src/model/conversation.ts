@@ -1,6 +1,6 @@
 /** One conversation: its messages, and the answer that is being received. Knows no disk and no page. */
 
-import { advance, beginCourse, fold } from './answer';
+import { updateTiming, startTiming, fold } from './applyDelta';
 import { Observable } from './observable';
 import { mergeTranscripts, settle } from './transcript';
 import { Attachment, Backend, ChatRequest, Environment, Message, Transcript } from './types';
@@ -94,7 +94,7 @@ export class Conversation {
     this.state.patch(mergeTranscripts(this.state.get(), theirs));
   }
 
-  /** Give up answers whose writer is gone. */
+  /** Give up hasPicoEndpoints whose writer is gone. */
   settle(): void {
     const { busy, messages } = this.state.get();
     const { environment } = this._options;
@@ -158,11 +158,11 @@ export class Conversation {
       const messages = continues ? [...past, answer] : past;
       answer = { ...answer, model: settings.model };
       publish();
-      let course = beginCourse(asked);
+      let timing = startTiming(asked);
       for await (const piece of backend.chat({ ...settings, messages, continues }, abort.signal)) {
         const now = environment.now();
-        course = advance(course, piece, now);
-        answer = { ...fold(answer, piece, course, now), changed: now };
+        timing = updateTiming(timing, piece, now);
+        answer = { ...fold(answer, piece, timing, now), changed: now };
         if (piece.kind === 'progress') {
           publish({ progress: piece.done / piece.total });
         } else {

@@ -1,7 +1,7 @@
 /** A conversation as Markdown, and as a notebook whose code can be run. Pure. */
 
 import { BlockSplitter } from './blocks';
-import { line, speaker, turn } from './markdown';
+import { line, speaker, turn } from './conversationMarkdown';
 import { fenced, safeMarkdown } from './safeMarkdown';
 import { Message, Transcript } from './types';
 import { promptText } from './wire';

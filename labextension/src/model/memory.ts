@@ -2,7 +2,7 @@
 
 import { array, Json, number, object, oneOf, string } from './json';
 
-/** `later`: when running answers are done. */
+/** `later`: when running hasPicoEndpoints are done. */
 export type Fit = 'loaded' | 'fits' | 'later' | 'never';
 
 /** Bytes of a model's weights once it is loaded, and whether they fit. */
@@ -17,7 +17,7 @@ export interface Loading {
   readonly total: number;
 }
 
-/** In bytes. */
+/** In formatBytes. */
 export interface Memory {
   /** For all models and their conversations. */
   readonly budget: number;
@@ -50,22 +50,22 @@ function readNeed(need: Json): Need {
   return { size: number(need.size), fit: oneOf(need.fit, ['loaded', 'fits', 'later', 'never'], 'fits') };
 }
 
-/** So many bytes in words, two digits or more. */
-export function bytes(count: number): string {
-  return inWords(count, Math.round);
+/** So many formatBytes in words, two digits or more. */
+export function formatBytes(count: number): string {
+  return format(count, Math.round);
 }
 
 /** Rounded up: for what is needed. */
-export function atLeast(count: number): string {
-  return inWords(count, Math.ceil);
+export function formatRoundedUp(count: number): string {
+  return format(count, Math.ceil);
 }
 
 /** Rounded down: for what there is. */
-export function atMost(count: number): string {
-  return inWords(count, Math.floor);
+export function formatRoundedDown(count: number): string {
+  return format(count, Math.floor);
 }
 
-function inWords(count: number, whole: (value: number) => number): string {
+function format(count: number, whole: (value: number) => number): string {
   const found = ([[1e9, 'GB'], [1e6, 'MB'], [1e3, 'kB']] as const).find(([unit]) => count >= unit);
   if (!found) {
     return `${count} B`;

@@ -2,15 +2,15 @@
 
 import { Memory } from './memory';
 import { Observable } from './observable';
-import { Attachment, Backend, ChatRequest, Environment, Model, Offer, Piece } from './types';
+import { Attachment, Backend, ChatRequest, Environment, Model, AttachmentCandidate, Delta } from './types';
 
 export const BUILT_IN = 'pico-tiny';
-export const BUILT_IN_SIGHT = 'pico-tiny-vl';
-const WAIT_MS = 1500;
+export const BUILT_IN_VISION = 'pico-tiny-vl';
+const RETRY_MS = 1500;
 /** Between two looks at a load. */
-const LOOK_MS = 150;
+const POLL_MS = 150;
 /** An answer of a model that was in memory when somebody looked begins sooner, if it still is. */
-const QUIET_MS = 1000;
+const SILENCE_MS = 1000;
 
 export interface ModelsState {
   readonly models: readonly Model[];
@@ -20,12 +20,12 @@ export interface ModelsState {
   /** null until the engine has told. */
   readonly memory: Memory | null;
   /** The models that are being loaded or unloaded, by this page or for an answer that it waits for. */
-  readonly moving: readonly string[];
+  readonly busy: readonly string[];
   /** Why a model could not be loaded or unloaded. */
   readonly failure: { readonly model: string; readonly reason: string } | null;
 }
 
-const NOTHING_KNOWN = { models: [], loading: true, problem: null, memory: null, moving: [], failure: null };
+const NOTHING_KNOWN = { models: [], loading: true, problem: null, memory: null, busy: [], failure: null };
 
 export class Models {
   /** `preferred` is chosen once it is known to be there; `remember` hears of every choice. */
@@ -33,7 +33,7 @@ export class Models {
     private readonly _backend: Backend,
     private readonly _environment: Environment,
     preferred = '',
-    private readonly _remember: (name: string) => void = () => undefined
+    private readonly _onChoose: (name: string) => void = () => undefined
   ) {
     this.state = new Observable<ModelsState>({ ...NOTHING_KNOWN, chosen: preferred });
   }
@@ -49,13 +49,13 @@ export class Models {
   async refresh(): Promise<void> {
     this.state.patch({ loading: true });
     try {
-      const looked = this._look();
+      const looked = this._refreshMemory();
       const models = await this._backend.models();
       const { chosen } = this.state.get();
       const fallback = models.find(model => model.resident !== null) ?? models[0];
       const stays = models.some(model => model.name === chosen);
       this.state.patch({ models, chosen: stays ? chosen : (fallback?.name ?? ''), loading: false, problem: null });
-      void looked.then(() => this._watch());
+      void looked.then(() => this._pollMemory());
     } catch (error) {
       this.state.patch({ loading: false, problem: reasonOf(error) });
     }
@@ -66,7 +66,7 @@ export class Models {
     while (!this.state.get().models.length) {
       await this.refresh();
       if (!this.state.get().models.length) {
-        await this._pause(WAIT_MS);
+        await this._pause(RETRY_MS);
       }
     }
     return this.state.get().chosen;
@@ -75,26 +75,26 @@ export class Models {
   choose(name: string): void {
     if (name !== this.state.get().chosen) {
       this.state.patch({ chosen: name });
-      this._remember(name);
+      this._onChoose(name);
     }
   }
 
   async unload(name: string): Promise<void> {
-    await this._move(name, () => this._backend.unload(name));
+    await this._changeResidency(name, () => this._backend.unload(name));
   }
 
   async load(name: string): Promise<void> {
-    const arrived = this._await(name);
+    const arrived = this._trackLoad(name);
     try {
-      await this._move(name, () => this._backend.load(name));
+      await this._changeResidency(name, () => this._backend.load(name));
     } finally {
       arrived();
     }
   }
 
   /** One answer. Until it begins, the state tells how far its model is, if that has to be loaded. */
-  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Piece, void> {
-    const begun = this._awaitInSilence(request.model);
+  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Delta, void> {
+    const begun = this._trackSilentLoad(request.model);
     try {
       for await (const piece of this._backend.chat(request, signal)) {
         if (piece.kind !== 'progress') {
@@ -107,8 +107,8 @@ export class Models {
     }
   }
 
-  private async _move(name: string, move: () => Promise<void>): Promise<void> {
-    const moved = this._mark(name);
+  private async _changeResidency(name: string, move: () => Promise<void>): Promise<void> {
+    const moved = this._markBusy(name);
     this.state.patch({ failure: null });
     try {
       await move();
@@ -121,22 +121,22 @@ export class Models {
     }
   }
 
-  /** Count a model as moving until the result is called. */
-  private _mark(name: string): () => void {
-    this.state.patch({ moving: [...this.state.get().moving, name] });
+  /** Count a model as busy until the result is called. */
+  private _markBusy(name: string): () => void {
+    this.state.patch({ busy: [...this.state.get().busy, name] });
     return once(() => {
-      const { moving } = this.state.get();
-      const index = moving.indexOf(name);
-      this.state.patch({ moving: moving.filter((_, at) => at !== index) });
+      const { busy } = this.state.get();
+      const index = busy.indexOf(name);
+      this.state.patch({ busy: busy.filter((_, at) => at !== index) });
     });
   }
 
-  private _awaitInSilence(name: string): () => void {
+  private _trackSilentLoad(name: string): () => void {
     if (this.state.get().models.find(model => model.name === name)?.resident === null) {
-      return this._await(name);
+      return this._trackLoad(name);
     }
     let begun = (): void => undefined;
-    const cancel = this._environment.after(QUIET_MS, () => (begun = this._await(name)));
+    const cancel = this._environment.after(SILENCE_MS, () => (begun = this._trackLoad(name)));
     return () => {
       cancel();
       begun();
@@ -144,44 +144,44 @@ export class Models {
   }
 
   /** Look after a load until the model is there, or the result is called. */
-  private _await(name: string): () => void {
-    const wait = { name, moved: this._mark(name) };
-    this._awaited.add(wait);
-    void this._watch();
+  private _trackLoad(name: string): () => void {
+    const wait = { name, moved: this._markBusy(name) };
+    this._tracked.add(wait);
+    void this._pollMemory();
     return () => {
       wait.moved();
-      if (this._awaited.delete(wait)) {
+      if (this._tracked.delete(wait)) {
         void this.refresh();
       }
     };
   }
 
   /** Look again and again, as long as something loads. */
-  private async _watch(): Promise<void> {
-    if (this._isWatching) {
+  private async _pollMemory(): Promise<void> {
+    if (this._isPolling) {
       return;
     }
-    this._isWatching = true;
-    while (this._awaited.size || this.state.get().memory?.loading) {
-      await this._look();
-      this._welcome();
-      await this._pause(LOOK_MS);
+    this._isPolling = true;
+    while (this._tracked.size || this.state.get().memory?.loading) {
+      await this._refreshMemory();
+      this._settleArrived();
+      await this._pause(POLL_MS);
     }
-    this._isWatching = false;
+    this._isPolling = false;
   }
 
-  private async _look(): Promise<void> {
+  private async _refreshMemory(): Promise<void> {
     this.state.patch({ memory: await this._backend.memory().catch(() => null) });
   }
 
   /** Those that were awaited and have come. */
-  private _welcome(): void {
+  private _settleArrived(): void {
     const { memory, models } = this.state.get();
     const isHere = (name: string): boolean => memory?.needs.get(name)?.fit === 'loaded';
-    const come = [...this._awaited].filter(({ name }) => isHere(name));
+    const come = [...this._tracked].filter(({ name }) => isHere(name));
     come.forEach(wait => {
       wait.moved();
-      this._awaited.delete(wait);
+      this._tracked.delete(wait);
     });
     if (models.some(({ name, resident }) => resident === null && isHere(name))) {
       void this.refresh();
@@ -192,8 +192,8 @@ export class Models {
     return new Promise(resolve => this._environment.after(ms, resolve));
   }
 
-  private readonly _awaited = new Set<{ readonly name: string; readonly moved: () => void }>();
-  private _isWatching = false;
+  private readonly _tracked = new Set<{ readonly name: string; readonly moved: () => void }>();
+  private _isPolling = false;
 }
 
 function once(run: () => void): () => void {
@@ -210,18 +210,18 @@ function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-export function canReason(model: Model | undefined): boolean {
+export function supportsReasoning(model: Model | undefined): boolean {
   return model?.capabilities.includes('thinking') ?? false;
 }
 
-export function canSee(model: Model | undefined): boolean {
+export function supportsImages(model: Model | undefined): boolean {
   return model?.capabilities.includes('vision') ?? false;
 }
 
-export function canWatch(model: Model | undefined): boolean {
+export function supportsVideo(model: Model | undefined): boolean {
   return model?.capabilities.includes('video') ?? false;
 }
 
-export function canTake(model: Model | undefined, kind: Offer['kind']): kind is Attachment['kind'] {
-  return { text: true, image: canSee(model), video: canWatch(model), other: false, large: false }[kind];
+export function supportsAttachment(model: Model | undefined, kind: AttachmentCandidate['kind']): kind is Attachment['kind'] {
+  return { text: true, image: supportsImages(model), video: supportsVideo(model), other: false, large: false }[kind];
 }

@@ -100,7 +100,7 @@ export function mergeTranscripts(ours: Transcript, theirs: Transcript): Transcri
 }
 
 /** Whether two conversations have a message in common. */
-export function shares(ours: readonly Message[], theirs: readonly Message[]): boolean {
+export function hasCommonMessage(ours: readonly Message[], theirs: readonly Message[]): boolean {
   const ids = new Set(ours.map(({ id }) => id));
   return theirs.some(({ id }) => ids.has(id));
 }

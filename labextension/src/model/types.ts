@@ -9,7 +9,7 @@ export const REASONINGS: readonly Reasoning[] = ['default', 'on', 'off'];
 /** `interrupted`: whoever received the answer is gone, and what came until then is here. */
 export type Status = 'streaming' | 'done' | 'stopped' | 'interrupted' | 'failed';
 
-/** The writer of answers that Python code asked for. */
+/** The writer of hasPicoEndpoints that Python code asked for. */
 export const KERNEL = 'kernel';
 
 export interface Attachment {
@@ -21,7 +21,7 @@ export interface Attachment {
 }
 
 /** What somebody wants to attach. `other` is nothing that models take, `large` is too much of anything. */
-export interface Offer {
+export interface AttachmentCandidate {
   readonly kind: Attachment['kind'] | 'other' | 'large';
   readonly name: string;
   readonly data: string;
@@ -92,7 +92,7 @@ export interface ChatRequest {
 }
 
 /** What an answer is made of, in the order in which it arrives. */
-export type Piece =
+export type Delta =
   | { readonly kind: 'progress'; readonly done: number; readonly total: number }
   | { readonly kind: 'reasoning'; readonly text: string }
   | { readonly kind: 'text'; readonly text: string }
@@ -102,7 +102,7 @@ export type Piece =
 /** Where models run: a Jupyter server over HTTP, or the notebook's kernel. */
 export interface Backend {
   /** Streams one answer. Aborting `signal` stops the model. */
-  chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Piece, void>;
+  chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Delta, void>;
   models(): Promise<Model[]>;
   memory(): Promise<Memory>;
   load(name: string): Promise<void>;

@@ -1,10 +1,10 @@
 /** The OpenAI dialect as the panel speaks it: requests written, chunks and errors read. Knows no transport. */
 
 import { array, Json, number, object, parseJson, string } from './json';
-import { ChatRequest, Message, Model, Piece } from './types';
+import { ChatRequest, Message, Model, Delta } from './types';
 
 /** The server answered, and what it said was no. */
-export class Refusal extends Error {}
+export class ServerError extends Error {}
 
 export function chatBody(request: ChatRequest): Json {
   const system = request.system.trim() ? [{ role: 'system', content: request.system }] : [];
@@ -44,16 +44,16 @@ function fenced(name: string, text: string): string {
   return `${name}:\n${fence}\n${text.replace(/\n$/, '')}\n${fence}`;
 }
 
-/** The pieces of one `data:` payload; null at the end of the stream. Throws a Refusal for an error frame. */
-export function readChunk(payload: string): Piece[] | null {
+/** The pieces of one `data:` payload; null at the end of the stream. Throws a ServerError for an error frame. */
+export function readChunk(payload: string): Delta[] | null {
   if (payload === '[DONE]') {
     return null;
   }
   const chunk = object(parseJson(payload));
   if (chunk.error) {
-    throw new Refusal(string(object(chunk.error).message, 'The server ended the answer with an error.'));
+    throw new ServerError(string(object(chunk.error).message, 'The server ended the answer with an error.'));
   }
-  const pieces: Piece[] = [];
+  const pieces: Delta[] = [];
   const choice = object(array(chunk.choices)[0]);
   const delta = object(choice.delta);
   const reasoning = string(delta.reasoning_content) || string(delta.reasoning);
@@ -81,16 +81,16 @@ function readUsage(usage: Json): { promptTokens: number; completionTokens: numbe
 }
 
 /** `keepalive 3/10`: how much of a load or of the prompt is done. */
-export function readComment(text: string): Piece | null {
+export function readComment(text: string): Delta | null {
   const match = /^keepalive (\d+)\/(\d+)$/.exec(text);
   return match && match[2] !== '0' ? { kind: 'progress', done: Number(match[1]), total: Number(match[2]) } : null;
 }
 
-/** What a refused request's body says, in either dialect and in Jupyter's own words. */
-export function readRefusal(status: number, body: string): Refusal {
+/** What a rejected request's body says, in either dialect and in Jupyter's own words. */
+export function readServerError(status: number, body: string): ServerError {
   const answer = object(parseJson(body));
   const message = string(object(answer.error).message) || string(answer.error) || string(answer.message);
-  return new Refusal(message || `The server answered with status ${status}.`);
+  return new ServerError(message || `The server answered with status ${status}.`);
 }
 
 /** The models of api/tags, with what v1/models and api/ps know about them. */

@@ -1,13 +1,13 @@
 /** A model's answer with what can be done with it, and what it took. */
 
 import * as React from 'react';
-import { tokensPerSecond } from '../model/answer';
+import { tokensPerSecond } from '../model/applyDelta';
 import { Conversation } from '../model/conversation';
 import { Message } from '../model/types';
 import { Icon } from './icons';
 import { LoadProgress } from './LoadProgress';
 import { Markdown } from './Markdown';
-import { CopyButton, IconButton } from './parts';
+import { CopyButton, IconButton } from './controls';
 import { useObservable, useServices } from './services';
 import { Thinking } from './Thinking';
 
@@ -49,8 +49,8 @@ export const Answer = React.memo(function Answer(props: AnswerProps) {
 /** Before the first token: how far the model is that has to be loaded, or its reading of the prompt. */
 function Waiting({ message, progress }: { message: Message; progress: number | null }): React.JSX.Element {
   const { chat, trans } = useServices();
-  const { moving } = useObservable(chat.models.state);
-  if (message.model && moving.includes(message.model)) {
+  const { busy } = useObservable(chat.models.state);
+  if (message.model && busy.includes(message.model)) {
     return <LoadProgress model={message.model} />;
   }
   return (

@@ -1,20 +1,20 @@
 /** What is attached: shown as chips, read from what the browser hands over. */
 
 import * as React from 'react';
-import { isLarge, kindOf, offerText } from '../model/offers';
-import { Attachment, Offer } from '../model/types';
+import { isLarge, attachmentKind, textCandidate } from '../model/candidates';
+import { Attachment, AttachmentCandidate } from '../model/types';
 import { Icon } from './icons';
-import { IconButton } from './parts';
+import { IconButton } from './controls';
 import { useServices } from './services';
 
 const ICONS = { image: 'image', video: 'video', text: 'file' } as const;
 
-interface TrayProps {
+interface AttachmentListProps {
   readonly attachments: readonly Attachment[];
   readonly onRemove?: (id: string) => void;
 }
 
-export function Tray({ attachments, onRemove }: TrayProps): React.JSX.Element {
+export function AttachmentList({ attachments, onRemove }: AttachmentListProps): React.JSX.Element {
   const { trans } = useServices();
   return (
     <ul className="pico-tray" aria-label={trans.__('Attachments')}>
@@ -32,13 +32,13 @@ export function Tray({ attachments, onRemove }: TrayProps): React.JSX.Element {
 }
 
 /** Pictures and clips as data URLs, everything else as text. */
-export async function readFile(file: File): Promise<Offer> {
+export async function readFile(file: File): Promise<AttachmentCandidate> {
   const name = file.name || 'clipboard';
-  const kind = kindOf(file.type);
+  const kind = attachmentKind(file.type);
   if (isLarge(kind, file.size)) {
     return { kind: 'large', name, data: '' };
   }
-  return kind === 'text' ? offerText(name, await file.text()) : { kind, name, data: await dataUrl(file) };
+  return kind === 'text' ? textCandidate(name, await file.text()) : { kind, name, data: await dataUrl(file) };
 }
 
 function dataUrl(file: File): Promise<string> {

@@ -1,7 +1,7 @@
 /** Code with its language, and what can be done with it. */
 
 import * as React from 'react';
-import { CopyButton, IconButton } from './parts';
+import { CopyButton, IconButton } from './controls';
 import { useObservable, useServices } from './services';
 
 /** While code of this many characters or more is written, it is not coloured again at every update. */
@@ -15,7 +15,7 @@ interface CodeCardProps {
 }
 
 export const CodeCard = React.memo(function CodeCard({ source, language, isLive }: CodeCardProps) {
-  const { host, trans, renderer: observable } = useServices();
+  const { actions, trans, renderer: observable } = useServices();
   const renderer = useObservable(observable);
   const isPlain = !renderer || (isLive && source.length >= LONG);
   const html = React.useMemo(
@@ -32,8 +32,8 @@ export const CodeCard = React.memo(function CodeCard({ source, language, isLive 
       <figcaption className="pico-code-bar">
         <span>{language || trans.__('text')}</span>
         <CopyButton label={trans.__('Copy code')} text={source} size={14} />
-        {host.insertions?.map(where => (
-          <IconButton key={where} icon={ICONS[where]} size={14} label={labels[where]} onClick={() => host.insertCode?.(source, where)} />
+        {actions.insertions?.map(where => (
+          <IconButton key={where} icon={ICONS[where]} size={14} label={labels[where]} onClick={() => actions.insertCode?.(source, where)} />
         ))}
       </figcaption>
       <pre tabIndex={0}>

@@ -1,16 +1,16 @@
 /** Where the next message is written. */
 
 import * as React from 'react';
-import { canSee, canTake, canWatch } from '../model/models';
+import { supportsImages, supportsAttachment, supportsVideo } from '../model/models';
 import { Message } from '../model/types';
-import { readFile, Tray } from './Attachments';
+import { readFile, AttachmentList } from './Attachments';
 import { ContextGauge } from './ContextGauge';
 import { Icon } from './icons';
-import { IconButton } from './parts';
+import { IconButton } from './controls';
 import { ReasoningToggle } from './ReasoningToggle';
 import { useObservable, useServices } from './services';
 
-const TALLEST = 200;
+const MAX_HEIGHT = 200;
 
 interface ComposerProps {
   readonly messages: readonly Message[];
@@ -22,14 +22,14 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
   const { attachments } = useObservable(chat.state);
   const { sendKey } = useObservable(preferences);
   const [text, setText] = React.useState('');
-  const hint = useHint();
+  const hint = useRejection();
   const area = React.useRef<HTMLTextAreaElement>(null);
   const canSend = !isBusy && (text.trim() !== '' || attachments.length > 0);
 
   React.useLayoutEffect(() => {
     if (area.current) {
       area.current.style.height = 'auto';
-      area.current.style.height = `${Math.min(area.current.scrollHeight, TALLEST)}px`;
+      area.current.style.height = `${Math.min(area.current.scrollHeight, MAX_HEIGHT)}px`;
     }
   }, [text]);
 
@@ -63,7 +63,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
 
   return (
     <div className="pico-composer">
-      {attachments.length > 0 && <Tray attachments={attachments} onRemove={id => chat.detach(id)} />}
+      {attachments.length > 0 && <AttachmentList attachments={attachments} onRemove={id => chat.detach(id)} />}
       {hint && (
         <div className="pico-hint" role="status">
           <Icon name="alert" size={14} /> {hint}
@@ -99,13 +99,13 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
 }
 
 function AttachButtons(): React.JSX.Element {
-  const { chat, host, trans } = useServices();
+  const { chat, actions, trans } = useServices();
   useObservable(chat.models.state);
   const input = React.useRef<HTMLInputElement>(null);
   const model = chat.models.chosen;
-  const accept = ['text/*', '.py', '.md', '.csv', '.json', ...(canSee(model) ? ['image/*'] : []), ...(canWatch(model) ? ['video/*'] : [])];
-  const label = canSee(model) ? trans.__('Attach pictures or files') : trans.__('Attach files');
-  const { selectedCells, pickFiles } = host;
+  const accept = ['text/*', '.py', '.md', '.csv', '.json', ...(supportsImages(model) ? ['image/*'] : []), ...(supportsVideo(model) ? ['video/*'] : [])];
+  const label = supportsImages(model) ? trans.__('Attach pictures or files') : trans.__('Attach files');
+  const { selectedCells, pickFiles } = actions;
   return (
     <>
       <IconButton icon="clip" label={label} onClick={() => input.current?.click()} />
@@ -131,19 +131,19 @@ function AttachButtons(): React.JSX.Element {
 }
 
 /** Why something that was offered is not attached; '' while there is nothing to say. */
-function useHint(): string {
+function useRejection(): string {
   const { chat, trans } = useServices();
-  const { refused } = useObservable(chat.state);
+  const { rejected } = useObservable(chat.state);
   const { chosen } = useObservable(chat.models.state);
-  if (!refused || canTake(chat.models.chosen, refused.kind)) {
+  if (!rejected || supportsAttachment(chat.models.chosen, rejected.kind)) {
     return '';
   }
   const hints = {
     image: trans.__('%1 cannot see pictures. Choose a model with that badge.', chosen),
     video: trans.__('%1 cannot watch clips. Choose a model with that badge.', chosen),
-    other: trans.__('%1 is neither text nor a picture nor a clip.', refused.name),
-    large: trans.__('%1 is too large for a model.', refused.name),
+    other: trans.__('%1 is neither text nor a picture nor a clip.', rejected.name),
+    large: trans.__('%1 is too large for a model.', rejected.name),
     text: ''
   };
-  return hints[refused.kind];
+  return hints[rejected.kind];
 }

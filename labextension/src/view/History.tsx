@@ -1,9 +1,9 @@
 /** The conversations that are kept: found, opened, renamed, deleted. */
 
 import * as React from 'react';
-import { Entry, Library, search } from '../model/library';
+import { ConversationEntry, Library, search } from '../model/library';
 import { Icon } from './icons';
-import { IconButton, Popover, useFocus } from './parts';
+import { IconButton, Popover, useFocus } from './controls';
 import { useObservable, useServices } from './services';
 
 export function History({ library }: { library: Library }): React.JSX.Element {
@@ -49,7 +49,7 @@ function Conversations({ library, close }: { library: Library; close: () => void
 }
 
 interface RowProps {
-  readonly entry: Entry;
+  readonly entry: ConversationEntry;
   readonly isOpen: boolean;
   readonly onOpen: () => void;
 }
@@ -86,7 +86,7 @@ function ConversationRow({ entry, isOpen, onOpen }: RowProps): React.JSX.Element
   );
 }
 
-function Renaming({ entry, onClose }: { entry: Entry; onClose: () => void }): React.JSX.Element {
+function Renaming({ entry, onClose }: { entry: ConversationEntry; onClose: () => void }): React.JSX.Element {
   const { chat, trans } = useServices();
   const [title, setTitle] = React.useState(entry.title);
   const input = useFocus<HTMLInputElement>();

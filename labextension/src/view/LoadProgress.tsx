@@ -1,7 +1,7 @@
-/** How far a model is on its way into memory: bytes once the engine reads them, before that what it does. */
+/** How far a model is on its way into memory: formatBytes once the engine reads them, before that what it does. */
 
 import * as React from 'react';
-import { bytes, Memory } from '../model/memory';
+import { formatBytes, Memory } from '../model/memory';
 import { Translator, useObservable, useServices } from './services';
 
 export function LoadProgress({ model }: { model: string }): React.JSX.Element {
@@ -11,7 +11,7 @@ export function LoadProgress({ model }: { model: string }): React.JSX.Element {
   const isKnown = share !== null;
   return (
     <div className="pico-load">
-      <span>{loadWords(model, memory, trans)}</span>
+      <span>{loadText(model, memory, trans)}</span>
       <div
         className={`pico-bar${isKnown ? '' : ' pico-bar-unknown'}`}
         role="progressbar"
@@ -30,10 +30,10 @@ export function loadShare(model: string, memory: Memory | null): number | null {
   return loading?.model === model && loading.total ? loading.done / loading.total : null;
 }
 
-function loadWords(model: string, memory: Memory | null, trans: Translator): string {
+function loadText(model: string, memory: Memory | null, trans: Translator): string {
   const loading = memory?.loading;
   if (loading?.model === model) {
-    return trans.__('Loading %1: %2 of %3', model, bytes(loading.done), bytes(loading.total));
+    return trans.__('Loading %1: %2 of %3', model, formatBytes(loading.done), formatBytes(loading.total));
   }
   if (loading) {
     return trans.__('Loading %1 first', loading.model);

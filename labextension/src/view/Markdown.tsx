@@ -9,7 +9,7 @@ import { useObservable, useServices } from './services';
 export const Markdown = React.memo(function Markdown({ source, isLive }: { source: string; isLive: boolean }) {
   const splitter = React.useRef(new BlockSplitter());
   const blocks = React.useMemo(() => splitter.current.update(source), [source]);
-  // Growing answers do without: a new definition would render all blocks again.
+  // Growing hasPicoEndpoints do without: a new definition would render all blocks again.
   const definitions = React.useMemo(
     () => (isLive ? '' : blocks.filter(({ kind }) => kind === 'definitions').map(block => block.source).join('\n')),
     [blocks, isLive]
@@ -31,7 +31,7 @@ export const Markdown = React.memo(function Markdown({ source, isLive }: { sourc
 });
 
 interface NestedCode {
-  readonly host: HTMLElement;
+  readonly container: HTMLElement;
   readonly source: string;
   readonly language: string;
 }
@@ -45,7 +45,7 @@ const Prose = React.memo(function Prose({ block, definitions }: { block: Block; 
     const element = box.current;
     if (element && renderer) {
       element.innerHTML = renderer.markdown(definitions ? `${block.source}\n\n${definitions}` : block.source);
-      const cards = [...element.querySelectorAll('pre')].map(takeOut);
+      const cards = [...element.querySelectorAll('pre')].map(extractCode);
       setNested(before => (cards.length || before.length ? cards : before));
     }
   }, [block, definitions, renderer]);
@@ -54,15 +54,15 @@ const Prose = React.memo(function Prose({ block, definitions }: { block: Block; 
       <div className="pico-block" ref={box}>
         {renderer ? null : block.source}
       </div>
-      {nested.map(({ host, ...code }, index) => createPortal(<CodeCard {...code} isLive={false} />, host, String(index)))}
+      {nested.map(({ container, ...code }, index) => createPortal(<CodeCard {...code} isLive={false} />, container, String(index)))}
     </>
   );
 });
 
-function takeOut(pre: HTMLPreElement): NestedCode {
+function extractCode(pre: HTMLPreElement): NestedCode {
   const language = /language-([\w+#-]+)/.exec(pre.firstElementChild?.className ?? '')?.[1] ?? '';
-  const host = document.createElement('div');
+  const container = document.createElement('div');
   const source = (pre.textContent ?? '').replace(/\n$/, '');
-  pre.replaceWith(host);
-  return { host, source, language };
+  pre.replaceWith(container);
+  return { container, source, language };
 }

@@ -2,12 +2,12 @@
 
 import * as React from 'react';
 import { toMarkdown, toNotebook } from '../model/exports';
-import { Popover } from './parts';
-import { Host, useServices } from './services';
+import { Popover } from './controls';
+import { AppActions, useServices } from './services';
 
 export function Menu(): React.JSX.Element | null {
-  const { host, trans } = useServices();
-  const items = useItems(host);
+  const { actions, trans } = useServices();
+  const items = useItems(actions);
   if (!items.length) {
     return null;
   }
@@ -23,7 +23,7 @@ interface Item {
   readonly run: () => void;
 }
 
-function useItems({ exportText, openInTab, openSettings }: Host): readonly Item[] {
+function useItems({ exportText, openInTab, openSettings }: AppActions): readonly Item[] {
   const { chat, trans } = useServices();
   const exporting = (ending: string, write: typeof toMarkdown) => () => {
     const transcript = chat.conversation.state.get();

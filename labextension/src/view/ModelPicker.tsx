@@ -1,11 +1,11 @@
-/** Which model answers: those in memory, those on disk, what they can do, and whether they fit. */
+/** Which model hasPicoEndpoints: those in memory, those on disk, what they can do, and whether they fit. */
 
 import * as React from 'react';
-import { atLeast, atMost, bytes, Memory, Need } from '../model/memory';
+import { formatRoundedUp, formatRoundedDown, formatBytes, Memory, Need } from '../model/memory';
 import { Model } from '../model/types';
 import { Icon, IconName } from './icons';
 import { LoadProgress } from './LoadProgress';
-import { IconButton, Popover, useFocus } from './parts';
+import { IconButton, Popover, useFocus } from './controls';
 import { Translator, useObservable, useServices } from './services';
 
 export function ModelPicker(): React.JSX.Element {
@@ -23,43 +23,43 @@ export function ModelPicker(): React.JSX.Element {
   );
   return (
     <Popover kind="dialog" className="pico-picker" label={trans.__('Model: %1', name)} face={face} onOpen={() => void chat.models.refresh()}>
-      {close => <Chooser models={models} close={close} />}
+      {close => <ModelList models={models} close={close} />}
     </Popover>
   );
 }
 
 function Dot({ model }: { model: Model | undefined }): React.JSX.Element {
   const { chat } = useServices();
-  const { memory, moving } = useObservable(chat.models.state);
-  return <span className={`pico-dot pico-dot-${dotState(model, moving, memory)}`} aria-hidden="true" />;
+  const { memory, busy } = useObservable(chat.models.state);
+  return <span className={`pico-dot pico-dot-${dotState(model, busy, memory)}`} aria-hidden="true" />;
 }
 
-function dotState(model: Model | undefined, moving: readonly string[], memory: Memory | null): string {
+function dotState(model: Model | undefined, busy: readonly string[], memory: Memory | null): string {
   if (!model || isTooLarge(model, memory)) {
     return 'none';
   }
-  if (moving.includes(model.name)) {
+  if (busy.includes(model.name)) {
     return 'moving';
   }
   return model.resident === null ? 'disk' : 'loaded';
 }
 
-function Chooser({ models, close }: { models: readonly Model[]; close: () => void }): React.JSX.Element {
+function ModelList({ models, close }: { models: readonly Model[]; close: () => void }): React.JSX.Element {
   const { chat, trans } = useServices();
   const { chosen, memory, problem } = useObservable(chat.models.state);
   const [filter, setFilter] = React.useState('');
-  const [pointed, setPointed] = React.useState(chosen);
+  const [highlighted, setHighlighted] = React.useState(chosen);
   const input = useFocus<HTMLInputElement>();
   const listId = React.useId();
   const matching = models.filter(({ name }) => name.toLowerCase().includes(filter.toLowerCase()));
   const loaded = matching.filter(({ resident }) => resident !== null);
   const shown = [...loaded, ...matching.filter(({ resident }) => resident === null)];
-  // A model that comes or goes moves in the list, and what is pointed at moves with it.
-  const cursor = Math.max(0, shown.findIndex(({ name }) => name === pointed));
+  // A model that comes or goes moves in the list, and what is highlighted at moves with it.
+  const cursor = Math.max(0, shown.findIndex(({ name }) => name === highlighted));
   const atCursor = shown[cursor];
-  /** What cannot be loaded is not chosen by accident: it is pointed at, which tells why. */
+  /** What cannot be loaded is not chosen by accident: it is highlighted at, which tells why. */
   const choose = (model: Model): void => {
-    setPointed(model.name);
+    setHighlighted(model.name);
     if (!isTooLarge(model, memory)) {
       chat.models.choose(model.name);
       close();
@@ -69,7 +69,7 @@ function Chooser({ models, close }: { models: readonly Model[]; close: () => voi
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
       event.preventDefault();
-      setPointed(shown[Math.max(0, Math.min(shown.length - 1, cursor + step))]?.name ?? '');
+      setHighlighted(shown[Math.max(0, Math.min(shown.length - 1, cursor + step))]?.name ?? '');
     } else if (event.key === 'Enter' && atCursor) {
       event.preventDefault();
       choose(atCursor);
@@ -88,7 +88,7 @@ function Chooser({ models, close }: { models: readonly Model[]; close: () => voi
             model={model}
             isChosen={model.name === chosen}
             isAtCursor={from + index === cursor}
-            onPoint={() => setPointed(model.name)}
+            onPoint={() => setHighlighted(model.name)}
             onChoose={() => choose(model)}
           />
         ))}
@@ -109,7 +109,7 @@ function Chooser({ models, close }: { models: readonly Model[]; close: () => voi
           aria-activedescendant={atCursor && `${listId}-${cursor}`}
           onChange={event => {
             setFilter(event.target.value);
-            setPointed('');
+            setHighlighted('');
           }}
           onKeyDown={onKeyDown}
         />
@@ -121,7 +121,7 @@ function Chooser({ models, close }: { models: readonly Model[]; close: () => voi
         {group(trans.__('On disk'), loaded.length, shown.slice(loaded.length))}
       </div>
       {!shown.length && <p className="pico-note">{problem ?? trans.__('No model has this in its name.')}</p>}
-      {atCursor && <Residency model={atCursor} />}
+      {atCursor && <LoadControl model={atCursor} />}
     </>
   );
 }
@@ -137,14 +137,14 @@ interface RowProps {
 
 function Row({ id, model, isChosen, isAtCursor, onPoint, onChoose }: RowProps): React.JSX.Element {
   const { chat, trans } = useServices();
-  const { memory, moving } = useObservable(chat.models.state);
-  const isComing = model.resident === null && moving.includes(model.name);
+  const { memory, busy } = useObservable(chat.models.state);
+  const isLoading = model.resident === null && busy.includes(model.name);
   const row = React.useRef<HTMLDivElement>(null);
   React.useEffect(() => {
     if (isAtCursor) {
       row.current?.scrollIntoView({ block: 'nearest' });
     }
-  }, [isAtCursor, isComing]);
+  }, [isAtCursor, isLoading]);
   const badges: readonly [string, IconName, string][] = [
     ['thinking', 'bulb', trans.__('Reasoning')],
     ['vision', 'image', trans.__('Images')],
@@ -167,7 +167,7 @@ function Row({ id, model, isChosen, isAtCursor, onPoint, onChoose }: RowProps): 
         <span className="pico-row-name">{model.name}</span>
         <span className="pico-muted">{model.quantization}</span>
         <span className="pico-spacer" />
-        <span className="pico-muted pico-size">{bytes(model.resident ?? model.size)}</span>
+        <span className="pico-muted pico-size">{formatBytes(model.resident ?? model.size)}</span>
         {isChosen && <Icon name="check" />}
       </div>
       <div className="pico-badges">
@@ -181,7 +181,7 @@ function Row({ id, model, isChosen, isAtCursor, onPoint, onChoose }: RowProps): 
         )}
         {model.context > 0 && <span className="pico-badge">{trans.__('%1K context', Math.round(model.context / 1024))}</span>}
       </div>
-      {isComing ? <LoadProgress model={model.name} /> : <FitLine model={model} />}
+      {isLoading ? <LoadProgress model={model.name} /> : <FitLine model={model} />}
     </div>
   );
 }
@@ -197,20 +197,20 @@ function FitLine({ model }: { model: Model }): React.JSX.Element | null {
   return (
     <div className={`pico-fit pico-fit-${need.fit}`}>
       <Icon name={need.fit === 'fits' ? 'check' : need.fit === 'later' ? 'history' : 'alert'} size={12} />
-      <span>{fitWords(need, memory, trans)}</span>
+      <span>{fitText(need, memory, trans)}</span>
     </div>
   );
 }
 
-function fitWords({ size, fit }: Need, { available, budget }: Memory, trans: Translator): string {
+function fitText({ size, fit }: Need, { available, budget }: Memory, trans: Translator): string {
   switch (fit) {
     case 'loaded':
     case 'fits':
-      return trans.__('Fits: takes %1 of memory', bytes(size));
+      return trans.__('Fits: takes %1 of memory', formatBytes(size));
     case 'later':
-      return trans.__('Needs %1, %2 are free', atLeast(size), atMost(available));
+      return trans.__('Needs %1, %2 are free', formatRoundedUp(size), formatRoundedDown(available));
     case 'never':
-      return trans.__('Too large for this machine: needs %1 of %2', atLeast(size), atMost(budget));
+      return trans.__('Too large for this machine: needs %1 of %2', formatRoundedUp(size), formatRoundedDown(budget));
   }
 }
 
@@ -219,9 +219,9 @@ function isTooLarge(model: Model, memory: Memory | null): boolean {
 }
 
 /** Whether the model is in memory, what that means for the rest of it, and how to change that. */
-function Residency({ model }: { model: Model }): React.JSX.Element {
+function LoadControl({ model }: { model: Model }): React.JSX.Element {
   const { chat, trans } = useServices();
-  const { failure, memory, moving } = useObservable(chat.models.state);
+  const { failure, memory, busy } = useObservable(chat.models.state);
   const isLoaded = model.resident !== null;
   const hasFailed = failure?.model === model.name;
   return (
@@ -229,13 +229,13 @@ function Residency({ model }: { model: Model }): React.JSX.Element {
       {memory && <MemoryGauge model={model} memory={memory} />}
       <div className="pico-residency-line">
         <span role="status" className={hasFailed ? 'pico-failed' : ''}>
-          {hasFailed ? failure.reason : residencyWords(model, memory, moving.includes(model.name), trans)}
+          {hasFailed ? failure.reason : residencyText(model, memory, busy.includes(model.name), trans)}
         </span>
         {(isLoaded || !isTooLarge(model, memory)) && (
           <button
             type="button"
             className="pico-button"
-            disabled={moving.includes(model.name)}
+            disabled={busy.includes(model.name)}
             onClick={() => void (isLoaded ? chat.models.unload(model.name) : chat.models.load(model.name))}
           >
             {isLoaded ? trans.__('Unload') : trans.__('Load now')}
@@ -246,13 +246,13 @@ function Residency({ model }: { model: Model }): React.JSX.Element {
   );
 }
 
-function residencyWords(model: Model, memory: Memory | null, isMoving: boolean, trans: Translator): string {
+function residencyText(model: Model, memory: Memory | null, isMoving: boolean, trans: Translator): string {
   const need = memory?.needs.get(model.name);
   if (isMoving) {
     return model.resident === null ? trans.__('%1 is being loaded.', model.name) : trans.__('%1 leaves.', model.name);
   }
   if (model.resident !== null) {
-    return trans.__('%1 takes %2 of memory.', model.name, bytes(model.resident));
+    return trans.__('%1 takes %2 of memory.', model.name, formatBytes(model.resident));
   }
   switch (memory && need?.fit) {
     case 'never':
@@ -280,8 +280,8 @@ function MemoryGauge({ model, memory }: { model: Model; memory: Memory }): React
         )}
       </div>
       <div className="pico-memory-words">
-        <span>{trans.__('%1 of %2 of memory taken', bytes(used), atMost(budget))}</span>
-        {need?.fit === 'fits' && <span>{trans.__('%1 left for conversations', bytes(memory.available - wanted))}</span>}
+        <span>{trans.__('%1 of %2 of memory taken', formatBytes(used), formatRoundedDown(budget))}</span>
+        {need?.fit === 'fits' && <span>{trans.__('%1 left for conversations', formatBytes(memory.available - wanted))}</span>}
       </div>
     </div>
   );

@@ -8,9 +8,9 @@ import { History } from './History';
 import { Icon } from './icons';
 import { Menu } from './Menu';
 import { ModelPicker } from './ModelPicker';
-import { IconButton } from './parts';
+import { IconButton } from './controls';
 import { Services, ServicesProvider, useObservable, useServices } from './services';
-import { Transcript } from './Transcript';
+import { Transcript } from './MessageList';
 
 export function Panel(services: Services): React.JSX.Element {
   return (
@@ -100,10 +100,10 @@ function useDrop(take: (files: readonly File[]) => void): Drop {
 function Banner(): React.JSX.Element | null {
   const { chat, trans } = useServices();
   const { problem } = useObservable(chat.models.state);
-  const { saving } = useObservable(chat.state);
+  const { saveError } = useObservable(chat.state);
   const text = problem
     ? trans.__('The models cannot be reached: %1', problem)
-    : saving && trans.__('This conversation is not being saved: %1', saving);
+    : saveError && trans.__('This conversation is not being saved: %1', saveError);
   if (!text) {
     return null;
   }

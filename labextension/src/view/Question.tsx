@@ -3,8 +3,8 @@
 import * as React from 'react';
 import { Conversation } from '../model/conversation';
 import { Message } from '../model/types';
-import { Tray } from './Attachments';
-import { CopyButton, IconButton, useFocus } from './parts';
+import { AttachmentList } from './Attachments';
+import { CopyButton, IconButton, useFocus } from './controls';
 import { useServices } from './services';
 
 interface QuestionProps {
@@ -21,7 +21,7 @@ export const Question = React.memo(function Question({ message, conversation, is
   }
   return (
     <article className="pico-message pico-question" aria-label={trans.__('You')}>
-      {!!message.attachments?.length && <Tray attachments={message.attachments} />}
+      {!!message.attachments?.length && <AttachmentList attachments={message.attachments} />}
       {message.content && <div className="pico-bubble">{message.content}</div>}
       <div className="pico-actions">
         <CopyButton label={trans.__('Copy message')} text={message.content} />

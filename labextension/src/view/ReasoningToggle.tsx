@@ -1,7 +1,7 @@
 /** Default, On, Off: the reasoning switch. */
 
 import * as React from 'react';
-import { canReason } from '../model/models';
+import { supportsReasoning } from '../model/models';
 import { Reasoning, REASONINGS } from '../model/types';
 import { Icon } from './icons';
 import { useObservable, useServices } from './services';
@@ -13,7 +13,7 @@ export function ReasoningToggle(): React.JSX.Element {
   const { reasoning } = useObservable(chat.state);
   useObservable(chat.models.state);
   const model = chat.models.chosen;
-  const isDisabled = !!model && !canReason(model);
+  const isDisabled = !!model && !supportsReasoning(model);
   const group = React.useRef<HTMLDivElement>(null);
   const words: Record<Reasoning, [string, string]> = {
     default: [trans.__('Default'), trans.__('As the model does when nobody says anything')],

@@ -1,4 +1,4 @@
-/** What the model thought: open while it thinks, closed once it answers, unless the reader decided otherwise. */
+/** What the model thought: open while it thinks, closed once it hasPicoEndpoints, unless the reader decided otherwise. */
 
 import * as React from 'react';
 import { Message } from '../model/types';

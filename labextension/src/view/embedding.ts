@@ -1,31 +1,31 @@
 /** How a panel in a cell's output and the application around it meet, though they come in different bundles: the panel
- * calls for a host with an event, and whoever knows one hands it over. */
+ * calls for a actions with an event, and whoever knows one hands it over. */
 
-import { Offer } from '../model/types';
-import { Host } from './services';
+import { AttachmentCandidate } from '../model/types';
+import { AppActions } from './services';
 
 const CALL = 'pico-jupyter:host';
 
 /** The panel, as the application sees it. */
-export interface Guest {
-  /** Be served by this host from now on. */
-  adopt(host: CellHost): void;
+export interface EmbeddedPanel {
+  /** Be served by this actions from now on. */
+  setActions(actions: CellActions): void;
   /** Attach what was dropped. */
-  attach(offers: readonly Offer[]): void;
+  attach(candidates: readonly AttachmentCandidate[]): void;
 }
 
-export interface CellHost extends Host {
+export interface CellActions extends AppActions {
   /** The conversation as it is to be read where no panel can be. */
-  readonly keepMarkdown: (markdown: string) => void;
+  readonly saveMarkdown: (markdown: string) => void;
 }
 
-export function callForHost(element: HTMLElement, guest: Guest): void {
-  element.dispatchEvent(new CustomEvent(CALL, { bubbles: true, detail: guest }));
+export function requestActions(element: HTMLElement, panel: EmbeddedPanel): void {
+  element.dispatchEvent(new CustomEvent(CALL, { bubbles: true, detail: panel }));
 }
 
-export function onCall(element: HTMLElement, welcome: (guest: Guest) => void): void {
+export function onActionsRequest(element: HTMLElement, welcome: (panel: EmbeddedPanel) => void): void {
   element.addEventListener(CALL, event => {
     event.stopPropagation();
-    welcome((event as CustomEvent<Guest>).detail);
+    welcome((event as CustomEvent<EmbeddedPanel>).detail);
   });
 }

@@ -3,7 +3,7 @@
 import * as React from 'react';
 import { Chat } from '../model/chat';
 import { Observable } from '../model/observable';
-import { Offer } from '../model/types';
+import { AttachmentCandidate } from '../model/types';
 
 /** As in JupyterLab's translation bundles: `%1` is the first argument. */
 export interface Translator {
@@ -14,14 +14,14 @@ export interface Translator {
 export type Insertion = 'cursor' | 'below' | 'replace';
 
 /** What the application can do beyond showing the chat; what is missing is not offered. */
-export interface Host {
+export interface AppActions {
   /** Put code into the notebook that was used last. */
   readonly insertCode?: (code: string, where: Insertion) => void;
   readonly insertions?: readonly Insertion[];
   /** The selected cells of that notebook, with their outputs. */
-  readonly selectedCells?: () => readonly Offer[];
+  readonly selectedCells?: () => readonly AttachmentCandidate[];
   /** Let the user choose files that the server has. */
-  readonly pickFiles?: () => Promise<readonly Offer[]>;
+  readonly pickFiles?: () => Promise<readonly AttachmentCandidate[]>;
   readonly exportText?: (name: string, text: string) => void;
   readonly openInTab?: () => void;
   readonly openSettings?: () => void;
@@ -39,7 +39,7 @@ export interface Renderer {
 
 export interface Services {
   readonly chat: Chat;
-  readonly host: Host;
+  readonly actions: AppActions;
   readonly preferences: Observable<Preferences>;
   /** null until it is loaded; text is shown plain until then. */
   readonly renderer: Observable<Renderer | null>;

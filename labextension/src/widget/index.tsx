@@ -9,15 +9,15 @@ import { Models } from '../model/models';
 import { Observable } from '../model/observable';
 import { readMessages } from '../model/transcript';
 import { REASONINGS } from '../model/types';
-import { pageId } from '../page/page';
-import { renderer } from '../view/render';
+import { pageId } from '../page/browserPage';
+import { renderer } from '../view/renderMarkdown';
 import { Services, untranslated } from '../view/services';
-import { FoundBackend } from './backend';
-import { Embedded } from './Embedded';
-import { KernelBackend } from './kernel';
+import { AutomaticBackend } from './automaticBackend';
+import { CellPanel } from './CellPanel';
+import { KernelBackend } from './kernelBackend';
 import { isolateKeys } from './keys';
-import { WidgetModel } from './model';
-import { findPlace, pageServer } from './server';
+import { WidgetModel } from './widgetModel';
+import { findStorage, pageServer } from './pageServer';
 import { synchronise } from './sync';
 
 const HEIGHT = 520;
@@ -35,7 +35,7 @@ export default (): Views => {
       const environment = systemEnvironment(`${pageId()}-${string(model.get('key'))}`);
       const server = pageServer();
       const kernel = new KernelBackend(model, () => environment.newId());
-      const backend = new FoundBackend(server, kernel, transport => {
+      const backend = new AutomaticBackend(server, kernel, transport => {
         model.set('transport', transport);
         model.save_changes();
       });
@@ -53,19 +53,19 @@ export default (): Views => {
       chat.conversation.settle();
       services = {
         chat,
-        host: {},
+        actions: {},
         preferences: new Observable({ sendKey: 'enter' }),
         renderer: new Observable(renderer),
         trans: untranslated
       };
       const stop = synchronise(chat, model, environment);
-      const abandon = (): void => chat.abandon();
-      addEventListener('pagehide', abandon);
+      const stashUnsaved = (): void => chat.stashUnsaved();
+      addEventListener('pagehide', stashUnsaved);
       if (server) {
-        void findPlace(server, environment).then(place => place && chat.keepIn(place, string(model.get('file'))));
+        void findStorage(server, environment).then(place => place && chat.setStorage(place, string(model.get('file'))));
       }
       return () => {
-        removeEventListener('pagehide', abandon);
+        removeEventListener('pagehide', stashUnsaved);
         stop();
         chat.dispose();
       };
@@ -79,7 +79,7 @@ export default (): Views => {
       isolateKeys(el);
       el.append(frame);
       const root = createRoot(frame);
-      root.render(<Embedded services={services} frame={frame} />);
+      root.render(<CellPanel services={services} frame={frame} />);
       return () => {
         model.off('change:height', resize);
         root.unmount();

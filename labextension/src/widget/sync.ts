@@ -2,10 +2,10 @@
 
 import { Chat } from '../model/chat';
 import { object, oneOf, string } from '../model/json';
-import { readMessages, shares } from '../model/transcript';
+import { readMessages, hasCommonMessage } from '../model/transcript';
 import { Environment, Message, REASONINGS } from '../model/types';
-import { followConversation } from './follow';
-import { WidgetModel } from './model';
+import { subscribeToConversation } from './subscribeToConversation';
+import { WidgetModel } from './widgetModel';
 
 /** While an answer grows, the kernel hears of it so often, so that a reload loses little. */
 const PUSH_MS = 1000;
@@ -41,7 +41,7 @@ export function synchronise(chat: Chat, model: WidgetModel, environment: Environ
     }
   };
   const disposers = [
-    followConversation(chat, onConversation),
+    subscribeToConversation(chat, onConversation),
     chat.state.subscribe(onSettings),
     chat.models.state.subscribe(onSettings)
   ];
@@ -55,7 +55,7 @@ export function synchronise(chat: Chat, model: WidgetModel, environment: Environ
     if (JSON.stringify(messages) !== JSON.stringify(known) && !chat.conversation.state.get().busy) {
       known = messages;
       const present = chat.conversation.state.get().messages;
-      if (present.length && !shares(present, messages)) {
+      if (present.length && !hasCommonMessage(present, messages)) {
         // What was said before stays in its file.
         chat.begin(messages);
       } else {

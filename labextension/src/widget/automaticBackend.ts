@@ -1,21 +1,21 @@
 /** Finds where models run: at the page's own Jupyter server if it has the endpoints, else in the kernel. */
 
-import { HttpBackend } from '../model/http';
+import { HttpBackend } from '../model/httpBackend';
 import { Memory } from '../model/memory';
-import { Backend, ChatRequest, Model, Piece } from '../model/types';
-import { answers, PageServer } from './server';
+import { Backend, ChatRequest, Model, Delta } from '../model/types';
+import { hasPicoEndpoints, PageServer } from './pageServer';
 
 export type Transport = 'http' | 'kernel';
 
 /** Decides at the first request. */
-export class FoundBackend implements Backend {
+export class AutomaticBackend implements Backend {
   constructor(
     private readonly _server: PageServer | null,
     private readonly _kernel: Backend,
-    private readonly _onFound: (transport: Transport) => void
+    private readonly _onTransport: (transport: Transport) => void
   ) {}
 
-  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Piece, void> {
+  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Delta, void> {
     yield* (await this._backend()).chat(request, signal);
   }
 
@@ -41,11 +41,11 @@ export class FoundBackend implements Backend {
   }
 
   private async _find(): Promise<Backend> {
-    if (this._server && (await answers(this._server))) {
-      this._onFound('http');
+    if (this._server && (await hasPicoEndpoints(this._server))) {
+      this._onTransport('http');
       return new HttpBackend(this._server.send);
     }
-    this._onFound('kernel');
+    this._onTransport('kernel');
     return this._kernel;
   }
 

@@ -1,38 +1,38 @@
 /** How an answer grows: one piece after the other is folded into its message. Pure. */
 
-import { Message, Piece } from './types';
+import { Message, Delta } from './types';
 
 /** When things happened, in milliseconds since the epoch; 0: not yet. */
-export interface Course {
+export interface Timing {
   readonly asked: number;
   readonly first: number;
-  readonly thinkingBegan: number;
+  readonly reasoningStarted: number;
 }
 
-export function beginCourse(asked: number): Course {
-  return { asked, first: 0, thinkingBegan: 0 };
+export function startTiming(asked: number): Timing {
+  return { asked, first: 0, reasoningStarted: 0 };
 }
 
-export function advance(course: Course, piece: Piece, now: number): Course {
+export function updateTiming(timing: Timing, piece: Delta, now: number): Timing {
   if (piece.kind !== 'text' && piece.kind !== 'reasoning') {
-    return course;
+    return timing;
   }
-  const first = course.first || now;
-  return { ...course, first, thinkingBegan: course.thinkingBegan || (piece.kind === 'reasoning' ? now : 0) };
+  const first = timing.first || now;
+  return { ...timing, first, reasoningStarted: timing.reasoningStarted || (piece.kind === 'reasoning' ? now : 0) };
 }
 
-export function fold(message: Message, piece: Piece, course: Course, now: number): Message {
+export function fold(message: Message, piece: Delta, timing: Timing, now: number): Message {
   switch (piece.kind) {
     case 'progress':
       return message;
     case 'reasoning':
       return {
-        ...timed(message, course, now),
+        ...withTiming(message, timing, now),
         reasoning: (message.reasoning ?? '') + piece.text,
-        thinkingMs: now - course.thinkingBegan
+        thinkingMs: now - timing.reasoningStarted
       };
     case 'text':
-      return { ...timed(message, course, now), content: message.content + piece.text };
+      return { ...withTiming(message, timing, now), content: message.content + piece.text };
     case 'finish':
       return { ...message, finish: piece.reason };
     case 'usage':
@@ -40,8 +40,8 @@ export function fold(message: Message, piece: Piece, course: Course, now: number
   }
 }
 
-function timed(message: Message, course: Course, now: number): Message {
-  return { ...message, firstMs: course.first - course.asked, decodeMs: now - course.first };
+function withTiming(message: Message, timing: Timing, now: number): Message {
+  return { ...message, firstMs: timing.first - timing.asked, decodeMs: now - timing.first };
 }
 
 /** Tokens a second after the first token, or null where that says nothing. */

@@ -2,8 +2,8 @@
 
 import { Memory, readMemory } from './memory';
 import { readEvents } from './sse';
-import { Backend, ChatRequest, Model, Piece } from './types';
-import { chatBody, readChunk, readComment, readModels, readRefusal, Refusal } from './wire';
+import { Backend, ChatRequest, Model, Delta } from './types';
+import { chatBody, readChunk, readComment, readModels, readServerError, ServerError } from './wire';
 
 /** Sends a request to a path of the server, with the page's credentials. */
 export type Send = (path: string, init: RequestInit) => Promise<Response>;
@@ -11,10 +11,10 @@ export type Send = (path: string, init: RequestInit) => Promise<Response>;
 export class HttpBackend implements Backend {
   constructor(private readonly _send: Send) {}
 
-  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Piece, void> {
+  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Delta, void> {
     const response = await this._checked('v1/chat/completions', { ...post(chatBody(request)), signal });
     if (!response.body) {
-      throw new Refusal('The server sent no answer.');
+      throw new ServerError('The server sent no answer.');
     }
     for await (const event of readEvents(response.body)) {
       if (event.kind === 'comment') {
@@ -30,7 +30,7 @@ export class HttpBackend implements Backend {
       }
       yield* pieces;
     }
-    throw new Refusal('The connection to the server was lost before the answer ended.');
+    throw new ServerError('The connection to the server was lost before the answer ended.');
   }
 
   async models(): Promise<Model[]> {
@@ -59,7 +59,7 @@ export class HttpBackend implements Backend {
   private async _checked(path: string, init: RequestInit): Promise<Response> {
     const response = await this._send(`pico/${path}`, init);
     if (!response.ok) {
-      throw readRefusal(response.status, await response.text());
+      throw readServerError(response.status, await response.text());
     }
     return response;
   }

@@ -1,44 +1,44 @@
 /** Keeps one conversation in its file: written as it grows, merged with what other pages write. Knows no place. */
 
 import { Conversation, ConversationState } from './conversation';
-import { Drive, Lifeboat, Neighbours } from './drive';
+import { ConversationFolder, UnsavedStore, PageChannel } from './storage';
 import { Observable } from './observable';
 import { mergeTranscripts, readTranscript, writeTranscript } from './transcript';
 import { Environment, Transcript } from './types';
 
 const SAVE_MS = 1000;
-const SETTLE_MS = 10_000;
+const CHECK_WRITERS_MS = 10_000;
 
-export interface Place {
-  readonly drive: Drive;
-  readonly lifeboat: Lifeboat;
-  readonly neighbours: Neighbours;
+export interface ConversationStorage {
+  readonly drive: ConversationFolder;
+  readonly unsaved: UnsavedStore;
+  readonly pages: PageChannel;
   readonly environment: Environment;
 }
 
-/** How a conversation stands with its file when its keeper begins. */
-export interface Start {
+/** How a conversation stands with its file when its autosave begins. */
+export interface SavedState {
   /** null: there is no file yet. */
   readonly stamp: string | null;
   readonly isWritten: boolean;
 }
 
-export class Keeper {
+export class Autosave {
   constructor(
     readonly conversation: Conversation,
     readonly name: string,
-    private readonly _place: Place,
-    start: Start
+    private readonly _place: ConversationStorage,
+    start: SavedState
   ) {
     this._stamp = start.stamp;
     this._written = start.isWritten ? conversation.state.get() : null;
     this._disposers = [
       conversation.state.subscribe(() => this._onChange()),
-      _place.neighbours.listen(changed => void (changed === name && this._enqueue(() => this._takeIn())))
+      _place.pages.listen(changed => void (changed === name && this._enqueue(() => this._mergeFile())))
     ];
     conversation.settle();
     this._onChange();
-    this._watchWriters();
+    this._checkWriters();
   }
 
   /** Why the latest attempt to save failed; null: it did not. */
@@ -51,10 +51,10 @@ export class Keeper {
     await this._enqueue(() => this._save());
   }
 
-  /** The page goes away: what is not on disk waits in the lifeboat for the next page. */
-  abandon(): void {
+  /** The page goes away: what is not on disk waits in the unsaved for the next page. */
+  stashUnsaved(): void {
     if (this._isDirty) {
-      this._place.lifeboat.set(this.name, writeTranscript(this.conversation.state.get()));
+      this._place.unsaved.set(this.name, writeTranscript(this.conversation.state.get()));
     }
   }
 
@@ -62,7 +62,7 @@ export class Keeper {
   async dispose(): Promise<void> {
     this._isDisposed = true;
     this._cancelSave?.();
-    this._cancelSettle?.();
+    this._cancelCheck?.();
     this._disposers.forEach(dispose => dispose());
     await this._queue;
   }
@@ -86,12 +86,12 @@ export class Keeper {
       return;
     }
     try {
-      await this._takeIn();
+      await this._mergeFile();
       const state = this.conversation.state.get();
       this._stamp = await this._place.drive.write(this.name, writeTranscript(state));
       this._written = state;
-      this._place.lifeboat.clear(this.name);
-      this._place.neighbours.tell(this.name);
+      this._place.unsaved.clear(this.name);
+      this._place.pages.tell(this.name);
       this.problem.set(null);
     } catch (error) {
       this.problem.set(error instanceof Error ? error.message : String(error));
@@ -100,7 +100,7 @@ export class Keeper {
   }
 
   /** Take in what is on disk, if somebody else wrote it. */
-  private async _takeIn(): Promise<void> {
+  private async _mergeFile(): Promise<void> {
     const stamp = await this._place.drive.stamp(this.name);
     if (stamp === null || stamp === this._stamp) {
       return;
@@ -113,17 +113,17 @@ export class Keeper {
       this.conversation.settle();
     }
     this._stamp = stamp;
-    this._watchWriters();
+    this._checkWriters();
   }
 
   /** While another page writes an answer here, see from time to time whether it still does. */
-  private _watchWriters(): void {
+  private _checkWriters(): void {
     const { messages, busy } = this.conversation.state.get();
-    if (!this._isDisposed && !busy && !this._cancelSettle && messages.some(message => message.status === 'streaming')) {
-      this._cancelSettle = this._place.environment.after(SETTLE_MS, () => {
-        this._cancelSettle = undefined;
+    if (!this._isDisposed && !busy && !this._cancelCheck && messages.some(message => message.status === 'streaming')) {
+      this._cancelCheck = this._place.environment.after(CHECK_WRITERS_MS, () => {
+        this._cancelCheck = undefined;
         this.conversation.settle();
-        this._watchWriters();
+        this._checkWriters();
       });
     }
   }
@@ -138,16 +138,16 @@ export class Keeper {
   private _stamp: string | null;
   private _written: ConversationState | null;
   private _cancelSave: (() => void) | undefined;
-  private _cancelSettle: (() => void) | undefined;
+  private _cancelCheck: (() => void) | undefined;
   private _isDisposed = false;
   private _queue: Promise<void> = Promise.resolve();
 }
 
-/** The transcript in the file, together with what a page left in the lifeboat when it went away. */
-export async function openTranscript(name: string, place: Place): Promise<(Start & { transcript: Transcript }) | null> {
+/** The transcript in the file, together with what a page left in the unsaved when it went away. */
+export async function loadTranscript(name: string, place: ConversationStorage): Promise<(SavedState & { transcript: Transcript }) | null> {
   const stamp = await place.drive.stamp(name);
   const kept = stamp === null ? null : readTranscript((await place.drive.read(name)) ?? '');
-  const rescued = readTranscript(place.lifeboat.get(name) ?? '');
+  const rescued = readTranscript(place.unsaved.get(name) ?? '');
   const transcript = kept && rescued ? mergeTranscripts(rescued, kept) : (kept ?? rescued);
   return transcript && { transcript, stamp, isWritten: rescued === null };
 }

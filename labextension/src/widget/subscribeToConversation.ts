@@ -2,7 +2,7 @@
 
 import { Chat } from '../model/chat';
 
-export function followConversation(chat: Chat, listener: () => void): () => void {
+export function subscribeToConversation(chat: Chat, listener: () => void): () => void {
   let followed = chat.conversation;
   let unfollow = followed.state.subscribe(listener);
   const unfollowChat = chat.state.subscribe(() => {

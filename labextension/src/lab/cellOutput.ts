@@ -10,10 +10,10 @@ import { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { DisposableDelegate, IDisposable } from '@lumino/disposable';
 import { Panel, Widget } from '@lumino/widgets';
 import { object, string } from '../model/json';
-import { onCall } from '../view/embedding';
-import { takeDrops } from './drop';
-import { cellHost, Parts } from './host';
-import { IPico } from './service';
+import { onActionsRequest } from '../view/embedding';
+import { acceptDrops } from './drop';
+import { cellActions, LabServices } from './labActions';
+import { IPico } from './pico';
 
 const PANEL = 'application/vnd.pico-jupyter.panel+json';
 const WIDGET = 'application/vnd.jupyter.widget-view+json';
@@ -51,14 +51,14 @@ class PanelOutput extends Panel implements IRenderMime.IRenderer {
   constructor(
     private readonly _rendermime: IRenderMimeRegistry,
     private readonly _managed: Promise<void>,
-    parts: Parts
+    parts: LabServices
   ) {
     super();
     this.addClass('pico-output');
-    onCall(this.node, guest => {
-      this._endDrops?.();
-      this._endDrops = takeDrops(this.node, parts, offers => guest.attach(offers));
-      guest.adopt({ ...cellHost(parts), keepMarkdown: markdown => this._keep(markdown) });
+    onActionsRequest(this.node, panel => {
+      this._removeDropListeners?.();
+      this._removeDropListeners = acceptDrops(this.node, parts, candidates => panel.attach(candidates));
+      panel.setActions({ ...cellActions(parts), saveMarkdown: markdown => this._startAutosave(markdown) });
     });
   }
 
@@ -75,7 +75,7 @@ class PanelOutput extends Panel implements IRenderMime.IRenderer {
   }
 
   override dispose(): void {
-    this._endDrops?.();
+    this._removeDropListeners?.();
     super.dispose();
   }
 
@@ -95,7 +95,7 @@ class PanelOutput extends Panel implements IRenderMime.IRenderer {
     return renderer;
   }
 
-  private _keep(markdown: string): void {
+  private _startAutosave(markdown: string): void {
     if (this._model && this._model.data[MARKDOWN] !== markdown) {
       this._model.setData({ data: { ...this._model.data, [MARKDOWN]: markdown } });
     }
@@ -106,5 +106,5 @@ class PanelOutput extends Panel implements IRenderMime.IRenderer {
   private _still: Widget | undefined;
   private _shown = '';
   private _saved: string | undefined;
-  private _endDrops: (() => void) | undefined;
+  private _removeDropListeners: (() => void) | undefined;
 }

@@ -8,12 +8,12 @@ import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/tran
 import { Token } from '@lumino/coreutils';
 import { Chat } from '../model/chat';
 import { systemEnvironment } from '../model/environment';
-import { HttpBackend } from '../model/http';
+import { HttpBackend } from '../model/httpBackend';
 import { Models } from '../model/models';
 import { Observable } from '../model/observable';
-import { channelNeighbours, pageId, storageLifeboat } from '../page/page';
+import { broadcastPageChannel, pageId, localUnsavedStore } from '../page/browserPage';
 import { Preferences, Renderer } from '../view/services';
-import { ContentsDrive } from './drive';
+import { ContentsFolder } from './contentsFolder';
 import { loadSettings, PanelSettings, SETTINGS_ID } from './settings';
 
 export interface IPico {
@@ -58,8 +58,8 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
       newChat: role => {
         const own = { ...environment, page: `${environment.page}-${role}` };
         const scope = serverSettings.baseUrl;
-        const drive = new ContentsDrive(contents, () => settings.get().folder);
-        const place = { drive, environment: own, lifeboat: storageLifeboat(scope), neighbours: channelNeighbours(scope) };
+        const drive = new ContentsFolder(contents, () => settings.get().folder);
+        const place = { drive, environment: own, unsaved: localUnsavedStore(scope), pages: broadcastPageChannel(scope) };
         const parameters = (): PanelSettings => settings.get();
         return new Chat({ environment: own, models, place, parameters, reasoning: settings.get().reasoning });
       }
@@ -70,7 +70,7 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
 /** Markdown, formulas and colours come in a chunk of their own, which holds up nothing. */
 function lazyRenderer(): Observable<Renderer | null> {
   const renderer = new Observable<Renderer | null>(null);
-  void import('../view/render').then(module => renderer.set(module.renderer));
+  void import('../view/renderMarkdown').then(module => renderer.set(module.renderer));
   return renderer;
 }
 

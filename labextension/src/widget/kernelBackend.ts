@@ -2,9 +2,9 @@
 
 import { Json, object, string } from '../model/json';
 import { Memory, readMemory } from '../model/memory';
-import { Backend, ChatRequest, Model, Piece } from '../model/types';
-import { Refusal } from '../model/wire';
-import { WidgetModel } from './model';
+import { Backend, ChatRequest, Model, Delta } from '../model/types';
+import { ServerError } from '../model/wire';
+import { WidgetModel } from './widgetModel';
 
 export class KernelBackend implements Backend {
   constructor(
@@ -12,13 +12,13 @@ export class KernelBackend implements Backend {
     private readonly _newId: () => string
   ) {}
 
-  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Piece, void> {
+  async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Delta, void> {
     signal.throwIfAborted();
     const call = new Call(this._model, this._newId(), signal);
     try {
       call.send('chat', { ...request });
       for (let answer = await call.next(); answer.type !== 'done'; answer = await call.next()) {
-        yield* answer.pieces as Piece[];
+        yield* answer.pieces as Delta[];
       }
     } finally {
       call.end();
@@ -75,7 +75,7 @@ class Call {
     }
     const answer = this._received.shift() ?? {};
     if (answer.type === 'failed') {
-      throw new Refusal(string(answer.message));
+      throw new ServerError(string(answer.message));
     }
     return answer;
   }

@@ -1,17 +1,17 @@
 /** A folder of the Jupyter server, through its contents API over HTTP, as the place where conversations are kept. */
 
-import { Drive, DriveFile } from './drive';
-import { Send } from './http';
+import { ConversationFolder, FolderFile } from './storage';
+import { Send } from './httpBackend';
 import { array, Json, object, parseJson, string } from './json';
-import { readRefusal } from './wire';
+import { readServerError } from './wire';
 
-export class HttpDrive implements Drive {
+export class HttpFolder implements ConversationFolder {
   constructor(
     private readonly _send: Send,
     private readonly _folder: string
   ) {}
 
-  async list(): Promise<DriveFile[]> {
+  async list(): Promise<FolderFile[]> {
     const folder = await this._get('', 'content=1');
     return array(folder?.content)
       .map(object)
@@ -73,11 +73,11 @@ export class HttpDrive implements Drive {
   private _isMade = false;
 }
 
-/** What the server answered. Throws a Refusal. */
+/** What the server answered. Throws a ServerError. */
 async function checked(response: Response): Promise<Json> {
   const text = await response.text();
   if (!response.ok) {
-    throw readRefusal(response.status, text);
+    throw readServerError(response.status, text);
   }
   return object(parseJson(text));
 }

@@ -5,35 +5,35 @@ import { Message } from '@lumino/messaging';
 import * as React from 'react';
 import { Chat } from '../model/chat';
 import { Panel } from '../view/Panel';
-import { Host } from '../view/services';
-import { takeDrops } from './drop';
-import { Parts } from './host';
-import { chatIcon } from './icon';
-import { IPico } from './service';
+import { AppActions } from '../view/services';
+import { acceptDrops } from './drop';
+import { LabServices } from './labActions';
+import { chatIcon } from './chatIcon';
+import { IPico } from './pico';
 
 export class ChatWidget extends ReactWidget {
   constructor(
     readonly chat: Chat,
     private readonly _pico: IPico,
-    private readonly _host: Host,
-    parts: Parts
+    private readonly _host: AppActions,
+    parts: LabServices
   ) {
     super();
     this.addClass('pico-lab-panel');
     this.title.icon = chatIcon;
     this.title.caption = _pico.trans.__('Chat with a local model');
     addEventListener('pagehide', this._onPageHide);
-    this._endDrops = takeDrops(this.node, parts, offers => chat.attach(offers));
+    this._removeDropListeners = acceptDrops(this.node, parts, candidates => chat.attach(candidates));
   }
 
   override render(): React.JSX.Element {
     const { preferences, renderer, trans } = this._pico;
-    return <Panel chat={this.chat} host={this._host} preferences={preferences} renderer={renderer} trans={trans} />;
+    return <Panel chat={this.chat} actions={this._host} preferences={preferences} renderer={renderer} trans={trans} />;
   }
 
   override dispose(): void {
     removeEventListener('pagehide', this._onPageHide);
-    this._endDrops();
+    this._removeDropListeners();
     this.chat.dispose();
     super.dispose();
   }
@@ -44,7 +44,7 @@ export class ChatWidget extends ReactWidget {
     requestAnimationFrame(() => this.node.querySelector<HTMLElement>('.pico-composer textarea')?.focus());
   }
 
-  private readonly _endDrops: () => void;
+  private readonly _removeDropListeners: () => void;
 
-  private readonly _onPageHide = (): void => this.chat.abandon();
+  private readonly _onPageHide = (): void => this.chat.stashUnsaved();
 }

@@ -1,6 +1,6 @@
 /** What a browser tab is called and remembers, and how it hears of the others. */
 
-import { Lifeboat, Neighbours } from '../model/drive';
+import { UnsavedStore, PageChannel } from '../model/storage';
 import { randomWord } from '../model/environment';
 
 export const PREFIX = 'pico-jupyter:';
@@ -18,7 +18,7 @@ export function pageId(): string {
 }
 
 /** `scope` keeps servers apart that share an origin. */
-export function storageLifeboat(scope: string): Lifeboat {
+export function localUnsavedStore(scope: string): UnsavedStore {
   const full = (key: string): string => `${PREFIX}${scope}:${key}`;
   return {
     get: key => localStorage.getItem(full(key)),
@@ -34,7 +34,7 @@ export function storageLifeboat(scope: string): Lifeboat {
   };
 }
 
-export function channelNeighbours(scope: string): Neighbours {
+export function broadcastPageChannel(scope: string): PageChannel {
   const channel = new BroadcastChannel(`${PREFIX}${scope}`);
   return {
     tell: name => channel.postMessage(name),

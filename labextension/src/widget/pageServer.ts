@@ -1,11 +1,11 @@
 /** The Jupyter server that the page came from, and the place for conversations that it has. */
 
-import { HttpDrive } from '../model/contents';
-import { Send } from '../model/http';
+import { HttpFolder } from '../model/httpFolder';
+import { Send } from '../model/httpBackend';
 import { object, parseJson, string } from '../model/json';
-import { Place } from '../model/keeper';
+import { ConversationStorage } from '../model/autosave';
 import { Environment } from '../model/types';
-import { channelNeighbours, storageLifeboat } from '../page/page';
+import { broadcastPageChannel, localUnsavedStore } from '../page/browserPage';
 
 const FOLDER = 'Chats';
 
@@ -39,24 +39,24 @@ export function pageServer(): PageServer | null {
 }
 
 /** Whether pico_jupyter is there. */
-export async function answers(server: PageServer): Promise<boolean> {
+export async function hasPicoEndpoints(server: PageServer): Promise<boolean> {
   return (await getJson(server, 'pico/v1/models')) !== null;
 }
 
 /** The folder that the sidebar uses too; null where the server has no contents API. */
-export async function findPlace(server: PageServer, environment: Environment): Promise<Place | null> {
+export async function findStorage(server: PageServer, environment: Environment): Promise<ConversationStorage | null> {
   if (!(await getJson(server, 'api/contents/?content=0'))) {
     return null;
   }
   return {
-    drive: new HttpDrive(server.send, await chosenFolder(server)),
-    lifeboat: storageLifeboat(server.url),
-    neighbours: channelNeighbours(server.url),
+    drive: new HttpFolder(server.send, await configuredFolder(server)),
+    unsaved: localUnsavedStore(server.url),
+    pages: broadcastPageChannel(server.url),
     environment
   };
 }
 
-async function chosenFolder(server: PageServer): Promise<string> {
+async function configuredFolder(server: PageServer): Promise<string> {
   const answer = await getJson(server, 'lab/api/settings/pico-jupyter:panel');
   return string(object(answer?.settings).folder).replace(/^\/+|\/+$/g, '') || FOLDER;
 }

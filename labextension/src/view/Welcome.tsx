@@ -1,18 +1,18 @@
-/** The first thing that people see: what answers here, what to ask it, how to get more. */
+/** The first thing that people see: what hasPicoEndpoints here, what to ask it, how to get more. */
 
 import * as React from 'react';
-import { BUILT_IN, BUILT_IN_SIGHT } from '../model/models';
-import { CopyButton } from './parts';
+import { BUILT_IN, BUILT_IN_VISION } from '../model/models';
+import { CopyButton } from './controls';
 import { Icon } from './icons';
-import { CIRCLE, draw, Sample, SEVERAL, SQUARE } from './samples';
+import { CIRCLE, drawSample, SampleImage, SHAPES, SQUARE } from './sampleImages';
 import { Translator, useObservable, useServices } from './services';
 
 const DOWNLOAD = 'hf download mlx-community/Qwen3-4B-4bit';
 
-export function Empty(): React.JSX.Element {
+export function Welcome(): React.JSX.Element {
   const { chat, trans } = useServices();
   const { chosen, problem, models } = useObservable(chat.models.state);
-  const { words, questions } = introduce(chosen, trans);
+  const { words, questions } = introduction(chosen, trans);
   return (
     <div className="pico-empty">
       <div className="pico-empty-mark">
@@ -43,14 +43,14 @@ export function Empty(): React.JSX.Element {
 
 interface Prompt {
   readonly text: string;
-  readonly picture?: Sample;
+  readonly picture?: SampleImage;
 }
 
 /** A question that is asked when it is clicked, with its picture. */
 function Suggestion({ question, isDisabled }: { question: Prompt; isDisabled: boolean }): React.JSX.Element {
   const { chat } = useServices();
   const { text, picture } = question;
-  const data = React.useMemo(() => picture && draw(picture), [picture]);
+  const data = React.useMemo(() => picture && drawSample(picture), [picture]);
   const ask = (): void => {
     if (picture && data) {
       chat.attach([{ kind: 'image', name: picture.name, data }]);
@@ -66,7 +66,7 @@ function Suggestion({ question, isDisabled }: { question: Prompt; isDisabled: bo
 }
 
 /** What a model is, honestly, and what to ask it. */
-function introduce(name: string, trans: Translator): { words: string; questions: readonly Prompt[] } {
+function introduction(name: string, trans: Translator): { words: string; questions: readonly Prompt[] } {
   switch (name) {
     case BUILT_IN:
       return {
@@ -80,7 +80,7 @@ function introduce(name: string, trans: Translator): { words: string; questions:
           { text: trans.__('How do I add a real model?') }
         ]
       };
-    case BUILT_IN_SIGHT:
+    case BUILT_IN_VISION:
       return {
         words: trans.__(
           '%1 comes with pico_jupyter. It is an honest toy of 2 million parameters that sees plain shapes: it names and counts them, and tells how they move in a clip. It knows nothing else. Try it with a picture from here, or paste one of your own.',
@@ -89,7 +89,7 @@ function introduce(name: string, trans: Translator): { words: string; questions:
         questions: [
           { text: trans.__('What color is the shape?'), picture: CIRCLE },
           { text: trans.__('What is in the picture?'), picture: SQUARE },
-          { text: trans.__('How many shapes are there?'), picture: SEVERAL }
+          { text: trans.__('How many shapes are there?'), picture: SHAPES }
         ]
       };
     default:

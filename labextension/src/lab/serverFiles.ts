@@ -4,27 +4,27 @@ import { PathExt } from '@jupyterlab/coreutils';
 import { IDocumentManager } from '@jupyterlab/docmanager';
 import { FileDialog } from '@jupyterlab/filebrowser';
 import { Contents } from '@jupyterlab/services';
-import { isLarge, kindOf, offerText } from '../model/offers';
-import { Offer } from '../model/types';
-import { orNull } from './drive';
+import { isLarge, attachmentKind, textCandidate } from '../model/candidates';
+import { AttachmentCandidate } from '../model/types';
+import { orNull } from './contentsFolder';
 
-export async function pickFiles(documents: IDocumentManager, contents: Contents.IManager): Promise<readonly Offer[]> {
+export async function pickFiles(documents: IDocumentManager, contents: Contents.IManager): Promise<readonly AttachmentCandidate[]> {
   const { value } = await FileDialog.getOpenFiles({ manager: documents });
   return readFiles(contents, (value ?? []).map(({ path }) => path));
 }
 
 /** Folders among the paths are left out. */
-export async function readFiles(contents: Contents.IManager, paths: readonly string[]): Promise<readonly Offer[]> {
-  const offers = await Promise.all(paths.map(path => readFile(contents, path)));
-  return offers.filter(offer => offer !== null);
+export async function readFiles(contents: Contents.IManager, paths: readonly string[]): Promise<readonly AttachmentCandidate[]> {
+  const candidates = await Promise.all(paths.map(path => readFile(contents, path)));
+  return candidates.filter(candidate => candidate !== null);
 }
 
-async function readFile(contents: Contents.IManager, path: string): Promise<Offer | null> {
+async function readFile(contents: Contents.IManager, path: string): Promise<AttachmentCandidate | null> {
   const { type, size, mimetype, name } = await contents.get(path, { content: false });
   if (type === 'directory') {
     return null;
   }
-  const kind = kindOf(mimetype ?? '');
+  const kind = attachmentKind(mimetype ?? '');
   if (isLarge(kind, size ?? 0)) {
     return { kind: 'large', name, data: '' };
   }
@@ -35,7 +35,7 @@ async function readFile(contents: Contents.IManager, path: string): Promise<Offe
   if (format === 'base64') {
     return { kind: 'other', name, data: '' };
   }
-  return offerText(name, typeof content === 'string' ? content : JSON.stringify(content, null, 1));
+  return textCandidate(name, typeof content === 'string' ? content : JSON.stringify(content, null, 1));
 }
 
 /** Writes a new file into the folder, under a name that is free, and returns its path. */

@@ -3,13 +3,13 @@
 import * as React from 'react';
 import { Conversation, ConversationState } from '../model/conversation';
 import { Answer } from './Answer';
-import { Empty } from './Empty';
+import { Welcome } from './Welcome';
 import { Icon } from './icons';
 import { Question } from './Question';
 import { useServices } from './services';
 
 /** So near to the end, the reader is at the end. */
-const NEAR = 48;
+const NEAR_END = 48;
 
 interface TranscriptProps {
   readonly conversation: Conversation;
@@ -20,12 +20,12 @@ interface TranscriptProps {
 export function Transcript({ conversation, state, isAnswering }: TranscriptProps): React.JSX.Element {
   const { trans } = useServices();
   const { messages, progress } = state;
-  const { box, isAway, onScroll, toEnd } = useFollowing(messages.length);
+  const { box, isAway, onScroll, toEnd } = useAutoScroll(messages.length);
   return (
     <div className="pico-scroll-frame">
       <div className="pico-scroll" ref={box} onScroll={onScroll} tabIndex={0} role="log" aria-label={trans.__('Conversation')} aria-live="off" aria-busy={isAnswering}>
         <div className="pico-messages">
-          {!messages.length && <Empty />}
+          {!messages.length && <Welcome />}
           {messages.map((message, index) => {
             const isLast = index === messages.length - 1;
             return message.role === 'user' ? (
@@ -52,7 +52,7 @@ export function Transcript({ conversation, state, isAnswering }: TranscriptProps
   );
 }
 
-interface Following {
+interface AutoScroll {
   readonly box: React.RefObject<HTMLDivElement>;
   readonly isAway: boolean;
   readonly onScroll: () => void;
@@ -60,7 +60,7 @@ interface Following {
 }
 
 /** Keeps a box scrolled to its end while it grows, unless the reader is away from there. */
-function useFollowing(count: number): Following {
+function useAutoScroll(count: number): AutoScroll {
   const box = React.useRef<HTMLDivElement>(null);
   const follows = React.useRef(true);
   const [isAway, setAway] = React.useState(false);
@@ -73,7 +73,7 @@ function useFollowing(count: number): Following {
   const onScroll = (): void => {
     if (box.current) {
       const { scrollHeight, scrollTop, clientHeight } = box.current;
-      follows.current = scrollHeight - scrollTop - clientHeight < NEAR;
+      follows.current = scrollHeight - scrollTop - clientHeight < NEAR_END;
       setAway(!follows.current);
     }
   };

@@ -2,7 +2,7 @@
 
 const SIDE = 160;
 
-export interface Sample {
+export interface SampleImage {
   readonly name: string;
   readonly background: string;
   readonly shapes: readonly Shape[];
@@ -17,17 +17,17 @@ interface Shape {
   readonly reach: number;
 }
 
-export const CIRCLE: Sample = {
+export const CIRCLE: SampleImage = {
   name: 'circle.png',
   background: 'white',
   shapes: [{ color: 'blue', kind: 'circle', x: 80, y: 80, reach: 40 }]
 };
-export const SQUARE: Sample = {
+export const SQUARE: SampleImage = {
   name: 'square.png',
   background: 'yellow',
   shapes: [{ color: 'red', kind: 'square', x: 80, y: 80, reach: 36 }]
 };
-export const SEVERAL: Sample = {
+export const SHAPES: SampleImage = {
   name: 'shapes.png',
   background: 'white',
   shapes: [
@@ -38,7 +38,7 @@ export const SEVERAL: Sample = {
 };
 
 /** The picture as a data URL. */
-export function draw({ background, shapes }: Sample): string {
+export function drawSample({ background, shapes }: SampleImage): string {
   const canvas = document.createElement('canvas');
   canvas.width = canvas.height = SIDE;
   const context = canvas.getContext('2d');

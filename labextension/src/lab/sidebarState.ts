@@ -2,15 +2,15 @@
 
 import { object, oneOf, parseJson, string } from '../model/json';
 import { Reasoning, REASONINGS } from '../model/types';
-import { PREFIX } from '../page/page';
+import { PREFIX } from '../page/browserPage';
 
 /** What the sidebar of this tab showed, for after a reload. */
-export interface Sidebar {
+export interface SidebarState {
   readonly file: string | null;
   readonly reasoning: Reasoning;
 }
 
-export function recallSidebar(otherwise: Sidebar): Sidebar {
+export function loadSidebarState(otherwise: SidebarState): SidebarState {
   const known = object(parseJson(sessionStorage.getItem(`${PREFIX}sidebar`) ?? ''));
   return {
     file: string(known.file) || otherwise.file,
@@ -18,6 +18,6 @@ export function recallSidebar(otherwise: Sidebar): Sidebar {
   };
 }
 
-export function rememberSidebar({ file, reasoning }: Sidebar): void {
+export function saveSidebarState({ file, reasoning }: SidebarState): void {
   sessionStorage.setItem(`${PREFIX}sidebar`, JSON.stringify({ file, reasoning }));
 }

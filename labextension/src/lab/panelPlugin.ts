@@ -6,11 +6,11 @@ import { IDocumentManager } from '@jupyterlab/docmanager';
 import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import { ILauncher } from '@jupyterlab/launcher';
 import { INotebookTracker } from '@jupyterlab/notebook';
-import { labHost, Parts } from './host';
-import { chatIcon } from './icon';
-import { recallSidebar, rememberSidebar } from './page';
-import { IPico } from './service';
-import { ChatWidget } from './widget';
+import { labActions, LabServices } from './labActions';
+import { chatIcon } from './chatIcon';
+import { loadSidebarState, saveSidebarState } from './sidebarState';
+import { IPico } from './pico';
+import { ChatWidget } from './ChatWidget';
 
 export const FOCUS = 'pico:focus';
 const OPEN_TAB = 'pico:open-tab';
@@ -48,27 +48,27 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-function addSidebar(parts: Parts, pico: IPico, restorer: ILayoutRestorer | null): ChatWidget {
+function addSidebar(parts: LabServices, pico: IPico, restorer: ILayoutRestorer | null): ChatWidget {
   const { app } = parts;
   const chat = pico.newChat('sidebar');
   const openInTab = (): void =>
     void chat.flush().then(() => app.commands.execute(OPEN_TAB, { file: chat.state.get().file }));
-  const sidebar = new ChatWidget(chat, pico, { ...labHost(parts), openInTab }, parts);
+  const sidebar = new ChatWidget(chat, pico, { ...labActions(parts), openInTab }, parts);
   sidebar.id = 'pico-chat-sidebar';
   app.shell.add(sidebar, 'right', { rank: 900 });
   restorer?.add(sidebar, sidebar.id);
-  const { file, reasoning } = recallSidebar(chat.state.get());
+  const { file, reasoning } = loadSidebarState(chat.state.get());
   chat.setReasoning(reasoning);
   if (file) {
     void chat.open(file);
   }
-  chat.state.subscribe(() => rememberSidebar(chat.state.get()));
+  chat.state.subscribe(() => saveSidebarState(chat.state.get()));
   return sidebar;
 }
 
 type Tabs = WidgetTracker<MainAreaWidget<ChatWidget>>;
 
-function addCommands(parts: Parts, pico: IPico, sidebar: ChatWidget, tabs: Tabs): void {
+function addCommands(parts: LabServices, pico: IPico, sidebar: ChatWidget, tabs: Tabs): void {
   const { commands, shell } = parts.app;
   const { trans } = pico;
   /** The chat that the user is at. */
@@ -110,8 +110,8 @@ function addCommands(parts: Parts, pico: IPico, sidebar: ChatWidget, tabs: Tabs)
   });
 }
 
-function newTab(parts: Parts, pico: IPico): MainAreaWidget<ChatWidget> {
-  const content = new ChatWidget(pico.newChat('tab'), pico, labHost(parts), parts);
+function newTab(parts: LabServices, pico: IPico): MainAreaWidget<ChatWidget> {
+  const content = new ChatWidget(pico.newChat('tab'), pico, labActions(parts), parts);
   const tab = new MainAreaWidget({ content });
   tab.title.label = pico.trans.__('Chat');
   tab.title.icon = chatIcon;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { HttpDrive } from '../src/model/contents';
-import { Send } from '../src/model/http';
+import { HttpFolder } from '../src/model/httpFolder';
+import { Send } from '../src/model/httpBackend';
 import { object, parseJson } from '../src/model/json';
 
 /** A contents API over a map of texts; a folder's value is null. */
@@ -31,7 +31,7 @@ class Server {
 
 test('files are written into a folder that comes into being, read, listed and removed', async () => {
   const server = new Server();
-  const drive = new HttpDrive(server.send, 'my chats/all');
+  const drive = new HttpFolder(server.send, 'my chats/all');
   expect(await drive.list()).toEqual([]);
   expect(await drive.read('a b?.json')).toBeNull();
   expect(await drive.write('a b?.json', 'text')).toBe('now');
@@ -47,5 +47,5 @@ test('files are written into a folder that comes into being, read, listed and re
 
 test('what the server refuses is told in its words', async () => {
   const refuse: Send = async () => new Response('{"message": "The disk is full"}', { status: 507 });
-  await expect(new HttpDrive(refuse, 'Chats').write('a', 'b')).rejects.toThrow('The disk is full');
+  await expect(new HttpFolder(refuse, 'Chats').write('a', 'b')).rejects.toThrow('The disk is full');
 });

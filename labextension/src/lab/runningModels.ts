@@ -4,12 +4,12 @@ import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application'
 import { IRunningSessionManagers, IRunningSessions } from '@jupyterlab/running';
 import { LabIcon } from '@jupyterlab/ui-components';
 import { Signal } from '@lumino/signaling';
-import { bytes } from '../model/memory';
+import { formatBytes } from '../model/memory';
 import { Models } from '../model/models';
 import { Model } from '../model/types';
-import { chatIcon } from './icon';
-import { FOCUS } from './panel';
-import { IPico } from './service';
+import { chatIcon } from './chatIcon';
+import { FOCUS } from './panelPlugin';
+import { IPico } from './pico';
 
 export const runningPlugin: JupyterFrontEndPlugin<void> = {
   id: 'pico-jupyter:running',
@@ -52,11 +52,11 @@ class RunningModel implements IRunningSessions.IRunningItem {
   }
 
   labelTitle(): string {
-    return this._pico.trans.__('%1 takes %2 of memory', this._model.name, bytes(this._model.resident ?? 0));
+    return this._pico.trans.__('%1 takes %2 of memory', this._model.name, formatBytes(this._model.resident ?? 0));
   }
 
   detail(): string {
-    return bytes(this._model.resident ?? 0);
+    return formatBytes(this._model.resident ?? 0);
   }
 }
 

@@ -6,7 +6,7 @@ import { DisposableDelegate, IDisposable } from '@lumino/disposable';
 
 const KERNEL = 'pico';
 
-export const prosePlugin: JupyterFrontEndPlugin<void> = {
+export const lineWrapPlugin: JupyterFrontEndPlugin<void> = {
   id: 'pico-jupyter:prose',
   description: 'Wraps lines in notebooks of the chat kernel.',
   autoStart: true,

@@ -6,11 +6,11 @@ import { IDocumentManager } from '@jupyterlab/docmanager';
 import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { TranslationBundle } from '@jupyterlab/translation';
-import { Host, Insertion } from '../view/services';
+import { AppActions, Insertion } from '../view/services';
 import { insertCode, selectedCells } from './cells';
-import { pickFiles, writeExport } from './files';
+import { pickFiles, writeExport } from './serverFiles';
 
-export interface Parts {
+export interface LabServices {
   readonly app: JupyterFrontEnd;
   readonly trans: TranslationBundle;
   readonly notebooks: INotebookTracker | null;
@@ -19,10 +19,10 @@ export interface Parts {
 }
 
 /** Beside notebooks. */
-export function labHost(parts: Parts): Host {
+export function labActions(parts: LabServices): AppActions {
   const { notebooks } = parts;
   return {
-    ...commonHost(parts),
+    ...commonActions(parts),
     ...(notebooks && {
       insertions: ['cursor', 'below', 'replace'],
       selectedCells: () => {
@@ -37,11 +37,11 @@ export function labHost(parts: Parts): Host {
 }
 
 /** In a cell's output, whose cell is the active one: its code is not to be written over, nor asked about. */
-export function cellHost(parts: Parts): Host {
-  return { ...commonHost(parts), ...(parts.notebooks && { insertions: ['below'] }) };
+export function cellActions(parts: LabServices): AppActions {
+  return { ...commonActions(parts), ...(parts.notebooks && { insertions: ['below'] }) };
 }
 
-function commonHost(parts: Parts): Host {
+function commonActions(parts: LabServices): AppActions {
   const { app, notebooks, documents } = parts;
   const { contents } = app.serviceManager;
   return {
@@ -60,11 +60,11 @@ function commonHost(parts: Parts): Host {
   };
 }
 
-function askForNotebook({ trans }: Parts): void {
+function askForNotebook({ trans }: LabServices): void {
   Notification.warning(trans.__('Open a notebook first: the chat works with the one that you used last.'), { autoClose: 5000 });
 }
 
-async function exportText({ app, browser, trans }: Parts, name: string, text: string): Promise<void> {
+async function exportText({ app, browser, trans }: LabServices, name: string, text: string): Promise<void> {
   try {
     const path = await writeExport(app.serviceManager.contents, browser?.model.path ?? '', name, text);
     await app.commands.execute('docmanager:open', { path });

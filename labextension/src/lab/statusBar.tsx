@@ -4,11 +4,11 @@ import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application'
 import { IStatusBar, TextItem } from '@jupyterlab/statusbar';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
-import { atMost, bytes } from '../model/memory';
+import { formatRoundedDown, formatBytes } from '../model/memory';
 import { loadShare } from '../view/LoadProgress';
 import { useObservable } from '../view/services';
-import { FOCUS } from './panel';
-import { IPico } from './service';
+import { FOCUS } from './panelPlugin';
+import { IPico } from './pico';
 
 export const statusPlugin: JupyterFrontEndPlugin<void> = {
   id: 'pico-jupyter:status',
@@ -27,17 +27,17 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
 };
 
 function Status({ pico, onClick }: { pico: IPico; onClick: () => void }): React.JSX.Element | null {
-  const { chosen, memory, moving } = useObservable(pico.models.state);
+  const { chosen, memory, busy } = useObservable(pico.models.state);
   const { trans } = pico;
   if (!chosen) {
     return null;
   }
-  const coming = memory?.loading?.model ?? moving.find(name => !isHere(name, pico));
+  const coming = memory?.loading?.model ?? busy.find(name => !isHere(name, pico));
   const share = coming ? loadShare(coming, memory) : null;
   const progress = share === null ? trans.__('loading…') : trans.__('loading, %1 %', Math.floor(100 * share));
-  const figure = coming ? progress : memory?.used ? bytes(memory.used) : '';
+  const figure = coming ? progress : memory?.used ? formatBytes(memory.used) : '';
   const title = memory
-    ? trans.__('Local models take %1 of %2 of memory', bytes(memory.used), atMost(memory.budget))
+    ? trans.__('Local models take %1 of %2 of memory', formatBytes(memory.used), formatRoundedDown(memory.budget))
     : trans.__('Chat with a local model');
   return <TextItem source={[coming ?? chosen, figure].filter(Boolean).join(' · ')} title={title} onClick={onClick} />;
 }

@@ -2,16 +2,16 @@
 
 import { PathExt } from '@jupyterlab/coreutils';
 import { Contents, ServerConnection } from '@jupyterlab/services';
-import { Drive, DriveFile } from '../model/drive';
+import { ConversationFolder, FolderFile } from '../model/storage';
 
-export class ContentsDrive implements Drive {
+export class ContentsFolder implements ConversationFolder {
   /** `folder` is asked for every time, so that a changed setting counts at once. */
   constructor(
     private readonly _contents: Contents.IManager,
     private readonly _folder: () => string
   ) {}
 
-  async list(): Promise<DriveFile[]> {
+  async list(): Promise<FolderFile[]> {
     const folder = await orNull(this._contents.get(this._folder(), { content: true }));
     const models = (folder?.content ?? []) as readonly Contents.IModel[];
     return models.filter(({ type }) => type !== 'directory').map(model => ({ name: model.name, stamp: model.last_modified }));
