@@ -1,4 +1,4 @@
-// Bundles the anywidget module, with all that it needs, and its style.
+// Bundles the anywidget module with its dependencies and its style.
 import { build } from 'esbuild';
 
 const out = '../pico_jupyter/static';

@@ -1,10 +1,10 @@
-// Beside the usual: the model has no DOM, the view no network, and neither knows JupyterLab.
+// Beside the recommended rules: src/model has no DOM, src/view no network, and only src/lab imports JupyterLab.
 import reactHooks from 'eslint-plugin-react-hooks';
 import tseslint from 'typescript-eslint';
 
 const dom = ['document', 'window', 'localStorage', 'sessionStorage', 'navigator', 'location', 'fetch'];
 const network = ['fetch', 'XMLHttpRequest', 'WebSocket', 'EventSource', 'localStorage', 'sessionStorage'];
-const applications = { group: ['@jupyterlab/*', '@lumino/*'], message: 'Only src/lab knows JupyterLab.' };
+const applications = { group: ['@jupyterlab/*', '@lumino/*'], message: 'Only src/lab imports JupyterLab.' };
 
 export default tseslint.config(
   { ignores: ['lib', 'node_modules', '.yarn'] },

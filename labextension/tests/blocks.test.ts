@@ -40,7 +40,7 @@ test.each(TABLE)('%s', (_, source, expected) => {
   expect(new BlockSplitter().update(source)).toEqual(expected);
 });
 
-test.each(TABLE)('%s, in pieces of any size', (_, source, expected) => {
+test.each(TABLE)('%s, in deltas of any size', (_, source, expected) => {
   for (let cut = 0; cut <= source.length; cut += 1) {
     const splitter = new BlockSplitter();
     splitter.update(source.slice(0, cut));

@@ -1,9 +1,9 @@
-/** A clock that tests move, a backend that tests script, a drive in memory. */
+/** Fakes: a clock that tests advance, a scripted backend, and a folder in memory. */
 
-import { ConversationFolder, FolderFile, UnsavedStore, PageChannel } from '../src/model/storage';
+import { ConversationFolder, FolderFile, PageChannel, UnsavedStore } from '../src/model/storage';
 import { Fit, Memory } from '../src/model/memory';
 import { ConversationStorage } from '../src/model/autosave';
-import { Backend, ChatRequest, Environment, Message, Model, Delta } from '../src/model/types';
+import { Backend, ChatRequest, Delta, Environment, Message, Model } from '../src/model/types';
 
 export class Clock implements Environment {
   constructor(readonly page = 'page') {}
@@ -23,8 +23,8 @@ export class Clock implements Environment {
     return () => void this._timers.delete(timer);
   }
 
-  /** Let time pass; what is due runs in its order. */
-  pass(ms: number): void {
+  /** Advances the clock. Due timers run in order. */
+  advance(ms: number): void {
     this._now += ms;
     for (const timer of [...this._timers].sort((one, other) => one.due - other.due)) {
       if (timer.due <= this._now && this._timers.delete(timer)) {
@@ -38,7 +38,7 @@ export class Clock implements Environment {
   private readonly _timers = new Set<{ due: number; run: () => void }>();
 }
 
-/** Answers come when the test says so. */
+/** Sends the deltas that the test provides. */
 export class ScriptedBackend implements Backend {
   readonly requests: ChatRequest[] = [];
   aborted = 0;
@@ -50,16 +50,16 @@ export class ScriptedBackend implements Backend {
       this._wake();
     });
     for (;;) {
-      while (this._pieces.length) {
-        const piece = this._pieces.shift();
-        if (piece === 'end') {
+      while (this._deltas.length) {
+        const delta = this._deltas.shift();
+        if (delta === 'end') {
           return;
         }
-        if (piece instanceof Error) {
-          throw piece;
+        if (delta instanceof Error) {
+          throw delta;
         }
-        if (piece) {
-          yield piece;
+        if (delta) {
+          yield delta;
         }
       }
       signal.throwIfAborted();
@@ -67,10 +67,10 @@ export class ScriptedBackend implements Backend {
     }
   }
 
-  async say(...pieces: (Delta | 'end' | Error)[]): Promise<void> {
-    this._pieces.push(...pieces);
+  async send(...pieces: (Delta | 'end' | Error)[]): Promise<void> {
+    this._deltas.push(...pieces);
     this._wake();
-    await settled();
+    await flushPromises();
   }
 
   async models(): Promise<Model[]> {
@@ -78,7 +78,7 @@ export class ScriptedBackend implements Backend {
   }
 
   async memory(): Promise<Memory> {
-    this.looks += 1;
+    this.memoryRequests += 1;
     return this.report;
   }
 
@@ -86,10 +86,10 @@ export class ScriptedBackend implements Backend {
 
   async unload(): Promise<void> {}
 
-  looks = 0;
+  memoryRequests = 0;
   report = memory();
   list: Model[] = [model('tiny')];
-  private readonly _pieces: (Delta | 'end' | Error)[] = [];
+  private readonly _deltas: (Delta | 'end' | Error)[] = [];
   private _wake: () => void = () => undefined;
 }
 
@@ -98,7 +98,7 @@ export function model(name: string, changes: Partial<Model> = {}): Model {
   return { name, ...facts, ...changes };
 }
 
-/** `fits` says of models by name whether they do. */
+/** `fits` has the fit of each model by name. */
 export function memory(changes: Partial<Memory> = {}, fits: Record<string, Fit> = {}): Memory {
   const needs = new Map(Object.entries(fits).map(([name, fit]) => [name, { size: 1000, fit }]));
   return { budget: 10_000, used: 0, available: 10_000, isStarting: false, loading: null, needs, ...changes };
@@ -111,8 +111,8 @@ export function message(id: string, changes: Partial<Message> = {}): Message {
 export const text = (content: string): Delta => ({ kind: 'text', text: content });
 export const reasoning = (content: string): Delta => ({ kind: 'reasoning', text: content });
 
-/** All that was promised has happened. */
-export async function settled(): Promise<void> {
+/** Resolves once pending promises are settled. */
+export async function flushPromises(): Promise<void> {
   for (let turn = 0; turn < 50; turn += 1) {
     await Promise.resolve();
   }
@@ -153,25 +153,25 @@ export class MemoryFolder implements ConversationFolder {
   private readonly _stamps = new Map<string, string>();
 }
 
-/** Pages that share a browser. */
+/** A browser, whose pages share their storage. */
 export class Browser {
-  readonly drive = new MemoryFolder();
-  private readonly _boats = new Map<string, string>();
+  readonly folder = new MemoryFolder();
+  private readonly _unsavedTexts = new Map<string, string>();
   private readonly _listeners: { page: Environment; listener: (name: string) => void }[] = [];
 
-  place(environment: Environment): ConversationStorage {
-    return { drive: this.drive, environment, unsaved: this._lifeboat, pages: this._neighbours(environment) };
+  storage(environment: Environment): ConversationStorage {
+    return { folder: this.folder, environment, unsaved: this._lifeboat, pages: this._neighbours(environment) };
   }
 
   private readonly _lifeboat: UnsavedStore = {
-    get: key => this._boats.get(key) ?? null,
-    set: (key, content) => void this._boats.set(key, content),
-    clear: key => void this._boats.delete(key)
+    get: key => this._unsavedTexts.get(key) ?? null,
+    set: (key, content) => void this._unsavedTexts.set(key, content),
+    clear: key => void this._unsavedTexts.delete(key)
   };
 
   private _neighbours(page: Environment): PageChannel {
     return {
-      tell: name => this._listeners.filter(other => other.page !== page).forEach(({ listener }) => listener(name)),
+      announce: name => this._listeners.filter(other => other.page !== page).forEach(({ listener }) => listener(name)),
       listen: listener => {
         const entry = { page, listener };
         this._listeners.push(entry);

@@ -29,23 +29,23 @@ class Server {
   }
 }
 
-test('files are written into a folder that comes into being, read, listed and removed', async () => {
+test('files are written into a new folder, read, listed and removed', async () => {
   const server = new Server();
-  const drive = new HttpFolder(server.send, 'my chats/all');
-  expect(await drive.list()).toEqual([]);
-  expect(await drive.read('a b?.json')).toBeNull();
-  expect(await drive.write('a b?.json', 'text')).toBe('now');
+  const folder = new HttpFolder(server.send, 'my chats/all');
+  expect(await folder.list()).toEqual([]);
+  expect(await folder.read('a b?.json')).toBeNull();
+  expect(await folder.write('a b?.json', 'text')).toBe('now');
   expect([...server.files.keys()]).toEqual(['', 'my chats', 'my chats/all', 'my chats/all/a b?.json']);
-  expect(await drive.stamp('a b?.json')).toBe('now');
-  expect(await drive.read('a b?.json')).toBe('text');
-  expect((await drive.list()).map(({ name }) => name)).toEqual(['my chats/all/a b?.json']);
-  await drive.remove('a b?.json');
-  await drive.remove('a b?.json');
+  expect(await folder.stamp('a b?.json')).toBe('now');
+  expect(await folder.read('a b?.json')).toBe('text');
+  expect((await folder.list()).map(({ name }) => name)).toEqual(['my chats/all/a b?.json']);
+  await folder.remove('a b?.json');
+  await folder.remove('a b?.json');
   expect(server.files.has('my chats/all/a b?.json')).toBe(false);
   expect(server.asked).toContain('PUT api/contents/my%20chats/all/a%20b%3F.json');
 });
 
-test('what the server refuses is told in its words', async () => {
-  const refuse: Send = async () => new Response('{"message": "The disk is full"}', { status: 507 });
-  await expect(new HttpFolder(refuse, 'Chats').write('a', 'b')).rejects.toThrow('The disk is full');
+test('an error of the server is raised with its message', async () => {
+  const fail: Send = async () => new Response('{"message": "The disk is full"}', { status: 507 });
+  await expect(new HttpFolder(fail, 'Chats').write('a', 'b')).rejects.toThrow('The disk is full');
 });

@@ -2,25 +2,25 @@ import { expect, test } from 'vitest';
 import { Models } from '../src/model/models';
 import { Memory, readMemory } from '../src/model/memory';
 import { Delta } from '../src/model/types';
-import { Clock, memory, model, ScriptedBackend, settled, text } from './fakes';
+import { Clock, flushPromises, memory, model, ScriptedBackend, text } from './fakes';
 
 const REQUEST = { model: 'big', messages: [], reasoning: 'default', system: '', temperature: null, continues: false } as const;
 
-interface Stage {
+interface Setup {
   readonly clock: Clock;
   readonly backend: ScriptedBackend;
   readonly models: Models;
 }
 
-/** Models of which `big` is on disk, or in memory. */
-async function stage(resident: number | null = null): Promise<Stage> {
+/** Two models: `small` in memory, and `big` on disk or in memory. */
+async function setUp(resident: number | null = null): Promise<Setup> {
   const clock = new Clock();
   const backend = new ScriptedBackend();
   backend.list = [model('small', { resident: 10 }), model('big', { resident })];
   const models = new Models(backend, clock, 'big');
   await models.refresh();
-  await settled();
-  backend.looks = 0;
+  await flushPromises();
+  backend.memoryRequests = 0;
   return { clock, backend, models };
 }
 
@@ -28,26 +28,26 @@ function loading(done: number): Memory {
   return memory({ loading: { model: 'big', done, total: 100 } }, { big: 'fits' });
 }
 
-async function pass(clock: Clock, ms = 250): Promise<void> {
-  clock.pass(ms);
-  await settled();
+async function advance(clock: Clock, ms = 250): Promise<void> {
+  clock.advance(ms);
+  await flushPromises();
 }
 
-/** The pieces of an answer, as they come. */
-function ask({ models }: Stage, signal = new AbortController().signal): Delta[] {
-  const pieces: Delta[] = [];
+/** The deltas of an answer. The list grows as they arrive. */
+function ask({ models }: Setup, signal = new AbortController().signal): Delta[] {
+  const deltas: Delta[] = [];
   void (async () => {
-    for await (const piece of models.chat(REQUEST, signal)) {
-      pieces.push(piece);
+    for await (const delta of models.chat(REQUEST, signal)) {
+      deltas.push(delta);
     }
   })().catch(() => undefined);
-  return pieces;
+  return deltas;
 }
 
-const shown = ({ models }: Stage): unknown => models.state.get().memory?.loading?.done;
-const busy = ({ models }: Stage): readonly string[] => models.state.get().busy;
+const shown = ({ models }: Setup): unknown => models.state.get().memory?.loading?.done;
+const busy = ({ models }: Setup): readonly string[] => models.state.get().busy;
 
-test('what the engine tells of its memory is read', () => {
+test('the memory report of the engine is decoded', () => {
   const report = {
     budget: 100,
     used: 10,
@@ -67,98 +67,98 @@ test('what the engine tells of its memory is read', () => {
   expect(readMemory('nonsense')).toMatchObject({ budget: 0, loading: null, needs: new Map() });
 });
 
-test('a question shows at once how far its model is, until the model is there', async () => {
-  const all = await stage();
+test('a question shows the progress of its load at once, until the model is in memory', async () => {
+  const all = await setUp();
   all.backend.report = memory({ isStarting: true });
   ask(all);
-  await settled();
+  await flushPromises();
   expect(all.models.state.get().memory?.isStarting).toBe(true);
   expect(busy(all)).toEqual(['big']);
   all.backend.report = loading(30);
-  await pass(all.clock);
+  await advance(all.clock);
   expect(shown(all)).toBe(30);
   all.backend.report = memory({}, { big: 'loaded' });
   all.backend.list = [model('big', { resident: 100 })];
-  await pass(all.clock);
+  await advance(all.clock);
   expect(busy(all)).toEqual([]);
   expect(all.models.chosen?.resident).toBe(100);
-  const { looks } = all.backend;
-  await pass(all.clock, 10_000);
-  expect(all.backend.looks).toBe(looks);
+  const { memoryRequests } = all.backend;
+  await advance(all.clock, 10_000);
+  expect(all.backend.memoryRequests).toBe(memoryRequests);
 });
 
-test('the first token ends the looking', async () => {
-  const all = await stage();
+test('the first token ends the polling', async () => {
+  const all = await setUp();
   all.backend.report = loading(30);
-  const pieces = ask(all);
-  await settled();
+  const deltas = ask(all);
+  await flushPromises();
   all.backend.report = memory();
-  await all.backend.say({ kind: 'progress', done: 1, total: 2 });
+  await all.backend.send({ kind: 'progress', done: 1, total: 2 });
   expect(busy(all)).toEqual(['big']);
-  await all.backend.say(text('Hi'));
+  await all.backend.send(text('Hi'));
   expect(busy(all)).toEqual([]);
-  expect(pieces).toHaveLength(2);
-  await pass(all.clock);
-  const { looks } = all.backend;
-  await pass(all.clock, 10_000);
-  expect(all.backend.looks).toBe(looks);
+  expect(deltas).toHaveLength(2);
+  await advance(all.clock);
+  const { memoryRequests } = all.backend;
+  await advance(all.clock, 10_000);
+  expect(all.backend.memoryRequests).toBe(memoryRequests);
 });
 
-test('a question to a model in memory asks for nothing besides', async () => {
-  const all = await stage(100);
+test('a question to a model in memory requests no memory report', async () => {
+  const all = await setUp(100);
   ask(all);
-  await all.backend.say(text('Hi'), 'end');
-  await pass(all.clock, 10_000);
-  expect(all.backend.looks).toBe(0);
+  await all.backend.send(text('Hi'), 'end');
+  await advance(all.clock, 10_000);
+  expect(all.backend.memoryRequests).toBe(0);
 });
 
-test('a model that has left meanwhile is noticed by its silence', async () => {
-  const all = await stage(100);
+test('a load is tracked if a model that was listed as in memory does not answer in time', async () => {
+  const all = await setUp(100);
   all.backend.report = loading(10);
   ask(all);
-  await pass(all.clock, 1000);
+  await advance(all.clock, 1000);
   expect(busy(all)).toEqual(['big']);
   expect(shown(all)).toBe(10);
 });
 
-test('an answer that is stopped or fails is not waited for', async () => {
-  const all = await stage();
+test('a stopped or failed answer ends the tracking of its load', async () => {
+  const all = await setUp();
   const abort = new AbortController();
   ask(all, abort.signal);
-  await settled();
+  await flushPromises();
   abort.abort();
-  await settled();
+  await flushPromises();
   expect(busy(all)).toEqual([]);
   ask(all);
-  await all.backend.say(new Error('gone'));
+  await all.backend.send(new Error('gone'));
   expect(busy(all)).toEqual([]);
 });
 
-test('what others load is followed until it is there', async () => {
-  const all = await stage();
+test('loads of other clients are shown until they end', async () => {
+  const all = await setUp();
   all.backend.report = loading(10);
   await all.models.refresh();
-  await settled();
+  await flushPromises();
   all.backend.report = loading(90);
-  await pass(all.clock);
+  await advance(all.clock);
   expect(shown(all)).toBe(90);
   expect(busy(all)).toEqual([]);
   all.backend.report = memory();
-  await pass(all.clock);
-  const { looks } = all.backend;
-  await pass(all.clock, 10_000);
-  expect(all.backend.looks).toBe(looks);
+  await advance(all.clock);
+  const { memoryRequests } = all.backend;
+  await advance(all.clock, 10_000);
+  expect(all.backend.memoryRequests).toBe(memoryRequests);
 });
 
-test('a load that is asked for moves until it is done', async () => {
-  const all = await stage();
+test('a model is busy until its requested load is complete', async () => {
+  const all = await setUp();
   let finish = (): void => undefined;
   all.backend.load = () => new Promise<void>(resolve => (finish = resolve));
   const loaded = all.models.load('big');
   all.backend.report = loading(50);
-  await settled();
+  await flushPromises();
   expect(busy(all)).toContain('big');
-  await pass(all.clock);
+  await advance(all.clock);
   expect(shown(all)).toBe(50);
   all.backend.report = memory();
   finish();
@@ -166,18 +166,18 @@ test('a load that is asked for moves until it is done', async () => {
   expect(busy(all)).toEqual([]);
 });
 
-test('a model that was unloaded never looks like one that comes', async () => {
-  const all = await stage(100);
-  const looks: boolean[] = [];
-  all.models.state.subscribe(() => looks.push(all.models.chosen?.resident === null && busy(all).includes('big')));
+test('a model that was unloaded never appears to load', async () => {
+  const all = await setUp(100);
+  const appearsToLoad: boolean[] = [];
+  all.models.state.subscribe(() => appearsToLoad.push(all.models.chosen?.resident === null && busy(all).includes('big')));
   all.backend.unload = async () => void (all.backend.list = [model('big')]);
   await all.models.unload('big');
   expect(all.models.chosen?.resident).toBeNull();
-  expect(looks).not.toContain(true);
+  expect(appearsToLoad).not.toContain(true);
 });
 
-test('why a model could not be loaded is told beside it, and no server is called away', async () => {
-  const all = await stage();
+test('a failed load is reported for its model, not as an unreachable server', async () => {
+  const all = await setUp();
   all.backend.load = async () => {
     throw new Error('big needs 12 GB');
   };
@@ -188,28 +188,28 @@ test('why a model could not be loaded is told beside it, and no server is called
   expect(all.models.state.get().failure).toBeNull();
 });
 
-test('models are listed where nothing is known of the memory', async () => {
-  const all = await stage();
+test('models are listed without a memory report', async () => {
+  const all = await setUp();
   all.backend.memory = async () => {
     throw new Error('no such endpoint');
   };
   await all.models.refresh();
-  await settled();
+  await flushPromises();
   expect(all.models.state.get()).toMatchObject({ memory: null, problem: null });
 });
 
-test('the model that was picked last is remembered, and one that stands in for it is not', async () => {
+test('the model that was chosen last is saved, and a fallback is not', async () => {
   const backend = new ScriptedBackend();
   backend.list = [model('a'), model('b')];
-  let remembered = 'gone';
+  let saved = 'gone';
   const open = async (): Promise<Models> => {
-    const models = new Models(backend, new Clock(), remembered, name => (remembered = name));
+    const models = new Models(backend, new Clock(), saved, name => (saved = name));
     await models.refresh();
     return models;
   };
   const first = await open();
   expect(first.chosen?.name).toBe('a');
-  expect(remembered).toBe('gone');
+  expect(saved).toBe('gone');
   first.choose('b');
   expect((await open()).chosen?.name).toBe('b');
 });

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { toMarkdown, toNotebook } from '../src/model/exports';
-import { mergeTranscripts, readMessages, readTranscript, settle, writeTranscript } from '../src/model/transcript';
+import { interruptAbandoned, mergeTranscripts, readMessages, readTranscript, writeTranscript } from '../src/model/transcript';
 import { Message, Transcript } from '../src/model/types';
 import { message } from './fakes';
 
@@ -8,7 +8,7 @@ function transcript(messages: readonly Message[], changes: Partial<Transcript> =
   return { id: 'c', title: 'Sums', titled: 1, created: 1, messages, removed: [], ...changes };
 }
 
-test('what is written is read again', () => {
+test('a written transcript is read unchanged', () => {
   const answer = message('b', {
     role: 'assistant',
     reasoning: 'hm',
@@ -22,18 +22,18 @@ test('what is written is read again', () => {
   expect(readTranscript(writeTranscript(original))).toEqual(original);
 });
 
-test.each(['', '{', '[]', '{"format":"other"}', '{"nbformat":4,"cells":[]}'])('%s is no conversation', text => {
+test.each(['', '{', '[]', '{"format":"other"}', '{"nbformat":4,"cells":[]}'])('%s is not a conversation', text => {
   expect(readTranscript(text)).toBeNull();
 });
 
-test('messages written by hand need a role and content only', () => {
+test('messages written by hand need only a role and content', () => {
   expect(readMessages([{ role: 'user', content: 'hi' }, { role: 'system', content: 'x' }, { role: 'assistant', content: 'ho', status: 7 }])).toEqual([
     { id: 'm0', role: 'user', content: 'hi', status: 'done', created: 1, changed: 1 },
     { id: 'm1', role: 'assistant', content: 'ho', status: 'done', created: 2, changed: 2 }
   ]);
 });
 
-test('two versions become one, whichever comes first', () => {
+test('two versions are merged in either order', () => {
   const ours = transcript([message('a', { created: 1 }), message('b', { created: 2 }), message('d', { created: 4 })], { removed: ['x'] });
   const theirs = transcript([message('a', { created: 1, changed: 9, content: 'edited' }), message('c', { created: 3 }), message('x')], {
     removed: ['b'],
@@ -47,12 +47,12 @@ test('two versions become one, whichever comes first', () => {
   expect(mergeTranscripts(merged, theirs)).toEqual(merged);
 });
 
-test('an answer without a writer was interrupted', () => {
+test('an answer without a writer is interrupted', () => {
   const answer = message('a', { role: 'assistant', status: 'streaming', writer: 'me', changed: 1000 });
-  expect(settle(answer, 'me', 1001)).toMatchObject({ status: 'interrupted' });
-  expect(settle(answer, 'you', 1001)).toBe(answer);
-  expect(settle(answer, 'you', 40_000)).toMatchObject({ status: 'interrupted' });
-  expect(settle(message('b'), 'me', 1001)).toEqual(message('b'));
+  expect(interruptAbandoned(answer, 'me', 1001)).toMatchObject({ status: 'interrupted' });
+  expect(interruptAbandoned(answer, 'you', 1001)).toBe(answer);
+  expect(interruptAbandoned(answer, 'you', 40_000)).toMatchObject({ status: 'interrupted' });
+  expect(interruptAbandoned(message('b'), 'me', 1001)).toEqual(message('b'));
 });
 
 const talk = transcript([
@@ -60,11 +60,11 @@ const talk = transcript([
   message('a', { role: 'assistant', model: 'tiny', content: 'So:\n\n```python\nx = 1\n```\n\n```sh\nls\n```' })
 ]);
 
-test('exported Markdown reads like a conversation', () => {
+test('exported Markdown has a heading for each message', () => {
   expect(toMarkdown(talk)).toBe('# Sums\n\n## You\n\nHow?\n\n## tiny\n\nSo:\n\n```python\nx = 1\n```\n\n```sh\nls\n```\n');
 });
 
-test('an exported notebook has the Python as cells', () => {
+test('an exported notebook has Python code in code cells', () => {
   const { cells, nbformat } = JSON.parse(toNotebook(talk));
   expect(nbformat).toBe(4);
   expect(cells.map((cell: { cell_type: string; source: string }) => [cell.cell_type, cell.source.split('\n')[0]])).toEqual([

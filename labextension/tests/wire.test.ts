@@ -12,7 +12,7 @@ const request: ChatRequest = {
   continues: false
 };
 
-test('a plain request says no more than it must', () => {
+test('a plain request has only the required fields', () => {
   expect(chatBody(request)).toEqual({
     model: 'tiny',
     messages: [{ role: 'user', content: 'hello' }],
@@ -21,11 +21,11 @@ test('a plain request says no more than it must', () => {
   });
 });
 
-test.each(['on', 'off'] as const)('the switch %s is the effort of that name', reasoning => {
+test.each(['on', 'off'] as const)('the reasoning switch %s is the effort of that name', reasoning => {
   expect(chatBody({ ...request, reasoning }).reasoning).toEqual({ effort: reasoning });
 });
 
-test('all settings are told', () => {
+test('all settings are sent', () => {
   const body = chatBody({ ...request, system: 'Be brief.', temperature: 0, continues: true });
   expect(body).toMatchObject({ temperature: 0, continue_final_message: true });
   expect(body.messages).toEqual([{ role: 'system', content: 'Be brief.' }, { role: 'user', content: 'hello' }]);
@@ -36,7 +36,7 @@ test('past reasoning is not sent again', () => {
   expect(body.messages).toEqual([{ role: 'assistant', content: 'a' }]);
 });
 
-test('pictures and clips become parts, texts go in front of the question', () => {
+test('images and videos become content parts, and text files precede the question', () => {
   const attachments = [
     { id: '1', kind: 'image', name: 'a.png', data: 'data:image/png;base64,AA==' },
     { id: '2', kind: 'video', name: 'b.mp4', data: 'data:video/mp4;base64,AA==' },
@@ -55,7 +55,7 @@ test('pictures and clips become parts, texts go in front of the question', () =>
   ]);
 });
 
-test('a fence is longer than any in the text', () => {
+test('a fence is longer than all fences in the text', () => {
   const attachments = [{ id: '1', kind: 'text', name: 'a.md', data: '````\nx\n````' }] as const;
   expect(promptText(message('?', { attachments }))).toContain('`````\n````\nx\n````\n`````');
 });
@@ -65,25 +65,25 @@ const chunk = (delta: object, rest: object = {}): string => JSON.stringify({ cho
 test.each([
   ['text', chunk({ content: 'a' }), [{ kind: 'text', text: 'a' }]],
   ['reasoning', chunk({ reasoning_content: 'h', reasoning: 'h' }), [{ kind: 'reasoning', text: 'h' }]],
-  ['reasoning in its other name', chunk({ reasoning: 'h' }), [{ kind: 'reasoning', text: 'h' }]],
+  ['reasoning under its other name', chunk({ reasoning: 'h' }), [{ kind: 'reasoning', text: 'h' }]],
   ['a role alone', chunk({ role: 'assistant', content: '' }), []],
-  ['the end', chunk({}, { finish_reason: 'length' }), [{ kind: 'finish', reason: 'length' }]],
+  ['a finish reason', chunk({}, { finish_reason: 'length' }), [{ kind: 'finish', reason: 'length' }]],
   [
     'usage',
     '{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5,"completion_tokens_details":{"reasoning_tokens":2}}}',
     [{ kind: 'usage', stats: { promptTokens: 3, completionTokens: 5, reasoningTokens: 2 } }]
   ],
-  ['what is no JSON', '{oops', []],
-  ['the mark of the end', '[DONE]', null]
-])('chunks: %s', (_, payload, pieces) => {
-  expect(readChunk(payload)).toEqual(pieces);
+  ['invalid JSON', '{oops', []],
+  ['the end of the stream', '[DONE]', null]
+])('chunk with %s', (_, payload, deltas) => {
+  expect(readChunk(payload)).toEqual(deltas);
 });
 
-test('an error frame is thrown in its own words', () => {
+test('an error payload is thrown with its message', () => {
   expect(() => readChunk('{"error":{"message":"out of memory"}}')).toThrow('out of memory');
 });
 
-test('keep-alives tell how far a load is', () => {
+test('keep-alive comments have the progress', () => {
   expect(readComment('keepalive 3/10')).toEqual({ kind: 'progress', done: 3, total: 10 });
   expect(readComment('keepalive 0/0')).toBeNull();
   expect(readComment('ping')).toBeNull();
@@ -94,11 +94,11 @@ test.each([
   ['{"error":"no"}', 'no'],
   ['{"message":"no"}', 'no'],
   ['<html>', 'The server answered with status 500.']
-])('a refusal of %s is told', (body, told) => {
-  expect(readServerError(500, body).message).toBe(told);
+])('the error of %s is its message', (body, message) => {
+  expect(readServerError(500, body).message).toBe(message);
 });
 
-test('a model is what three answers say about it', () => {
+test('a model combines three responses', () => {
   const details = { quantization_level: '4bit', parameter_size: '4.0B' };
   const tags = { models: [{ name: 'a:latest', size: 9, details, capabilities: ['completion', 'thinking'] }] };
   const listed = { data: [{ id: 'a', max_model_len: 4096 }] };

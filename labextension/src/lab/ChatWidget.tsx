@@ -1,4 +1,4 @@
-/** The panel as a widget of JupyterLab. */
+/** The panel as a JupyterLab widget. */
 
 import { ReactWidget } from '@jupyterlab/ui-components';
 import { Message } from '@lumino/messaging';
@@ -15,20 +15,20 @@ export class ChatWidget extends ReactWidget {
   constructor(
     readonly chat: Chat,
     private readonly _pico: IPico,
-    private readonly _host: AppActions,
-    parts: LabServices
+    private readonly _actions: AppActions,
+    services: LabServices
   ) {
     super();
     this.addClass('pico-lab-panel');
     this.title.icon = chatIcon;
     this.title.caption = _pico.trans.__('Chat with a local model');
     addEventListener('pagehide', this._onPageHide);
-    this._removeDropListeners = acceptDrops(this.node, parts, candidates => chat.attach(candidates));
+    this._removeDropListeners = acceptDrops(this.node, services, candidates => chat.attach(candidates));
   }
 
   override render(): React.JSX.Element {
     const { preferences, renderer, trans } = this._pico;
-    return <Panel chat={this.chat} actions={this._host} preferences={preferences} renderer={renderer} trans={trans} />;
+    return <Panel chat={this.chat} actions={this._actions} preferences={preferences} renderer={renderer} trans={trans} />;
   }
 
   override dispose(): void {
@@ -40,7 +40,7 @@ export class ChatWidget extends ReactWidget {
 
   protected override onActivateRequest(message: Message): void {
     super.onActivateRequest(message);
-    // React has its turn first when the panel is shown for the first time.
+    // When the panel is shown for the first time, React must render it before it can have the focus.
     requestAnimationFrame(() => this.node.querySelector<HTMLElement>('.pico-composer textarea')?.focus());
   }
 

@@ -1,5 +1,5 @@
-/** Outputs of ChatPanel in notebooks: the widget while there is one, else the conversation as it was saved. The text that
- * is saved follows the conversation, and the widget is not built again for that. */
+/** Renders outputs of ChatPanel in notebooks: the widget, or the saved conversation without a kernel. The saved text is
+ * updated while the conversation grows; the widget is kept. */
 
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IDocumentManager } from '@jupyterlab/docmanager';
@@ -18,12 +18,12 @@ import { IPico } from './pico';
 const PANEL = 'application/vnd.pico-jupyter.panel+json';
 const WIDGET = 'application/vnd.jupyter.widget-view+json';
 const MARKDOWN = 'text/markdown';
-/** Before the widget manager's own factory, which has -10. */
+/** Ranks before the widget manager's own factory, which has -10. */
 const RANK = -20;
 
 export const outputPlugin: JupyterFrontEndPlugin<void> = {
   id: 'pico-jupyter:output',
-  description: 'ChatPanel in the outputs of notebooks.',
+  description: 'Renders ChatPanel in cell outputs.',
   autoStart: true,
   requires: [IPico],
   optional: [INotebookTracker, IDocumentManager, IDefaultFileBrowser],
@@ -34,12 +34,12 @@ export const outputPlugin: JupyterFrontEndPlugin<void> = {
     documents: IDocumentManager | null,
     browser: IDefaultFileBrowser | null
   ) => {
-    const parts = { app, trans, notebooks, documents, browser };
+    const services = { app, trans, notebooks, documents, browser };
     app.docRegistry.addWidgetExtension('Notebook', {
       createNew: ({ content: { rendermime }, sessionContext }: NotebookPanel): IDisposable => {
-        // The widget manager comes when the kernel is known, and finds no renderers inside of others.
-        const managed = sessionContext.ready.then(() => new Promise<void>(resolve => setTimeout(resolve)));
-        const createRenderer = (): PanelOutput => new PanelOutput(rendermime, managed, parts);
+        // The widget manager adds its factory once the kernel is known. It does not update nested renderers.
+        const managerReady = sessionContext.ready.then(() => new Promise<void>(resolve => setTimeout(resolve)));
+        const createRenderer = (): PanelOutput => new PanelOutput(rendermime, managerReady, services);
         rendermime.addFactory({ safe: false, mimeTypes: [PANEL], createRenderer }, RANK);
         return new DisposableDelegate(() => rendermime.removeMimeType(PANEL));
       }
@@ -50,27 +50,27 @@ export const outputPlugin: JupyterFrontEndPlugin<void> = {
 class PanelOutput extends Panel implements IRenderMime.IRenderer {
   constructor(
     private readonly _rendermime: IRenderMimeRegistry,
-    private readonly _managed: Promise<void>,
-    parts: LabServices
+    private readonly _managerReady: Promise<void>,
+    services: LabServices
   ) {
     super();
     this.addClass('pico-output');
     onActionsRequest(this.node, panel => {
       this._removeDropListeners?.();
-      this._removeDropListeners = acceptDrops(this.node, parts, candidates => panel.attach(candidates));
-      panel.setActions({ ...cellActions(parts), saveMarkdown: markdown => this._startAutosave(markdown) });
+      this._removeDropListeners = acceptDrops(this.node, services, candidates => panel.attach(candidates));
+      panel.setActions({ ...cellActions(services), saveMarkdown: markdown => this._saveMarkdown(markdown) });
     });
   }
 
   async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
     this._model = model;
     this._showSaved(string(model.data[MARKDOWN]));
-    await this._managed;
+    await this._managerReady;
     const id = string(object(model.data[WIDGET]).model_id);
-    if (!this.isDisposed && id && id !== this._shown && this._rendermime.mimeTypes.includes(WIDGET)) {
-      this._shown = id;
-      this._live?.dispose();
-      this._live = this._add(WIDGET, 'pico-output-live', model);
+    if (!this.isDisposed && id && id !== this._modelId && this._rendermime.mimeTypes.includes(WIDGET)) {
+      this._modelId = id;
+      this._liveWidget?.dispose();
+      this._liveWidget = this._add(WIDGET, 'pico-output-live', model);
     }
   }
 
@@ -80,10 +80,10 @@ class PanelOutput extends Panel implements IRenderMime.IRenderer {
   }
 
   private _showSaved(markdown: string): void {
-    if (markdown !== this._saved) {
-      this._saved = markdown;
-      this._still?.dispose();
-      this._still = this._add(MARKDOWN, 'pico-output-saved', new MimeModel({ data: { [MARKDOWN]: markdown }, trusted: false }));
+    if (markdown !== this._savedMarkdown) {
+      this._savedMarkdown = markdown;
+      this._savedWidget?.dispose();
+      this._savedWidget = this._add(MARKDOWN, 'pico-output-saved', new MimeModel({ data: { [MARKDOWN]: markdown }, trusted: false }));
     }
   }
 
@@ -95,16 +95,16 @@ class PanelOutput extends Panel implements IRenderMime.IRenderer {
     return renderer;
   }
 
-  private _startAutosave(markdown: string): void {
+  private _saveMarkdown(markdown: string): void {
     if (this._model && this._model.data[MARKDOWN] !== markdown) {
       this._model.setData({ data: { ...this._model.data, [MARKDOWN]: markdown } });
     }
   }
 
   private _model: IRenderMime.IMimeModel | undefined;
-  private _live: Widget | undefined;
-  private _still: Widget | undefined;
-  private _shown = '';
-  private _saved: string | undefined;
+  private _liveWidget: Widget | undefined;
+  private _savedWidget: Widget | undefined;
+  private _modelId = '';
+  private _savedMarkdown: string | undefined;
   private _removeDropListeners: (() => void) | undefined;
 }

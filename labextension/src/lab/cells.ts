@@ -1,4 +1,4 @@
-/** Notebooks: code goes into them, and cells with their outputs come out as text. */
+/** Inserts code into notebooks, and reads cells with their outputs as attachments. */
 
 import { PathExt } from '@jupyterlab/coreutils';
 import { INotebookTracker, Notebook, NotebookActions } from '@jupyterlab/notebook';
@@ -6,7 +6,7 @@ import { array, object, string } from '../model/json';
 import { AttachmentCandidate } from '../model/types';
 import { Insertion } from '../view/services';
 
-/** Puts code into the notebook that was used last. False: there is none. */
+/** Inserts code into the notebook that was used last. Returns false without one. */
 export function insertCode(notebooks: INotebookTracker, code: string, where: Insertion): boolean {
   const notebook = notebooks.currentWidget?.content;
   if (!notebook) {
@@ -25,7 +25,7 @@ export function insertCode(notebooks: INotebookTracker, code: string, where: Ins
   } else if (activeCell.editor?.replaceSelection) {
     activeCell.editor.replaceSelection(code);
   } else {
-    // The cell is out of sight and has no cursor.
+    // JupyterLab has not rendered the cell yet, so it has no cursor.
     sharedModel.setSource([sharedModel.getSource(), code].filter(Boolean).join('\n'));
   }
   return true;
@@ -38,21 +38,21 @@ export function selectedCells(notebooks: INotebookTracker): readonly AttachmentC
   return notebook ? cellCandidates(notebooks, notebook, selected.map(cell => cell.model.toJSON())) : [];
 }
 
-/** Cells as a drag or a notebook's model has them. */
+/** Attachments of cells in notebook format, as a drag or a cell model has them. */
 export function cellCandidates(notebooks: INotebookTracker, source: unknown, cells: readonly unknown[]): readonly AttachmentCandidate[] {
   const panel = notebooks.find(({ content }) => content === source);
   const ids = source instanceof Notebook ? source.widgets.map(cell => cell.model.id) : [];
   return cells.map(object).map(cell => {
-    const place = ids.indexOf(string(cell.id)) + 1;
+    const position = ids.indexOf(string(cell.id)) + 1;
     const path = PathExt.basename(panel?.context.path ?? '');
-    return { kind: 'text', name: place ? `${path}, cell ${place}` : `${path} cell`.trim(), data: cellText(cell) };
+    return { kind: 'text', name: position ? `${path}, cell ${position}` : `${path} cell`.trim(), data: cellText(cell) };
   });
 }
 
 function cellText(cell: ReturnType<typeof object>): string {
   const source = joined(cell.source);
   const outputs = array(cell.outputs).map(object).map(outputText).filter(Boolean).join('\n');
-  // Terminal colours say nothing to a model.
+  // Removes terminal colours.
   const output = outputs.replace(/\u001b\[[\d;]*m/g, '').trimEnd();
   return output ? `${source}\n\n# Output:\n${output}` : source;
 }
@@ -62,7 +62,7 @@ function outputText(output: ReturnType<typeof object>): string {
   return joined(output.text) || joined(object(output.data)['text/plain']) || traceback;
 }
 
-/** Notebooks have texts as a string or as lines. */
+/** Joins text that the notebook format has as a string or as lines. */
 function joined(text: unknown): string {
   return string(text) || array(text).map(line => string(line)).join('');
 }

@@ -1,4 +1,4 @@
-/** The icon of the chat. */
+/** The chat's icon in JupyterLab. */
 
 import { LabIcon } from '@jupyterlab/ui-components';
 

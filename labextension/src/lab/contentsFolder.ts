@@ -1,11 +1,11 @@
-/** A folder of the Jupyter server, through its contents API, as the place where conversations are kept. */
+/** Stores conversations in a folder of the Jupyter server, through JupyterLab's contents manager. */
 
 import { PathExt } from '@jupyterlab/coreutils';
 import { Contents, ServerConnection } from '@jupyterlab/services';
 import { ConversationFolder, FolderFile } from '../model/storage';
 
 export class ContentsFolder implements ConversationFolder {
-  /** `folder` is asked for every time, so that a changed setting counts at once. */
+  /** `folder` is called for each request, so that a changed setting applies at once. */
   constructor(
     private readonly _contents: Contents.IManager,
     private readonly _folder: () => string
@@ -37,24 +37,24 @@ export class ContentsFolder implements ConversationFolder {
 
   private async _ensureFolder(): Promise<void> {
     const folder = this._folder();
-    if (folder !== this._made && (await orNull(this._contents.get(folder, { content: false }))) === null) {
+    if (folder !== this._existing && (await orNull(this._contents.get(folder, { content: false }))) === null) {
       const parts = folder.split('/').filter(Boolean);
       for (let count = 1; count <= parts.length; count += 1) {
         await this._contents.save(parts.slice(0, count).join('/'), { type: 'directory' });
       }
     }
-    this._made = folder;
+    this._existing = folder;
   }
 
   private _path(name: string): string {
     return PathExt.join(this._folder(), name);
   }
 
-  /** The folder that is known to be there. */
-  private _made = '';
+  /** The folder that is known to exist. */
+  private _existing = '';
 }
 
-/** null for what is not there. */
+/** Resolves to null for a path that does not exist. */
 export async function orNull<T>(request: Promise<T>): Promise<T | null> {
   try {
     return await request;

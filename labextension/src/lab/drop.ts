@@ -1,4 +1,4 @@
-/** Files of the file browser and cells of notebooks, dropped onto a panel. */
+/** Accepts files of the file browser and notebook cells that are dropped onto a panel. */
 
 import { Notification } from '@jupyterlab/apputils';
 import { MimeData } from '@lumino/coreutils';
@@ -6,15 +6,15 @@ import type { Drag } from '@lumino/dragdrop';
 import { array, string } from '../model/json';
 import { AttachmentCandidate } from '../model/types';
 import { cellCandidates } from './cells';
-import { readFiles } from './serverFiles';
+import { readServerFiles } from './serverFiles';
 import { LabServices } from './labActions';
 
 const FILES = 'application/x-jupyter-icontents';
 const CELLS = 'application/vnd.jupyter.cells';
 const DRAG_CLASS = 'pico-mod-drag';
 
-/** Whatever is dropped on `node` is handed to `attach`. The result ends that. */
-export function acceptDrops(node: HTMLElement, parts: LabServices, attach: (candidates: readonly AttachmentCandidate[]) => void): () => void {
+/** Calls `attach` with what is dropped on `node`. The result removes the listeners. */
+export function acceptDrops(node: HTMLElement, services: LabServices, attach: (candidates: readonly AttachmentCandidate[]) => void): () => void {
   const listen = (type: string, act: (event: Drag.Event) => void): (() => void) => {
     const listener = (event: Event): void => {
       const drag = event as Drag.Event;
@@ -31,13 +31,13 @@ export function acceptDrops(node: HTMLElement, parts: LabServices, attach: (cand
     listen('lm-dragenter', () => node.classList.add(DRAG_CLASS)),
     listen('lm-dragleave', () => node.classList.remove(DRAG_CLASS)),
     listen('lm-dragover', event => {
-      // Files can only be moved, which is what the file browser calls it: they stay where they are.
+      // The file browser supports only 'move'. The files stay where they are.
       event.dropAction = event.supportedActions.includes('copy') ? 'copy' : event.proposedAction;
     }),
     listen('lm-drop', event => {
       node.classList.remove(DRAG_CLASS);
       event.dropAction = event.supportedActions.includes('copy') ? 'copy' : event.proposedAction;
-      void readDrop(event, parts).then(attach);
+      void readDrop(event, services).then(attach);
     })
   ];
   return () => disposers.forEach(dispose => dispose());
@@ -52,7 +52,7 @@ async function readDrop({ mimeData, source }: Drag.Event, { app, notebooks, tran
     return notebooks ? cellCandidates(notebooks, source, array(mimeData.getData(CELLS))) : [];
   }
   try {
-    return await readFiles(app.serviceManager.contents, array(mimeData.getData(FILES)).map(path => string(path)));
+    return await readServerFiles(app.serviceManager.contents, array(mimeData.getData(FILES)).map(path => string(path)));
   } catch (error) {
     Notification.error(trans.__('The file could not be read: %1', error instanceof Error ? error.message : String(error)));
     return [];

@@ -1,4 +1,4 @@
-/** What JupyterLab can do for the chat. */
+/** The actions that JupyterLab offers to a panel. */
 
 import { JupyterFrontEnd } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
@@ -10,6 +10,7 @@ import { AppActions, Insertion } from '../view/services';
 import { insertCode, selectedCells } from './cells';
 import { pickFiles, writeExport } from './serverFiles';
 
+/** The services of JupyterLab that panels use; null for what is missing on this page. */
 export interface LabServices {
   readonly app: JupyterFrontEnd;
   readonly trans: TranslationBundle;
@@ -18,17 +19,17 @@ export interface LabServices {
   readonly browser: IDefaultFileBrowser | null;
 }
 
-/** Beside notebooks. */
-export function labActions(parts: LabServices): AppActions {
-  const { notebooks } = parts;
+/** Actions for panels in the sidebar and in tabs. */
+export function labActions(services: LabServices): AppActions {
+  const { notebooks } = services;
   return {
-    ...commonActions(parts),
+    ...commonActions(services),
     ...(notebooks && {
       insertions: ['cursor', 'below', 'replace'],
       selectedCells: () => {
         const cells = selectedCells(notebooks);
         if (!cells.length) {
-          askForNotebook(parts);
+          askForNotebook(services);
         }
         return cells;
       }
@@ -36,24 +37,24 @@ export function labActions(parts: LabServices): AppActions {
   };
 }
 
-/** In a cell's output, whose cell is the active one: its code is not to be written over, nor asked about. */
-export function cellActions(parts: LabServices): AppActions {
-  return { ...commonActions(parts), ...(parts.notebooks && { insertions: ['below'] }) };
+/** Actions for panels in cell outputs. Their own cell is the active one, so code goes only into new cells below. */
+export function cellActions(services: LabServices): AppActions {
+  return { ...commonActions(services), ...(services.notebooks && { insertions: ['below'] }) };
 }
 
-function commonActions(parts: LabServices): AppActions {
-  const { app, notebooks, documents } = parts;
+function commonActions(services: LabServices): AppActions {
+  const { app, notebooks, documents } = services;
   const { contents } = app.serviceManager;
   return {
     ...(notebooks && {
       insertCode: (code: string, where: Insertion) => {
         if (!insertCode(notebooks, code, where)) {
-          askForNotebook(parts);
+          askForNotebook(services);
         }
       }
     }),
     ...(documents && { pickFiles: () => pickFiles(documents, contents) }),
-    exportText: (name, text) => void exportText(parts, name, text),
+    exportText: (name, text) => void exportText(services, name, text),
     ...(app.commands.hasCommand('settingeditor:open') && {
       openSettings: () => void app.commands.execute('settingeditor:open', { query: 'Pico' })
     })
@@ -61,7 +62,7 @@ function commonActions(parts: LabServices): AppActions {
 }
 
 function askForNotebook({ trans }: LabServices): void {
-  Notification.warning(trans.__('Open a notebook first: the chat works with the one that you used last.'), { autoClose: 5000 });
+  Notification.warning(trans.__('Open a notebook first. The chat works with the notebook that you used last.'), { autoClose: 5000 });
 }
 
 async function exportText({ app, browser, trans }: LabServices, name: string, text: string): Promise<void> {

@@ -1,4 +1,4 @@
-/** Notebooks of the chat kernel: their cells are prose, so lines wrap. */
+/** Wraps lines in notebooks of the chat kernel, whose cells are prompts. */
 
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { NotebookPanel } from '@jupyterlab/notebook';
@@ -7,21 +7,21 @@ import { DisposableDelegate, IDisposable } from '@lumino/disposable';
 const KERNEL = 'pico';
 
 export const lineWrapPlugin: JupyterFrontEndPlugin<void> = {
-  id: 'pico-jupyter:prose',
+  id: 'pico-jupyter:line-wrap',
   description: 'Wraps lines in notebooks of the chat kernel.',
   autoStart: true,
   activate: (app: JupyterFrontEnd) => {
     app.docRegistry.addWidgetExtension('Notebook', {
       createNew: ({ content, sessionContext }: NotebookPanel): IDisposable => {
-        let usual: unknown;
+        let original: unknown;
         const wrap = (): void => {
-          const isProse = sessionContext.session?.kernel?.name === KERNEL;
+          const isChatKernel = sessionContext.session?.kernel?.name === KERNEL;
           const { code } = content.editorConfig;
-          if (isProse) {
-            usual ??= code.lineWrap;
+          if (isChatKernel) {
+            original ??= code.lineWrap;
           }
-          if (usual !== undefined) {
-            content.editorConfig = { ...content.editorConfig, code: { ...code, lineWrap: isProse ? true : usual } };
+          if (original !== undefined) {
+            content.editorConfig = { ...content.editorConfig, code: { ...code, lineWrap: isChatKernel ? true : original } };
           }
         };
         sessionContext.kernelChanged.connect(wrap);

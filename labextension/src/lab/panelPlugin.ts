@@ -1,4 +1,4 @@
-/** The chat in the sidebar and in tabs, with the commands that lead there. */
+/** Adds the chat to the sidebar and to tabs, with their commands. */
 
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
@@ -33,10 +33,10 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     launcher: ILauncher | null,
     restorer: ILayoutRestorer | null
   ) => {
-    const parts = { app, trans: pico.trans, notebooks, documents, browser };
-    const sidebar = addSidebar(parts, pico, restorer);
+    const services = { app, trans: pico.trans, notebooks, documents, browser };
+    const sidebar = addSidebar(services, pico, restorer);
     const tabs = new WidgetTracker<MainAreaWidget<ChatWidget>>({ namespace: 'pico-jupyter' });
-    addCommands(parts, pico, sidebar, tabs);
+    addCommands(services, pico, sidebar, tabs);
     void restorer?.restore(tabs, {
       command: OPEN_TAB,
       args: ({ content }) => ({ file: content.chat.state.get().file }),
@@ -48,12 +48,12 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-function addSidebar(parts: LabServices, pico: IPico, restorer: ILayoutRestorer | null): ChatWidget {
-  const { app } = parts;
+function addSidebar(services: LabServices, pico: IPico, restorer: ILayoutRestorer | null): ChatWidget {
+  const { app } = services;
   const chat = pico.newChat('sidebar');
   const openInTab = (): void =>
     void chat.flush().then(() => app.commands.execute(OPEN_TAB, { file: chat.state.get().file }));
-  const sidebar = new ChatWidget(chat, pico, { ...labActions(parts), openInTab }, parts);
+  const sidebar = new ChatWidget(chat, pico, { ...labActions(services), openInTab }, services);
   sidebar.id = 'pico-chat-sidebar';
   app.shell.add(sidebar, 'right', { rank: 900 });
   restorer?.add(sidebar, sidebar.id);
@@ -68,10 +68,10 @@ function addSidebar(parts: LabServices, pico: IPico, restorer: ILayoutRestorer |
 
 type Tabs = WidgetTracker<MainAreaWidget<ChatWidget>>;
 
-function addCommands(parts: LabServices, pico: IPico, sidebar: ChatWidget, tabs: Tabs): void {
-  const { commands, shell } = parts.app;
+function addCommands(services: LabServices, pico: IPico, sidebar: ChatWidget, tabs: Tabs): void {
+  const { commands, shell } = services.app;
   const { trans } = pico;
-  /** The chat that the user is at. */
+  /** The chat in the current tab, or the one in the sidebar. */
   const current = (): ChatWidget => (tabs.currentWidget === shell.currentWidget && tabs.currentWidget?.content) || sidebar;
   commands.addCommand(FOCUS, {
     label: trans.__('Chat with a Local Model'),
@@ -85,7 +85,7 @@ function addCommands(parts: LabServices, pico: IPico, sidebar: ChatWidget, tabs:
     execute: async args => {
       const file = typeof args.file === 'string' ? args.file : null;
       const open = file && tabs.find(({ content }) => content.chat.state.get().file === file);
-      const tab = open || newTab(parts, pico);
+      const tab = open || newTab(services, pico);
       if (!open) {
         shell.add(tab, 'main');
         await tabs.add(tab);
@@ -100,7 +100,7 @@ function addCommands(parts: LabServices, pico: IPico, sidebar: ChatWidget, tabs:
     label: trans.__('New Conversation'),
     icon: chatIcon,
     execute: () => {
-      current().chat.begin();
+      current().chat.startConversation();
       shell.activateById(current() === sidebar ? sidebar.id : (tabs.currentWidget?.id ?? sidebar.id));
     }
   });
@@ -110,8 +110,8 @@ function addCommands(parts: LabServices, pico: IPico, sidebar: ChatWidget, tabs:
   });
 }
 
-function newTab(parts: LabServices, pico: IPico): MainAreaWidget<ChatWidget> {
-  const content = new ChatWidget(pico.newChat('tab'), pico, labActions(parts), parts);
+function newTab(services: LabServices, pico: IPico): MainAreaWidget<ChatWidget> {
+  const content = new ChatWidget(pico.newChat('tab'), pico, labActions(services), services);
   const tab = new MainAreaWidget({ content });
   tab.title.label = pico.trans.__('Chat');
   tab.title.icon = chatIcon;

@@ -1,4 +1,4 @@
-/** What all panels of the page share: the way to the server, the models, the settings, the folder. */
+/** Provides what all panels of a page share: the models, the settings, and new chats. */
 
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { URLExt } from '@jupyterlab/coreutils';
@@ -11,7 +11,7 @@ import { systemEnvironment } from '../model/environment';
 import { HttpBackend } from '../model/httpBackend';
 import { Models } from '../model/models';
 import { Observable } from '../model/observable';
-import { broadcastPageChannel, pageId, localUnsavedStore } from '../page/browserPage';
+import { broadcastPageChannel, localUnsavedStore, pageId } from '../page/browserPage';
 import { Preferences, Renderer } from '../view/services';
 import { ContentsFolder } from './contentsFolder';
 import { loadSettings, PanelSettings, SETTINGS_ID } from './settings';
@@ -22,7 +22,7 @@ export interface IPico {
   readonly preferences: Observable<Preferences>;
   readonly renderer: Observable<Renderer | null>;
   readonly trans: TranslationBundle;
-  /** A chat of its own. `role` tells the chats of a page apart and is the same after a reload. */
+  /** A new chat. `role` distinguishes the chats of a page and is the same after a reload. */
   newChat(role: 'sidebar' | 'tab'): Chat;
 }
 
@@ -41,9 +41,9 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
       ServerConnection.makeRequest(URLExt.join(serverSettings.baseUrl, path), init, serverSettings)
     );
     const environment = systemEnvironment(pageId());
-    const remember = (name: string): void =>
+    const saveDefaultModel = (name: string): void =>
       void registry?.set(SETTINGS_ID, 'defaultModel', name).catch(error => console.warn('pico_jupyter: settings', error));
-    const models = new Models(backend, environment, settings.get().defaultModel, remember);
+    const models = new Models(backend, environment, settings.get().defaultModel, saveDefaultModel);
     events.stream.connect((_, event) => {
       if (event.schema_id.startsWith('urn:pico-jupyter:events:')) {
         void models.refresh();
@@ -58,16 +58,16 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
       newChat: role => {
         const own = { ...environment, page: `${environment.page}-${role}` };
         const scope = serverSettings.baseUrl;
-        const drive = new ContentsFolder(contents, () => settings.get().folder);
-        const place = { drive, environment: own, unsaved: localUnsavedStore(scope), pages: broadcastPageChannel(scope) };
+        const folder = new ContentsFolder(contents, () => settings.get().folder);
+        const storage = { folder, environment: own, unsaved: localUnsavedStore(scope), pages: broadcastPageChannel(scope) };
         const parameters = (): PanelSettings => settings.get();
-        return new Chat({ environment: own, models, place, parameters, reasoning: settings.get().reasoning });
+        return new Chat({ environment: own, models, storage, parameters, reasoning: settings.get().reasoning });
       }
     };
   }
 };
 
-/** Markdown, formulas and colours come in a chunk of their own, which holds up nothing. */
+/** Loads the renderer, with its parsers, in a separate chunk, so that JupyterLab starts without it. */
 function lazyRenderer(): Observable<Renderer | null> {
   const renderer = new Observable<Renderer | null>(null);
   void import('../view/renderMarkdown').then(module => renderer.set(module.renderer));

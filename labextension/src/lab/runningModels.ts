@@ -1,4 +1,4 @@
-/** The models in memory, in JupyterLab's Running panel. */
+/** Lists the models in memory in JupyterLab's Running panel. */
 
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IRunningSessionManagers, IRunningSessions } from '@jupyterlab/running';
@@ -16,7 +16,7 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
   description: 'The models in memory in the Running panel.',
   autoStart: true,
   requires: [IPico],
-  // A notebook's page in Notebook 7 has no such panel.
+  // A notebook page of Notebook 7 has no such panel.
   optional: [IRunningSessionManagers],
   activate: (app: JupyterFrontEnd, pico: IPico, managers: IRunningSessionManagers | null) => {
     const { models, trans } = pico;
@@ -26,10 +26,10 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
       running: () => resident(models).map(model => new RunningModel(model, pico, () => void app.commands.execute(FOCUS))),
       shutdownAll: () => resident(models).forEach(({ name }) => void models.unload(name)),
       refreshRunning: () => void models.refresh(),
-      runningChanged: changes(models),
+      runningChanged: changeSignal(models),
       shutdownLabel: trans.__('Unload'),
       shutdownAllLabel: trans.__('Unload All'),
-      shutdownAllConfirmationText: trans.__('Do you want to unload all models? They load again when they are asked.')
+      shutdownAllConfirmationText: trans.__('Unload all models? A model loads again with its next message.')
     });
   }
 };
@@ -52,7 +52,7 @@ class RunningModel implements IRunningSessions.IRunningItem {
   }
 
   labelTitle(): string {
-    return this._pico.trans.__('%1 takes %2 of memory', this._model.name, formatBytes(this._model.resident ?? 0));
+    return this._pico.trans.__('%1 uses %2 of memory', this._model.name, formatBytes(this._model.resident ?? 0));
   }
 
   detail(): string {
@@ -64,7 +64,7 @@ function resident(models: Models): readonly Model[] {
   return models.state.get().models.filter(model => model.resident !== null);
 }
 
-function changes(models: Models): Signal<Models, void> {
+function changeSignal(models: Models): Signal<Models, void> {
   const signal = new Signal<Models, void>(models);
   models.state.subscribe(() => signal.emit());
   return signal;

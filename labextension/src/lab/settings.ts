@@ -1,4 +1,4 @@
-/** The user's settings, as schema/panel.json has them. */
+/** Reads the user's settings of schema/panel.json. */
 
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { number, object, oneOf, string } from '../model/json';
@@ -11,7 +11,7 @@ export interface PanelSettings {
   readonly defaultModel: string;
   readonly reasoning: Reasoning;
   readonly system: string;
-  /** null: the model's own. */
+  /** null for the model's default. */
   readonly temperature: number | null;
   readonly sendKey: 'enter' | 'accel-enter';
   readonly folder: string;
@@ -31,14 +31,14 @@ export function readSettings(composite: unknown): PanelSettings {
   };
 }
 
-/** The settings, which follow what the user changes. Without a registry they stay at their defaults. */
+/** The settings. They update when the user changes them; without a registry they are the defaults. */
 export async function loadSettings(registry: ISettingRegistry | null): Promise<Observable<PanelSettings>> {
   const observable = new Observable(DEFAULTS);
   const settings = await registry?.load(SETTINGS_ID).catch(error => void console.warn('pico_jupyter: settings', error));
   if (settings) {
-    const follow = (): void => observable.set(readSettings(settings.composite));
-    settings.changed.connect(follow);
-    follow();
+    const update = (): void => observable.set(readSettings(settings.composite));
+    settings.changed.connect(update);
+    update();
   }
   return observable;
 }

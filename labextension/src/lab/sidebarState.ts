@@ -1,10 +1,10 @@
-/** What this browser tab remembers of the sidebar. */
+/** Stores the sidebar's state in the browser tab, for reloads. */
 
 import { object, oneOf, parseJson, string } from '../model/json';
 import { Reasoning, REASONINGS } from '../model/types';
 import { PREFIX } from '../page/browserPage';
 
-/** What the sidebar of this tab showed, for after a reload. */
+/** The open conversation and the reasoning switch. */
 export interface SidebarState {
   readonly file: string | null;
   readonly reasoning: Reasoning;

@@ -1,10 +1,10 @@
-/** The status bar's item: which model, how far it is while it loads, and how much memory models take. */
+/** Shows the chosen model, the progress of a load, and the models' memory use in the status bar. */
 
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IStatusBar, TextItem } from '@jupyterlab/statusbar';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
-import { formatRoundedDown, formatBytes } from '../model/memory';
+import { formatBytes, formatRoundedDown } from '../model/memory';
 import { loadShare } from '../view/LoadProgress';
 import { useObservable } from '../view/services';
 import { FOCUS } from './panelPlugin';
@@ -32,16 +32,16 @@ function Status({ pico, onClick }: { pico: IPico; onClick: () => void }): React.
   if (!chosen) {
     return null;
   }
-  const coming = memory?.loading?.model ?? busy.find(name => !isHere(name, pico));
-  const share = coming ? loadShare(coming, memory) : null;
+  const loadingModel = memory?.loading?.model ?? busy.find(name => !isLoaded(name, pico));
+  const share = loadingModel ? loadShare(loadingModel, memory) : null;
   const progress = share === null ? trans.__('loading…') : trans.__('loading, %1 %', Math.floor(100 * share));
-  const figure = coming ? progress : memory?.used ? formatBytes(memory.used) : '';
+  const figure = loadingModel ? progress : memory?.used ? formatBytes(memory.used) : '';
   const title = memory
-    ? trans.__('Local models take %1 of %2 of memory', formatBytes(memory.used), formatRoundedDown(memory.budget))
+    ? trans.__('Local models use %1 of %2 of memory', formatBytes(memory.used), formatRoundedDown(memory.budget))
     : trans.__('Chat with a local model');
-  return <TextItem source={[coming ?? chosen, figure].filter(Boolean).join(' · ')} title={title} onClick={onClick} />;
+  return <TextItem source={[loadingModel ?? chosen, figure].filter(Boolean).join(' · ')} title={title} onClick={onClick} />;
 }
 
-function isHere(name: string, { models }: IPico): boolean {
+function isLoaded(name: string, { models }: IPico): boolean {
   return models.state.get().models.some(model => model.name === name && model.resident !== null);
 }

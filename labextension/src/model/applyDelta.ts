@@ -1,50 +1,50 @@
-/** How an answer grows: one piece after the other is folded into its message. Pure. */
+/** Applies the deltas of an answer to its message, and measures their timing. */
 
-import { Message, Delta } from './types';
+import { Delta, Message } from './types';
 
-/** When things happened, in milliseconds since the epoch; 0: not yet. */
+/** Milliseconds since the epoch; 0 for what has not happened yet. */
 export interface Timing {
-  readonly asked: number;
-  readonly first: number;
+  readonly sent: number;
+  readonly firstDelta: number;
   readonly reasoningStarted: number;
 }
 
-export function startTiming(asked: number): Timing {
-  return { asked, first: 0, reasoningStarted: 0 };
+export function startTiming(sent: number): Timing {
+  return { sent, firstDelta: 0, reasoningStarted: 0 };
 }
 
-export function updateTiming(timing: Timing, piece: Delta, now: number): Timing {
-  if (piece.kind !== 'text' && piece.kind !== 'reasoning') {
+export function updateTiming(timing: Timing, delta: Delta, now: number): Timing {
+  if (delta.kind !== 'text' && delta.kind !== 'reasoning') {
     return timing;
   }
-  const first = timing.first || now;
-  return { ...timing, first, reasoningStarted: timing.reasoningStarted || (piece.kind === 'reasoning' ? now : 0) };
+  const firstDelta = timing.firstDelta || now;
+  return { ...timing, firstDelta, reasoningStarted: timing.reasoningStarted || (delta.kind === 'reasoning' ? now : 0) };
 }
 
-export function fold(message: Message, piece: Delta, timing: Timing, now: number): Message {
-  switch (piece.kind) {
+export function applyDelta(message: Message, delta: Delta, timing: Timing, now: number): Message {
+  switch (delta.kind) {
     case 'progress':
       return message;
     case 'reasoning':
       return {
         ...withTiming(message, timing, now),
-        reasoning: (message.reasoning ?? '') + piece.text,
+        reasoning: (message.reasoning ?? '') + delta.text,
         thinkingMs: now - timing.reasoningStarted
       };
     case 'text':
-      return { ...withTiming(message, timing, now), content: message.content + piece.text };
+      return { ...withTiming(message, timing, now), content: message.content + delta.text };
     case 'finish':
-      return { ...message, finish: piece.reason };
+      return { ...message, finish: delta.reason };
     case 'usage':
-      return { ...message, stats: piece.stats };
+      return { ...message, stats: delta.stats };
   }
 }
 
 function withTiming(message: Message, timing: Timing, now: number): Message {
-  return { ...message, firstMs: timing.first - timing.asked, decodeMs: now - timing.first };
+  return { ...message, firstMs: timing.firstDelta - timing.sent, decodeMs: now - timing.firstDelta };
 }
 
-/** Tokens a second after the first token, or null where that says nothing. */
+/** Decoded tokens per second after the first token, or null without enough data. */
 export function tokensPerSecond(message: Message): number | null {
   const tokens = (message.stats?.completionTokens ?? 0) - 1;
   return tokens > 0 && message.decodeMs ? (tokens * 1000) / message.decodeMs : null;

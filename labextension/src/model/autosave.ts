@@ -1,7 +1,7 @@
-/** Keeps one conversation in its file: written as it grows, merged with what other pages write. Knows no place. */
+/** Saves one conversation to its file while it changes, and merges what other pages write to the same file. */
 
 import { Conversation, ConversationState } from './conversation';
-import { ConversationFolder, UnsavedStore, PageChannel } from './storage';
+import { ConversationFolder, PageChannel, UnsavedStore } from './storage';
 import { Observable } from './observable';
 import { mergeTranscripts, readTranscript, writeTranscript } from './transcript';
 import { Environment, Transcript } from './types';
@@ -10,16 +10,17 @@ const SAVE_MS = 1000;
 const CHECK_WRITERS_MS = 10_000;
 
 export interface ConversationStorage {
-  readonly drive: ConversationFolder;
+  readonly folder: ConversationFolder;
   readonly unsaved: UnsavedStore;
   readonly pages: PageChannel;
   readonly environment: Environment;
 }
 
-/** How a conversation stands with its file when its autosave begins. */
+/** What is known of the file when autosaving starts. */
 export interface SavedState {
-  /** null: there is no file yet. */
+  /** null if the file does not exist yet. */
   readonly stamp: string | null;
+  /** Whether the file has the conversation's current state. */
   readonly isWritten: boolean;
 }
 
@@ -27,38 +28,38 @@ export class Autosave {
   constructor(
     readonly conversation: Conversation,
     readonly name: string,
-    private readonly _place: ConversationStorage,
+    private readonly _storage: ConversationStorage,
     start: SavedState
   ) {
     this._stamp = start.stamp;
     this._written = start.isWritten ? conversation.state.get() : null;
     this._disposers = [
       conversation.state.subscribe(() => this._onChange()),
-      _place.pages.listen(changed => void (changed === name && this._enqueue(() => this._mergeFile())))
+      _storage.pages.listen(changed => void (changed === name && this._enqueue(() => this._mergeFile())))
     ];
-    conversation.settle();
+    conversation.interruptAbandoned();
     this._onChange();
     this._checkWriters();
   }
 
-  /** Why the latest attempt to save failed; null: it did not. */
+  /** Why the last save failed; null if it did not. */
   readonly problem = new Observable<string | null>(null);
 
-  /** Resolves when all that is here now is on disk, or could not be written. */
+  /** Resolves once the current state is saved, or the save has failed. */
   async flush(): Promise<void> {
     this._cancelSave?.();
     this._cancelSave = undefined;
     await this._enqueue(() => this._save());
   }
 
-  /** The page goes away: what is not on disk waits in the unsaved for the next page. */
+  /** Store unsaved changes for the next page, because this one is closing. */
   stashUnsaved(): void {
     if (this._isDirty) {
-      this._place.unsaved.set(this.name, writeTranscript(this.conversation.state.get()));
+      this._storage.unsaved.set(this.name, writeTranscript(this.conversation.state.get()));
     }
   }
 
-  /** Nothing more is written once this has resolved. */
+  /** No write follows once this has resolved. */
   async dispose(): Promise<void> {
     this._isDisposed = true;
     this._cancelSave?.();
@@ -75,7 +76,7 @@ export class Autosave {
     if (this._isDisposed || !this._isDirty || this._cancelSave) {
       return;
     }
-    this._cancelSave = this._place.environment.after(SAVE_MS, () => {
+    this._cancelSave = this._storage.environment.after(SAVE_MS, () => {
       this._cancelSave = undefined;
       void this._enqueue(() => this._save());
     });
@@ -88,10 +89,10 @@ export class Autosave {
     try {
       await this._mergeFile();
       const state = this.conversation.state.get();
-      this._stamp = await this._place.drive.write(this.name, writeTranscript(state));
+      this._stamp = await this._storage.folder.write(this.name, writeTranscript(state));
       this._written = state;
-      this._place.unsaved.clear(this.name);
-      this._place.pages.tell(this.name);
+      this._storage.unsaved.clear(this.name);
+      this._storage.pages.announce(this.name);
       this.problem.set(null);
     } catch (error) {
       this.problem.set(error instanceof Error ? error.message : String(error));
@@ -99,36 +100,36 @@ export class Autosave {
     this._onChange();
   }
 
-  /** Take in what is on disk, if somebody else wrote it. */
+  /** Merge the file if another page has written it. */
   private async _mergeFile(): Promise<void> {
-    const stamp = await this._place.drive.stamp(this.name);
+    const stamp = await this._storage.folder.stamp(this.name);
     if (stamp === null || stamp === this._stamp) {
       return;
     }
-    const theirs = readTranscript((await this._place.drive.read(this.name)) ?? '');
+    const theirs = readTranscript((await this._storage.folder.read(this.name)) ?? '');
     if (theirs) {
       const wasDirty = this._isDirty;
       this.conversation.merge(theirs);
       this._written = wasDirty ? this._written : this.conversation.state.get();
-      this.conversation.settle();
+      this.conversation.interruptAbandoned();
     }
     this._stamp = stamp;
     this._checkWriters();
   }
 
-  /** While another page writes an answer here, see from time to time whether it still does. */
+  /** While another page writes an answer here, check at intervals whether it still does. */
   private _checkWriters(): void {
     const { messages, busy } = this.conversation.state.get();
     if (!this._isDisposed && !busy && !this._cancelCheck && messages.some(message => message.status === 'streaming')) {
-      this._cancelCheck = this._place.environment.after(CHECK_WRITERS_MS, () => {
+      this._cancelCheck = this._storage.environment.after(CHECK_WRITERS_MS, () => {
         this._cancelCheck = undefined;
-        this.conversation.settle();
+        this.conversation.interruptAbandoned();
         this._checkWriters();
       });
     }
   }
 
-  /** One thing at a time. */
+  /** Run one file operation after the other. */
   private _enqueue(work: () => Promise<void>): Promise<void> {
     this._queue = this._queue.then(work).catch(() => undefined);
     return this._queue;
@@ -143,13 +144,13 @@ export class Autosave {
   private _queue: Promise<void> = Promise.resolve();
 }
 
-/** The transcript in the file, together with what a page left in the unsaved when it went away. */
-export async function loadTranscript(name: string, place: ConversationStorage): Promise<(SavedState & { transcript: Transcript }) | null> {
-  const stamp = await place.drive.stamp(name);
-  const kept = stamp === null ? null : readTranscript((await place.drive.read(name)) ?? '');
-  const rescued = readTranscript(place.unsaved.get(name) ?? '');
-  const transcript = kept && rescued ? mergeTranscripts(rescued, kept) : (kept ?? rescued);
-  return transcript && { transcript, stamp, isWritten: rescued === null };
+/** The transcript of the file, merged with the unsaved changes of a page that was closed. */
+export async function loadTranscript(name: string, storage: ConversationStorage): Promise<(SavedState & { transcript: Transcript }) | null> {
+  const stamp = await storage.folder.stamp(name);
+  const saved = stamp === null ? null : readTranscript((await storage.folder.read(name)) ?? '');
+  const unsaved = readTranscript(storage.unsaved.get(name) ?? '');
+  const transcript = saved && unsaved ? mergeTranscripts(unsaved, saved) : (saved ?? unsaved);
+  return transcript && { transcript, stamp, isWritten: unsaved === null };
 }
 
 function isSame(one: Transcript | null, other: Transcript): boolean {

@@ -1,24 +1,24 @@
-/** What one panel shows: the conversation that is open, the models, and what is about to be sent. */
+/** The state of one panel: its open conversation, the models, and the attachments of the next message. */
 
 import { Conversation, ConversationState, Settings, titleOf } from './conversation';
-import { Autosave, loadTranscript, ConversationStorage, SavedState } from './autosave';
+import { Autosave, ConversationStorage, loadTranscript, SavedState } from './autosave';
 import { fileName, Library } from './library';
-import { supportsReasoning, supportsAttachment, Models } from './models';
+import { Models, supportsAttachment, supportsReasoning } from './models';
 import { Observable } from './observable';
 import { hasCommonMessage } from './transcript';
-import { Attachment, Environment, KERNEL, Message, AttachmentCandidate, Reasoning, Transcript } from './types';
+import { Attachment, AttachmentCandidate, Environment, KERNEL, Message, Reasoning, Transcript } from './types';
 
 export interface ChatState {
   readonly conversation: Conversation;
-  /** The file of the conversation, once it has one. */
+  /** The name of the conversation's file; null before the first save. */
   readonly file: string | null;
   readonly reasoning: Reasoning;
   readonly attachments: readonly Attachment[];
-  /** What was offered last and the model cannot take. */
+  /** The last attachment that the model does not accept. */
   readonly rejected: AttachmentCandidate | null;
-  /** All that is kept; null where nothing is. */
+  /** The saved conversations; null without storage. */
   readonly library: Library | null;
-  /** Why the conversation could not be saved. */
+  /** Why the last save failed. */
   readonly saveError: string | null;
 }
 
@@ -26,28 +26,28 @@ export interface ChatOptions {
   readonly environment: Environment;
   readonly models: Models;
   readonly reasoning?: Reasoning;
-  /** Where conversations are kept; without it they end with the page. */
-  readonly place?: ConversationStorage;
-  /** Asked for every answer. */
+  /** Where conversations are saved. Without it they are lost with the page. */
+  readonly storage?: ConversationStorage;
+  /** Called before each answer. */
   readonly parameters?: () => { readonly system: string; readonly temperature: number | null };
   readonly messages?: readonly Message[];
-  /** Stops hasPicoEndpoints that the kernel is writing. */
+  /** Stops an answer that the kernel is writing. */
   readonly stopKernel?: () => void;
 }
 
 export class Chat {
   constructor(private readonly _options: ChatOptions) {
-    const { place, messages = [] } = _options;
+    const { storage, messages = [] } = _options;
     this.models = _options.models;
-    this._place = place ?? null;
-    const conversation = this._conversation(this._newTranscript(messages));
+    this._storage = storage ?? null;
+    const conversation = this._newConversation(this._newTranscript(messages));
     this.state = new Observable<ChatState>({
       conversation,
       file: null,
       reasoning: _options.reasoning ?? 'default',
       attachments: [],
       rejected: null,
-      library: place ? new Library(place) : null,
+      library: storage ? new Library(storage) : null,
       saveError: null
     });
   }
@@ -63,41 +63,41 @@ export class Chat {
     return this.state.get().library;
   }
 
-  /** Begin anew; what was there stays in the library, and a running answer goes on into its file. */
-  begin(messages: readonly Message[] = []): void {
+  /** Start a new conversation. The last one stays in the library, and its running answer continues into its file. */
+  startConversation(messages: readonly Message[] = []): void {
     if (this.conversation.state.get().messages.length || messages.length) {
-      this._show(this._conversation(this._newTranscript(messages)), null);
+      this._show(this._newConversation(this._newTranscript(messages)), null);
     }
   }
 
-  /** Keep conversations here from now on. `file` is where the open one was kept before the page was loaded. */
-  async setStorage(place: ConversationStorage, file: string): Promise<void> {
-    const opened = file ? await loadTranscript(file, place) : null;
+  /** Save conversations here from now on. `file` is the open conversation's file from before the page was loaded. */
+  async setStorage(storage: ConversationStorage, file: string): Promise<void> {
+    const opened = file ? await loadTranscript(file, storage) : null;
     const { conversation } = this;
-    this._place = place;
+    this._storage = storage;
     if (opened && hasCommonMessage(opened.transcript.messages, conversation.state.get().messages)) {
       conversation.merge(opened.transcript);
-      this._followErrors(this._startAutosave(conversation, file, place, { ...opened, isWritten: false }));
+      this._followErrors(this._startAutosave(conversation, file, storage, { ...opened, isWritten: false }));
       this.state.patch({ file });
     } else if (conversation.state.get().busy) {
       this._ensureAutosave(conversation);
     }
-    this.state.patch({ library: new Library(place) });
+    this.state.patch({ library: new Library(storage) });
   }
 
-  /** Open a kept conversation. False: it is not there. */
+  /** Open a saved conversation. Resolves to false if it does not exist. */
   async open(name: string): Promise<boolean> {
     const running = this._autosaves.get(name);
     if (running) {
       this._show(running.conversation, running);
       return true;
     }
-    const place = this._place;
-    const opened = place ? await loadTranscript(name, place) : null;
-    if (!place || !opened) {
+    const storage = this._storage;
+    const opened = storage ? await loadTranscript(name, storage) : null;
+    if (!storage || !opened) {
       return false;
     }
-    const autosave = this._startAutosave(this._conversation(opened.transcript), name, place, opened);
+    const autosave = this._startAutosave(this._newConversation(opened.transcript), name, storage, opened);
     this._show(autosave.conversation, autosave);
     return true;
   }
@@ -117,7 +117,7 @@ export class Chat {
     this._autosaves.delete(name);
     autosave?.conversation.stop();
     if (name === this.state.get().file) {
-      this._show(this._conversation(), null);
+      this._show(this._newConversation(), null);
     }
     await autosave?.dispose();
     await this.library?.remove(name);
@@ -134,7 +134,7 @@ export class Chat {
     }
   }
 
-  /** Whether the open conversation gets an answer that can be stopped from here. */
+  /** Whether an answer is in progress that this panel can stop. */
   isAnswering({ busy, messages }: ConversationState): boolean {
     return busy || messages.at(-1)?.writer === KERNEL;
   }
@@ -150,25 +150,25 @@ export class Chat {
     this.state.patch({ reasoning });
   }
 
-  /** Attach what the chosen model takes; the state says what was left out. */
+  /** Attach what the chosen model accepts. The state holds one of the rejected candidates. */
   attach(candidates: readonly AttachmentCandidate[]): void {
     const { chosen } = this.models;
     const { environment } = this._options;
-    const taken = candidates.flatMap(({ kind, ...rest }) => (supportsAttachment(chosen, kind) ? [{ kind, ...rest, id: environment.newId() }] : []));
+    const accepted = candidates.flatMap(({ kind, ...rest }) => (supportsAttachment(chosen, kind) ? [{ kind, ...rest, id: environment.newId() }] : []));
     const rejected = candidates.find(({ kind }) => !supportsAttachment(chosen, kind)) ?? null;
-    this.state.patch({ attachments: [...this.state.get().attachments, ...taken], rejected });
+    this.state.patch({ attachments: [...this.state.get().attachments, ...accepted], rejected });
   }
 
   detach(id: string): void {
     this.state.patch({ attachments: this.state.get().attachments.filter(attachment => attachment.id !== id) });
   }
 
-  /** Resolves when the open conversation is on disk as it is now. */
+  /** Resolves once the open conversation is saved. */
   async flush(): Promise<void> {
     await this._autosaves.get(this.state.get().file ?? '')?.flush();
   }
 
-  /** The page goes away. */
+  /** Store unsaved changes, because the page is closing. */
   stashUnsaved(): void {
     this._autosaves.forEach(autosave => autosave.stashUnsaved());
   }
@@ -181,7 +181,7 @@ export class Chat {
     this.conversation.stop();
   }
 
-  private _conversation(transcript?: Transcript): Conversation {
+  private _newConversation(transcript?: Transcript): Conversation {
     const { environment } = this._options;
     return new Conversation({ backend: this.models, environment, transcript, settings: () => this._settings() });
   }
@@ -202,9 +202,9 @@ export class Chat {
   }
 
   private _ensureAutosave(conversation: Conversation): void {
-    const place = this._place;
-    if (place && ![...this._autosaves.values()].some(autosave => autosave.conversation === conversation)) {
-      const autosave = this._startAutosave(conversation, fileName(conversation.state.get()), place, { stamp: null, isWritten: false });
+    const storage = this._storage;
+    if (storage && ![...this._autosaves.values()].some(autosave => autosave.conversation === conversation)) {
+      const autosave = this._startAutosave(conversation, fileName(conversation.state.get()), storage, { stamp: null, isWritten: false });
       this._followErrors(autosave);
       if (conversation === this.conversation) {
         this.state.patch({ file: autosave.name });
@@ -212,8 +212,8 @@ export class Chat {
     }
   }
 
-  private _startAutosave(conversation: Conversation, name: string, place: ConversationStorage, start: SavedState): Autosave {
-    const autosave = new Autosave(conversation, name, place, start);
+  private _startAutosave(conversation: Conversation, name: string, storage: ConversationStorage, start: SavedState): Autosave {
+    const autosave = new Autosave(conversation, name, storage, start);
     this._autosaves.set(name, autosave);
     return autosave;
   }
@@ -221,7 +221,7 @@ export class Chat {
   private _show(conversation: Conversation, autosave: Autosave | null): void {
     void this.flush();
     if (!this.state.get().file) {
-      this.conversation.stop(); // Nobody could come back to it.
+      this.conversation.stop(); // Without a file it cannot be opened again.
     }
     this._followErrors(autosave);
     this.state.patch({ conversation, file: autosave?.name ?? null });
@@ -233,7 +233,7 @@ export class Chat {
     this.state.patch({ saveError: autosave?.problem.get() ?? null });
   }
 
-  private _place: ConversationStorage | null;
+  private _storage: ConversationStorage | null;
   private readonly _autosaves = new Map<string, Autosave>();
   private _unfollowErrors: (() => void) | undefined;
 }

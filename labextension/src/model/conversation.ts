@@ -1,11 +1,11 @@
-/** One conversation: its messages, and the answer that is being received. Knows no disk and no page. */
+/** One conversation: its messages, and the answer that it is receiving. */
 
-import { updateTiming, startTiming, fold } from './applyDelta';
+import { applyDelta, startTiming, updateTiming } from './applyDelta';
 import { Observable } from './observable';
-import { mergeTranscripts, settle } from './transcript';
+import { interruptAbandoned, mergeTranscripts } from './transcript';
 import { Attachment, Backend, ChatRequest, Environment, Message, Transcript } from './types';
 
-/** The text on the screen changes thirty times a second at most. */
+/** The shown text changes at most thirty times a second. */
 const UPDATE_MS = 33;
 const TITLE_LENGTH = 60;
 
@@ -13,14 +13,14 @@ export type Settings = Pick<ChatRequest, 'model' | 'reasoning' | 'system' | 'tem
 
 export interface ConversationState extends Transcript {
   readonly busy: boolean;
-  /** Of a load, or of reading the prompt, from 0 to 1. */
+  /** Progress of a load or of prefill, from 0 to 1. */
   readonly progress: number | null;
 }
 
 export interface ConversationOptions {
   readonly backend: Pick<Backend, 'chat'>;
   readonly environment: Environment;
-  /** Asked once for every answer; may wait until the models are known. */
+  /** Called once for each answer. May wait until the models are known. */
   readonly settings: () => Promise<Settings>;
   readonly transcript?: Transcript;
 }
@@ -38,40 +38,40 @@ export class Conversation {
 
   readonly state: Observable<ConversationState>;
 
-  /** Ask, once a running answer has ended. Resolves when this answer has. */
+  /** Send a message after any running answer has ended. Resolves when its answer has ended. */
   async send(content: string, attachments: readonly Attachment[] = []): Promise<void> {
     if (this._running) {
       await this._running;
     }
     const question = this._newMessage('user', { content, ...(attachments.length ? { attachments } : {}) });
     const { messages, title } = this.state.get();
-    this._put([...messages, question]);
+    this._setMessages([...messages, question]);
     if (!title) {
       this.rename(titleOf(question));
     }
     await this._answer();
   }
 
-  /** Drop the message and all after it, and have the rest answered again. */
+  /** Remove the message and all after it, and request another answer. */
   async regenerate(id: string): Promise<void> {
     const before = this._before(id);
     if (before?.length) {
-      this._put(before);
+      this._setMessages(before);
       await this._answer();
     }
   }
 
-  /** Say it in other words: what came after is dropped and answered again. */
+  /** Change a question, remove all messages after it, and request another answer. */
   async edit(id: string, content: string): Promise<void> {
     const before = this._before(id);
     const message = this.state.get().messages.find(candidate => candidate.id === id);
     if (before && message) {
-      this._put([...before, { ...message, content, changed: this._options.environment.now() }]);
+      this._setMessages([...before, { ...message, content, changed: this._options.environment.now() }]);
       await this._answer();
     }
   }
 
-  /** Have the model write on where the answer, which must be the last message, ends. */
+  /** Request more text for the answer, which must be the last message. */
   async continue(id: string): Promise<void> {
     const last = this.state.get().messages.at(-1);
     if (!this.state.get().busy && last?.id === id && last.role === 'assistant') {
@@ -81,7 +81,7 @@ export class Conversation {
 
   remove(id: string): void {
     if (!this.state.get().busy) {
-      this._put(this.state.get().messages.filter(message => message.id !== id));
+      this._setMessages(this.state.get().messages.filter(message => message.id !== id));
     }
   }
 
@@ -89,29 +89,29 @@ export class Conversation {
     this.state.patch({ title, titled: this._options.environment.now() });
   }
 
-  /** Take in what another page has made of this conversation. */
+  /** Merge another page's version of this conversation. */
   merge(theirs: Transcript): void {
     this.state.patch(mergeTranscripts(this.state.get(), theirs));
   }
 
-  /** Give up hasPicoEndpoints whose writer is gone. */
-  settle(): void {
+  /** Mark streaming answers without a writer as interrupted. */
+  interruptAbandoned(): void {
     const { busy, messages } = this.state.get();
     const { environment } = this._options;
-    const settled = busy ? messages : messages.map(message => settle(message, environment.page, environment.now()));
-    if (settled.some((message, index) => message !== messages[index])) {
-      this.state.patch({ messages: settled });
+    const checked = busy ? messages : messages.map(message => interruptAbandoned(message, environment.page, environment.now()));
+    if (checked.some((message, index) => message !== messages[index])) {
+      this.state.patch({ messages: checked });
     }
   }
 
-  /** Have exactly these messages from now on. */
+  /** Replace all messages. */
   replace(messages: readonly Message[]): void {
     if (!this.state.get().busy) {
-      this._put(messages);
+      this._setMessages(messages);
     }
   }
 
-  /** Closing the stream is what stops the model. */
+  /** Stop the running answer. Closing its stream stops the model. */
   stop(): void {
     this._abort?.abort();
   }
@@ -128,11 +128,11 @@ export class Conversation {
     return { id: environment.newId(), role, content: '', status: 'done', created, changed: created, ...rest };
   }
 
-  private _put(messages: readonly Message[]): void {
+  private _setMessages(messages: readonly Message[]): void {
     const kept = new Set(messages.map(message => message.id));
     const { messages: present, removed } = this.state.get();
-    const dropped = present.filter(message => !kept.has(message.id)).map(message => message.id);
-    this.state.patch({ messages, removed: dropped.length ? [...removed, ...dropped] : removed });
+    const removedIds = present.filter(message => !kept.has(message.id)).map(message => message.id);
+    this.state.patch({ messages, removed: removedIds.length ? [...removed, ...removedIds] : removed });
   }
 
   private _answer(unfinished?: Message): Promise<void> {
@@ -144,8 +144,8 @@ export class Conversation {
     const { environment, backend } = this._options;
     const abort = (this._abort = new AbortController());
     const past = this.state.get().messages.filter(message => message !== unfinished);
-    const asked = environment.now();
-    let answer = this._begin(unfinished);
+    const sent = environment.now();
+    let answer = this._startAnswer(unfinished);
     const publish = (changes: Partial<ConversationState> = {}): void => {
       const { messages } = this.state.get();
       this.state.patch({ messages: messages.map(message => (message.id === answer.id ? answer : message)), ...changes });
@@ -158,13 +158,13 @@ export class Conversation {
       const messages = continues ? [...past, answer] : past;
       answer = { ...answer, model: settings.model };
       publish();
-      let timing = startTiming(asked);
-      for await (const piece of backend.chat({ ...settings, messages, continues }, abort.signal)) {
+      let timing = startTiming(sent);
+      for await (const delta of backend.chat({ ...settings, messages, continues }, abort.signal)) {
         const now = environment.now();
-        timing = updateTiming(timing, piece, now);
-        answer = { ...fold(answer, piece, timing, now), changed: now };
-        if (piece.kind === 'progress') {
-          publish({ progress: piece.done / piece.total });
+        timing = updateTiming(timing, delta, now);
+        answer = { ...applyDelta(answer, delta, timing, now), changed: now };
+        if (delta.kind === 'progress') {
+          publish({ progress: delta.done / delta.total });
         } else {
           updates.request();
         }
@@ -183,8 +183,8 @@ export class Conversation {
     }
   }
 
-  /** The answer as it is before anything was received; text that is to be continued stays. */
-  private _begin(unfinished: Message | undefined): Message {
+  /** The answer before its first delta. Text that is to be continued stays. */
+  private _startAnswer(unfinished: Message | undefined): Message {
     const { environment } = this._options;
     const fresh = { status: 'streaming', writer: environment.page, changed: environment.now() } as const;
     if (!unfinished?.content) {
@@ -198,7 +198,7 @@ export class Conversation {
   private _running: Promise<void> | undefined;
 }
 
-/** What `work` gives, or the abort if that comes first. */
+/** Resolves with `work`, or rejects when the signal aborts first. */
 function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
@@ -206,7 +206,7 @@ function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return Promise.race([work, aborted]);
 }
 
-/** The first request is served at once, and those that come too soon after are served together. */
+/** Runs at once on the first request. Requests that follow too soon share one later run. */
 class Throttle {
   constructor(
     private readonly _environment: Environment,

@@ -1,4 +1,4 @@
-/** The real clock and real ids. */
+/** The system's clock, timers and random ids. */
 
 import { Environment } from './types';
 
@@ -14,7 +14,7 @@ export function systemEnvironment(page: string): Environment {
   };
 }
 
-/** Small letters and digits. Unlike crypto.randomUUID it is also there on pages without TLS. */
+/** Random lowercase letters and digits. crypto.randomUUID is missing on pages without TLS. */
 export function randomWord(length: number): string {
   const bytes = crypto.getRandomValues(new Uint8Array(length));
   return Array.from(bytes, byte => 'abcdefghijklmnopqrstuvwxyz012345'[byte % 32]).join('');

@@ -1,4 +1,4 @@
-/** A conversation as Markdown, and as a notebook whose code can be run. Pure. */
+/** Exports a conversation as Markdown or as a notebook with runnable code cells. */
 
 import { BlockSplitter } from './blocks';
 import { line, speaker, turn } from './conversationMarkdown';
@@ -6,13 +6,13 @@ import { fenced, safeMarkdown } from './safeMarkdown';
 import { Message, Transcript } from './types';
 import { promptText } from './wire';
 
-/** As it was written, for an editor. */
+/** The unchanged text of all messages, for an editor. */
 export function toMarkdown({ title, messages }: Transcript): string {
   const turns = messages.map(message => turn(message, `## ${speaker(message)}`, promptText(message).trim()));
   return `${[`# ${title || 'Conversation'}`, ...turns].join('\n\n')}\n`;
 }
 
-/** Python in an answer becomes a code cell; everything else is Markdown, which opens rendered and so is made safe. */
+/** Python code of answers becomes code cells. All else becomes Markdown cells, made safe because JupyterLab renders them. */
 export function toNotebook({ title, messages }: Transcript): string {
   const cells = [markdownCell(`# ${line(title) || 'Conversation'}`), ...messages.flatMap(messageCells)];
   const metadata = { kernelspec: { name: 'python3', display_name: 'Python 3', language: 'python' } };

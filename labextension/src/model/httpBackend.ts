@@ -1,11 +1,11 @@
-/** The backend that is a Jupyter server with pico_jupyter in it. How a request gets there is the caller's. */
+/** The backend over HTTP: a Jupyter server with pico_jupyter. The caller provides the function that sends requests. */
 
 import { Memory, readMemory } from './memory';
 import { readEvents } from './sse';
-import { Backend, ChatRequest, Model, Delta } from './types';
+import { Backend, ChatRequest, Delta, Model } from './types';
 import { chatBody, readChunk, readComment, readModels, readServerError, ServerError } from './wire';
 
-/** Sends a request to a path of the server, with the page's credentials. */
+/** Sends a request to a path of the server with the page's credentials. */
 export type Send = (path: string, init: RequestInit) => Promise<Response>;
 
 export class HttpBackend implements Backend {
@@ -24,11 +24,11 @@ export class HttpBackend implements Backend {
         }
         continue;
       }
-      const pieces = readChunk(event.data);
-      if (pieces === null) {
+      const deltas = readChunk(event.data);
+      if (deltas === null) {
         return;
       }
-      yield* pieces;
+      yield* deltas;
     }
     throw new ServerError('The connection to the server was lost before the answer ended.');
   }

@@ -1,4 +1,4 @@
-/** A folder of the Jupyter server, through its contents API over HTTP, as the place where conversations are kept. */
+/** Stores conversations in a folder of the Jupyter server, over the HTTP contents API. */
 
 import { ConversationFolder, FolderFile } from './storage';
 import { Send } from './httpBackend';
@@ -37,29 +37,29 @@ export class HttpFolder implements ConversationFolder {
   async remove(name: string): Promise<void> {
     const response = await this._ask(this._path(name), { method: 'DELETE' });
     if (response.status !== 404) {
-      await checked(response);
+      await readJson(response);
     }
   }
 
   private async _ensureFolder(): Promise<void> {
-    if (!this._isMade && (await this._get('', 'content=0')) === null) {
+    if (!this._exists && (await this._get('', 'content=0')) === null) {
       const parts = this._folder.split('/');
       for (let count = 1; count <= parts.length; count += 1) {
         await this._put(parts.slice(0, count).join('/'), { type: 'directory' });
       }
     }
-    this._isMade = true;
+    this._exists = true;
   }
 
-  /** null: it is not there. */
+  /** null if the path does not exist. */
   private async _get(name: string, query: string): Promise<Json | null> {
     const response = await this._ask(this._path(name), { method: 'GET' }, `?${query}`);
-    return response.status === 404 ? null : checked(response);
+    return response.status === 404 ? null : readJson(response);
   }
 
   private async _put(path: string, body: Json): Promise<Json> {
     const headers = { 'Content-Type': 'application/json' };
-    return checked(await this._ask(path, { method: 'PUT', headers, body: JSON.stringify(body) }));
+    return readJson(await this._ask(path, { method: 'PUT', headers, body: JSON.stringify(body) }));
   }
 
   private _ask(path: string, init: RequestInit, query = ''): Promise<Response> {
@@ -70,11 +70,11 @@ export class HttpFolder implements ConversationFolder {
     return [this._folder, name].filter(Boolean).join('/');
   }
 
-  private _isMade = false;
+  private _exists = false;
 }
 
-/** What the server answered. Throws a ServerError. */
-async function checked(response: Response): Promise<Json> {
+/** The JSON body. Throws a ServerError for a failed request. */
+async function readJson(response: Response): Promise<Json> {
   const text = await response.text();
   if (!response.ok) {
     throw readServerError(response.status, text);

@@ -1,4 +1,4 @@
-/** Reading JSON that others wrote: nothing is trusted, what is missing or of another kind has a default. */
+/** Reads untrusted JSON: a missing value or a value of another type becomes a default. */
 
 export type Json = { readonly [key: string]: unknown };
 

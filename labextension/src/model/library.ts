@@ -1,4 +1,4 @@
-/** All conversations that are kept: listed, found, opened, renamed, deleted. */
+/** Lists, searches, renames and deletes the saved conversations. */
 
 import { FolderFile } from './storage';
 import { ConversationStorage } from './autosave';
@@ -13,7 +13,7 @@ export interface ConversationEntry {
   readonly title: string;
   /** Milliseconds since the epoch. */
   readonly changed: number;
-  /** All that was said, in small letters. */
+  /** The title and all messages in lower case, for searches. */
   readonly text: string;
 }
 
@@ -24,15 +24,15 @@ export interface LibraryState {
 }
 
 export class Library {
-  constructor(private readonly _place: ConversationStorage) {}
+  constructor(private readonly _storage: ConversationStorage) {}
 
   readonly state = new Observable<LibraryState>({ entries: [], loading: false, problem: null });
 
-  /** Look at the folder again. Files that did not change are not read again. */
+  /** List the folder again. Only changed files are read. */
   async refresh(): Promise<void> {
     this.state.patch({ loading: true });
     try {
-      const files = (await this._place.drive.list()).filter(({ name }) => name.endsWith('.json'));
+      const files = (await this._storage.folder.list()).filter(({ name }) => name.endsWith('.json'));
       const entries: ConversationEntry[] = [];
       for (let start = 0; start < files.length; start += PARALLEL_READS) {
         const read = await Promise.all(files.slice(start, start + PARALLEL_READS).map(file => this._entry(file)));
@@ -46,18 +46,18 @@ export class Library {
   }
 
   async rename(name: string, title: string): Promise<void> {
-    const transcript = readTranscript((await this._place.drive.read(name)) ?? '');
+    const transcript = readTranscript((await this._storage.folder.read(name)) ?? '');
     if (transcript) {
-      const renamed = { ...transcript, title, titled: this._place.environment.now() };
-      await this._place.drive.write(name, writeTranscript(renamed));
-      this._place.pages.tell(name);
+      const renamed = { ...transcript, title, titled: this._storage.environment.now() };
+      await this._storage.folder.write(name, writeTranscript(renamed));
+      this._storage.pages.announce(name);
     }
     await this.refresh();
   }
 
   async remove(name: string): Promise<void> {
-    await this._place.drive.remove(name);
-    this._place.unsaved.clear(name);
+    await this._storage.folder.remove(name);
+    this._storage.unsaved.clear(name);
     await this.refresh();
   }
 
@@ -66,7 +66,7 @@ export class Library {
     if (known?.stamp === stamp) {
       return known.entry;
     }
-    const transcript = readTranscript((await this._place.drive.read(name)) ?? '');
+    const transcript = readTranscript((await this._storage.folder.read(name)) ?? '');
     const entry = transcript && toEntry(name, transcript);
     this._read.set(name, { stamp, entry });
     return entry;
@@ -76,18 +76,18 @@ export class Library {
 }
 
 function toEntry(name: string, { title, created, messages }: Transcript): ConversationEntry {
-  const said = messages.map(message => message.content);
+  const texts = messages.map(message => message.content);
   const changed = Math.max(created, ...messages.map(message => message.changed));
-  return { name, title: title || 'Untitled', changed, text: [title, ...said].join('\n').toLowerCase() };
+  return { name, title: title || 'Untitled', changed, text: [title, ...texts].join('\n').toLowerCase() };
 }
 
-/** The entries in which all words of `query` occur. */
+/** The entries that contain all words of `query`. */
 export function search(entries: readonly ConversationEntry[], query: string): readonly ConversationEntry[] {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   return words.length ? entries.filter(({ text }) => words.every(word => text.includes(word))) : entries;
 }
 
-/** When it began, and nothing of what was said: servers log the names of files. */
+/** The start time and the id. No words of the conversation, because servers log file names. */
 export function fileName({ id, created }: Transcript): string {
   return `${new Date(created).toISOString().slice(0, 16).replace('T', ' ').replace(':', '-')} ${id}.json`;
 }

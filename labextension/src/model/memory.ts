@@ -1,11 +1,11 @@
-/** How the memory for models stands, as the engine says it, and sizes in words. */
+/** Decodes the engine's memory report, and formats sizes. */
 
 import { array, Json, number, object, oneOf, string } from './json';
 
-/** `later`: when running hasPicoEndpoints are done. */
+/** `later`: fits once running answers are complete. */
 export type Fit = 'loaded' | 'fits' | 'later' | 'never';
 
-/** Bytes of a model's weights once it is loaded, and whether they fit. */
+/** Bytes that a model needs in memory, and whether they fit. */
 export interface Need {
   readonly size: number;
   readonly fit: Fit;
@@ -17,14 +17,14 @@ export interface Loading {
   readonly total: number;
 }
 
-/** In formatBytes. */
+/** All sizes are in bytes. */
 export interface Memory {
-  /** For all models and their conversations. */
+  /** The limit for all models and their KV caches. */
   readonly budget: number;
   readonly used: number;
-  /** What a model that is loaded now may have: idle ones leave for it. */
+  /** What a model loaded now may use. Idle models are unloaded for it. */
   readonly available: number;
-  /** The engine starts, and then loads what was asked for. */
+  /** Whether the engine is starting. Requested models load after that. */
   readonly isStarting: boolean;
   readonly loading: Loading | null;
   readonly needs: ReadonlyMap<string, Need>;
@@ -50,27 +50,27 @@ function readNeed(need: Json): Need {
   return { size: number(need.size), fit: oneOf(need.fit, ['loaded', 'fits', 'later', 'never'], 'fits') };
 }
 
-/** So many formatBytes in words, two digits or more. */
+/** A size with its unit, for example "2.5 kB". */
 export function formatBytes(count: number): string {
   return format(count, Math.round);
 }
 
-/** Rounded up: for what is needed. */
+/** A size rounded up, for what a model needs. */
 export function formatRoundedUp(count: number): string {
   return format(count, Math.ceil);
 }
 
-/** Rounded down: for what there is. */
+/** A size rounded down, for what is available. */
 export function formatRoundedDown(count: number): string {
   return format(count, Math.floor);
 }
 
-function format(count: number, whole: (value: number) => number): string {
+function format(count: number, round: (value: number) => number): string {
   const found = ([[1e9, 'GB'], [1e6, 'MB'], [1e3, 'kB']] as const).find(([unit]) => count >= unit);
   if (!found) {
     return `${count} B`;
   }
   const [unit, name] = found;
-  const tenths = whole((10 * count) / unit);
-  return `${tenths < 100 ? (tenths / 10).toFixed(1) : whole(count / unit)} ${name}`;
+  const tenths = round((10 * count) / unit);
+  return `${tenths < 100 ? (tenths / 10).toFixed(1) : round(count / unit)} ${name}`;
 }

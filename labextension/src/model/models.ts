@@ -1,15 +1,16 @@
-/** Which models there are, which one is chosen, what it can do, and how far it is on its way into memory. */
+/** The list of models, the chosen one, what a model supports, and the progress of loads. */
 
 import { Memory } from './memory';
 import { Observable } from './observable';
-import { Attachment, Backend, ChatRequest, Environment, Model, AttachmentCandidate, Delta } from './types';
+import { Attachment, AttachmentCandidate, Backend, ChatRequest, Delta, Environment, Model } from './types';
 
 export const BUILT_IN = 'pico-tiny';
 export const BUILT_IN_VISION = 'pico-tiny-vl';
+/** Between two requests while the server is unreachable. */
 const RETRY_MS = 1500;
-/** Between two looks at a load. */
+/** Between two requests while a model loads. */
 const POLL_MS = 150;
-/** An answer of a model that was in memory when somebody looked begins sooner, if it still is. */
+/** A model in memory answers within this time. If it does not, it was probably unloaded. */
 const SILENCE_MS = 1000;
 
 export interface ModelsState {
@@ -17,25 +18,25 @@ export interface ModelsState {
   readonly chosen: string;
   readonly loading: boolean;
   readonly problem: string | null;
-  /** null until the engine has told. */
+  /** null until the engine has reported it. */
   readonly memory: Memory | null;
-  /** The models that are being loaded or unloaded, by this page or for an answer that it waits for. */
+  /** Models that load or unload because of this page. A name is listed once for each reason. */
   readonly busy: readonly string[];
   /** Why a model could not be loaded or unloaded. */
   readonly failure: { readonly model: string; readonly reason: string } | null;
 }
 
-const NOTHING_KNOWN = { models: [], loading: true, problem: null, memory: null, busy: [], failure: null };
+const INITIAL_STATE = { models: [], loading: true, problem: null, memory: null, busy: [], failure: null };
 
 export class Models {
-  /** `preferred` is chosen once it is known to be there; `remember` hears of every choice. */
+  /** `preferred` stays chosen if the server lists it. `onChoose` is called with each new choice of the user. */
   constructor(
     private readonly _backend: Backend,
     private readonly _environment: Environment,
     preferred = '',
     private readonly _onChoose: (name: string) => void = () => undefined
   ) {
-    this.state = new Observable<ModelsState>({ ...NOTHING_KNOWN, chosen: preferred });
+    this.state = new Observable<ModelsState>({ ...INITIAL_STATE, chosen: preferred });
   }
 
   readonly state: Observable<ModelsState>;
@@ -45,23 +46,23 @@ export class Models {
     return models.find(model => model.name === chosen);
   }
 
-  /** Ask the server. A choice stays as long as its model is there. */
+  /** Load the list from the server. The chosen model changes only if it is no longer listed. */
   async refresh(): Promise<void> {
     this.state.patch({ loading: true });
     try {
-      const looked = this._refreshMemory();
+      const reported = this._refreshMemory();
       const models = await this._backend.models();
       const { chosen } = this.state.get();
       const fallback = models.find(model => model.resident !== null) ?? models[0];
-      const stays = models.some(model => model.name === chosen);
-      this.state.patch({ models, chosen: stays ? chosen : (fallback?.name ?? ''), loading: false, problem: null });
-      void looked.then(() => this._pollMemory());
+      const isListed = models.some(model => model.name === chosen);
+      this.state.patch({ models, chosen: isListed ? chosen : (fallback?.name ?? ''), loading: false, problem: null });
+      void reported.then(() => this._pollMemory());
     } catch (error) {
       this.state.patch({ loading: false, problem: reasonOf(error) });
     }
   }
 
-  /** The chosen model's name, once it is known. Asks again for as long as the server is away. */
+  /** The chosen model's name. Retries until the server lists a model. */
   async ready(): Promise<string> {
     while (!this.state.get().models.length) {
       await this.refresh();
@@ -84,44 +85,44 @@ export class Models {
   }
 
   async load(name: string): Promise<void> {
-    const arrived = this._trackLoad(name);
+    const stopTracking = this._trackLoad(name);
     try {
       await this._changeResidency(name, () => this._backend.load(name));
     } finally {
-      arrived();
+      stopTracking();
     }
   }
 
-  /** One answer. Until it begins, the state tells how far its model is, if that has to be loaded. */
+  /** Streams one answer. While its model loads, the state reports the progress. */
   async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Delta, void> {
-    const begun = this._trackSilentLoad(request.model);
+    const stopTracking = this._trackSilentLoad(request.model);
     try {
-      for await (const piece of this._backend.chat(request, signal)) {
-        if (piece.kind !== 'progress') {
-          begun();
+      for await (const delta of this._backend.chat(request, signal)) {
+        if (delta.kind !== 'progress') {
+          stopTracking();
         }
-        yield piece;
+        yield delta;
       }
     } finally {
-      begun();
+      stopTracking();
     }
   }
 
-  private async _changeResidency(name: string, move: () => Promise<void>): Promise<void> {
-    const moved = this._markBusy(name);
+  private async _changeResidency(name: string, change: () => Promise<void>): Promise<void> {
+    const release = this._markBusy(name);
     this.state.patch({ failure: null });
     try {
-      await move();
-      moved();
+      await change();
+      release();
       await this.refresh();
     } catch (error) {
       this.state.patch({ failure: { model: name, reason: reasonOf(error) } });
     } finally {
-      moved();
+      release();
     }
   }
 
-  /** Count a model as busy until the result is called. */
+  /** Mark a model as loading or unloading. The result ends that. */
   private _markBusy(name: string): () => void {
     this.state.patch({ busy: [...this.state.get().busy, name] });
     return once(() => {
@@ -131,32 +132,33 @@ export class Models {
     });
   }
 
+  /** Track the load of a model that was listed as in memory, but does not answer in time. */
   private _trackSilentLoad(name: string): () => void {
     if (this.state.get().models.find(model => model.name === name)?.resident === null) {
       return this._trackLoad(name);
     }
-    let begun = (): void => undefined;
-    const cancel = this._environment.after(SILENCE_MS, () => (begun = this._trackLoad(name)));
+    let stopTracking = (): void => undefined;
+    const cancel = this._environment.after(SILENCE_MS, () => (stopTracking = this._trackLoad(name)));
     return () => {
       cancel();
-      begun();
+      stopTracking();
     };
   }
 
-  /** Look after a load until the model is there, or the result is called. */
+  /** Poll the progress of a load until the model is in memory or the result is called. */
   private _trackLoad(name: string): () => void {
-    const wait = { name, moved: this._markBusy(name) };
+    const wait = { name, release: this._markBusy(name) };
     this._tracked.add(wait);
     void this._pollMemory();
     return () => {
-      wait.moved();
+      wait.release();
       if (this._tracked.delete(wait)) {
         void this.refresh();
       }
     };
   }
 
-  /** Look again and again, as long as something loads. */
+  /** Poll the memory report while a model loads. */
   private async _pollMemory(): Promise<void> {
     if (this._isPolling) {
       return;
@@ -174,16 +176,16 @@ export class Models {
     this.state.patch({ memory: await this._backend.memory().catch(() => null) });
   }
 
-  /** Those that were awaited and have come. */
+  /** Stop tracking the models that are in memory now. */
   private _settleArrived(): void {
     const { memory, models } = this.state.get();
-    const isHere = (name: string): boolean => memory?.needs.get(name)?.fit === 'loaded';
-    const come = [...this._tracked].filter(({ name }) => isHere(name));
-    come.forEach(wait => {
-      wait.moved();
+    const isLoaded = (name: string): boolean => memory?.needs.get(name)?.fit === 'loaded';
+    const arrived = [...this._tracked].filter(({ name }) => isLoaded(name));
+    arrived.forEach(wait => {
+      wait.release();
       this._tracked.delete(wait);
     });
-    if (models.some(({ name, resident }) => resident === null && isHere(name))) {
+    if (models.some(({ name, resident }) => resident === null && isLoaded(name))) {
       void this.refresh();
     }
   }
@@ -192,7 +194,7 @@ export class Models {
     return new Promise(resolve => this._environment.after(ms, resolve));
   }
 
-  private readonly _tracked = new Set<{ readonly name: string; readonly moved: () => void }>();
+  private readonly _tracked = new Set<{ readonly name: string; readonly release: () => void }>();
   private _isPolling = false;
 }
 

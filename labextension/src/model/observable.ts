@@ -1,4 +1,4 @@
-/** A value that can be watched. Its shape is the one that React's useSyncExternalStore asks for. */
+/** A value with change listeners. `subscribe` and `get` fit React's useSyncExternalStore. */
 
 export class Observable<T> {
   constructor(private _value: T) {}

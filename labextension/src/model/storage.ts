@@ -1,12 +1,12 @@
-/** What the model needs of the place where conversations are kept. */
+/** Interfaces of where conversations are stored. */
 
 export interface FolderFile {
   readonly name: string;
-  /** Changes whenever the file does. */
+  /** Changes with every write to the file. */
   readonly stamp: string;
 }
 
-/** A folder of text files. A file that is not there is null; the folder comes into being with the first file. */
+/** A folder of text files. A missing file reads as null. The first write creates the folder. */
 export interface ConversationFolder {
   list(): Promise<FolderFile[]>;
   stamp(name: string): Promise<string | null>;
@@ -15,16 +15,16 @@ export interface ConversationFolder {
   remove(name: string): Promise<void>;
 }
 
-/** Where a page that is about to go away puts what it has not written yet. Synchronous. */
+/** Holds unsaved conversations of a page that is closing. Synchronous, because such a page cannot wait. */
 export interface UnsavedStore {
   get(key: string): string | null;
   set(key: string, text: string): void;
   clear(key: string): void;
 }
 
-/** The other pages that are open on the same conversations. */
+/** Notifies other open pages about changed files. */
 export interface PageChannel {
-  /** Tell them that the file has changed. */
-  tell(name: string): void;
+  /** Notify the other pages that a file has changed. */
+  announce(name: string): void;
   listen(listener: (name: string) => void): () => void;
 }

@@ -1,10 +1,10 @@
-/** A conversation as a file: JSON that people can read, and how two versions of one become one. Pure. */
+/** Encodes and decodes the JSON file of a conversation, and merges two versions of it. */
 
 import { array, Json, number, object, oneOf, parseJson, string } from './json';
 import { Attachment, Message, Stats, Status, Transcript } from './types';
 
 const FORMAT = 'pico_jupyter.chat';
-/** An answer of another page that has not grown for so long is nobody's. */
+/** An answer that has not grown for this long has lost its writer. */
 const ABANDONED_MS = 30_000;
 const STATUSES: readonly Status[] = ['done', 'streaming', 'stopped', 'interrupted', 'failed'];
 
@@ -12,7 +12,7 @@ export function writeTranscript({ id, title, titled, created, messages, removed 
   return `${JSON.stringify({ format: FORMAT, id, title, titled, created, messages, removed }, null, 1)}\n`;
 }
 
-/** null: this is no conversation. */
+/** null if the text is not a conversation. */
 export function readTranscript(text: string): Transcript | null {
   const value = object(parseJson(text));
   if (value.format !== FORMAT || !string(value.id)) {
@@ -28,7 +28,7 @@ export function readTranscript(text: string): Transcript | null {
   };
 }
 
-/** Messages that somebody wrote by hand may lack all but role and content. */
+/** Only role and content are required, so that messages can be written by hand. */
 export function readMessages(value: unknown): Message[] {
   return array(value)
     .map(object)
@@ -77,7 +77,7 @@ function readAttachment(attachment: Json, index: number): Attachment {
   };
 }
 
-/** Both versions in one, whichever comes first: nothing that was written is lost, nothing that was removed returns. */
+/** Merges two versions in either order. The later version of a message wins; removed messages stay removed. */
 export function mergeTranscripts(ours: Transcript, theirs: Transcript): Transcript {
   const removed = new Set([...ours.removed, ...theirs.removed]);
   const latest = new Map(ours.messages.map(message => [message.id, message]));
@@ -105,8 +105,8 @@ export function hasCommonMessage(ours: readonly Message[], theirs: readonly Mess
   return theirs.some(({ id }) => ids.has(id));
 }
 
-/** An answer whose writer is this page, which is not writing, or somebody who has fallen silent, was interrupted. */
-export function settle(message: Message, page: string, now: number): Message {
+/** Marks a streaming answer as interrupted if this page was its writer, or if another writer has stopped writing. */
+export function interruptAbandoned(message: Message, page: string, now: number): Message {
   if (message.status !== 'streaming' || (message.writer !== page && now - message.changed < ABANDONED_MS)) {
     return message;
   }

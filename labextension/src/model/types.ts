@@ -1,4 +1,4 @@
-/** The values of the chat: what is kept on disk, shown, and sent. They are immutable; changes make new ones. */
+/** The data of the chat: messages, models, requests and deltas. All values are immutable. */
 
 import { Memory } from './memory';
 
@@ -6,21 +6,21 @@ export type Reasoning = 'default' | 'on' | 'off';
 
 export const REASONINGS: readonly Reasoning[] = ['default', 'on', 'off'];
 
-/** `interrupted`: whoever received the answer is gone, and what came until then is here. */
+/** `interrupted`: the page that received the answer is gone, and the message has what it received. */
 export type Status = 'streaming' | 'done' | 'stopped' | 'interrupted' | 'failed';
 
-/** The writer of hasPicoEndpoints that Python code asked for. */
+/** The writer of answers that Python code requested. */
 export const KERNEL = 'kernel';
 
 export interface Attachment {
   readonly id: string;
   readonly kind: 'image' | 'video' | 'text';
   readonly name: string;
-  /** A data URL (image, video), or the text itself. */
+  /** A data URL for images and videos, or the text itself. */
   readonly data: string;
 }
 
-/** What somebody wants to attach. `other` is nothing that models take, `large` is too much of anything. */
+/** A file before the model's support is checked. `other`: models accept no such files. `large`: it exceeds the size limit. */
 export interface AttachmentCandidate {
   readonly kind: Attachment['kind'] | 'other' | 'large';
   readonly name: string;
@@ -39,45 +39,45 @@ export interface Message {
   readonly role: 'user' | 'assistant';
   readonly content: string;
   readonly status: Status;
-  /** Milliseconds since the epoch. Messages are in the order of `created`; of two versions the later `changed` counts. */
+  /** Milliseconds since the epoch. Messages are ordered by `created`. Of two versions, the one with the later `changed` wins. */
   readonly created: number;
   readonly changed: number;
   readonly reasoning?: string;
   readonly attachments?: readonly Attachment[];
   readonly model?: string;
   readonly error?: string;
-  /** Why the answer ended: 'length' is worth telling. */
+  /** Why the answer ended, for example 'stop' or 'length'. */
   readonly finish?: string;
   readonly stats?: Stats;
-  /** Milliseconds from the request to the first text, of thinking, and from the first text to the last. */
+  /** Milliseconds: from the request to the first delta, of reasoning, and from the first delta to the last. */
   readonly firstMs?: number;
   readonly thinkingMs?: number;
   readonly decodeMs?: number;
-  /** The page that receives this answer, while it streams, or KERNEL. */
+  /** While the answer streams: the page that receives it, or KERNEL. */
   readonly writer?: string;
 }
 
 export interface Transcript {
   readonly id: string;
-  /** With the time at which it was given, so that of two versions the later counts. */
+  /** `titled` is the time of the last rename. Of two versions, the later title wins. */
   readonly title: string;
   readonly titled: number;
   readonly created: number;
   readonly messages: readonly Message[];
-  /** Ids of messages that were here and shall not come back. */
+  /** Ids of removed messages, so that a merge does not restore them. */
   readonly removed: readonly string[];
 }
 
 export interface Model {
-  /** As requests spell it. */
+  /** The name for requests. */
   readonly name: string;
   readonly size: number;
   readonly quantization: string;
   readonly parameters: string;
   readonly capabilities: readonly string[];
-  /** Tokens, 0 where unknown. */
+  /** The context length in tokens; 0 if unknown. */
   readonly context: number;
-  /** Bytes in memory while it is loaded, else null. */
+  /** Bytes in memory; null if the model is not loaded. */
   readonly resident: number | null;
 }
 
@@ -87,11 +87,11 @@ export interface ChatRequest {
   readonly reasoning: Reasoning;
   readonly system: string;
   readonly temperature: number | null;
-  /** The last message is an answer, and the model writes on where it ends. */
+  /** Whether the model continues the last message, which is an answer. */
   readonly continues: boolean;
 }
 
-/** What an answer is made of, in the order in which it arrives. */
+/** One part of an answer, in order of arrival. */
 export type Delta =
   | { readonly kind: 'progress'; readonly done: number; readonly total: number }
   | { readonly kind: 'reasoning'; readonly text: string }
@@ -99,7 +99,7 @@ export type Delta =
   | { readonly kind: 'finish'; readonly reason: string }
   | { readonly kind: 'usage'; readonly stats: Stats };
 
-/** Where models run: a Jupyter server over HTTP, or the notebook's kernel. */
+/** Runs models: a Jupyter server over HTTP, or the notebook's kernel. */
 export interface Backend {
   /** Streams one answer. Aborting `signal` stops the model. */
   chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Delta, void>;
@@ -109,13 +109,13 @@ export interface Backend {
   unload(name: string): Promise<void>;
 }
 
-/** Time and identity, which tests decide. */
+/** Clock, timers and ids. Tests replace it. */
 export interface Environment {
   /** Milliseconds since the epoch. */
   now(): number;
   newId(): string;
-  /** Runs `run` after `ms`; the result cancels. */
+  /** Calls `run` after `ms` milliseconds. The result cancels that. */
   after(ms: number, run: () => void): () => void;
-  /** Names this page, and the same after a reload. */
+  /** The id of this page. It survives a reload. */
   readonly page: string;
 }

@@ -1,9 +1,9 @@
-/** The OpenAI dialect as the panel speaks it: requests written, chunks and errors read. Knows no transport. */
+/** Encodes requests and decodes chunks, errors and model lists of the server's HTTP API. */
 
 import { array, Json, number, object, parseJson, string } from './json';
-import { ChatRequest, Message, Model, Delta } from './types';
+import { ChatRequest, Delta, Message, Model } from './types';
 
-/** The server answered, and what it said was no. */
+/** The server answered with an error. */
 export class ServerError extends Error {}
 
 export function chatBody(request: ChatRequest): Json {
@@ -19,7 +19,7 @@ export function chatBody(request: ChatRequest): Json {
   };
 }
 
-/** Past reasoning stays out: templates drop it, and it costs prompt tokens. */
+/** Leaves past reasoning out: chat templates drop it, and it costs prompt tokens. */
 function wireMessage(message: Message): Json {
   const attachments = message.attachments ?? [];
   if (!attachments.length) {
@@ -32,7 +32,7 @@ function wireMessage(message: Message): Json {
   return { role: message.role, content: [...media, { type: 'text', text: promptText(message) }] };
 }
 
-/** The message with its texts attached in front of the question. */
+/** The message's text, with attached text files before it. */
 export function promptText(message: Message): string {
   const texts = (message.attachments ?? []).filter(attachment => attachment.kind === 'text');
   return [...texts.map(({ name, data }) => fenced(name, data)), message.content].filter(Boolean).join('\n\n');
@@ -44,7 +44,7 @@ function fenced(name: string, text: string): string {
   return `${name}:\n${fence}\n${text.replace(/\n$/, '')}\n${fence}`;
 }
 
-/** The pieces of one `data:` payload; null at the end of the stream. Throws a ServerError for an error frame. */
+/** The deltas of one `data:` payload, or null at the end of the stream. Throws a ServerError for an error payload. */
 export function readChunk(payload: string): Delta[] | null {
   if (payload === '[DONE]') {
     return null;
@@ -53,23 +53,23 @@ export function readChunk(payload: string): Delta[] | null {
   if (chunk.error) {
     throw new ServerError(string(object(chunk.error).message, 'The server ended the answer with an error.'));
   }
-  const pieces: Delta[] = [];
+  const deltas: Delta[] = [];
   const choice = object(array(chunk.choices)[0]);
   const delta = object(choice.delta);
   const reasoning = string(delta.reasoning_content) || string(delta.reasoning);
   if (reasoning) {
-    pieces.push({ kind: 'reasoning', text: reasoning });
+    deltas.push({ kind: 'reasoning', text: reasoning });
   }
   if (string(delta.content)) {
-    pieces.push({ kind: 'text', text: string(delta.content) });
+    deltas.push({ kind: 'text', text: string(delta.content) });
   }
   if (string(choice.finish_reason)) {
-    pieces.push({ kind: 'finish', reason: string(choice.finish_reason) });
+    deltas.push({ kind: 'finish', reason: string(choice.finish_reason) });
   }
   if (chunk.usage) {
-    pieces.push({ kind: 'usage', stats: readUsage(object(chunk.usage)) });
+    deltas.push({ kind: 'usage', stats: readUsage(object(chunk.usage)) });
   }
-  return pieces;
+  return deltas;
 }
 
 function readUsage(usage: Json): { promptTokens: number; completionTokens: number; reasoningTokens: number } {
@@ -80,20 +80,20 @@ function readUsage(usage: Json): { promptTokens: number; completionTokens: numbe
   };
 }
 
-/** `keepalive 3/10`: how much of a load or of the prompt is done. */
+/** Progress of a load or of prefill, from a comment such as `keepalive 3/10`. */
 export function readComment(text: string): Delta | null {
   const match = /^keepalive (\d+)\/(\d+)$/.exec(text);
   return match && match[2] !== '0' ? { kind: 'progress', done: Number(match[1]), total: Number(match[2]) } : null;
 }
 
-/** What a rejected request's body says, in either dialect and in Jupyter's own words. */
+/** The error of a failed request, from a body of either dialect or of Jupyter itself. */
 export function readServerError(status: number, body: string): ServerError {
   const answer = object(parseJson(body));
   const message = string(object(answer.error).message) || string(answer.error) || string(answer.message);
   return new ServerError(message || `The server answered with status ${status}.`);
 }
 
-/** The models of api/tags, with what v1/models and api/ps know about them. */
+/** The models of api/tags, with context lengths from v1/models and memory use from api/ps. */
 export function readModels(tags: unknown, listed: unknown, running: unknown): Model[] {
   const contexts = new Map(array(object(listed).data).map(object).map(model => [string(model.id), number(model.max_model_len)]));
   const resident = new Map(array(object(running).models).map(object).map(model => [plainName(model), number(model.size)]));

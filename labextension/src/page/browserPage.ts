@@ -1,11 +1,11 @@
-/** What a browser tab is called and remembers, and how it hears of the others. */
+/** The browser tab's id, its unsaved conversations, and its channel to the other tabs. */
 
-import { UnsavedStore, PageChannel } from '../model/storage';
+import { PageChannel, UnsavedStore } from '../model/storage';
 import { randomWord } from '../model/environment';
 
 export const PREFIX = 'pico-jupyter:';
 
-/** A word for this tab, which survives a reload; where nothing can be kept, a new one. */
+/** The id of this tab. It survives a reload, except where session storage is blocked. */
 export function pageId(): string {
   const key = `${PREFIX}page`;
   try {
@@ -17,7 +17,7 @@ export function pageId(): string {
   }
 }
 
-/** `scope` keeps servers apart that share an origin. */
+/** Unsaved conversations in local storage. `scope` separates servers that share an origin. */
 export function localUnsavedStore(scope: string): UnsavedStore {
   const full = (key: string): string => `${PREFIX}${scope}:${key}`;
   return {
@@ -26,18 +26,19 @@ export function localUnsavedStore(scope: string): UnsavedStore {
       try {
         localStorage.setItem(full(key), text);
       } catch (error) {
-        // The quota, which large pictures exceed. The file is at most a second old.
-        console.warn('pico_jupyter: the last second of the conversation could not be put aside', error);
+        // Large images exceed the quota. The file is at most a second old.
+        console.warn('pico_jupyter: the last second of the conversation could not be stored', error);
       }
     },
     clear: key => localStorage.removeItem(full(key))
   };
 }
 
+/** The channel between the tabs of one server. */
 export function broadcastPageChannel(scope: string): PageChannel {
   const channel = new BroadcastChannel(`${PREFIX}${scope}`);
   return {
-    tell: name => channel.postMessage(name),
+    announce: name => channel.postMessage(name),
     listen: listener => {
       const receive = (event: MessageEvent<unknown>): void => listener(String(event.data));
       channel.addEventListener('message', receive);

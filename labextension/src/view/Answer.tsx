@@ -1,4 +1,4 @@
-/** A model's answer with what can be done with it, and what it took. */
+/** Shows an answer with its actions and statistics. */
 
 import * as React from 'react';
 import { tokensPerSecond } from '../model/applyDelta';
@@ -16,7 +16,7 @@ interface AnswerProps {
   readonly conversation: Conversation;
   readonly isBusy: boolean;
   readonly isLast: boolean;
-  /** Of what comes before the first token, from 0 to 1. */
+  /** Progress before the first token, from 0 to 1. */
   readonly progress: number | null;
 }
 
@@ -46,7 +46,7 @@ export const Answer = React.memo(function Answer(props: AnswerProps) {
   );
 });
 
-/** Before the first token: how far the model is that has to be loaded, or its reading of the prompt. */
+/** Shows the progress of a load or of prefill before the first token. */
 function Waiting({ message, progress }: { message: Message; progress: number | null }): React.JSX.Element {
   const { chat, trans } = useServices();
   const { busy } = useObservable(chat.models.state);
@@ -58,7 +58,7 @@ function Waiting({ message, progress }: { message: Message; progress: number | n
       <i />
       <i />
       <i />
-      {progress !== null && <span>{trans.__('Getting ready: %1 %', Math.round(progress * 100))}</span>}
+      {progress !== null && <span>{trans.__('Preparing: %1 %', Math.round(progress * 100))}</span>}
     </div>
   );
 }
@@ -104,7 +104,7 @@ function Outcome({ message }: { message: Message }): React.JSX.Element | null {
   const words: Partial<Record<Message['status'], string>> = {
     stopped: trans.__('Stopped'),
     interrupted: trans.__('Interrupted'),
-    done: message.finish === 'length' ? trans.__('Cut off: no room left') : undefined
+    done: message.finish === 'length' ? trans.__('Cut off: token limit reached') : undefined
   };
   const word = words[message.status];
   return word ? <span className="pico-muted">{word}</span> : null;
@@ -118,7 +118,7 @@ function Figures({ message }: { message: Message }): React.JSX.Element | null {
   }
   const rate = tokensPerSecond(message);
   return (
-    <span className="pico-figures" title={trans.__('%1 prompt tokens, %2 of reasoning', stats.promptTokens, stats.reasoningTokens)}>
+    <span className="pico-figures" title={trans.__('%1 prompt tokens, %2 reasoning tokens', stats.promptTokens, stats.reasoningTokens)}>
       {rate !== null && <span>{trans.__('%1 tok/s', rate < 100 ? rate.toFixed(1) : Math.round(rate))}</span>}
       <span>{trans.__('%1 tokens', stats.completionTokens)}</span>
       {firstMs !== undefined && <span className="pico-wide-only">{trans.__('%1 s to first', (firstMs / 1000).toFixed(2))}</span>}

@@ -1,7 +1,7 @@
-/** What is attached: shown as chips, read from what the browser hands over. */
+/** Shows attachments, and reads files of the browser as attachments. */
 
 import * as React from 'react';
-import { isLarge, attachmentKind, textCandidate } from '../model/candidates';
+import { attachmentKind, exceedsLimit, textCandidate } from '../model/candidates';
 import { Attachment, AttachmentCandidate } from '../model/types';
 import { Icon } from './icons';
 import { IconButton } from './controls';
@@ -31,11 +31,11 @@ export function AttachmentList({ attachments, onRemove }: AttachmentListProps): 
   );
 }
 
-/** Pictures and clips as data URLs, everything else as text. */
-export async function readFile(file: File): Promise<AttachmentCandidate> {
+/** Reads images and videos as data URLs, and all else as text. */
+export async function readBrowserFile(file: File): Promise<AttachmentCandidate> {
   const name = file.name || 'clipboard';
   const kind = attachmentKind(file.type);
-  if (isLarge(kind, file.size)) {
+  if (exceedsLimit(kind, file.size)) {
     return { kind: 'large', name, data: '' };
   }
   return kind === 'text' ? textCandidate(name, await file.text()) : { kind, name, data: await dataUrl(file) };

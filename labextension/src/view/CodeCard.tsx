@@ -1,11 +1,11 @@
-/** Code with its language, and what can be done with it. */
+/** Shows code with its language and its actions. */
 
 import * as React from 'react';
 import { CopyButton, IconButton } from './controls';
 import { useObservable, useServices } from './services';
 
-/** While code of this many characters or more is written, it is not coloured again at every update. */
-const LONG = 4000;
+/** Growing code of this many characters is not highlighted until it is complete. */
+const MAX_LIVE_LENGTH = 4000;
 const ICONS = { cursor: 'cursor', below: 'below', replace: 'swap' } as const;
 
 interface CodeCardProps {
@@ -17,10 +17,10 @@ interface CodeCardProps {
 export const CodeCard = React.memo(function CodeCard({ source, language, isLive }: CodeCardProps) {
   const { actions, trans, renderer: observable } = useServices();
   const renderer = useObservable(observable);
-  const isPlain = !renderer || (isLive && source.length >= LONG);
+  const isUnhighlighted = !renderer || (isLive && source.length >= MAX_LIVE_LENGTH);
   const html = React.useMemo(
-    () => (isPlain || !renderer ? '' : renderer.code(source, language)),
-    [isPlain, language, renderer, source]
+    () => (isUnhighlighted || !renderer ? '' : renderer.code(source, language)),
+    [isUnhighlighted, language, renderer, source]
   );
   const labels = {
     cursor: trans.__('Insert into the active cell'),
@@ -37,7 +37,7 @@ export const CodeCard = React.memo(function CodeCard({ source, language, isLive 
         ))}
       </figcaption>
       <pre tabIndex={0}>
-        {isPlain ? <code>{source}</code> : <code dangerouslySetInnerHTML={{ __html: html }} />}
+        {isUnhighlighted ? <code>{source}</code> : <code dangerouslySetInnerHTML={{ __html: html }} />}
       </pre>
     </figure>
   );

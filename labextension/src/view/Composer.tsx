@@ -1,9 +1,9 @@
-/** Where the next message is written. */
+/** The input for the next message, with its attachments and the reasoning switch. */
 
 import * as React from 'react';
-import { supportsImages, supportsAttachment, supportsVideo } from '../model/models';
+import { supportsAttachment, supportsImages, supportsVideo } from '../model/models';
 import { Message } from '../model/types';
-import { readFile, AttachmentList } from './Attachments';
+import { AttachmentList, readBrowserFile } from './Attachments';
 import { ContextGauge } from './ContextGauge';
 import { Icon } from './icons';
 import { IconButton } from './controls';
@@ -22,7 +22,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
   const { attachments } = useObservable(chat.state);
   const { sendKey } = useObservable(preferences);
   const [text, setText] = React.useState('');
-  const hint = useRejection();
+  const rejection = useRejection();
   const area = React.useRef<HTMLTextAreaElement>(null);
   const canSend = !isBusy && (text.trim() !== '' || attachments.length > 0);
 
@@ -57,16 +57,16 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
     const files = [...event.clipboardData.files];
     if (files.length) {
       event.preventDefault();
-      void Promise.all(files.map(readFile)).then(read => chat.attach(read));
+      void Promise.all(files.map(readBrowserFile)).then(read => chat.attach(read));
     }
   };
 
   return (
     <div className="pico-composer">
       {attachments.length > 0 && <AttachmentList attachments={attachments} onRemove={id => chat.detach(id)} />}
-      {hint && (
+      {rejection && (
         <div className="pico-hint" role="status">
-          <Icon name="alert" size={14} /> {hint}
+          <Icon name="alert" size={14} /> {rejection}
         </div>
       )}
       <textarea
@@ -104,7 +104,7 @@ function AttachButtons(): React.JSX.Element {
   const input = React.useRef<HTMLInputElement>(null);
   const model = chat.models.chosen;
   const accept = ['text/*', '.py', '.md', '.csv', '.json', ...(supportsImages(model) ? ['image/*'] : []), ...(supportsVideo(model) ? ['video/*'] : [])];
-  const label = supportsImages(model) ? trans.__('Attach pictures or files') : trans.__('Attach files');
+  const label = supportsImages(model) ? trans.__('Attach images or files') : trans.__('Attach files');
   const { selectedCells, pickFiles } = actions;
   return (
     <>
@@ -116,10 +116,10 @@ function AttachButtons(): React.JSX.Element {
         hidden
         accept={accept.join(',')}
         onChange={event => {
-          // A copy: the list empties when the input is reset.
+          // Copies the list, which is emptied when the input is reset.
           const files = [...(event.target.files ?? [])];
           event.target.value = '';
-          void Promise.all(files.map(readFile)).then(read => chat.attach(read));
+          void Promise.all(files.map(readBrowserFile)).then(read => chat.attach(read));
         }}
       />
       {selectedCells && <IconButton icon="cell" label={trans.__('Attach the selected cells')} onClick={() => chat.attach(selectedCells())} />}
@@ -130,7 +130,7 @@ function AttachButtons(): React.JSX.Element {
   );
 }
 
-/** Why something that was offered is not attached; '' while there is nothing to say. */
+/** Why the last file was not attached; '' if none was rejected. */
 function useRejection(): string {
   const { chat, trans } = useServices();
   const { rejected } = useObservable(chat.state);
@@ -138,12 +138,12 @@ function useRejection(): string {
   if (!rejected || supportsAttachment(chat.models.chosen, rejected.kind)) {
     return '';
   }
-  const hints = {
-    image: trans.__('%1 cannot see pictures. Choose a model with that badge.', chosen),
-    video: trans.__('%1 cannot watch clips. Choose a model with that badge.', chosen),
-    other: trans.__('%1 is neither text nor a picture nor a clip.', rejected.name),
-    large: trans.__('%1 is too large for a model.', rejected.name),
+  const reasons = {
+    image: trans.__('%1 does not accept images. Choose a model with the Images badge.', chosen),
+    video: trans.__('%1 does not accept videos. Choose a model with the Video badge.', chosen),
+    other: trans.__('%1 is not a text, image or video file.', rejected.name),
+    large: trans.__('%1 is too large to attach.', rejected.name),
     text: ''
   };
-  return hints[rejected.kind];
+  return reasons[rejected.kind];
 }

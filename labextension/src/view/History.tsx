@@ -1,4 +1,4 @@
-/** The conversations that are kept: found, opened, renamed, deleted. */
+/** Lists the saved conversations, and lets the user search, open, rename and delete them. */
 
 import * as React from 'react';
 import { ConversationEntry, Library, search } from '../model/library';
@@ -41,7 +41,7 @@ function Conversations({ library, close }: { library: Library; close: () => void
       </ul>
       {!found.length && (
         <p className="pico-note">
-          {problem ?? (loading ? trans.__('Looking…') : query ? trans.__('Nothing was said about that.') : trans.__('No conversation is kept yet.'))}
+          {problem ?? (loading ? trans.__('Loading…') : query ? trans.__('No conversation matches.') : trans.__('No saved conversations yet.'))}
         </p>
       )}
     </>
@@ -56,17 +56,17 @@ interface RowProps {
 
 function ConversationRow({ entry, isOpen, onOpen }: RowProps): React.JSX.Element {
   const { chat, trans } = useServices();
-  const [doing, setDoing] = React.useState<'nothing' | 'renaming' | 'deleting'>('nothing');
-  if (doing === 'renaming') {
-    return <Renaming entry={entry} onClose={() => setDoing('nothing')} />;
+  const [mode, setMode] = React.useState<'row' | 'renaming' | 'deleting'>('row');
+  if (mode === 'renaming') {
+    return <Renaming entry={entry} onClose={() => setMode('row')} />;
   }
-  if (doing === 'deleting') {
+  if (mode === 'deleting') {
     return (
       <li className="pico-row pico-row-line">
-        <span className="pico-row-name">{trans.__('Delete for good?')}</span>
+        <span className="pico-row-name">{trans.__('Delete permanently?')}</span>
         <span className="pico-spacer" />
-        <button type="button" className="pico-button" onClick={() => setDoing('nothing')}>
-          {trans.__('Keep')}
+        <button type="button" className="pico-button" onClick={() => setMode('row')}>
+          {trans.__('Cancel')}
         </button>
         <button type="button" className="pico-button pico-danger" onClick={() => void chat.remove(entry.name)}>
           {trans.__('Delete')}
@@ -80,8 +80,8 @@ function ConversationRow({ entry, isOpen, onOpen }: RowProps): React.JSX.Element
         <span className="pico-row-name">{entry.title}</span>
         <span className="pico-muted">{new Date(entry.changed).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })}</span>
       </button>
-      <IconButton icon="edit" size={14} label={trans.__('Rename %1', entry.title)} onClick={() => setDoing('renaming')} />
-      <IconButton icon="trash" size={14} label={trans.__('Delete %1', entry.title)} onClick={() => setDoing('deleting')} />
+      <IconButton icon="edit" size={14} label={trans.__('Rename %1', entry.title)} onClick={() => setMode('renaming')} />
+      <IconButton icon="trash" size={14} label={trans.__('Delete %1', entry.title)} onClick={() => setMode('deleting')} />
     </li>
   );
 }

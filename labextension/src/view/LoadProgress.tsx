@@ -1,4 +1,4 @@
-/** How far a model is on its way into memory: formatBytes once the engine reads them, before that what it does. */
+/** Shows the progress of a load: bytes once the engine reads the weights, and before that what the engine does. */
 
 import * as React from 'react';
 import { formatBytes, Memory } from '../model/memory';
@@ -24,7 +24,7 @@ export function LoadProgress({ model }: { model: string }): React.JSX.Element {
   );
 }
 
-/** From 0 to 1, or null while the engine has not begun to read this model. */
+/** From 0 to 1, or null before the engine reads this model's weights. */
 export function loadShare(model: string, memory: Memory | null): number | null {
   const loading = memory?.loading;
   return loading?.model === model && loading.total ? loading.done / loading.total : null;

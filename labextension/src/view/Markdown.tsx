@@ -1,4 +1,4 @@
-/** Text of a model, rendered block by block: while it grows, only its last block is rendered again. */
+/** Renders text of a model block by block. While the text grows, only its last block is rendered again. */
 
 import * as React from 'react';
 import { createPortal } from 'react-dom';
@@ -9,7 +9,7 @@ import { useObservable, useServices } from './services';
 export const Markdown = React.memo(function Markdown({ source, isLive }: { source: string; isLive: boolean }) {
   const splitter = React.useRef(new BlockSplitter());
   const blocks = React.useMemo(() => splitter.current.update(source), [source]);
-  // Growing hasPicoEndpoints do without: a new definition would render all blocks again.
+  // Not for growing answers: a new definition would render all blocks again.
   const definitions = React.useMemo(
     () => (isLive ? '' : blocks.filter(({ kind }) => kind === 'definitions').map(block => block.source).join('\n')),
     [blocks, isLive]
@@ -36,7 +36,7 @@ interface NestedCode {
   readonly language: string;
 }
 
-/** A block that is no code, though its lists may have code in them, which gets its card too. */
+/** A block of Markdown. Code inside it, for example in lists, gets a CodeCard too. */
 const Prose = React.memo(function Prose({ block, definitions }: { block: Block; definitions: string }) {
   const renderer = useObservable(useServices().renderer);
   const box = React.useRef<HTMLDivElement>(null);

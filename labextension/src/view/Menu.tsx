@@ -1,4 +1,4 @@
-/** What else can be done with the conversation. */
+/** The menu with exports and settings. */
 
 import * as React from 'react';
 import { toMarkdown, toNotebook } from '../model/exports';

@@ -1,4 +1,4 @@
-/** The messages. It follows what is being written, until the reader scrolls up. */
+/** Shows the messages. It scrolls with a growing answer until the user scrolls up. */
 
 import * as React from 'react';
 import { Conversation, ConversationState } from '../model/conversation';
@@ -8,19 +8,19 @@ import { Icon } from './icons';
 import { Question } from './Question';
 import { useServices } from './services';
 
-/** So near to the end, the reader is at the end. */
+/** Pixels from the end within which the list counts as scrolled to its end. */
 const NEAR_END = 48;
 
-interface TranscriptProps {
+interface MessageListProps {
   readonly conversation: Conversation;
   readonly state: ConversationState;
   readonly isAnswering: boolean;
 }
 
-export function Transcript({ conversation, state, isAnswering }: TranscriptProps): React.JSX.Element {
+export function MessageList({ conversation, state, isAnswering }: MessageListProps): React.JSX.Element {
   const { trans } = useServices();
   const { messages, progress } = state;
-  const { box, isAway, onScroll, toEnd } = useAutoScroll(messages.length);
+  const { box, isScrolledUp, onScroll, scrollToEnd } = useAutoScroll(messages.length);
   return (
     <div className="pico-scroll-frame">
       <div className="pico-scroll" ref={box} onScroll={onScroll} tabIndex={0} role="log" aria-label={trans.__('Conversation')} aria-live="off" aria-busy={isAnswering}>
@@ -43,8 +43,8 @@ export function Transcript({ conversation, state, isAnswering }: TranscriptProps
           })}
         </div>
       </div>
-      {isAway && (
-        <button type="button" className="pico-jump" aria-label={trans.__('Jump to the latest message')} onClick={toEnd}>
+      {isScrolledUp && (
+        <button type="button" className="pico-jump" aria-label={trans.__('Jump to the latest message')} onClick={scrollToEnd}>
           <Icon name="down" />
         </button>
       )}
@@ -54,18 +54,18 @@ export function Transcript({ conversation, state, isAnswering }: TranscriptProps
 
 interface AutoScroll {
   readonly box: React.RefObject<HTMLDivElement>;
-  readonly isAway: boolean;
+  readonly isScrolledUp: boolean;
   readonly onScroll: () => void;
-  readonly toEnd: () => void;
+  readonly scrollToEnd: () => void;
 }
 
-/** Keeps a box scrolled to its end while it grows, unless the reader is away from there. */
+/** Keeps an element scrolled to its end while it grows, unless the user has scrolled up. */
 function useAutoScroll(count: number): AutoScroll {
   const box = React.useRef<HTMLDivElement>(null);
-  const follows = React.useRef(true);
-  const [isAway, setAway] = React.useState(false);
-  const toEnd = React.useCallback(() => {
-    follows.current = true;
+  const isFollowing = React.useRef(true);
+  const [isScrolledUp, setScrolledUp] = React.useState(false);
+  const scrollToEnd = React.useCallback(() => {
+    isFollowing.current = true;
     if (box.current) {
       box.current.scrollTop = box.current.scrollHeight;
     }
@@ -73,8 +73,8 @@ function useAutoScroll(count: number): AutoScroll {
   const onScroll = (): void => {
     if (box.current) {
       const { scrollHeight, scrollTop, clientHeight } = box.current;
-      follows.current = scrollHeight - scrollTop - clientHeight < NEAR_END;
-      setAway(!follows.current);
+      isFollowing.current = scrollHeight - scrollTop - clientHeight < NEAR_END;
+      setScrolledUp(!isFollowing.current);
     }
   };
   React.useEffect(() => {
@@ -82,10 +82,10 @@ function useAutoScroll(count: number): AutoScroll {
     if (!content) {
       return undefined;
     }
-    const observer = new ResizeObserver(() => follows.current && toEnd());
+    const observer = new ResizeObserver(() => isFollowing.current && scrollToEnd());
     observer.observe(content);
     return () => observer.disconnect();
-  }, [toEnd]);
-  React.useEffect(toEnd, [count, toEnd]);
-  return { box, isAway, onScroll, toEnd };
+  }, [scrollToEnd]);
+  React.useEffect(scrollToEnd, [count, scrollToEnd]);
+  return { box, isScrolledUp, onScroll, scrollToEnd };
 }

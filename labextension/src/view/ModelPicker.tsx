@@ -1,7 +1,7 @@
-/** Which model hasPicoEndpoints: those in memory, those on disk, what they can do, and whether they fit. */
+/** Lets the user choose, load and unload models, and shows what they support and whether they fit into memory. */
 
 import * as React from 'react';
-import { formatRoundedUp, formatRoundedDown, formatBytes, Memory, Need } from '../model/memory';
+import { formatBytes, formatRoundedDown, formatRoundedUp, Memory, Need } from '../model/memory';
 import { Model } from '../model/types';
 import { Icon, IconName } from './icons';
 import { LoadProgress } from './LoadProgress';
@@ -12,7 +12,7 @@ export function ModelPicker(): React.JSX.Element {
   const { chat, trans } = useServices();
   const { chosen, loading, models } = useObservable(chat.models.state);
   const model = chat.models.chosen;
-  const name = chosen || (loading ? trans.__('Looking for models…') : trans.__('No model'));
+  const name = chosen || (loading ? trans.__('Loading models…') : trans.__('No model'));
   const face = (
     <>
       <Dot model={model} />
@@ -35,11 +35,11 @@ function Dot({ model }: { model: Model | undefined }): React.JSX.Element {
 }
 
 function dotState(model: Model | undefined, busy: readonly string[], memory: Memory | null): string {
-  if (!model || isTooLarge(model, memory)) {
+  if (!model || exceedsBudget(model, memory)) {
     return 'none';
   }
   if (busy.includes(model.name)) {
-    return 'moving';
+    return 'busy';
   }
   return model.resident === null ? 'disk' : 'loaded';
 }
@@ -54,13 +54,13 @@ function ModelList({ models, close }: { models: readonly Model[]; close: () => v
   const matching = models.filter(({ name }) => name.toLowerCase().includes(filter.toLowerCase()));
   const loaded = matching.filter(({ resident }) => resident !== null);
   const shown = [...loaded, ...matching.filter(({ resident }) => resident === null)];
-  // A model that comes or goes moves in the list, and what is highlighted at moves with it.
+  // A model that loads or unloads moves in the list, and its highlight moves with it.
   const cursor = Math.max(0, shown.findIndex(({ name }) => name === highlighted));
   const atCursor = shown[cursor];
-  /** What cannot be loaded is not chosen by accident: it is highlighted at, which tells why. */
+  /** A model that is too large is only highlighted, which shows why. */
   const choose = (model: Model): void => {
     setHighlighted(model.name);
-    if (!isTooLarge(model, memory)) {
+    if (!exceedsBudget(model, memory)) {
       chat.models.choose(model.name);
       close();
     }
@@ -113,14 +113,14 @@ function ModelList({ models, close }: { models: readonly Model[]; close: () => v
           }}
           onKeyDown={onKeyDown}
         />
-        <IconButton icon="redo" size={14} label={trans.__('Look again')} onClick={() => void chat.models.refresh()} />
+        <IconButton icon="redo" size={14} label={trans.__('Refresh models')} onClick={() => void chat.models.refresh()} />
       </div>
-      {/* A click leaves the focus where names are typed. */}
+      {/* Clicks leave the focus in the search field. */}
       <div id={listId} role="listbox" aria-label={trans.__('Models')} className="pico-list" onMouseDown={event => event.preventDefault()}>
         {group(trans.__('In memory'), 0, loaded)}
         {group(trans.__('On disk'), loaded.length, shown.slice(loaded.length))}
       </div>
-      {!shown.length && <p className="pico-note">{problem ?? trans.__('No model has this in its name.')}</p>}
+      {!shown.length && <p className="pico-note">{problem ?? trans.__('No model matches.')}</p>}
       {atCursor && <LoadControl model={atCursor} />}
     </>
   );
@@ -157,7 +157,7 @@ function Row({ id, model, isChosen, isAtCursor, onPoint, onChoose }: RowProps): 
       id={id}
       role="option"
       aria-selected={isChosen}
-      aria-disabled={isTooLarge(model, memory)}
+      aria-disabled={exceedsBudget(model, memory)}
       className={`pico-row${isAtCursor ? ' pico-cursor' : ''}`}
       onPointerMove={onPoint}
       onClick={onChoose}
@@ -186,7 +186,7 @@ function Row({ id, model, isChosen, isAtCursor, onPoint, onChoose }: RowProps): 
   );
 }
 
-/** Whether a model that is on disk fits, in a few words. */
+/** Says whether a model on disk fits into memory. */
 function FitLine({ model }: { model: Model }): React.JSX.Element | null {
   const { chat, trans } = useServices();
   const { memory } = useObservable(chat.models.state);
@@ -206,19 +206,19 @@ function fitText({ size, fit }: Need, { available, budget }: Memory, trans: Tran
   switch (fit) {
     case 'loaded':
     case 'fits':
-      return trans.__('Fits: takes %1 of memory', formatBytes(size));
+      return trans.__('Fits: needs %1 of memory', formatBytes(size));
     case 'later':
-      return trans.__('Needs %1, %2 are free', formatRoundedUp(size), formatRoundedDown(available));
+      return trans.__('Needs %1, %2 available', formatRoundedUp(size), formatRoundedDown(available));
     case 'never':
       return trans.__('Too large for this machine: needs %1 of %2', formatRoundedUp(size), formatRoundedDown(budget));
   }
 }
 
-function isTooLarge(model: Model, memory: Memory | null): boolean {
+function exceedsBudget(model: Model, memory: Memory | null): boolean {
   return memory?.needs.get(model.name)?.fit === 'never';
 }
 
-/** Whether the model is in memory, what that means for the rest of it, and how to change that. */
+/** Shows the model's memory use, with a button that loads or unloads it. */
 function LoadControl({ model }: { model: Model }): React.JSX.Element {
   const { chat, trans } = useServices();
   const { failure, memory, busy } = useObservable(chat.models.state);
@@ -231,7 +231,7 @@ function LoadControl({ model }: { model: Model }): React.JSX.Element {
         <span role="status" className={hasFailed ? 'pico-failed' : ''}>
           {hasFailed ? failure.reason : residencyText(model, memory, busy.includes(model.name), trans)}
         </span>
-        {(isLoaded || !isTooLarge(model, memory)) && (
+        {(isLoaded || !exceedsBudget(model, memory)) && (
           <button
             type="button"
             className="pico-button"
@@ -249,39 +249,39 @@ function LoadControl({ model }: { model: Model }): React.JSX.Element {
 function residencyText(model: Model, memory: Memory | null, isMoving: boolean, trans: Translator): string {
   const need = memory?.needs.get(model.name);
   if (isMoving) {
-    return model.resident === null ? trans.__('%1 is being loaded.', model.name) : trans.__('%1 leaves.', model.name);
+    return model.resident === null ? trans.__('Loading %1…', model.name) : trans.__('Unloading %1…', model.name);
   }
   if (model.resident !== null) {
-    return trans.__('%1 takes %2 of memory.', model.name, formatBytes(model.resident));
+    return trans.__('%1 uses %2 of memory.', model.name, formatBytes(model.resident));
   }
   switch (memory && need?.fit) {
     case 'never':
-      return trans.__('%1 cannot be loaded here. Choose a smaller model, or one with fewer bits.', model.name);
+      return trans.__('%1 does not fit into memory. Choose a smaller model, or one with fewer bits.', model.name);
     case 'later':
-      return trans.__('%1 loads when other answers are done and their models can leave.', model.name);
+      return trans.__('%1 can load once other answers are complete and their models can be unloaded.', model.name);
     default:
-      return trans.__('%1 loads at its first question.', model.name);
+      return trans.__('%1 loads with its first message.', model.name);
   }
 }
 
-/** The memory for models: what is taken, and what this model would take of it. */
+/** Shows the memory in use, and what this model would need. */
 function MemoryGauge({ model, memory }: { model: Model; memory: Memory }): React.JSX.Element {
   const { trans } = useServices();
   const { budget, used } = memory;
   const need = memory.needs.get(model.name);
-  const wanted = !need || need.fit === 'loaded' ? 0 : Math.min(need.size, budget);
+  const needed = !need || need.fit === 'loaded' ? 0 : Math.min(need.size, budget);
   const percent = (count: number): string => `${(100 * count) / Math.max(1, budget)}%`;
   return (
     <div className="pico-memory">
       <div className="pico-bar" aria-hidden="true">
         {used > 0 && <i style={{ width: percent(used) }} />}
-        {wanted > 0 && (
-          <i className={`pico-wanted pico-wanted-${need?.fit}`} style={{ width: percent(wanted), left: percent(Math.min(used, budget - wanted)) }} />
+        {needed > 0 && (
+          <i className={`pico-wanted pico-wanted-${need?.fit}`} style={{ width: percent(needed), left: percent(Math.min(used, budget - needed)) }} />
         )}
       </div>
       <div className="pico-memory-words">
-        <span>{trans.__('%1 of %2 of memory taken', formatBytes(used), formatRoundedDown(budget))}</span>
-        {need?.fit === 'fits' && <span>{trans.__('%1 left for conversations', formatBytes(memory.available - wanted))}</span>}
+        <span>{trans.__('%1 of %2 of memory used', formatBytes(used), formatRoundedDown(budget))}</span>
+        {need?.fit === 'fits' && <span>{trans.__('%1 left for conversations', formatBytes(memory.available - needed))}</span>}
       </div>
     </div>
   );

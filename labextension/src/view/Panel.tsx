@@ -1,8 +1,8 @@
-/** The chat, whole. */
+/** The panel: header, messages and composer. */
 
 import * as React from 'react';
 import { ConversationState } from '../model/conversation';
-import { readFile } from './Attachments';
+import { readBrowserFile } from './Attachments';
 import { Composer } from './Composer';
 import { History } from './History';
 import { Icon } from './icons';
@@ -10,7 +10,7 @@ import { Menu } from './Menu';
 import { ModelPicker } from './ModelPicker';
 import { IconButton } from './controls';
 import { Services, ServicesProvider, useObservable, useServices } from './services';
-import { Transcript } from './MessageList';
+import { MessageList } from './MessageList';
 
 export function Panel(services: Services): React.JSX.Element {
   return (
@@ -34,11 +34,11 @@ function Layout(): React.JSX.Element {
       chat.stop();
     }
   };
-  const begin = (): void => {
-    chat.begin();
+  const startConversation = (): void => {
+    chat.startConversation();
     section.current?.querySelector<HTMLElement>('.pico-composer textarea')?.focus();
   };
-  const { isDragging, ...drop } = useDrop(files => void Promise.all(files.map(readFile)).then(read => chat.attach(read)));
+  const { isDragging, ...drop } = useDrop(files => void Promise.all(files.map(readBrowserFile)).then(read => chat.attach(read)));
   return (
     <section
       className={`pico-chat${isDragging ? ' pico-drag' : ''}`}
@@ -51,11 +51,11 @@ function Layout(): React.JSX.Element {
         <ModelPicker />
         <span className="pico-spacer" />
         {chat.library && <History library={chat.library} />}
-        <IconButton icon="plus" label={trans.__('New conversation')} disabled={!state.messages.length} onClick={begin} />
+        <IconButton icon="plus" label={trans.__('New conversation')} disabled={!state.messages.length} onClick={startConversation} />
         <Menu />
       </header>
       <Banner />
-      <Transcript key={state.id} conversation={conversation} state={state} isAnswering={isAnswering} />
+      <MessageList key={state.id} conversation={conversation} state={state} isAnswering={isAnswering} />
       <Composer messages={state.messages} isBusy={isAnswering} />
       <Announcement state={state} />
     </section>
@@ -69,8 +69,8 @@ interface Drop {
   readonly onDrop: (event: React.DragEvent) => void;
 }
 
-/** Takes files of the desktop, wherever in the panel they are dropped. */
-function useDrop(take: (files: readonly File[]) => void): Drop {
+/** Accepts files that are dropped anywhere on the panel. */
+function useDrop(onFiles: (files: readonly File[]) => void): Drop {
   const [isDragging, setDragging] = React.useState(false);
   return {
     isDragging,
@@ -90,13 +90,13 @@ function useDrop(take: (files: readonly File[]) => void): Drop {
       const files = [...event.dataTransfer.files];
       if (files.length) {
         event.preventDefault();
-        take(files);
+        onFiles(files);
       }
     }
   };
 }
 
-/** What is wrong with the server, or with the disk. */
+/** Shows an error of the server or of saving. */
 function Banner(): React.JSX.Element | null {
   const { chat, trans } = useServices();
   const { problem } = useObservable(chat.models.state);
@@ -120,13 +120,13 @@ function Banner(): React.JSX.Element | null {
   );
 }
 
-/** For screen readers: that an answer begins and ends, not each of its words. */
+/** Tells screen readers when an answer starts and ends, not each of its words. */
 function Announcement({ state }: { state: ConversationState }): React.JSX.Element {
   const { trans } = useServices();
   const last = state.messages.at(-1);
   const words: Partial<Record<string, string>> = {
     streaming: trans.__('The model is answering'),
-    done: last?.role === 'assistant' ? trans.__('The answer is there') : '',
+    done: last?.role === 'assistant' ? trans.__('Answer complete') : '',
     stopped: trans.__('Stopped'),
     failed: trans.__('The model could not answer')
   };

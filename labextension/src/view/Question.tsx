@@ -1,4 +1,4 @@
-/** What the user said, and how to say it in other words. */
+/** Shows a message of the user, and an editor for it. */
 
 import * as React from 'react';
 import { Conversation } from '../model/conversation';

@@ -1,4 +1,4 @@
-/** Default, On, Off: the reasoning switch. */
+/** The reasoning switch: Default, On, Off. */
 
 import * as React from 'react';
 import { supportsReasoning } from '../model/models';
@@ -16,7 +16,7 @@ export function ReasoningToggle(): React.JSX.Element {
   const isDisabled = !!model && !supportsReasoning(model);
   const group = React.useRef<HTMLDivElement>(null);
   const words: Record<Reasoning, [string, string]> = {
-    default: [trans.__('Default'), trans.__('As the model does when nobody says anything')],
+    default: [trans.__('Default'), trans.__("The model's default")],
     on: [trans.__('On'), trans.__('Think before answering')],
     off: [trans.__('Off'), trans.__('Answer directly')]
   };

@@ -1,4 +1,4 @@
-/** What the model thought: open while it thinks, closed once it hasPicoEndpoints, unless the reader decided otherwise. */
+/** Shows the reasoning of an answer: open while the model thinks, then closed, unless the user has opened or closed it. */
 
 import * as React from 'react';
 import { Message } from '../model/types';

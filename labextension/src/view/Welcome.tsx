@@ -1,4 +1,4 @@
-/** The first thing that people see: what hasPicoEndpoints here, what to ask it, how to get more. */
+/** Shown in an empty conversation: what the model is, suggested questions, and how to add models. */
 
 import * as React from 'react';
 import { BUILT_IN, BUILT_IN_VISION } from '../model/models';
@@ -12,14 +12,14 @@ const DOWNLOAD = 'hf download mlx-community/Qwen3-4B-4bit';
 export function Welcome(): React.JSX.Element {
   const { chat, trans } = useServices();
   const { chosen, problem, models } = useObservable(chat.models.state);
-  const { words, questions } = introduction(chosen, trans);
+  const { description, questions } = introduction(chosen, trans);
   return (
     <div className="pico-empty">
       <div className="pico-empty-mark">
         <Icon name="chat" size={28} />
       </div>
       <h2>{trans.__('Chat with a local model')}</h2>
-      <p className="pico-muted">{chosen ? words : problem}</p>
+      <p className="pico-muted">{chosen ? description : problem}</p>
       <div className="pico-suggestions">
         {questions.map(question => (
           <Suggestion key={question.text} question={question} isDisabled={!models.length} />
@@ -27,12 +27,12 @@ export function Welcome(): React.JSX.Element {
       </div>
       <details className="pico-more-models">
         <summary>{trans.__('Add a real model')}</summary>
-        <p>{trans.__('Models in the Hugging Face cache are found by themselves. In a terminal:')}</p>
+        <p>{trans.__('Models in the Hugging Face cache are listed automatically. In a terminal:')}</p>
         <div className="pico-command">
           <code>{DOWNLOAD}</code>
           <CopyButton label={trans.__('Copy command')} text={DOWNLOAD} size={14} />
         </div>
-        <p>{trans.__('Or name a folder with MLX models in PICO_JUPYTER_MODEL_PATH.')}</p>
+        <p>{trans.__('Or set PICO_JUPYTER_MODEL_PATH to a folder of MLX models.')}</p>
       </details>
       <p className="pico-muted pico-keys">
         <kbd>Enter</kbd> {trans.__('send')} <kbd>Shift</kbd>+<kbd>Enter</kbd> {trans.__('new line')} <kbd>Esc</kbd> {trans.__('stop')}
@@ -41,19 +41,19 @@ export function Welcome(): React.JSX.Element {
   );
 }
 
-interface Prompt {
+interface SuggestedQuestion {
   readonly text: string;
-  readonly picture?: SampleImage;
+  readonly image?: SampleImage;
 }
 
-/** A question that is asked when it is clicked, with its picture. */
-function Suggestion({ question, isDisabled }: { question: Prompt; isDisabled: boolean }): React.JSX.Element {
+/** A button that sends a question, with its image. */
+function Suggestion({ question, isDisabled }: { question: SuggestedQuestion; isDisabled: boolean }): React.JSX.Element {
   const { chat } = useServices();
-  const { text, picture } = question;
-  const data = React.useMemo(() => picture && drawSample(picture), [picture]);
+  const { text, image } = question;
+  const data = React.useMemo(() => image && drawSample(image), [image]);
   const ask = (): void => {
-    if (picture && data) {
-      chat.attach([{ kind: 'image', name: picture.name, data }]);
+    if (image && data) {
+      chat.attach([{ kind: 'image', name: image.name, data }]);
     }
     void chat.send(text);
   };
@@ -65,13 +65,13 @@ function Suggestion({ question, isDisabled }: { question: Prompt; isDisabled: bo
   );
 }
 
-/** What a model is, honestly, and what to ask it. */
-function introduction(name: string, trans: Translator): { words: string; questions: readonly Prompt[] } {
+/** A description of the model, and questions for it. */
+function introduction(name: string, trans: Translator): { description: string; questions: readonly SuggestedQuestion[] } {
   switch (name) {
     case BUILT_IN:
       return {
-        words: trans.__(
-          '%1 comes with pico_jupyter. It is an honest toy of 1.4 million parameters: it does small sums, counts, spells, and knows this package. It knows nothing about the world.',
+        description: trans.__(
+          '%1 comes with pico_jupyter. It is a toy model with 1.4 million parameters. It adds small numbers, counts, spells, and answers questions about this package. It has no knowledge of the world.',
           name
         ),
         questions: [
@@ -82,19 +82,19 @@ function introduction(name: string, trans: Translator): { words: string; questio
       };
     case BUILT_IN_VISION:
       return {
-        words: trans.__(
-          '%1 comes with pico_jupyter. It is an honest toy of 2 million parameters that sees plain shapes: it names and counts them, and tells how they move in a clip. It knows nothing else. Try it with a picture from here, or paste one of your own.',
+        description: trans.__(
+          '%1 comes with pico_jupyter. It is a toy model with 2 million parameters. It names and counts plain shapes in images and describes how they move in videos. It has no other knowledge. Try it with an image below, or paste your own.',
           name
         ),
         questions: [
-          { text: trans.__('What color is the shape?'), picture: CIRCLE },
-          { text: trans.__('What is in the picture?'), picture: SQUARE },
-          { text: trans.__('How many shapes are there?'), picture: SHAPES }
+          { text: trans.__('What color is the shape?'), image: CIRCLE },
+          { text: trans.__('What is in the picture?'), image: SQUARE },
+          { text: trans.__('How many shapes are there?'), image: SHAPES }
         ]
       };
     default:
       return {
-        words: trans.__('%1 answers on this machine. Nothing leaves it.', name),
+        description: trans.__('%1 runs on this machine. No data leaves it.', name),
         questions: [
           { text: trans.__('What can you do?') },
           { text: trans.__('Write a Python function that reverses the words of a line.') },

@@ -1,4 +1,4 @@
-/** Small parts that everything else is made of. */
+/** Shared controls: buttons and popovers. */
 
 import * as React from 'react';
 import { Icon, IconName } from './icons';
@@ -53,7 +53,7 @@ async function copyText(text: string): Promise<void> {
 interface PopoverProps {
   readonly icon?: IconName;
   readonly label: string;
-  /** What the button shows instead of an icon. */
+  /** The button's content instead of an icon. */
   readonly face?: React.ReactNode;
   readonly className?: string;
   readonly kind: 'listbox' | 'menu' | 'dialog';
@@ -61,7 +61,7 @@ interface PopoverProps {
   readonly children: (close: () => void) => React.ReactNode;
 }
 
-/** A button and what it opens: closed by Escape, by a click elsewhere, and when the focus goes elsewhere. */
+/** A button with a popover. Escape, a click outside and a focus change close it. */
 export function Popover({ icon, label, face, className, kind, onOpen, children }: PopoverProps): React.JSX.Element {
   const [isOpen, setOpen] = React.useState(false);
   const root = React.useRef<HTMLDivElement>(null);
@@ -70,16 +70,16 @@ export function Popover({ icon, label, face, className, kind, onOpen, children }
     if (!isOpen) {
       return undefined;
     }
-    const leave = (event: Event): void => {
+    const closeOutside = (event: Event): void => {
       if (!root.current?.contains(event.composedPath()[0] as Node)) {
         setOpen(false);
       }
     };
-    document.addEventListener('pointerdown', leave, true);
-    document.addEventListener('focusin', leave, true);
+    document.addEventListener('pointerdown', closeOutside, true);
+    document.addEventListener('focusin', closeOutside, true);
     return () => {
-      document.removeEventListener('pointerdown', leave, true);
-      document.removeEventListener('focusin', leave, true);
+      document.removeEventListener('pointerdown', closeOutside, true);
+      document.removeEventListener('focusin', closeOutside, true);
     };
   }, [isOpen]);
   const close = (): void => {
@@ -117,7 +117,7 @@ export function Popover({ icon, label, face, className, kind, onOpen, children }
   );
 }
 
-/** Moves the focus to where it is asked for, once. */
+/** Focuses the element once, when it is first rendered. */
 export function useFocus<T extends HTMLElement>(): React.RefObject<T> {
   const ref = React.useRef<T>(null);
   React.useEffect(() => ref.current?.focus(), []);

@@ -1,31 +1,31 @@
-/** How a panel in a cell's output and the application around it meet, though they come in different bundles: the panel
- * calls for a actions with an event, and whoever knows one hands it over. */
+/** Connects a panel in a cell's output with JupyterLab. The two are in different bundles, so the panel requests its actions
+ * with a DOM event, which the output's renderer answers. */
 
 import { AttachmentCandidate } from '../model/types';
 import { AppActions } from './services';
 
-const CALL = 'pico-jupyter:host';
+const REQUEST = 'pico-jupyter:actions';
 
-/** The panel, as the application sees it. */
+/** The panel, for the application around it. */
 export interface EmbeddedPanel {
-  /** Be served by this actions from now on. */
+  /** Use these actions from now on. */
   setActions(actions: CellActions): void;
-  /** Attach what was dropped. */
+  /** Attach files or cells that were dropped. */
   attach(candidates: readonly AttachmentCandidate[]): void;
 }
 
 export interface CellActions extends AppActions {
-  /** The conversation as it is to be read where no panel can be. */
+  /** Saves the conversation in the notebook, for readers without the panel. */
   readonly saveMarkdown: (markdown: string) => void;
 }
 
 export function requestActions(element: HTMLElement, panel: EmbeddedPanel): void {
-  element.dispatchEvent(new CustomEvent(CALL, { bubbles: true, detail: panel }));
+  element.dispatchEvent(new CustomEvent(REQUEST, { bubbles: true, detail: panel }));
 }
 
-export function onActionsRequest(element: HTMLElement, welcome: (panel: EmbeddedPanel) => void): void {
-  element.addEventListener(CALL, event => {
+export function onActionsRequest(element: HTMLElement, answer: (panel: EmbeddedPanel) => void): void {
+  element.addEventListener(REQUEST, event => {
     event.stopPropagation();
-    welcome((event as CustomEvent<EmbeddedPanel>).detail);
+    answer((event as CustomEvent<EmbeddedPanel>).detail);
   });
 }

@@ -1,4 +1,4 @@
-/** Colours for code, in the languages that notebooks see most. */
+/** Highlights code in the languages that are most common in notebooks. */
 
 import hljs from 'highlight.js/lib/core';
 import bash from 'highlight.js/lib/languages/bash';
@@ -24,7 +24,7 @@ for (const [name, language] of Object.entries(LANGUAGES)) {
 hljs.registerAliases(['console', 'shell'], { languageName: 'bash' });
 hljs.registerAliases(['ipython', 'ipython3'], { languageName: 'python' });
 
-/** HTML of the code; in an unknown language just escaped. */
+/** The code as highlighted HTML, or escaped if the language is unknown. */
 export function highlight(source: string, language: string): string {
   const known = hljs.getLanguage(language) ? language : '';
   return known

@@ -1,4 +1,4 @@
-/** The panel's own small icons, drawn in the text's colour. */
+/** The panel's icons, in the colour of the text. */
 
 import * as React from 'react';
 

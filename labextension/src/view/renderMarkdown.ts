@@ -1,5 +1,5 @@
-/** Markdown, code and formulas as safe HTML: raw HTML is shown as text, links go to pages and mail only, no picture is
- * loaded from elsewhere. What the parser lets through, DOMPurify checks again. */
+/** Renders Markdown, code and formulas as safe HTML: HTML of the model is text, links open web pages and mail only, and no
+ * image is loaded from another server. DOMPurify checks the result. */
 
 import DOMPurify from 'dompurify';
 import { Marked, Tokens } from 'marked';

@@ -1,4 +1,4 @@
-/** Pictures to try a model with that sees: plain shapes, drawn here. */
+/** Draws sample images of plain shapes for models that accept images. */
 
 const SIDE = 160;
 
@@ -13,31 +13,31 @@ interface Shape {
   readonly kind: 'circle' | 'square';
   readonly x: number;
   readonly y: number;
-  /** Half of its width, in pixels as all. */
-  readonly reach: number;
+  /** Half of the width, in pixels. */
+  readonly radius: number;
 }
 
 export const CIRCLE: SampleImage = {
   name: 'circle.png',
   background: 'white',
-  shapes: [{ color: 'blue', kind: 'circle', x: 80, y: 80, reach: 40 }]
+  shapes: [{ color: 'blue', kind: 'circle', x: 80, y: 80, radius: 40 }]
 };
 export const SQUARE: SampleImage = {
   name: 'square.png',
   background: 'yellow',
-  shapes: [{ color: 'red', kind: 'square', x: 80, y: 80, reach: 36 }]
+  shapes: [{ color: 'red', kind: 'square', x: 80, y: 80, radius: 36 }]
 };
 export const SHAPES: SampleImage = {
   name: 'shapes.png',
   background: 'white',
   shapes: [
-    { color: 'green', kind: 'circle', x: 42, y: 46, reach: 24 },
-    { color: 'red', kind: 'square', x: 116, y: 44, reach: 22 },
-    { color: 'blue', kind: 'circle', x: 80, y: 116, reach: 24 }
+    { color: 'green', kind: 'circle', x: 42, y: 46, radius: 24 },
+    { color: 'red', kind: 'square', x: 116, y: 44, radius: 22 },
+    { color: 'blue', kind: 'circle', x: 80, y: 116, radius: 24 }
   ]
 };
 
-/** The picture as a data URL. */
+/** The image as a data URL. */
 export function drawSample({ background, shapes }: SampleImage): string {
   const canvas = document.createElement('canvas');
   canvas.width = canvas.height = SIDE;
@@ -50,13 +50,13 @@ export function drawSample({ background, shapes }: SampleImage): string {
   return canvas.toDataURL('image/png');
 }
 
-function fill(context: CanvasRenderingContext2D, { color, kind, x, y, reach }: Shape): void {
+function fill(context: CanvasRenderingContext2D, { color, kind, x, y, radius }: Shape): void {
   context.fillStyle = color;
   context.beginPath();
   if (kind === 'circle') {
-    context.arc(x, y, reach, 0, 2 * Math.PI);
+    context.arc(x, y, radius, 0, 2 * Math.PI);
   } else {
-    context.rect(x - reach, y - reach, 2 * reach, 2 * reach);
+    context.rect(x - radius, y - radius, 2 * radius, 2 * radius);
   }
   context.fill();
 }

@@ -1,26 +1,26 @@
-/** What the view gets from the application that it is shown in. Knows no application. */
+/** The services that the view gets from the application around it. */
 
 import * as React from 'react';
 import { Chat } from '../model/chat';
 import { Observable } from '../model/observable';
 import { AttachmentCandidate } from '../model/types';
 
-/** As in JupyterLab's translation bundles: `%1` is the first argument. */
+/** Has the shape of JupyterLab's translation bundles: `%1` is the first argument. */
 export interface Translator {
   __(text: string, ...values: readonly unknown[]): string;
 }
 
-/** At the cursor of the active cell, in a new cell below it, in its place. */
+/** Where code is inserted: at the cursor of the active cell, in a new cell below it, or instead of its code. */
 export type Insertion = 'cursor' | 'below' | 'replace';
 
-/** What the application can do beyond showing the chat; what is missing is not offered. */
+/** What the application can do for the panel. The panel hides the controls of missing actions. */
 export interface AppActions {
-  /** Put code into the notebook that was used last. */
+  /** Insert code into the notebook that was used last. */
   readonly insertCode?: (code: string, where: Insertion) => void;
   readonly insertions?: readonly Insertion[];
   /** The selected cells of that notebook, with their outputs. */
   readonly selectedCells?: () => readonly AttachmentCandidate[];
-  /** Let the user choose files that the server has. */
+  /** Let the user pick files of the server. */
   readonly pickFiles?: () => Promise<readonly AttachmentCandidate[]>;
   readonly exportText?: (name: string, text: string) => void;
   readonly openInTab?: () => void;
@@ -31,7 +31,7 @@ export interface Preferences {
   readonly sendKey: 'enter' | 'accel-enter';
 }
 
-/** Renders what a model wrote. The HTML is safe: no scripts, no styles, nothing is loaded from anywhere. */
+/** Renders text of a model as safe HTML: no scripts, no styles, and nothing is loaded from other servers. */
 export interface Renderer {
   markdown(source: string): string;
   code(source: string, language: string): string;
@@ -41,7 +41,7 @@ export interface Services {
   readonly chat: Chat;
   readonly actions: AppActions;
   readonly preferences: Observable<Preferences>;
-  /** null until it is loaded; text is shown plain until then. */
+  /** null until it is loaded. Until then text is shown unrendered. */
   readonly renderer: Observable<Renderer | null>;
   readonly trans: Translator;
 }
@@ -62,7 +62,7 @@ export function useObservable<T>(observable: Observable<T>): T {
   return React.useSyncExternalStore(observable.subscribe, observable.get);
 }
 
-/** English as it is written in the code. */
+/** Leaves texts in English. */
 export const untranslated: Translator = {
   __: (text, ...values) => text.replace(/%(\d)/g, (_, position) => String(values[Number(position) - 1] ?? ''))
 };

@@ -1,24 +1,24 @@
-/** The panel in a cell's output, served by the application around it where that hasPicoEndpoints. */
+/** The panel in a cell's output. It uses the actions of the application around it, if there are any. */
 
 import * as React from 'react';
 import { conversationMarkdown } from '../model/conversationMarkdown';
-import { requestActions, CellActions } from '../view/embedding';
+import { CellActions, requestActions } from '../view/embedding';
 import { Panel } from '../view/Panel';
 import { AppActions, Services } from '../view/services';
 import { subscribeToConversation } from './subscribeToConversation';
 
-/** What every page can do. */
+/** The actions that need no application. */
 const PAGE_ACTIONS: AppActions = { exportText: download };
 
 export function CellPanel({ services, frame }: { services: Services; frame: HTMLElement }): React.JSX.Element {
   const { chat } = services;
-  const [actions, setHost] = React.useState<CellActions | null>(null);
+  const [actions, setAppActions] = React.useState<CellActions | null>(null);
   React.useEffect(() => {
-    // It has a size once it is in the page, where its call can be heard.
+    // The panel has a size once it is in the page. Its event reaches the application only then.
     const observer = new ResizeObserver(() => requestActions(frame, { setActions, attach: candidates => chat.attach(candidates) }));
     const setActions = (found: CellActions): void => {
       observer.disconnect();
-      setHost(found);
+      setAppActions(found);
     };
     observer.observe(frame);
     return () => observer.disconnect();
@@ -27,14 +27,14 @@ export function CellPanel({ services, frame }: { services: Services; frame: HTML
     if (!actions) {
       return undefined;
     }
-    const keep = (): void => {
+    const save = (): void => {
       const { messages } = chat.conversation.state.get();
       if (!messages.some(({ status }) => status === 'streaming')) {
         actions.saveMarkdown(conversationMarkdown(messages));
       }
     };
-    keep();
-    return subscribeToConversation(chat, keep);
+    save();
+    return subscribeToConversation(chat, save);
   }, [chat, actions]);
   return <Panel {...services} actions={{ ...PAGE_ACTIONS, ...actions }} />;
 }

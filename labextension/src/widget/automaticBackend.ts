@@ -1,13 +1,13 @@
-/** Finds where models run: at the page's own Jupyter server if it has the endpoints, else in the kernel. */
+/** Uses the page's own Jupyter server if it has pico_jupyter, else the notebook's kernel. */
 
 import { HttpBackend } from '../model/httpBackend';
 import { Memory } from '../model/memory';
-import { Backend, ChatRequest, Model, Delta } from '../model/types';
+import { Backend, ChatRequest, Delta, Model } from '../model/types';
 import { hasPicoEndpoints, PageServer } from './pageServer';
 
 export type Transport = 'http' | 'kernel';
 
-/** Decides at the first request. */
+/** Chooses at the first request. `onTransport` is called with the choice. */
 export class AutomaticBackend implements Backend {
   constructor(
     private readonly _server: PageServer | null,
@@ -36,11 +36,11 @@ export class AutomaticBackend implements Backend {
   }
 
   private _backend(): Promise<Backend> {
-    this._found ??= this._find();
-    return this._found;
+    this._chosen ??= this._choose();
+    return this._chosen;
   }
 
-  private async _find(): Promise<Backend> {
+  private async _choose(): Promise<Backend> {
     if (this._server && (await hasPicoEndpoints(this._server))) {
       this._onTransport('http');
       return new HttpBackend(this._server.send);
@@ -49,5 +49,5 @@ export class AutomaticBackend implements Backend {
     return this._kernel;
   }
 
-  private _found: Promise<Backend> | undefined;
+  private _chosen: Promise<Backend> | undefined;
 }

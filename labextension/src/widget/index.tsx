@@ -1,4 +1,4 @@
-/** The anywidget module: the same panel in a cell's output. */
+/** The anywidget module: the panel in a cell's output. */
 
 import * as React from 'react';
 import { createRoot } from 'react-dom/client';
@@ -18,7 +18,7 @@ import { KernelBackend } from './kernelBackend';
 import { isolateKeys } from './keys';
 import { WidgetModel } from './widgetModel';
 import { findStorage, pageServer } from './pageServer';
-import { synchronise } from './sync';
+import { synchronize } from './sync';
 
 const HEIGHT = 520;
 
@@ -27,7 +27,7 @@ interface Views {
   render(props: { model: WidgetModel; el: HTMLElement }): () => void;
 }
 
-/** A function, so that each Python object gets a chat of its own, which its views share. */
+/** A function, so that each Python object gets its own chat, which its views share. */
 export default (): Views => {
   let services: Services;
   return {
@@ -50,7 +50,7 @@ export default (): Views => {
         },
         stopKernel: () => model.send({ type: 'stop' })
       });
-      chat.conversation.settle();
+      chat.conversation.interruptAbandoned();
       services = {
         chat,
         actions: {},
@@ -58,11 +58,11 @@ export default (): Views => {
         renderer: new Observable(renderer),
         trans: untranslated
       };
-      const stop = synchronise(chat, model, environment);
+      const stop = synchronize(chat, model, environment);
       const stashUnsaved = (): void => chat.stashUnsaved();
       addEventListener('pagehide', stashUnsaved);
       if (server) {
-        void findStorage(server, environment).then(place => place && chat.setStorage(place, string(model.get('file'))));
+        void findStorage(server, environment).then(storage => storage && chat.setStorage(storage, string(model.get('file'))));
       }
       return () => {
         removeEventListener('pagehide', stashUnsaved);

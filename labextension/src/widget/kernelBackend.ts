@@ -1,8 +1,8 @@
-/** The backend that is the notebook's kernel, for pages whose server is out of reach. */
+/** The backend in the notebook's kernel, for pages that cannot reach a server with pico_jupyter. */
 
 import { Json, object, string } from '../model/json';
 import { Memory, readMemory } from '../model/memory';
-import { Backend, ChatRequest, Model, Delta } from '../model/types';
+import { Backend, ChatRequest, Delta, Model } from '../model/types';
 import { ServerError } from '../model/wire';
 import { WidgetModel } from './widgetModel';
 
@@ -14,11 +14,11 @@ export class KernelBackend implements Backend {
 
   async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Delta, void> {
     signal.throwIfAborted();
-    const call = new Call(this._model, this._newId(), signal);
+    const call = new KernelCall(this._model, this._newId(), signal);
     try {
       call.send('chat', { ...request });
-      for (let answer = await call.next(); answer.type !== 'done'; answer = await call.next()) {
-        yield* answer.pieces as Delta[];
+      for (let reply = await call.next(); reply.type !== 'done'; reply = await call.next()) {
+        yield* reply.pieces as Delta[];
       }
     } finally {
       call.end();
@@ -42,7 +42,7 @@ export class KernelBackend implements Backend {
   }
 
   private async _ask(type: string, content: Json): Promise<Json> {
-    const call = new Call(this._model, this._newId());
+    const call = new KernelCall(this._model, this._newId());
     try {
       call.send(type, content);
       return await call.next();
@@ -52,8 +52,8 @@ export class KernelBackend implements Backend {
   }
 }
 
-/** One request to the kernel and what comes back. */
-class Call {
+/** One request to the kernel and its replies. */
+class KernelCall {
   constructor(
     private readonly _model: WidgetModel,
     private readonly _id: string,
@@ -67,17 +67,17 @@ class Call {
     this._model.send({ type, id: this._id, content });
   }
 
-  /** The next message of this call. Rejects when the kernel says that it failed, and when it was aborted. */
+  /** The next reply. Rejects when the kernel reports a failure, and when the call was aborted. */
   async next(): Promise<Json> {
     while (!this._received.length) {
       this._signal?.throwIfAborted();
       await new Promise<void>(resolve => (this._wake = resolve));
     }
-    const answer = this._received.shift() ?? {};
-    if (answer.type === 'failed') {
-      throw new ServerError(string(answer.message));
+    const reply = this._received.shift() ?? {};
+    if (reply.type === 'failed') {
+      throw new ServerError(string(reply.message));
     }
-    return answer;
+    return reply;
   }
 
   end(): void {
@@ -86,9 +86,9 @@ class Call {
   }
 
   private readonly _receive = (content: unknown): void => {
-    const answer = object(content);
-    if (answer.id === this._id) {
-      this._received.push(answer);
+    const reply = object(content);
+    if (reply.id === this._id) {
+      this._received.push(reply);
       this._wake();
     }
   };

@@ -1,4 +1,4 @@
-/** Keys that are typed in the panel are not the notebook's: Shift+Enter would run the cell again and lose the chat. */
+/** Keeps keys typed in the panel from the notebook. Shift+Enter would run the cell again and lose the chat. */
 
 export function isolateKeys(element: HTMLElement): void {
   for (const type of ['keydown', 'keyup', 'keypress'] as const) {
@@ -13,7 +13,7 @@ export function isolateKeys(element: HTMLElement): void {
   }
 }
 
-/** Save, the sidebar and the command palette keep working. */
+/** Shortcuts for saving, the sidebar and the command palette. */
 function isForApplication(event: KeyboardEvent): boolean {
   const key = event.key.toLowerCase();
   const isAccel = (event.ctrlKey || event.metaKey) && !event.altKey;

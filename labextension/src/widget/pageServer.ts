@@ -1,4 +1,4 @@
-/** The Jupyter server that the page came from, and the place for conversations that it has. */
+/** Finds the page's Jupyter server, and where it stores conversations. */
 
 import { HttpFolder } from '../model/httpFolder';
 import { Send } from '../model/httpBackend';
@@ -10,12 +10,12 @@ import { broadcastPageChannel, localUnsavedStore } from '../page/browserPage';
 const FOLDER = 'Chats';
 
 export interface PageServer {
-  /** With the page's credentials. */
+  /** Sends requests with the page's credentials. */
   readonly send: Send;
   readonly url: string;
 }
 
-/** null on pages of nobody's. */
+/** null on a page without a Jupyter server. */
 export function pageServer(): PageServer | null {
   const config = object(parseJson(document.getElementById('jupyter-config-data')?.textContent ?? ''));
   const base = string(config.baseUrl);
@@ -38,18 +38,18 @@ export function pageServer(): PageServer | null {
   return { send, url };
 }
 
-/** Whether pico_jupyter is there. */
+/** Whether the server has pico_jupyter. */
 export async function hasPicoEndpoints(server: PageServer): Promise<boolean> {
   return (await getJson(server, 'pico/v1/models')) !== null;
 }
 
-/** The folder that the sidebar uses too; null where the server has no contents API. */
+/** The storage that the sidebar uses too, or null without a contents API. */
 export async function findStorage(server: PageServer, environment: Environment): Promise<ConversationStorage | null> {
   if (!(await getJson(server, 'api/contents/?content=0'))) {
     return null;
   }
   return {
-    drive: new HttpFolder(server.send, await configuredFolder(server)),
+    folder: new HttpFolder(server.send, await configuredFolder(server)),
     unsaved: localUnsavedStore(server.url),
     pages: broadcastPageChannel(server.url),
     environment

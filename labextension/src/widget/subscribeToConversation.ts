@@ -1,20 +1,20 @@
-/** Hears of everything that happens in a chat's open conversation, whichever that is. */
+/** Subscribes to changes of a chat's open conversation, also after another one was opened. */
 
 import { Chat } from '../model/chat';
 
 export function subscribeToConversation(chat: Chat, listener: () => void): () => void {
-  let followed = chat.conversation;
-  let unfollow = followed.state.subscribe(listener);
-  const unfollowChat = chat.state.subscribe(() => {
-    if (chat.conversation !== followed) {
-      unfollow();
-      followed = chat.conversation;
-      unfollow = followed.state.subscribe(listener);
+  let current = chat.conversation;
+  let unsubscribe = current.state.subscribe(listener);
+  const unsubscribeChat = chat.state.subscribe(() => {
+    if (chat.conversation !== current) {
+      unsubscribe();
+      current = chat.conversation;
+      unsubscribe = current.state.subscribe(listener);
       listener();
     }
   });
   return () => {
-    unfollow();
-    unfollowChat();
+    unsubscribe();
+    unsubscribeChat();
   };
 }

@@ -1,24 +1,24 @@
-/** Keeps the chat and the traits of the Python object alike. */
+/** Synchronises the chat with the traits of the Python object. */
 
 import { Chat } from '../model/chat';
 import { object, oneOf, string } from '../model/json';
-import { readMessages, hasCommonMessage } from '../model/transcript';
+import { hasCommonMessage, readMessages } from '../model/transcript';
 import { Environment, Message, REASONINGS } from '../model/types';
 import { subscribeToConversation } from './subscribeToConversation';
 import { WidgetModel } from './widgetModel';
 
-/** While an answer grows, the kernel hears of it so often, so that a reload loses little. */
+/** Between two updates of the kernel while an answer grows, so that a reload loses little. */
 const PUSH_MS = 1000;
 
-export function synchronise(chat: Chat, model: WidgetModel, environment: Environment): () => void {
+export function synchronize(chat: Chat, model: WidgetModel, environment: Environment): () => void {
   let cancelPush: (() => void) | undefined;
-  let known: readonly Message[] = chat.conversation.state.get().messages;
+  let sent: readonly Message[] = chat.conversation.state.get().messages;
   const push = (): void => {
     cancelPush?.();
     cancelPush = undefined;
     const { messages } = chat.conversation.state.get();
-    if (messages !== known) {
-      known = messages;
+    if (messages !== sent) {
+      sent = messages;
       model.set('messages', messages);
       model.save_changes();
     }
@@ -52,12 +52,12 @@ export function synchronise(chat: Chat, model: WidgetModel, environment: Environ
   };
   on('change:messages', () => {
     const messages = readMessages(model.get('messages'));
-    if (JSON.stringify(messages) !== JSON.stringify(known) && !chat.conversation.state.get().busy) {
-      known = messages;
+    if (JSON.stringify(messages) !== JSON.stringify(sent) && !chat.conversation.state.get().busy) {
+      sent = messages;
       const present = chat.conversation.state.get().messages;
       if (present.length && !hasCommonMessage(present, messages)) {
-        // What was said before stays in its file.
-        chat.begin(messages);
+        // The open conversation stays in its file.
+        chat.startConversation(messages);
       } else {
         chat.conversation.replace(messages);
       }

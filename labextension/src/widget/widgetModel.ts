@@ -1,4 +1,4 @@
-/** The Python object on the other side, as anywidget hands it over. */
+/** The model that anywidget provides: the traits of the Python object, and messages to it. */
 
 export interface WidgetModel {
   get(key: string): unknown;

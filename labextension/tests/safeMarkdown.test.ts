@@ -1,17 +1,17 @@
 import { expect, test } from 'vitest';
-// What the Python side is tested with, too.
+// The cases of the Python side, too.
 import CASES from '../../tests/panel/safe.json';
 import { conversationMarkdown } from '../src/model/conversationMarkdown';
 import { safeMarkdown } from '../src/model/safeMarkdown';
 import { message } from './fakes';
 
-test.each(CASES as [string, string][])('%j is made safe', (source, expected) => {
+test.each(CASES as [string, string][])('%j becomes safe Markdown', (source, expected) => {
   expect(safeMarkdown(source)).toBe(expected);
 });
 
-test('the conversation has everything that was said', () => {
-  const picture = { id: '1', kind: 'image', name: 'a_b.png', data: '' } as const;
-  const question = message('a', { content: 'What is it?', attachments: [picture, { ...picture, name: 'x.py' }] });
+test('the Markdown of a conversation has all messages', () => {
+  const image = { id: '1', kind: 'image', name: 'a_b.png', data: '' } as const;
+  const question = message('a', { content: 'What is it?', attachments: [image, { ...image, name: 'x.py' }] });
   const answer = message('b', { role: 'assistant', model: 'tiny', reasoning: 'Round, <so>', content: 'A `circle`.' });
   const failed = message('c', { role: 'assistant', content: '', status: 'failed', error: 'out of\nmemory' });
   expect(conversationMarkdown([question, answer, failed])).toBe(
