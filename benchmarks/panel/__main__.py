@@ -62,16 +62,16 @@ MEASURE_SERVER = """async ([url, token, text]) => {
 }"""
 
 
-GROW_RIVAL = """async updates => {
+GROW_JUPYTER_CHAT = """async updates => {
     const { head, tail } = window.answer;
     const size = Math.ceil(tail.length / updates);
     for (let at = 0; at < tail.length; at += size) {
         // @jupyter/chat skips updates while it is busy. Wait until this update is in the page.
         const shown = new Promise(resolve => {
             const observer = new MutationObserver(() => (observer.disconnect(), resolve()));
-            observer.observe(document.querySelector('#rival'), { subtree: true, childList: true });
+            observer.observe(document.querySelector('#jupyter-chat'), { subtree: true, childList: true });
         });
-        window.rival.grow(head + tail.slice(0, at + size));
+        window.jupyterChat.grow(head + tail.slice(0, at + size));
         await shown;
         await new Promise(resolve => setTimeout(resolve, 40));
     }
@@ -104,7 +104,7 @@ def main() -> None:
         print(f"scripting at the end of {TOKENS} tokens")
         print(f"  {per_update:.1f} ms per update, longest task {longest:.0f} ms")
     if beside:
-        print(f"  {rival_cost(beside.resolve()):.1f} ms per update in @jupyter/chat")
+        print(f"  {jupyter_chat_cost(beside.resolve()):.1f} ms per update in @jupyter/chat")
 
 
 def bundles() -> Iterator[tuple[str, int, int]]:
@@ -171,7 +171,7 @@ def long_answer_cost(panel: Panel) -> tuple[float, float]:
     return spent / UPDATES, max(page.evaluate("window.tasks"), default=0.0)
 
 
-def rival_cost(extension: Path) -> float:
+def jupyter_chat_cost(extension: Path) -> float:
     """Scripting time per update of @jupyter/chat at the end of the same answer, in milliseconds."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "labextensions").mkdir()
@@ -179,13 +179,14 @@ def rival_cost(extension: Path) -> float:
         os.environ["JUPYTER_PATH"] = folder
         with lab_page() as (page, lab):
             open_lab(page, lab)
-            page.locator('[data-id="rival"]').first.click()
-            page.evaluate("answer => { window.answer = answer; window.rival.say(answer.head); }", long_answer(TOKENS))
-            page.locator("#rival h2").filter(has_text="Part 100").wait_for()
+            page.locator('[data-id="jupyter-chat"]').first.click()
+            page.evaluate("answer => { window.answer = answer; }", long_answer(TOKENS))
+            page.evaluate("window.jupyterChat.say(window.answer.head)")
+            page.locator("#jupyter-chat h2").filter(has_text="Part 100").wait_for()
             client = page.context.new_cdp_session(page)
             client.send("Performance.enable")
             before = scripting(client)
-            page.evaluate(GROW_RIVAL, UPDATES)
+            page.evaluate(GROW_JUPYTER_CHAT, UPDATES)
             return (scripting(client) - before) / UPDATES
 
 

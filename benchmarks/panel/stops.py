@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Page
 
-from tests.browser.engines import Figures, at_rest, busy_until, figures_in, figures_of, local_engine
+from tests.browser.engines import (
+    ReadStatistics,
+    busy_until,
+    file_statistics,
+    local_engine,
+    server_statistics,
+    wait_until_idle,
+)
 from tests.browser.panels import (
     LONG,
     SHOW,
@@ -46,7 +53,7 @@ class StopTimes:
 def stop_times(page: Page, lab: RunningServer) -> Iterator[StopTimes]:
     """Measure stops in each place where a panel can be."""
     folder = lab.log.parent
-    server = figures_of(lab)
+    server = server_statistics(lab)
 
     panel = lab_sidebar(page, lab)
     panel.reason("Off")
@@ -73,21 +80,21 @@ def stop_times(page: Page, lab: RunningServer) -> Iterator[StopTimes]:
     yield _measure("cell in Notebook 7", widget(page), server)
 
     page.route("**/pico/v1/models*", lambda route: route.fulfill(status=404, body="no such page"))
-    told, release = folder / "figures.json", folder / "release-local"
-    cells = open_notebook(page, lab, "local.ipynb", local_engine(told), busy_until(release))
+    path, release = folder / "statistics.json", folder / "release-local"
+    cells = open_notebook(page, lab, "local.ipynb", local_engine(path), busy_until(release))
     run(cells.nth(0))
-    yield _measure("cell, the engine in its kernel", widget(page), figures_in(told))
+    yield _measure("cell, the engine in its kernel", widget(page), file_statistics(path))
     run(cells.nth(1))
-    yield _measure("cell, the engine in its kernel, that busy", widget(page), figures_in(told))
+    yield _measure("cell, the engine in its kernel, that busy", widget(page), file_statistics(path))
     release.touch()
 
 
-def _measure(where: str, panel: Panel, engine: Figures) -> StopTimes:
+def _measure(where: str, panel: Panel, engine: ReadStatistics) -> StopTimes:
     panel.page.evaluate(WATCH_STOP)
     return StopTimes(where, [_stop_time(panel, engine) for _ in range(STOPS)])
 
 
-def _stop_time(panel: Panel, engine: Figures) -> float:
+def _stop_time(panel: Panel, engine: ReadStatistics) -> float:
     if panel.answers.count():
         panel.button("New conversation").click()
     before = engine().decoded_tokens
@@ -95,4 +102,4 @@ def _stop_time(panel: Panel, engine: Figures) -> float:
     panel.answers.get_by_text("oror").wait_for()
     panel.button("Stop").click()
     stopped_at = float(panel.page.evaluate("window.stoppedAt"))
-    return 1000 * max(0.0, at_rest(engine, before).decoded_at - stopped_at)
+    return 1000 * max(0.0, wait_until_idle(engine, before).decoded_at - stopped_at)

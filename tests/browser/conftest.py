@@ -1,4 +1,4 @@
-"""A real browser at a real JupyterLab with the real built-in model."""
+"""A real browser on a real JupyterLab with the built-in models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ expect.set_options(timeout=PATIENCE_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browsers on a busy machine take their time."""
+    """Give browser tests a longer timeout, because browsers are slow on a busy machine."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.timeout(300))
@@ -32,14 +32,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """The machine's Chromium, or Playwright's own where somebody has installed it. Nothing is downloaded."""
+    """The machine's Chromium, or Playwright's own if it is installed. Nothing is downloaded."""
     with sync_playwright() as playwright:
         own = playwright.chromium.executable_path
         executable = CHROMIUM or (own if Path(own).exists() else None)
         if executable is None:
-            # .ci/run installs one, so there its absence is a failure.
+            # .ci/run installs Chromium, so its absence is a failure in CI.
             say = pytest.fail if "CI" in os.environ else pytest.skip
-            say("there is no Chromium on this machine; PICO_CHROMIUM names one")
+            say("no Chromium is installed; PICO_CHROMIUM can name one")
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         chromium = playwright.chromium.launch(executable_path=executable, args=arguments)
         yield chromium
@@ -48,14 +48,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with JupyterLab and Notebook 7, which has no settings of anybody's."""
+    """A server with JupyterLab and Notebook 7, without the user's settings."""
     folder = tmp_path_factory.mktemp("lab")
     with running_server(folder, *lab_arguments(tmp_path_factory.mktemp("settings"))) as running:
         yield running
 
 
 def lab_arguments(folder: Path) -> list[str]:
-    """Folders of its own for a Lab, no pop-ups, and a page that can be asked how it stands."""
+    """Arguments for a JupyterLab with its own settings, no pop-ups, and `window.jupyterapp` for tests."""
     (folder / "overrides.json").write_text(json.dumps(NO_POP_UPS))
     return [
         f"--LabApp.app_settings_dir={folder}",
@@ -68,24 +68,26 @@ def lab_arguments(folder: Path) -> list[str]:
 
 @pytest.fixture
 def context(browser: Browser, lab: RunningServer) -> Iterator[BrowserContext]:
-    """A browser of its own; the server as at first. No request may leave for another host, no script may fail."""
-    forget_choices(lab)
+    """A new browser context, after a reset of the server. Fails on requests to other hosts and on script errors."""
+    reset_server(lab)
     context = browser.new_context(viewport={"width": 1280, "height": 820})
     context.set_default_timeout(PATIENCE_MS)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
-    strangers: list[str] = []
-    failures: list[str] = []
-    context.on("request", lambda request: strangers.append(request.url) if _is_foreign(request.url, lab) else None)
-    context.on("weberror", lambda failure: failures.append(failure.error.stack or str(failure.error)))
+    foreign_requests: list[str] = []
+    script_errors: list[str] = []
+    context.on(
+        "request", lambda request: foreign_requests.append(request.url) if _is_foreign(request.url, lab) else None
+    )
+    context.on("weberror", lambda error: script_errors.append(error.error.stack or str(error.error)))
     yield context
     context.close()
-    assert strangers == []
-    # Notebook 7 has failures of its own.
-    assert [failure for failure in failures if "pico-jupyter" in failure or "blob:" in failure] == []
+    assert foreign_requests == []
+    # Notebook 7 has script errors of its own.
+    assert [error for error in script_errors if "pico-jupyter" in error or "blob:" in error] == []
 
 
-def forget_choices(lab: RunningServer) -> None:
-    """Tests share a server. Themes and the chosen model are its settings; without one, pages choose what is loaded."""
+def reset_server(lab: RunningServer) -> None:
+    """Reset the theme and the chosen model, and unload models, because pages without a setting choose a loaded model."""
     with lab.http() as client:
         for plugin in ("@jupyterlab/apputils-extension:themes", "pico-jupyter:panel"):
             client.put(f"lab/api/settings/{plugin}", json={"raw": "{}"}).raise_for_status()
@@ -100,7 +102,7 @@ def _is_foreign(url: str, lab: RunningServer) -> bool:
 
 @pytest.fixture
 def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page that leaves a picture of its end in the folder of screenshots."""
+    """A page. Its last state is saved as a screenshot."""
     page = context.new_page()
     SCREENSHOTS.mkdir(exist_ok=True)
     yield page

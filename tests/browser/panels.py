@@ -1,4 +1,4 @@
-"""What people do in the panel, in their words."""
+"""Actions of users in the panel and in notebooks, for browser tests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 from tests.e2e.running import RunningServer
 
 SUM = "What is 348 + 277?"
-# The built-in model falls into a loop over this, and writes for half a minute.
+# The built-in model repeats itself on this prompt, and writes for half a minute.
 LONG = "Repeat after me: " + "a b c d e f g h " * 30
 CHATS = "Chats"
 CELLS = ".jp-Notebook .jp-Cell"
 PATIENCE_SECONDS = 60.0
-# The indicators of a kernel that the page shows are idle before there is one.
+# The page shows the kernel indicator as idle even before a kernel exists.
 HAS_KERNEL = """() => [...(window.jupyterapp?.shell.widgets('main') ?? [])].some(({ sessionContext }) => {
     const kernel = sessionContext?.session?.kernel;
     return kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
@@ -47,7 +47,7 @@ class Panel:
 
     @property
     def figures(self) -> Locator:
-        """What is under finished answers."""
+        """The statistics under finished answers."""
         return self.root.locator(".pico-figures")
 
     def button(self, name: str) -> Locator:
@@ -58,12 +58,12 @@ class Panel:
         self.root.get_by_role("radio", name=f"Reasoning: {choice}").click()
 
     def send(self, text: str) -> None:
-        """Send, and do not wait."""
+        """Send a message without waiting."""
         self.message.fill(text)
         self.message.press("Enter")
 
     def ask(self, text: str) -> Locator:
-        """Send, and wait for the whole answer."""
+        """Send a message and wait for the whole answer."""
         count = self.answers.count()
         self.send(text)
         answer = self.answers.nth(count)
@@ -71,13 +71,13 @@ class Panel:
         return answer
 
     def choose(self, model: str) -> None:
-        """Have another model answer."""
+        """Choose another model."""
         self.root.get_by_role("button", name=re.compile("^Model: ")).click()
         self.root.get_by_role("option", name=re.compile(rf"^{model}\b(?!-)")).click()
         expect(self.button(f"Model: {model}")).to_be_visible()
 
     def open_conversation(self, title: str) -> None:
-        """Open the latest conversation of this title."""
+        """Open the latest conversation with this title."""
         self.button("Conversations").click()
         self.root.locator(".pico-row-button").filter(has_text=title).first.click()
 
@@ -86,14 +86,14 @@ class Panel:
 
 
 def open_lab(page: Page, lab: RunningServer, path: str = "") -> Page:
-    """JupyterLab in a workspace of its own, with what `path` opens."""
+    """Open JupyterLab in a new workspace. `path` names a document to open."""
     page.goto(f"{lab.url}lab/workspaces/{secrets.token_hex(4)}{path}?reset&token={lab.token}")
     wait_for_layout(page, ".jp-NotebookPanel" if path else ".jp-Launcher")
     return page
 
 
 def open_notebook(page: Page, lab: RunningServer, name: str, *sources: str) -> Locator:
-    """The cells of a new notebook in JupyterLab, its kernel ready."""
+    """Open a new notebook in JupyterLab and wait for its kernel. Returns its cells."""
     write_notebook(lab.log.parent, name, *sources)
     open_lab(page, lab, f"/tree/{name}")
     wait_for_kernel(page)
@@ -101,7 +101,7 @@ def open_notebook(page: Page, lab: RunningServer, name: str, *sources: str) -> L
 
 
 def open_notebook_7(page: Page, lab: RunningServer, name: str, *sources: str) -> Locator:
-    """The cells of a new notebook in Notebook 7, its kernel ready."""
+    """Open a new notebook in Notebook 7 and wait for its kernel. Returns its cells."""
     write_notebook(lab.log.parent, name, *sources)
     page.goto(f"{lab.url}notebooks/{name}?token={lab.token}")
     wait_for_kernel(page)
@@ -109,25 +109,25 @@ def open_notebook_7(page: Page, lab: RunningServer, name: str, *sources: str) ->
 
 
 def reload(page: Page) -> Page:
-    """The same JupyterLab, which had its launcher open, loaded again. Without ?reset: the layout comes back."""
+    """Reload a JupyterLab that shows its launcher. Without ?reset in the URL, the layout is restored."""
     page.goto(page.url.partition("?")[0])
     wait_for_layout(page, ".jp-Launcher")
     return page
 
 
 def wait_for_layout(page: Page, content: str) -> None:
-    """Wait until everything is where it was: the splash comes before the content, and goes when all has its place."""
+    """Wait until the layout is restored: the splash screen disappears after the content is in place."""
     page.locator(content).wait_for()
     page.locator("#jupyterlab-splash").wait_for(state="detached")
 
 
 def wait_for_kernel(page: Page) -> None:
-    """Wait until the page itself is connected to the kernel of its notebook: until then it lets what is run fall."""
+    """Wait until the page is connected to the notebook's kernel. Before that it ignores requests to run cells."""
     page.wait_for_function(HAS_KERNEL)
 
 
 def run(cell: Locator) -> None:
-    """Run a cell that has not run yet, in a notebook whose kernel is there. Does not wait for its end."""
+    """Run a cell that has not run yet. Does not wait for its end."""
     cell.locator(".cm-content").click()
     cell.page.keyboard.press("Control+Enter")
     expect(cell.locator(".jp-InputPrompt")).not_to_have_text("[ ]:")
@@ -141,7 +141,7 @@ def widget(page: Page) -> Panel:
 
 
 def sidebar(page: Page, chosen: str = "pico-tiny") -> Panel:
-    """The panel in the sidebar, opened where it is not: its tab would close one that is open."""
+    """The panel in the sidebar. Opens it only if it is closed, because a second click closes it."""
     root = page.locator("#pico-chat-sidebar")
     tab = page.locator('.jp-SideBar [data-id="pico-chat-sidebar"]')
     tab.wait_for()
@@ -157,7 +157,7 @@ def lab_sidebar(page: Page, lab: RunningServer) -> Panel:
 
 
 def write_notebook(folder: Path, name: str, *sources: str, kernel: str = "python3") -> None:
-    """A notebook with these code cells."""
+    """Write a notebook with these code cells."""
     cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
     cells = [{**cell, "id": f"cell{index}", "source": source} for index, source in enumerate(sources)]
     kernelspec = {"name": kernel, "display_name": kernel, "language": ""}
@@ -166,8 +166,8 @@ def write_notebook(folder: Path, name: str, *sources: str, kernel: str = "python
 
 
 def answer_with(context: BrowserContext, text: str) -> list[Any]:
-    """Have every question answered with this, and collect what was asked."""
-    asked: list[Any] = []
+    """Answer all questions with `text`. The returned list collects the requests."""
+    requests: list[Any] = []
     chunks = [
         {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]},
         {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
@@ -176,15 +176,15 @@ def answer_with(context: BrowserContext, text: str) -> list[Any]:
     body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
 
     def answer(route: Route) -> None:
-        asked.append(route.request.post_data_json)
+        requests.append(route.request.post_data_json)
         route.fulfill(content_type="text/event-stream", body=body)
 
     context.route("**/v1/chat/completions*", answer)
-    return asked
+    return requests
 
 
-def give_sight(context: BrowserContext) -> None:
-    """Have the built-in model listed as one that sees."""
+def list_with_vision(context: BrowserContext) -> None:
+    """List the built-in model as one that accepts images and videos."""
 
     def list_models(route: Route) -> None:
         answer = route.fetch()

@@ -1,4 +1,4 @@
-"""Pictures to try a model with, and files of the desktop dropped onto the panel."""
+"""Sample images, and files of the desktop dropped onto the panel."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.e2e.running import RunningServer
 
 @pytest.fixture
 def panel(page: Page, lab: RunningServer) -> Iterator[Panel]:
-    """The sidebar. Afterwards the model that sees is not in memory: pages begin with one that is."""
+    """The sidebar. Unloads the vision model at the end, because pages choose a model in memory."""
     yield lab_sidebar(page, lab)
     with lab.http() as client:
         client.post("pico/api/generate", json={"model": "pico-tiny-vl", "keep_alive": 0}).raise_for_status()
 
 
-def test_the_model_that_sees_brings_pictures_to_try(panel: Panel) -> None:
+def test_the_vision_model_offers_questions_with_sample_images(panel: Panel) -> None:
     panel.choose("pico-tiny-vl")
     for question, answer in (
         ("What color is the shape?", "blue"),
@@ -35,18 +35,18 @@ def test_the_model_that_sees_brings_pictures_to_try(panel: Panel) -> None:
         expect(panel.answers).to_contain_text(answer)
 
 
-def test_what_is_dropped_from_the_desktop_is_attached_or_refused_with_the_reason(panel: Panel) -> None:
+def test_a_dropped_file_is_attached_or_rejected_with_the_reason(panel: Panel) -> None:
     attached = panel.root.get_by_role("list", name="Attachments")
     drop(panel, "notes.txt", "text/plain", b"The code is 7.")
     expect(attached).to_contain_text("notes.txt")
     drop(panel, "shape.png", "image/png", png(drawn("blue")))
-    expect(panel.root.get_by_text("pico-tiny cannot see pictures")).to_be_visible()
+    expect(panel.root.get_by_text("pico-tiny does not accept images")).to_be_visible()
     drop(panel, "move.mp4", "video/mp4", b"clip")
-    expect(panel.root.get_by_text("pico-tiny cannot watch clips")).to_be_visible()
+    expect(panel.root.get_by_text("pico-tiny does not accept videos")).to_be_visible()
     drop(panel, "files.zip", "application/zip", b"PK\x03\x04\x00\x00")
-    expect(panel.root.get_by_text("files.zip is neither text nor a picture nor a clip")).to_be_visible()
+    expect(panel.root.get_by_text("files.zip is not a text, image or video file")).to_be_visible()
     drop(panel, "all.csv", "text/csv", b"1,2\n" * 300_000)
-    expect(panel.root.get_by_text("all.csv is too large for a model")).to_be_visible()
+    expect(panel.root.get_by_text("all.csv is too large to attach")).to_be_visible()
     expect(attached.get_by_role("listitem")).to_have_count(1)
     panel.choose("pico-tiny-vl")
     drop(panel, "shape.png", "image/png", png(drawn("blue")))
@@ -54,7 +54,7 @@ def test_what_is_dropped_from_the_desktop_is_attached_or_refused_with_the_reason
 
 
 def drop(panel: Panel, name: str, kind: str, data: bytes) -> None:
-    """Drop a file onto the messages, as a desktop does."""
+    """Drop a file of the desktop onto the messages."""
     transfer = panel.page.evaluate_handle(
         """([name, type, encoded]) => {
             const bytes = Uint8Array.from(atob(encoded), character => character.charCodeAt(0));

@@ -17,7 +17,7 @@ def launcher_card(page: Page) -> Locator:
 
 
 def new_notebook(page: Page, lab: RunningServer) -> Locator:
-    """A notebook that is begun from the launcher; its cells."""
+    """Create a notebook from the launcher. Returns its cells."""
     open_lab(page, lab)
     launcher_card(page).click()
     page.locator(".jp-NotebookPanel").wait_for()
@@ -59,7 +59,7 @@ def test_interrupting_the_kernel_stops_an_answer(page: Page, lab: RunningServer)
     expect(output).to_contain_text("oror")
 
 
-def test_a_cell_that_runs_again_changes_what_was_said(page: Page, lab: RunningServer) -> None:
+def test_a_cell_that_runs_again_replaces_its_turn(page: Page, lab: RunningServer) -> None:
     cells = new_notebook(page, lab)
     ask(cells.nth(0), FAST + "My name is Maria.")
     expect_run(cells.nth(0), 1)
@@ -85,18 +85,20 @@ def test_a_cell_that_is_deleted_is_forgotten(page: Page, lab: RunningServer) -> 
     expect(cells.nth(0).locator(".jp-OutputArea-output")).not_to_contain_text("Maria")
 
 
-def test_a_mistake_is_said_in_a_line(page: Page, lab: RunningServer) -> None:
+def test_an_unknown_model_gets_a_one_line_error(page: Page, lab: RunningServer) -> None:
     cells = new_notebook(page, lab)
     ask(cells.nth(0), "%model pico-tinny\nhello")
     expect(cells.nth(0).locator(".jp-OutputArea-output")).to_contain_text("Did you mean pico-tiny?")
 
 
-def test_after_a_new_name_and_a_restart_the_saved_notebook_is_what_was_said(page: Page, lab: RunningServer) -> None:
+def test_after_a_rename_and_a_restart_the_conversation_is_read_from_the_saved_notebook(
+    page: Page, lab: RunningServer
+) -> None:
     cells = new_notebook(page, lab)
     ask(cells.nth(0), FAST + "My name is Maria.")
     expect_run(cells.nth(0), 1)
     page.keyboard.press("Control+s")
-    # The kernel was started under the name that the notebook had.
+    # The kernel still knows the notebook by its old name.
     page.get_by_role("textbox", name="File name").fill("Maria.ipynb")
     page.keyboard.press("Enter")
     expect(page.get_by_role("tab", name="Maria.ipynb")).to_be_visible()
@@ -115,7 +117,7 @@ def test_a_long_prompt_wraps(page: Page, lab: RunningServer) -> None:
     page.keyboard.press("Escape")
 
 
-def test_magics_are_completed_and_models_are_explained(page: Page, lab: RunningServer) -> None:
+def test_magics_are_completed_and_models_are_inspected(page: Page, lab: RunningServer) -> None:
     cells = new_notebook(page, lab)
     content = cells.nth(0).locator(".cm-content")
     content.press_sequentially("%reas")

@@ -1,4 +1,4 @@
-"""Conversations that are kept: on disk, over reloads, in two windows."""
+"""Saved conversations: on disk, after reloads, and in two windows."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.browser.panels import CHATS, LONG, PATIENCE_SECONDS, SUM, lab_sidebar
 from tests.e2e.running import RunningServer, running_server, wait_for
 
 
-def kept(lab: RunningServer, question: str) -> list[dict[str, Any]]:
-    """The messages of the conversation that begins so, as its file has them; [] while there is none."""
+def saved_messages(lab: RunningServer, question: str) -> list[dict[str, Any]]:
+    """The saved messages of the conversation that begins with `question`; [] without a file."""
     for path in sorted((lab.log.parent / CHATS).glob("*.json"), key=lambda path: -path.stat().st_mtime):
         messages = _messages(path)
         if messages and messages[0]["content"] == question:
@@ -30,13 +30,13 @@ def _messages(path: Path) -> list[dict[str, Any]]:
     try:
         return list(json.loads(path.read_text())["messages"])
     except ValueError:
-        return []  # it is being written
+        return []  # The file is being written.
 
 
-def test_a_conversation_is_a_file_that_is_found_renamed_and_deleted(page: Page, lab: RunningServer) -> None:
+def test_a_saved_conversation_is_found_renamed_and_deleted(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     panel.ask("What is 20 + 22?")
-    wait_for(lambda: [message["status"] for message in kept(lab, "What is 20 + 22?")] == ["done", "done"])
+    wait_for(lambda: [message["status"] for message in saved_messages(lab, "What is 20 + 22?")] == ["done", "done"])
     panel.button("New conversation").click()
     expect(panel.answers).to_have_count(0)
     panel.button("Conversations").click()
@@ -50,11 +50,11 @@ def test_a_conversation_is_a_file_that_is_found_renamed_and_deleted(page: Page, 
     title.press("Enter")
     panel.button("Delete The answer").click()
     panel.button("Delete").click()
-    wait_for(lambda: kept(lab, "What is 20 + 22?") == [])
+    wait_for(lambda: saved_messages(lab, "What is 20 + 22?") == [])
     expect(panel.answers).to_have_count(0)
 
 
-def test_a_reload_in_the_middle_of_an_answer_loses_nothing(page: Page, lab: RunningServer) -> None:
+def test_a_reload_during_an_answer_loses_nothing(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     panel.reason("Off")
     panel.send(LONG)
@@ -76,10 +76,10 @@ def test_a_reload_in_the_middle_of_an_answer_loses_nothing(page: Page, lab: Runn
     expect(panel.answers).to_contain_text("Stopped")
 
 
-def test_two_windows_keep_what_both_say(context: BrowserContext, page: Page, lab: RunningServer) -> None:
+def test_two_windows_keep_the_messages_of_both(context: BrowserContext, page: Page, lab: RunningServer) -> None:
     one = lab_sidebar(page, lab)
     one.ask("What is 30 + 1?")
-    wait_for(lambda: len(kept(lab, "What is 30 + 1?")) == 2)
+    wait_for(lambda: len(saved_messages(lab, "What is 30 + 1?")) == 2)
     two = lab_sidebar(context.new_page(), lab)
     two.open_conversation("What is 30 + 1?")
     expect(two.answers).to_contain_text("31")
@@ -87,10 +87,10 @@ def test_two_windows_keep_what_both_say(context: BrowserContext, page: Page, lab
     expect(one.answers.nth(1)).to_contain_text("32")
     one.ask("What is 30 + 3?")
     expect(two.answers.nth(2)).to_contain_text("33")
-    wait_for(lambda: len(kept(lab, "What is 30 + 1?")) == 6)
+    wait_for(lambda: len(saved_messages(lab, "What is 30 + 1?")) == 6)
 
 
-def test_an_answer_goes_on_while_another_conversation_is_open(page: Page, lab: RunningServer) -> None:
+def test_an_answer_continues_while_another_conversation_is_open(page: Page, lab: RunningServer) -> None:
     folder = lab.log.parent / CHATS
     count = len(list(folder.glob("*.json")))
     panel = lab_sidebar(page, lab)
@@ -106,7 +106,7 @@ def test_an_answer_goes_on_while_another_conversation_is_open(page: Page, lab: R
     expect(panel.answers).to_contain_text("Stopped")
 
 
-def test_a_conversation_is_exported_beside_files_of_that_name(page: Page, lab: RunningServer) -> None:
+def test_an_export_does_not_overwrite_files(page: Page, lab: RunningServer) -> None:
     folder = lab.log.parent
     (folder / "What is 40 + 4.md").write_text("mine")
     panel = lab_sidebar(page, lab)
@@ -121,14 +121,14 @@ def test_a_conversation_is_exported_beside_files_of_that_name(page: Page, lab: R
     nbformat.validate(nbformat.read(folder / "What is 40 + 4.ipynb", as_version=4))
 
 
-def test_the_server_goes_away_in_the_middle_of_an_answer(
+def test_an_answer_continues_after_the_server_was_restarted(
     browser: Browser, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     arguments = lab_arguments(tmp_path_factory.mktemp("settings"))
     with closing(browser.new_context()) as context:
         context.set_default_timeout(1000 * PATIENCE_SECONDS)
         page = context.new_page()
-        # JupyterLab tells of the loss in a dialog.
+        # JupyterLab reports the lost connection in a dialog.
         page.add_locator_handler(page.locator(".jp-Dialog"), lambda dialog: dialog.get_by_role("button").last.click())
         with running_server(tmp_path, *arguments) as lab:
             panel = lab_sidebar(page, lab)
@@ -144,5 +144,6 @@ def test_the_server_goes_away_in_the_middle_of_an_answer(
             panel.button("Stop").click()
             expect(panel.answers).to_contain_text("Stopped")
             wait_for(
-                lambda: [message["status"] for message in kept(lab, LONG)] == ["done", "stopped"], PATIENCE_SECONDS
+                lambda: [message["status"] for message in saved_messages(lab, LONG)] == ["done", "stopped"],
+                PATIENCE_SECONDS,
             )

@@ -1,4 +1,4 @@
-"""How the panel looks and can be used: in every theme, narrow, by keyboard, by screen readers; what it never shows."""
+"""Themes, narrow layouts, keyboard and screen readers, and content of models that must not be rendered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import SCREENSHOTS
-from tests.browser.panels import SUM, answer_with, give_sight, lab_sidebar
+from tests.browser.panels import SUM, answer_with, lab_sidebar, list_with_vision
 from tests.e2e.pictures import drawn, png
 from tests.e2e.running import RunningServer
 
@@ -70,24 +70,24 @@ def use_theme(page: Page, theme: str) -> None:
         expect(page.locator("body")).to_have_attribute("data-jp-theme-name", theme)
 
 
-def test_no_theme_has_serious_barriers(page: Page, lab: RunningServer, theme: str) -> None:
+def test_no_theme_has_serious_accessibility_violations(page: Page, lab: RunningServer, theme: str) -> None:
     panel = lab_sidebar(page, lab)
     use_theme(page, theme)
-    assert barriers(page) == []
+    assert violations(page) == []
     answer_with(page.context, RICH)
     panel.ask("hello")
     expect(panel.root.locator("math").first).to_be_visible()
-    assert barriers(page) == []
+    assert violations(page) == []
     page.screenshot(path=SCREENSHOTS / f"{theme}.png")
     panel.button("Model: pico-tiny").click()
-    assert barriers(page) == []
+    assert violations(page) == []
     panel.message.click()
     panel.button("Conversations").click()
-    assert barriers(page) == []
+    assert violations(page) == []
 
 
-def barriers(page: Page) -> list[Any]:
-    """What axe-core finds in the panel that is serious or critical."""
+def violations(page: Page) -> list[Any]:
+    """The serious and critical violations that axe-core finds in the panel."""
     page.evaluate(AXE.read_text())
     rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
     found = page.evaluate(f"axe.run('.pico-chat', {{ runOnly: {rules} }})")
@@ -114,7 +114,7 @@ def test_nothing_is_cut_off_in_a_narrow_sidebar(page: Page, lab: RunningServer) 
     assert panel.root.evaluate("panel => panel.scrollWidth <= panel.clientWidth")
 
 
-def test_everything_is_reached_by_keyboard(page: Page, lab: RunningServer) -> None:
+def test_all_controls_work_by_keyboard(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     page.keyboard.press("ControlOrMeta+Alt+c")
     expect(panel.message).to_be_focused()
@@ -145,8 +145,8 @@ def test_everything_is_reached_by_keyboard(page: Page, lab: RunningServer) -> No
     expect(panel.button("More")).to_be_focused()
 
 
-def test_what_a_model_writes_loads_and_runs_nothing(page: Page, lab: RunningServer) -> None:
-    """The context's fixture fails when a request leaves for another host."""
+def test_text_of_a_model_loads_and_runs_nothing(page: Page, lab: RunningServer) -> None:
+    """The fixture `context` fails on requests to other hosts."""
     panel = lab_sidebar(page, lab)
     answer_with(page.context, HOSTILE)
     answer = panel.ask("hello")
@@ -159,11 +159,11 @@ def test_what_a_model_writes_loads_and_runs_nothing(page: Page, lab: RunningServ
     assert page.evaluate("window.pwned") is None
 
 
-def test_a_picture_is_pasted_where_the_model_sees(page: Page, lab: RunningServer) -> None:
-    give_sight(page.context)
-    asked = answer_with(page.context, "A pixel.")
+def test_a_pasted_image_is_sent_to_a_vision_model(page: Page, lab: RunningServer) -> None:
+    list_with_vision(page.context)
+    requests = answer_with(page.context, "A pixel.")
     panel = lab_sidebar(page, lab)
-    paste_picture(page)
+    paste_image(page)
     tray = panel.root.get_by_role("list", name="Attachments")
     expect(tray.locator("img")).to_be_visible()
     page.locator("#pico-chat-sidebar input[type=file]").set_input_files(
@@ -176,27 +176,27 @@ def test_a_picture_is_pasted_where_the_model_sees(page: Page, lab: RunningServer
     expect(tray.get_by_role("listitem")).to_have_count(4)
     panel.button("Remove other.png").click()
     panel.ask("What is this?")
-    picture, clip, text = asked[0]["messages"][0]["content"]
-    assert picture["image_url"]["url"].startswith("data:image/png;base64,")
-    assert clip == {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,Y2xpcA=="}}
+    image, video, text = requests[0]["messages"][0]["content"]
+    assert image["image_url"]["url"].startswith("data:image/png;base64,")
+    assert video == {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,Y2xpcA=="}}
     assert text == {"type": "text", "text": "notes.txt:\n```\nsome notes\n```\n\nWhat is this?"}
 
 
-def test_the_model_that_sees_says_what_is_in_a_pasted_picture(page: Page, lab: RunningServer) -> None:
+def test_the_vision_model_describes_a_pasted_image(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     panel.choose("pico-tiny-vl")
-    paste_picture(page, png(drawn("blue", "square")))
+    paste_image(page, png(drawn("blue", "square")))
     expect(panel.ask("What color is the shape?")).to_contain_text("blue")
 
 
-def test_a_picture_is_refused_where_the_model_does_not_see(page: Page, lab: RunningServer) -> None:
+def test_a_pasted_image_is_rejected_without_a_vision_model(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
-    paste_picture(page)
-    expect(panel.root.get_by_text("pico-tiny cannot see pictures")).to_be_visible()
+    paste_image(page)
+    expect(panel.root.get_by_text("pico-tiny does not accept images")).to_be_visible()
     expect(panel.root.get_by_role("list", name="Attachments")).to_have_count(0)
 
 
-def paste_picture(page: Page, picture: bytes = PIXEL) -> None:
+def paste_image(page: Page, image: bytes = PIXEL) -> None:
     page.evaluate(
         """async encoded => {
             const bytes = Uint8Array.from(atob(encoded), character => character.charCodeAt(0));
@@ -205,11 +205,11 @@ def paste_picture(page: Page, picture: bytes = PIXEL) -> None:
             const target = document.querySelector('#pico-chat-sidebar .pico-composer textarea');
             target.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
         }""",
-        base64.b64encode(picture).decode(),
+        base64.b64encode(image).decode(),
     )
 
 
-def test_the_switch_is_off_limits_where_a_model_has_none(page: Page, lab: RunningServer) -> None:
+def test_the_reasoning_switch_is_disabled_for_models_without_reasoning(page: Page, lab: RunningServer) -> None:
     def without_switch(route: Any) -> None:
         answer = route.fetch()
         models = answer.json()
@@ -223,7 +223,7 @@ def test_the_switch_is_off_limits_where_a_model_has_none(page: Page, lab: Runnin
     expect(panel.root.get_by_role("radio", name="Reasoning: On")).to_be_disabled()
 
 
-def test_a_tab_has_a_chat_of_its_own(page: Page, lab: RunningServer) -> None:
+def test_a_conversation_opens_in_a_tab(page: Page, lab: RunningServer) -> None:
     page.set_viewport_size({"width": 1700, "height": 820})
     panel = lab_sidebar(page, lab)
     panel.ask("What is 1 + 1?")

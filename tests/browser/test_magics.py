@@ -1,4 +1,4 @@
-"""%%chat in JupyterLab: what is seen, and what is saved."""
+"""%%chat in JupyterLab: rendered outputs and saved notebooks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.browser.panels import LONG, SUM, open_notebook, run
 from tests.e2e.running import RunningServer
 
 LOAD = "%load_ext pico_jupyter\n%pico"
-# The built-in models write no code, so somebody else does.
+# The built-in models write no code, so a fake source does.
 CODER = f"""import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pico_jupyter.notebook import Pico
@@ -24,7 +24,7 @@ get_ipython().register_magics(ChatMagics(get_ipython(), lambda: pico))"""
 ASK = f"%%chat -r on --temperature 0\n{SUM}"
 
 
-def test_an_answer_is_one_output_with_its_thinking_folded(page: Page, lab: RunningServer) -> None:
+def test_an_answer_is_one_output_with_folded_reasoning(page: Page, lab: RunningServer) -> None:
     cells = open_notebook(page, lab, "magics.ipynb", LOAD, ASK, "%pico models")
     run(cells.nth(0))
     expect(cells.nth(0).locator(".jp-OutputArea")).to_contain_text("the Jupyter server of this kernel")
@@ -61,7 +61,7 @@ def test_it_streams_and_an_interrupt_stops_it(page: Page, lab: RunningServer) ->
     expect(output).not_to_contain_text("Traceback")
 
 
-def test_code_of_an_answer_goes_into_the_next_cell(page: Page, lab: RunningServer) -> None:
+def test_code_of_an_answer_is_inserted_as_the_next_cell(page: Page, lab: RunningServer) -> None:
     cells = open_notebook(page, lab, "code.ipynb", CODER, "%%chat --code\nHow much is it?", "last = 1")
     run(cells.nth(0))
     run(cells.nth(1))

@@ -34,7 +34,7 @@ def test_the_panel_in_a_cell_answers_and_python_sees_it(page: Page, lab: Running
     expect(panel.ask(SUM)).to_contain_text("348 + 277 = 625")
     run(cells.nth(1))
     expect(cells.nth(1)).to_contain_text("2 messages) 348 + 277 = 625 http")
-    # Keys that are typed in the panel run no cell and add none.
+    # Keys typed in the panel neither run nor add a cell.
     panel.message.press_sequentially("bb")
     panel.message.press("Shift+Enter")
     expect(panel.message).to_have_value("bb\n")
@@ -69,7 +69,7 @@ def test_without_a_server_the_kernel_answers(page: Page, lab: RunningServer) -> 
     expect(cells.nth(1)).to_contain_text("'kernel'")
 
 
-def test_code_goes_into_the_notebook(page: Page, lab: RunningServer) -> None:
+def test_code_is_inserted_into_the_notebook(page: Page, lab: RunningServer) -> None:
     cells = open_notebook(page, lab, "insert.ipynb", "first = 1")
     panel = sidebar(page)
     cells.nth(0).locator(".cm-content").click()
@@ -105,7 +105,7 @@ def test_files_of_the_browser_and_cells_are_dropped_onto_the_panel(page: Page, l
     drag(page, files.filter(has_text="notes.txt"), panel.message)
     expect(attached).to_contain_text("notes.txt")
     drag(page, files.filter(has_text="shape.png"), panel.root.get_by_role("log"))
-    expect(panel.root.get_by_text("pico-tiny cannot see pictures")).to_be_visible()
+    expect(panel.root.get_by_text("pico-tiny does not accept images")).to_be_visible()
     panel.choose("pico-tiny-vl")
     drag(page, files.filter(has_text="shape.png"), panel.message)
     expect(attached.locator("img")).to_be_visible()
@@ -113,15 +113,15 @@ def test_files_of_the_browser_and_cells_are_dropped_onto_the_panel(page: Page, l
     drag(page, cells.nth(0).locator(".jp-InputPrompt"), panel.message)
     expect(attached).to_contain_text("drag.ipynb, cell 1")
     expect(cells).to_have_count(1)
-    asked = answer_with(page.context, "So it is.")
+    requests = answer_with(page.context, "So it is.")
     panel.ask("What is the code?")
-    (content,) = [part["text"] for part in asked[0]["messages"][0]["content"] if part["type"] == "text"]
+    (content,) = [part["text"] for part in requests[0]["messages"][0]["content"] if part["type"] == "text"]
     assert "The code is 7." in content
     assert "first = 1" in content
 
 
 def drag(page: Page, source: Locator, target: Locator) -> None:
-    """With the mouse, in steps, as a hand does."""
+    """Drag with the mouse, in steps, because JupyterLab ignores jumps."""
     for place, press in ((source, page.mouse.down), (target, page.mouse.up)):
         box = place.bounding_box()
         assert box is not None
@@ -130,7 +130,7 @@ def drag(page: Page, source: Locator, target: Locator) -> None:
         press()
 
 
-def test_notebook_7_has_the_panel_in_cells_and_beside_them(page: Page, lab: RunningServer) -> None:
+def test_notebook_7_has_the_panel_in_cells_and_in_its_sidebar(page: Page, lab: RunningServer) -> None:
     cells = open_notebook_7(page, lab, "seven.ipynb", SHOW)
     run(cells.nth(0))
     expect(widget(page).ask(SUM)).to_contain_text("348 + 277 = 625")
@@ -141,7 +141,7 @@ def test_notebook_7_has_the_panel_in_cells_and_beside_them(page: Page, lab: Runn
     wait_for((lab.log.parent / CHATS).is_dir)
 
 
-def test_what_was_said_is_saved_with_the_notebook(page: Page, lab: RunningServer) -> None:
+def test_the_conversation_is_saved_with_the_notebook(page: Page, lab: RunningServer) -> None:
     notebook = lab.log.parent / "saved.ipynb"
     cells = open_notebook(page, lab, notebook.name, SHOW)
     run(cells.nth(0))
@@ -166,7 +166,7 @@ def test_what_was_said_is_saved_with_the_notebook(page: Page, lab: RunningServer
     expect(output.get_by_text("8+7")).to_be_visible()
 
 
-def test_without_contents_there_is_no_history(page: Page, lab: RunningServer) -> None:
+def test_without_a_contents_api_there_is_no_history(page: Page, lab: RunningServer) -> None:
     page.route("**/api/contents/?content=0", lambda route: route.fulfill(status=403, body="no"))
     cells = open_notebook(page, lab, "nowhere.ipynb", SHOW)
     run(cells.nth(0))
@@ -175,7 +175,7 @@ def test_without_contents_there_is_no_history(page: Page, lab: RunningServer) ->
     expect(panel.button("Conversations")).to_have_count(0)
 
 
-def test_conversations_in_a_cell_are_those_of_the_sidebar(page: Page, lab: RunningServer) -> None:
+def test_panels_in_cells_and_in_the_sidebar_share_their_conversations(page: Page, lab: RunningServer) -> None:
     cells = open_notebook(page, lab, "kept.ipynb", SHOW, "print(panel.file, len(panel.messages))")
     run(cells.nth(0))
     panel = widget(page)
@@ -195,11 +195,11 @@ def test_conversations_in_a_cell_are_those_of_the_sidebar(page: Page, lab: Runni
     beside = sidebar(page)
     beside.open_conversation("What is 50 + 5?")
     expect(beside.answers).to_have_count(2)
-    kept = [path for path in (lab.log.parent / CHATS).glob("*.json") if "What is 50 + 5?" in path.read_text()]
-    assert len(kept) == 1
+    saved = [path for path in (lab.log.parent / CHATS).glob("*.json") if "What is 50 + 5?" in path.read_text()]
+    assert len(saved) == 1
 
 
-def test_a_conversation_in_a_cell_is_exported_and_its_code_goes_below(page: Page, lab: RunningServer) -> None:
+def test_a_conversation_in_a_cell_is_exported_and_its_code_is_inserted_below(page: Page, lab: RunningServer) -> None:
     cells = open_notebook(page, lab, "out.ipynb", SHOW)
     run(cells.nth(0))
     panel = widget(page)
@@ -215,7 +215,7 @@ def test_a_conversation_in_a_cell_is_exported_and_its_code_goes_below(page: Page
 
 
 def saved_markdown(notebook: Path) -> str:
-    """What the outputs of the notebook's first cell say where there is no widget; "" while it is being written."""
+    """The saved Markdown of the first cell's outputs; "" while the file is being written."""
     try:
         outputs = read_notebook(notebook).cells[0].outputs
     except nbformat.reader.NotJSONError:
@@ -224,7 +224,7 @@ def saved_markdown(notebook: Path) -> str:
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:
-    """The notebook, which is valid."""
+    """Read and validate a notebook."""
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     return notebook

@@ -1,4 +1,4 @@
-"""The first notebook as a stranger meets it in JupyterLab."""
+"""The first example notebook in JupyterLab."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CODE_CELLS = """() => window.jupyterapp.shell.currentWidget.content.model.toJSON
 
 
 def code_cells(page: Page) -> list[dict[str, Any]]:
-    """The code cells of the notebook that is open, those out of sight too."""
+    """All code cells of the open notebook, including those that are not rendered."""
     cells: list[dict[str, Any]] = page.evaluate(CODE_CELLS)
     return cells
 

@@ -10,16 +10,16 @@ from tests.browser.panels import LONG, PATIENCE_SECONDS, SUM, lab_sidebar
 from tests.e2e.running import RunningServer, wait_for
 
 
-def test_the_first_run_offers_questions_and_says_what_the_model_is(page: Page, lab: RunningServer) -> None:
+def test_an_empty_conversation_describes_the_model_and_suggests_questions(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
-    expect(panel.root.get_by_text("honest toy")).to_be_visible()
+    expect(panel.root.get_by_text("toy model")).to_be_visible()
     panel.root.get_by_text("Add a real model", exact=True).click()
     expect(panel.root.get_by_text("hf download")).to_be_visible()
     panel.button("What can you do?").click()
     expect(panel.figures).to_be_visible()
 
 
-def test_with_reasoning_on_it_thinks_first_and_is_right(page: Page, lab: RunningServer) -> None:
+def test_with_reasoning_on_the_model_thinks_before_a_correct_answer(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     panel.reason("On")
     answer = panel.ask(SUM)
@@ -33,7 +33,7 @@ def test_with_reasoning_on_it_thinks_first_and_is_right(page: Page, lab: Running
     assert page.evaluate("navigator.clipboard.readText()") == "348 + 277 = 625"
 
 
-def test_with_reasoning_off_it_does_not_think(page: Page, lab: RunningServer) -> None:
+def test_with_reasoning_off_the_model_answers_directly(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     panel.reason("Off")
     answer = panel.ask(SUM)
@@ -41,7 +41,7 @@ def test_with_reasoning_off_it_does_not_think(page: Page, lab: RunningServer) ->
     expect(answer.get_by_role("button", name=re.compile("Thought|Thinking"))).to_have_count(0)
 
 
-def test_thinking_is_open_while_it_happens(page: Page, lab: RunningServer) -> None:
+def test_thinking_is_open_while_the_model_thinks(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     panel.reason("On")
     page.evaluate(
@@ -75,14 +75,14 @@ def test_an_answer_is_regenerated_and_a_question_edited(page: Page, lab: Running
     expect(panel.answers).to_have_count(0)
 
 
-def test_the_last_question_comes_back_with_the_arrow(page: Page, lab: RunningServer) -> None:
+def test_arrow_up_restores_the_last_question(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     panel.ask("What is 1 + 1?")
     panel.message.press("ArrowUp")
     expect(panel.message).to_have_value("What is 1 + 1?")
 
 
-def test_a_failure_is_told_and_retried(page: Page, lab: RunningServer) -> None:
+def test_a_failure_is_shown_and_retried(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     page.route("**/v1/chat/completions*", lambda route: route.fulfill(status=503, json={"error": {"message": "full"}}))
     panel.send("hello")
@@ -93,7 +93,7 @@ def test_a_failure_is_told_and_retried(page: Page, lab: RunningServer) -> None:
     expect(panel.root.get_by_role("alert")).to_have_count(0)
 
 
-def test_the_models_are_listed_with_what_they_can_do_and_unloaded(page: Page, lab: RunningServer) -> None:
+def test_the_models_are_listed_with_their_capabilities_and_unloaded(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     panel.ask("What is 1 + 1?")
     panel.button("Model: pico-tiny").click()
@@ -111,7 +111,7 @@ def test_the_models_are_listed_with_what_they_can_do_and_unloaded(page: Page, la
         assert "pico-tiny:latest" not in [model["name"] for model in client.get("api/ps").json()["models"]]
 
 
-def test_a_reader_who_scrolls_up_is_left_alone(page: Page, lab: RunningServer) -> None:
+def test_scrolling_up_ends_the_automatic_scrolling(page: Page, lab: RunningServer) -> None:
     page.set_viewport_size({"width": 1000, "height": 420})
     panel = lab_sidebar(page, lab)
     panel.reason("Off")

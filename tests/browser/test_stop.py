@@ -1,4 +1,4 @@
-"""Stop, wherever there is a panel: the engine itself says that it has left the answer long before its end."""
+"""Stopping an answer in all places of the panel. The engine's own statistics show that it stops decoding."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.engines import Figures, at_rest, busy_until, figures_in, figures_of, local_engine
+from tests.browser.engines import (
+    ReadStatistics,
+    busy_until,
+    file_statistics,
+    local_engine,
+    server_statistics,
+    wait_until_idle,
+)
 from tests.browser.panels import (
     LONG,
     SHOW,
@@ -21,37 +28,37 @@ from tests.browser.panels import (
 )
 from tests.e2e.running import RunningServer
 
-# Without a stop LONG's answer goes on until the context is full, which has 4096 tokens.
+# Without a stop, the answer to LONG fills the context of 4096 tokens.
 MANY = 2000
 SHOW_OFF = SHOW.replace("'on'", "'off'")
 
 
 @pytest.fixture
-def engine(lab: RunningServer) -> Figures:
+def engine(lab: RunningServer) -> ReadStatistics:
     """The engine behind the server."""
-    return figures_of(lab)
+    return server_statistics(lab)
 
 
-def begin(engine: Figures, panel: Panel, ask: Callable[[], object]) -> int:
-    """Have a long answer written. How many tokens the engine had decoded before."""
+def begin(engine: ReadStatistics, panel: Panel, ask: Callable[[], object]) -> int:
+    """Start a long answer. Returns how many tokens the engine had decoded before."""
     before = engine().decoded_tokens
     ask()
     expect(panel.answers.last).to_contain_text("oror")
     return before
 
 
-def assert_ends_early(engine: Figures, before: int) -> None:
-    assert at_rest(engine, before).decoded_tokens - before < MANY
+def assert_ends_early(engine: ReadStatistics, before: int) -> None:
+    assert wait_until_idle(engine, before).decoded_tokens - before < MANY
 
 
-def assert_stops(engine: Figures, panel: Panel, stop: Callable[[], object]) -> None:
+def assert_stops(engine: ReadStatistics, panel: Panel, stop: Callable[[], object]) -> None:
     before = begin(engine, panel, lambda: panel.send(LONG))
     stop()
     expect(panel.answers.last).to_contain_text("Stopped")
     assert_ends_early(engine, before)
 
 
-def test_in_the_sidebar_by_the_button_and_by_escape(page: Page, lab: RunningServer, engine: Figures) -> None:
+def test_in_the_sidebar_by_the_button_and_by_escape(page: Page, lab: RunningServer, engine: ReadStatistics) -> None:
     panel = lab_sidebar(page, lab)
     panel.reason("Off")
     assert_stops(engine, panel, panel.button("Stop").click)
@@ -59,7 +66,7 @@ def test_in_the_sidebar_by_the_button_and_by_escape(page: Page, lab: RunningServ
     assert_stops(engine, panel, lambda: panel.message.press("Escape"))
 
 
-def test_in_a_tab(page: Page, lab: RunningServer, engine: Figures) -> None:
+def test_in_a_tab(page: Page, lab: RunningServer, engine: ReadStatistics) -> None:
     open_lab(page, lab)
     page.get_by_role("button", name="Local Chat").click()
     panel = Panel(page, page.get_by_role("main").get_by_role("region", name="Chat with a local model"))
@@ -68,7 +75,9 @@ def test_in_a_tab(page: Page, lab: RunningServer, engine: Figures) -> None:
     assert_stops(engine, panel, panel.button("Stop").click)
 
 
-def test_in_a_cell_by_the_button_and_by_escape_and_from_python(page: Page, lab: RunningServer, engine: Figures) -> None:
+def test_in_a_cell_by_the_button_and_by_escape_and_from_python(
+    page: Page, lab: RunningServer, engine: ReadStatistics
+) -> None:
     cells = open_notebook(page, lab, "stop.ipynb", SHOW_OFF, "panel.stop()")
     run(cells.nth(0))
     panel = widget(page)
@@ -79,7 +88,9 @@ def test_in_a_cell_by_the_button_and_by_escape_and_from_python(page: Page, lab: 
     assert_stops(engine, panel, lambda: run(cells.nth(1)))
 
 
-def test_in_a_cell_that_streams_while_the_kernel_is_busy(page: Page, lab: RunningServer, engine: Figures) -> None:
+def test_in_a_cell_that_streams_while_the_kernel_is_busy(
+    page: Page, lab: RunningServer, engine: ReadStatistics
+) -> None:
     release = lab.log.parent / "release-stop"
     cells = open_notebook(page, lab, "stop-busy.ipynb", SHOW_OFF, busy_until(release))
     run(cells.nth(0))
@@ -91,7 +102,7 @@ def test_in_a_cell_that_streams_while_the_kernel_is_busy(page: Page, lab: Runnin
     expect(cells.nth(1)).to_contain_text("free")
 
 
-def test_in_notebook_7_in_a_cell_and_beside_it(page: Page, lab: RunningServer, engine: Figures) -> None:
+def test_in_notebook_7_in_a_cell_and_beside_it(page: Page, lab: RunningServer, engine: ReadStatistics) -> None:
     cells = open_notebook_7(page, lab, "stop-seven.ipynb", SHOW_OFF)
     run(cells.nth(0))
     panel = widget(page)
@@ -103,7 +114,7 @@ def test_in_notebook_7_in_a_cell_and_beside_it(page: Page, lab: RunningServer, e
     assert_stops(engine, beside, lambda: beside.message.press("Escape"))
 
 
-def test_interrupting_a_cell_that_asks(page: Page, lab: RunningServer, engine: Figures) -> None:
+def test_by_interrupting_a_cell_that_asks(page: Page, lab: RunningServer, engine: ReadStatistics) -> None:
     cells = open_notebook(page, lab, "stop-ask.ipynb", SHOW_OFF, f"panel.ask({LONG!r})")
     run(cells.nth(0))
     panel = widget(page)
@@ -114,7 +125,7 @@ def test_interrupting_a_cell_that_asks(page: Page, lab: RunningServer, engine: F
     expect(panel.answers).to_contain_text("Stopped")
 
 
-def test_in_the_page_while_a_cell_asks(page: Page, lab: RunningServer, engine: Figures) -> None:
+def test_in_the_page_while_a_cell_asks(page: Page, lab: RunningServer, engine: ReadStatistics) -> None:
     cells = open_notebook(page, lab, "stop-page.ipynb", SHOW_OFF, f"panel.ask({LONG!r})")
     run(cells.nth(0))
     panel = widget(page)
@@ -125,7 +136,7 @@ def test_in_the_page_while_a_cell_asks(page: Page, lab: RunningServer, engine: F
     expect(cells.nth(1)).to_contain_text("the answer was stopped")
 
 
-def test_by_a_closed_page(page: Page, lab: RunningServer, engine: Figures) -> None:
+def test_by_a_closed_page(page: Page, lab: RunningServer, engine: ReadStatistics) -> None:
     panel = lab_sidebar(page, lab)
     panel.reason("Off")
     before = begin(engine, panel, lambda: panel.send(LONG))
@@ -133,17 +144,17 @@ def test_by_a_closed_page(page: Page, lab: RunningServer, engine: Figures) -> No
     assert_ends_early(engine, before)
 
 
-def test_where_the_kernel_itself_has_the_engine_and_is_busy_at_last(page: Page, lab: RunningServer) -> None:
+def test_in_a_cell_with_the_engine_in_its_kernel_idle_and_busy(page: Page, lab: RunningServer) -> None:
     page.route("**/pico/v1/models*", lambda route: route.fulfill(status=404, body="no such page"))
-    told, release = lab.log.parent / "figures.json", lab.log.parent / "release-local"
-    cells = open_notebook(page, lab, "stop-local.ipynb", local_engine(told), busy_until(release))
+    path, release = lab.log.parent / "statistics.json", lab.log.parent / "release-local"
+    cells = open_notebook(page, lab, "stop-local.ipynb", local_engine(path), busy_until(release))
     run(cells.nth(0))
     panel = widget(page)
-    figures = figures_in(told)
-    assert_stops(figures, panel, panel.button("Stop").click)
+    statistics = file_statistics(path)
+    assert_stops(statistics, panel, panel.button("Stop").click)
     panel.button("New conversation").click()
     run(cells.nth(1))
-    assert_stops(figures, panel, lambda: panel.message.press("Escape"))
+    assert_stops(statistics, panel, lambda: panel.message.press("Escape"))
     expect(cells.nth(1).locator(".jp-InputPrompt")).to_have_text("[*]:")
     release.touch()
     expect(cells.nth(1)).to_contain_text("free")

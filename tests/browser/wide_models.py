@@ -1,4 +1,4 @@
-"""Models that are large and answer as the built-in one does: its weights, and beside them zeros that no disk holds."""
+"""Large models that answer like the built-in one: its weights, padded with zeros in sparse files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BF16_BYTES = 2
 
 
 def write_wide_model(folder: Path, width: int) -> Path:
-    """pico-tiny with `width` units in each of its six MLPs, 4,608 bytes a unit."""
+    """Write pico-tiny with `width` units in each of its six MLPs, 4,608 bytes per unit."""
     folder.mkdir(parents=True)
     for file in BUILTIN.iterdir():
         if file.is_file() and file.name != WEIGHTS:

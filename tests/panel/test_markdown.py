@@ -10,16 +10,16 @@ import pytest
 from pico_jupyter.notebook.markdown import safe_markdown
 from pico_jupyter.panel.transcript import conversation_markdown
 
-# What the page's side is tested with, too.
+# The TypeScript side is tested with the same cases.
 CASES = json.loads((Path(__file__).parent / "safe.json").read_text())
 
 
 @pytest.mark.parametrize(("source", "expected"), CASES)
-def test_the_page_makes_text_safe_in_the_same_way(source: str, expected: str) -> None:
+def test_python_and_typescript_write_the_same_safe_markdown(source: str, expected: str) -> None:
     assert safe_markdown(source) == expected
 
 
-def test_the_conversation_has_everything_that_was_said() -> None:
+def test_the_markdown_of_a_conversation_has_all_messages() -> None:
     question = {"role": "user", "content": "What is it?", "attachments": [{"name": "a_b.png"}, {"name": "x.py"}]}
     answer = {"role": "assistant", "model": "tiny", "reasoning": "Round, <so>", "content": "A `circle`."}
     failed = {"role": "assistant", "content": "", "status": "failed", "error": "out of\nmemory"}

@@ -1,4 +1,4 @@
-"""Notebooks with a panel that nobody looks at: run by nbconvert, saved, shown as a page, validated."""
+"""Notebooks with a panel but without a browser: executed, saved, exported as HTML, and validated by nbval."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ASK = "print(panel.ask('What is 348 + 277?'))"
 
 @pytest.fixture(scope="module")
 def executed() -> nbformat.NotebookNode:
-    """A notebook that shows a panel, asks, and was run without a server."""
+    """An executed notebook that shows a panel and asks a question, without a server."""
     cells = [nbformat.v4.new_code_cell(source) for source in (SHOW, ASK)]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
@@ -28,7 +28,7 @@ def executed() -> nbformat.NotebookNode:
     return notebook
 
 
-def test_the_output_has_what_was_said_after_it_was_shown(executed: nbformat.NotebookNode) -> None:
+def test_the_output_has_the_messages_that_followed_it(executed: nbformat.NotebookNode) -> None:
     (output,) = executed.cells[0].outputs
     assert "348 + 277 = 625" in output.data["text/markdown"]
     assert output.data["application/vnd.pico-jupyter.panel+json"] == {"version": 1}
@@ -36,14 +36,14 @@ def test_the_output_has_what_was_said_after_it_was_shown(executed: nbformat.Note
     assert "348 + 277 = 625" in executed.cells[1].outputs[0].text
 
 
-def test_as_a_page_it_shows_the_conversation_with_the_reasoning_folded(executed: nbformat.NotebookNode) -> None:
+def test_exported_html_has_the_conversation_with_folded_reasoning(executed: nbformat.NotebookNode) -> None:
     html, _ = HTMLExporter().from_notebook_node(executed)
     assert "<details><summary>Thinking</summary>" in html
     assert "348 + 277 = 625" in html.split("</details>")[1]
     assert "widget-view" not in html
 
 
-def test_nbval_finds_the_same_in_a_panel_that_is_shown_when_all_is_said(tmp_path: Path) -> None:
+def test_nbval_accepts_a_panel_that_is_shown_after_its_questions(tmp_path: Path) -> None:
     cells = [nbformat.v4.new_code_cell(source) for source in (SHOW.rpartition("\n")[0], ASK, "panel")]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})

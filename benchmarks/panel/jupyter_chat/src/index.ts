@@ -1,4 +1,4 @@
-/** Shows one message in @jupyter/chat. The benchmark makes it grow through `window.rival`. */
+/** Shows one message in @jupyter/chat. The benchmark makes it grow through `window.jupyterChat`. */
 
 import { AbstractChatContext, AbstractChatModel, ChatWidget, IChatContext, IUser } from '@jupyter/chat';
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
@@ -33,10 +33,10 @@ const plugin: JupyterFrontEndPlugin<void> = {
   activate: (app: JupyterFrontEnd, rmRegistry: IRenderMimeRegistry) => {
     const model = new Model();
     const widget = new ChatWidget({ model, rmRegistry });
-    widget.id = 'rival';
-    widget.title.label = 'rival';
+    widget.id = 'jupyter-chat';
+    widget.title.label = 'jupyter-chat';
     app.shell.add(widget, 'right');
-    Object.assign(window, { rival: model });
+    Object.assign(window, { jupyterChat: model });
   }
 };
 
