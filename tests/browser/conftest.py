@@ -87,7 +87,7 @@ def context(browser: Browser, lab: RunningServer) -> Iterator[BrowserContext]:
 
 
 def reset_server(lab: RunningServer) -> None:
-    """Reset the theme and the chosen model, and unload models, because pages without a setting choose a loaded model."""
+    """Reset the theme and the chosen model, and unload models, because new pages choose a loaded model."""
     with lab.http() as client:
         for plugin in ("@jupyterlab/apputils-extension:themes", "pico-jupyter:panel"):
             client.put(f"lab/api/settings/{plugin}", json={"raw": "{}"}).raise_for_status()
