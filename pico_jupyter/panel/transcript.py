@@ -1,4 +1,4 @@
-"""Renders a conversation as Markdown, for outputs without a panel. labextension/src/model/markdown.ts does the same."""
+"""Renders a conversation as safe Markdown. labextension/src/model/conversationMarkdown.ts does the same."""
 
 from __future__ import annotations
 
