@@ -4,7 +4,7 @@ import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application'
 import { NotebookPanel } from '@jupyterlab/notebook';
 import { DisposableDelegate, IDisposable } from '@lumino/disposable';
 
-const KERNEL = 'pico';
+const CHAT_KERNEL = 'pico';
 
 export const lineWrapPlugin: JupyterFrontEndPlugin<void> = {
   id: 'pico-jupyter:line-wrap',
@@ -15,7 +15,7 @@ export const lineWrapPlugin: JupyterFrontEndPlugin<void> = {
       createNew: ({ content, sessionContext }: NotebookPanel): IDisposable => {
         let original: unknown;
         const wrap = (): void => {
-          const isChatKernel = sessionContext.session?.kernel?.name === KERNEL;
+          const isChatKernel = sessionContext.session?.kernel?.name === CHAT_KERNEL;
           const { code } = content.editorConfig;
           if (isChatKernel) {
             original ??= code.lineWrap;

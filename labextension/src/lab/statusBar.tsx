@@ -19,14 +19,14 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
   optional: [IStatusBar],
   activate: (app: JupyterFrontEnd, pico: IPico, bar: IStatusBar | null) => {
     const open = (): void => void app.commands.execute(FOCUS);
-    const item = ReactWidget.create(<Status pico={pico} onClick={open} />);
+    const item = ReactWidget.create(<ModelStatus pico={pico} onClick={open} />);
     item.addClass('jp-mod-highlighted');
     bar?.registerStatusItem('pico-jupyter:status', { item, align: 'right', rank: 50 });
     void app.restored.then(() => pico.models.refresh());
   }
 };
 
-function Status({ pico, onClick }: { pico: IPico; onClick: () => void }): React.JSX.Element | null {
+function ModelStatus({ pico, onClick }: { pico: IPico; onClick: () => void }): React.JSX.Element | null {
   const { chosen, memory, busy } = useObservable(pico.models.state);
   const { trans } = pico;
   if (!chosen) {

@@ -13,7 +13,7 @@ export interface Block {
 
 /** A display formula that is not closed yet runs to the end of the text, so that its empty lines do not split it. */
 const OPEN_MATH = /^ {0,3}(?:\$\$[^]*?(?:\$\$|$)|\\\[[^]*?(?:\\\]|$))[^\n]*(?:\n|$)/;
-const marked = new Marked({
+const blockParser = new Marked({
   gfm: true,
   extensions: [
     {
@@ -40,7 +40,7 @@ export class BlockSplitter {
     }
     this._text = normalized;
     const rest = normalized.slice(this._position);
-    const tokens = blockTokens(rest, marked);
+    const tokens = blockTokens(rest, blockParser);
     const finished = tokens.slice(0, countFinished(tokens, rest.lastIndexOf('\n') + 1));
     const fresh = tokens.flatMap(toBlocks).map((block, index) => unchanged(block, this._blocks[this._finished + index]));
     this._blocks = [...this._blocks.slice(0, this._finished), ...fresh];

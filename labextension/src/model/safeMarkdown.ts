@@ -32,13 +32,13 @@ const NESTED_OPENING = /(?<=.)(\\begin(?=\{)|\\\\(?=[[(]))/gsu;
 const MARKUP = /[^\p{L}\p{N}_ ]/gu;
 
 const off = (): undefined => undefined;
-const marked = new Marked({
+const codeParser = new Marked({
   gfm: true,
   tokenizer: {
     ...{ autolink: off, br: off, def: off, del: off, emStrong: off, html: off },
     ...{ lheading: off, link: off, reflink: off, table: off, tag: off, url: off }
   },
-  extensions: [{ name: 'math', level: 'inline', start: source => source.search(/[\\$]/), tokenizer: mathToken, renderer: () => '' }]
+  extensions: [{ name: 'math', level: 'inline', start: source => source.search(/[\\$]/), tokenizer: formulaToken, renderer: () => '' }]
 });
 
 /** `text`, safe to render. With `lineEnd` "  \n" every line break is a hard one. */
@@ -56,13 +56,13 @@ export function fenced(code: string, language: string): string {
 function* blocks(text: string, lineEnd: string): Generator<string> {
   const lines = text.split('\n');
   let position = 0;
-  for (const { token, line, isNested } of leaves(blockTokens(text, marked), 0, false)) {
+  for (const { token, line, isNested } of leaves(blockTokens(text, codeParser), 0, false)) {
     yield* lines.slice(position, line).map(prose);
     position = line + newlines(token.raw.trimEnd()) + 1;
     if (token.type !== 'code' || (isNested && token.codeBlockStyle === 'indented')) {
       yield prose(lines.slice(line, position).join('\n')).replace(/\n/g, lineEnd);
     } else {
-      yield codeBlock(token as Tokens.Code, isNested ? lines[line] : null);
+      yield safeCodeBlock(token as Tokens.Code, isNested ? lines[line] : null);
     }
   }
   yield* lines.slice(position).map(prose);
@@ -96,7 +96,7 @@ function newlines(text: string): number {
 }
 
 /** `openingLine` is that of a fence in a list or a quote. */
-function codeBlock({ text, lang = '' }: Tokens.Code, openingLine: string | null): string {
+function safeCodeBlock({ text, lang = '' }: Tokens.Code, openingLine: string | null): string {
   if (openingLine === null) {
     return `\n${fenced(text.replace(/\n$/, ''), lang)}\n`;
   }
@@ -117,13 +117,13 @@ function prose(text: string): string {
     plain = '';
     return shown;
   };
-  for (const token of new Lexer(marked.defaults).inlineTokens(text, [])) {
+  for (const token of new Lexer(codeParser.defaults).inlineTokens(text, [])) {
     if (token.type === 'codespan') {
       shown = `${flush()}<code>${entities(token.text)}</code>`;
     } else if (token.type === 'math' && token.markup !== null) {
       const before = flush();
       // Two formulas without a space between them would be read as one.
-      shown = (before.endsWith('$') ? `${before} ` : before) + formula(token, before !== '' && !before.endsWith('\n'));
+      shown = (before.endsWith('$') ? `${before} ` : before) + safeFormula(token, before !== '' && !before.endsWith('\n'));
     } else {
       plain += token.raw;
     }
@@ -137,8 +137,8 @@ function escapeLive(text: string): string {
     .replace(LIVE, (escaped, live?: string, slash?: string) => (live ? entities(live) : slash === undefined ? escaped : '&#92;'));
 }
 
-/** An inline token: a formula, or with the markup null escaped characters and lone dollar signs. */
-function mathToken(source: string): Tokens.Generic | undefined {
+/** The inline token of a formula. With the markup null it is text: an escaped character or lone dollar signs. */
+function formulaToken(source: string): Tokens.Generic | undefined {
   const found = MATH.exec(source);
   if (!found?.groups) {
     return undefined;
@@ -154,7 +154,7 @@ function mathToken(source: string): Tokens.Generic | undefined {
   };
 }
 
-function formula({ text, markup }: Tokens.Generic, isInsideLine: boolean): string {
+function safeFormula({ text, markup }: Tokens.Generic, isInsideLine: boolean): string {
   let tex = String(text).replace(LIVE, inFormula).replace(UNSAFE_LINK, ' $&');
   if (markup !== '$$') {
     tex = `${markup}${tex}`.replace(NESTED_OPENING, '$1 ').slice(String(markup).length);

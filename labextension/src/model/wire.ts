@@ -35,10 +35,10 @@ function wireMessage(message: Message): Json {
 /** The message's text, with attached text files before it. */
 export function promptText(message: Message): string {
   const texts = (message.attachments ?? []).filter(attachment => attachment.kind === 'text');
-  return [...texts.map(({ name, data }) => fenced(name, data)), message.content].filter(Boolean).join('\n\n');
+  return [...texts.map(({ name, data }) => fencedFile(name, data)), message.content].filter(Boolean).join('\n\n');
 }
 
-function fenced(name: string, text: string): string {
+function fencedFile(name: string, text: string): string {
   const longest = Math.max(2, ...Array.from(text.matchAll(/`{3,}/g), run => run[0].length));
   const fence = '`'.repeat(longest + 1);
   return `${name}:\n${fence}\n${text.replace(/\n$/, '')}\n${fence}`;

@@ -48,13 +48,13 @@ function Conversations({ library, close }: { library: Library; close: () => void
   );
 }
 
-interface RowProps {
+interface ConversationRowProps {
   readonly entry: ConversationEntry;
   readonly isOpen: boolean;
   readonly onOpen: () => void;
 }
 
-function ConversationRow({ entry, isOpen, onOpen }: RowProps): React.JSX.Element {
+function ConversationRow({ entry, isOpen, onOpen }: ConversationRowProps): React.JSX.Element {
   const { chat, trans } = useServices();
   const [mode, setMode] = React.useState<'row' | 'renaming' | 'deleting'>('row');
   if (mode === 'renaming') {

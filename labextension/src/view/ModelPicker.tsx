@@ -82,7 +82,7 @@ function ModelList({ models, close }: { models: readonly Model[]; close: () => v
           {title}
         </div>
         {some.map((model, index) => (
-          <Row
+          <ModelRow
             key={model.name}
             id={`${listId}-${from + index}`}
             model={model}
@@ -126,7 +126,7 @@ function ModelList({ models, close }: { models: readonly Model[]; close: () => v
   );
 }
 
-interface RowProps {
+interface ModelRowProps {
   readonly id: string;
   readonly model: Model;
   readonly isChosen: boolean;
@@ -135,7 +135,7 @@ interface RowProps {
   readonly onChoose: () => void;
 }
 
-function Row({ id, model, isChosen, isAtCursor, onPoint, onChoose }: RowProps): React.JSX.Element {
+function ModelRow({ id, model, isChosen, isAtCursor, onPoint, onChoose }: ModelRowProps): React.JSX.Element {
   const { chat, trans } = useServices();
   const { memory, busy } = useObservable(chat.models.state);
   const isLoading = model.resident === null && busy.includes(model.name);

@@ -22,7 +22,7 @@ export function escapeHtml(text: string): string {
   return text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
 }
 
-const marked = new Marked({
+const markdownParser = new Marked({
   gfm: true,
   async: false,
   renderer: {
@@ -78,7 +78,7 @@ function formula(token: Tokens.Generic, displayMode: boolean): string {
 /** Nesting that overflows the stack, as of a model that repeats ">", is shown as text. */
 function toHtml(source: string): string {
   try {
-    return String(marked.parse(source));
+    return String(markdownParser.parse(source));
   } catch (error) {
     if (error instanceof RangeError) {
       return `<p>${escapeHtml(source)}</p>`;
