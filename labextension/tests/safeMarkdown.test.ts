@@ -9,6 +9,10 @@ test.each(CASES as [string, string][])('%j becomes safe Markdown', (source, expe
   expect(safeMarkdown(source)).toBe(expected);
 });
 
+test('text that is nested too deeply for the parser is safe, too', () => {
+  expect(safeMarkdown(`${'> '.repeat(4000)}<b>`)).toContain('> &#60;b>');
+});
+
 test('the Markdown of a conversation has all messages', () => {
   const image = { id: '1', kind: 'image', name: 'a_b.png', data: '' } as const;
   const question = message('a', { content: 'What is it?', attachments: [image, { ...image, name: 'x.py' }] });
