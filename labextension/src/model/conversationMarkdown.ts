@@ -1,4 +1,4 @@
-/** A conversation as safe Markdown, saved in notebooks for readers without the panel. pico_jupyter/panel/markdown.py
+/** A conversation as safe Markdown, saved in notebooks for readers without the panel. pico_jupyter/panel/transcript.py
  * writes the same. */
 
 import { safeMarkdown } from './safeMarkdown';
