@@ -19,7 +19,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(collections\.abc|typing|t)\..*"),
     ("py:class", r"(Async)?(Client|OpenAI)"),
-    ("py:class", r"pico_jupyter\.(sources\..*|notebook\.questions\.QuestionOptions)"),
+    ("py:class", r"pico_jupyter\.(sources\..*|notebook\.chat_arguments\.ChatArguments)"),
 ]
 
 myst_enable_extensions = ["colon_fence"]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
+
+import pytest
 
 HEAVY = ("mlx", "mlx_lm", "mlx_vlm", "transformers", "tornado", "jupyter_server", "ipykernel", "numpy")
+ENGINE = ("mlx", "mlx_lm", "transformers", "pico_jupyter.engine")
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -16,9 +20,14 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 def test_the_server_extension_loads_no_engine() -> None:
     code = (
         "import sys, pico_jupyter.server.extension, pico_jupyter.model_kernel.supervisor;"
-        "print([name for name in ('mlx', 'mlx_lm', 'transformers', 'pico_jupyter.engine') if name in sys.modules])"
+        f"print([name for name in {ENGINE} if name in sys.modules])"
     )
     assert _run(code) == "[]"
+
+
+@pytest.mark.parametrize("name", sorted({*HEAVY, *ENGINE}))
+def test_what_is_not_loaded_exists(name: str) -> None:
+    assert find_spec(name) is not None
 
 
 def _run(code: str) -> str:

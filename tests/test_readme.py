@@ -36,7 +36,9 @@ def test_what_is_linked_is_there(link: str) -> None:
 
 def test_every_heading_that_is_linked_is_there() -> None:
     headings = {title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", README, re.MULTILINE)}
-    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= headings
+    linked = set(re.findall(r"\]\(#([^)]+)\)", README))
+    assert linked
+    assert linked <= headings
 
 
 def test_every_endpoint_of_the_table_is_served() -> None:
@@ -49,4 +51,6 @@ def test_every_endpoint_of_the_table_is_served() -> None:
 
 def test_the_python_that_is_shown_is_python() -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    assert all(ast.parse(block) for block in blocks)
+    assert blocks
+    for block in blocks:
+        ast.parse(block)

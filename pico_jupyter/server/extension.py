@@ -21,7 +21,6 @@ from pico_jupyter.server.events import emit, register_schemas
 from pico_jupyter.server.media_sources import MediaSources
 from pico_jupyter.server.routes import fallback_rules, rules
 
-STOP_SECONDS = 10.0
 OLDEST_OLLAMA = (0, 6, 4)
 
 
@@ -30,6 +29,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
 
     name = "pico_jupyter"
     description = __doc__
+    stop_seconds = 10.0  # for the engine, when the server stops
     load_other_extensions = True
 
     default_model = Unicode(
@@ -135,11 +135,11 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         return self.context.running > 0
 
     async def stop_extension(self) -> None:
-        """Stop the engine within STOP_SECONDS. Raises nothing: after an exception here, jupyter_server 2 never ends."""
+        """Stop the engine within `stop_seconds`. Raises nothing: an exception here keeps jupyter_server 2 running."""
         try:
-            await asyncio.wait_for(self.engine.aclose(), STOP_SECONDS)
+            await asyncio.wait_for(self.engine.aclose(), self.stop_seconds)
         except TimeoutError:
-            self.log.warning("pico_jupyter: the engine did not stop within %s s", STOP_SECONDS)
+            self.log.warning("pico_jupyter: the engine did not stop within %s s", self.stop_seconds)
         except Exception:  # the end of the process must not depend on it
             self.log.exception("pico_jupyter: the engine did not stop in order")
 

@@ -77,9 +77,10 @@ def test_interrupting_keeps_the_text_so_far_and_ends_run_all(notebook: SessionKe
 def test_the_model_stops_when_the_kernel_is_interrupted(notebook: SessionKernel, server: RunningServer) -> None:
     request = notebook.begin(LONG, "one")
     notebook.wait_for_text(request)
-    notebook.interrupt()
-    notebook.end(request)
     with server.http() as http:
+        assert "pico_jupyter_requests_running 1.0" in http.get("metrics").text
+        notebook.interrupt()
+        notebook.end(request)
         assert "pico_jupyter_requests_running 0.0" in http.get("metrics").text
 
 
@@ -137,6 +138,8 @@ def test_shutting_the_kernel_down_stops_the_model(own_server: RunningServer) -> 
     with kernel_of(own_server, "shut.ipynb") as notebook:
         request = notebook.begin(LONG, "one")
         notebook.wait_for_text(request)
+        with own_server.http() as http:
+            assert "pico_jupyter_requests_running 1.0" in http.get("metrics").text
     with own_server.http() as http:
         wait_for(lambda: "pico_jupyter_requests_running 0.0" in http.get("metrics").text)
 

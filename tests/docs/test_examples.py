@@ -83,8 +83,8 @@ def test_the_examples_of_a_page_run_and_print_what_it_says(page: Path, server: R
     examples = blocks(page)
     cells = [block for block in examples if block.language != "bash"]
     text = "\0".join(block.code for block in cells)
-    printed = run([sys.executable, "-c", NOTEBOOK], server, tmp_path, text).split("\0") if cells else []
-    for block, output in zip(cells, printed, strict=False):
+    printed = run([sys.executable, "-c", NOTEBOOK], server, tmp_path, text).split("\0")[:-1] if cells else []
+    for block, output in zip(cells, printed, strict=True):
         assert is_told(block, output), output
     for block in examples:
         if block.language == "bash":

@@ -103,10 +103,20 @@ def test_an_unknown_model_is_not_found(client: ollama.Client) -> None:
     assert error.value.status_code == 404
 
 
-@pytest.mark.parametrize("method", ["pull", "delete", "copy", "create", "push", "embed"])
-def test_what_is_not_offered_says_so(client: ollama.Client, method: str) -> None:
-    arguments = {"copy": ("a", "b"), "embed": ("pico-tiny", "text")}.get(method, ("nobody",))
-    with pytest.raises(ollama.ResponseError) as error:
+@pytest.mark.parametrize(
+    ("method", "arguments", "status", "message"),
+    [
+        ("pull", ("unknown",), 403, "pulling models is disabled on this server"),
+        ("delete", ("pico-tiny",), 403, "deleting models is disabled on this server"),
+        ("copy", ("a", "b"), 501, "not supported"),
+        ("create", ("a",), 501, "not supported"),
+        ("push", ("a",), 501, "not supported"),
+        ("embed", ("pico-tiny", "text"), 404, "embeddings are not served here"),
+    ],
+)
+def test_an_operation_that_is_not_offered_is_refused(
+    client: ollama.Client, method: str, arguments: tuple[str, ...], status: int, message: str
+) -> None:
+    with pytest.raises(ollama.ResponseError) as refused:
         getattr(client, method)(*arguments)
-    assert error.value.status_code in (403, 404, 501)
-    assert error.value.error
+    assert (refused.value.status_code, refused.value.error) == (status, message)

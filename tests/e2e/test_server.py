@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.e2e.running import RunningServer, running_server, wait_for
 
@@ -21,11 +22,15 @@ def test_the_main_job_works_below_a_base_url_that_needs_quoting(tmp_path: Path) 
         assert http.post("pico/api/generate/", json={"model": "pico-tiny"}).json()["done_reason"] == "load"
 
 
-def test_curl_without_a_content_type_is_understood(server: RunningServer) -> None:
-    body = json.dumps({"model": "pico-tiny", "messages": [{"role": "user", "content": "a&token=zzz&b=What is 1 + 1?"}]})
-    headers = {**server.headers, "Content-Type": "application/x-www-form-urlencoded"}
-    answer = httpx.post(server.url + "v1/chat/completions", content=body, headers=headers)
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", ""])
+def test_the_body_is_json_whatever_the_content_type_says(server: RunningServer, content_type: str) -> None:
+    """curl -d sends a form's content type. A form parser would take `token=zzz` for the client's credentials."""
+    body = json.dumps({"model": "pico-tiny", "messages": [{"role": "system", "content": "a&token=zzz&b="}, *SUM]})
+    headers = {**server.headers, **({"Content-Type": content_type} if content_type else {})}
+    answer = httpx.post(server.url + "v1/chat/completions", content=body.encode(), headers=headers, timeout=60)
+    assert answer.request.headers.get("Content-Type", "") == content_type
     assert answer.status_code == 200
+    assert "47" in answer.json()["choices"][0]["message"]["content"]
 
 
 def test_a_path_of_the_old_api_streams_by_default(server: RunningServer) -> None:
@@ -81,11 +86,15 @@ def test_the_model_kernel_ends_with_its_server(tmp_path: Path) -> None:
     wait_for(lambda: not kernel.is_running())
 
 
-def test_no_prompt_is_ever_logged(own_server: RunningServer) -> None:
+def test_no_prompt_is_ever_logged(tmp_path: Path) -> None:
     secret = "xyzzy-plugh-4711"
-    with own_server.http() as http:
-        messages = [{"role": "user", "content": secret}]
-        http.post("api/chat", json={"model": "pico-tiny", "messages": messages})
-        http.post("v1/chat/completions", json={"model": "pico-tiny", "messages": messages, "temperature": 9})
-        http.post("v1/chat/completions", content=f'{{"messages": "{secret}')
-    assert secret not in own_server.log.read_text()
+    chat = {"model": "pico-tiny", "messages": [{"role": "user", "content": secret}]}
+    with running_server(tmp_path, "--debug") as server, server.http() as http:
+        answered = http.post("api/chat", json={**chat, "stream": False, "options": {"warp": 9}})
+        refused = http.post("v1/chat/completions", json={**chat, "temperature": 9})
+        broken = http.post("v1/chat", content=f'{{"messages": "{secret}')
+        assert [answered.status_code, refused.status_code, broken.status_code] == [200, 400, 400]
+        # Each of the three requests is in the log, the last one a moment after its answer.
+        logged = ("unknown options ignored: 'warp'", "400 POST /v1/chat/completions", "400 POST /v1/chat (")
+        wait_for(lambda: all(line in server.log.read_text() for line in logged))
+        assert secret not in server.log.read_text()

@@ -142,6 +142,7 @@ async def test_no_prompt_is_ever_logged(
     with pytest.raises(EngineFailed):
         await collect(client.generate(ask("my secret")))
     assert "loaded" in caplog.text
+    assert "a step of the engine failed" in caplog.text
     assert "secret" not in caplog.text
 
 
@@ -348,7 +349,7 @@ async def test_closing_ends_everyone_with_an_error(start: StartEngine, fake_mode
     for number in range(3):
         with pytest.raises(EngineUnavailable):
             await drain(number)
-    assert all(backend.is_closed for backend in fake_models.backends.values())
+    assert [backend.is_closed for backend in fake_models.backends.values()] == [True]
 
 
 async def test_a_closed_engine_refuses_and_may_be_closed_again(start: StartEngine, fake_models: FakeModels) -> None:

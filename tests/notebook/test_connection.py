@@ -105,6 +105,7 @@ def test_a_coroutine_can_be_created_without_a_running_loop(pico: Pico) -> None:
 def test_the_same_seed_samples_the_same_answer(pico: Pico) -> None:
     drawn = [pico.chat("Tell me something.", temperature=2, seed=5, max_tokens=20).text for _ in range(2)]
     assert drawn[0] == drawn[1]
+    assert pico.chat("Tell me something.", temperature=2, seed=6, max_tokens=20).text != drawn[0]
 
 
 def test_a_token_limit_is_the_finish_reason(pico: Pico) -> None:

@@ -119,6 +119,7 @@ def test_a_kernel_of_a_server_uses_that_server(own_server: RunningServer) -> Non
         interrupted(kernel, f"%%chat -r off\n{LONG}", cell="a")
         with own_server.http() as client:
             wait_for(lambda: 'outcome="aborted"' in client.get("metrics").text)
-        assert own_server.token not in printed(kernel.run("%pico")) + printed(
-            kernel.run("print(answer, answer.request)")
-        )
+        shown = printed(kernel.run("%pico")) + printed(kernel.run("print(answer, answer.request)"))
+        assert "the Jupyter server at 127.0.0.1\n" in shown
+        assert "Repeat after me" in shown
+        assert own_server.token not in shown

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from comm.base_comm import BaseComm
 from traitlets import TraitError
 
 import pico_jupyter
@@ -18,13 +19,25 @@ from tests.sources.fake_source import FakeSource
 ANSWER = (ReasoningPiece("hm"), TextPiece("6"), TextPiece("25"), FinishPiece("stop"), UsagePiece(Usage(9, 4, 2)))
 
 
+class PageComm(BaseComm):
+    """A comm that keeps the custom messages that a widget sends."""
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, Any]] = []
+        super().__init__(primary=False)
+
+    def publish_msg(self, msg_type: str, data: Any = None, metadata: Any = None, buffers: Any = None, **_: Any) -> None:
+        if data and data.get("method") == "custom":
+            self.received.append(data["content"])
+
+
 class Page:
     """Records the messages to the page, and sends messages of the page."""
 
-    def __init__(self, panel: ChatPanel, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.received: list[dict[str, Any]] = []
+    def __init__(self, panel: ChatPanel) -> None:
         self._panel = panel
-        monkeypatch.setattr(panel, "send", lambda content, buffers=None: self.received.append(content))
+        panel.comm = comm = PageComm()
+        self.received = comm.received
 
     def send(self, **message: Any) -> None:
         self._panel._handle_custom_msg(message, [])
@@ -118,8 +131,8 @@ def test_the_repr_is_stable_and_the_bundle_has_the_transcript() -> None:
     assert "application/vnd.jupyter.widget-view+json" in data
 
 
-def test_a_page_without_a_server_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = Page(ChatPanel(source=FakeSource(*ANSWER)), monkeypatch)
+def test_a_page_without_a_server_is_answered() -> None:
+    page = Page(ChatPanel(source=FakeSource(*ANSWER)))
     page.send(type="chat", id="1", content={"model": "tiny", "messages": [{"id": "x", "role": "user", "content": "?"}]})
     wait_for(lambda: page.kinds()[-1:] == ["done"])
     pieces = [piece for message in page.received[:-1] for piece in message["pieces"]]
@@ -128,9 +141,9 @@ def test_a_page_without_a_server_is_answered(monkeypatch: pytest.MonkeyPatch) ->
     assert {message["id"] for message in page.received} == {"1"}
 
 
-def test_a_page_lists_loads_and_unloads_models(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_lists_loads_and_unloads_models() -> None:
     source = FakeSource()
-    page = Page(ChatPanel(source=source), monkeypatch)
+    page = Page(ChatPanel(source=source))
     page.send(type="models", id="1")
     page.send(type="load", id="2", content={"name": "tiny"})
     page.send(type="unload", id="3", content={"name": "tiny"})
@@ -140,8 +153,8 @@ def test_a_page_lists_loads_and_unloads_models(monkeypatch: pytest.MonkeyPatch) 
     assert source.moved == [("load", "tiny"), ("unload", "tiny")]
 
 
-def test_a_page_gets_the_memory_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = Page(ChatPanel(source=FakeSource()), monkeypatch)
+def test_a_page_gets_the_memory_report() -> None:
+    page = Page(ChatPanel(source=FakeSource()))
     page.send(type="memory", id="1")
     wait_for(lambda: page.received)
     told = page.received[0]["memory"]
@@ -149,17 +162,17 @@ def test_a_page_gets_the_memory_report(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(told["needs"]) == [{"model": "tiny", "size": 900, "fit": "fits"}]
 
 
-def test_a_page_stops_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_stops_its_answer() -> None:
     source = FakeSource(TextPiece("6"), ends=False)
-    page = Page(ChatPanel(source=source), monkeypatch)
+    page = Page(ChatPanel(source=source))
     page.send(type="chat", id="1", content={"model": "tiny", "messages": []})
     wait_for(lambda: page.received)
     page.send(type="abort", id="1")
     wait_for(lambda: source.closed == 1)
 
 
-def test_a_page_gets_the_message_of_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = Page(ChatPanel(source=FakeSource(EngineUnavailable("out of memory"))), monkeypatch)
+def test_a_page_gets_the_message_of_an_error() -> None:
+    page = Page(ChatPanel(source=FakeSource(EngineUnavailable("out of memory"))))
     page.send(type="chat", id="1", content={"model": "tiny", "messages": []})
     page.send(type="chat", id="2", content={"model": 7})
     wait_for(lambda: len(page.received) == 2)

@@ -92,6 +92,7 @@ class ScriptedEngine:
         self.reached = asyncio.Event()
         self.aborted = asyncio.Event()
         self.closed = False
+        self.closing: Step | None = None
         self.tell: Callable[[ModelEvent], None] = lambda _: None
         self.figures = EngineStatistics()
         self.report = MEMORY
@@ -152,6 +153,11 @@ class ScriptedEngine:
         self.tell = listener
 
     async def aclose(self) -> None:
+        """Close. `closing` is what happens before: an event is awaited, an exception raised."""
+        if isinstance(self.closing, asyncio.Event):
+            await self.closing.wait()
+        elif isinstance(self.closing, Exception):
+            raise self.closing
         self.closed = True
 
 

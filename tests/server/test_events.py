@@ -57,7 +57,9 @@ async def test_a_listener_hears_of(logger: EventLogger, news: KernelNews, kind: 
 
 @pytest.mark.parametrize("news", [EngineStatistics(1, 2, 3, 4, 5), KernelStarted()])
 async def test_what_only_counts_is_no_event(logger: EventLogger, news: KernelNews) -> None:
-    assert await Listener(logger).after(news) == []
+    listener = Listener(logger)
+    assert await listener.after(news) == []
+    assert [kind for kind, _ in await listener.after(LOADED)] == ["model_loaded"]
 
 
 def test_every_schema_names_its_file_and_no_host(logger: EventLogger) -> None:

@@ -12,7 +12,6 @@ import pytest
 from traitlets import TraitError
 from traitlets.config import Config
 
-from pico_jupyter.server import extension as extension_module
 from pico_jupyter.server.extension import PicoJupyter
 from pico_jupyter.types import EngineOptions
 from tests.server.conftest import TOKEN, RunningServer, StartServer
@@ -117,21 +116,18 @@ async def test_the_end_lets_the_engine_go(server: RunningServer) -> None:
 
 
 async def test_an_engine_that_does_not_stop_holds_nobody_up(
-    server: RunningServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: RunningServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(extension_module, "STOP_SECONDS", 0.01)
-    monkeypatch.setattr(server.engine, "aclose", asyncio.Event().wait)
+    server.extension.stop_seconds = 0.01
+    server.engine.closing = asyncio.Event()
     await server.extension.stop_extension()
     assert "did not stop within 0.01 s" in caplog.text
 
 
 async def test_an_engine_that_fails_to_stop_does_not_keep_the_server(
-    server: RunningServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: RunningServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail() -> None:
-        raise AttributeError("'NoneType' object has no attribute 'kill'")
-
-    monkeypatch.setattr(server.engine, "aclose", fail)
+    server.engine.closing = AttributeError("'NoneType' object has no attribute 'kill'")
     await server.extension.stop_extension()
     assert "did not stop in order" in caplog.text
 

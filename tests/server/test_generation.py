@@ -130,11 +130,16 @@ async def test_a_stream_that_goes_silent_in_the_middle_gets_keepalives(start_ser
 
 
 async def test_a_request_that_is_not_accepted_yet_is_waited_for_longer(start_server: StartServer) -> None:
-    server = await start_server(PicoJupyter={"keepalive_after": 0.5})
+    server = await start_server(PicoJupyter={"keepalive_after": 0.3})
     late = asyncio.Event()
-    plays(server, late, ContextLengthExceeded("too long"))
-    asyncio.get_running_loop().call_later(0.75, late.set)
-    assert (await server.post("v1/chat/completions", STREAMED)).status_code == 400
+    engine = plays(server, late, ContextLengthExceeded("too long"))
+    queued = asyncio.ensure_future(server.post("v1/chat/completions", STREAMED))
+    await asyncio.wait_for(engine.reached.wait(), 20)
+    plays(server, ACCEPTED, asyncio.Event())
+    async with raw_post(server, "v1/chat/completions", STREAMED) as accepted:
+        await accepted.until(b": keepalive")  # the younger request, which is accepted, has waited long enough
+        late.set()
+        assert (await queued).status_code == 400
 
 
 async def test_a_request_that_is_not_accepted_for_long_gets_keepalives_all_the_same(start_server: StartServer) -> None:
@@ -229,9 +234,10 @@ async def test_no_text_of_a_prompt_or_an_answer_is_logged(
     server: RunningServer, body: object, script: tuple[Step, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, server.app.log.name)
     plays(server, *script)
-    await server.post("v1/chat/completions", body)
-    assert caplog.records
+    response = await server.post("v1/chat/completions", body)
+    assert f"{response.status_code} POST /v1/chat/completions" in caplog.text, "the server's log has the request"
     assert "Rumpelstiltskin" not in caplog.text
 
 
@@ -252,7 +258,9 @@ async def test_an_unforeseen_failure_tells_the_caller_nothing_and_the_log_its_pl
 
 
 async def test_a_refused_request_logs_no_traceback(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
-    await server.post("v1/chat/completions", {"model": "tiny", "messages": []})
+    response = await server.post("v1/chat/completions", {"model": "tiny", "messages": []})
+    assert response.status_code == 400
+    assert "400 POST /v1/chat/completions" in caplog.text
     assert "Traceback" not in caplog.text
     assert all(record.exc_info is None for record in caplog.records)
 

@@ -50,6 +50,8 @@ async def test_the_document_has_exactly_the_methods_of_each_path(server: Running
 async def test_every_way_of_the_document_to_be_known_is_one(server: RunningServer) -> None:
     ways = (await server.get("pico/openapi.json")).json()["components"]["securitySchemes"]
     token = "s3cret"
+    assert {way["type"] for way in ways.values()} == {"http", "apiKey"}
+    assert (await server.get("v1/models", token="")).status_code == 401
     for way in ways.values():
         match way:
             case {"type": "http", "scheme": "bearer"}:
@@ -62,4 +64,6 @@ async def test_every_way_of_the_document_to_be_known_is_one(server: RunningServe
                 sent = {"headers": {"Authorization": f"token {token}"}}
             case {"in": "header", "name": name}:
                 sent = {"headers": {name: token}}
+            case _:
+                raise AssertionError(f"no request is made for {way}")
         assert (await server.get("v1/models", token="", **sent)).status_code == 200

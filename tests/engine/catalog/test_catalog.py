@@ -79,8 +79,10 @@ def test_an_incomplete_download_is_skipped_without_a_warning(
 
 def test_a_snapshot_without_all_weight_files_is_skipped(tmp_path: Path) -> None:
     index = '{"weight_map": {"a": "model.safetensors", "b": "model-00002.safetensors"}}'
-    write_hub_model(tmp_path, "org/name", files={"model.safetensors.index.json": index})
+    snapshot = write_hub_model(tmp_path, "org/name", files={"model.safetensors.index.json": index})
     assert names(catalog(hub=tmp_path)) == []
+    shutil.copy(snapshot / "model.safetensors", snapshot / "model-00002.safetensors")
+    assert names(catalog(hub=tmp_path)) == ["name"]
 
 
 def test_other_entries_of_the_hub_cache_are_skipped_without_a_warning(

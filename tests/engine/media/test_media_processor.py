@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from transformers import AutoConfig
 
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.media.media_processor import PROCESSOR_FAILURES, FrameSampling, MediaProcessor, load_processor
@@ -125,6 +126,9 @@ def test_code_in_a_folder_is_not_executed(
     with suppress(ModelLoadFailed):  # an error is correct, too
         load_processor(changed(folder, files))
     assert not mark.exists()
+    with suppress(AttributeError):  # Foreign is no configuration
+        AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    assert mark.exists(), "a loader that trusts the folder executes it"
 
 
 # Text and media in, tokens and arrays out

@@ -296,6 +296,9 @@ def test_temporary_files_are_removed(write: Write, tmp_path: Path, monkeypatch: 
     decoded(data)
     error_for(data[:200])
     assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(FileNotFoundError):  # the decoder needs a temporary file
+        decoded(data)
 
 
 def test_without_opencv_the_error_says_what_to_install(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,7 +181,7 @@ def test_a_request_runs_without_a_draft_model_that_does_not_fit(caplog: pytest.L
     assert sink.text == "2 3 4 "
     assert rig.opened == ["fake"]
     assert "small does not draft for fake" in caplog.text
-    assert all(model.active == 0 for model in rig.models.resident())
+    assert [model.active for model in rig.models.resident()] == [0]
 
 
 def test_a_request_that_waits_too_long_fails_with_a_retry_time() -> None:

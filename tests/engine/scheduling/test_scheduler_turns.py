@@ -177,7 +177,7 @@ def test_a_draft_model_is_used() -> None:
     assert sink.text == "2 3 4 5 6 7 "
     assert rig.backends["fake"].steps == 2, "each step returns four tokens"
     assert sorted(rig.opened) == ["fake", "small"]
-    assert all(model.active == 0 for model in rig.models.resident())
+    assert [model.active for model in rig.models.resident()] == [0, 0]
 
 
 def test_a_draft_model_is_not_unloaded_while_it_has_rows() -> None:

@@ -292,13 +292,19 @@ def test_a_tokenizer_that_needs_code_from_its_folder_is_refused(save: Save) -> N
 
 
 def test_loading_does_not_use_the_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("the network was used")
+    used: list[object] = []
+
+    def refuse(*arguments: object) -> None:
+        used.append(arguments)
+        raise OSError("no network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     shutil.copytree(PICO_TINY, tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
     assert load_tokenizer(tmp_path / "model").vocab_size == load_tokenizer(PICO_TINY).vocab_size
+    assert used == []
+    with pytest.raises(OSError, match="no network"):
+        socket.create_connection(("127.0.0.1", 9))
 
 
 def test_several_threads_may_use_one_tokenizer(pico: Tokenizer) -> None:

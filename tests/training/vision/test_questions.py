@@ -78,13 +78,16 @@ def test_what_does_not_change_is_told_once() -> None:
 
 def test_a_yes_is_said_of_what_is_there() -> None:
     rng = Random(8)
+    answers = set()
 
     for _ in range(2000):
         picture = draw_picture(rng, FRAME)
         asked = ask(rng, picture)
         names = {thing.name() for thing in picture.things}
         if asked.answer.startswith(("Yes, there is", "No, there is")):
+            answers.add(asked.answer.startswith("Yes"))
             assert asked.answer.startswith("Yes") == any(f" {name}." in asked.answer for name in names)
+    assert answers == {True, False}
 
 
 def test_questions_about_several_pictures_name_one_of_them_or_all() -> None:

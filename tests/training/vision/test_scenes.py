@@ -110,3 +110,4 @@ def test_the_pure_colors_of_two_names_are_far_apart() -> None:
 
 def test_clips_and_pictures_are_both_drawn(scenes: list[Scene]) -> None:
     assert {type(scene) for scene in scenes} == {Clip, Picture}
+    assert max(len(scene.things) for scene in scenes if isinstance(scene, Picture)) > 1
