@@ -16,7 +16,7 @@ from pico_jupyter.engine.memory.model_manager import LoadBackend
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.types import EngineOptions, ModelInfo
 from tests.engine.vision_bench import Bench
-from tests.engine.vision_models import FAMILIES, build
+from tests.engine.vision_models import ALL_FAMILIES, build
 from tests.fakes import FakeBackend, FakeClock, Gate, TokenRule
 
 DEFAULTS = EngineOptions()
@@ -100,7 +100,7 @@ def start(model_dir: Path) -> Iterator[StartEngine]:
 def vision_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny model of each vision family."""
     root = tmp_path_factory.mktemp("vision")
-    for family in FAMILIES:
+    for family in ALL_FAMILIES:
         build(family, root / family)
     return root
 
@@ -108,4 +108,4 @@ def vision_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def benches(vision_dir: Path) -> dict[str, Bench]:
     catalog = Catalog(EngineOptions(model_dirs=(str(vision_dir),)), environ={}, hub_cache=None)
-    return {family: Bench(catalog.find(family)) for family in FAMILIES}
+    return {family: Bench(catalog.find(family)) for family in ALL_FAMILIES}

@@ -8,6 +8,7 @@ head are small. The weights have a large spread, so that the answers to a red an
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -420,9 +421,16 @@ _FAMILIES: dict[str, _Family] = {
     ),
 }
 
-FAMILIES: tuple[str, ...] = tuple(_FAMILIES)
-TAKES_VIDEO: frozenset[str] = frozenset({"qwen2_5_vl", "qwen3_vl", "qwen3_5", "gemma4"})
-TAKES_STRINGS: frozenset[str] = frozenset(FAMILIES) - {"llava", "smolvlm"}
+ALL_FAMILIES: tuple[str, ...] = tuple(_FAMILIES)
+# One family for each way of reading images: positions in two dimensions, state-space layers, attention in both directions
+# with inputs for each layer, one placeholder, tiles, and rows with break tokens. FAMILIES=all tests all of them.
+FAMILIES: tuple[str, ...] = (
+    ALL_FAMILIES
+    if os.environ.get("FAMILIES") == "all"
+    else ("qwen3_vl", "qwen3_5", "gemma4", "llava", "smolvlm", "pixtral")
+)
+TAKES_VIDEO: frozenset[str] = frozenset({"qwen2_5_vl", "qwen3_vl", "qwen3_5", "gemma4"}).intersection(FAMILIES)
+TAKES_STRINGS: frozenset[str] = frozenset(ALL_FAMILIES) - {"llava", "smolvlm"}
 """Families whose template renders content that is a string. The others omit it."""
 IN_ONE_PASS: frozenset[str] = frozenset({"gemma4"})
 """Families whose image tokens attend to each other, so that the first chunk of a prompt must contain all images."""
