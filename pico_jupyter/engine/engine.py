@@ -1,8 +1,8 @@
-"""Engine: the one thread that touches MLX, and the ways to talk to it from others. Knows no event loop's tasks.
+"""Engine: the one thread that uses MLX, and the methods by which other threads reach it.
 
-Three kinds of thread: callers post commands and return at once; the preparation threads turn requests into generations
-(templates and tokenizers are slow Python, kept off the MLX thread), one of them those with pictures, which take long;
-the engine thread runs commands between two steps, steps, and hands over what a step made.
+There are three kinds of thread. Callers post commands and return at once. Preparation threads turn requests into
+generations, because templates and tokenizers are slow Python; a second one does so for requests with media, which take
+long. The engine thread runs commands between steps, steps, and delivers the deltas of each step.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ T = TypeVar("T")
 
 _CALL_ID_LETTERS = string.ascii_lowercase + string.digits
 _LONGEST_SLEEP = 3600.0
-# The share of the memory budget that prefixes may take while nobody else needs it.
+# The largest share of the memory budget that the prefix cache uses while no model needs it.
 _SHARE_OF_PREFIXES = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Command:
-    """Something for the engine thread to do, and what to do instead once it has ended."""
+    """A function for the engine thread, and the one that is called instead once that thread has ended."""
 
     run: Callable[[], None]
     refuse: Callable[[PicoError], None]
@@ -83,10 +83,10 @@ class _LoadSink:
 class Engine:
     """Owns the engine thread, the scheduler on it, and the models.
 
-    `load_backend` opens a model's files (by default mlx-lm and mlx-vlm do); `clock` is in monotonic seconds,
+    `load_backend` opens a model's files (default: with mlx-lm or mlx-vlm); `clock` is in monotonic seconds,
     `wall_clock` in seconds since the epoch. Futures that methods return are resolved by other threads and cannot be
-    cancelled. `on_notice` is called on the engine thread when a model comes or goes; it may be set at any time and must
-    not block.
+    cancelled. `on_notice` is called on the engine thread when a model is loaded or unloaded; it may be set at any time
+    and must not block.
     """
 
     def __init__(
@@ -133,9 +133,9 @@ class Engine:
         self._hand_over = HandOver()
         self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._preparing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-prepare")
-        self._looking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-look")
+        self._preparing_media = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-media")
         self._thread = threading.Thread(target=self._run, name="pico-engine", daemon=True)
-        # Guards _closing: nothing is posted or prepared once it is set, so nothing waits for an answer for ever.
+        # Guards _closing: once it is set, nothing is posted or prepared, so no caller waits for ever.
         self._lock = threading.Lock()
         self._closing = False
 
@@ -145,23 +145,23 @@ class Engine:
 
     @property
     def catalog(self) -> Catalog:
-        """The models on disk; may be asked from any thread."""
+        """The models on disk. Thread-safe."""
         return self._catalog
 
     def start(self) -> None:
         """Start the engine thread."""
-        # The interpreter must not take the thread down while MLX computes on it: that aborts the process.
+        # Ending the interpreter while MLX computes on this thread aborts the process.
         atexit.register(self.close)
         self._thread.start()
 
     def close(self) -> None:
-        """End running requests with EngineUnavailable, unload everything and end the threads. Blocks until then."""
+        """Fail running requests with EngineUnavailable, unload all models and end the threads. Blocks until then."""
         with self._lock:
             self._closing = True
         self._post(lambda: None, lambda error: None)
         if self._thread.ident is None:
             self._preparing.shutdown()
-            self._looking.shutdown()
+            self._preparing_media.shutdown()
         else:
             self._thread.join()
         atexit.unregister(self.close)
@@ -173,7 +173,7 @@ class Engine:
         stream = EngineStream(deltas, asyncio.get_running_loop(), self._hand_over)
         submitted = self._clock()
         self._prepare(
-            self._looking if media_of(request.prompt) else self._preparing,
+            self._preparing_media if media_of(request.prompt) else self._preparing,
             lambda: self._preparation.prepare(request, stream, submitted),
             lambda generation: self._add(generation, stream),
             stream,
@@ -181,7 +181,7 @@ class Engine:
         return stream
 
     def abort(self, stream: EngineStream) -> None:
-        """Forget a stream's request, wherever it is. Returns at once; it takes effect before the next step."""
+        """Abort a stream's request in any phase. Returns at once; it takes effect before the next step."""
         stream.aborted = True
         self._post(lambda: self._abort(stream), lambda error: None)
 
@@ -196,7 +196,7 @@ class Engine:
         return loaded
 
     def unload(self, info: ModelInfo) -> Future[None]:
-        """Unload a model once the requests that want it are done; the future does not wait for those."""
+        """Unload a model once its requests have finished; the future does not wait for them."""
         return self._call(lambda: self._models.unload(info.name))
 
     def resident(self) -> Future[tuple[ResidentModel, ...]]:
@@ -209,7 +209,7 @@ class Engine:
         return self._call(listed)
 
     def memory(self) -> Future[MemoryReport]:
-        """How the memory for models stands. Reads the catalog first, on the calling thread."""
+        """The memory for models: budget, use and needs. Reads the catalog first, on the calling thread."""
         catalog = self._catalog.models()
 
         def report() -> MemoryReport:
@@ -219,7 +219,7 @@ class Engine:
         return self._call(report)
 
     def statistics(self) -> Future[EngineStatistics]:
-        """How the engine stands."""
+        """The engine's figures."""
         return self._call(lambda: self._scheduler.statistics)
 
     def _prepare(
@@ -271,7 +271,7 @@ class Engine:
             self._end()
 
     def _turn(self) -> None:
-        """Run the commands that have come, then one step; hand over at once what came of either."""
+        """Run the queued commands, then one step; deliver the deltas of each at once."""
         commands = self._due_commands()
         for command in commands:
             self._attempt(command.run, command.refuse)
@@ -296,7 +296,7 @@ class Engine:
                 self._scheduler.fail(error)
 
     def _due_commands(self) -> list[_Command]:
-        """All commands that have come. Without work to do waits for one, but not longer than a model stays."""
+        """All queued commands. Without other work, wait for one, at most until a model expires."""
         due: list[_Command] = []
         if not self._scheduler.has_work:
             expiry = self._models.next_expiry()
@@ -304,7 +304,7 @@ class Engine:
                 due.append(
                     self._commands.get(timeout=_LONGEST_SLEEP if expiry is None else min(expiry, _LONGEST_SLEEP))
                 )
-        # Not more than are there now: a flood of commands must not hold up the next step.
+        # No more than are queued now: a flood of commands must not delay the next step.
         for _ in range(self._commands.qsize()):
             due.append(self._commands.get_nowait())
         return due
@@ -323,10 +323,10 @@ class Engine:
             self._scheduler.abort(stream.generation)
 
     def _end(self) -> None:
-        """Answer everyone who still waits. Nothing new comes once _closing is set under the lock."""
+        """Fail all waiting callers. Nothing new is queued once _closing is set under the lock."""
         with self._lock:
             self._closing = True
-        for thread in (self._preparing, self._looking):
+        for thread in (self._preparing, self._preparing_media):
             thread.shutdown(wait=True, cancel_futures=True)
         self._scheduler.close(_not_running())
         while not self._commands.empty():

@@ -1,4 +1,4 @@
-"""What is worth telling of the models and of the kernel that they run in. Knows neither who tells nor who listens."""
+"""The events of the model kernel and of the models in it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pico_jupyter.types import EngineStatistics, ModelLoaded, ModelUnloaded
 
 @dataclass(frozen=True, slots=True)
 class KernelStarted:
-    """A model kernel runs and answers."""
+    """A model kernel has started and answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class KernelCrashed:
-    """The model kernel ended and nobody had asked it to. `exit` says how, in words; the models in it are gone."""
+    """The model kernel ended unasked, and its models with it. `exit` says how, such as "killed by SIGKILL"."""
 
     exit: str
 

@@ -1,4 +1,4 @@
-"""What every handler of one server shares: the engine and the settings that shape answers. Knows no HTTP."""
+"""ServerContext: the engine and the settings that all handlers of one server share."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pico_jupyter.server.metrics import METRICS, ServerMetrics
 class ServerContext:
     """Shared by all handlers of one server.
 
-    A body may have `max_request_bytes`; after `keepalive_after` seconds of silence a stream gets a keep-alive.
-    `media` fetches the pictures and clips that requests name by URL. `stamp_activity` tells the server that something
-    happened; `running` counts the requests in work.
+    `max_request_bytes` limits a request's body. After `keepalive_after` seconds of silence a stream gets a keep-alive.
+    `media` fetches the images and videos that requests name by URL. `stamp_activity` records activity of the server;
+    `running` is the number of running requests.
     """
 
     engine: EngineClient
@@ -35,7 +35,7 @@ class ServerContext:
 
     @contextmanager
     def activity(self) -> Iterator[None]:
-        """Count a request as running, so that an idle server is not shut down under it."""
+        """Count a request as running, so that the server is not shut down as idle."""
         self.running += 1
         self.metrics.running.inc()
         self.stamp_activity()

@@ -1,6 +1,7 @@
-"""What listeners of Jupyter's events are told: models that come and go, crashes of the model kernel. Knows no request.
+"""Emits Jupyter events: models that are loaded and unloaded, and crashes of the model kernel.
 
-Listeners are at the server's api/events/subscribe, or handlers of its EventLogger. Without any, an event costs nothing.
+Listeners subscribe at the server's api/events/subscribe, or add handlers to its EventLogger. Without a listener, an
+event costs nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ MODEL_KERNEL_CRASHED = "urn:pico-jupyter:events:model_kernel_crashed"
 
 
 def register_schemas(logger: EventLogger) -> None:
-    """Make our events known to a server's logger, once."""
+    """Register the schemas of our events with a server's event logger. Called once."""
     for path in sorted(SCHEMAS.glob("*.yaml")):
         logger.register_event_schema(path)
 
 
 def emit(logger: EventLogger, news: KernelNews) -> None:
-    """Tell the listeners, where the news is an event."""
+    """Emit the event for `news`. Starts and statistics have none."""
     match news:
         case ModelLoaded():
             data = {"model": news.model, "size": news.size, "seconds": news.seconds}

@@ -1,4 +1,4 @@
-"""The Jupyter server extension: configuration, endpoints, and the engine's life. Knows no dialect's fields."""
+"""The Jupyter server extension: its configuration, its endpoints, and the start and stop of the engine."""
 
 from __future__ import annotations
 
@@ -33,47 +33,52 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
     load_other_extensions = True
 
     default_model = Unicode(
-        "", config=True, help="The model of requests that name none. Empty: such requests are refused."
+        "", config=True, help="The model for requests without one. Empty: such requests are refused."
     )
     reasoning_output = Enum(
         ["separate", "inline", "auto"],
         "separate",
         config=True,
-        help="Where thinking goes: into fields of its own (separate), into the content between <think> tags (inline), "
-        "or into fields of its own where a request asks for that (auto).",
+        help="Where reasoning goes: into separate fields (separate), into the content between <think> tags (inline), "
+        "or into separate fields if a request asks for that (auto).",
     )
     openai_stream_default = Enum(
         ["openai", "pico"],
         "openai",
         config=True,
-        help="What an omitted `stream` means on v1/chat/completions: no stream, as OpenAI has it, or a stream, as on "
-        "v1/chat. OpenAI's own clients omit it and break on a stream.",
+        help="What an omitted `stream` means on v1/chat/completions: no stream, as with OpenAI, or a stream, as on "
+        "v1/chat. OpenAI's own clients omit it and fail on a stream.",
     )
     ollama_version = Unicode(
-        "0.20.0", config=True, help="What api/version claims. Clients want digits and dots, and at least 0.6.4."
+        "0.20.0",
+        config=True,
+        help="The version that api/version reports: digits and dots, at least 0.6.4, because clients compare it.",
     )
     max_request_bytes = Int(
-        64 * 1024 * 1024, min=1, config=True, help="The largest body of a request, in bytes; beyond it is 413."
+        64 * 1024 * 1024,
+        min=1,
+        config=True,
+        help="The largest body of a request, in bytes; a larger one is answered 413.",
     )
     keepalive_after = Float(
         10.0,
         min=0.05,
         config=True,
-        help="Seconds of silence after which a stream gets a keep-alive. Proxies cut connections that are silent.",
+        help="Seconds of silence after which a stream gets a keep-alive. Proxies close silent connections.",
     )
 
     allow_remote_media = Bool(
         None,
         allow_none=True,
         config=True,
-        help="Whether pictures and clips are fetched from http: and https: URLs in requests, from public addresses "
-        "only. None: when this server asks for a token or a password.",
+        help="Whether images and videos are fetched from http: and https: URLs in requests, from public addresses "
+        "only. None: if this server requires a token or a password.",
     )
     max_media_bytes = Int(
-        50 * 1024 * 1024, min=1, config=True, help="Bytes of all pictures and clips that are fetched for one request."
+        50 * 1024 * 1024, min=1, config=True, help="Bytes of all images and videos that are fetched for one request."
     )
     media_timeout = Float(
-        20.0, min=0.05, config=True, help="Seconds that fetching the pictures and clips of one request may take."
+        20.0, min=0.05, config=True, help="Seconds that fetching the images and videos of one request may take."
     )
 
     @validate("ollama_version")  # type: ignore[untyped-decorator]  # mypy does not follow traitlets here
@@ -85,7 +90,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
 
     @property
     def dialect_settings(self) -> DialectSettings:
-        """What this configuration says to the dialects."""
+        """The dialects' settings according to this configuration."""
         return DialectSettings(
             default_model=self.default_model,
             openai_stream_default=self.openai_stream_default,
@@ -94,13 +99,13 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         )
 
     def media_sources(self, *, authenticated: bool) -> MediaSources:
-        """Where media may come from, on a server that asks its callers who they are, or not."""
+        """The sources that media may be fetched from. `authenticated`: the server requires a token or a password."""
         is_allowed = authenticated if self.allow_remote_media is None else self.allow_remote_media
         return MediaSources(Downloader() if is_allowed else None, self.max_media_bytes, self.media_timeout)
 
     @property
     def engine(self) -> EngineClient:
-        """Where the models run. No process is started before the first request needs one."""
+        """The engine. No process is started before the first request needs one."""
         return self.context.engine
 
     @engine.setter
@@ -108,11 +113,11 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         self.context.engine = engine
 
     def initialize_settings(self) -> None:
-        """Make what the handlers share."""
+        """Create the context that the handlers share."""
         assert self.serverapp is not None
         register_schemas(self.serverapp.event_logger)
         self.context = ServerContext(
-            engine=self.model_kernel(self.log, self.take_news),
+            engine=self.model_kernel(self.log, self.publish_news),
             settings=self.dialect_settings,
             max_request_bytes=self.max_request_bytes,
             keepalive_after=self.keepalive_after,
@@ -125,13 +130,13 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         self.handlers.extend(rules(self.context))
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
-        """Once all extensions have their handlers: answer in JSON what is still unknown below v1/."""
+        """Answer unknown paths below v1/ in JSON. Called when all extensions have added their handlers."""
         serverapp.web_app.add_handlers(".*$", fallback_rules(serverapp.base_url, self.context))
         base = serverapp.connection_url.rstrip("/")
         self.log.info("pico_jupyter: OpenAI clients use %s/v1, Ollama clients %s/pico", base, base)
 
     def current_activity(self) -> bool:
-        """Whether answers are being generated: the server does not shut down as idle under them."""
+        """Whether requests are running: the server does not shut down as idle while any is."""
         return self.context.running > 0
 
     async def stop_extension(self) -> None:
@@ -143,10 +148,10 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         except Exception:  # the end of the process must not depend on it
             self.log.exception("pico_jupyter: the engine did not stop in order")
 
-    def take_news(self, news: KernelNews) -> None:
-        """Pass on what the model kernel tells to those who watch this server."""
+    def publish_news(self, news: KernelNews) -> None:
+        """Record an event of the model kernel in the metrics and emit it as a Jupyter event."""
         assert self.serverapp is not None
-        self.context.metrics.take(news)
+        self.context.metrics.record(news)
         emit(self.serverapp.event_logger, news)
 
     def _stamp_activity(self) -> None:

@@ -1,8 +1,8 @@
-"""Runs one request to its end and writes the answer, streamed or whole. Knows no dialect's fields.
+"""GenerationHandler: runs one request and writes its answer, streamed or whole.
 
-The caller's leaving aborts the request wherever it stands: queued, in prefill, in the middle of an answer, streamed or
-not. Headers leave with the first delta that says something, or with a keep-alive after `keepalive_after` seconds of
-silence, so that whatever goes wrong before has its own status.
+A client that disconnects aborts its request, whether it is queued, in prefill or in decode, streamed or not. Headers
+are sent with the first frame of the answer, or with a keep-alive after `keepalive_after` seconds of silence, so that an
+error before that has its own status.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pico_jupyter.server.handlers import DialectHandler
 from pico_jupyter.server.metrics import ABORTED
 from pico_jupyter.types import Accepted, Finished, GenerationRequest, Progress
 
-# Bytes from which on parsing is felt by other requests.
+# Bytes of a body whose parsing delays other requests noticeably.
 LARGE_BODY = 64 * 1024
-# Until the engine has accepted a request, its refusal is still a status. That is worth a longer wait, though not the
-# minute after which proxies cut a silent connection.
+# Until the engine accepts a request, a refusal can still be a status. That is worth a longer wait, but not the minute
+# after which proxies close a silent connection.
 PATIENCE_BEFORE_ACCEPTED = 3
 LONGEST_NAME = 40
 MOST_NAMES = 10
@@ -43,50 +43,50 @@ class GenerationHandler(DialectHandler):
     endpoint: str
     _work: asyncio.Task[None] | None = None
     _stream: FrameStream | None = None
-    _left = False
+    _is_disconnected = False
 
     def initialize(self, context: ServerContext) -> None:
-        """Take what the rule carries."""
+        """Called by tornado with the arguments of the URL rule."""
         super().initialize(context)
         self.meter = context.metrics.request(self.dialect_name, self.endpoint)
 
-    async def until_left(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work`; it is cancelled when the caller leaves, which is no failure."""
+    async def run_while_connected(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` and cancel it when the client disconnects, which is not an error."""
         self._work = asyncio.ensure_future(work)
-        if self._left:
+        if self._is_disconnected:
             self._work.cancel()
         try:
             with self.context.activity():
                 await self._work
         except StreamClosedError:
-            self._left = True
+            self._is_disconnected = True
         except asyncio.CancelledError:
-            if not self._left:
+            if not self._is_disconnected:
                 raise
-        if self._left:
+        if self._is_disconnected:
             self.meter.end(ABORTED)
-            self.log.debug("pico_jupyter: the caller of request %s left", self.request_id)
+            self.log.debug("pico_jupyter: the client of request %s disconnected", self.request_id)
         else:
             self.meter.end()
 
     def on_connection_close(self) -> None:
-        """The caller has left, perhaps while nothing was being written."""
+        """Called by tornado when the client has disconnected."""
         super().on_connection_close()
-        self._left = True
+        self._is_disconnected = True
         if self._work is not None:
             self._work.cancel()
 
     async def parse(
         self, parser: Callable[Concatenate[bytes, Params], Call], *args: Params.args, **kwargs: Params.kwargs
     ) -> Call:
-        """What the body says. A large body is parsed beside the event loop, which others wait for."""
+        """Parse the body. A large one is parsed on a thread, so that other requests do not wait."""
         body = self.body()
         if len(body) < LARGE_BODY:
             return parser(body, *args, **kwargs)
         return await asyncio.to_thread(parser, body, *args, **kwargs)
 
     def warn_of_unknown_options(self, names: Sequence[str]) -> None:
-        """Unknown options are ignored, and the log tells so in one line."""
+        """Log the options that are ignored because they are unknown."""
         if names:
             shown = ", ".join(repr(name[:LONGEST_NAME]) for name in names[:MOST_NAMES])
             self.log.warning("pico_jupyter: request %s: unknown options ignored: %s", self.request_id, shown)
@@ -139,13 +139,13 @@ class GenerationHandler(DialectHandler):
         await self.flush()
 
     def _send_at_once(self) -> None:
-        """Have the system send each frame when it is written, and not when the caller has acknowledged the last."""
+        """Turn off Nagle's algorithm: a frame must not wait until the client acknowledges the one before."""
         connection = self.request.connection
         if isinstance(connection, HTTP1Connection):
             connection.stream.set_nodelay(True)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Tell a failure: as a status before the first byte of the answer, as a frame after it."""
+        """Send an error: as a status before the first byte of the answer, as a frame after it."""
         _, raised, _ = kwargs.get("exc_info", (None, None, None))
         error = as_pico_error(raised, status_code)
         self.meter.fail(error)

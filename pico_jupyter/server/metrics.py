@@ -1,7 +1,7 @@
-"""What Prometheus is told: counts, times and sizes. Knows no HTTP, and no word that a user or a model wrote.
+"""Prometheus metrics of requests, of the engine and of the model kernel. They hold no text of a user or a model.
 
 Labels are bounded: dialects, endpoints and outcomes are words of this package, and a model's name is the catalog's,
-never what a client typed. Everything happens on the event loop of the server.
+never a client's text. Everything happens on the server's event loop.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ LOADING = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class ServerMetrics:
-    """The metrics of one registry, all named `pico_jupyter_…`; what each one means is its help text.
+    """The metrics of one registry, all named `pico_jupyter_…`. The help text of each says what it measures.
 
-    Tokens and the times between them are those of finished answers; the engine's own count has those of all.
+    Tokens and the times between them are counted for finished answers; the engine's own counter has those of all.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -61,54 +61,60 @@ class ServerMetrics:
             *("dialect", "endpoint", "outcome"),
         )
         self._duration = seconds(
-            "request_duration", "From a request's headers to its end, however it ended", DURATION, "dialect", "endpoint"
+            "request_duration",
+            "From a request's headers to its end, whether it succeeded or not",
+            DURATION,
+            "dialect",
+            "endpoint",
         )
-        self.running = gauge("requests_running", "Requests that the server is working on, waiting ones included")
-        self._prompt_tokens = counter("prompt_tokens", "Tokens of prompts, cached ones included", "model")
-        self._cached_tokens = counter("cached_prompt_tokens", "Tokens of prompts that the prefix cache had", "model")
-        self._completion_tokens = counter("completion_tokens", "Tokens of answers, reasoning included", "model")
-        self._reasoning_tokens = counter("reasoning_tokens", "Tokens of reasoning", "model")
+        self.running = gauge("requests_running", "Running requests, including those that wait")
+        self._prompt_tokens = counter("prompt_tokens", "Prompt tokens, including cached ones", "model")
+        self._cached_tokens = counter("cached_prompt_tokens", "Prompt tokens found in the prefix cache", "model")
+        self._completion_tokens = counter("completion_tokens", "Generated tokens, including reasoning", "model")
+        self._reasoning_tokens = counter("reasoning_tokens", "Generated reasoning tokens", "model")
         self._first_token = seconds(
             "time_to_first_token",
-            "From a request's headers to its first text, reasoning or tool call in the server",
+            "From a request's headers to the arrival of its first text, reasoning or tool call in the server",
             *(FIRST_TOKEN, "model"),
         )
         self._inter_token = seconds(
             "inter_token_latency",
-            "One value for each finished answer, its mean: seconds between its first and last delta in the server "
-            "over the tokens after the first. Deltas travel in batches, so that short answers are imprecise",
+            "One value for each finished answer: seconds from its first delta to its last in the server, divided by "
+            "the tokens after the first. Deltas arrive in batches, so the values of short answers are imprecise",
             *(INTER_TOKEN, "model"),
         )
         self._longest_gap = seconds(
             "longest_gap",
-            "One value for each finished answer: the longest silence between two of its deltas in the server",
+            "One value for each finished answer: the longest time between two of its deltas in the server",
             *(LONGEST_GAP, "model"),
         )
-        self._engine_running = gauge("engine_running_sequences", "Sequences that the engine is computing")
-        self._engine_waiting = gauge("engine_waiting_requests", "Requests that wait in the engine's queue")
-        self._resident_bytes = gauge("resident_bytes", "Bytes of the loaded models and of all their caches")
-        self._prefix_bytes = gauge("prefix_cache_bytes", "Bytes of the kept prefixes; a part of resident_bytes")
-        self._preemptions = counter("preemptions", "Sequences that had to give up their memory and begin again")
-        self._decoded_tokens = counter("engine_decoded_tokens", "Tokens that the engine has decoded, of any answer")
-        self._decoded_at = gauge("engine_decoded_timestamp_seconds", "When the engine decoded the latest token")
-        self._loads = seconds("model_load", "How long models took to load", LOADING, "model")
+        self._engine_running = gauge("engine_running_sequences", "Sequences in the running batch")
+        self._engine_waiting = gauge("engine_waiting_requests", "Requests in the engine's queue")
+        self._resident_bytes = gauge("resident_bytes", "Bytes of the loaded models and all caches")
+        self._prefix_bytes = gauge("prefix_cache_bytes", "Bytes of the prefix cache; a part of resident_bytes")
+        self._preemptions = counter("preemptions", "Sequences that were preempted and prefilled again")
+        self._decoded_tokens = counter(
+            "engine_decoded_tokens", "Tokens that the engine has decoded, including those of aborted answers"
+        )
+        self._decoded_at = gauge("engine_decoded_timestamp_seconds", "Unix time of the latest decoded token")
+        self._loads = seconds("model_load", "Time to load a model", LOADING, "model")
         self._unloads = counter("model_unloads", "Models that were unloaded", "model")
         self._starts = counter("model_kernel_starts", "Starts of the model kernel")
-        self._crashes = counter("model_kernel_crashes", "Ends of the model kernel that nobody had asked for")
-        self._told = EngineStatistics()
+        self._crashes = counter("model_kernel_crashes", "Crashes of the model kernel")
+        self._latest_statistics = EngineStatistics()
 
     def __repr__(self) -> str:
         return "<ServerMetrics pico_jupyter_*>"
 
     def request(self, dialect: str, endpoint: str, clock: Callable[[], float] = time.perf_counter) -> RequestMeter:
-        """Begin to measure a request whose headers have just come."""
+        """Start measuring a request whose headers have just arrived."""
         return RequestMeter(self, dialect, endpoint, clock)
 
-    def take(self, news: KernelNews) -> None:
-        """Note what the model kernel, or whoever watches it, has told."""
+    def record(self, news: KernelNews) -> None:
+        """Record an event of the model kernel."""
         match news:
             case EngineStatistics():
-                self._take_statistics(news)
+                self._record_statistics(news)
             case ModelLoaded():
                 self._loads.labels(news.model).observe(news.seconds)
             case ModelUnloaded():
@@ -117,21 +123,21 @@ class ServerMetrics:
                 self._starts.inc()
             case KernelCrashed():
                 self._crashes.inc()
-                self._take_statistics(EngineStatistics(decoded_at=self._told.decoded_at))
+                self._record_statistics(EngineStatistics(decoded_at=self._latest_statistics.decoded_at))
             case _:
                 assert_never(news)
 
     def count_end(self, dialect: str, endpoint: str, outcome: str, seconds: float) -> None:
-        """A request has ended."""
+        """Count a request that has ended after `seconds`."""
         self._requests.labels(dialect, endpoint, outcome).inc()
         self._duration.labels(dialect, endpoint).observe(seconds)
 
     def count_first_token(self, model: str, seconds: float) -> None:
-        """An answer has begun, so many seconds after its request."""
+        """Record the time from a request to its first token."""
         self._first_token.labels(model).observe(seconds)
 
     def count_answer(self, model: str, finished: Finished, seconds: float, longest_gap: float) -> None:
-        """An answer is whole; `seconds` lie between its first delta and its last."""
+        """Count a finished answer; `seconds` passed from its first delta to its last."""
         usage = finished.usage
         self._prompt_tokens.labels(model).inc(usage.prompt_tokens)
         self._cached_tokens.labels(model).inc(usage.cached_tokens)
@@ -139,20 +145,20 @@ class ServerMetrics:
         self._reasoning_tokens.labels(model).inc(usage.reasoning_tokens)
         choices = len(finished.finish_reasons)
         if usage.completion_tokens > choices:
-            # Choices are written side by side: a token of each in the time of one.
+            # Choices are generated side by side: one token of each per step.
             self._inter_token.labels(model).observe(seconds * choices / (usage.completion_tokens - choices))
             self._longest_gap.labels(model).observe(longest_gap)
 
-    def _take_statistics(self, statistics: EngineStatistics) -> None:
+    def _record_statistics(self, statistics: EngineStatistics) -> None:
         self._engine_running.set(statistics.running)
         self._engine_waiting.set(statistics.waiting)
         self._resident_bytes.set(statistics.resident_bytes)
         self._prefix_bytes.set(statistics.prefix_cache_bytes)
         self._decoded_at.set(statistics.decoded_at)
-        # The counts of a new model kernel begin at 0.
-        self._preemptions.inc(max(0, statistics.preemptions - self._told.preemptions))
-        self._decoded_tokens.inc(max(0, statistics.decoded_tokens - self._told.decoded_tokens))
-        self._told = statistics
+        # The counters of a new model kernel start at 0.
+        self._preemptions.inc(max(0, statistics.preemptions - self._latest_statistics.preemptions))
+        self._decoded_tokens.inc(max(0, statistics.decoded_tokens - self._latest_statistics.decoded_tokens))
+        self._latest_statistics = statistics
 
 
 class RequestMeter:
@@ -197,14 +203,14 @@ class RequestMeter:
                 assert_never(delta)
 
     def end(self, outcome: str = "") -> None:
-        """The request is over; only the first call counts. Without an `outcome` it is how the answer finished."""
+        """End the measurement; later calls are ignored. The default `outcome` is the finish reason."""
         if not self._ended:
             self._ended = True
             seconds = self._clock() - self._began
             self._metrics.count_end(self._dialect, self._endpoint, outcome or self._outcome, seconds)
 
     def fail(self, error: PicoError) -> None:
-        """The request is over with this error."""
+        """End the measurement with an error."""
         self.end(outcome_of(error))
 
 
@@ -215,5 +221,5 @@ def outcome_of(error: PicoError) -> str:
     return error.code or re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
 
 
-# Those of this process: however many servers run in it, its registry takes each name once.
+# All servers of this process share these, because a registry accepts each name once.
 METRICS = ServerMetrics(REGISTRY)

@@ -62,7 +62,7 @@ class OllamaChatHandler(OllamaAnsweringHandler):
     @permitted("execute")
     async def post(self) -> None:
         """Answer a chat, or load or unload a model."""
-        await self.until_left(self._chat())
+        await self.run_while_connected(self._chat())
 
     async def _chat(self) -> None:
         settings = self.context.settings
@@ -77,7 +77,7 @@ class OllamaGenerateHandler(OllamaAnsweringHandler):
     @permitted("execute")
     async def post(self) -> None:
         """Complete a prompt, or load or unload a model."""
-        await self.until_left(self._generate())
+        await self.run_while_connected(self._generate())
 
     async def _generate(self) -> None:
         settings = self.context.settings

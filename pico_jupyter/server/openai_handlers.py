@@ -29,7 +29,7 @@ class OpenAIChatHandler(GenerationHandler):
     @permitted("execute")
     async def post(self) -> None:
         """Answer a chat."""
-        await self.until_left(self._chat())
+        await self.run_while_connected(self._chat())
 
     async def _chat(self) -> None:
         call = await self.parse(

@@ -77,6 +77,6 @@ async def test_a_second_server_of_one_process_tells_its_listeners_too(start_serv
 async def test_what_the_model_kernel_tells_reaches_the_servers_listeners(start_server: StartServer) -> None:
     server = await start_server()
     listener = Listener(server.app.event_logger)
-    server.extension.take_news(CRASHED)
+    server.extension.publish_news(CRASHED)
     await server.app.event_logger.gather_listeners()
     assert [kind for kind, _ in listener.heard] == ["model_kernel_crashed"]

@@ -147,8 +147,8 @@ def test_an_error_is_counted_by_its_code_or_else_its_kind(error: PicoError, outc
 
 
 def test_the_engines_figures_are_those_told_last(measured: Measured) -> None:
-    measured.metrics.take(EngineStatistics(9, 9, 9, 9))
-    measured.metrics.take(EngineStatistics(running=1, waiting=2, resident_bytes=3, prefix_cache_bytes=4))
+    measured.metrics.record(EngineStatistics(9, 9, 9, 9))
+    measured.metrics.record(EngineStatistics(running=1, waiting=2, resident_bytes=3, prefix_cache_bytes=4))
     assert measured.value("engine_running_sequences") == 1
     assert measured.value("engine_waiting_requests") == 2
     assert measured.value("resident_bytes") == 3
@@ -156,9 +156,9 @@ def test_the_engines_figures_are_those_told_last(measured: Measured) -> None:
 
 
 def test_after_a_crash_the_engine_does_and_holds_nothing(measured: Measured) -> None:
-    measured.metrics.take(KernelStarted())
-    measured.metrics.take(EngineStatistics(1, 2, 3, 4, 5))
-    measured.metrics.take(KernelCrashed("killed by SIGKILL"))
+    measured.metrics.record(KernelStarted())
+    measured.metrics.record(EngineStatistics(1, 2, 3, 4, 5))
+    measured.metrics.record(KernelCrashed("killed by SIGKILL"))
     assert measured.value("model_kernel_starts_total") == 1
     assert measured.value("model_kernel_crashes_total") == 1
     assert measured.value("engine_running_sequences") == 0
@@ -167,24 +167,24 @@ def test_after_a_crash_the_engine_does_and_holds_nothing(measured: Measured) -> 
 
 def test_preemptions_add_up_over_the_lives_of_the_model_kernel(measured: Measured) -> None:
     for preemptions in (2, 2, 5):
-        measured.metrics.take(EngineStatistics(preemptions=preemptions))
-    measured.metrics.take(KernelCrashed("exit status 1"))
-    measured.metrics.take(EngineStatistics(preemptions=6))
+        measured.metrics.record(EngineStatistics(preemptions=preemptions))
+    measured.metrics.record(KernelCrashed("exit status 1"))
+    measured.metrics.record(EngineStatistics(preemptions=6))
     assert measured.value("preemptions_total") == 11
 
 
 def test_what_the_engine_has_decoded_adds_up_and_the_time_of_the_latest_stays(measured: Measured) -> None:
-    measured.metrics.take(EngineStatistics(decoded_tokens=20, decoded_at=1000.5))
-    measured.metrics.take(KernelCrashed("exit status 1"))
+    measured.metrics.record(EngineStatistics(decoded_tokens=20, decoded_at=1000.5))
+    measured.metrics.record(KernelCrashed("exit status 1"))
     assert measured.value("engine_decoded_timestamp_seconds") == 1000.5
-    measured.metrics.take(EngineStatistics(decoded_tokens=3, decoded_at=1001.5))
+    measured.metrics.record(EngineStatistics(decoded_tokens=3, decoded_at=1001.5))
     assert measured.value("engine_decoded_tokens_total") == 23
     assert measured.value("engine_decoded_timestamp_seconds") == 1001.5
 
 
 def test_models_that_come_and_go_are_counted(measured: Measured) -> None:
-    measured.metrics.take(ModelLoaded("tiny", 1000, 0.5))
-    measured.metrics.take(ModelUnloaded("tiny", "idle"))
+    measured.metrics.record(ModelLoaded("tiny", 1000, 0.5))
+    measured.metrics.record(ModelUnloaded("tiny", "idle"))
     assert measured.value("model_load_seconds_sum", model="tiny") == 0.5
     assert measured.value("model_unloads_total", model="tiny") == 1
 
