@@ -1,4 +1,4 @@
-"""The engine's threads: orders in, deltas out, and nobody left waiting. Backends here have no maths."""
+"""The engine's threads: requests in, deltas out, and every caller is answered. The backends here compute nothing."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_a_full_queue_refuses(start: StartEngine, fake_models: FakeModels)
 async def test_a_refused_request_is_never_accepted(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
     with pytest.raises(ModelNotFound):
-        await anext(client.generate(ask(model="nobody")))
+        await anext(client.generate(ask(model="unknown")))
     assert fake_models.backends == {}
 
 
@@ -218,7 +218,7 @@ async def test_a_model_is_loaded_and_unloaded_on_request(start: StartEngine, fak
     assert await names(client) == set()
     await client.ask(UnloadModel("pico-tiny"))
     with pytest.raises(ModelNotFound):
-        await client.ask(UnloadModel("nobody"))
+        await client.ask(UnloadModel("unknown"))
 
 
 async def test_unloading_lets_a_running_request_finish(start: StartEngine, fake_models: FakeModels) -> None:
@@ -374,7 +374,7 @@ async def test_an_engine_that_was_never_started_refuses() -> None:
 
 # The thread's own traceback is wanted: it is a bug that a person must see.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-async def test_an_engine_whose_thread_broke_leaves_nobody_waiting(
+async def test_an_engine_whose_thread_failed_answers_every_waiting_caller(
     start: StartEngine, fake_models: FakeModels, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Hopeless(FakeBackend):

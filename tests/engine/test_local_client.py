@@ -237,7 +237,7 @@ async def test_the_catalog_is_read_without_starting_a_model(start: StartEngine, 
     assert {"pico-tiny", "second", "third"} <= {info.name for info in await client.ask(ListModels())}
     assert (await client.ask(FindModel("Second:latest"))).name == "second"
     with pytest.raises(ModelNotFound):
-        await client.ask(FindModel("nobody"))
+        await client.ask(FindModel("unknown"))
     assert await client.ask(ListResident()) == ()
 
 
@@ -263,7 +263,7 @@ async def test_a_listener_hears_in_its_event_loop_of_models_that_come_and_go(
     assert threads == {threading.get_ident()}
 
 
-def test_a_listener_whose_event_loop_is_gone_harms_nobody(start: StartEngine, fake_models: FakeModels) -> None:
+def test_a_listener_whose_event_loop_is_closed_does_no_harm(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
     heard: list[ModelEvent] = []
 

@@ -274,7 +274,7 @@ async def test_a_request_that_the_kernel_does_not_know_fails() -> None:
     other.cancel()
 
 
-async def test_a_server_whose_own_loop_stood_still_blames_nobody() -> None:
+async def test_a_server_whose_own_loop_was_blocked_fails_no_request() -> None:
     gate = asyncio.Event()
     link = Loopback(ScriptedEngine((ACCEPTED, gate, FINISHED)), silence_limit=0.2, heartbeat=0.01)
     reading = asyncio.create_task(read(link))
@@ -356,7 +356,7 @@ async def test_a_long_load_is_kept_alive_by_heartbeats() -> None:
     await link.server.aclose()
 
 
-async def test_a_load_that_nobody_waits_for_is_aborted() -> None:
+async def test_a_load_whose_caller_gives_up_is_aborted() -> None:
     engine = SlowToLoad()
     link = Loopback(engine)
     loading = asyncio.create_task(link.client.ask(LoadModel("tiny")))
@@ -465,7 +465,7 @@ async def test_a_question_for_the_figures_that_takes_long_is_asked_once() -> Non
     assert asked == 1
 
 
-async def test_a_kernel_that_is_given_up_is_not_listened_to() -> None:
+async def test_bulletins_of_a_failed_kernel_are_ignored() -> None:
     link = Loopback(ScriptedEngine())
     heard: list[EngineEvent] = []
     link.client.on_news = heard.append

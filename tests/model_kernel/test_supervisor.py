@@ -120,14 +120,14 @@ async def test_the_memory_is_asked_of_the_kernel(start_kernel: StartKernel) -> N
     assert await start_kernel().ask(DescribeMemory()) == MEMORY
 
 
-async def test_all_who_wait_for_the_start_wait_for_one_kernel(start_kernel: StartKernel) -> None:
+async def test_requests_that_wait_for_the_start_share_one_kernel(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
     answers = await asyncio.gather(*(read(kernel, "count 2") for _ in range(5)))
     pids = {delta.prompt_tokens for answer in answers for delta in answer if isinstance(delta, Accepted)}
     assert pids == {kernel.pid}
 
 
-async def test_a_caller_who_gives_up_during_the_start_takes_nobody_along(start_kernel: StartKernel) -> None:
+async def test_a_caller_that_gives_up_during_the_start_does_not_end_it_for_others(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
     impatient, patient = asyncio.create_task(kernel.ask(ListModels())), asyncio.create_task(kernel.ask(ListModels()))
     await asyncio.sleep(0)

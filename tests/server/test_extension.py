@@ -110,12 +110,12 @@ async def test_the_start_tells_where_the_endpoints_are_and_no_token(
     assert TOKEN not in line
 
 
-async def test_the_end_lets_the_engine_go(server: RunningServer) -> None:
+async def test_stopping_the_extension_closes_the_engine(server: RunningServer) -> None:
     await server.extension.stop_extension()
     assert server.engine.closed
 
 
-async def test_an_engine_that_does_not_stop_holds_nobody_up(
+async def test_an_engine_that_does_not_stop_does_not_keep_the_server(
     server: RunningServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.extension.stop_seconds = 0.01
