@@ -266,7 +266,7 @@ def test_options_reach_the_process(tmp_path: Path) -> None:
         client.stop_channels()
         client.context.destroy(linger=0)
         assert process.stderr is not None
-        assert f"WARNING: skipping {tmp_path / 'nowhere'}: there is no such model folder" in process.stderr.read()
+        assert f"WARNING: skipping {tmp_path / 'nowhere'}: the model folder does not exist" in process.stderr.read()
 
 
 @pytest.mark.parametrize(
