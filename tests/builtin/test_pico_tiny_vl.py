@@ -50,10 +50,13 @@ class EngineReader(Reader):
             seen = [self._part(rng, scene, f"{number}.{index}") for index, scene in enumerate(step.scenes)]
             messages.append(Message("user", (*seen, TextPart(step.question))))
             request = GenerationRequest(id="r", model=MODEL, prompt=ChatPrompt(tuple(messages)), max_tokens=64)
-            answering = asyncio.run_coroutine_threadsafe(collect(self.engine.generate(request)), self.loop)
-            written.append(answering.result(60).choices[0].text.strip())
+            answering = asyncio.run_coroutine_threadsafe(self._answer(request), self.loop)
+            written.append(answering.result(60))
             messages.append(Message("assistant", (TextPart(written[-1]),)))
         return written
+
+    async def _answer(self, request: GenerationRequest) -> str:
+        return (await collect(self.engine.generate(request))).choices[0].text.strip()
 
     def _part(self, rng: Random, scene: Scene, param: str) -> Part:
         if isinstance(scene, Picture):

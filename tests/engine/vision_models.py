@@ -422,8 +422,8 @@ _FAMILIES: dict[str, _Family] = {
 }
 
 ALL_FAMILIES: tuple[str, ...] = tuple(_FAMILIES)
-# One family for each way of reading images: positions in two dimensions, state-space layers, attention in both directions
-# with inputs for each layer, one placeholder, tiles, and rows with break tokens. FAMILIES=all tests all of them.
+# One family for each way of reading images: positions in two dimensions, state-space layers, attention in both
+# directions with inputs for each layer, one placeholder, tiles, and rows with break tokens. FAMILIES=all: all of them.
 FAMILIES: tuple[str, ...] = (
     ALL_FAMILIES
     if os.environ.get("FAMILIES") == "all"
