@@ -18,7 +18,7 @@ from pico_jupyter.notebook import Pico
 from pico_jupyter.notebook.magics import ChatMagics
 from pico_jupyter.sources.background import shared_loop
 from pico_jupyter.sources.calls import FinishPiece, TextPiece
-from tests.sources.fake_source import FakeSource
+from tests.fakes.source import FakeSource
 pico = Pico(FakeSource(TextPiece("So:\\n```python\\nhow_much = 47\\n```"), FinishPiece("stop")), shared_loop())
 get_ipython().register_magics(ChatMagics(get_ipython(), lambda: pico))"""
 ASK = f"%%chat -r on --temperature 0\n{SUM}"

@@ -13,7 +13,7 @@ from pico_jupyter.chat_kernel.saved import SavedCell, saved_cells
 from pico_jupyter.errors import EngineFailed, InvalidRequest, MediaUnsupported, ModelNotFound, PicoError
 from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, Piece, Source, TextPiece, Turn
 from tests.chat_kernel.notebooks import notebook, saved_cell
-from tests.sources.fake_source import FakeSource
+from tests.fakes.source import FakeSource
 
 HI = (TextPiece("Hi"), TextPiece("."), FinishPiece("stop"))
 

@@ -20,7 +20,7 @@ from pico_jupyter.sources.calls import (
     TextPiece,
     Turn,
 )
-from tests.sources.fake_source import FakeSource
+from tests.fakes.source import FakeSource
 
 HELLO = (TextPiece("hello"), FinishPiece("stop"))
 CAT = Attachment("image", "cat.png", "data:image/png;base64,Y2F0")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -13,39 +12,14 @@ from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
 from pico_jupyter.engine.local_client import LocalEngineClient, client_of
 from pico_jupyter.engine.memory.model_manager import LoadBackend
-from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
+from pico_jupyter.engine.text.tokenizer import load_tokenizer
 from pico_jupyter.types import EngineOptions, ModelInfo
 from tests.engine.vision_bench import Bench
 from tests.engine.vision_models import ALL_FAMILIES, build
-from tests.fakes import FakeBackend, FakeClock, Gate, TokenRule
+from tests.fakes.backend import FakeClock
+from tests.fakes.models import FakeModels
 
 DEFAULTS = EngineOptions()
-
-
-@dataclass
-class FakeModels:
-    """Loads a FakeBackend for any model. All share one gate. Without `answer` they repeat "Hello "."""
-
-    tokenizer: Tokenizer
-    answer: TokenRule | None = None
-    gate: Gate = field(default_factory=Gate)
-    load_steps: int = 1
-    backends: dict[str, FakeBackend] = field(default_factory=dict)
-
-    def __call__(self, info: ModelInfo, room: int) -> FakeBackend:
-        hello = self.tokenizer.encode("Hello ", add_special_tokens=False)
-        backend = FakeBackend(
-            answer=self.answer or (lambda prompt, sampling: iter(hello * 10_000)),
-            gate=self.gate,
-            weights_nbytes=info.size,
-            load_steps=self.load_steps,
-        )
-        self.backends[info.name] = backend
-        return backend
-
-    @property
-    def backend(self) -> FakeBackend:
-        return self.backends["pico-tiny"]
 
 
 StartEngine = Callable[..., LocalEngineClient]

@@ -9,7 +9,7 @@ import pytest
 from pico_jupyter.engine.backend import Backend, RowSampling
 from pico_jupyter.engine.backends.lm import LmBackend
 from tests.engine.tiny_models import full_attention
-from tests.fakes import FakeBackend
+from tests.fakes.backend import FakeBackend
 
 GREEDY = RowSampling()
 PROMPT = [5, 9, 2, 7, 11]

@@ -34,9 +34,10 @@ from pico_jupyter.types import (
     TextDelta,
     TextPart,
 )
-from tests.engine.conftest import FakeModels, StartEngine
-from tests.fakes import PATIENCE, FakeBackend, FakeClock
-from tests.model_kernel.loopback import until
+from tests.engine.conftest import StartEngine
+from tests.fakes.backend import PATIENCE, FakeBackend, FakeClock
+from tests.fakes.link import until
+from tests.fakes.models import FakeModels
 
 T = TypeVar("T")
 

@@ -43,8 +43,9 @@ from pico_jupyter.types import (
     TextDelta,
     TextPart,
 )
-from tests.engine.conftest import FakeModels, StartEngine
-from tests.model_kernel.loopback import until
+from tests.engine.conftest import StartEngine
+from tests.fakes.link import until
+from tests.fakes.models import FakeModels
 
 GREEDY = SamplingParams(temperature=0.0)
 SUM = "What is 12 + 35?"

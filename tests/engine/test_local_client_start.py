@@ -33,8 +33,8 @@ from pico_jupyter.types import (
     ModelLoaded,
     RawPrompt,
 )
-from tests.engine.conftest import FakeModels
-from tests.model_kernel.loopback import until
+from tests.fakes.link import until
+from tests.fakes.models import FakeModels
 
 REQUEST = GenerationRequest(id="r", model="pico-tiny", prompt=RawPrompt("Hello"), max_tokens=2)
 

@@ -40,8 +40,8 @@ from pico_jupyter.types import (
     ToolCallDelta,
     TopLogprob,
 )
-from tests.model_kernel.loopback import REQUEST, Fault, Loopback, TextEngine, until
-from tests.server.scripted import ACCEPTED, FINISHED, MEMORY, MODEL, ScriptedEngine
+from tests.fakes.engine_client import ACCEPTED, FINISHED, MEMORY, MODEL, ScriptedEngine
+from tests.fakes.link import REQUEST, Fault, Loopback, TextEngine, until
 
 PROMPT = "a secret prompt"
 LONG: list[Delta] = [TextDelta(f"{number} ") for number in range(200)]
@@ -235,7 +235,7 @@ async def test_an_unexpected_exception_fails_the_request_and_quotes_no_prompt_in
     with pytest.raises(EngineFailed, match="ZeroDivisionError"):
         await (read(link) if streamed else link.client.ask(ListModels()))
     assert "ZeroDivisionError" in caplog.text
-    assert ("scripted.py" if streamed else "test_link.py") in caplog.text
+    assert ("engine_client.py" if streamed else "test_link.py") in caplog.text
     assert "secret" not in caplog.text
 
 

@@ -32,12 +32,12 @@ from pico_jupyter.types import (
     RawPrompt,
     TextDelta,
 )
-from tests.fakes import FakeClock
+from tests.fakes.backend import FakeClock
+from tests.fakes.engine_client import MEMORY, MODEL
 from tests.server.conftest import until
-from tests.server.scripted import MEMORY, MODEL
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTED = (sys.executable, "-m", "tests.model_kernel.scripted_kernel")
+SCRIPTED = (sys.executable, "-m", "tests.fakes.model_kernel")
 ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
 # The loader finds it, and it changes nothing.
 LIBRARY = Path("libc.so.6")
@@ -299,7 +299,7 @@ import os, runpy, signal, sys
 if "PICO_JUPYTER_PRELOADED" in os.environ:
     print({says!r}, flush=True)
     {ends}
-runpy.run_module("tests.model_kernel.scripted_kernel", run_name="__main__")
+runpy.run_module("tests.fakes.model_kernel", run_name="__main__")
 """
 
 

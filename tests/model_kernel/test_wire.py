@@ -35,7 +35,7 @@ from pico_jupyter.types import (
     ToolCallDelta,
     TopLogprob,
 )
-from tests.server.scripted import FINISHED, MEMORY, MODEL
+from tests.fakes.engine_client import FINISHED, MEMORY, MODEL
 
 REQUEST = GenerationRequest(
     id="r",

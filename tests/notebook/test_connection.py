@@ -24,7 +24,7 @@ from pico_jupyter.sources.background import shared_loop
 from pico_jupyter.sources.calls import FinishPiece, ReasoningPiece, TextPiece
 from pico_jupyter.sources.found import shared_engine
 from tests.e2e.running import RunningServer, wait_for
-from tests.sources.fake_source import FakeSource
+from tests.fakes.source import FakeSource
 
 LONG = "Repeat after me: " + "a b c d e f g h " * 30
 

@@ -15,7 +15,7 @@ from pico_jupyter.notebook.streams import AnswerStream, AsyncAnswerStream
 from pico_jupyter.sources.background import BackgroundLoop, shared_loop
 from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ReasoningPiece, TextPiece, Turn
 from tests.e2e.running import wait_for
-from tests.sources.fake_source import FakeSource
+from tests.fakes.source import FakeSource
 
 CALL = AnswerRequest("tiny", (Turn("user", "?"),))
 PIECES = (ReasoningPiece("hm"), TextPiece("625"), FinishPiece("stop"))

@@ -14,7 +14,7 @@ from pico_jupyter.errors import EngineUnavailable, InvalidRequest
 from pico_jupyter.panel import ChatPanel
 from pico_jupyter.sources.calls import FinishPiece, ReasoningPiece, TextPiece, Usage, UsagePiece
 from tests.e2e.running import wait_for
-from tests.sources.fake_source import FakeSource
+from tests.fakes.source import FakeSource
 
 ANSWER = (ReasoningPiece("hm"), TextPiece("6"), TextPiece("25"), FinishPiece("stop"), UsagePiece(Usage(9, 4, 2)))
 

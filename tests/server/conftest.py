@@ -18,7 +18,7 @@ from tornado.testing import bind_unused_port
 from traitlets.config import Config
 
 from pico_jupyter.server.extension import PicoJupyter
-from tests.server.scripted import ScriptedEngine
+from tests.fakes.engine_client import ScriptedEngine
 
 TOKEN = "s3cret"
 # jupyter_server sets a login cookie on every request with a token. A client that kept it would stay authenticated.

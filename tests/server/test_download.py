@@ -18,9 +18,9 @@ from pico_jupyter.server import addresses
 from pico_jupyter.server.addresses import Address, SocketAddresses
 from pico_jupyter.server.byte_budget import ByteBudget
 from pico_jupyter.server.download import Downloader, parse_target
-from tests.server.site import Reply, Site, redirect, running_site, whole
+from tests.fakes.website import Reply, Site, redirect, running_site, whole
 
-CERTIFICATE = Path(__file__).with_name("site.example.pem")
+CERTIFICATE = Path(__file__).parents[1] / "fakes" / "website.example.pem"
 IMAGE = b"\x89PNG image"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

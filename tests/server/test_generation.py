@@ -22,9 +22,9 @@ from pico_jupyter.errors import (
     QueueFull,
 )
 from pico_jupyter.types import Progress, TextDelta
+from tests.fakes.engine_client import ACCEPTED, ANSWER, FINISHED, ScriptedEngine, Step
 from tests.server.conftest import RunningServer, StartServer, until
 from tests.server.raw import raw_post
-from tests.server.scripted import ACCEPTED, ANSWER, FINISHED, ScriptedEngine, Step
 
 SECRET = "the patient's name is Rumpelstiltskin"
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": SECRET}]}
@@ -254,7 +254,7 @@ async def test_an_unforeseen_failure_tells_the_caller_nothing_and_the_log_its_pl
         "code": None,
     }
     assert "RuntimeError" in caplog.text
-    assert "scripted.py" in caplog.text
+    assert "engine_client.py" in caplog.text
 
 
 async def test_a_refused_request_logs_no_traceback(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from pico_jupyter.errors import ContextLengthExceeded, EngineFailed, EngineUnavailable, ModelNotFound, QueueFull
 from pico_jupyter.server.metrics import ServerMetrics
 from pico_jupyter.types import TextDelta
+from tests.fakes.engine_client import ACCEPTED, ANSWER, ScriptedEngine, Step
 from tests.server.conftest import RunningServer, until
 from tests.server.raw import raw_post
-from tests.server.scripted import ACCEPTED, ANSWER, ScriptedEngine, Step
 
 SECRET = "the patient's name is Rumpelstiltskin"
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": SECRET}]}

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from jupyter_server.base.handlers import JupyterHandler
 
+from tests.fakes.engine_client import MODEL
 from tests.server.conftest import TOKEN, RunningServer, StartServer
 from tests.server.raw import raw_post
-from tests.server.scripted import MODEL
 from tests.server.test_authorization import CHAT, ENDPOINTS, MOUNTS, Endpoint
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

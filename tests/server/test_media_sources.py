@@ -20,9 +20,9 @@ from jupyter_server.services.contents.filemanager import AsyncFileContentsManage
 from pico_jupyter.server.download import Downloader
 from pico_jupyter.server.media_sources import MediaSources
 from pico_jupyter.types import ChatPrompt, ImagePart, Part, TextPart, VideoPart
+from tests.fakes.website import Reply, Site, running_site, whole
 from tests.server.conftest import TOKEN, RunningServer, StartServer, until
 from tests.server.raw import raw_post
-from tests.server.site import Reply, Site, running_site, whole
 
 IMAGE = b"\x89PNG image"
 VIDEO = b"\0\0\0 ftypmp42 video"

@@ -25,7 +25,7 @@ from pico_jupyter.types import (
     ToolCall,
     ToolCallDelta,
 )
-from tests.fakes import FakeClock
+from tests.fakes.backend import FakeClock
 
 ACCEPTED = Accepted("tiny", 5, True)
 TIMINGS = Timings(4, 1, 1, 1)

@@ -11,9 +11,9 @@ import pytest
 
 from pico_jupyter.errors import EngineFailed, InvalidRequest, QueueFull
 from pico_jupyter.types import ResidentModel, TextDelta
+from tests.fakes.engine_client import ACCEPTED, FINISHED, MODEL
 from tests.server.conftest import RunningServer, StartServer
 from tests.server.raw import raw_post
-from tests.server.scripted import ACCEPTED, FINISHED, MODEL
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "12 + 35?"}]}
 GENERATE = {"model": "tiny", "prompt": "12 + 35?"}

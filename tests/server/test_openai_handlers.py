@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from pico_jupyter.types import ReasoningDelta, TextDelta
+from tests.fakes.engine_client import ACCEPTED, FINISHED, MODEL
 from tests.server.conftest import RunningServer, StartServer
-from tests.server.scripted import ACCEPTED, FINISHED, MODEL
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "12 + 35?"}]}
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncGenerator
 
 import pytest
 
 from pico_jupyter.engine.local_client import local_engine
 from pico_jupyter.errors import InvalidRequest
-from pico_jupyter.questions import A, Question
 from pico_jupyter.sources.calls import (
     AnswerRequest,
     Attachment,
@@ -25,10 +23,8 @@ from pico_jupyter.sources.engine_source import EngineSource
 from pico_jupyter.types import (
     Accepted,
     ChatPrompt,
-    Delta,
     EngineOptions,
     Finished,
-    GenerationRequest,
     ImagePart,
     Message,
     Progress,
@@ -38,6 +34,7 @@ from pico_jupyter.types import (
     Timings,
     TokenUsage,
 )
+from tests.fakes.engine_client import ScriptedEngine
 
 DELTAS = (
     Accepted("tiny", 3, True),
@@ -49,26 +46,9 @@ DELTAS = (
 )
 
 
-class ScriptedEngine:
-    """An EngineClient that gives every request the same answer."""
-
-    def __init__(self) -> None:
-        self.requests: list[GenerationRequest] = []
-
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
-        self.requests.append(request)
-        for delta in DELTAS:
-            yield delta
-
-    async def ask(self, question: Question[A]) -> A:
-        raise NotImplementedError
-
-    async def aclose(self) -> None: ...
-
-
 async def test_deltas_become_pieces() -> None:
     pieces = [
-        piece async for piece in EngineSource(ScriptedEngine()).chat(AnswerRequest("tiny", (Turn("user", "hi"),)))
+        piece async for piece in EngineSource(ScriptedEngine(DELTAS)).chat(AnswerRequest("tiny", (Turn("user", "hi"),)))
     ]
     assert pieces == [
         ProgressPiece(1, 4),
@@ -80,7 +60,7 @@ async def test_deltas_become_pieces() -> None:
 
 
 async def test_a_call_becomes_a_request() -> None:
-    engine = ScriptedEngine()
+    engine = ScriptedEngine(DELTAS)
     picture = Attachment("image", "a.png", f"data:image/png;base64,{base64.b64encode(b'png').decode()}")
     call = AnswerRequest("tiny", (Turn("user", "what?", (picture,)),), "off", "Be brief.", 0.5, continues=True)
     _ = [piece async for piece in EngineSource(engine).chat(call)]
@@ -95,7 +75,7 @@ async def test_a_call_becomes_a_request() -> None:
 
 
 async def test_images_of_one_message_have_different_params() -> None:
-    engine = ScriptedEngine()
+    engine = ScriptedEngine(DELTAS)
     pictures = tuple(Attachment("image", "", f"data:image/png;base64,{letter}aaa") for letter in "ab")
     _ = [piece async for piece in EngineSource(engine).chat(AnswerRequest("tiny", (Turn("user", "what?", pictures),)))]
     prompt = engine.requests[0].prompt
@@ -107,7 +87,7 @@ async def test_images_of_one_message_have_different_params() -> None:
 async def test_invalid_base64_is_refused() -> None:
     call = AnswerRequest("tiny", (Turn("user", "", (Attachment("image", "a.png", "data:image/png;base64,?!"),)),))
     with pytest.raises(InvalidRequest, match="invalid image input"):
-        _ = [piece async for piece in EngineSource(ScriptedEngine()).chat(call)]
+        _ = [piece async for piece in EngineSource(ScriptedEngine(DELTAS)).chat(call)]
 
 
 async def test_the_built_in_model_is_listed_without_starting_an_engine() -> None:

@@ -22,7 +22,7 @@ from pico_jupyter.errors import InvalidRequest, ModelLoadFailed
 from pico_jupyter.types import EngineOptions, GenerationRequest
 from tests.engine.vision_bench import RED, Bench, chat
 from tests.engine.vision_models import FAMILIES, TAKES_VIDEO
-from tests.fakes import ListSink
+from tests.fakes.backend import ListSink
 
 
 def changed(folder: Path, files: dict[str, dict[str, Any] | None]) -> Path:

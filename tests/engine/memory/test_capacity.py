@@ -7,7 +7,7 @@ import pytest
 
 from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.errors import OutOfMemory
-from tests.fakes import fake_info
+from tests.fakes.backend import fake_info
 
 HALF = msgspec.structs.replace(fake_info("half", 1000), float32_size=2000)
 

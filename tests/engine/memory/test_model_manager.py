@@ -12,7 +12,7 @@ from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.engine.memory.model_manager import ManagedModel, ModelManager
 from pico_jupyter.errors import OutOfMemory
 from pico_jupyter.types import ModelEvent, ModelInfo, ModelLoaded, ModelLoading, ModelNeed, ModelUnloaded
-from tests.fakes import FakeBackend, FakeClock, FakePrefixes, fake_info
+from tests.fakes.backend import FakeBackend, FakeClock, FakePrefixes, fake_info
 
 WALL = 5_000_000.0
 

@@ -23,7 +23,7 @@ from pico_jupyter.types import (
     SamplingParams,
     TextPart,
 )
-from tests.fakes import ListSink
+from tests.fakes.backend import ListSink
 
 HELLO = ChatPrompt((Message("user", (TextPart("Hello"),)),))
 

@@ -32,7 +32,7 @@ from pico_jupyter.types import (
     ToolCall,
     VideoPart,
 )
-from tests.fakes import fake_info
+from tests.fakes.backend import fake_info
 
 PICO_TINY = Path(pico_jupyter.__file__).parent / "builtin" / "pico-tiny"
 

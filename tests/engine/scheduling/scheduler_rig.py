@@ -12,7 +12,7 @@ from pico_jupyter.engine.scheduling.backend_call import BackendCallFailed
 from pico_jupyter.engine.scheduling.scheduler import Scheduler
 from pico_jupyter.engine.scheduling.sequence import Generation, Sequence, Timestamps
 from pico_jupyter.types import ModelInfo
-from tests.fakes import FakeBackend, FakeClock, FakeParser, FakePrefixes, FakeVocabulary, ListSink, fake_info
+from tests.fakes.backend import FakeBackend, FakeClock, FakeParser, FakePrefixes, FakeVocabulary, ListSink, fake_info
 
 GREEDY = RowSampling()
 # The wall clock when the engine's clock is at 0.

@@ -7,7 +7,7 @@ import pytest
 from pico_jupyter.errors import OutOfMemory, QueueFull
 from pico_jupyter.types import ModelInfo, Progress
 from tests.engine.scheduling.scheduler_rig import Rig
-from tests.fakes import FakeBackend, FakePrefixes, fake_info
+from tests.fakes.backend import FakeBackend, FakePrefixes, fake_info
 
 
 def growing(info: ModelInfo, prefixes: FakePrefixes) -> FakeBackend:

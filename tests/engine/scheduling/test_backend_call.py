@@ -6,7 +6,7 @@ import pytest
 
 from pico_jupyter.engine.scheduling.backend_call import BackendCall, BackendCallFailed
 from pico_jupyter.engine.scheduling.sequence import Generation, Timestamps
-from tests.fakes import ListSink, fake_info
+from tests.fakes.backend import ListSink, fake_info
 
 
 def made() -> Generation:

@@ -9,7 +9,7 @@ from pico_jupyter.engine.scheduling.chunk_sizer import ChunkSizer
 from pico_jupyter.engine.scheduling.lane import Lane, PrefillTask
 from pico_jupyter.engine.scheduling.sequence import Generation, Sequence, Timestamps
 from tests.engine.scheduling.scheduler_rig import GREEDY
-from tests.fakes import FakeBackend, FakeParser, FakeVocabulary, ListSink, fake_info
+from tests.fakes.backend import FakeBackend, FakeParser, FakeVocabulary, ListSink, fake_info
 
 
 class Rig:

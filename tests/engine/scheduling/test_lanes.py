@@ -8,7 +8,7 @@ from pico_jupyter.engine.scheduling.lane import Lane
 from pico_jupyter.engine.scheduling.lanes import Lanes
 from pico_jupyter.engine.scheduling.sequence import Generation, Sequence, Timestamps
 from tests.engine.scheduling.scheduler_rig import GREEDY
-from tests.fakes import FakeBackend, FakeClock, FakeParser, FakePrefixes, FakeVocabulary, ListSink, fake_info
+from tests.fakes.backend import FakeBackend, FakeClock, FakeParser, FakePrefixes, FakeVocabulary, ListSink, fake_info
 
 
 class Rig:

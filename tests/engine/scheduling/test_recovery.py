@@ -19,7 +19,7 @@ from pico_jupyter.errors import (
 )
 from pico_jupyter.types import Finished, ModelInfo
 from tests.engine.scheduling.scheduler_rig import Rig
-from tests.fakes import FakeBackend, FakePrefixes, ListSink, fake_info
+from tests.fakes.backend import FakeBackend, FakePrefixes, ListSink, fake_info
 
 GENERATION = Generation("g", fake_info(), [1], 1, False, [], None, 0.0, ListSink(), Timestamps(0.0))
 MALLOC = RuntimeError("[malloc] Unable to allocate 99 bytes.")

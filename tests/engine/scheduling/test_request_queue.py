@@ -7,7 +7,7 @@ import pytest
 from pico_jupyter.engine.scheduling.request_queue import RequestQueue
 from pico_jupyter.engine.scheduling.sequence import Generation, Timestamps
 from pico_jupyter.errors import QueueFull
-from tests.fakes import FakeClock, ListSink, fake_info
+from tests.fakes.backend import FakeClock, ListSink, fake_info
 
 
 class Rig:

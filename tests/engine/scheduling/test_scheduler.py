@@ -8,7 +8,7 @@ from pico_jupyter.engine.backend import RowSampling
 from pico_jupyter.errors import QueueFull
 from pico_jupyter.types import Accepted, Progress, TextDelta
 from tests.engine.scheduling.scheduler_rig import EPOCH, Rig
-from tests.fakes import FAKE_EOS, FakeBackend, fake_info
+from tests.fakes.backend import FAKE_EOS, FakeBackend, fake_info
 
 
 def test_a_request_is_accepted_answered_and_finished() -> None:

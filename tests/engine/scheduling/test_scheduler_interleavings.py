@@ -12,7 +12,7 @@ from pico_jupyter.engine.scheduling.sequence import Generation
 from pico_jupyter.errors import QueueFull
 from pico_jupyter.types import ModelInfo
 from tests.engine.scheduling.scheduler_rig import Rig
-from tests.fakes import FakeBackend, FakePrefixes, ListSink, fake_info
+from tests.fakes.backend import FakeBackend, FakePrefixes, ListSink, fake_info
 
 SHARED = list(range(1000, 1050))
 

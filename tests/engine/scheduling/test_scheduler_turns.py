@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pico_jupyter.engine.backend import RowSampling
 from pico_jupyter.types import ModelInfo, Progress
 from tests.engine.scheduling.scheduler_rig import Rig
-from tests.fakes import FakeBackend, FakePrefixes, fake_info
+from tests.fakes.backend import FakeBackend, FakePrefixes, fake_info
 
 SYSTEM = list(range(5000, 5400))
 

@@ -7,7 +7,7 @@ import pytest
 from pico_jupyter.engine.backend import RowSampling, SampledToken
 from pico_jupyter.engine.scheduling.sequence import Generation, Sequence, Timestamps, resolve_sampling
 from pico_jupyter.types import FinishReason, SamplingParams
-from tests.fakes import FAKE_EOS, FakeParser, FakeVocabulary, ListSink, fake_info
+from tests.fakes.backend import FAKE_EOS, FakeParser, FakeVocabulary, ListSink, fake_info
 
 NOTHING = SamplingParams()
 

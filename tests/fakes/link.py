@@ -11,7 +11,7 @@ from pico_jupyter.model_kernel import wire
 from pico_jupyter.model_kernel.link_client import LinkClient
 from pico_jupyter.model_kernel.link_server import LinkServer
 from pico_jupyter.types import Delta, GenerationRequest, RawPrompt
-from tests.server.scripted import ACCEPTED, FINISHED, ScriptedEngine
+from tests.fakes.engine_client import ACCEPTED, FINISHED, ScriptedEngine
 
 Fault = Literal["pass", "drop", "twice", "late"]
 REQUEST = GenerationRequest(id="r", model="tiny", prompt=RawPrompt("Hello"))

@@ -35,7 +35,7 @@ from pico_jupyter.types import (
     Timings,
     TokenUsage,
 )
-from tests.fakes import played
+from tests.fakes.backend import played
 
 Step: TypeAlias = Delta | Exception | asyncio.Event
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.model_kernel.kernel import read_connection, run
 from pico_jupyter.types import Accepted, Delta, EngineStatistics, GenerationRequest, ModelLoaded, RawPrompt, TextDelta
-from tests.server.scripted import ACCEPTED, FINISHED, ScriptedEngine
+from tests.fakes.engine_client import ACCEPTED, FINISHED, ScriptedEngine
 
 
 class ObedientEngine(ScriptedEngine):

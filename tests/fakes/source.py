@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 from pico_jupyter.sources.calls import AnswerRequest, ListedModel, Piece
 from pico_jupyter.types import MemoryReport
-from tests.server.scripted import MEMORY
+from tests.fakes.engine_client import MEMORY
 
 
 class FakeSource:
