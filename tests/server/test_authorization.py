@@ -15,6 +15,7 @@ from tornado.routing import PathMatches, Rule
 
 from pico_jupyter.server.handlers import DialectHandler
 from pico_jupyter.server.ollama_handlers import OllamaRootHandler
+from pico_jupyter.server.routes import ENDPOINTS as ROUTES
 from tests.server.conftest import TOKEN, RunningServer, StartServer
 
 QUESTION = [{"role": "user", "content": "12 + 35?"}]
@@ -82,6 +83,18 @@ EXPECTED = {mount + str(endpoint): endpoint.status for mount in MOUNTS for endpo
 ALL_401 = dict.fromkeys(EXPECTED, 401)
 
 BASIC = base64.b64encode(f"user:{TOKEN}".encode()).decode()
+
+
+def test_every_method_of_every_route_is_in_the_list() -> None:
+    routes = [
+        (method, path)
+        for path, handler, arguments in ROUTES
+        for method in (arguments["methods"] if "methods" in arguments else handler.methods)
+    ]
+    assert len(routes) > 20
+    for method, path in routes:
+        listed = [one for one in ENDPOINTS if one.method == method and re.fullmatch(path, one.path)]
+        assert listed, f"{method} {path}"
 
 
 @pytest.mark.parametrize(
