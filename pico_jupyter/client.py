@@ -1,4 +1,4 @@
-"""EngineClient, the interface of an engine: two verbs, in this process or behind the link. collect() folds a stream."""
+"""EngineClient: the interface of an engine, in this process or in the model kernel. collect() folds a stream."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class EngineClient(Protocol):
         ...
 
 
-class NearEngine(EngineClient, Protocol):
+class LocalEngine(EngineClient, Protocol):
     """An EngineClient in the process of its engine."""
 
     def listen(self, listener: Callable[[ModelEvent], None]) -> None:
@@ -80,7 +80,7 @@ async def collect(
 ) -> Completion:
     """Fold a stream of deltas into a Completion with `n` choices; `observe` is called with each delta.
 
-    Answers that are not streamed are this and nothing else.
+    Answers that are not streamed are made with it.
     """
     choices = [Choice() for _ in range(n)]
     finished: Finished | None = None

@@ -16,8 +16,8 @@ from traitlets.config import Config, Configurable
 
 from pico_jupyter.dialects.durations import parse_go_duration
 from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.model_kernel.kernel_events import KernelEvent
 from pico_jupyter.model_kernel.launcher import Log
-from pico_jupyter.model_kernel.news import KernelNews
 from pico_jupyter.model_kernel.openblas import find_openblas
 from pico_jupyter.model_kernel.supervisor import ModelKernel
 from pico_jupyter.types import EngineOptions
@@ -54,7 +54,7 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
         [0, 4, 8],
         0,
         config=True,
-        help="Bits per number in KV caches. 8 and 4 take less memory and are not exact. 0: the model's own precision.",
+        help="Bits per number in KV caches. 8 and 4 save memory and reduce precision. 0: the model's own precision.",
     )
     draft_models = Dict(
         value_trait=Unicode(),
@@ -72,7 +72,7 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
     openblas = Bool(
         True,
         config=True,
-        help="On Linux, preload an OpenBLAS into the model kernel, if one is found, to replace mlx's slow BLAS.",
+        help="On Linux, preload an OpenBLAS into the model kernel, if one is found, to replace the slow BLAS of mlx.",
     )
     max_image_pixels = Int(
         64 * 1024 * 1024,
@@ -80,13 +80,13 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
         config=True,
         help="The most pixels of an image or of a video frame. Larger ones are refused.",
     )
-    video_fps = Float(2.0, min=0.01, config=True, help="Frames per second that a model sees of a video.")
-    max_video_frames = Int(64, min=1, config=True, help="The most frames that a model sees of one video.")
+    video_fps = Float(2.0, min=0.01, config=True, help="Frames per second that are sampled from a video.")
+    max_video_frames = Int(64, min=1, config=True, help="The most frames that are sampled from one video.")
     max_media_tokens = Int(
         16384,
         min=1,
         config=True,
-        help="The most tokens that all images and videos of one prompt may take.",
+        help="The most tokens of all images and videos of one prompt.",
     )
 
     @validate("keep_alive")  # type: ignore[untyped-decorator]  # mypy does not follow traitlets here
@@ -117,10 +117,10 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
             max_media_tokens=self.max_media_tokens,
         )
 
-    def model_kernel(self, log: Log, on_news: Callable[[KernelNews], None] = lambda _: None) -> ModelKernel:
+    def model_kernel(self, log: Log, on_event: Callable[[KernelEvent], None] = lambda _: None) -> ModelKernel:
         """Return a model kernel with these settings. It starts with the first request that computes."""
         find = find_openblas if self.openblas else _find_no_library
-        return ModelKernel(self.engine_options, log=log, on_news=on_news, find_openblas=find)
+        return ModelKernel(self.engine_options, log=log, on_event=on_event, find_openblas=find)
 
 
 class _ConfigurationReader(JupyterApp):

@@ -1,8 +1,8 @@
 """DeltaStream: the queue of one request's deltas, between the engine that feeds it and its one reader.
 
-A stream belongs to one event loop. It ends once: with Finished, or with an error that is raised behind the deltas that
-came before it. Closing it is the only abort. Deltas that a slow reader leaves unread are joined; a reader that leaves
-more than `limit` bytes fails the request.
+A stream belongs to one event loop. It ends once: with Finished, or with an error, which is raised after the deltas
+before it. Closing it is the only way to abort the request. The unread deltas of a slow reader are joined; more than
+`limit` unread bytes fail the request.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pico_jupyter.errors import EngineFailed
 from pico_jupyter.types import Accepted, Delta, Finished, Progress, ReasoningDelta, TextDelta, ToolCallDelta
 
 UNREAD_LIMIT = 64 << 20
-# Unread deltas from which on they are joined. A reader that keeps up never has as many.
+# Above this number, unread deltas are joined. A fast reader stays below it.
 JOIN_LENGTH = 64
-# About the bytes of a delta in memory, and of one candidate of a log-probability list.
+# Approximate bytes in memory of a delta, and of one candidate of a log-probability list.
 DELTA_BYTES = 64
 LOGPROB_BYTES = 128
 
@@ -26,8 +26,8 @@ class DeltaStream(AsyncIterator[Delta]):
     """The deltas of one request, in order.
 
     `on_close` is called when the request is to be aborted: the reader closed the stream before its end, or was too
-    slow. `on_arrival`, if set, is called after each feed() and fail(), for a reader that uses take() and does not wait.
-    `limit` is in bytes.
+    slow. `on_arrival`, if set, is called after each feed() and fail(), for a reader that calls pop_unread(). `limit` is
+    in bytes.
     """
 
     def __init__(self, on_close: Callable[[], None] = lambda: None, limit: int = UNREAD_LIMIT) -> None:
@@ -48,22 +48,22 @@ class DeltaStream(AsyncIterator[Delta]):
         """Append deltas, at least one. A complete stream ignores them."""
         if self.is_complete:
             return
-        if self._unread:  # A reader that keeps up leaves nothing, and nothing is counted.
+        if self._unread:  # A fast reader leaves no delta unread, so this is rarely counted.
             self._unread_bytes += sum(map(estimate_bytes, deltas))
         self._unread += deltas
         self.is_complete = isinstance(deltas[-1], Finished)
         if len(self._unread) > self._join_length or self._unread_bytes > self._limit:
             self._join()
-        self._announce()
+        self._notify_reader()
 
     def fail(self, error: Exception) -> None:
         """End the stream with an error. A complete stream ignores it."""
         if not self.is_complete:
             self.is_complete = True
             self.error = error
-            self._announce()
+            self._notify_reader()
 
-    def take(self) -> list[Delta]:
+    def pop_unread(self) -> list[Delta]:
         """Remove and return the unread deltas."""
         deltas, self._unread, self._unread_bytes = self._unread, [], 0
         return deltas
@@ -71,7 +71,7 @@ class DeltaStream(AsyncIterator[Delta]):
     async def batch(self, timeout: float | None = None) -> list[Delta]:
         """Wait for deltas and return all that are unread; empty after `timeout` seconds without one.
 
-        Raises the error that ended the stream once everything before it was read. May be cancelled without loss.
+        Raises the error that ended the stream after all deltas before it were read. Cancelling it loses no delta.
         """
         if not self._unread and not self.is_complete:
             await self._wait(timeout)
@@ -107,7 +107,7 @@ class DeltaStream(AsyncIterator[Delta]):
     async def _wait(self, timeout: float | None) -> None:
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = None if timeout is None else loop.call_later(max(timeout, 0.0), self._announce)
+        timer = None if timeout is None else loop.call_later(max(timeout, 0.0), self._notify_reader)
         try:
             await self._waiter
         finally:
@@ -115,7 +115,7 @@ class DeltaStream(AsyncIterator[Delta]):
             if timer is not None:
                 timer.cancel()
 
-    def _announce(self) -> None:
+    def _notify_reader(self) -> None:
         if self.on_arrival is not None:
             self.on_arrival()
         elif self._waiter is not None and not self._waiter.done():
@@ -168,7 +168,7 @@ def _joined(run: Sequence[Delta]) -> Delta:
 
 
 def estimate_bytes(delta: Delta) -> int:
-    """About how many bytes a delta takes in memory."""
+    """The approximate size of a delta in memory, in bytes."""
     match delta:
         case TextDelta() | ReasoningDelta():
             return DELTA_BYTES + len(delta.text) + sum(LOGPROB_BYTES * (1 + len(token.top)) for token in delta.logprobs)

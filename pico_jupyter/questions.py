@@ -1,4 +1,4 @@
-"""The questions that an engine answers with one value. They travel on the link as they are."""
+"""The questions that an engine answers with one value. The link sends them unchanged."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ class DescribeMemory(Question[MemoryReport], frozen=True, tag="describe_memory")
 
 
 class LoadModel(Question[None], frozen=True, tag="load_model"):
-    """Load a model now and keep it for `keep_alive` seconds (None: the default; inf: for ever)."""
+    """Load a model now and keep it for `keep_alive` seconds (None: the default; inf: forever)."""
 
     name: str
     keep_alive: float | None = None
 
 
 class UnloadModel(Question[None], frozen=True, tag="unload_model"):
-    """Unload a model once its running requests have finished. Raises ModelNotFound; a model not loaded is fine."""
+    """Unload a model once its running requests have finished. Raises ModelNotFound. No effect if it is not loaded."""
 
     name: str
 
 
 class ReadStatistics(Question[EngineStatistics], frozen=True, tag="read_statistics"):
-    """The engine's figures. Starts nothing."""
+    """The engine's statistics. Starts nothing."""
 
 
 AnyQuestion: TypeAlias = (

@@ -1,4 +1,4 @@
-"""The immutable values that packages exchange: requests, deltas, facts about models, figures of the engine."""
+"""The immutable values that packages exchange: requests, deltas, facts about models, statistics of the engine."""
 
 from __future__ import annotations
 
@@ -345,7 +345,7 @@ ModelEvent: TypeAlias = ModelLoaded | ModelUnloaded
 
 
 class EngineStatistics(msgspec.Struct, frozen=True, tag="statistics"):
-    """Figures of the engine.
+    """Statistics of the engine.
 
     running: sequences in a batch. waiting: queued requests.
     resident_bytes: weights and caches. prefix_cache_bytes: the part of it in the prefix cache.

@@ -33,7 +33,7 @@ async def stream(*deltas: Delta | Exception) -> AsyncGenerator[Delta, None]:
         yield delta
 
 
-async def test_text_and_reasoning_are_joined_apart() -> None:
+async def test_text_and_reasoning_are_joined_separately() -> None:
     deltas = stream(
         Accepted("m", 3, reasoning=True),
         Progress("prefill", 1, 3),
@@ -49,7 +49,7 @@ async def test_text_and_reasoning_are_joined_apart() -> None:
     assert completion.usage == USAGE
 
 
-async def test_choices_are_told_apart() -> None:
+async def test_choices_are_collected_separately() -> None:
     deltas = stream(TextDelta("b", index=1), TextDelta("a"), Finished(("stop", "length"), USAGE, TIMINGS))
     completion = await collect(deltas, n=2)
     assert [(choice.text, choice.finish_reason) for choice in completion.choices] == [("a", "stop"), ("b", "length")]

@@ -1,4 +1,4 @@
-"""DeltaStream: deltas that are ready come together, a slow reader finds them joined, and closing is the abort."""
+"""DeltaStream: batches, joined deltas for slow readers, and aborts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fed(*deltas: Delta) -> DeltaStream:
     return stream
 
 
-async def test_deltas_that_are_ready_come_in_one_batch() -> None:
+async def test_deltas_that_are_ready_are_in_one_batch() -> None:
     stream = fed(ACCEPTED, TextDelta("a"), TextDelta("b"), FINISHED)
     assert await stream.batch(5) == [ACCEPTED, TextDelta("a"), TextDelta("b"), FINISHED]
 
@@ -56,7 +56,7 @@ async def test_a_timeout_ends_the_wait_and_loses_nothing() -> None:
     assert await stream.batch(5) == [TextDelta("a"), FINISHED]
 
 
-async def test_a_reader_that_gives_up_a_batch_loses_nothing() -> None:
+async def test_cancelling_a_batch_loses_nothing() -> None:
     stream = DeltaStream()
     waiting = asyncio.create_task(stream.batch(5))
     await asyncio.sleep(0)
@@ -66,7 +66,7 @@ async def test_a_reader_that_gives_up_a_batch_loses_nothing() -> None:
     assert await stream.batch(5) == [TextDelta("a")]
 
 
-async def test_a_failure_comes_after_the_deltas_before_it() -> None:
+async def test_a_failure_is_raised_after_the_deltas_before_it() -> None:
     stream = fed(TextDelta("a"))
     stream.fail(EngineFailed("boom"))
     assert await stream.batch(5) == [TextDelta("a")]
@@ -78,14 +78,14 @@ async def test_iterating_ends_after_finished() -> None:
     assert [delta async for delta in fed(ACCEPTED, FINISHED)] == [ACCEPTED, FINISHED]
 
 
-async def test_what_follows_the_end_is_ignored() -> None:
+async def test_deltas_after_the_end_are_ignored() -> None:
     stream = fed(FINISHED)
     stream.feed([TextDelta("late")])
     stream.fail(EngineFailed("late"))
     assert [delta async for delta in stream] == [FINISHED]
 
 
-async def test_closing_is_the_abort_once_and_before_the_end_only() -> None:
+async def test_closing_aborts_once_and_only_before_the_end() -> None:
     aborts: list[str] = []
     open_, complete = DeltaStream(lambda: aborts.append("open")), DeltaStream(lambda: aborts.append("complete"))
     complete.feed([FINISHED])
@@ -94,7 +94,7 @@ async def test_closing_is_the_abort_once_and_before_the_end_only() -> None:
     assert aborts == ["open"]
 
 
-async def test_cancelling_an_iteration_that_waits_is_the_abort() -> None:
+async def test_cancelling_a_waiting_iteration_aborts_the_request() -> None:
     aborted = asyncio.Event()
     stream = DeltaStream(aborted.set)
     waiting = asyncio.create_task(anext(stream))
@@ -104,7 +104,7 @@ async def test_cancelling_an_iteration_that_waits_is_the_abort() -> None:
     assert aborted.is_set()
 
 
-async def test_deltas_that_a_slow_reader_leaves_are_joined() -> None:
+async def test_unread_deltas_are_joined() -> None:
     stream = DeltaStream()
     for number in range(10 * JOIN_LENGTH):
         stream.feed([TextDelta(f"{number} ")])
@@ -115,7 +115,7 @@ async def test_deltas_that_a_slow_reader_leaves_are_joined() -> None:
     )
 
 
-async def test_a_reader_that_leaves_too_many_bytes_fails_and_aborts() -> None:
+async def test_too_many_unread_bytes_fail_and_abort_the_request() -> None:
     aborts: list[int] = []
     stream = DeltaStream(lambda: aborts.append(1), limit=10_000)
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""Imports of the package."""
+"""Which modules an import of the package loads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_server_extension_loads_no_engine() -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*HEAVY, *ENGINE}))
-def test_what_is_not_loaded_exists(name: str) -> None:
+def test_every_heavy_module_of_the_list_exists(name: str) -> None:
     assert find_spec(name) is not None
 
 

@@ -1,4 +1,4 @@
-"""The README says what is true."""
+"""Commands, links, endpoints and code in the README exist and are valid."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def test_every_command_that_is_shown_exists() -> None:
     assert all(re.search(rf"^ +{command} ", usage, re.MULTILINE) for command in shown)
 
 
-def test_every_word_of_make_that_is_shown_exists() -> None:
+def test_every_make_target_that_is_shown_exists() -> None:
     words = set(re.findall(r"make (\w+)", README))
     assert words
     assert all(re.search(rf"^{word}:", (ROOT / "Makefile").read_text(), re.MULTILINE) for word in words)
 
 
 @pytest.mark.parametrize("link", sorted(set(LINKS)))
-def test_what_is_linked_is_there(link: str) -> None:
+def test_every_linked_file_exists(link: str) -> None:
     assert (ROOT / link).exists()
 
 
-def test_every_heading_that_is_linked_is_there() -> None:
+def test_every_linked_heading_exists() -> None:
     headings = {title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", README, re.MULTILINE)}
     linked = set(re.findall(r"\]\(#([^)]+)\)", README))
     assert linked
@@ -49,7 +49,7 @@ def test_every_endpoint_of_the_table_is_served() -> None:
     assert {f"/{path}" for path in shown} <= set(paths)
 
 
-def test_the_python_that_is_shown_is_python() -> None:
+def test_the_python_code_is_valid() -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     assert blocks
     for block in blocks:

@@ -1,1 +1,1 @@
-"""HTTP dialects: bytes to GenerationRequest, deltas to bytes. Pure; no I/O, no time, no randomness."""
+"""Translates bodies of both HTTP dialects to requests, and deltas to responses. No I/O, time or randomness."""

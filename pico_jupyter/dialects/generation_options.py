@@ -1,4 +1,4 @@
-"""Interprets the fields that every endpoint that generates shares, and Ollama's `options`."""
+"""Interprets the fields that all generating endpoints share, and Ollama's `options`."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ def read_options(options: OllamaOptions | None) -> Options:
 
 
 def unknown_options(raw: JsonObject) -> tuple[str, ...]:
-    """The names in the decoded body's `options` that Ollama never had. They are ignored, and logged."""
+    """The names in the decoded body's `options` that no version of Ollama has. They are ignored and logged."""
     known = {*OllamaOptions.__struct_fields__, *OllamaOptions.ignored}
     return tuple(name for name in raw.get("options") or () if name not in known)
 
 
 def read_sampling(fields: GenerationFields, options: Options) -> SamplingParams:
-    """The sampling parameters: a field of its own wins over the option of the same meaning."""
+    """The sampling parameters: a top-level field has precedence over the option of the same meaning."""
     given = {name: getattr(fields, name) for name in _SAME_SAMPLING_FIELDS}
     given["top_k"] = None if fields.top_k is None else max(fields.top_k, 0)
     given["logit_bias"] = {int(token): bias for token, bias in (fields.logit_bias or {}).items()} or None

@@ -30,8 +30,8 @@ _PLAIN_SWITCHES = ("none", "off", "on")
 class ReasoningSwitch(msgspec.Struct, frozen=True):
     """The reasoning switch of a request.
 
-    `on` None: not given. `effort` is the literal level, if one was given. `required`: a model that cannot reason must
-    refuse, on endpoints where this is an error.
+    `on` None: not given. `effort` is the literal level, if one was given. `required`: a model that cannot reason is an
+    error, on the endpoints that refuse it.
     """
 
     on: bool | None = None
@@ -63,7 +63,7 @@ def read_template_kwargs(raw: JsonObject) -> str:
 def read_reasoning_output(
     fields: GenerationFields, settings: DialectSettings, *, asked: bool = False
 ) -> ReasoningOutput:
-    """The place of reasoning in the answer. `asked`: with the setting "auto", it is separate."""
+    """How the answer contains reasoning. `asked`: the request asks for it, so "auto" means separate."""
     override = fields.include_reasoning if fields.separate_reasoning is None else fields.separate_reasoning
     if override is not None:
         return "separate" if override else "inline"

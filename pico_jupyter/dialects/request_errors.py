@@ -19,7 +19,7 @@ from pico_jupyter.errors import InvalidRequest
 
 _PATH_STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
-_MOST_ECHOED = 64
+_MAX_ECHOED = 64
 _JSON_NAMES = {
     bool: "a boolean",
     int: "an integer",
@@ -85,7 +85,7 @@ def describe_fault(fault: Fault, texts: ErrorTexts) -> InvalidRequest:
 
 
 def describe_generally(fault: Fault) -> InvalidRequest:
-    """The error of a fault as it follows from the declared type."""
+    """The error of a fault, derived from the declared type."""
     param, value = fault.param, fault.value
     fitting = next((kind for kind in fault.declared if _is_instance(value, kind)), None)
     if fault.is_missing or (value == "" and isinstance(fitting, inspect.StrType)):
@@ -126,7 +126,7 @@ def wrong_type(param: str, expected: str, value: object) -> InvalidRequest:
 def wrong_value(param: str, value: str, allowed: Iterable[str]) -> InvalidRequest:
     """`value` is not one of the `allowed` texts."""
     supported = ", ".join(f"'{text}'" for text in allowed)
-    return invalid(param, f"Invalid value: '{value[:_MOST_ECHOED]}'. Supported values are: {supported}.")
+    return invalid(param, f"Invalid value: '{value[:_MAX_ECHOED]}'. Supported values are: {supported}.")
 
 
 def name_type(value: object) -> str:
@@ -197,7 +197,7 @@ def _describe_range(kind: inspect.IntType | inspect.FloatType) -> str:
 def _describe_think(fault: Fault, _: re.Match[str]) -> InvalidRequest:
     if not isinstance(fault.value, str):
         return wrong_type("think", 'a boolean or one of "high", "medium", "low", "max"', fault.value)
-    value = fault.value[:_MOST_ECHOED]
+    value = fault.value[:_MAX_ECHOED]
     return invalid("think", f'invalid think value: "{value}" (must be "high", "medium", "low", "max", true, or false)')
 
 

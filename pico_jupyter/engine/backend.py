@@ -11,10 +11,10 @@ from typing import Any, Protocol
 class RowSampling:
     """How the tokens of one row are sampled.
 
-    `temperature` 0 is greedy. Off are: `top_p` 1, `top_k` 0, `min_p` 0, `repetition_penalty` 1, `presence_penalty` 0
-    and `frequency_penalty` 0. A context size is the number of latest tokens, prompt included, that its penalty counts.
-    `logit_bias` holds (token, bias) pairs. `top_logprobs` is the number of likeliest tokens to report beside the
-    log-probability of the sampled one; None: no log-probabilities.
+    `temperature` 0 is greedy. Values without effect: `top_p` 1, `top_k` 0, `min_p` 0, `repetition_penalty` 1,
+    `presence_penalty` 0 and `frequency_penalty` 0. A context size is the number of latest tokens, prompt included, that
+    its penalty counts. `logit_bias` holds (token, bias) pairs. `top_logprobs` is the number of likeliest tokens to
+    report beside the log-probability of the sampled one; None: no log-probabilities.
     """
 
     temperature: float = 0.0
@@ -36,8 +36,8 @@ class RowSampling:
 class SampledToken:
     """A token sampled for a row.
 
-    `logprob` is natural, in the model's own distribution, before penalties and filters; None unless the row asks for
-    it. `top` holds the likeliest tokens with their log-probabilities, falling.
+    `logprob` is its natural log-probability in the model's own distribution, before penalties and filters; None unless
+    the row requests it. `top` holds the likeliest tokens with their log-probabilities, in descending order.
     """
 
     row: int
@@ -58,7 +58,7 @@ class DraftModel:
 class Media:
     """The images and videos of one prompt, as the model's own processor prepared them.
 
-    `spans` are their places in the prompt as (start, end), rising. The prompt's tokens in a span are negative and
+    `spans` are their (start, end) positions in the prompt, ascending. The prompt's tokens in a span are negative and
     derived from the content, so that equal prompts have equal tokens; `tokens` is the same prompt with the model's own
     placeholder tokens. `inputs` are numpy arrays, lists of arrays or plain values, by the model's parameter names.
     """
@@ -107,7 +107,7 @@ class Backend(Protocol):
 
         Returns the number of the prompt's tokens that were in the prefix cache. The last `generated` tokens of the
         prompt were sampled by the row before it was removed: it continues with the token that would have come next.
-        `boundaries` are lengths, rising, at which other prompts probably stop being equal to this one; the last is the
+        `boundaries` are lengths, ascending, up to which other prompts are probably equal to this one; the last is the
         length that the next turn of the conversation shares. `media` needs a model with vision.
         """
 

@@ -1,8 +1,8 @@
-"""Engine: the one thread that uses MLX, and the methods by which other threads reach it.
+"""Engine: runs the one thread that uses MLX, and accepts commands from other threads.
 
 There are three kinds of thread. Callers post commands and return at once. Preparation threads turn requests into
-generations, because templates and tokenizers are slow Python; a second one does so for requests with media, which take
-long. The engine thread runs commands between steps, steps, and delivers the deltas of each step.
+generations, because templates and tokenizers are slow Python; requests with media, which are slower, have a second one.
+The engine thread runs the posted commands, then a step of the scheduler, and delivers the deltas of both.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pico_jupyter.engine.preparation.prompt import media_of
 from pico_jupyter.engine.scheduling.backend_call import BackendCallFailed
 from pico_jupyter.engine.scheduling.scheduler import Scheduler
 from pico_jupyter.engine.scheduling.sequence import Generation, Sink
-from pico_jupyter.engine.stream import EngineStream, HandOver
+from pico_jupyter.engine.stream import DeltaDispatcher, EngineStream
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
 from pico_jupyter.types import (
     Delta,
@@ -53,14 +53,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _CALL_ID_LETTERS = string.ascii_lowercase + string.digits
-_LONGEST_SLEEP = 3600.0
+_MAX_SLEEP = 3600.0
 # The largest share of the memory budget that the prefix cache uses while no model needs it.
-_SHARE_OF_PREFIXES = 0.5
+_PREFIX_CACHE_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Command:
-    """A function for the engine thread, and the one that is called instead once that thread has ended."""
+    """A function that the engine thread runs. `refuse` is called instead if the thread has ended."""
 
     run: Callable[[], None]
     refuse: Callable[[PicoError], None]
@@ -85,8 +85,8 @@ class Engine:
 
     `load_backend` opens a model's files (default: with mlx-lm or mlx-vlm); `clock` is in monotonic seconds,
     `wall_clock` in seconds since the epoch. Futures that methods return are resolved by other threads and cannot be
-    cancelled. `on_notice` is called on the engine thread when a model is loaded or unloaded; it may be set at any time
-    and must not block.
+    cancelled. `on_event` is called on the engine thread when a model is loaded or unloaded. It may be set at any time.
+    It must not block.
     """
 
     def __init__(
@@ -100,19 +100,19 @@ class Engine:
         new_seed: Callable[[], int] = lambda: random.SystemRandom().getrandbits(63),
         new_call_id: Callable[[], str] = lambda: "call_" + "".join(secrets.choice(_CALL_ID_LETTERS) for _ in range(8)),
     ) -> None:
-        self.on_notice: Callable[[ModelEvent], None] = lambda notice: None
+        self.on_event: Callable[[ModelEvent], None] = lambda event: None
         self._catalog = catalog
         self._clock = clock
         capacity = device_capacity(options)
-        prefixes = PrefixCache(int(_SHARE_OF_PREFIXES * capacity.budget))
+        prefixes = PrefixCache(int(_PREFIX_CACHE_SHARE * capacity.budget))
         self._models = ModelManager(
-            load_backend or _with_mlx(options, prefixes),
+            load_backend or _mlx_loader(options, prefixes),
             prefixes=prefixes,
             capacity=capacity,
             keep_alive=options.keep_alive,
             clock=clock,
             wall_clock=wall_clock,
-            on_notice=self._notice,
+            on_event=self._handle_event,
         )
         self._scheduler = Scheduler(
             self._models,
@@ -130,12 +130,12 @@ class Engine:
             new_call_id=new_call_id,
             clock=clock,
         )
-        self._hand_over = HandOver()
+        self._dispatcher = DeltaDispatcher()
         self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._preparing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-prepare")
         self._preparing_media = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-media")
         self._thread = threading.Thread(target=self._run, name="pico-engine", daemon=True)
-        # Guards _closing: once it is set, nothing is posted or prepared, so no caller waits for ever.
+        # Guards _closing: after it is set, nothing is posted or prepared, so no caller waits forever.
         self._lock = threading.Lock()
         self._closing = False
 
@@ -170,7 +170,7 @@ class Engine:
         """Prepare a request and queue it. Its deltas go to `deltas`, in the running event loop; the value returned is
         for abort(). Raises EngineUnavailable.
         """
-        stream = EngineStream(deltas, asyncio.get_running_loop(), self._hand_over)
+        stream = EngineStream(deltas, asyncio.get_running_loop(), self._dispatcher)
         submitted = self._clock()
         self._prepare(
             self._preparing_media if media_of(request.prompt) else self._preparing,
@@ -219,7 +219,7 @@ class Engine:
         return self._call(report)
 
     def statistics(self) -> Future[EngineStatistics]:
-        """The engine's figures."""
+        """The counts of sequences, tokens and bytes."""
         return self._call(lambda: self._scheduler.statistics)
 
     def _prepare(
@@ -235,7 +235,7 @@ class Engine:
             if future.cancelled():
                 self._post(lambda: sink.fail(_not_running()), sink.fail)
             elif error := future.exception():
-                refusal = _as_refusal(error)
+                refusal = _to_pico_error(error)
                 self._post(lambda: sink.fail(refusal), sink.fail)
             else:
                 generation = future.result()
@@ -268,50 +268,48 @@ class Engine:
             while not self._closing:
                 self._turn()
         finally:
-            self._end()
+            self._shut_down()
 
     def _turn(self) -> None:
         """Run the queued commands, then one step; deliver the deltas of each at once."""
-        commands = self._due_commands()
+        commands = self._next_commands()
         for command in commands:
             self._attempt(command.run, command.refuse)
         if commands:
-            self._hand_over.flush(self.abort)
+            self._dispatcher.flush(self.abort)
         if self._scheduler.has_work or not commands:
             self._attempt(self._scheduler.step)
-        self._hand_over.flush(self.abort)
+        self._dispatcher.flush(self.abort)
 
     def _attempt(self, run: Callable[[], None], refuse: Callable[[PicoError], None] | None = None) -> None:
-        """Run a command (which `refuse` answers) or a step."""
+        """Run a command or a step. Errors are passed to `refuse`, if given, and to the scheduler if they concern it."""
         try:
             run()
         except BackendCallFailed as failed:
             if refuse:
-                refuse(_as_refusal(failed.error))
+                refuse(_to_pico_error(failed.error))
             self._scheduler.recover(failed)
         except Exception as error:  # noqa: BLE001  # no exception may end the engine thread
             if refuse:
-                refuse(_as_refusal(error))
+                refuse(_to_pico_error(error))
             else:
                 self._scheduler.fail(error)
 
-    def _due_commands(self) -> list[_Command]:
+    def _next_commands(self) -> list[_Command]:
         """All queued commands. Without other work, wait for one, at most until a model expires."""
         due: list[_Command] = []
         if not self._scheduler.has_work:
             expiry = self._models.next_expiry()
             with suppress(queue.Empty):
-                due.append(
-                    self._commands.get(timeout=_LONGEST_SLEEP if expiry is None else min(expiry, _LONGEST_SLEEP))
-                )
-        # No more than are queued now: a flood of commands must not delay the next step.
+                due.append(self._commands.get(timeout=_MAX_SLEEP if expiry is None else min(expiry, _MAX_SLEEP)))
+        # Only the commands that are queued now, so that later ones do not delay the next step.
         for _ in range(self._commands.qsize()):
             due.append(self._commands.get_nowait())
         return due
 
-    def _notice(self, notice: ModelEvent) -> None:
+    def _handle_event(self, event: ModelEvent) -> None:
         limit_wired_memory(self._models.weights_nbytes)
-        self.on_notice(notice)
+        self.on_event(event)
 
     def _add(self, generation: Generation, stream: EngineStream) -> None:
         if not stream.aborted:
@@ -322,8 +320,8 @@ class Engine:
         if stream.generation is not None:
             self._scheduler.abort(stream.generation)
 
-    def _end(self) -> None:
-        """Fail all waiting callers. Nothing new is queued once _closing is set under the lock."""
+    def _shut_down(self) -> None:
+        """Fail all waiting callers. After _closing is set under the lock, nothing new is queued."""
         with self._lock:
             self._closing = True
         for thread in (self._preparing, self._preparing_media):
@@ -331,12 +329,12 @@ class Engine:
         self._scheduler.close(_not_running())
         while not self._commands.empty():
             self._commands.get().refuse(_not_running())
-        self._hand_over.flush(lambda stream: None)
+        self._dispatcher.flush(lambda stream: None)
         self._models.close()
         release_thread()
 
 
-def _with_mlx(options: EngineOptions, prefixes: PrefixCache) -> LoadBackend:
+def _mlx_loader(options: EngineOptions, prefixes: PrefixCache) -> LoadBackend:
     def load_backend(info: ModelInfo, room: int) -> Backend:
         return load(info, room, prefixes=prefixes, kv_bits=options.kv_bits, float32_on_cpu=options.float32_on_cpu)
 
@@ -347,7 +345,7 @@ def _not_running() -> EngineUnavailable:
     return EngineUnavailable("the engine is not running")
 
 
-def _as_refusal(error: BaseException) -> PicoError:
+def _to_pico_error(error: BaseException) -> PicoError:
     if isinstance(error, PicoError):
         return error
     log.error("the engine refused a request: %s", type(error).__name__, exc_info=error)

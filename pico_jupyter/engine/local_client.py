@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 
 
 def device_capacity(options: EngineOptions) -> Capacity:
-    """The memory for models on this device. Of all that an engine needs this imports mlx alone, which is quick."""
-    from pico_jupyter.engine.memory import device  # noqa: PLC0415  # mlx comes along
+    """The memory for models on this device. Imports mlx but no other part of an engine, which is fast."""
+    from pico_jupyter.engine.memory import device  # noqa: PLC0415  # imports mlx
 
     return device.device_capacity(options)
 
 
 def start_engine(catalog: Catalog, options: EngineOptions) -> Engine:
     """Start an engine in this process. Importing it takes seconds."""
-    from pico_jupyter.engine.engine import Engine  # noqa: PLC0415  # mlx and transformers come along
+    from pico_jupyter.engine.engine import Engine  # noqa: PLC0415  # imports mlx and transformers
 
     engine = Engine(catalog, options)
     engine.start()
@@ -73,7 +73,7 @@ class LocalEngineClient:
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-start")
         self._starting: Future[Engine] | None = None
         self._closed = False
-        self._notify: Callable[[ModelEvent], None] = lambda notice: None
+        self._notify: Callable[[ModelEvent], None] = lambda event: None
 
     def __repr__(self) -> str:
         if (engine := self._started) is not None:
@@ -81,7 +81,7 @@ class LocalEngineClient:
         return f"<LocalEngineClient {'starting' if self._is_starting else 'not started'}>"
 
     def prepare(self) -> Future[Engine]:
-        """Start the engine in the background, ahead of the first request. Raises EngineUnavailable once closed."""
+        """Start the engine in the background before the first request. Raises EngineUnavailable after aclose()."""
         with self._lock:
             if self._closed:
                 raise EngineUnavailable("the engine is not running")
@@ -131,12 +131,12 @@ class LocalEngineClient:
         return None
 
     def listen(self, listener: Callable[[ModelEvent], None]) -> None:
-        """See NearEngine.listen. Starts nothing."""
+        """See LocalEngine.listen. Starts nothing."""
         loop = asyncio.get_running_loop()
 
-        def notify(notice: ModelEvent) -> None:
+        def notify(event: ModelEvent) -> None:
             with contextlib.suppress(RuntimeError):  # The loop is closed.
-                loop.call_soon_threadsafe(listener, notice)
+                loop.call_soon_threadsafe(listener, event)
 
         self._notify = notify
 
@@ -164,11 +164,11 @@ class LocalEngineClient:
 
     def _start_and_listen(self) -> Engine:
         engine = self._start()
-        engine.on_notice = self._forward
+        engine.on_event = self._forward
         return engine
 
-    def _forward(self, notice: ModelEvent) -> None:
-        self._notify(notice)
+    def _forward(self, event: ModelEvent) -> None:
+        self._notify(event)
 
     async def _running(self) -> Engine:
         """The engine, started if need be. Raises EngineUnavailable."""
@@ -194,7 +194,7 @@ class LocalEngineClient:
 
 
 def client_of(engine: Engine) -> LocalEngineClient:
-    """A client of an engine that runs already."""
+    """A client of a running engine."""
     client = LocalEngineClient(engine.catalog, lambda: engine)
     client.prepare().result()
     return client

@@ -1,4 +1,4 @@
-"""EngineStream and HandOver: deltas travel from the engine thread to the event loops that read them."""
+"""EngineStream and DeltaDispatcher: deliver deltas from the engine thread to the event loops of their readers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pico_jupyter.types import Delta
 log = logging.getLogger(__name__)
 
 
-class HandOver:
-    """Collects the deltas of one turn of the engine thread and delivers them to each event loop in one call."""
+class DeltaDispatcher:
+    """Collects the deltas of one iteration of the engine thread and delivers them to each event loop in one call."""
 
     def __init__(self) -> None:
         self.changed: set[EngineStream] = set()
 
     def __repr__(self) -> str:
-        return f"<HandOver [{len(self.changed)} streams]>"
+        return f"<DeltaDispatcher [{len(self.changed)} streams]>"
 
     def flush(self, on_lost: Callable[[EngineStream], None]) -> None:
         """Deliver everything. `on_lost` is called with each stream whose event loop is closed."""
@@ -43,31 +43,31 @@ class HandOver:
 class EngineStream:
     """The engine thread's end of a DeltaStream, and the sink of one generation.
 
-    `outbox` and `error` wait for the next flush. `aborted` and `generation` belong to the engine: the reader closed the
-    stream; the prepared request.
+    `outbox` and `error` are delivered by the next flush. The engine sets `aborted` when the reader closes the stream
+    and `generation` when the request is prepared.
     """
 
-    def __init__(self, deltas: DeltaStream, loop: asyncio.AbstractEventLoop, hand_over: HandOver) -> None:
+    def __init__(self, deltas: DeltaStream, loop: asyncio.AbstractEventLoop, dispatcher: DeltaDispatcher) -> None:
         self.deltas = deltas
         self.loop = loop
         self.aborted = False
         self.generation: Generation | None = None
         self.outbox: list[Delta] = []
         self.error: PicoError | None = None
-        self._hand_over = hand_over
+        self._dispatcher = dispatcher
 
     def __repr__(self) -> str:
         return f"<EngineStream {self.deltas!r}>"
 
     def put(self, delta: Delta) -> None:
-        """Send a delta with the next flush."""
+        """Deliver a delta with the next flush."""
         self.outbox.append(delta)
-        self._hand_over.changed.add(self)
+        self._dispatcher.changed.add(self)
 
     def fail(self, error: PicoError) -> None:
         """End the stream with an error, at the next flush."""
         self.error = error
-        self._hand_over.changed.add(self)
+        self._dispatcher.changed.add(self)
 
 
 _Parcel: TypeAlias = tuple[EngineStream, list[Delta], PicoError | None]

@@ -23,7 +23,7 @@ from jupyter_client.session import Session
 from zmq.constants import SocketType
 
 from pico_jupyter import __version__
-from pico_jupyter.client import NearEngine
+from pico_jupyter.client import LocalEngine
 from pico_jupyter.engine.local_client import local_engine
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.model_kernel.link_server import LinkServer
@@ -65,9 +65,9 @@ def read_connection(path: Path) -> Connection:
 
 
 class Kernel:
-    """The five sockets of a Jupyter kernel in front of an engine. `window` is in seconds, see LinkServer."""
+    """Serves an engine on the five sockets of a Jupyter kernel. `window` is in seconds, see LinkServer."""
 
-    def __init__(self, connection: Connection, engine: NearEngine, window: float) -> None:
+    def __init__(self, connection: Connection, engine: LocalEngine, window: float) -> None:
         self._connection = connection
         self._engine = engine
         self._session = Session(
@@ -123,14 +123,14 @@ class Kernel:
         try:
             await asyncio.wait_for(self._engine.aclose(), CLOSE_SECONDS)
         except TimeoutError:
-            log.warning("the engine is still busy; ending without it")
+            log.warning("the engine is still busy; ending without closing it")
         self._context.destroy(linger=LINGER_MS)
 
     def _bind(self, kind: int, port: int) -> zmq.asyncio.Socket:
         socket = self._context.socket(kind)
         socket.linger = LINGER_MS
         if kind == SocketType.ROUTER:
-            # Replies must not be dropped, however many wait. iopub keeps its limit and may drop heartbeats.
+            # Without a limit, no reply is dropped. iopub keeps its limit and may drop heartbeats.
             socket.set_hwm(0)
         socket.bind(self._connection.endpoint(port))
         return socket
@@ -151,12 +151,12 @@ class Kernel:
 
     def _receive(self, socket: zmq.asyncio.Socket, idents: list[bytes], message: dict[str, Any]) -> None:
         payload = message["buffers"][0] if message["buffers"] else b""
-        if not wire.is_genuine(message["content"], payload):
+        if not wire.matches_digest(message["content"], payload):
             log.warning("ignoring a request whose payload does not match its signature")
             return
 
         def reply(answer: bytes) -> None:
-            self._send(socket, wire.REPLY_TYPE, wire.seal(answer), idents=idents, buffers=[answer])
+            self._send(socket, wire.REPLY_TYPE, wire.digest_of(answer), idents=idents, buffers=[answer])
 
         self._link.receive(payload, reply)
 
@@ -173,7 +173,7 @@ class Kernel:
             self.stop()
 
     def _publish(self, payload: bytes) -> None:
-        self._send(self._iopub, wire.PUBLISHED_TYPE, wire.seal(payload), idents=[b"pico"], buffers=[payload])
+        self._send(self._iopub, wire.PUBLISHED_TYPE, wire.digest_of(payload), idents=[b"pico"], buffers=[payload])
 
     def _send(
         self,
@@ -236,7 +236,7 @@ def _watch_parent() -> None:
 
 
 def hide_preloaded(environ: MutableMapping[str, str]) -> None:
-    """Remove the library that the launcher preloads for this process: its children run without it."""
+    """Remove the preloaded library from the environment, so that child processes run without it."""
     library = environ.pop(wire.PRELOADED_VARIABLE, "")
     if not library:
         return
@@ -247,7 +247,7 @@ def hide_preloaded(environ: MutableMapping[str, str]) -> None:
         environ.pop("LD_PRELOAD", None)
 
 
-async def _serve(connection: Connection, engine: NearEngine, window: float, on_start: Callable[[], object]) -> None:
+async def _serve(connection: Connection, engine: LocalEngine, window: float, on_start: Callable[[], object]) -> None:
     kernel = Kernel(connection, engine, window)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "win32":
@@ -262,7 +262,7 @@ async def _serve(connection: Connection, engine: NearEngine, window: float, on_s
 
 def run(
     connection: Connection,
-    engine: NearEngine,
+    engine: LocalEngine,
     *,
     window: float = PUBLISHING_WINDOW,
     on_start: Callable[[], object] = lambda: None,

@@ -1,6 +1,6 @@
-"""KernelProcess: one process of the model kernel, from its start to its end, and the sockets to it.
+"""KernelProcess: starts and stops one process of the model kernel, and connects its sockets.
 
-Once start() was called, stop() leaves no process, socket or file behind, whenever it is called and however often.
+After stop() no process, socket or file remains. It may be called at any time, and more than once.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from pico_jupyter.types import EngineOptions
 KERNEL_COMMAND = (sys.executable, "-m", "pico_jupyter.model_kernel")
 MODEL_PATH_VARIABLE = "PICO_JUPYTER_MODEL_PATH"
 # A Unix socket's path is at most 103 bytes on macOS and 107 on Linux, its "-5" included.
-LONGEST_SOCKET_PATH = 100
+MAX_SOCKET_PATH = 100
 NUDGE_SECONDS = 0.1
 # How long the kernel may take to end after a shutdown request, and after a kill.
 STOP_SECONDS = 6.0
 KILL_SECONDS = 3.0
-# How long its last lines are waited for.
+# How long to wait for the last lines of its output.
 OUTPUT_SECONDS = 1.0
 LINGER_MS = 500
 TAIL_LINES = 20
@@ -74,22 +74,22 @@ _contents = msgspec.json.Decoder(dict[str, Any])
 
 
 def read_message(session: Session, parts: list[bytes]) -> tuple[str, bytes]:
-    """The type and the payload of a message from the model kernel. Raises ValueError when they are not signed.
+    """The type and the payload of a message from the model kernel. Raises ValueError for a wrong signature.
 
     Session.deserialize() also parses dates and remembers signatures against replay, for every frame of every answer.
-    Replay does no harm here, because everything on the link is numbered.
+    A replayed message does no harm, because requests and deltas are numbered.
     """
     _, (signature, *signed) = session.feed_identities(parts)
     header, content, payload = signed[0], signed[3], b"".join(signed[4:5])
     if not hmac.compare_digest(session.sign(signed[:4]), signature):
         raise ValueError("the signature is wrong")
-    if payload and not wire.is_genuine(_contents.decode(content), payload):
+    if payload and not wire.matches_digest(_contents.decode(content), payload):
         raise ValueError("the payload does not match its signature")
     return _headers.decode(header).msg_type, payload
 
 
 class KernelProcess:
-    """A model kernel; `client` is the engine in it.
+    """A process of the model kernel; `client` is an EngineClient for the engine in it.
 
     `on_exit` is called once, in the event loop, when the process has ended for any reason.
     """
@@ -105,7 +105,7 @@ class KernelProcess:
         self._is_ready = False
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._answered: set[str] = set()
-        self._heard = asyncio.Event()
+        self._received = asyncio.Event()
         self.exited = asyncio.Event()
         self.exit_status: int | None = None
         self.openblas: Path | None = None
@@ -127,7 +127,7 @@ class KernelProcess:
         return "\n".join(self._tail)
 
     def describe_exit(self) -> str:
-        """How the process ended, in words."""
+        """How the process ended, such as "killed by SIGKILL"."""
         if self.exit_status is None:
             return "running"
         if self.exit_status >= 0:
@@ -139,10 +139,10 @@ class KernelProcess:
 
     def send(self, channel: wire.Channel, payload: bytes) -> None:
         """Send a message of the link to the kernel. This is the transport of `client`."""
-        self._send(channel, wire.REQUEST_TYPE, wire.seal(payload), [payload])
+        self._send(channel, wire.REQUEST_TYPE, wire.digest_of(payload), [payload])
 
     def kill(self) -> None:
-        """End the process at once; on_exit follows. A process that has ended, or never started, is fine."""
+        """Kill the process, if it runs; on_exit follows."""
         if self._process is not None:
             self._process.kill()
 
@@ -160,13 +160,13 @@ class KernelProcess:
         self._is_ready = True
 
     async def stop(self) -> None:
-        """End the process and remove everything of it. A running kernel is asked first. Takes bounded time."""
+        """End the process, close its sockets and remove its files. Takes bounded time."""
         try:
             if self._is_ready and not self.exited.is_set() and not self._context.closed:
                 self._send("control", "shutdown_request", {"restart": False})
                 await self._wait_for_exit(STOP_SECONDS)
         finally:
-            # Nothing here waits, so that a cancelled stop() leaves no process either.
+            # Nothing here awaits, so that a cancelled stop() also leaves no process.
             self.kill()
             for listener in self._listeners:
                 listener.cancel()
@@ -181,10 +181,10 @@ class KernelProcess:
             await asyncio.wait_for(self.exited.wait(), seconds)
 
     def _launch(self, environment: dict[str, str]) -> dict[str, Any]:
-        """Start the process without a pause, so that from here on it is known. Returns its connection information."""
+        """Start the process without awaiting, so that stop() always finds it. Returns its connection information."""
         transport, address = "tcp", "127.0.0.1"
         socket_path = str(self._folder / "k")
-        if sys.platform != "win32" and len(os.fsencode(socket_path)) < LONGEST_SOCKET_PATH:
+        if sys.platform != "win32" and len(os.fsencode(socket_path)) < MAX_SOCKET_PATH:
             transport, address = "ipc", socket_path
         file = str(self._folder / "kernel.json")
         key = secrets.token_hex(32).encode()
@@ -213,7 +213,7 @@ class KernelProcess:
             if channel == "iopub":
                 socket.subscribe(b"")
             else:
-                # What is sent must not be dropped and never blocks, however much waits.
+                # Without a limit, sending neither drops messages nor blocks.
                 socket.set_hwm(0)
                 socket.identity = self._session.bsession
             port = connection[channel + "_port"]
@@ -222,16 +222,16 @@ class KernelProcess:
             self._listeners.append(asyncio.create_task(self._listen(channel, socket)))
 
     async def _shake_hands(self) -> None:
-        """Ask until each channel has carried a message: a subscription takes a moment to reach the kernel."""
+        """Send requests until each channel has returned a message: subscriptions reach the kernel with a delay."""
         exited = asyncio.create_task(self.exited.wait())
         try:
             while not {"shell", "control", "iopub"} <= self._answered:
-                self._heard.clear()
+                self._received.clear()
                 for channel in {"shell", "control"} - self._answered or {"shell"}:
                     self._send(channel, "kernel_info_request", {})
-                heard = asyncio.create_task(self._heard.wait())
-                await asyncio.wait([heard, exited], timeout=NUDGE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                heard.cancel()
+                received = asyncio.create_task(self._received.wait())
+                await asyncio.wait([received, exited], timeout=NUDGE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                received.cancel()
                 if exited.done():
                     raise self._not_started()
         finally:
@@ -250,7 +250,7 @@ class KernelProcess:
                 continue
             if not self._is_ready:
                 self._answered.add(channel)
-                self._heard.set()
+                self._received.set()
             if payload and kind in (wire.REPLY_TYPE, wire.PUBLISHED_TYPE):
                 self.client.receive(payload)
 
@@ -270,7 +270,7 @@ class KernelProcess:
 
         def wait() -> None:
             status = process.wait()
-            # The last lines are worth a moment; a child of the kernel may keep the pipe open.
+            # Wait for the last lines, but not for the end of the pipe: a child of the kernel may keep it open.
             reader.join(OUTPUT_SECONDS)
             with contextlib.suppress(RuntimeError):  # The loop is closed.
                 loop.call_soon_threadsafe(self._note_exit, status)

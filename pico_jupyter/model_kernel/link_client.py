@@ -1,7 +1,7 @@
 """LinkClient: the server's end of the link, an EngineClient for the engine behind a LinkServer.
 
-A stream ends once, with Finished or with an error; closing it before its end sends an Abort. Every running request
-hears from the kernel or fails.
+A stream ends once, with Finished or with an error; closing it before its end sends an Abort. A request fails if the
+kernel sends nothing about it for `silence_limit` seconds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger("pico_jupyter")
 
 
 class LinkTransport(Protocol):
-    """Carries bytes to the model kernel without loss. What comes back goes to LinkClient.receive."""
+    """Sends bytes to the model kernel without loss, and passes its messages to LinkClient.receive."""
 
     def send(self, channel: wire.Channel, payload: bytes) -> None: ...
 
@@ -44,25 +44,25 @@ class DeltaSink(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _OpenStream:
-    """A running stream: where its deltas go, how many came, and for how many ticks none did."""
+    """A running stream: the sink of its deltas, their number, and the ticks since the latest message about it."""
 
     sink: DeltaSink
     received: int = 0
-    quiet: int = 0
+    silent_ticks: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class _OpenQuestion:
     answer: asyncio.Future[bytes]
-    quiet: int = 0
+    silent_ticks: int = 0
 
 
 class LinkClient:
     """An EngineClient behind a transport.
 
-    `silence_limit` is how many seconds a request may hear nothing from the kernel before it fails; `unread_limit` how
-    many bytes a slow reader may leave unread. `on_silence` is called when requests are running and nothing at all
-    comes; `on_news` with each bulletin.
+    `silence_limit`: seconds without a message about a request after which it fails. `unread_limit`: bytes of a stream
+    that may be unread. `on_silence` is called if requests are running and no message at all arrives; `on_event` is
+    called with each published event.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class LinkClient:
     ) -> None:
         self._transport = transport
         self._on_silence = on_silence
-        self.on_news: Callable[[EngineEvent], None] = lambda _: None
-        self._quiet = 0
+        self.on_event: Callable[[EngineEvent], None] = lambda _: None
+        self._silent_ticks = 0
         self._tick_seconds = silence_limit / TICKS
         self._unread_limit = unread_limit
         self._ids = itertools.count(1)
         self._streams: dict[int, _OpenStream] = {}
         self._questions: dict[int, _OpenQuestion] = {}
-        self._ticking: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._failure: PicoError | None = None
 
     def __repr__(self) -> str:
@@ -95,13 +95,13 @@ class LinkClient:
         return stream
 
     def open_stream(self, request: GenerationRequest, sink: DeltaSink) -> Callable[[], None]:
-        """Send a request, whose deltas go to `sink`. Returns a function that aborts it."""
+        """Send a request and feed its deltas to `sink`. Returns a function that aborts the request."""
         if self._failure is not None:
             asyncio.get_running_loop().call_soon(sink.fail, _copy(self._failure))
             return lambda: None
         id_ = next(self._ids)
         self._streams[id_] = _OpenStream(sink)
-        self._start_ticking()
+        self._start_timer()
         self._send(wire.Generate(id_, request))
         return partial(self._abort, id_)
 
@@ -112,7 +112,7 @@ class LinkClient:
         id_ = next(self._ids)
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._questions[id_] = _OpenQuestion(answer)
-        self._start_ticking()
+        self._start_timer()
         self._send(wire.Ask(id_, cast(AnyQuestion, question)))
         try:
             return wire.answer_to(question, await answer)
@@ -123,24 +123,24 @@ class LinkClient:
             del self._questions[id_]
 
     async def aclose(self) -> None:
-        """End every request. The kernel on the other side goes on."""
+        """Fail every request. The kernel keeps running."""
         self.fail(EngineUnavailable("the connection to the model kernel is closed"))
 
     def fail(self, error: PicoError) -> None:
-        """End all running requests, and refuse later ones, with `error`: the link is gone."""
+        """Fail all running and later requests with `error`."""
         self._failure = error
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.sink.fail(_copy(error))
         for question in self._questions.values():
             _refuse(question, _copy(error))
-        if self._ticking is not None:
-            self._ticking.cancel()
-            self._ticking = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def receive(self, payload: bytes | memoryview) -> None:
         """Handle a message from the kernel, of any channel."""
-        self._quiet = 0
+        self._silent_ticks = 0
         try:
             message = wire.decode_message(payload)
         except msgspec.DecodeError as error:
@@ -156,10 +156,10 @@ class LinkClient:
             case wire.Failed():
                 self._fail_request(message.id, wire.error_from(message.error))
             case wire.Heartbeat():
-                self._note_active(message.active)
-            case wire.Bulletin():
+                self._reset_silence(message.active)
+            case wire.PublishedEvent():
                 if self._failure is None:
-                    self.on_news(message.news)
+                    self.on_event(message.event)
             case _:
                 assert_never(message)
 
@@ -176,9 +176,9 @@ class LinkClient:
         if stream is None:
             return
         if frame.first != stream.received + 1:
-            self._give_up(frame.id, "parts of the answer were lost on the way from the model kernel")
+            self._fail_and_abort(frame.id, "parts of the answer were lost on the way from the model kernel")
             return
-        stream.quiet = 0
+        stream.silent_ticks = 0
         stream.received += len(frame.deltas)
         if isinstance(frame.deltas[-1], Finished):
             del self._streams[frame.id]
@@ -190,36 +190,36 @@ class LinkClient:
         elif question := self._questions.get(id_):
             _refuse(question, error)
 
-    def _give_up(self, id_: int, reason: str) -> None:
+    def _fail_and_abort(self, id_: int, reason: str) -> None:
         self._send(wire.Abort(id_))
         self._fail_request(id_, EngineFailed(reason))
 
-    def _note_active(self, active: Sequence[int]) -> None:
+    def _reset_silence(self, active: Sequence[int]) -> None:
         for id_ in active:
             if running := self._streams.get(id_) or self._questions.get(id_):
-                running.quiet = 0
+                running.silent_ticks = 0
 
-    def _start_ticking(self) -> None:
-        if self._ticking is None:
-            self._quiet = 0
-            self._tick_later()
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            self._silent_ticks = 0
+            self._schedule_tick()
 
-    def _tick_later(self) -> None:
-        self._ticking = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick)
+    def _schedule_tick(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick)
 
     def _tick(self) -> None:
-        """Count silence in ticks and not by the clock: while this process's own loop is blocked, nothing is heard."""
-        self._ticking = None
-        self._quiet += 1
+        """Count silence in ticks, not by the clock: while the event loop is blocked, no message is received."""
+        self._timer = None
+        self._silent_ticks += 1
         running: dict[int, _OpenStream | _OpenQuestion] = {**self._streams, **self._questions}
-        for id_, one in running.items():
-            one.quiet += 1
-            if one.quiet > TICKS:
-                self._give_up(id_, "the model kernel does not answer")
-        if self._quiet > TICKS:
+        for id_, waiting in running.items():
+            waiting.silent_ticks += 1
+            if waiting.silent_ticks > TICKS:
+                self._fail_and_abort(id_, "the model kernel does not answer")
+        if self._silent_ticks > TICKS:
             self._on_silence()
         if self._streams or self._questions:
-            self._tick_later()
+            self._schedule_tick()
 
 
 def _refuse(question: _OpenQuestion, error: PicoError) -> None:
@@ -228,5 +228,5 @@ def _refuse(question: _OpenQuestion, error: PicoError) -> None:
 
 
 def _copy(error: PicoError) -> PicoError:
-    """An exception for one waiter: raising it adds a traceback to it."""
+    """A copy for one waiter, because raising an exception adds a traceback to it."""
     return wire.error_from(wire.report(error))

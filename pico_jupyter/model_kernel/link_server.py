@@ -1,6 +1,6 @@
-"""LinkServer: the model kernel's end of the link, which answers a LinkClient from a NearEngine.
+"""LinkServer: the model kernel's end of the link, which answers a LinkClient from a LocalEngine.
 
-A stream's text is sent at most once in `spacing` seconds, its first text and its end at once. Every request that was
+A stream's text is sent at most once in `spacing` seconds, its first text and its end at once. Every request that is
 not aborted is answered.
 """
 
@@ -17,7 +17,7 @@ from typing import assert_never
 
 import msgspec
 
-from pico_jupyter.client import NearEngine
+from pico_jupyter.client import LocalEngine
 from pico_jupyter.delta_stream import DeltaStream, join
 from pico_jupyter.errors import EngineFailed, PicoError
 from pico_jupyter.model_kernel import wire
@@ -25,19 +25,19 @@ from pico_jupyter.questions import ReadStatistics
 from pico_jupyter.types import Accepted, ModelEvent, Progress
 
 Reply = Callable[[bytes], None]
-# The number of aborts that are remembered because they came before their request.
-EARLY_ABORTS = 1024
-# Streams whose window ends within this time are sent along, so that they fall into step.
+# The number of remembered aborts that arrived before their request.
+MAX_EARLY_ABORTS = 1024
+# Streams whose window ends within this time are sent in the same message, and so stay synchronized.
 SLACK_SECONDS = 0.005
-# This many requests at once double the window.
-CROWD = 32
+# This many streams double the spacing.
+DOUBLING_STREAMS = 32
 
 log = logging.getLogger("pico_jupyter")
 
 
 @dataclass(slots=True, eq=False)
 class _Outgoing:
-    """A stream on its way to the client; `sent` of its deltas have left."""
+    """A stream to the client; `sent` is the number of its deltas that were sent."""
 
     id: int
     deltas: DeltaStream
@@ -46,8 +46,8 @@ class _Outgoing:
     sent_at: float = float("-inf")
 
     def frame(self, now: float) -> wire.StreamFrame | None:
-        """The deltas that wait, joined; None where none do."""
-        deltas = self.deltas.take()
+        """The unsent deltas, joined; None without one."""
+        deltas = self.deltas.pop_unread()
         if not deltas:
             return None
         if len(deltas) > 1:
@@ -60,13 +60,13 @@ class _Outgoing:
 
 
 class LinkServer:
-    """Serves one client: the `reply` given with any of its requests reaches it.
+    """Serves one client. The `reply` of each of its requests reaches it.
 
     `publish` may lose messages, `reply` must not. Times are in seconds. `window` is the shortest `spacing`.
     """
 
     def __init__(
-        self, engine: NearEngine, publish: Callable[[bytes], None], *, window: float = 0.025, heartbeat: float = 1.0
+        self, engine: LocalEngine, publish: Callable[[bytes], None], *, window: float = 0.025, heartbeat: float = 1.0
     ) -> None:
         self._engine = engine
         self._publish = publish
@@ -78,11 +78,11 @@ class LinkServer:
         self._streams: dict[int, _Outgoing] = {}
         self._questions: dict[int, asyncio.Task[None]] = {}
         self._waiting: set[_Outgoing] = set()
-        self._early_aborts: deque[int] = deque(maxlen=EARLY_ABORTS)
-        self._sending: asyncio.TimerHandle | None = None
-        self._beating: asyncio.TimerHandle | None = None
-        self._counting: asyncio.Task[None] | None = None
-        engine.listen(self._publish_notice)
+        self._early_aborts: deque[int] = deque(maxlen=MAX_EARLY_ABORTS)
+        self._send_timer: asyncio.TimerHandle | None = None
+        self._heartbeat_timer: asyncio.TimerHandle | None = None
+        self._statistics_task: asyncio.Task[None] | None = None
+        engine.listen(self._publish_event)
 
     def __repr__(self) -> str:
         return f"<LinkServer [{len(self._streams)} streams | {len(self._questions)} questions]>"
@@ -107,13 +107,13 @@ class LinkServer:
                 assert_never(request)
 
     async def aclose(self) -> None:
-        """Abort every request. The engine stays as it is."""
-        for timer in (self._sending, self._beating):
+        """Abort every request. The engine keeps running."""
+        for timer in (self._send_timer, self._heartbeat_timer):
             if timer is not None:
                 timer.cancel()
         for stream in self._streams.values():
             stream.deltas.close()
-        tasks = [*self._questions.values(), *([self._counting] if self._counting is not None else [])]
+        tasks = [*self._questions.values(), *([self._statistics_task] if self._statistics_task is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -123,7 +123,7 @@ class LinkServer:
         self._streams[stream.id] = stream
         self._adapt_spacing()
         stream.deltas.on_arrival = partial(self._queue, stream)
-        self._start_beating()
+        self._start_heartbeat()
         if stream.deltas.is_complete:
             self._queue(stream)
 
@@ -131,7 +131,7 @@ class LinkServer:
         task = asyncio.get_running_loop().create_task(self._answer(request, reply))
         self._questions[request.id] = task
         task.add_done_callback(lambda _: self._questions.pop(request.id, None))
-        self._start_beating()
+        self._start_heartbeat()
 
     async def _answer(self, request: wire.Ask, reply: Reply) -> None:
         answer: wire.KernelMessage
@@ -154,7 +154,7 @@ class LinkServer:
             self._early_aborts.append(id_)
 
     def _adapt_spacing(self) -> None:
-        self.spacing = self._window * (1 + len(self._streams) / CROWD)
+        self.spacing = self._window * (1 + len(self._streams) / DOUBLING_STREAMS)
 
     def _queue(self, stream: _Outgoing) -> None:
         """Send on the next turn of the loop, with all deltas of this engine step, or when the window has passed."""
@@ -168,14 +168,14 @@ class LinkServer:
     def _schedule(self, due: float) -> None:
         loop = asyncio.get_running_loop()
         due = max(due, loop.time())
-        if self._sending is not None:
-            if self._sending.when() <= due:
+        if self._send_timer is not None:
+            if self._send_timer.when() <= due:
                 return
-            self._sending.cancel()
-        self._sending = loop.call_at(due, self._send_due)
+            self._send_timer.cancel()
+        self._send_timer = loop.call_at(due, self._send_due)
 
     def _send_due(self) -> None:
-        self._sending = None
+        self._send_timer = None
         now = asyncio.get_running_loop().time()
         latest = now + SLACK_SECONDS - self.spacing
         due = [stream for stream in self._waiting if stream.sent_at <= latest]
@@ -196,35 +196,35 @@ class LinkServer:
             known = error if isinstance(error, PicoError) else _unexpected(error)
             stream.reply(wire.encode(wire.Failed(stream.id, wire.report(known))))
 
-    def _start_beating(self) -> None:
-        if self._beating is None:
-            self._beating = asyncio.get_running_loop().call_later(self._heartbeat, self._beat)
+    def _start_heartbeat(self) -> None:
+        if self._heartbeat_timer is None:
+            self._heartbeat_timer = asyncio.get_running_loop().call_later(self._heartbeat, self._send_heartbeat)
 
-    def _beat(self) -> None:
-        self._beating = None
-        self._publish_figures()
+    def _send_heartbeat(self) -> None:
+        self._heartbeat_timer = None
+        self._publish_statistics()
         if not self._streams and not self._questions:
             return
         self._publish(wire.encode(wire.Heartbeat((*self._streams, *self._questions))))
-        self._beating = asyncio.get_running_loop().call_later(self._heartbeat, self._beat)
+        self._heartbeat_timer = asyncio.get_running_loop().call_later(self._heartbeat, self._send_heartbeat)
 
-    def _publish_notice(self, notice: ModelEvent) -> None:
-        """Publish that a model was loaded or unloaded, and the figures that changed with it."""
-        self._publish(wire.encode(wire.Bulletin(notice)))
-        self._publish_figures()
+    def _publish_event(self, event: ModelEvent) -> None:
+        """Publish that a model was loaded or unloaded, and the statistics that changed with it."""
+        self._publish(wire.encode(wire.PublishedEvent(event)))
+        self._publish_statistics()
 
-    def _publish_figures(self) -> None:
-        """Publish the engine's figures. Only one question runs at a time, because a long step delays its answer."""
-        if self._counting is None:
-            self._counting = asyncio.get_running_loop().create_task(self._read_figures())
+    def _publish_statistics(self) -> None:
+        """Publish the engine's statistics. One question runs at a time, because a long step delays its answer."""
+        if self._statistics_task is None:
+            self._statistics_task = asyncio.get_running_loop().create_task(self._read_statistics())
 
-    async def _read_figures(self) -> None:
+    async def _read_statistics(self) -> None:
         try:
-            self._publish(wire.encode(wire.Bulletin(await self._engine.ask(ReadStatistics()))))
+            self._publish(wire.encode(wire.PublishedEvent(await self._engine.ask(ReadStatistics()))))
         except PicoError as error:
-            log.debug("the engine's figures are not known: %s", type(error).__name__)
+            log.debug("the engine's statistics are not available: %s", type(error).__name__)
         finally:
-            self._counting = None
+            self._statistics_task = None
 
 
 def _unexpected(error: Exception) -> EngineFailed:

@@ -52,13 +52,13 @@ def find_openblas(
     folders = [entry for entry in environ.get("LD_LIBRARY_PATH", "").split(":") if os.path.isabs(entry)]
     beside = _in_folders([*folders, os.path.join(prefix, "lib")])
     for path in (*beside, *_known_to_loader(loader_cache), *_in_packages(sys.path if packages is None else packages)):
-        if _is_fit(path):
+        if _is_suitable(path):
             return path
     return None
 
 
 def preloading(environ: Mapping[str, str], library: Path) -> dict[str, str]:
-    """The variables that load `library` before mlx's BLAS, after what the user preloads, with one thread.
+    """The variables that load `library` before mlx's BLAS and after the user's libraries, with one thread.
 
     More threads spin while they wait for each other. On two cores they decode 1.5 times as fast alone, and two to three
     times slower next to one busy process.
@@ -75,8 +75,8 @@ def preloading(environ: Mapping[str, str], library: Path) -> dict[str, str]:
 def is_library_fault(output: str, exit_status: int | None) -> bool:
     """Whether a kernel that did not start failed because of the preloaded library.
 
-    The loader says so, or the self-check failed: it reported a wrong result, or crashed (a library for another
-    processor dies of SIGILL). A kernel that was killed from outside says nothing about the library.
+    The loader reports it, or the self-check failed: it reported a wrong result, or crashed (a library for another
+    processor dies of SIGILL). A kernel that was killed from outside is no evidence against the library.
     """
     if exit_status in KILLS:
         return False
@@ -126,14 +126,14 @@ def _in_packages(folders: Iterable[str]) -> Iterator[Path]:
             yield from sorted(Path(folder).glob("*.libs/libopenblas*.so*"))
 
 
-def _is_fit(path: Path) -> bool:
+def _is_suitable(path: Path) -> bool:
     real = Path(os.path.realpath(path))
     is_named_so = LIBRARY_NAME.fullmatch(real.name) and not UNFIT_FOLDER.search(real.parent.name)
     return bool(is_named_so) and not SEPARATORS.search(str(path)) and _kind(real) == _kind(Path(sys.executable))
 
 
 def _kind(path: Path) -> bytes:
-    """What a program and its libraries must share: file format, word size and machine. Empty if there is no file."""
+    """The file format, word size and machine, which a program and its libraries share. Empty if there is no file."""
     try:
         with path.open("rb") as file:
             head = file.read(20)

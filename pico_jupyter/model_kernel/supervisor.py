@@ -1,7 +1,7 @@
-"""ModelKernel: the engine in the model kernel, which is started when it is needed and again when it died.
+"""ModelKernel: an EngineClient that starts the model kernel on demand and restarts it after a crash.
 
-At most one kernel runs. All requests that need it wait for the same start, which no caller's cancellation ends. A
-request is tried at most twice, and only while its reader has seen no text. Nothing outlives aclose().
+At most one kernel runs. All requests wait for the same start, and cancelling one of them does not cancel it. A request
+is tried at most twice, and not again after its first text. After aclose() no process remains.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import msgspec
 
 from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
+from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.model_kernel.launcher import KERNEL_COMMAND, KernelProcess, Log
-from pico_jupyter.model_kernel.news import KernelCrashed, KernelNews, KernelStarted
 from pico_jupyter.model_kernel.openblas import is_library_fault
 from pico_jupyter.questions import A, ListResident, LoadModel, Question, ReadStatistics
 from pico_jupyter.types import (
@@ -37,15 +37,15 @@ from pico_jupyter.types import (
 )
 
 START_SECONDS = 60.0
-MOST_CRASHES = 2
+MAX_CRASHES = 2
 REMEMBERED_CRASHES = 256
-# A harmless request may have run beside the one that crashes the kernel: no request is refused for longer.
+# The longest time that a request is refused. It may be harmless, and have run beside the one that crashes the kernel.
 CRASH_MEMORY_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Crashes:
-    """How often the kernel died while a request ran, and when it last did, by the clock."""
+    """The number of crashes while a request ran, and the time of the latest."""
 
     count: int
     latest: float
@@ -53,7 +53,7 @@ class _Crashes:
 
 @dataclass(slots=True, eq=False)
 class _Attempt:
-    """A request on its way to a kernel, and the sink of its deltas there. Outlives that kernel's death."""
+    """A request and the sink of its deltas. After a crash, a second kernel can run it."""
 
     kernel: ModelKernel
     request: GenerationRequest
@@ -69,7 +69,7 @@ class _Attempt:
         self.has_text = self.has_text or any(not isinstance(delta, Accepted | Progress) for delta in deltas)
         if deltas:
             if isinstance(deltas[-1], Finished):
-                self.kernel.forgive(self.request)
+                self.kernel.forget_crashes(self.request)
             self.stream.feed(deltas)
 
     def fail(self, error: PicoError) -> None:
@@ -77,12 +77,12 @@ class _Attempt:
 
 
 class ModelKernel:
-    """An EngineClient whose engine is in a process of its own.
+    """An EngineClient whose engine runs in a separate process.
 
     `command` starts the kernel; `-f CONNECTION_FILE --options JSON` are added, and `--prepare` when the request needs
-    the engine. `silence_limit` is how many seconds a request may hear nothing from the kernel. A kernel that dies
-    within `stable_seconds` of its start is not started again before a request needs it. `on_news` is called in the
-    event loop. `find_openblas` returns the library to preload; it is called at each start.
+    the engine. `silence_limit`: see LinkClient. A kernel that crashes within `stable_seconds` of its start is restarted
+    only when a request needs it. `on_event` is called in the event loop. `find_openblas` returns the library to
+    preload; it is called at each start.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ModelKernel:
         silence_limit: float = 20.0,
         stable_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
-        on_news: Callable[[KernelNews], None] = lambda _: None,
+        on_event: Callable[[KernelEvent], None] = lambda _: None,
         find_openblas: Callable[[Mapping[str, str]], Path | None] = lambda _: None,
     ) -> None:
         folders = tuple(os.path.abspath(os.path.expanduser(folder)) for folder in options.model_dirs)
@@ -110,7 +110,7 @@ class ModelKernel:
         self._starting: asyncio.Task[KernelProcess] | None = None
         self._stopping: set[asyncio.Task[None]] = set()
         self._clock = clock
-        self._on_news = on_news
+        self._on_event = on_event
         self._find_openblas = find_openblas
         self._crashes: OrderedDict[str, _Crashes] = OrderedDict()
         self._closed = False
@@ -126,15 +126,15 @@ class ModelKernel:
         return self._process.pid if self._process is not None else None
 
     def generate(self, request: GenerationRequest) -> DeltaStream:
-        """See EngineClient.generate. Starts the kernel when none runs."""
+        """See EngineClient.generate. Starts the kernel if it does not run."""
         stream = DeltaStream()
         self._dispatch(_Attempt(self, request, stream))
         return stream
 
     async def ask(self, question: Question[A]) -> A:
-        """See EngineClient.ask. Starts the kernel when none runs, except where the answer is that none does."""
-        if self._process is None and _starts_nothing(question):
-            return _answer_of_none(question)
+        """See EngineClient.ask. Starts the kernel if the answer needs it."""
+        if self._process is None and _needs_no_kernel(question):
+            return _answer_without_kernel(question)
         prepare = _needs_engine(question)
         process = await self._running(prepare=prepare)
         try:
@@ -142,9 +142,9 @@ class ModelKernel:
         except EngineFailed:
             if process.exit_status is None:
                 raise
-        # The kernel died meanwhile.
-        if _starts_nothing(question):
-            return _answer_of_none(question)
+        # The kernel has died.
+        if _needs_no_kernel(question):
+            return _answer_without_kernel(question)
         return await (await self._running(prepare=prepare)).client.ask(question)
 
     async def aclose(self) -> None:
@@ -161,16 +161,16 @@ class ModelKernel:
         await asyncio.gather(*self._stopping, return_exceptions=True)
 
     def retry(self, attempt: _Attempt, error: PicoError) -> None:
-        """Send a request again when the kernel died before any text, or end its stream."""
+        """Send a request again if the kernel died before its first text; otherwise fail its stream."""
         process = attempt.process
         if isinstance(error, EngineFailed) and process is not None and process.exit_status is not None:
-            self._blame(attempt.request)
+            self._record_crash(attempt.request)
             if not attempt.has_text:
                 self._dispatch(attempt)
                 return
         attempt.stream.fail(error)
 
-    def forgive(self, request: GenerationRequest) -> None:
+    def forget_crashes(self, request: GenerationRequest) -> None:
         """Forget the crashes of a request that has finished."""
         if self._crashes:
             self._crashes.pop(_fingerprint(request), None)
@@ -178,7 +178,7 @@ class ModelKernel:
     def _dispatch(self, attempt: _Attempt) -> None:
         """Send a request to the kernel, once it runs."""
         try:
-            self._refuse_dangerous(attempt.request)
+            self._refuse_crashing(attempt.request)
         except EngineFailed as error:
             attempt.stream.fail(error)
             return
@@ -219,15 +219,15 @@ class ModelKernel:
     def _start_soon(self, *, prepare: bool) -> asyncio.Task[KernelProcess]:
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start(prepare))
-            self._starting.add_done_callback(self._note_start)
+            self._starting.add_done_callback(self._handle_start)
         return self._starting
 
     async def _start(self, prepare: bool) -> KernelProcess:
         started_at = self._clock()
         command = (*self._command, "--prepare") if prepare else self._command
         process = await self._launch(command, self._find_openblas(self._environ))
-        process.on_exit = self._note_exit
-        process.client.on_news = self._on_news
+        process.on_exit = self._handle_exit
+        process.client.on_event = self._on_event
         self._started_at = self._clock()
         self._log.info(
             "pico_jupyter: the model kernel started in %.1f s (pid %d, %s)",
@@ -238,7 +238,7 @@ class ModelKernel:
         return process
 
     async def _launch(self, command: Sequence[str], openblas: Path | None) -> KernelProcess:
-        """Start a process; once more without `openblas` when that library is at fault. Later starts try it again."""
+        """Start a process. If `openblas` is at fault, start another one without it. Later starts try it again."""
         process = KernelProcess(command, self._options, self._log, self._silence_limit)
         try:
             await process.start(self._environ, START_SECONDS, openblas)
@@ -250,11 +250,11 @@ class ModelKernel:
             failure = error
         else:
             return process
-        self._log.warning("pico_jupyter: with %s preloaded %s; trying without", openblas, failure)
+        self._log.warning("pico_jupyter: starting again without %s: %s", openblas, failure)
         return await self._launch(command, None)
 
-    def _note_start(self, starting: asyncio.Task[KernelProcess]) -> None:
-        """Runs before the requests that wait for the start continue."""
+    def _handle_start(self, starting: asyncio.Task[KernelProcess]) -> None:
+        """Handle the end of a start, before the requests that wait for it continue."""
         self._starting = None
         if starting.cancelled():
             return
@@ -264,17 +264,17 @@ class ModelKernel:
             self._stop_soon(starting.result())
         elif starting.result().exit_status is None:
             self._process = starting.result()
-            self._on_news(KernelStarted())
+            self._on_event(KernelStarted())
 
     def _stop_soon(self, process: KernelProcess) -> asyncio.Task[None]:
-        """Stop a process in a task of its own, which nothing but the end of the loop cancels."""
+        """Stop a process in a separate task, which is not cancelled with its caller."""
         stopping = asyncio.get_running_loop().create_task(process.stop())
         self._stopping.add(stopping)
         stopping.add_done_callback(self._stopping.discard)
         return stopping
 
-    def _note_exit(self, process: KernelProcess) -> None:
-        """The kernel died: fail its requests, clean up, and start a new one if it had been stable."""
+    def _handle_exit(self, process: KernelProcess) -> None:
+        """Fail the requests of a crashed kernel, clean up, and start a new one if it was stable."""
         if self._closed:
             return
         self._process = None
@@ -283,24 +283,24 @@ class ModelKernel:
         self._log.warning(
             "pico_jupyter: the model kernel died (%s). Its last lines:\n%s", how, process.tail or "(none)"
         )
-        self._on_news(KernelCrashed(how))
+        self._on_event(KernelCrashed(how))
         process.client.fail(EngineFailed(f"the model kernel died in the middle of the request ({how})"))
         if self._clock() - self._started_at >= self._stable_seconds:
             self._start_soon(prepare=True)
 
-    def _refuse_dangerous(self, request: GenerationRequest) -> None:
+    def _refuse_crashing(self, request: GenerationRequest) -> None:
         crashes = self._crashes.get(_fingerprint(request)) if self._crashes else None
-        if crashes is None or crashes.count < MOST_CRASHES:
+        if crashes is None or crashes.count < MAX_CRASHES:
             return
         left = crashes.latest + CRASH_MEMORY_SECONDS - self._clock()
         if left > 0:
             raise EngineFailed(
-                "this request was running both times when the model kernel died; it is not tried again for "
+                "the model kernel died twice while this request ran; it is not tried again for "
                 f"{math.ceil(left / 60)} min"
             )
-        self.forgive(request)
+        self.forget_crashes(request)
 
-    def _blame(self, request: GenerationRequest) -> None:
+    def _record_crash(self, request: GenerationRequest) -> None:
         fingerprint = _fingerprint(request)
         earlier = self._crashes.pop(fingerprint, None)
         self._crashes[fingerprint] = _Crashes(1 if earlier is None else earlier.count + 1, self._clock())
@@ -312,17 +312,17 @@ def _needs_engine(question: Question[object]) -> bool:
     return isinstance(question, LoadModel)
 
 
-def _starts_nothing(question: Question[object]) -> bool:
+def _needs_no_kernel(question: Question[object]) -> bool:
     return isinstance(question, ListResident | ReadStatistics)
 
 
-def _answer_of_none(question: Question[A]) -> A:
-    """The answer to a question that starts nothing, while no kernel runs."""
+def _answer_without_kernel(question: Question[A]) -> A:
+    """The answer to such a question while no kernel runs."""
     return cast(A, () if isinstance(question, ListResident) else EngineStatistics())
 
 
 def _fingerprint(request: GenerationRequest) -> str:
-    """The hash of a request without its id: the same when it is sent again."""
+    """The hash of a request without its id. A repeated request has the same hash."""
     return hashlib.sha256(msgspec.msgpack.encode(msgspec.structs.replace(request, id=""))).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 `id` numbers the requests of one client, from 1. The deltas of a stream are numbered from 1; a gap fails the stream.
 Requests travel on the shell and control channels and are answered there: ROUTER and DEALER sockets without a
-high-water mark lose nothing and keep the order. Heartbeats and bulletins are published on iopub, which may lose some.
+high-water mark lose nothing and keep the order. Heartbeats and events are published on iopub, which may lose some.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PRELOADED_VARIABLE = "PICO_JUPYTER_PRELOADED"
 
 
 class ErrorReport(msgspec.Struct, frozen=True):
-    """A PicoError by the name of its class."""
+    """A PicoError; `kind` is the name of its class."""
 
     kind: str
     message: str
@@ -98,15 +98,15 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     active: tuple[int, ...]
 
 
-class Bulletin(msgspec.Struct, frozen=True, tag="bulletin"):
-    """Published: a model was loaded or unloaded; or the engine's figures, each second while requests are running, and
+class PublishedEvent(msgspec.Struct, frozen=True, tag="event"):
+    """Published: a model was loaded or unloaded, or the engine's statistics, each second while requests are running and
     once after.
     """
 
-    news: EngineEvent
+    event: EngineEvent
 
 
-KernelMessage: TypeAlias = Frames | Failed | Answered | Heartbeat | Bulletin
+KernelMessage: TypeAlias = Frames | Failed | Answered | Heartbeat | PublishedEvent
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[LinkRequest] = msgspec.msgpack.Decoder(LinkRequest)
@@ -152,7 +152,7 @@ def answer_to(question: Question[A], answer: bytes) -> A:
 
 
 def channel_of(request: LinkRequest) -> Channel:
-    """Control for what must not wait behind a long load, shell for the rest."""
+    """Control for requests that must not wait for a long load, shell for the others."""
     match request:
         case Generate() | Ask(question=ListModels() | FindModel() | LoadModel()):
             return "shell"
@@ -169,19 +169,19 @@ def report(error: PicoError) -> ErrorReport:
 
 
 def error_from(report: ErrorReport) -> PicoError:
-    """The error of a report; EngineFailed where this process has no class of that name."""
+    """The error of a report; EngineFailed if this process has no class of that name."""
     kind = ERROR_CLASSES.get(report.kind, EngineFailed)
     return kind(
         report.message, param=report.param, code=report.code, model=report.model, retry_after=report.retry_after
     )
 
 
-def seal(payload: bytes) -> dict[str, str]:
+def digest_of(payload: bytes) -> dict[str, str]:
     """The content of the Jupyter message that carries `payload`: Jupyter signs contents, but not buffers."""
     return {"sha256": hashlib.sha256(payload).hexdigest()}
 
 
-def is_genuine(content: Mapping[str, object], payload: bytes | memoryview) -> bool:
+def matches_digest(content: Mapping[str, object], payload: bytes | memoryview) -> bool:
     """Whether `payload` has the hash that the signed content holds."""
     return content.get("sha256") == hashlib.sha256(payload).hexdigest()
 

@@ -1,4 +1,4 @@
-"""ServerContext: the engine and the settings that all handlers of one server share."""
+"""ServerContext: the engine, the settings and the metrics that all handlers of one server share."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class ServerContext:
     """Shared by all handlers of one server.
 
     `max_request_bytes` limits a request's body. After `keepalive_after` seconds of silence a stream gets a keep-alive.
-    `media` fetches the images and videos that requests name by URL. `stamp_activity` records activity of the server;
-    `running` is the number of running requests.
+    `media` fetches the images and videos that requests name by URL. `stamp_activity` records the time of the latest
+    activity. `running` is the number of running requests.
     """
 
     engine: EngineClient

@@ -1,4 +1,4 @@
-"""Turns an exception of a handler into a response in the handler's dialect, and into a log line if the owner can act.
+"""Turns an exception of a handler into a response in its dialect, and into a log line if the owner can act on it.
 
 - Tornado calls `send_error` for every exception that a handler raises. The response is an HTTP status and a JSON body.
   GenerationHandler overrides it, and sends a frame if a stream has already started.

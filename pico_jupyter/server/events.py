@@ -1,4 +1,4 @@
-"""Emits Jupyter events: models that are loaded and unloaded, and crashes of the model kernel.
+"""Emits Jupyter events when a model is loaded or unloaded, and when the model kernel crashes.
 
 Listeners subscribe at the server's api/events/subscribe, or add handlers to its EventLogger. Without a listener, an
 event costs nothing.
@@ -11,7 +11,7 @@ from typing import assert_never
 
 from jupyter_events import EventLogger
 
-from pico_jupyter.model_kernel.news import KernelCrashed, KernelNews, KernelStarted
+from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.types import EngineStatistics, ModelLoaded, ModelUnloaded
 
 SCHEMAS = Path(__file__).parent / "event_schemas"
@@ -26,17 +26,17 @@ def register_schemas(logger: EventLogger) -> None:
         logger.register_event_schema(path)
 
 
-def emit(logger: EventLogger, news: KernelNews) -> None:
-    """Emit the event for `news`. Starts and statistics have none."""
-    match news:
+def emit(logger: EventLogger, event: KernelEvent) -> None:
+    """Emit `event` as a Jupyter event, unless it is a start or statistics."""
+    match event:
         case ModelLoaded():
-            data = {"model": news.model, "size": news.size, "seconds": news.seconds}
+            data = {"model": event.model, "size": event.size, "seconds": event.seconds}
             logger.emit(schema_id=MODEL_LOADED, data=data)
         case ModelUnloaded():
-            logger.emit(schema_id=MODEL_UNLOADED, data={"model": news.model, "reason": news.reason})
+            logger.emit(schema_id=MODEL_UNLOADED, data={"model": event.model, "reason": event.reason})
         case KernelCrashed():
-            logger.emit(schema_id=MODEL_KERNEL_CRASHED, data={"exit": news.exit})
+            logger.emit(schema_id=MODEL_KERNEL_CRASHED, data={"exit": event.exit})
         case KernelStarted() | EngineStatistics():
             pass
         case _:
-            assert_never(news)
+            assert_never(event)

@@ -14,7 +14,7 @@ from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, validate
 from pico_jupyter.client import EngineClient
 from pico_jupyter.configuration import EngineConfiguration
 from pico_jupyter.dialects.dialect_settings import DialectSettings
-from pico_jupyter.model_kernel.news import KernelNews
+from pico_jupyter.model_kernel.kernel_events import KernelEvent
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.download import Downloader
 from pico_jupyter.server.events import emit, register_schemas
@@ -39,8 +39,8 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         ["separate", "inline", "auto"],
         "separate",
         config=True,
-        help="Where reasoning goes: into separate fields (separate), into the content between <think> tags (inline), "
-        "or into separate fields if a request asks for that (auto).",
+        help="How answers contain reasoning: in separate fields (separate), in the content in <think> tags (inline), "
+        "or in separate fields if the request asks for that and else inline (auto).",
     )
     openai_stream_default = Enum(
         ["openai", "pico"],
@@ -58,7 +58,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         64 * 1024 * 1024,
         min=1,
         config=True,
-        help="The largest body of a request, in bytes; a larger one is answered 413.",
+        help="The largest body of a request, in bytes. A request with a larger one gets status 413.",
     )
     keepalive_after = Float(
         10.0,
@@ -72,13 +72,13 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         allow_none=True,
         config=True,
         help="Whether images and videos are fetched from http: and https: URLs in requests, from public addresses "
-        "only. None: if this server requires a token or a password.",
+        "only. None: only if this server requires a token or a password.",
     )
     max_media_bytes = Int(
-        50 * 1024 * 1024, min=1, config=True, help="Bytes of all images and videos that are fetched for one request."
+        50 * 1024 * 1024, min=1, config=True, help="Limit in bytes on all images and videos fetched for one request."
     )
     media_timeout = Float(
-        20.0, min=0.05, config=True, help="Seconds that fetching the images and videos of one request may take."
+        20.0, min=0.05, config=True, help="Timeout in seconds for fetching the images and videos of one request."
     )
 
     @validate("ollama_version")  # type: ignore[untyped-decorator]  # mypy does not follow traitlets here
@@ -117,7 +117,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         assert self.serverapp is not None
         register_schemas(self.serverapp.event_logger)
         self.context = ServerContext(
-            engine=self.model_kernel(self.log, self.publish_news),
+            engine=self.model_kernel(self.log, self.publish_event),
             settings=self.dialect_settings,
             max_request_bytes=self.max_request_bytes,
             keepalive_after=self.keepalive_after,
@@ -136,7 +136,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         self.log.info("pico_jupyter: OpenAI clients use %s/v1, Ollama clients %s/pico", base, base)
 
     def current_activity(self) -> bool:
-        """Whether requests are running: the server does not shut down as idle while any is."""
+        """Whether requests are running: the server does not shut down as idle while one is."""
         return self.context.running > 0
 
     async def stop_extension(self) -> None:
@@ -145,14 +145,14 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
             await asyncio.wait_for(self.engine.aclose(), self.stop_seconds)
         except TimeoutError:
             self.log.warning("pico_jupyter: the engine did not stop within %s s", self.stop_seconds)
-        except Exception:  # the end of the process must not depend on it
+        except Exception:  # no failure of the engine may keep the server running
             self.log.exception("pico_jupyter: the engine did not stop in order")
 
-    def publish_news(self, news: KernelNews) -> None:
+    def publish_event(self, event: KernelEvent) -> None:
         """Record an event of the model kernel in the metrics and emit it as a Jupyter event."""
         assert self.serverapp is not None
-        self.context.metrics.record(news)
-        emit(self.serverapp.event_logger, news)
+        self.context.metrics.record(event)
+        emit(self.serverapp.event_logger, event)
 
     def _stamp_activity(self) -> None:
         assert self.serverapp is not None

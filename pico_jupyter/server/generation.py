@@ -26,18 +26,18 @@ from pico_jupyter.types import Accepted, Finished, GenerationRequest, Progress
 
 # Bytes of a body whose parsing delays other requests noticeably.
 LARGE_BODY = 64 * 1024
-# Until the engine accepts a request, a refusal can still be a status. That is worth a longer wait, but not the minute
-# after which proxies close a silent connection.
-PATIENCE_BEFORE_ACCEPTED = 3
-LONGEST_NAME = 40
-MOST_NAMES = 10
+# The first keep-alive sends the headers, after which an error has no status of its own. Until the engine accepts the
+# request, it is this many times later, but earlier than the minute after which proxies close a silent connection.
+KEEPALIVE_FACTOR_BEFORE_ACCEPTED = 3
+MAX_NAME_LENGTH = 40
+MAX_NAMES = 10
 
 Params = ParamSpec("Params")
 Call = TypeVar("Call")
 
 
 class GenerationHandler(DialectHandler):
-    """Base of the handlers that generate. `dialect_name` and `endpoint` are what the metrics call them."""
+    """Base of the handlers that generate. `dialect_name` and `endpoint` are labels of the metrics."""
 
     dialect_name: str
     endpoint: str
@@ -88,7 +88,7 @@ class GenerationHandler(DialectHandler):
     def warn_of_unknown_options(self, names: Sequence[str]) -> None:
         """Log the options that are ignored because they are unknown."""
         if names:
-            shown = ", ".join(repr(name[:LONGEST_NAME]) for name in names[:MOST_NAMES])
+            shown = ", ".join(repr(name[:MAX_NAME_LENGTH]) for name in names[:MAX_NAMES])
             self.log.warning("pico_jupyter: request %s: unknown options ignored: %s", self.request_id, shown)
 
     async def completion(self, request: GenerationRequest) -> Completion:
@@ -108,8 +108,8 @@ class GenerationHandler(DialectHandler):
 
     async def _write_stream(self, deltas: DeltaStream, stream: FrameStream) -> None:
         now = asyncio.get_running_loop().time
-        patience = self.context.keepalive_after * PATIENCE_BEFORE_ACCEPTED
-        deadline = now() + patience
+        interval = self.context.keepalive_after * KEEPALIVE_FACTOR_BEFORE_ACCEPTED
+        deadline = now() + interval
         done, total = 0, 0
         finished = False
         while not finished:
@@ -118,27 +118,27 @@ class GenerationHandler(DialectHandler):
             for delta in batch:
                 self.meter.observe(delta)
                 if isinstance(delta, Accepted):
-                    patience = self.context.keepalive_after
-                    deadline = now() + patience
+                    interval = self.context.keepalive_after
+                    deadline = now() + interval
                 elif isinstance(delta, Progress):
                     done, total = delta.done, delta.total
             finished = bool(batch) and isinstance(batch[-1], Finished)
             frames = b"".join([stream.encode(delta) for delta in batch])
             if frames or now() >= deadline:
                 await self._send(frames or stream.keepalive(done, total), stream)
-                deadline = now() + patience
+                deadline = now() + interval
 
     async def _send(self, frames: bytes, stream: FrameStream) -> None:
         if self._stream is None:
             self._stream = stream
-            self._send_at_once()
+            self._disable_nagle()
             self.set_header("Content-Type", stream.content_type)
             self.set_header("Cache-Control", "no-cache")
             self.set_header("X-Accel-Buffering", "no")
         self.write(frames)
         await self.flush()
 
-    def _send_at_once(self) -> None:
+    def _disable_nagle(self) -> None:
         """Turn off Nagle's algorithm: a frame must not wait until the client acknowledges the one before."""
         connection = self.request.connection
         if isinstance(connection, HTTP1Connection):

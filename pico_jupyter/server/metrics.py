@@ -1,7 +1,7 @@
 """Prometheus metrics of requests, of the engine and of the model kernel. They hold no text of a user or a model.
 
-Labels are bounded: dialects, endpoints and outcomes are words of this package, and a model's name is the catalog's,
-never a client's text. Everything happens on the server's event loop.
+Labels have few values: dialects, endpoints and outcomes are constants of this package, and models have their name in
+the catalog, never a client's text. All methods are called on the server's event loop.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import assert_never
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from pico_jupyter.errors import PicoError
-from pico_jupyter.model_kernel.news import KernelCrashed, KernelNews, KernelStarted
+from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.types import (
     Accepted,
     Delta,
@@ -41,7 +41,7 @@ LOADING = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 class ServerMetrics:
     """The metrics of one registry, all named `pico_jupyter_…`. The help text of each says what it measures.
 
-    Tokens and the times between them are counted for finished answers; the engine's own counter has those of all.
+    Tokens and latencies are counted for finished answers; engine_decoded_tokens also counts those of aborted ones.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -56,25 +56,25 @@ class ServerMetrics:
 
         self._requests = counter(
             "requests",
-            "Requests to generate, load or unload that have ended, by how: a finish reason (the first choice's), load, "
-            "unload, aborted, or an error's code",
+            "Ended requests to generate, load or unload, by outcome: the finish reason of the first choice, load, "
+            "unload, aborted, or the code of an error",
             *("dialect", "endpoint", "outcome"),
         )
         self._duration = seconds(
             "request_duration",
-            "From a request's headers to its end, whether it succeeded or not",
+            "Time from a request's headers to its end, successful or not",
             DURATION,
             "dialect",
             "endpoint",
         )
-        self.running = gauge("requests_running", "Running requests, including those that wait")
+        self.running = gauge("requests_running", "Running requests, including queued ones")
         self._prompt_tokens = counter("prompt_tokens", "Prompt tokens, including cached ones", "model")
         self._cached_tokens = counter("cached_prompt_tokens", "Prompt tokens found in the prefix cache", "model")
         self._completion_tokens = counter("completion_tokens", "Generated tokens, including reasoning", "model")
         self._reasoning_tokens = counter("reasoning_tokens", "Generated reasoning tokens", "model")
         self._first_token = seconds(
             "time_to_first_token",
-            "From a request's headers to the arrival of its first text, reasoning or tool call in the server",
+            "Time from a request's headers to the arrival of its first text, reasoning or tool call in the server",
             *(FIRST_TOKEN, "model"),
         )
         self._inter_token = seconds(
@@ -110,22 +110,22 @@ class ServerMetrics:
         """Start measuring a request whose headers have just arrived."""
         return RequestMeter(self, dialect, endpoint, clock)
 
-    def record(self, news: KernelNews) -> None:
+    def record(self, event: KernelEvent) -> None:
         """Record an event of the model kernel."""
-        match news:
+        match event:
             case EngineStatistics():
-                self._record_statistics(news)
+                self._record_statistics(event)
             case ModelLoaded():
-                self._loads.labels(news.model).observe(news.seconds)
+                self._loads.labels(event.model).observe(event.seconds)
             case ModelUnloaded():
-                self._unloads.labels(news.model).inc()
+                self._unloads.labels(event.model).inc()
             case KernelStarted():
                 self._starts.inc()
             case KernelCrashed():
                 self._crashes.inc()
                 self._record_statistics(EngineStatistics(decoded_at=self._latest_statistics.decoded_at))
             case _:
-                assert_never(news)
+                assert_never(event)
 
     def count_end(self, dialect: str, endpoint: str, outcome: str, seconds: float) -> None:
         """Count a request that has ended after `seconds`."""
@@ -145,7 +145,7 @@ class ServerMetrics:
         self._reasoning_tokens.labels(model).inc(usage.reasoning_tokens)
         choices = len(finished.finish_reasons)
         if usage.completion_tokens > choices:
-            # Choices are generated side by side: one token of each per step.
+            # Choices are generated in parallel: one token of each per step.
             self._inter_token.labels(model).observe(seconds * choices / (usage.completion_tokens - choices))
             self._longest_gap.labels(model).observe(longest_gap)
 
@@ -221,5 +221,5 @@ def outcome_of(error: PicoError) -> str:
     return error.code or re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
 
 
-# All servers of this process share these, because a registry accepts each name once.
+# Shared by all servers of this process, because a registry accepts each name once.
 METRICS = ServerMetrics(REGISTRY)

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.panels import Panel, lab_sidebar
-from tests.e2e.pictures import drawn, png
 from tests.e2e.running import RunningServer
+from tests.e2e.shapes import drawn, png
 
 
 @pytest.fixture

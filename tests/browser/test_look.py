@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.panels import SUM, answer_with, lab_sidebar, list_with_vision
-from tests.e2e.pictures import drawn, png
 from tests.e2e.running import RunningServer
+from tests.e2e.shapes import drawn, png
 
 AXE = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
 PIXEL = base64.b64decode(

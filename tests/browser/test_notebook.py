@@ -23,8 +23,8 @@ from tests.browser.panels import (
     sidebar,
     widget,
 )
-from tests.e2e.pictures import drawn, png
 from tests.e2e.running import RunningServer, wait_for
+from tests.e2e.shapes import drawn, png
 
 
 def test_the_panel_in_a_cell_answers_and_python_sees_it(page: Page, lab: RunningServer) -> None:

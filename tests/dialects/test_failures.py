@@ -29,7 +29,7 @@ from pico_jupyter.errors import (
         (EngineFailed("x"), {}),
     ],
 )
-def test_headers_tell_clients_whether_to_try_again(error: PicoError, headers: dict[str, str]) -> None:
+def test_headers_state_whether_and_when_to_retry(error: PicoError, headers: dict[str, str]) -> None:
     assert error_headers(error) == headers
 
 

@@ -111,7 +111,7 @@ def test_options_must_be_an_object() -> None:
         ({"repeat_penalty": 0}, SamplingParams(repetition_penalty=1.0)),
     ],
 )
-def test_numbers_out_of_range_are_moved_to_the_edge(options: dict[str, object], sampling: SamplingParams) -> None:
+def test_numbers_out_of_range_are_clamped(options: dict[str, object], sampling: SamplingParams) -> None:
     assert read_options(fields(options=options).options).sampling == sampling
 
 
@@ -302,14 +302,14 @@ def test_more_than_64_stops_are_refused_in_options_too() -> None:
         ({"num_draft_tokens": None, "options": {"draft_num_predict": 5}}, 5),
     ],
 )
-def test_the_number_of_drafted_tokens_in_its_spellings(members: dict[str, object], draft_tokens: int | None) -> None:
+def test_the_number_of_draft_tokens_in_its_spellings(members: dict[str, object], draft_tokens: int | None) -> None:
     assert chat_call(**members).request.draft_tokens == draft_tokens
 
 
 @pytest.mark.parametrize(
     ("value", "code"), [(-1, "invalid_value"), (2.5, "invalid_type"), ("4", "invalid_type"), (True, "invalid_type")]
 )
-def test_other_numbers_of_drafted_tokens_are_refused(value: object, code: str) -> None:
+def test_other_numbers_of_draft_tokens_are_refused(value: object, code: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         fields(num_draft_tokens=value)
     assert (caught.value.param, caught.value.code) == ("num_draft_tokens", code)
@@ -318,11 +318,11 @@ def test_other_numbers_of_drafted_tokens_are_refused(value: object, code: str) -
 @pytest.mark.parametrize(
     ("value", "model"), [(None, None), ("", None), ("default_model", None), ("Qwen3-0.6B-4bit", "Qwen3-0.6B-4bit")]
 )
-def test_the_model_that_drafts(value: object, model: str | None) -> None:
+def test_the_draft_model_in_its_spellings(value: object, model: str | None) -> None:
     assert read_draft_model(fields(draft_model=value)) == model
 
 
-def test_the_model_that_drafts_is_a_name() -> None:
+def test_the_draft_model_is_a_name() -> None:
     with pytest.raises(InvalidRequest, match="'draft_model': expected a string, but got an array"):
         read_draft_model(fields(draft_model=["a"]))
 
@@ -335,6 +335,6 @@ def test_each_dialect_has_its_own_fallback() -> None:
     assert OLLAMA_FALLBACK.repetition_context_size == 64
 
 
-def test_what_is_not_given_stays_open_for_the_model_to_decide() -> None:
+def test_omitted_parameters_stay_unset() -> None:
     assert chat_call().request.sampling == SamplingParams()
     assert ollama_chat(options={}).request.sampling == SamplingParams()

@@ -155,7 +155,7 @@ def test_ollama_images_that_are_not_base64_are_refused(image: str) -> None:
     assert caught.value.param == "messages[0].images[1]"
 
 
-def test_generate_takes_images_with_its_prompt() -> None:
+def test_generate_accepts_images_with_its_prompt() -> None:
     prompt = ollama_generate(prompt="look", images=["aGk=", "aGVsbG8"]).request.prompt
     assert isinstance(prompt, ChatPrompt)
     assert prompt.messages[0].content == (
@@ -165,7 +165,7 @@ def test_generate_takes_images_with_its_prompt() -> None:
     )
 
 
-def test_ollama_messages_take_parts_beside_images() -> None:
+def test_ollama_messages_accept_parts_beside_images() -> None:
     content = [{"type": "text", "text": "look"}, {"type": "video_url", "video_url": {"url": CLIP}}]
     prompt = ollama_chat(messages=[{"role": "user", "content": content, "images": ["aGk="]}]).request.prompt
     assert isinstance(prompt, ChatPrompt)

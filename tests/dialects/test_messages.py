@@ -27,7 +27,7 @@ def texts(*values: str) -> tuple[TextPart, ...]:
     return tuple(TextPart(value) for value in values)
 
 
-def test_several_system_messages_become_one_in_front() -> None:
+def test_several_system_messages_become_one_leading_message() -> None:
     messages = openai_messages(said("user", "a"), said("developer", "be kind"), said("system", "be brief"))
     assert messages == (Message("system", texts("be kind\n\nbe brief")), Message("user", texts("a")))
 
@@ -91,7 +91,7 @@ def test_tags_that_are_not_a_reasoning_block_stay(text: str) -> None:
     assert openai_messages(said("assistant", text), USER)[0].content == texts(text)
 
 
-def test_turns_without_text_are_left_alone() -> None:
+def test_turns_without_text_are_unchanged() -> None:
     before, _ = openai_messages({"role": "assistant", "tool_calls": [CALL]}, USER)
     assert before.content == ()
 

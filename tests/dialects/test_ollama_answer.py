@@ -58,7 +58,7 @@ INLINE = DialectSettings(reasoning_output="inline")
 
 
 def validated(lines: bytes, call: OllamaAnswerCall) -> list[Json]:
-    """The objects, each of which the SDK's own model takes, without keys that clients misread."""
+    """The objects, which the SDK's own models accept, without keys that clients misread."""
     objects = ndjson_objects(lines)
     response = ChatResponse if call.endpoint == "chat" else GenerateResponse
     for entry in objects:
@@ -309,7 +309,7 @@ def test_golden_bytes_of_loads_and_unloads(unload: bool, reason: str) -> None:
     GenerateResponse.model_validate(json.loads(generate))
 
 
-def test_a_pull_of_what_is_there_succeeds() -> None:
+def test_a_pull_of_an_installed_model_succeeds() -> None:
     assert ollama_answer.pull_success(OllamaPullCall("x", stream=False)) == b'{"status":"success"}\n'
     assert ollama_answer.pull_success(OllamaPullCall("x")) == b'{"status":"pulling manifest"}\n{"status":"success"}\n'
 

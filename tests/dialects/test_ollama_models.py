@@ -22,7 +22,7 @@ BARE: ModelInfo = msgspec.structs.replace(
 )
 
 
-def test_tags_give_name_and_model_alike() -> None:
+def test_tags_have_equal_name_and_model() -> None:
     body = json.loads(ollama_models.tags([MODEL]))
     ListResponse.model_validate(body)
     assert body == {
@@ -45,7 +45,7 @@ def test_no_models_are_empty_arrays() -> None:
     assert ollama_models.ps([]) == b'{"models":[]}\n'
 
 
-def test_ps_describes_what_is_loaded() -> None:
+def test_ps_describes_the_loaded_models() -> None:
     resident = ResidentModel(MODEL, size=400_000_000, expires_at=1763823900.0, active=0)
     body = json.loads(ollama_models.ps([resident]))
     ProcessResponse.model_validate(body)
@@ -65,7 +65,7 @@ def test_ps_describes_what_is_loaded() -> None:
     }
 
 
-def test_for_ever_is_a_date_that_is_far_away() -> None:
+def test_no_expiry_is_a_date_in_the_far_future() -> None:
     body = json.loads(ollama_models.ps([ResidentModel(MODEL, size=1, expires_at=None, active=0)]))
     [model] = ProcessResponse.model_validate(body).models
     assert model.expires_at is not None

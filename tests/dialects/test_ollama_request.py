@@ -75,14 +75,14 @@ def test_a_chat_with_every_field_is_translated() -> None:
     assert call.unknown_options == ("warmth",)
 
 
-def test_a_chat_with_nothing_streams_and_drops_what_does_not_fit() -> None:
+def test_a_minimal_chat_streams_and_truncates() -> None:
     call = ollama_chat()
     assert call.stream
     assert chat_prompt(call).truncate
     assert (call.request.reasoning, call.request.reasoning_required) == (None, False)
 
 
-def test_what_ollama_python_and_the_go_client_send_for_nothing_is_accepted() -> None:
+def test_empty_values_of_ollama_python_and_the_go_client_are_accepted() -> None:
     assert ollama_chat(tools=[], options=None, format="", keep_alive=None, think=None) == ollama_chat()
     empty = {"suffix": "", "system": "", "template": "", "options": None, "context": None, "images": None}
     assert ollama_generate(**empty) == ollama_generate()
@@ -132,7 +132,7 @@ def test_generate_makes_a_conversation_of_system_and_prompt() -> None:
     assert call.endpoint == "generate"
 
 
-def test_a_raw_prompt_stays_as_it_is() -> None:
+def test_a_raw_prompt_is_unchanged() -> None:
     call = ollama_generate(prompt="<s>hi", raw=True)
     assert call.request.prompt == RawPrompt("<s>hi")
     assert not call.request.return_context

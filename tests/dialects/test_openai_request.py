@@ -99,7 +99,7 @@ def test_a_request_with_every_field_is_translated() -> None:
     assert call.unknown_options == ("warmth",)
 
 
-def test_a_request_with_nothing_leaves_everything_open() -> None:
+def test_a_minimal_request_leaves_every_parameter_unset() -> None:
     request = chat_call().request
     assert request.sampling == SamplingParams()
     assert (request.reasoning, request.reasoning_effort, request.max_tokens, request.top_logprobs) == (None,) * 4
@@ -107,7 +107,7 @@ def test_a_request_with_nothing_leaves_everything_open() -> None:
     assert (request.draft_model, request.draft_tokens) == (None, None)
 
 
-def test_null_is_the_same_as_nothing_for_every_field() -> None:
+def test_null_is_the_same_as_omitted_for_every_field() -> None:
     assert chat_call(**dict.fromkeys(OPTIONAL_FIELDS)) == chat_call()
 
 

@@ -84,7 +84,7 @@ def test_an_option_that_the_document_calls_ignored_has_no_effect(field: str) -> 
     assert all(result == chat_call() for result in results)
 
 
-def test_every_schema_that_is_referred_to_is_there() -> None:
+def test_every_referenced_schema_exists() -> None:
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(DOCUMENT)))
     assert references == set(SCHEMAS)
 

@@ -151,7 +151,7 @@ def test_another_think_is_refused_in_ollamas_words(think: str) -> None:
         ({"chat_template_kwargs": {"enable_thinking": True}}, ReasoningSwitch(True, "medium")),
     ],
 )
-def test_the_literal_level_is_kept_for_templates_that_take_one(
+def test_the_literal_level_is_kept_for_templates_that_have_levels(
     members: dict[str, object], switch: ReasoningSwitch
 ) -> None:
     assert read_reasoning(fields(**members)) == switch

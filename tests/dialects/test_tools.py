@@ -76,7 +76,7 @@ def test_a_choice_without_tools_is_refused(choice: object) -> None:
     "choice",
     [choose("h"), {"type": "function"}, {"type": "allowed_tools", "allowed_tools": {"tools": [choose("h")]}}],
 )
-def test_a_choice_of_a_tool_that_is_not_there_is_refused(choice: object) -> None:
+def test_a_choice_of_an_unknown_tool_is_refused(choice: object) -> None:
     with pytest.raises(InvalidRequest, match="there is no tool") as caught:
         offered(tools=TOOLS, tool_choice=choice)
     assert caught.value.param == "tool_choice"

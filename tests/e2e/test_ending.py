@@ -1,4 +1,4 @@
-"""Every way to end a server ends it and its model kernel, within bounds, whatever they are doing."""
+"""Every way to end a server also ends its model kernel, in any state and within bounded time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ENDLESS = {
 
 @contextlib.contextmanager
 def streaming(server: RunningServer) -> Iterator[None]:
-    """Several answers that are being written."""
+    """Several requests are running."""
     with contextlib.ExitStack() as stack, server.http() as http:
         for _ in range(STREAMS):
             response = stack.enter_context(http.stream("POST", "v1/chat/completions", json=ENDLESS))
@@ -42,7 +42,7 @@ def streaming(server: RunningServer) -> Iterator[None]:
 
 @contextlib.contextmanager
 def starting(server: RunningServer) -> Iterator[None]:
-    """A model kernel that has just been started and does not answer yet."""
+    """The model kernel is starting and does not answer yet."""
 
     def ask() -> None:
         with contextlib.suppress(httpx.TransportError), server.http() as http:

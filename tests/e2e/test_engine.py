@@ -1,4 +1,4 @@
-"""The engine behind a real server: prefixes that are found again, and a model kernel that dies under many clients."""
+"""The engine behind a real server: cached prefixes, and a crash of the model kernel with many clients."""
 
 from __future__ import annotations
 

@@ -45,6 +45,6 @@ def test_chat_ollama_invokes_and_streams_with_reasoning(server: RunningServer) -
         assert "".join(str(chunk.content) for chunk in streamed) == answer.content
 
 
-def test_chat_ollama_takes_the_token_from_the_url(server: RunningServer) -> None:
+def test_chat_ollama_reads_the_token_from_the_url(server: RunningServer) -> None:
     with chat_ollama(server.url.replace("http://", f"http://user:{server.token}@")) as model:
         assert "47" in model.invoke(QUESTION).content

@@ -1,4 +1,4 @@
-"""What a real server shows at /metrics, and tells those who subscribe to its events."""
+"""The metrics and the events of a real server."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def metrics(server: RunningServer) -> dict[str, float]:
 
 
 def _written(name: str, labels: dict[str, str]) -> str:
-    told = ",".join(f"{label}={value}" for label, value in sorted(labels.items()))
-    return f"{name}{{{told}}}" if told else name
+    listed = ",".join(f"{label}={value}" for label, value in sorted(labels.items()))
+    return f"{name}{{{listed}}}" if listed else name
 
 
 def outcome(endpoint: str, word: str) -> str:
@@ -39,7 +39,7 @@ def outcome(endpoint: str, word: str) -> str:
 
 @contextlib.contextmanager
 def subscribed(server: RunningServer) -> Iterator[Iterator[dict[str, Any]]]:
-    """The server's events of ours, from now on."""
+    """Our events of the server, from now on."""
     url = server.url.replace("http", "ws", 1) + "api/events/subscribe"
     socket = websocket.create_connection(url, timeout=EVENT_SECONDS, header=server.headers)
     try:
@@ -55,8 +55,10 @@ def fields(event: dict[str, Any]) -> dict[str, Any]:
 def test_one_chat_is_in_the_metrics(own_server: RunningServer) -> None:
     with own_server.http() as http:
         http.post("v1/chat/completions", json={"model": "PICO-tiny:latest", "messages": SUM}).raise_for_status()
-    # The engine's figures follow within about a second.
-    wait_for(lambda: (figures := metrics(own_server))["resident_bytes"] > 0 and not figures["engine_running_sequences"])
+    # The engine publishes its statistics within about a second.
+    wait_for(
+        lambda: (statistics := metrics(own_server))["resident_bytes"] > 0 and not statistics["engine_running_sequences"]
+    )
     shown = metrics(own_server)
     assert shown[outcome("v1/chat/completions", "stop")] == 1
     assert shown["request_duration_seconds_count{dialect=openai,endpoint=v1/chat/completions}"] == 1
@@ -69,11 +71,11 @@ def test_one_chat_is_in_the_metrics(own_server: RunningServer) -> None:
     assert shown["requests_running"] == 0
 
 
-def test_the_metrics_ask_for_the_token(own_server: RunningServer) -> None:
+def test_the_metrics_require_the_token(own_server: RunningServer) -> None:
     assert httpx.get(own_server.url + "metrics").status_code == 403
 
 
-def test_requests_that_fail_or_are_left_are_in_the_metrics(own_server: RunningServer) -> None:
+def test_requests_that_fail_or_are_aborted_are_in_the_metrics(own_server: RunningServer) -> None:
     long = {"model": "pico-tiny", "messages": LONG_SUM}
     with own_server.http() as http:
         http.post("api/chat", json={"model": SECRET, "messages": SUM})
@@ -94,7 +96,7 @@ def test_requests_that_fail_or_are_left_are_in_the_metrics(own_server: RunningSe
     assert not any(SECRET in name for name in shown)
 
 
-def test_subscribers_hear_of_a_load_an_unload_and_a_crash(own_server: RunningServer) -> None:
+def test_subscribers_receive_a_load_an_unload_and_a_crash(own_server: RunningServer) -> None:
     with subscribed(own_server) as events, own_server.http() as http:
         http.post("api/chat", json={"model": "PICO-tiny:latest", "messages": SUM, "stream": False}).raise_for_status()
         loaded = fields(next(events))

@@ -48,7 +48,7 @@ def test_a_prompt_is_completed(client: ollama.Client) -> None:
     assert answer.context
 
 
-def test_a_raw_prompt_goes_to_the_model_as_it_is(client: ollama.Client) -> None:
+def test_a_raw_prompt_reaches_the_model_unchanged(client: ollama.Client) -> None:
     prompt = "<|im_start|>user\nWhat is 12 + 35?<|im_end|>\n<|im_start|>assistant\n"
     answer = client.generate("pico-tiny", prompt, raw=True)
     assert "47" in answer.response
@@ -98,8 +98,8 @@ def test_a_loaded_model_is_seen_until_it_is_unloaded(client: ollama.Client) -> N
 
 
 def test_an_unknown_model_is_not_found(client: ollama.Client) -> None:
-    with pytest.raises(ollama.ResponseError, match="model 'nobody' not found") as error:
-        client.chat("nobody", SUM)
+    with pytest.raises(ollama.ResponseError, match="model 'absent' not found") as error:
+        client.chat("absent", SUM)
     assert error.value.status_code == 404
 
 

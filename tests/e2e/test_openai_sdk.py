@@ -21,7 +21,7 @@ def client(server: RunningServer) -> Any:
         yield client
 
 
-def test_an_answer_comes_whole_when_stream_is_not_given(client: openai.OpenAI) -> None:
+def test_an_answer_is_whole_if_stream_is_omitted(client: openai.OpenAI) -> None:
     completion = client.chat.completions.create(model="pico-tiny", messages=SUM)
     assert "47" in completion.choices[0].message.content
     assert completion.choices[0].finish_reason == "stop"
@@ -35,7 +35,7 @@ def test_a_stream_holds_the_same_text_as_the_whole_answer(client: openai.OpenAI)
     assert chunks[-1].choices[0].finish_reason == "stop"
 
 
-def test_usage_comes_last_when_it_is_asked_for(client: openai.OpenAI) -> None:
+def test_usage_is_in_the_last_chunk_if_requested(client: openai.OpenAI) -> None:
     stream = client.chat.completions.create(
         model="pico-tiny", messages=SUM, stream=True, stream_options={"include_usage": True}
     )
@@ -94,7 +94,7 @@ def test_a_seed_makes_sampling_repeatable(client: openai.OpenAI) -> None:
     assert len({draw(seed) for seed in range(2, 8)}) > 1
 
 
-def test_several_choices_are_told_apart_by_their_index(client: openai.OpenAI) -> None:
+def test_several_choices_are_distinguished_by_their_index(client: openai.OpenAI) -> None:
     completion = client.chat.completions.create(model="pico-tiny", messages=SUM, n=3)
     assert [choice.index for choice in completion.choices] == [0, 1, 2]
     assert all("47" in choice.message.content for choice in completion.choices)
@@ -136,7 +136,7 @@ def test_a_logit_bias_forbids_a_token(client: openai.OpenAI, server: RunningServ
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_tool_is_called_and_its_result_is_told(client: openai.OpenAI, stream: bool) -> None:
+def test_a_tool_is_called_and_its_result_is_used(client: openai.OpenAI, stream: bool) -> None:
     weather = [{"role": "user", "content": "What is the weather in Paris?"}]
     function = {
         "name": "get_weather",
@@ -154,8 +154,8 @@ def test_a_tool_is_called_and_its_result_is_told(client: openai.OpenAI, stream: 
     assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"city": "Paris"})
     result = {"role": "tool", "tool_call_id": call.id, "content": "sunny, 21 degrees"}
     asked = {"role": "assistant", "content": None, "tool_calls": [call.model_dump()]}
-    told = client.chat.completions.create(model="pico-tiny", messages=[*weather, asked, result], tools=tools)
-    assert "sunny, 21 degrees" in told.choices[0].message.content
+    answer = client.chat.completions.create(model="pico-tiny", messages=[*weather, asked, result], tools=tools)
+    assert "sunny, 21 degrees" in answer.choices[0].message.content
 
 
 def test_the_models_are_listed_and_described(client: openai.OpenAI) -> None:
@@ -164,8 +164,8 @@ def test_the_models_are_listed_and_described(client: openai.OpenAI) -> None:
 
 
 def test_an_unknown_model_is_not_found(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.NotFoundError, match="The model 'nobody' does not exist") as error:
-        client.chat.completions.create(model="nobody", messages=SUM)
+    with pytest.raises(openai.NotFoundError, match="The model 'absent' does not exist") as error:
+        client.chat.completions.create(model="absent", messages=SUM)
     assert error.value.code == "model_not_found"
 
 
@@ -175,19 +175,19 @@ def test_a_wrong_field_is_named(client: openai.OpenAI) -> None:
     assert error.value.param == "temperature"
 
 
-def test_a_picture_for_a_text_model_is_refused_with_the_reason(client: openai.OpenAI) -> None:
-    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+def test_an_image_for_a_text_model_is_refused_with_the_reason(client: openai.OpenAI) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     with pytest.raises(openai.BadRequestError, match="cannot be loaded as a vision model"):
-        client.chat.completions.create(model="pico-tiny", messages=[{"role": "user", "content": [picture]}])
+        client.chat.completions.create(model="pico-tiny", messages=[{"role": "user", "content": [image]}])
 
 
 def test_a_wrong_key_is_an_authentication_error(server: RunningServer) -> None:
-    stranger = openai.OpenAI(base_url=server.url + "v1", api_key="wrong", max_retries=0)
-    with stranger, pytest.raises(openai.AuthenticationError):
-        stranger.models.list()
+    unauthorized = openai.OpenAI(base_url=server.url + "v1", api_key="wrong", max_retries=0)
+    with unauthorized, pytest.raises(openai.AuthenticationError):
+        unauthorized.models.list()
 
 
-def test_requests_at_once_get_the_answers_that_they_get_alone(server: RunningServer) -> None:
+def test_parallel_requests_get_the_same_answers_as_single_ones(server: RunningServer) -> None:
     questions = [
         f"What is {a} + {b}?" for a, b in [(1, 2), (12, 35), (250, 4), (99, 1), (7, 7), (31, 64), (5, 80), (3, 3)]
     ]

@@ -1,4 +1,4 @@
-"""A real Jupyter server: curl-shaped requests, odd base URLs, and what happens when the model kernel dies."""
+"""A real Jupyter server: requests of curl, unusual base URLs, and crashes of the model kernel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUM = [{"role": "user", "content": "What is 12 + 35?"}]
 LONG_SUM = [{"role": "user", "content": "What is 4821 + 3977?"}]
 
 
-def test_the_main_job_works_below_a_base_url_that_needs_quoting(tmp_path: Path) -> None:
+def test_the_endpoints_work_below_a_base_url_that_needs_quoting(tmp_path: Path) -> None:
     with running_server(tmp_path, "--ServerApp.base_url=/a%40b/") as server, server.http() as http:
         assert server.url.endswith("/a%40b/")
         answer = http.post("v1/chat/completions", json={"model": "pico-tiny", "messages": SUM})
@@ -24,7 +24,7 @@ def test_the_main_job_works_below_a_base_url_that_needs_quoting(tmp_path: Path) 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", ""])
 def test_the_body_is_json_whatever_the_content_type_says(server: RunningServer, content_type: str) -> None:
-    """curl -d sends a form's content type. A form parser would take `token=zzz` for the client's credentials."""
+    """curl -d sends a form's content type. A form parser would read `token=zzz` as the client's credentials."""
     body = json.dumps({"model": "pico-tiny", "messages": [{"role": "system", "content": "a&token=zzz&b="}, *SUM]})
     headers = {**server.headers, **({"Content-Type": content_type} if content_type else {})}
     answer = httpx.post(server.url + "v1/chat/completions", content=body.encode(), headers=headers, timeout=60)

@@ -1,4 +1,4 @@
-"""Pictures and clips through the unmodified SDKs, a real Jupyter server and the vision model that ships."""
+"""Images and videos from the unmodified SDKs to a real Jupyter server and the built-in vision model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from openai import BadRequestError, OpenAI
 from PIL import Image
 
-from tests.e2e.pictures import blank, clip_to_the, data_url, drawn, image_part, png, text_part
 from tests.e2e.running import RunningServer
+from tests.e2e.shapes import blank, circle_video, data_url, drawn, image_part, png, text_part
 
 MODEL = "pico-tiny-vl"
 
@@ -46,12 +46,14 @@ def ask(client: OpenAI, *content: dict[str, Any]) -> str:
         (drawn("green"), "How many shapes are there?", "one"),
     ],
 )
-def test_a_picture_is_seen_over_openai(openai_client: OpenAI, image: Image.Image, question: str, word: str) -> None:
+def test_openai_clients_can_ask_about_an_image(
+    openai_client: OpenAI, image: Image.Image, question: str, word: str
+) -> None:
     assert word in ask(openai_client, image_part(image), text_part(question)).lower()
     assert word not in ask(openai_client, image_part(blank()), text_part(question)).lower()
 
 
-def test_a_picture_is_seen_over_ollama(ollama_client: ollama.Client) -> None:
+def test_ollama_clients_can_ask_about_an_image(ollama_client: ollama.Client) -> None:
     question = "What color is the shape?"
 
     def answers(image: bytes) -> list[str]:
@@ -62,7 +64,7 @@ def test_a_picture_is_seen_over_ollama(ollama_client: ollama.Client) -> None:
     assert ["blue" in answer for answer in answers(png(blank()))] == [False, False]
 
 
-def test_a_streamed_answer_about_a_picture_is_the_whole_one(openai_client: OpenAI) -> None:
+def test_a_streamed_answer_about_an_image_equals_the_whole_one(openai_client: OpenAI) -> None:
     content = [image_part(drawn("red")), text_part("What is in the picture?")]
     stream = openai_client.chat.completions.create(
         model=MODEL,
@@ -75,17 +77,17 @@ def test_a_streamed_answer_about_a_picture_is_the_whole_one(openai_client: OpenA
 
 
 @pytest.mark.parametrize(("direction", "opposite"), [("left", "right"), ("right", "left")])
-def test_a_clip_tells_which_way_something_moves(
+def test_the_direction_of_motion_in_a_video_is_recognized(
     openai_client: OpenAI, direction: str, opposite: str, tmp_path: Path
 ) -> None:
-    url = data_url("video/mp4", clip_to_the(direction, tmp_path))
+    url = data_url("video/mp4", circle_video(direction, tmp_path))
     part = {"type": "video_url", "video_url": {"url": url}}
     answer = ask(openai_client, part, text_part("Which way does the shape move?"))
     assert direction in answer
     assert opposite not in answer
 
 
-def test_the_next_question_about_a_picture_is_answered_from_the_same_conversation(openai_client: OpenAI) -> None:
+def test_an_image_of_an_earlier_turn_is_still_seen(openai_client: OpenAI) -> None:
     turns: list[Any] = [
         {"role": "user", "content": [image_part(drawn("red")), text_part("What color is the shape?")]},
         {"role": "assistant", "content": "The shape is red."},
@@ -95,7 +97,7 @@ def test_the_next_question_about_a_picture_is_answered_from_the_same_conversatio
     assert "circle" in (answer.choices[0].message.content or "")
 
 
-def test_a_picture_of_the_servers_own_files_is_seen(openai_client: OpenAI, server: RunningServer) -> None:
+def test_an_image_of_the_servers_files_is_read(openai_client: OpenAI, server: RunningServer) -> None:
     content = base64.b64encode(png(drawn("red"))).decode()
     with server.http() as http:
         http.put("api/contents/drawn.png", json={"type": "file", "format": "base64", "content": content})
@@ -103,7 +105,7 @@ def test_a_picture_of_the_servers_own_files_is_seen(openai_client: OpenAI, serve
     assert "red" in ask(openai_client, part, text_part("What color is the shape?"))
 
 
-def test_a_file_that_is_no_picture_is_refused_by_its_place(openai_client: OpenAI) -> None:
+def test_an_invalid_image_is_refused_with_its_field(openai_client: OpenAI) -> None:
     broken = {"type": "image_url", "image_url": {"url": data_url("image/png", b"\x89PNG\r\n\x1a\nnothing")}}
     with pytest.raises(BadRequestError) as refused:
         ask(openai_client, text_part("What is this?"), image_part(blank()), broken)
@@ -111,7 +113,7 @@ def test_a_file_that_is_no_picture_is_refused_by_its_place(openai_client: OpenAI
     assert "invalid image input" in str(refused.value)
 
 
-def test_the_models_endpoints_say_which_model_sees(ollama_client: ollama.Client, server: RunningServer) -> None:
+def test_the_models_endpoints_report_the_vision_capability(ollama_client: ollama.Client, server: RunningServer) -> None:
     assert {"vision"} <= set(ollama_client.show(MODEL).capabilities or [])
     with server.http() as http:
         listed = {model["name"]: model["capabilities"] for model in http.get("api/tags").json()["models"]}

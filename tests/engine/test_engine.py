@@ -261,13 +261,13 @@ async def test_a_waiting_request_is_aborted_without_ever_running(start: StartEng
 
 
 async def test_models_that_come_and_go_are_told_of(start: StartEngine, fake_models: FakeModels) -> None:
-    notices: list[ModelEvent] = []
+    events: list[ModelEvent] = []
     client = start(fake_models)
-    client.listen(notices.append)
+    client.listen(events.append)
     await client.ask(LoadModel("pico-tiny"))
     await client.ask(UnloadModel("pico-tiny"))
-    await until(lambda: len(notices) == 2)
-    loaded, unloaded = notices
+    await until(lambda: len(events) == 2)
+    loaded, unloaded = events
     assert isinstance(loaded, ModelLoaded)
     assert (loaded.model, loaded.size) == ("pico-tiny", fake_models.backend.weights_nbytes)
     assert unloaded == ModelUnloaded("pico-tiny", "as asked")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlx_lm.utils import load_model, quantize_model
 
-from pico_jupyter.client import NearEngine, collect
+from pico_jupyter.client import LocalEngine, collect
 from pico_jupyter.engine.backend import Backend, SampledToken
 from pico_jupyter.engine.backends.lm import LmBackend
 from pico_jupyter.engine.local_client import LocalEngineClient
@@ -56,7 +56,7 @@ def ask(text: str = SUM, model: str = "pico-tiny", **fields: object) -> Generati
     return GenerationRequest(id=text, model=model, prompt=prompt, **fields)  # type: ignore[arg-type]  # any field
 
 
-def as_engine_client(client: LocalEngineClient) -> NearEngine:
+def as_engine_client(client: LocalEngineClient) -> LocalEngine:
     """mypy checks here that the client keeps the protocol."""
     return client
 
@@ -242,22 +242,22 @@ async def test_the_catalog_is_read_without_starting_a_model(start: StartEngine, 
     assert await client.ask(ListResident()) == ()
 
 
-async def test_a_listener_hears_in_its_event_loop_of_models_that_come_and_go(
+async def test_a_listener_receives_loads_and_unloads_in_its_event_loop(
     start: StartEngine, fake_models: FakeModels
 ) -> None:
     client = start(fake_models)
-    heard: list[ModelEvent] = []
+    events: list[ModelEvent] = []
     threads: set[int] = set()
 
-    def listen(notice: ModelEvent) -> None:
+    def listen(event: ModelEvent) -> None:
         threads.add(threading.get_ident())
-        heard.append(notice)
+        events.append(event)
 
     client.listen(listen)
     await client.ask(LoadModel("PICO-tiny:latest"))
     await client.ask(UnloadModel("pico-tiny"))
-    await until(lambda: len(heard) == 2)
-    loaded, unloaded = heard
+    await until(lambda: len(events) == 2)
+    loaded, unloaded = events
     assert isinstance(loaded, ModelLoaded)
     assert isinstance(unloaded, ModelUnloaded)
     assert (loaded.model, loaded.size, unloaded.model) == ("pico-tiny", fake_models.backend.weights_nbytes, "pico-tiny")
@@ -266,15 +266,15 @@ async def test_a_listener_hears_in_its_event_loop_of_models_that_come_and_go(
 
 def test_a_listener_whose_event_loop_is_closed_does_no_harm(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
-    heard: list[ModelEvent] = []
+    events: list[ModelEvent] = []
 
     async def listen() -> None:
-        client.listen(heard.append)
+        client.listen(events.append)
 
     asyncio.run(listen())
     asyncio.run(client.ask(LoadModel("pico-tiny")))
     assert len(asyncio.run(client.ask(ListResident()))) == 1
-    assert heard == []
+    assert events == []
 
 
 async def test_the_memory_is_that_of_the_models_that_came(start: StartEngine, fake_models: FakeModels) -> None:
@@ -289,16 +289,16 @@ async def test_the_memory_is_that_of_the_models_that_came(start: StartEngine, fa
     assert (await client.ask(DescribeMemory())).used == 0
 
 
-async def test_the_figures_count_what_runs_and_what_is_resident(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_the_statistics_count_what_runs_and_what_is_resident(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
     assert await client.ask(ReadStatistics()) == EngineStatistics()
     async with aclosing(client.generate(ask())) as deltas:
         async for delta in deltas:
             if isinstance(delta, TextDelta):
                 break
-        figures = await client.ask(ReadStatistics())
-    assert figures.running == 1
-    assert figures.resident_bytes >= fake_models.backend.weights_nbytes
+        statistics = await client.ask(ReadStatistics())
+    assert statistics.running == 1
+    assert statistics.resident_bytes >= fake_models.backend.weights_nbytes
 
 
 @pytest.mark.parametrize(

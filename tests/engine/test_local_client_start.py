@@ -158,15 +158,15 @@ async def test_a_listener_is_called_whether_the_engine_starts_before_or_after(
     engine = start.client()
     if runs_already:
         await asyncio.wrap_future(engine.prepare())
-    heard: list[ModelEvent] = []
-    engine.listen(heard.append)
+    events: list[ModelEvent] = []
+    engine.listen(events.append)
     assert start.starts == int(runs_already)
     await engine.ask(LoadModel("pico-tiny"))
-    await until(lambda: heard)
-    assert isinstance(heard[0], ModelLoaded)
+    await until(lambda: events)
+    assert isinstance(events[0], ModelLoaded)
 
 
-async def test_the_figures_of_an_engine_that_does_not_run_are_zero(start: Starter) -> None:
+async def test_the_statistics_of_an_engine_that_does_not_run_are_zero(start: Starter) -> None:
     engine = start.client()
     assert await engine.ask(ReadStatistics()) == EngineStatistics()
     assert start.starts == 0

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from pico_jupyter.delta_stream import DeltaStream
-from pico_jupyter.engine.stream import EngineStream, HandOver
+from pico_jupyter.engine.stream import DeltaDispatcher, EngineStream
 from pico_jupyter.errors import EngineFailed
 from pico_jupyter.types import Accepted, Finished, TextDelta, Timings, TokenUsage
 
@@ -29,38 +29,38 @@ def none_lost(stream: EngineStream) -> None:
     raise AssertionError(f"lost {stream!r}")
 
 
-def engine_stream(hand_over: HandOver, loop: asyncio.AbstractEventLoop | None = None) -> EngineStream:
-    return EngineStream(DeltaStream(), loop or asyncio.get_running_loop(), hand_over)
+def engine_stream(dispatcher: DeltaDispatcher, loop: asyncio.AbstractEventLoop | None = None) -> EngineStream:
+    return EngineStream(DeltaStream(), loop or asyncio.get_running_loop(), dispatcher)
 
 
 async def test_deltas_arrive_in_order() -> None:
-    hand_over = HandOver()
-    stream = engine_stream(hand_over)
+    dispatcher = DeltaDispatcher()
+    stream = engine_stream(dispatcher)
     sent = [Accepted("m", 1, False), TextDelta("a"), TextDelta("b"), FINISHED]
     for delta in sent:
         stream.put(delta)
-        hand_over.flush(none_lost)
+        dispatcher.flush(none_lost)
     assert [delta async for delta in stream.deltas] == sent
 
 
 async def test_nothing_arrives_before_the_hand_over() -> None:
-    hand_over = HandOver()
-    stream = engine_stream(hand_over)
+    dispatcher = DeltaDispatcher()
+    stream = engine_stream(dispatcher)
     stream.put(TextDelta("a"))
     await asyncio.sleep(0)
     assert repr(stream) == "<EngineStream <DeltaStream open [0 unread]>>"
-    assert repr(hand_over) == "<HandOver [1 streams]>"
-    hand_over.flush(none_lost)
+    assert repr(dispatcher) == "<DeltaDispatcher [1 streams]>"
+    dispatcher.flush(none_lost)
     await asyncio.sleep(0)
     assert repr(stream) == "<EngineStream <DeltaStream open [1 unread]>>"
 
 
 async def test_an_error_comes_after_what_was_sent_before_it() -> None:
-    hand_over = HandOver()
-    stream = engine_stream(hand_over)
+    dispatcher = DeltaDispatcher()
+    stream = engine_stream(dispatcher)
     stream.put(TextDelta("a"))
     stream.fail(EngineFailed("broken"))
-    hand_over.flush(none_lost)
+    dispatcher.flush(none_lost)
     assert await anext(stream.deltas) == TextDelta("a")
     with pytest.raises(EngineFailed, match="broken"):
         await anext(stream.deltas)
@@ -68,12 +68,12 @@ async def test_an_error_comes_after_what_was_sent_before_it() -> None:
 
 def test_one_turn_wakes_a_loop_once_for_all_its_streams() -> None:
     loop = CountingLoop()
-    hand_over = HandOver()
-    streams = [engine_stream(hand_over, loop) for _ in range(5)]
+    dispatcher = DeltaDispatcher()
+    streams = [engine_stream(dispatcher, loop) for _ in range(5)]
     for stream in streams:
         stream.put(Accepted("m", 1, False))
         stream.put(TextDelta("a"))
-    engine_thread = threading.Thread(target=hand_over.flush, args=(none_lost,))
+    engine_thread = threading.Thread(target=dispatcher.flush, args=(none_lost,))
     engine_thread.start()
     engine_thread.join()
     wakes = loop.wakes
@@ -88,10 +88,10 @@ def test_one_turn_wakes_a_loop_once_for_all_its_streams() -> None:
 
 def test_streams_of_a_closed_loop_are_reported_lost() -> None:
     loop = asyncio.new_event_loop()
-    hand_over = HandOver()
-    stream = engine_stream(hand_over, loop)
+    dispatcher = DeltaDispatcher()
+    stream = engine_stream(dispatcher, loop)
     stream.put(TextDelta("a"))
     loop.close()
     lost: list[EngineStream] = []
-    hand_over.flush(lost.append)
+    dispatcher.flush(lost.append)
     assert lost == [stream]

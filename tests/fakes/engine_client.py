@@ -1,4 +1,4 @@
-"""An engine that plays a script: the floor below the handlers in their tests."""
+"""An engine that plays a script, for tests of the layers above an engine."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ class ScriptedEngine:
         self.aborted = asyncio.Event()
         self.closed = False
         self.closing: Step | None = None
-        self.tell: Callable[[ModelEvent], None] = lambda _: None
-        self.figures = EngineStatistics()
+        self.notify: Callable[[ModelEvent], None] = lambda _: None
+        self.statistics = EngineStatistics()
         self.report = MEMORY
 
     def __repr__(self) -> str:
@@ -138,7 +138,7 @@ class ScriptedEngine:
                 self._find(question.name)
                 self.calls.append(("unload", question.name, None))
             case ReadStatistics():
-                return self.figures
+                return self.statistics
             case _:
                 assert_never(question)
         return None
@@ -150,10 +150,10 @@ class ScriptedEngine:
         raise ModelNotFound(f"The model '{name}' does not exist", param="model", model=name)
 
     def listen(self, listener: Callable[[ModelEvent], None]) -> None:
-        self.tell = listener
+        self.notify = listener
 
     async def aclose(self) -> None:
-        """Close. `closing` is what happens before: an event is awaited, an exception raised."""
+        """Await the event in `closing` or raise its exception, then close."""
         if isinstance(self.closing, asyncio.Event):
             await self.closing.wait()
         elif isinstance(self.closing, Exception):

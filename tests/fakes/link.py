@@ -1,4 +1,4 @@
-"""Both ends of the link in one process, with replies that are lost, repeated and delayed as a test says."""
+"""Connects both ends of the link in one process. A test can drop, repeat or delay replies."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ NEVER = 1e9
 
 
 class Loopback:
-    """`client` and `server` back to back. `sent` are the client's messages, `published` and `replies` the server's.
+    """A connected `client` and `server`. `sent` are the client's messages, `published` and `replies` the server's.
 
-    A real link loses no reply; `faults` says what happens to each here. A late one comes after the next, or never.
+    `faults` has one entry for each reply, although a real link loses none. A late reply follows the next one, if any.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Loopback:
         self.sent: list[tuple[wire.Channel, wire.LinkRequest]] = []
         self.published: list[wire.KernelMessage] = []
         self.replies: list[wire.KernelMessage] = []
-        self.deaf = False
+        self.is_cut = False
         self.silences = 0
         self._faults: Iterator[Fault] = iter(faults)
         self._late: list[bytes] = []
@@ -80,7 +80,7 @@ class Loopback:
             self._deliver(message)
 
     def _deliver(self, payload: bytes) -> None:
-        if not self.deaf:
+        if not self.is_cut:
             asyncio.get_running_loop().call_soon(self.client.receive, payload)
 
 

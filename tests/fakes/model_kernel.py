@@ -1,9 +1,9 @@
-"""A model kernel whose engine does what the prompt says: the floor below ModelKernel in its tests. Imports no mlx.
+"""A model kernel whose engine obeys the prompt, for tests of ModelKernel. Imports no mlx.
 
-Prompts: `count N [PAUSE [FILE]]` writes N numbers, and FILE when all are out; `hang` waits after Accepted; `talk`
-waits after a word; `die` kills the process before any text, `die late` after some; `die once FILE` only where FILE is
-not there yet; `mark FILE` writes a word, and FILE when it is aborted; `freeze` stops the whole process; `orphan
-SECONDS` leaves a child that holds the kernel's output open; `tell` tells of a model that was loaded.
+Prompts: `count N [PAUSE [FILE]]` generates N numbers, then writes FILE; `hang` waits after Accepted; `talk` waits after
+a word; `die` kills the process before any text, `die late` after some, `die once FILE` only if FILE does not exist;
+`mark FILE` generates a word, and writes FILE when it is aborted; `freeze` stops the whole process; `orphan SECONDS`
+starts a child that holds the kernel's output open; `load` reports a loaded model.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class ObedientEngine(ScriptedEngine):
         elif verb == "orphan":
             orphan = await asyncio.create_subprocess_exec("sleep", rest)
             yield TextDelta(str(orphan.pid))
-        elif verb == "tell":
-            self.figures = EngineStatistics(resident_bytes=1000)
-            self.tell(ModelLoaded("tiny", 1000, 0.5))
+        elif verb == "load":
+            self.statistics = EngineStatistics(resident_bytes=1000)
+            self.notify(ModelLoaded("tiny", 1000, 0.5))
         elif verb == "freeze":
             os.kill(os.getpid(), signal.SIGSTOP)
         elif verb == "die":

@@ -57,7 +57,7 @@ class RunningKernel:
     def ask_engine(self, request: wire.LinkRequest) -> wire.KernelMessage:
         """Send one of our requests and wait for the next reply."""
         payload = wire.encode(request)
-        message = self.client.session.msg(wire.REQUEST_TYPE, wire.seal(payload))
+        message = self.client.session.msg(wire.REQUEST_TYPE, wire.digest_of(payload))
         channel = wire.channel_of(request)
         socket = self.channel(channel).socket
         socket.send_multipart([*self.client.session.serialize(message), payload])
@@ -69,7 +69,7 @@ class RunningKernel:
         while True:
             reply = self.channel(channel).get_msg(timeout=max(0.0, deadline - time.monotonic()))
             if reply["msg_type"] == wire.REPLY_TYPE:
-                assert wire.is_genuine(reply["content"], reply["buffers"][0])
+                assert wire.matches_digest(reply["content"], reply["buffers"][0])
                 return wire.decode_message(reply["buffers"][0])
 
     def channel(self, name: str) -> Any:
@@ -85,7 +85,7 @@ class RunningKernel:
 
 @contextmanager
 def running_kernel(folder: Path) -> Iterator[RunningKernel]:
-    """The kernel as it is shipped, over tcp."""
+    """The real kernel, over TCP."""
     file = str(folder / "kernel.json")
     write_connection_file(file, ip="127.0.0.1", key=b"a key of this test")
     process = subprocess.Popen([*COMMAND, "-f", file], cwd=folder, start_new_session=True)
@@ -110,7 +110,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningKernel]:
 
 @pytest.fixture
 def own_kernel(tmp_path: Path) -> Iterator[RunningKernel]:
-    """A kernel that a test may end, or load a model in."""
+    """A kernel of one test, which may end it or load a model."""
     with running_kernel(tmp_path) as running:
         yield running
 
@@ -127,7 +127,7 @@ def libraries(process: subprocess.Popen[bytes]) -> str:
     return " ".join(str(library.path) for library in psutil.Process(process.pid).memory_maps())
 
 
-def test_the_kernel_says_what_it_is(kernel: RunningKernel) -> None:
+def test_kernel_info_describes_the_kernel(kernel: RunningKernel) -> None:
     content = kernel.ask("kernel_info_request")["content"]
     assert content["status"] == "ok"
     assert content["implementation"] == "pico_jupyter"
@@ -150,7 +150,7 @@ def test_jupyters_other_requests_are_answered_ok(kernel: RunningKernel, kind: st
     assert reply["content"]["status"] == "ok"
 
 
-def test_a_request_that_it_does_not_know_is_answered_with_an_error(kernel: RunningKernel) -> None:
+def test_an_unknown_request_is_answered_with_an_error(kernel: RunningKernel) -> None:
     assert kernel.ask("debug_request", channel="control")["content"]["status"] == "error"
 
 
@@ -193,8 +193,8 @@ def test_a_message_that_is_not_signed_is_ignored(kernel: RunningKernel) -> None:
     assert kernel.ask("kernel_info_request", channel="control")["content"]["status"] == "ok"
 
 
-def test_a_payload_that_is_not_the_signed_one_is_ignored(kernel: RunningKernel) -> None:
-    message = kernel.client.session.msg(wire.REQUEST_TYPE, wire.seal(wire.encode(wire.Ask(1, ListModels()))))
+def test_a_payload_that_differs_from_the_signed_one_is_ignored(kernel: RunningKernel) -> None:
+    message = kernel.client.session.msg(wire.REQUEST_TYPE, wire.digest_of(wire.encode(wire.Ask(1, ListModels()))))
     parts = [*kernel.client.session.serialize(message), wire.encode(wire.Ask(2, ListModels()))]
     kernel.client.shell_channel.socket.send_multipart(parts)
     answer = kernel.ask_engine(wire.Ask(3, ListModels()))
@@ -219,7 +219,7 @@ def test_ctrl_c_does_not_end_the_process(kernel: RunningKernel) -> None:
     assert kernel.ask("kernel_info_request")["content"]["status"] == "ok"
 
 
-def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
+def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     file = str(tmp_path / "kernel.json")
     write_connection_file(file, ip="127.0.0.1", key=b"a key of this test")
     script = (
@@ -249,7 +249,7 @@ def test_a_command_line_without_a_connection_file_is_refused() -> None:
 
 
 def test_options_reach_the_process(tmp_path: Path) -> None:
-    """A model folder that is not there is named in what the process prints."""
+    """The process logs a model folder that does not exist."""
     file = str(tmp_path / "kernel.json")
     write_connection_file(file, ip="127.0.0.1", key=b"a key of this test")
     options = wire.options_text(EngineOptions(model_dirs=(str(tmp_path / "nowhere"),)))
@@ -276,15 +276,13 @@ def test_options_reach_the_process(tmp_path: Path) -> None:
         (f"/lib/libjemalloc.so {OPENBLAS}", {"A": "b", "LD_PRELOAD": "/lib/libjemalloc.so"}),
     ],
 )
-def test_children_of_the_kernel_do_not_inherit_the_library_that_was_put_in_front(
-    preloaded: str, left: dict[str, str]
-) -> None:
+def test_children_of_the_kernel_do_not_inherit_the_preloaded_library(preloaded: str, left: dict[str, str]) -> None:
     environ = {"A": "b", "LD_PRELOAD": preloaded, wire.PRELOADED_VARIABLE: OPENBLAS}
     hide_preloaded(environ)
     assert environ == left
 
 
-def test_what_the_user_preloads_stays() -> None:
+def test_libraries_that_the_user_preloads_stay() -> None:
     environ = {"LD_PRELOAD": OPENBLAS}
     hide_preloaded(environ)
     assert environ == {"LD_PRELOAD": OPENBLAS}

@@ -1,4 +1,4 @@
-"""One life of the model kernel: what it is given, and that Jupyter's launchers do not offer it."""
+"""One process of the model kernel: its environment, its start and end, and its messages."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def test_model_paths_are_absolute_in_the_kernels_environment(monkeypatch: pytest
     assert environ["PICO_JUPYTER_MODEL_PATH"].startswith("models")
 
 
-def test_an_environment_without_model_paths_stays_as_it_is() -> None:
+def test_an_environment_without_model_paths_is_unchanged() -> None:
     assert kernel_environment({"A": "b"}) == {"A": "b"}
 
 
-def test_an_openblas_goes_into_the_kernels_environment_and_nowhere_else() -> None:
+def test_an_openblas_is_added_to_the_kernels_environment_only() -> None:
     environ = {"LD_PRELOAD": "/lib/libjemalloc.so"}
     environment = kernel_environment(environ, Path("/lib/libopenblas.so.0"))
     assert environment["LD_PRELOAD"] == "/lib/libjemalloc.so /lib/libopenblas.so.0"
@@ -47,7 +47,7 @@ def test_launchers_do_not_offer_the_model_kernel() -> None:
     assert not any("pico_jupyter.model_kernel" in kernel["spec"]["argv"] for kernel in offered)
 
 
-async def test_a_kernel_that_says_nothing_is_given_up_and_ended() -> None:
+async def test_a_kernel_that_does_not_answer_is_ended_after_the_timeout() -> None:
     command = (sys.executable, "-c", "import time; print('busy', flush=True); time.sleep(600)")
     process = KernelProcess(command, EngineOptions(), LOG, silence_limit=20.0)
     with pytest.raises(EngineUnavailable, match=r"did not answer within 1 s\nbusy"):
@@ -66,7 +66,7 @@ async def test_a_process_that_was_never_started_can_be_stopped() -> None:
 @pytest.mark.parametrize(
     ("status", "words"), [(3, "exit status 3"), (-9, "killed by SIGKILL"), (-250, "killed by signal 250")]
 )
-async def test_the_end_of_a_process_is_told_in_words(status: int, words: str) -> None:
+async def test_the_exit_of_a_process_is_described_in_words(status: int, words: str) -> None:
     command = (sys.executable, "-c", "")
     process = KernelProcess(command, EngineOptions(), LOG, silence_limit=20.0)
     assert process.describe_exit() == "running"
@@ -82,27 +82,27 @@ def message(session: Session, payload: bytes, content: dict[str, str]) -> list[b
 
 def test_a_message_of_the_kernel_is_read() -> None:
     session = Session(key=b"key")
-    parts = message(session, b"payload", wire.seal(b"payload"))
+    parts = message(session, b"payload", wire.digest_of(b"payload"))
     assert read_message(session, parts) == ("pico_published", b"payload")
     assert read_message(session, parts[:-1]) == ("pico_published", b"")
 
 
 @pytest.mark.parametrize("part", range(2, 8))
-def test_a_message_that_was_changed_on_its_way_is_refused(part: int) -> None:
+def test_a_modified_message_is_refused(part: int) -> None:
     session = Session(key=b"key")
-    parts = message(session, b"payload", wire.seal(b"payload"))
+    parts = message(session, b"payload", wire.digest_of(b"payload"))
     parts[part] += b" "
     with pytest.raises(ValueError, match=r"signature|signed"):
         read_message(session, parts)
 
 
-def test_a_payload_without_a_seal_is_refused() -> None:
+def test_a_payload_without_a_hash_is_refused() -> None:
     session = Session(key=b"key")
     with pytest.raises(ValueError, match="does not match"):
         read_message(session, message(session, b"payload", {}))
 
 
 @pytest.mark.parametrize("parts", [[], [b"<IDS|MSG>"], [b"<IDS|MSG>", b"signature", b"{}"]])
-def test_what_is_no_message_is_refused(parts: list[bytes]) -> None:
+def test_bytes_that_are_not_a_message_are_refused(parts: list[bytes]) -> None:
     with pytest.raises((ValueError, IndexError)):
         read_message(Session(key=b"key"), parts)

@@ -1,4 +1,4 @@
-"""The two ends of the link back to back: an answer arrives whole, in order, once, or fails where it can be seen."""
+"""The two ends of the link together: an answer arrives completely, in order and once, or it fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pico_jupyter.client import collect
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound, OutOfMemory, QueueFull
 from pico_jupyter.model_kernel import wire
-from pico_jupyter.model_kernel.link_server import CROWD
+from pico_jupyter.model_kernel.link_server import DOUBLING_STREAMS
 from pico_jupyter.questions import (
     AnyQuestion,
     DescribeMemory,
@@ -73,7 +73,7 @@ async def test_an_answer_starts_with_accepted_and_ends_with_finished() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(["pass"] * 8 + ["drop", "twice", "late"]), max_size=60), st.integers(0, 3))
-def test_whatever_the_link_does_an_answer_is_whole_or_fails(faults: list[Fault], step: int) -> None:
+def test_with_any_faults_an_answer_is_complete_or_fails(faults: list[Fault], step: int) -> None:
     finished = FINISHED.__class__(("stop", "length"), FINISHED.usage, FINISHED.timings)
 
     async def scenario() -> None:
@@ -104,7 +104,7 @@ def test_whatever_the_link_does_an_answer_is_whole_or_fails(faults: list[Fault],
 
 
 @pytest.mark.parametrize("fault", ["drop", "twice"])
-async def test_a_gap_fails_the_request_where_it_is_seen_and_aborts_it(fault: Fault) -> None:
+async def test_a_gap_fails_and_aborts_the_request(fault: Fault) -> None:
     gates = [asyncio.Event() for _ in range(2)]
     script = (ACCEPTED, gates[0], TextDelta("lost"), gates[1], TextDelta("seen"), asyncio.Event())
     engine = ScriptedEngine(script)
@@ -142,10 +142,10 @@ async def test_the_deltas_of_one_step_travel_in_one_message() -> None:
     assert link.carried() == [(ACCEPTED, TextDelta("ac", 0), TextDelta("b", 1), FINISHED)]
 
 
-async def test_many_streams_publish_less_often_each() -> None:
+async def test_more_streams_lengthen_the_spacing() -> None:
     link = Loopback(ScriptedEngine((ACCEPTED, asyncio.Event())), window=0.02)
     assert link.server.spacing == 0.02
-    readers = [asyncio.create_task(read(link)) for _ in range(CROWD)]
+    readers = [asyncio.create_task(read(link)) for _ in range(DOUBLING_STREAMS)]
     await until(lambda: link.server.spacing == 0.04)
     for reader in readers:
         reader.cancel()
@@ -153,7 +153,7 @@ async def test_many_streams_publish_less_often_each() -> None:
     await until(lambda: link.server.spacing == 0.02)
 
 
-async def test_a_stream_publishes_text_once_in_a_window_and_the_first_at_once() -> None:
+async def test_a_stream_sends_its_first_text_at_once_and_then_once_per_window() -> None:
     link = Loopback(TextEngine(LONG, lambda: asyncio.sleep(0.0005)), window=3600.0)
     assert text_of(await read(link)) == text_of(LONG)
     assert link.carried()[:2] == [(ACCEPTED,), (LONG[0],)]
@@ -167,7 +167,7 @@ async def test_streams_that_are_due_together_share_a_message() -> None:
     assert max(len(frames.frames) for frames in link.frames()) == 8
 
 
-async def test_leaving_the_stream_is_the_abort() -> None:
+async def test_closing_the_stream_aborts_the_request() -> None:
     engine = ScriptedEngine((ACCEPTED, TextDelta("a"), asyncio.Event()))
     link = Loopback(engine)
     async with aclosing(link.client.generate(REQUEST)) as deltas:
@@ -178,7 +178,7 @@ async def test_leaving_the_stream_is_the_abort() -> None:
     assert repr(link.client) == "<LinkClient [0 streams | 0 questions]>"
 
 
-async def test_a_reader_that_is_cancelled_while_it_waits_aborts_too() -> None:
+async def test_cancelling_a_waiting_reader_aborts_the_request() -> None:
     engine = ScriptedEngine((ACCEPTED, asyncio.Event()))
     reading = asyncio.create_task(read(Loopback(engine)))
     await engine.reached.wait()
@@ -214,7 +214,7 @@ async def test_an_error_before_the_first_delta_is_raised() -> None:
     assert caught.value.retry_after == 4
 
 
-async def test_an_error_in_the_middle_comes_after_the_text_before_it() -> None:
+async def test_an_error_in_the_middle_is_raised_after_the_text_before_it() -> None:
     link = Loopback(ScriptedEngine((ACCEPTED, TextDelta("some"), OutOfMemory("too much"))))
     async with aclosing(link.client.generate(REQUEST)) as deltas:
         assert await anext(deltas) == ACCEPTED
@@ -244,7 +244,7 @@ async def test_silence_fails_the_request() -> None:
     link = Loopback(engine, silence_limit=0.2)
     reading = asyncio.create_task(read(link))
     await engine.reached.wait()
-    link.deaf = True
+    link.is_cut = True
     with pytest.raises(EngineFailed, match="does not answer"):
         await reading
     assert link.silences == 1
@@ -274,12 +274,12 @@ async def test_a_request_that_the_kernel_does_not_know_fails() -> None:
     other.cancel()
 
 
-async def test_a_server_whose_own_loop_was_blocked_fails_no_request() -> None:
+async def test_a_blocked_event_loop_of_the_server_fails_no_request() -> None:
     gate = asyncio.Event()
     link = Loopback(ScriptedEngine((ACCEPTED, gate, FINISHED)), silence_limit=0.2, heartbeat=0.01)
     reading = asyncio.create_task(read(link))
     await until(lambda: link.published)
-    time.sleep(0.5)  # noqa: ASYNC251  standing still is what is tested
+    time.sleep(0.5)  # noqa: ASYNC251  the test blocks the event loop for longer than the silence limit
     gate.set()
     assert (await reading)[-1] == FINISHED
 
@@ -291,12 +291,12 @@ async def test_fifty_thousand_deltas_reach_a_slow_reader_joined() -> None:
     async with aclosing(link.client.generate(REQUEST)) as stream:
         async for delta in stream:
             read_so_far.append(delta)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # the reader is slow, so that deltas queue up
     assert text_of(read_so_far) == text_of(list(deltas))
     assert len(read_so_far) < 1000
 
 
-async def test_a_reader_that_falls_too_far_behind_fails_and_aborts() -> None:
+async def test_too_many_unread_bytes_fail_and_abort_the_request() -> None:
     top = tuple(TopLogprob("x", -1.0, b"x") for _ in range(20))
     deltas = [TextDelta("x", 0, (TokenLogprob("x", -1.0, b"x", top),)) for _ in range(1000)]
     link = Loopback(TextEngine(deltas, lambda: asyncio.sleep(0)), unread_limit=100_000)
@@ -329,7 +329,7 @@ async def test_a_question_can_fail() -> None:
 
 
 class SlowToLoad(ScriptedEngine):
-    """Loads until it is told to stop."""
+    """Loads until it is aborted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -350,13 +350,13 @@ async def test_a_long_load_is_kept_alive_by_heartbeats() -> None:
     loading = asyncio.create_task(link.client.ask(LoadModel("tiny")))
     await until(lambda: len(link.published) > 30)
     assert not loading.done()
-    link.deaf = True
+    link.is_cut = True
     with pytest.raises(EngineFailed, match="does not answer"):
         await loading
     await link.server.aclose()
 
 
-async def test_a_load_whose_caller_gives_up_is_aborted() -> None:
+async def test_cancelling_a_load_aborts_it() -> None:
     engine = SlowToLoad()
     link = Loopback(engine)
     loading = asyncio.create_task(link.client.ask(LoadModel("tiny")))
@@ -365,7 +365,7 @@ async def test_a_load_whose_caller_gives_up_is_aborted() -> None:
     await asyncio.wait_for(engine.aborted.wait(), 10)
 
 
-async def test_a_link_that_is_gone_ends_everything_and_refuses_the_next() -> None:
+async def test_a_failed_link_fails_running_and_later_requests() -> None:
     engine = ScriptedEngine((ACCEPTED, TextDelta("a"), asyncio.Event()))
     link = Loopback(engine)
     reading = asyncio.create_task(read(link))
@@ -380,14 +380,14 @@ async def test_a_link_that_is_gone_ends_everything_and_refuses_the_next() -> Non
     await link.server.aclose()
 
 
-async def test_a_closed_client_says_that_it_is_closed() -> None:
+async def test_a_closed_client_refuses_questions() -> None:
     link = Loopback(ScriptedEngine())
     await link.client.aclose()
     with pytest.raises(EngineUnavailable, match="closed"):
         await link.client.ask(ListResident())
 
 
-async def test_bytes_that_are_no_message_are_logged_and_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_invalid_messages_are_logged_and_ignored(caplog: pytest.LogCaptureFixture) -> None:
     link = Loopback(ScriptedEngine())
     link.client.receive(b"nonsense")
     link.server.receive(b"nonsense", lambda _: None)
@@ -400,40 +400,45 @@ async def test_an_idle_link_publishes_nothing() -> None:
     await read(link)
     await until(lambda: "[0 streams | 0 questions]" in repr(link.server))
     published = len(link.published)
-    await asyncio.sleep(0.05)
+    busy = Loopback(ScriptedEngine((ACCEPTED, asyncio.Event())), heartbeat=0.001)
+    reading = asyncio.create_task(read(busy))
+    await until(lambda: len(busy.published) > 20)
+    reading.cancel()
     assert len(link.published) <= published + 1
 
 
-def figures(link: Loopback) -> int:
-    return sum(isinstance(one, wire.Bulletin) and isinstance(one.news, EngineStatistics) for one in link.published)
+def statistics(link: Loopback) -> int:
+    return sum(
+        isinstance(one, wire.PublishedEvent) and isinstance(one.event, EngineStatistics) for one in link.published
+    )
 
 
-async def test_a_model_that_comes_is_told_unasked_and_the_figures_with_it() -> None:
+async def test_a_loaded_model_and_new_statistics_are_published() -> None:
     engine = ScriptedEngine()
-    engine.figures = EngineStatistics(resident_bytes=1000)
+    engine.statistics = EngineStatistics(resident_bytes=1000)
     link = Loopback(engine)
-    heard: list[EngineEvent] = []
-    link.client.on_news = heard.append
-    engine.tell(ModelLoaded("tiny", 1000, 0.5))
-    await until(lambda: len(heard) == 2)
-    assert heard == [ModelLoaded("tiny", 1000, 0.5), EngineStatistics(resident_bytes=1000)]
+    events: list[EngineEvent] = []
+    link.client.on_event = events.append
+    engine.notify(ModelLoaded("tiny", 1000, 0.5))
+    await until(lambda: len(events) == 2)
+    assert events == [ModelLoaded("tiny", 1000, 0.5), EngineStatistics(resident_bytes=1000)]
 
 
-async def test_the_figures_are_told_while_requests_are_under_way_and_once_after() -> None:
+async def test_statistics_are_published_while_requests_run_and_once_after() -> None:
     gate = asyncio.Event()
     engine = ScriptedEngine((ACCEPTED, gate, FINISHED))
     link = Loopback(engine, heartbeat=0.005)
-    heard: list[EngineEvent] = []
-    link.client.on_news = heard.append
+    events: list[EngineEvent] = []
+    link.client.on_event = events.append
     reading = asyncio.create_task(read(link))
-    await until(lambda: len(heard) > 3)
+    await until(lambda: len(events) > 3)
     gate.set()
     await reading
-    engine.figures = EngineStatistics(preemptions=7)
-    await until(lambda: heard[-1] == EngineStatistics(preemptions=7))
+    engine.statistics = EngineStatistics(preemptions=7)
+    await until(lambda: events[-1] == EngineStatistics(preemptions=7))
 
 
-async def test_an_engine_that_cannot_say_how_it_stands_harms_no_request() -> None:
+async def test_an_engine_without_statistics_fails_no_request() -> None:
     class Closing(ScriptedEngine):
         async def ask(self, question: AnyQuestion) -> Any:
             raise EngineUnavailable("the engine is not running")
@@ -444,10 +449,10 @@ async def test_an_engine_that_cannot_say_how_it_stands_harms_no_request() -> Non
     await until(lambda: sum(isinstance(message, wire.Heartbeat) for message in link.published) > 3)
     gate.set()
     assert (await reading)[-1] == FINISHED
-    assert figures(link) == 0
+    assert statistics(link) == 0
 
 
-async def test_a_question_for_the_figures_that_takes_long_is_asked_once() -> None:
+async def test_a_slow_question_for_statistics_is_asked_once() -> None:
     asked = 0
 
     class Busy(ScriptedEngine):
@@ -455,7 +460,7 @@ async def test_a_question_for_the_figures_that_takes_long_is_asked_once() -> Non
             nonlocal asked
             asked += 1
             await asyncio.Event().wait()
-            return self.figures
+            return self.statistics
 
     link = Loopback(Busy((ACCEPTED, asyncio.Event())), heartbeat=0.002)
     reading = asyncio.create_task(read(link))
@@ -465,10 +470,10 @@ async def test_a_question_for_the_figures_that_takes_long_is_asked_once() -> Non
     assert asked == 1
 
 
-async def test_bulletins_of_a_failed_kernel_are_ignored() -> None:
+async def test_events_of_a_failed_kernel_are_ignored() -> None:
     link = Loopback(ScriptedEngine())
-    heard: list[EngineEvent] = []
-    link.client.on_news = heard.append
+    events: list[EngineEvent] = []
+    link.client.on_event = events.append
     link.client.fail(EngineFailed("it died"))
-    link.client.receive(wire.encode(wire.Bulletin(ModelLoaded("tiny", 1000, 0.5))))
-    assert heard == []
+    link.client.receive(wire.encode(wire.PublishedEvent(ModelLoaded("tiny", 1000, 0.5))))
+    assert events == []

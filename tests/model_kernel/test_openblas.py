@@ -1,4 +1,4 @@
-"""Which OpenBLAS is found, and which are left alone; and how one is put in front of mlx's own."""
+"""Which OpenBLAS is found and which are ignored, and how it is preloaded and checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Find = Callable[..., Path | None]
 
 @pytest.fixture
 def find(tmp_path: Path) -> Find:
-    """find_openblas() on a machine that has nothing but what is below tmp_path."""
+    """find_openblas() on a machine that has only the files below tmp_path."""
 
     def found(environ: dict[str, str] | None = None, platform: str = "linux") -> Path | None:
         return find_openblas(
@@ -39,16 +39,16 @@ def library(path: Path, head: bytes = HEAD) -> Path:
     return path
 
 
-def test_a_machine_without_one_has_none(find: Find) -> None:
+def test_a_machine_without_openblas_preloads_nothing(find: Find) -> None:
     assert find() is None
 
 
-def test_the_one_in_a_python_package_is_found(find: Find, tmp_path: Path) -> None:
+def test_an_openblas_in_a_python_package_is_found(find: Find, tmp_path: Path) -> None:
     carried = library(tmp_path / "site-packages" / "opencv_python.libs" / "libopenblasp-r0-59ffcd50.3.15.so")
     assert find() == carried
 
 
-def test_the_one_that_the_loader_knows_is_found(find: Find, tmp_path: Path) -> None:
+def test_an_openblas_in_the_loaders_cache_is_found(find: Find, tmp_path: Path) -> None:
     known = library(tmp_path / "lib" / "libopenblas.so.0")
     (tmp_path / "ld.so.cache").write_bytes(
         b"glibc\0libopenblas.so.0\0" + bytes(known) + b"\0libc.so.6\0/lib/libc.so.6\0"
@@ -56,7 +56,7 @@ def test_the_one_that_the_loader_knows_is_found(find: Find, tmp_path: Path) -> N
     assert find() == known
 
 
-def test_the_nearest_one_wins(find: Find, tmp_path: Path) -> None:
+def test_the_first_library_in_search_order_is_found(find: Find, tmp_path: Path) -> None:
     library(tmp_path / "site-packages" / "opencv_python.libs" / "libopenblasp-r0-59ffcd50.3.15.so")
     of_environment = library(tmp_path / "environment" / "lib" / "libopenblas.so.0")
     assert find() == of_environment
@@ -75,12 +75,12 @@ def test_the_nearest_one_wins(find: Find, tmp_path: Path) -> None:
         "libopenblas.a",
     ],
 )
-def test_one_with_other_names_integers_or_threads_is_left_alone(find: Find, tmp_path: Path, name: str) -> None:
+def test_an_openblas_with_other_symbols_integers_or_threads_is_ignored(find: Find, tmp_path: Path, name: str) -> None:
     library(tmp_path / "environment" / "lib" / name)
     assert find() is None
 
 
-def test_what_a_link_leads_to_counts(find: Find, tmp_path: Path) -> None:
+def test_the_target_of_a_link_decides(find: Find, tmp_path: Path) -> None:
     openmp = library(tmp_path / "openblas-openmp" / "libopenblas.so.0")
     link = tmp_path / "environment" / "lib" / "libopenblas.so.0"
     link.parent.mkdir(parents=True)
@@ -91,34 +91,34 @@ def test_what_a_link_leads_to_counts(find: Find, tmp_path: Path) -> None:
     assert find() == link
 
 
-def test_one_for_another_machine_is_left_alone(find: Find, tmp_path: Path) -> None:
+def test_an_openblas_for_another_machine_is_ignored(find: Find, tmp_path: Path) -> None:
     other_machine = HEAD[:18] + bytes(byte ^ 1 for byte in HEAD[18:])
     library(tmp_path / "environment" / "lib" / "libopenblas.so.0", other_machine)
     assert find() is None
 
 
-def test_a_link_to_nowhere_is_left_alone(find: Find, tmp_path: Path) -> None:
+def test_a_broken_link_is_ignored(find: Find, tmp_path: Path) -> None:
     (tmp_path / "environment" / "lib").mkdir(parents=True)
     (tmp_path / "environment" / "lib" / "libopenblas.so.0").symlink_to(tmp_path / "gone.so")
     assert find() is None
 
 
-def test_a_path_that_the_loader_would_split_is_left_alone(find: Find, tmp_path: Path) -> None:
+def test_a_path_that_the_loader_would_split_is_ignored(find: Find, tmp_path: Path) -> None:
     spaced = library(tmp_path / "my libraries" / "libopenblas.so.0")
     assert find({"LD_LIBRARY_PATH": str(spaced.parent)}) is None
 
 
-def test_a_blas_that_the_user_preloads_stays_the_only_one(find: Find, tmp_path: Path) -> None:
+def test_a_blas_that_the_user_preloads_is_not_replaced(find: Find, tmp_path: Path) -> None:
     library(tmp_path / "environment" / "lib" / "libopenblas.so.0")
     assert find({"LD_PRELOAD": "/opt/libmyblas.so"}) is None
 
 
-def test_other_systems_have_no_need_of_one(find: Find, tmp_path: Path) -> None:
+def test_other_systems_preload_nothing(find: Find, tmp_path: Path) -> None:
     library(tmp_path / "environment" / "lib" / "libopenblas.so.0")
     assert find(platform="darwin") is None
 
 
-def test_it_goes_behind_what_the_user_preloads_and_gets_one_thread() -> None:
+def test_the_library_follows_those_of_the_user_and_has_one_thread() -> None:
     path = Path("/lib/libopenblas.so.0")
     assert preloading({}, path) == {
         "LD_PRELOAD": str(path),
@@ -154,7 +154,7 @@ STARTED = "INFO: checking the preloaded BLAS: /lib/libopenblas.so.0"
         ("", -signal.SIGKILL, False),
     ],
 )
-def test_a_library_is_at_fault_only_where_the_loader_or_the_check_says_so(
+def test_a_library_is_at_fault_only_if_the_loader_or_the_check_reports_it(
     output: str, exit_status: int | None, is_fault: bool
 ) -> None:
     assert is_library_fault(output, exit_status) is is_fault

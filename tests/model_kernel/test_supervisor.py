@@ -1,4 +1,4 @@
-"""The model kernel in its own process: it starts when needed, dies without harm, and leaves nothing behind."""
+"""The model kernel as a process: its start on demand, its restart after a crash, and its complete end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound
-from pico_jupyter.model_kernel.news import KernelCrashed, KernelNews, KernelStarted
+from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.model_kernel.openblas import find_openblas
 from pico_jupyter.model_kernel.supervisor import CRASH_MEMORY_SECONDS, ModelKernel
 from pico_jupyter.questions import DescribeMemory, FindModel, ListModels, ListResident, LoadModel, UnloadModel
@@ -39,7 +39,7 @@ from tests.server.conftest import until
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTED = (sys.executable, "-m", "tests.fakes.model_kernel")
 ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
-# The loader finds it, and it changes nothing.
+# A library that the loader finds, and whose preloading has no effect.
 LIBRARY = Path("libc.so.6")
 LOG = logging.getLogger("pico_jupyter.test_model_kernel")
 
@@ -47,10 +47,10 @@ StartKernel = Callable[..., ModelKernel]
 
 
 @pytest.fixture
-def left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder for temporary files; the test fails when it is not empty afterwards, or a process is left.
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files. The test fails if a file or a process remains.
 
-    It is not below tmp_path, whose path may be too long for a socket; asked for so that pytest makes its own first.
+    It is not below tmp_path, whose path may be too long for a socket. pytest must create tmp_path before that.
     """
     assert tmp_path.is_dir()
     folder = Path(tempfile.mkdtemp(prefix="t"))
@@ -63,8 +63,8 @@ def left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 
 
 @pytest.fixture
-async def start_kernel(left_behind: Path) -> AsyncIterator[StartKernel]:
-    """Makes ModelKernels on top of the scripted kernel, and closes them."""
+async def start_kernel(temporary_folder: Path) -> AsyncIterator[StartKernel]:
+    """Makes ModelKernels that run the scripted kernel, and closes them."""
     kernels: list[ModelKernel] = []
 
     def make(*arguments: str, command: tuple[str, ...] = SCRIPTED, **kwargs: object) -> ModelKernel:
@@ -116,7 +116,7 @@ async def test_questions_and_answers_reach_the_engine_in_the_kernel(start_kernel
     assert repr(kernel) == "<ModelKernel <KernelProcess running <LinkClient [0 streams | 0 questions]>>>"
 
 
-async def test_the_memory_is_asked_of_the_kernel(start_kernel: StartKernel) -> None:
+async def test_the_kernel_reports_the_memory(start_kernel: StartKernel) -> None:
     assert await start_kernel().ask(DescribeMemory()) == MEMORY
 
 
@@ -127,7 +127,7 @@ async def test_requests_that_wait_for_the_start_share_one_kernel(start_kernel: S
     assert pids == {kernel.pid}
 
 
-async def test_a_caller_that_gives_up_during_the_start_does_not_end_it_for_others(start_kernel: StartKernel) -> None:
+async def test_cancelling_one_request_during_the_start_does_not_cancel_the_start(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
     impatient, patient = asyncio.create_task(kernel.ask(ListModels())), asyncio.create_task(kernel.ask(ListModels()))
     await asyncio.sleep(0)
@@ -144,19 +144,19 @@ async def test_two_streams_run_side_by_side(start_kernel: StartKernel) -> None:
     endless.cancel()
 
 
-async def test_fifty_thousand_deltas_arrive_whole_at_a_slow_reader(start_kernel: StartKernel) -> None:
+async def test_fifty_thousand_deltas_reach_a_slow_reader_completely(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
     text, count = "", 0
     async with aclosing(kernel.generate(request("count 50000"))) as deltas:
         async for delta in deltas:
             text += delta.text if isinstance(delta, TextDelta) else ""
             count += 1
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # the reader is slow, so that deltas queue up
     assert text == "".join(f"{i} " for i in range(50_000))
     assert count < 5000
 
 
-async def test_a_reader_whose_loop_stands_still_loses_nothing(start_kernel: StartKernel, tmp_path: Path) -> None:
+async def test_a_reader_with_a_blocked_event_loop_loses_nothing(start_kernel: StartKernel, tmp_path: Path) -> None:
     """A message per delta, more than zmq's default limit of 1000."""
     kernel = start_kernel("--window", "0")
     text = ""
@@ -164,13 +164,13 @@ async def test_a_reader_whose_loop_stands_still_loses_nothing(start_kernel: Star
     async with aclosing(kernel.generate(request(f"count 20000 0 {all_sent}"))) as deltas:
         await anext(deltas)
         while not all_sent.exists():
-            time.sleep(0.01)  # noqa: ASYNC251  standing still is what is tested
+            time.sleep(0.01)  # noqa: ASYNC251  the test blocks the event loop
         async for delta in deltas:
             text += delta.text if isinstance(delta, TextDelta) else ""
     assert text == "".join(f"{i} " for i in range(20_000))
 
 
-async def test_leaving_a_stream_reaches_the_engine_as_its_abort(start_kernel: StartKernel, tmp_path: Path) -> None:
+async def test_closing_a_stream_aborts_the_request_in_the_engine(start_kernel: StartKernel, tmp_path: Path) -> None:
     kernel = start_kernel()
     mark = tmp_path / "mark"
     async with aclosing(kernel.generate(request(f"mark {mark}"))) as deltas:
@@ -201,13 +201,13 @@ async def test_the_next_request_after_a_kill_works(start_kernel: StartKernel) ->
     assert kernel.pid != killed
 
 
-async def test_a_request_that_has_said_nothing_is_tried_again(start_kernel: StartKernel, tmp_path: Path) -> None:
+async def test_a_request_without_text_is_retried_after_a_crash(start_kernel: StartKernel, tmp_path: Path) -> None:
     deltas = await read(start_kernel(), f"die once {tmp_path / 'died'}")
     assert text_of(deltas) == "survived"
     assert sum(isinstance(delta, Accepted) for delta in deltas) == 1
 
 
-async def test_a_question_under_way_when_the_kernel_dies_is_asked_again(start_kernel: StartKernel) -> None:
+async def test_a_running_question_is_retried_after_a_crash(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
     await kernel.ask(ListModels())
     assert kernel.pid is not None
@@ -218,7 +218,7 @@ async def test_a_question_under_way_when_the_kernel_dies_is_asked_again(start_ke
     assert await asking == (MODEL,)
 
 
-async def test_a_request_that_has_said_something_is_not_tried_again(start_kernel: StartKernel) -> None:
+async def test_a_request_with_text_is_not_retried(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
     async with aclosing(kernel.generate(request("die late"))) as deltas:
         await anext(deltas)
@@ -240,29 +240,29 @@ async def test_a_request_that_killed_two_kernels_is_refused_for_minutes(start_ke
     clock.advance(CRASH_MEMORY_SECONDS)
     with pytest.raises(EngineFailed, match="it is not tried again"):
         await read(kernel, "die")
-    assert kernel.pid != pid, "it was tried again, and killed two more"
+    assert kernel.pid != pid, "the request is tried again, and kills two more kernels"
 
 
-async def test_what_the_engine_tells_of_its_own_accord_arrives(start_kernel: StartKernel) -> None:
-    news: list[KernelNews] = []
-    await read(start_kernel(on_news=news.append), "tell")
-    await until(lambda: len(news) >= 3)
-    assert news[:3] == [KernelStarted(), ModelLoaded("tiny", 1000, 0.5), EngineStatistics(resident_bytes=1000)]
+async def test_events_of_the_engine_arrive(start_kernel: StartKernel) -> None:
+    events: list[KernelEvent] = []
+    await read(start_kernel(on_event=events.append), "load")
+    await until(lambda: len(events) >= 3)
+    assert events[:3] == [KernelStarted(), ModelLoaded("tiny", 1000, 0.5), EngineStatistics(resident_bytes=1000)]
 
 
-async def test_every_start_is_told_and_every_crash_but_no_end_that_was_asked_for(start_kernel: StartKernel) -> None:
-    news: list[KernelNews] = []
-    kernel = start_kernel(on_news=lambda one: None if isinstance(one, EngineStatistics) else news.append(one))
+async def test_starts_and_crashes_are_reported_but_a_requested_end_is_not(start_kernel: StartKernel) -> None:
+    events: list[KernelEvent] = []
+    kernel = start_kernel(on_event=lambda one: None if isinstance(one, EngineStatistics) else events.append(one))
     await kernel.ask(ListModels())
     assert kernel.pid is not None
     os.kill(kernel.pid, signal.SIGKILL)
     await until(lambda: kernel.pid is None)
     await kernel.ask(ListModels())
     await kernel.aclose()
-    assert news == [KernelStarted(), KernelCrashed("killed by SIGKILL"), KernelStarted()]
+    assert events == [KernelStarted(), KernelCrashed("killed by SIGKILL"), KernelStarted()]
 
 
-async def test_a_stable_kernel_that_dies_is_started_again_unasked(start_kernel: StartKernel) -> None:
+async def test_a_stable_kernel_is_restarted_at_once_after_a_crash(start_kernel: StartKernel) -> None:
     kernel = start_kernel(stable_seconds=0.0)
     await kernel.ask(ListModels())
     killed = kernel.pid
@@ -271,7 +271,7 @@ async def test_a_stable_kernel_that_dies_is_started_again_unasked(start_kernel: 
     await until(lambda: kernel.pid not in (None, killed))
 
 
-async def test_a_kernel_that_dies_at_once_is_not_started_again_unasked(start_kernel: StartKernel) -> None:
+async def test_a_kernel_that_crashes_early_is_restarted_on_demand_only(start_kernel: StartKernel) -> None:
     kernel = start_kernel(stable_seconds=3600.0)
     await kernel.ask(ListModels())
     assert kernel.pid is not None
@@ -279,14 +279,14 @@ async def test_a_kernel_that_dies_at_once_is_not_started_again_unasked(start_ker
     await until(lambda: repr(kernel) == "<ModelKernel not running>")
 
 
-async def test_a_kernel_that_stands_still_fails_the_request_and_is_replaced(start_kernel: StartKernel) -> None:
+async def test_a_frozen_kernel_fails_the_request_and_is_replaced(start_kernel: StartKernel) -> None:
     kernel = start_kernel(silence_limit=2.0)
     with pytest.raises(EngineFailed, match="does not answer"):
         await read(kernel, "freeze")
     assert text_of(await read(kernel, "count 1")) == "0 "
 
 
-async def test_a_kernel_that_cannot_start_says_why(start_kernel: StartKernel) -> None:
+async def test_a_kernel_that_cannot_start_reports_the_reason(start_kernel: StartKernel) -> None:
     kernel = start_kernel(command=(sys.executable, "-c", "raise SystemExit('no such thing as mlx')"))
     with pytest.raises(EngineUnavailable, match=r"did not start \(exit status 1\)\nno such thing as mlx"):
         await kernel.ask(ListModels())
@@ -328,7 +328,7 @@ async def test_a_kernel_that_cannot_start_with_a_preloaded_library_starts_withou
     command = (sys.executable, "-c", FAULTY.format(says=says, ends=ends))
     kernel = start_kernel(command=command, find_openblas=finds(LIBRARY, asked))
     assert await kernel.ask(ListModels()) == (MODEL,)
-    assert f"with {LIBRARY} preloaded the model kernel did not start" in caplog.text
+    assert f"starting again without {LIBRARY}: the model kernel did not start" in caplog.text
     assert "with mlx's own BLAS" in caplog.text
     assert kernel.pid is not None
     os.kill(kernel.pid, signal.SIGKILL)
@@ -337,7 +337,7 @@ async def test_a_kernel_that_cannot_start_with_a_preloaded_library_starts_withou
 
 
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM"])
-async def test_a_kernel_that_is_killed_while_it_starts_says_nothing_of_the_library(
+async def test_a_kernel_killed_during_its_start_is_no_fault_of_the_library(
     start_kernel: StartKernel, caplog: pytest.LogCaptureFixture, number: str
 ) -> None:
     caplog.set_level(logging.INFO, logger=LOG.name)
@@ -352,7 +352,7 @@ async def test_a_kernel_that_is_killed_while_it_starts_says_nothing_of_the_libra
     assert "own BLAS" not in caplog.text
 
 
-async def test_a_kernel_that_starts_neither_way_may_try_the_library_again(start_kernel: StartKernel) -> None:
+async def test_the_library_is_tried_again_after_a_failed_start(start_kernel: StartKernel) -> None:
     asked: list[Path] = []
 
     def find(environ: object) -> Path:
@@ -367,7 +367,7 @@ async def test_a_kernel_that_starts_neither_way_may_try_the_library_again(start_
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="preloading is for Linux")
-async def test_a_library_that_is_found_is_in_the_kernel_and_told_in_the_log(
+async def test_a_found_library_is_loaded_into_the_kernel_and_logged(
     start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger=LOG.name)
@@ -379,7 +379,7 @@ async def test_a_library_that_is_found_is_in_the_kernel_and_told_in_the_log(
     assert str(library) in {mapped.path for mapped in psutil.Process(kernel.pid).memory_maps()}
 
 
-async def test_a_program_that_is_not_there_says_so(start_kernel: StartKernel) -> None:
+async def test_a_missing_program_is_reported(start_kernel: StartKernel) -> None:
     with pytest.raises(EngineUnavailable, match=r"cannot be started.*no-such-python"):
         await start_kernel(command=("no-such-python",)).ask(ListModels())
 
@@ -427,7 +427,7 @@ def on_record() -> Iterator[Callable[[str, Callable[[], object]], None]]:
 
 
 @pytest.mark.parametrize("text", ["a word on stdout", "a word of warning", "the model kernel started"])
-async def test_closing_at_any_moment_of_the_start_leaves_nothing(
+async def test_closing_at_any_moment_of_the_start_leaves_no_process(
     start_kernel: StartKernel, on_record: Callable[[str, Callable[[], object]], None], text: str
 ) -> None:
     """The last moment is the one in which the start completes."""
@@ -446,7 +446,7 @@ async def test_closing_at_any_moment_of_the_start_leaves_nothing(
 
 
 @pytest.mark.parametrize("turns", range(4))
-async def test_closing_in_the_first_turns_of_the_start_leaves_nothing(start_kernel: StartKernel, turns: int) -> None:
+async def test_closing_in_the_first_turns_of_the_start_leaves_no_process(start_kernel: StartKernel, turns: int) -> None:
     kernel = start_kernel()
     waiting = asyncio.create_task(kernel.ask(ListModels()))
     streaming = asyncio.create_task(read(kernel, "count 1"))
@@ -458,14 +458,14 @@ async def test_closing_in_the_first_turns_of_the_start_leaves_nothing(start_kern
             await task
 
 
-async def test_closing_before_the_start_refuses_what_comes(start_kernel: StartKernel) -> None:
+async def test_closing_before_the_start_refuses_later_requests(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
     await kernel.aclose()
     with pytest.raises(EngineUnavailable, match="shutting down"):
         await read(kernel, "count 1")
 
 
-async def test_closing_that_is_given_up_leaves_no_process(start_kernel: StartKernel) -> None:
+async def test_cancelled_closing_leaves_no_process(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
     await kernel.ask(ListModels())
     process = psutil.Process(kernel.pid)
@@ -475,7 +475,7 @@ async def test_closing_that_is_given_up_leaves_no_process(start_kernel: StartKer
     await until(lambda: not process.is_running())
 
 
-async def test_closing_while_the_remains_of_a_dead_kernel_are_removed_waits_for_them(start_kernel: StartKernel) -> None:
+async def test_closing_waits_for_the_cleanup_of_a_crashed_kernel(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
     await kernel.ask(ListModels())
     assert kernel.pid is not None
@@ -484,7 +484,7 @@ async def test_closing_while_the_remains_of_a_dead_kernel_are_removed_waits_for_
     await asyncio.wait_for(kernel.aclose(), 10)
 
 
-async def test_closing_a_kernel_that_stands_still_takes_bounded_time(start_kernel: StartKernel) -> None:
+async def test_closing_a_frozen_kernel_takes_bounded_time(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
     await kernel.ask(ListModels())
     assert kernel.pid is not None
@@ -492,7 +492,7 @@ async def test_closing_a_kernel_that_stands_still_takes_bounded_time(start_kerne
     await asyncio.wait_for(kernel.aclose(), 10)
 
 
-async def test_what_the_kernel_prints_is_in_the_servers_log(
+async def test_the_kernels_output_is_in_the_servers_log(
     start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger=LOG.name)
@@ -512,7 +512,7 @@ async def test_the_engine_is_prepared_for_an_answer_but_not_for_a_list(
     assert "prepares" in caplog.text
 
 
-async def test_the_engine_is_prepared_after_a_death(
+async def test_the_engine_is_prepared_after_a_crash(
     start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger=LOG.name)
@@ -524,7 +524,7 @@ async def test_the_engine_is_prepared_after_a_death(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sleep is a command elsewhere")
-async def test_a_death_is_noticed_even_when_a_child_lives_on(start_kernel: StartKernel) -> None:
+async def test_a_crash_is_noticed_while_a_child_of_the_kernel_runs_on(start_kernel: StartKernel) -> None:
     kernel = start_kernel()
     orphan = psutil.Process(int(text_of(await read(kernel, "orphan 600"))))
     async with aclosing(kernel.generate(request("talk"))) as deltas:

@@ -1,4 +1,4 @@
-"""What travels between the two processes arrives as it was sent."""
+"""Messages of the link are decoded as they were encoded."""
 
 import math
 
@@ -69,8 +69,8 @@ ANSWERS: list[wire.KernelMessage] = [
     wire.Answered(2, b"bytes"),
     wire.Frames((wire.StreamFrame(1, 1, (TextDelta("a"),)), wire.StreamFrame(2, 5, (FINISHED,)))),
     wire.Heartbeat((1, 2)),
-    wire.Bulletin(ModelLoaded("tiny", 1000, 0.5)),
-    wire.Bulletin(EngineStatistics(1, 2, 3, 4, 5)),
+    wire.PublishedEvent(ModelLoaded("tiny", 1000, 0.5)),
+    wire.PublishedEvent(EngineStatistics(1, 2, 3, 4, 5)),
 ]
 
 
@@ -87,21 +87,21 @@ ANSWERS: list[wire.KernelMessage] = [
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_every_answer_arrives_as_it_was_given(question: Question[object], answer: object) -> None:
+def test_every_answer_to_a_question_survives_encoding(question: Question[object], answer: object) -> None:
     assert wire.answer_to(question, wire.encode_answer(answer)) == answer
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
-def test_requests_arrive_as_they_were_sent(request_: wire.LinkRequest) -> None:
+def test_requests_survive_encoding(request_: wire.LinkRequest) -> None:
     assert wire.decode_request(wire.encode(request_)) == request_
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: type(answer).__name__)
-def test_answers_arrive_as_they_were_sent(answer: wire.KernelMessage) -> None:
+def test_messages_of_the_kernel_survive_encoding(answer: wire.KernelMessage) -> None:
     assert wire.decode_message(wire.encode(answer)) == answer
 
 
-def test_what_must_not_wait_behind_a_load_goes_by_the_control_channel() -> None:
+def test_requests_that_must_not_wait_for_a_load_use_the_control_channel() -> None:
     sent = [request.question if isinstance(request, wire.Ask) else request for request in REQUESTS]
     channels = [wire.channel_of(request) for request in REQUESTS]
     named = zip([type(one).__name__ for one in sent], channels, strict=True)
@@ -131,17 +131,17 @@ def test_an_error_keeps_the_code_of_its_class() -> None:
     assert wire.error_from(wire.report(ContextLengthExceeded("too long"))).code == "context_length_exceeded"
 
 
-def test_an_error_of_an_unknown_class_is_the_engines_failure() -> None:
+def test_an_error_of_an_unknown_class_becomes_engine_failed() -> None:
     assert isinstance(wire.error_from(wire.ErrorReport("FromTheFuture", "words")), EngineFailed)
 
 
-def test_options_travel_as_text_even_when_a_model_is_kept_for_ever() -> None:
+def test_options_with_an_infinite_keep_alive_survive_encoding() -> None:
     options = EngineOptions(model_dirs=("/a b", "/ü"), keep_alive=math.inf, memory_budget=5)
     assert wire.options_from(wire.options_text(options)) == options
 
 
-def test_a_seal_fits_its_payload_and_no_other() -> None:
-    content = wire.seal(b"payload")
-    assert wire.is_genuine(content, memoryview(b"payload"))
-    assert not wire.is_genuine(content, b"other")
-    assert not wire.is_genuine({}, b"payload")
+def test_a_hash_matches_its_payload_only() -> None:
+    content = wire.digest_of(b"payload")
+    assert wire.matches_digest(content, memoryview(b"payload"))
+    assert not wire.matches_digest(content, b"other")
+    assert not wire.matches_digest({}, b"payload")

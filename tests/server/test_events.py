@@ -1,4 +1,4 @@
-"""What listeners of the server's events are told."""
+"""The Jupyter events that listeners of a server receive."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jupyter_events import EventLogger
 
-from pico_jupyter.model_kernel.news import KernelCrashed, KernelNews, KernelStarted
+from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.server.events import SCHEMAS, emit, register_schemas
 from pico_jupyter.types import EngineStatistics, ModelLoaded, ModelUnloaded
 from tests.server.conftest import StartServer
@@ -18,22 +18,22 @@ CRASHED = KernelCrashed("killed by SIGKILL")
 
 
 class Listener:
-    """Keeps what it is told, without what Jupyter adds to every event."""
+    """Records events, without the fields that Jupyter adds."""
 
     def __init__(self, logger: EventLogger) -> None:
-        self.heard: list[tuple[str, dict[str, Any]]] = []
+        self.events: list[tuple[str, dict[str, Any]]] = []
         self._logger = logger
         for schema in logger.schemas.schema_ids:
             logger.add_listener(schema_id=schema, listener=self._listen)
 
     async def _listen(self, logger: EventLogger, schema_id: str, data: dict[str, Any]) -> None:
         fields = {name: value for name, value in data.items() if not name.startswith("__")}
-        self.heard.append((schema_id.rpartition(":")[2], fields))
+        self.events.append((schema_id.rpartition(":")[2], fields))
 
-    async def after(self, news: KernelNews) -> list[tuple[str, dict[str, Any]]]:
-        emit(self._logger, news)
+    async def after(self, event: KernelEvent) -> list[tuple[str, dict[str, Any]]]:
+        emit(self._logger, event)
         await self._logger.gather_listeners()
-        return self.heard
+        return self.events
 
 
 @pytest.fixture
@@ -44,21 +44,23 @@ def logger() -> EventLogger:
 
 
 @pytest.mark.parametrize(
-    ("news", "kind", "data"),
+    ("event", "kind", "data"),
     [
         (LOADED, "model_loaded", {"model": "tiny", "size": 1000, "seconds": 0.5}),
         (UNLOADED, "model_unloaded", {"model": "tiny", "reason": "idle"}),
         (CRASHED, "model_kernel_crashed", {"exit": "killed by SIGKILL"}),
     ],
 )
-async def test_a_listener_hears_of(logger: EventLogger, news: KernelNews, kind: str, data: dict[str, Any]) -> None:
-    assert await Listener(logger).after(news) == [(kind, data)]
+async def test_a_listener_receives_the_event(
+    logger: EventLogger, event: KernelEvent, kind: str, data: dict[str, Any]
+) -> None:
+    assert await Listener(logger).after(event) == [(kind, data)]
 
 
-@pytest.mark.parametrize("news", [EngineStatistics(1, 2, 3, 4, 5), KernelStarted()])
-async def test_what_only_counts_is_no_event(logger: EventLogger, news: KernelNews) -> None:
+@pytest.mark.parametrize("event", [EngineStatistics(1, 2, 3, 4, 5), KernelStarted()])
+async def test_statistics_and_starts_emit_no_event(logger: EventLogger, event: KernelEvent) -> None:
     listener = Listener(logger)
-    assert await listener.after(news) == []
+    assert await listener.after(event) == []
     assert [kind for kind, _ in await listener.after(LOADED)] == ["model_loaded"]
 
 
@@ -68,15 +70,15 @@ def test_every_schema_names_its_file_and_no_host(logger: EventLogger) -> None:
     assert {logger.schemas.get(id_).version for id_ in logger.schemas.schema_ids} == {"1"}
 
 
-async def test_a_second_server_of_one_process_tells_its_listeners_too(start_server: StartServer) -> None:
+async def test_a_second_server_of_one_process_emits_events_too(start_server: StartServer) -> None:
     await start_server()
     server = await start_server()
     assert await Listener(server.app.event_logger).after(LOADED)
 
 
-async def test_what_the_model_kernel_tells_reaches_the_servers_listeners(start_server: StartServer) -> None:
+async def test_an_event_of_the_model_kernel_reaches_the_servers_listeners(start_server: StartServer) -> None:
     server = await start_server()
     listener = Listener(server.app.event_logger)
-    server.extension.publish_news(CRASHED)
+    server.extension.publish_event(CRASHED)
     await server.app.event_logger.gather_listeners()
-    assert [kind for kind, _ in listener.heard] == ["model_kernel_crashed"]
+    assert [kind for kind, _ in listener.events] == ["model_kernel_crashed"]

@@ -21,7 +21,7 @@ def configured(**traits: object) -> PicoJupyter:
     return PicoJupyter(config=Config({"PicoJupyter": traits}))
 
 
-def test_unconfigured_the_engine_gets_its_own_defaults() -> None:
+def test_without_configuration_the_engine_has_its_defaults() -> None:
     assert configured().engine_options == EngineOptions()
 
 
@@ -85,18 +85,18 @@ def test_keep_alive_is_written_as_in_a_request(written: str, seconds: float) -> 
         {"max_video_frames": 0},
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused(traits: dict[str, object]) -> None:
+def test_an_invalid_value_is_refused(traits: dict[str, object]) -> None:
     with pytest.raises(TraitError):
         configured(**traits)
 
 
-def test_every_option_is_explained_and_there_are_few() -> None:
+def test_every_trait_has_a_help_text_and_there_are_few() -> None:
     options = PicoJupyter.class_own_traits(config=True)
     assert len(options) <= 23
     assert all(trait.help for trait in options.values())
 
 
-async def test_the_start_tells_where_the_endpoints_are_and_no_token(
+async def test_the_start_logs_the_endpoints_and_no_token(
     start_server: StartServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = await start_server(base_url="/user/ann/", started=False)
@@ -115,7 +115,7 @@ async def test_stopping_the_extension_closes_the_engine(server: RunningServer) -
     assert server.engine.closed
 
 
-async def test_an_engine_that_does_not_stop_does_not_keep_the_server(
+async def test_an_engine_that_does_not_stop_does_not_keep_the_server_running(
     server: RunningServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.extension.stop_seconds = 0.01
@@ -124,7 +124,7 @@ async def test_an_engine_that_does_not_stop_does_not_keep_the_server(
     assert "did not stop within 0.01 s" in caplog.text
 
 
-async def test_an_engine_that_fails_to_stop_does_not_keep_the_server(
+async def test_an_engine_that_fails_to_stop_does_not_keep_the_server_running(
     server: RunningServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.engine.closing = AttributeError("'NoneType' object has no attribute 'kill'")

@@ -1,4 +1,4 @@
-"""How answers leave and what ends them, whatever the dialect."""
+"""Answers, keep-alives, errors and aborts, which are the same in both dialects."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ async def test_a_failure_before_the_first_byte_is_a_status(
     assert response.json()["error"]["message"] == error.message
 
 
-async def test_a_full_queue_says_when_to_come_again(server: RunningServer) -> None:
+async def test_a_full_queue_sets_retry_after(server: RunningServer) -> None:
     plays(server, QueueFull("busy", retry_after=7))
     assert (await server.post("v1/chat/completions", CHAT)).headers["Retry-After"] == "7"
 
 
 @pytest.mark.parametrize("error", [ModelLoadFailed("broken"), OutOfMemory("too big")])
-async def test_what_would_fail_again_is_not_to_be_retried(server: RunningServer, error: PicoError) -> None:
+async def test_a_permanent_failure_sets_x_should_retry_to_false(server: RunningServer, error: PicoError) -> None:
     plays(server, error)
     assert (await server.post("v1/chat/completions", CHAT)).headers["x-should-retry"] == "false"
 
@@ -87,7 +87,7 @@ async def test_a_failure_after_the_first_byte_is_a_frame(server: RunningServer) 
     assert (done, rest) == ("data: [DONE]", "")
 
 
-async def test_text_reaches_the_caller_while_the_engine_goes_on(server: RunningServer) -> None:
+async def test_text_reaches_the_client_while_the_engine_generates_more(server: RunningServer) -> None:
     more = asyncio.Event()
     plays(server, ACCEPTED, TextDelta("4"), more, TextDelta("7"), FINISHED)
     async with raw_post(server, "v1/chat/completions", STREAMED) as request:
@@ -96,7 +96,7 @@ async def test_text_reaches_the_caller_while_the_engine_goes_on(server: RunningS
         assert b'"content":"7"' in await request.until(b"[DONE]")
 
 
-async def test_a_frame_does_not_wait_until_the_one_before_is_acknowledged(server: RunningServer) -> None:
+async def test_a_stream_disables_nagles_algorithm(server: RunningServer) -> None:
     more = asyncio.Event()
     plays(server, ACCEPTED, TextDelta("4"), more, FINISHED)
     async with raw_post(server, "v1/chat/completions", STREAMED) as request:
@@ -106,7 +106,7 @@ async def test_a_frame_does_not_wait_until_the_one_before_is_acknowledged(server
         await request.until(b"[DONE]")
 
 
-async def test_a_silent_stream_gets_keepalives_that_tell_the_progress(start_server: StartServer) -> None:
+async def test_a_silent_stream_gets_keepalives_with_the_progress(start_server: StartServer) -> None:
     server = await start_server(PicoJupyter={"keepalive_after": 0.05})
     more = asyncio.Event()
     plays(server, ACCEPTED, Progress("prefill", 3, 9), more, TextDelta("47"), FINISHED)
@@ -118,7 +118,7 @@ async def test_a_silent_stream_gets_keepalives_that_tell_the_progress(start_serv
         assert b": keepalive" not in (await request.until(b"[DONE]")).partition(b'"content":"47"')[2]
 
 
-async def test_a_stream_that_goes_silent_in_the_middle_gets_keepalives(start_server: StartServer) -> None:
+async def test_a_stream_that_becomes_silent_gets_keepalives(start_server: StartServer) -> None:
     server = await start_server(PicoJupyter={"keepalive_after": 0.05})
     more = asyncio.Event()
     plays(server, ACCEPTED, TextDelta("4"), more, FINISHED)
@@ -129,7 +129,7 @@ async def test_a_stream_that_goes_silent_in_the_middle_gets_keepalives(start_ser
         await request.until(b"[DONE]")
 
 
-async def test_a_request_that_is_not_accepted_yet_is_waited_for_longer(start_server: StartServer) -> None:
+async def test_the_first_keepalive_is_later_before_the_request_is_accepted(start_server: StartServer) -> None:
     server = await start_server(PicoJupyter={"keepalive_after": 0.3})
     late = asyncio.Event()
     engine = plays(server, late, ContextLengthExceeded("too long"))
@@ -137,12 +137,12 @@ async def test_a_request_that_is_not_accepted_yet_is_waited_for_longer(start_ser
     await asyncio.wait_for(engine.reached.wait(), 20)
     plays(server, ACCEPTED, asyncio.Event())
     async with raw_post(server, "v1/chat/completions", STREAMED) as accepted:
-        await accepted.until(b": keepalive")  # the younger request, which is accepted, has waited long enough
+        await accepted.until(b": keepalive")  # the later request, which is accepted, already gets a keep-alive
         late.set()
         assert (await queued).status_code == 400
 
 
-async def test_a_request_that_is_not_accepted_for_long_gets_keepalives_all_the_same(start_server: StartServer) -> None:
+async def test_a_request_that_is_not_accepted_gets_keepalives_too(start_server: StartServer) -> None:
     server = await start_server(PicoJupyter={"keepalive_after": 0.05})
     plays(server, asyncio.Event())
     async with raw_post(server, "v1/chat/completions", STREAMED) as request:
@@ -171,7 +171,7 @@ async def test_a_failure_after_a_keepalive_is_a_frame(start_server: StartServer)
     ],
     ids=["streaming", "streaming in prefill", "streaming queued", "whole", "whole queued"],
 )
-async def test_a_caller_that_leaves_aborts_the_request(
+async def test_a_disconnect_aborts_the_request(
     server: RunningServer, body: object, script: tuple[Step, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = plays(server, *script)
@@ -184,14 +184,14 @@ async def test_a_caller_that_leaves_aborts_the_request(
     assert server.extension.context.running == 0
 
 
-async def test_a_caller_that_never_reads_is_noticed_when_it_leaves(server: RunningServer) -> None:
+async def test_a_disconnect_of_a_client_that_does_not_read_aborts_the_request(server: RunningServer) -> None:
     engine = plays(server, ACCEPTED, *[TextDelta("x" * 100_000)] * 400, asyncio.Event())
     async with raw_post(server, "v1/chat/completions", STREAMED) as request:
         await request.until(b"xxx")
     await asyncio.wait_for(engine.aborted.wait(), 20)
 
 
-async def test_a_caller_that_leaves_in_the_middle_of_its_body_starts_nothing(server: RunningServer) -> None:
+async def test_a_disconnect_in_the_middle_of_a_body_starts_no_request(server: RunningServer) -> None:
     async with raw_post(server, "v1/chat/completions", CHAT, length=100_000):
         pass
     assert (await server.post("v1/chat/completions", CHAT)).status_code == 200
@@ -228,7 +228,7 @@ async def test_a_generation_counts_as_activity_of_the_server(server: RunningServ
         (ContextLengthExceeded(SECRET),),
         (ACCEPTED, TextDelta(SECRET), FINISHED),
     ],
-    ids=["unforeseen", "unforeseen late", "engine", "refused", "answered"],
+    ids=["unexpected", "unexpected late", "engine", "refused", "answered"],
 )
 async def test_no_text_of_a_prompt_or_an_answer_is_logged(
     server: RunningServer, body: object, script: tuple[Step, ...], caplog: pytest.LogCaptureFixture
@@ -241,7 +241,7 @@ async def test_no_text_of_a_prompt_or_an_answer_is_logged(
     assert "Rumpelstiltskin" not in caplog.text
 
 
-async def test_an_unforeseen_failure_tells_the_caller_nothing_and_the_log_its_place(
+async def test_an_unexpected_failure_is_a_generic_500_and_a_traceback_in_the_log(
     server: RunningServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     plays(server, RuntimeError(SECRET))
@@ -271,7 +271,7 @@ async def test_unknown_options_are_named_in_the_log(server: RunningServer, caplo
     assert "unknown options ignored: 'warp'" in caplog.text
 
 
-async def test_a_large_body_is_parsed_all_the_same(server: RunningServer) -> None:
+async def test_a_large_body_is_parsed(server: RunningServer) -> None:
     long = "x" * 200_000
     await server.post("v1/chat/completions", {"model": "tiny", "messages": [{"role": "user", "content": long}]})
     assert long in repr(server.engine.requests[0].prompt)

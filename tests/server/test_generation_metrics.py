@@ -1,4 +1,4 @@
-"""However a request ends, it is counted once, and by what it was."""
+"""Each request is counted once, with its outcome."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def counts(server: RunningServer) -> Counts:
 
 @pytest.mark.parametrize("path", ["v1/chat/completions", "v1/chat", "api/chat", "api/generate", "pico/api/chat"])
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-async def test_an_answer_is_counted_whichever_way_it_leaves(
+async def test_an_answer_is_counted_streamed_or_whole(
     server: RunningServer, counts: Counts, path: str, stream: bool
 ) -> None:
     body = {"model": "TINY:latest", "messages": CHAT["messages"], "prompt": SECRET, "stream": stream}
@@ -81,7 +81,7 @@ async def test_an_answer_is_counted_whichever_way_it_leaves(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_a_failure_is_counted_wherever_it_comes(
+async def test_a_failure_is_counted_by_its_code(
     server: RunningServer, counts: Counts, body: object, script: tuple[Step, ...], outcome: str
 ) -> None:
     plays(server, *script)
@@ -91,7 +91,7 @@ async def test_a_failure_is_counted_wherever_it_comes(
 
 
 @pytest.mark.parametrize("body", [STREAMED, WHOLE], ids=["streamed", "whole"])
-async def test_a_caller_that_leaves_is_counted_as_aborted(server: RunningServer, counts: Counts, body: object) -> None:
+async def test_a_disconnect_is_counted_as_aborted(server: RunningServer, counts: Counts, body: object) -> None:
     engine = plays(server, ACCEPTED, TextDelta("4"), asyncio.Event())
     async with raw_post(server, "v1/chat/completions", body):
         await asyncio.wait_for(engine.reached.wait(), 20)
@@ -110,7 +110,7 @@ async def test_a_caller_that_leaves_is_counted_as_aborted(server: RunningServer,
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_a_request_that_is_refused_before_the_engine_hears_of_it_is_counted_too(
+async def test_a_request_that_is_refused_before_it_reaches_the_engine_is_counted(
     server: RunningServer, counts: Counts, change: dict[str, Any], outcome: str
 ) -> None:
     arguments = {"method": "POST", "body": CHAT, **change}
@@ -120,7 +120,7 @@ async def test_a_request_that_is_refused_before_the_engine_hears_of_it_is_counte
     assert server.engine.requests == []
 
 
-async def test_a_body_that_is_too_large_is_counted_too(server: RunningServer, counts: Counts) -> None:
+async def test_a_body_that_is_too_large_is_counted(server: RunningServer, counts: Counts) -> None:
     server.extension.context.max_request_bytes = 10
     await server.post("v1/chat/completions", CHAT)
     assert counts.outcomes() == {("openai", "v1/chat/completions", "request_too_large"): 1}
@@ -134,7 +134,7 @@ async def test_loads_and_unloads_are_counted_as_such(
     assert counts.outcomes() == {("ollama", "api/generate", outcome): 1}
 
 
-async def test_no_word_of_a_client_is_in_the_metrics(server: RunningServer, counts: Counts) -> None:
+async def test_the_metrics_contain_no_text_of_a_client(server: RunningServer, counts: Counts) -> None:
     typed = {"model": "NoSuchModelByThatName", "messages": CHAT["messages"]}
     plays(server, ModelNotFound("The model 'NoSuchModelByThatName' does not exist"))
     await server.post("v1/chat/completions", typed)

@@ -1,4 +1,4 @@
-"""What Prometheus is told of requests, of the engine, and of the model kernel."""
+"""The Prometheus metrics of requests, of the engine and of the model kernel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from pico_jupyter.errors import EngineFailed, InvalidRequest, ModelNotFound, PicoError, QueueFull
-from pico_jupyter.model_kernel.news import KernelCrashed, KernelStarted
+from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelStarted
 from pico_jupyter.server.metrics import METRICS, RequestMeter, ServerMetrics, outcome_of
 from pico_jupyter.types import (
     Accepted,
@@ -46,7 +46,7 @@ class Measured:
         return self.metrics.request("openai", "v1/chat", self.clock)
 
     def play(self, meter: RequestMeter, steps: Iterable[Delta | float]) -> None:
-        """Show the meter these deltas; numbers are seconds that pass."""
+        """Pass deltas to the meter; numbers advance the clock by seconds."""
         for step in steps:
             if isinstance(step, float):
                 self.clock.advance(step)
@@ -102,14 +102,14 @@ def test_the_tokens_of_an_answer_are_counted_for_its_model(measured: Measured) -
 @pytest.mark.parametrize(
     "first", [TextDelta("a"), ReasoningDelta("a"), ToolCallDelta(ToolCall("call_1", "f", "{}"))], ids=type
 )
-def test_the_first_token_comes_with_whatever_says_something_first(measured: Measured, first: Delta) -> None:
+def test_the_first_text_reasoning_or_tool_call_is_the_first_token(measured: Measured, first: Delta) -> None:
     progress = Progress("prefill", 1, 2)
     measured.play(measured.meter(), [0.25, ACCEPTED, 0.5, progress, 0.25, first, 4.0, TextDelta("b")])
     assert measured.value("time_to_first_token_seconds_count", model="tiny") == 1
     assert measured.value("time_to_first_token_seconds_sum", model="tiny") == 1.0
 
 
-def test_the_time_between_tokens_is_that_between_deltas_over_the_tokens_after_the_first(
+def test_inter_token_latency_is_the_time_between_deltas_over_the_tokens_after_the_first(
     measured: Measured,
 ) -> None:
     texts: list[Delta | float] = [TextDelta("a"), 1.0, TextDelta("b c"), 3.0, TextDelta("d")]
@@ -118,13 +118,13 @@ def test_the_time_between_tokens_is_that_between_deltas_over_the_tokens_after_th
     assert measured.value("longest_gap_seconds_sum", model="tiny") == 3.0
 
 
-def test_choices_that_are_written_side_by_side_share_their_time(measured: Measured) -> None:
+def test_parallel_choices_share_their_inter_token_latency(measured: Measured) -> None:
     texts: list[Delta | float] = [TextDelta("a", 0), TextDelta("b", 1), 2.0, TextDelta("c", 0)]
     measured.play(measured.meter(), [ACCEPTED, *texts, finished(6, "stop", "length")])
     assert measured.value("inter_token_latency_seconds_sum", model="tiny") == 1.0
 
 
-def test_an_answer_of_one_token_has_no_time_between_tokens(measured: Measured) -> None:
+def test_an_answer_of_one_token_has_no_inter_token_latency(measured: Measured) -> None:
     measured.play(measured.meter(), [ACCEPTED, TextDelta("a"), TextDelta("b"), finished(2)])
     measured.play(measured.meter(), [ACCEPTED, TextDelta("a"), finished(1)])
     assert measured.value("inter_token_latency_seconds_count", model="tiny") == 1
@@ -138,15 +138,15 @@ def test_an_answer_of_one_token_has_no_time_between_tokens(measured: Measured) -
         (InvalidRequest("bad", code="invalid_value"), "invalid_value"),
         (InvalidRequest("bad"), "invalid_request"),
         (EngineFailed("boom"), "engine_failed"),
-        (PicoError("who knows"), "internal_error"),
+        (PicoError("unexpected"), "internal_error"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_error_is_counted_by_its_code_or_else_its_kind(error: PicoError, outcome: str) -> None:
+def test_an_error_is_counted_by_its_code_or_its_class(error: PicoError, outcome: str) -> None:
     assert outcome_of(error) == outcome
 
 
-def test_the_engines_figures_are_those_told_last(measured: Measured) -> None:
+def test_the_gauges_show_the_latest_statistics(measured: Measured) -> None:
     measured.metrics.record(EngineStatistics(9, 9, 9, 9))
     measured.metrics.record(EngineStatistics(running=1, waiting=2, resident_bytes=3, prefix_cache_bytes=4))
     assert measured.value("engine_running_sequences") == 1
@@ -155,7 +155,7 @@ def test_the_engines_figures_are_those_told_last(measured: Measured) -> None:
     assert measured.value("prefix_cache_bytes") == 4
 
 
-def test_after_a_crash_the_engine_does_and_holds_nothing(measured: Measured) -> None:
+def test_a_crash_resets_the_gauges(measured: Measured) -> None:
     measured.metrics.record(KernelStarted())
     measured.metrics.record(EngineStatistics(1, 2, 3, 4, 5))
     measured.metrics.record(KernelCrashed("killed by SIGKILL"))
@@ -165,7 +165,7 @@ def test_after_a_crash_the_engine_does_and_holds_nothing(measured: Measured) -> 
     assert measured.value("resident_bytes") == 0
 
 
-def test_preemptions_add_up_over_the_lives_of_the_model_kernel(measured: Measured) -> None:
+def test_preemptions_add_up_over_restarts_of_the_model_kernel(measured: Measured) -> None:
     for preemptions in (2, 2, 5):
         measured.metrics.record(EngineStatistics(preemptions=preemptions))
     measured.metrics.record(KernelCrashed("exit status 1"))
@@ -173,7 +173,7 @@ def test_preemptions_add_up_over_the_lives_of_the_model_kernel(measured: Measure
     assert measured.value("preemptions_total") == 11
 
 
-def test_what_the_engine_has_decoded_adds_up_and_the_time_of_the_latest_stays(measured: Measured) -> None:
+def test_decoded_tokens_add_up_over_restarts_and_the_time_of_the_latest_stays(measured: Measured) -> None:
     measured.metrics.record(EngineStatistics(decoded_tokens=20, decoded_at=1000.5))
     measured.metrics.record(KernelCrashed("exit status 1"))
     assert measured.value("engine_decoded_timestamp_seconds") == 1000.5
@@ -182,19 +182,19 @@ def test_what_the_engine_has_decoded_adds_up_and_the_time_of_the_latest_stays(me
     assert measured.value("engine_decoded_timestamp_seconds") == 1001.5
 
 
-def test_models_that_come_and_go_are_counted(measured: Measured) -> None:
+def test_loads_and_unloads_of_models_are_counted(measured: Measured) -> None:
     measured.metrics.record(ModelLoaded("tiny", 1000, 0.5))
     measured.metrics.record(ModelUnloaded("tiny", "idle"))
     assert measured.value("model_load_seconds_sum", model="tiny") == 0.5
     assert measured.value("model_unloads_total", model="tiny") == 1
 
 
-def test_the_metrics_of_the_process_are_where_jupyter_looks_for_them() -> None:
+def test_the_metrics_are_in_the_default_registry_that_jupyter_exports() -> None:
     assert b"pico_jupyter_requests_running" in generate_latest()
     assert repr(METRICS) == "<ServerMetrics pico_jupyter_*>"
 
 
-def test_a_meter_says_what_it_follows(measured: Measured) -> None:
+def test_a_meter_has_a_readable_repr(measured: Measured) -> None:
     meter = measured.meter()
     assert repr(meter) == "<RequestMeter v1/chat running>"
     meter.end("load")

@@ -149,12 +149,12 @@ async def test_an_unknown_model_is_not_shown(server: RunningServer) -> None:
     assert (await server.post("api/show", {})).status_code == 400
 
 
-async def test_a_model_that_is_there_is_pulled_without_doing_anything(server: RunningServer) -> None:
+async def test_pulling_an_installed_model_succeeds(server: RunningServer) -> None:
     assert lines(await server.post("api/pull", {"model": "tiny"}))[-1] == {"status": "success"}
     assert lines(await server.post("api/pull", {"name": "tiny", "stream": False})) == [{"status": "success"}]
 
 
-async def test_a_model_that_is_not_there_is_not_pulled(server: RunningServer) -> None:
+async def test_pulling_another_model_is_refused(server: RunningServer) -> None:
     response = await server.post("api/pull", {"model": "unknown"})
     assert (response.status_code, response.json()) == (403, {"error": "pulling models is disabled on this server"})
 

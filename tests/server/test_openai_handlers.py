@@ -118,5 +118,5 @@ async def test_an_unknown_model_is_not_found(server: RunningServer) -> None:
     }
 
 
-async def test_someone_is_there(server: RunningServer) -> None:
+async def test_the_status_endpoint_responds(server: RunningServer) -> None:
     assert (await server.get("v1")).json() == {"status": "ok"}

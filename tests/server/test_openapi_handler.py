@@ -28,7 +28,7 @@ async def test_the_document_of_a_server_without_a_token_requires_none(start_serv
     assert document == openapi_document(base_url="/", version=__version__, authenticated=False)
 
 
-async def test_the_document_is_for_callers_who_are_known(server: RunningServer) -> None:
+async def test_the_document_requires_authentication(server: RunningServer) -> None:
     assert (await server.get("pico/openapi.json", token="")).status_code == 401
     assert (await server.request("HEAD", "pico/openapi.json")).status_code == 200
 
@@ -47,7 +47,7 @@ async def test_the_document_has_exactly_the_methods_of_each_path(server: Running
         assert allowed == set(item) - {"servers"}, path
 
 
-async def test_every_way_of_the_document_to_be_known_is_one(server: RunningServer) -> None:
+async def test_every_documented_way_to_authenticate_works(server: RunningServer) -> None:
     ways = (await server.get("pico/openapi.json")).json()["components"]["securitySchemes"]
     token = "s3cret"
     assert {way["type"] for way in ways.values()} == {"http", "apiKey"}

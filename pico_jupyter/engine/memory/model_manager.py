@@ -91,7 +91,7 @@ class ManagedModel:
 class ModelManager:
     """Loads models for requests; unloads them on expiry, on request, or to make room for others.
 
-    `keep_alive` is the default, in seconds, for models that no request has used yet. `on_notice` is called with
+    `keep_alive` is the default, in seconds, for models that no request has used yet. `on_event` is called with
     ModelLoaded and ModelUnloaded. No method blocks but begin_load() and load_step().
     """
 
@@ -104,11 +104,11 @@ class ModelManager:
         keep_alive: float,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
-        on_notice: Callable[[ModelEvent], None] = lambda notice: None,
+        on_event: Callable[[ModelEvent], None] = lambda event: None,
     ) -> None:
         self._load_backend = load_backend
         self._prefixes = prefixes
-        self._on_notice = on_notice
+        self._on_event = on_event
         self._capacity = capacity
         self._budget = capacity.budget
         self._keep_alive = keep_alive
@@ -202,7 +202,7 @@ class ModelManager:
             now = self._clock()
             resident.expires_at = now + resident.keep_alive
             log.info("loaded %s, %s resident", resident.info.name, about(resident.nbytes))
-            self._on_notice(ModelLoaded(resident.info.name, resident.nbytes, now - resident.load_began))
+            self._on_event(ModelLoaded(resident.info.name, resident.nbytes, now - resident.load_began))
 
     def check_fits(self, models: tuple[ManagedModel, ...], rows_nbytes: int) -> None:
         """Raises OutOfMemory for rows that would not fit beside the weights of their models even if no other ran."""
@@ -344,4 +344,4 @@ class ModelManager:
         self._unload_when_idle.discard(resident.info.name)
         resident.backend.close()
         log.info("unloaded %s: %s", resident.info.name, reason)
-        self._on_notice(ModelUnloaded(resident.info.name, reason))
+        self._on_event(ModelUnloaded(resident.info.name, reason))

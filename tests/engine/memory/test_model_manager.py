@@ -25,7 +25,7 @@ class Rig:
         self.clock = FakeClock()
         self.rooms: list[int] = []
         self.prefixes = FakePrefixes()
-        self.notices: list[ModelEvent] = []
+        self.events: list[ModelEvent] = []
         self.manager = ModelManager(
             self._open,
             prefixes=self.prefixes,
@@ -33,7 +33,7 @@ class Rig:
             keep_alive=keep_alive,
             clock=self.clock,
             wall_clock=lambda: WALL,
-            on_notice=self.notices.append,
+            on_event=self.events.append,
         )
 
     def _open(self, info: ModelInfo, room: int) -> FakeBackend:
@@ -301,7 +301,7 @@ def test_loading_and_unloading_are_notified() -> None:
     rig.clock.advance(2.5)
     rig.manager.load_step(resident)
     rig.manager.unload("a")
-    assert rig.notices == [ModelLoaded("a", 1000, 2.5), ModelUnloaded("a", "as asked")]
+    assert rig.events == [ModelLoaded("a", 1000, 2.5), ModelUnloaded("a", "as asked")]
 
 
 def test_prefixes_are_evicted_before_a_model_is_unloaded() -> None:

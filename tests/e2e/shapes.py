@@ -1,4 +1,4 @@
-"""Pictures and clips of plain shapes, as the files that a user would send."""
+"""Images and videos of plain shapes, as files that a user could send."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def blank() -> Image.Image:
     return Image.new("RGB", (SIDE, SIDE), "white")
 
 
-def clip_to_the(direction: str, folder: Path) -> bytes:
+def circle_video(direction: str, folder: Path) -> bytes:
     """An MP4 of a red circle that moves to the left or to the right."""
     path = folder / f"{direction}.mp4"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 8, (SIDE, SIDE))

@@ -20,4 +20,4 @@ class KernelCrashed:
     exit: str
 
 
-KernelNews: TypeAlias = KernelStarted | KernelCrashed | ModelLoaded | ModelUnloaded | EngineStatistics
+KernelEvent: TypeAlias = KernelStarted | KernelCrashed | ModelLoaded | ModelUnloaded | EngineStatistics
