@@ -167,7 +167,7 @@ class Engine:
         atexit.unregister(self.close)
 
     def submit(self, request: GenerationRequest, deltas: DeltaStream) -> EngineStream:
-        """Prepare a request and queue it. Its deltas go to `deltas`, in the running event loop; the value returned is
+        """Prepare a request and queue it. Its deltas are fed to `deltas` in the running event loop. Returns the stream
         for abort(). Raises EngineUnavailable.
         """
         stream = EngineStream(deltas, asyncio.get_running_loop(), self._dispatcher)
@@ -229,7 +229,7 @@ class Engine:
         add: Callable[[Generation], None],
         sink: Sink,
     ) -> None:
-        """Run `prepare` on a preparation thread, then `add` on the engine thread; errors go to the sink."""
+        """Run `prepare` on a preparation thread, then `add` on the engine thread; errors are passed to the sink."""
 
         def prepared(future: Future[Generation]) -> None:
             if future.cancelled():

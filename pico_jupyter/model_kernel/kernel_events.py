@@ -15,7 +15,7 @@ class KernelStarted:
 
 @dataclass(frozen=True, slots=True)
 class KernelCrashed:
-    """The model kernel ended unasked, and its models with it. `exit` says how, such as "killed by SIGKILL"."""
+    """The model kernel crashed, and no model is loaded any more. `exit`: such as "killed by SIGKILL"."""
 
     exit: str
 

@@ -40,7 +40,7 @@ MODEL_PATH_VARIABLE = "PICO_JUPYTER_MODEL_PATH"
 # A Unix socket's path is at most 103 bytes on macOS and 107 on Linux, its "-5" included.
 MAX_SOCKET_PATH = 100
 NUDGE_SECONDS = 0.1
-# How long the kernel may take to end after a shutdown request, and after a kill.
+# Timeouts for the end of the kernel after a shutdown request, and after a kill.
 STOP_SECONDS = 6.0
 KILL_SECONDS = 3.0
 # How long to wait for the last lines of its output.

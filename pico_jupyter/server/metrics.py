@@ -39,7 +39,7 @@ LOADING = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class ServerMetrics:
-    """The metrics of one registry, all named `pico_jupyter_…`. The help text of each says what it measures.
+    """The metrics of one registry, all named `pico_jupyter_…`. The help text of each describes what it measures.
 
     Tokens and latencies are counted for finished answers; engine_decoded_tokens also counts those of aborted ones.
     """

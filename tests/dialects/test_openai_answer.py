@@ -63,7 +63,7 @@ WITH_USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 def validated(frames: bytes) -> list[Json]:
-    """The frames, each of which the SDK's own model takes strictly."""
+    """The frames, which the SDK's own models accept in strict mode."""
     objects = sse_objects(frames)
     for frame in objects:
         ChatCompletionChunk.model_validate(frame)

@@ -72,7 +72,7 @@ def test_a_server_ends_with_its_kernel(tmp_path: Path, moment, signals: list[sig
         assert kernels
         for number in signals:
             server.process.send_signal(number)
-            if number == signal.SIGINT:  # Signals that come too fast are one, so wait for the first one's question.
+            if number == signal.SIGINT:  # Signals in quick succession are merged: wait for the first question.
                 wait_for(lambda: "Shut down this Jupyter server" in server.log.read_text())
         server.process.wait(ENDING_SECONDS)
         wait_for(lambda: has_ended(kernels), ENDING_SECONDS)

@@ -119,7 +119,7 @@ def wait_for(condition: Callable[[], object]) -> None:
     """Wait until `condition` holds."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"not within {PATIENCE} s"
         time.sleep(0.02)
 
 
