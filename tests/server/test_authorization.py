@@ -87,9 +87,7 @@ BASIC = base64.b64encode(f"user:{TOKEN}".encode()).decode()
 
 def test_every_method_of_every_route_is_in_the_list() -> None:
     routes = [
-        (method, path)
-        for path, handler, arguments in ROUTES
-        for method in (arguments["methods"] if "methods" in arguments else handler.methods)
+        (method, path) for path, handler, arguments in ROUTES for method in arguments.get("methods") or handler.methods
     ]
     assert len(routes) > 20
     for method, path in routes:
