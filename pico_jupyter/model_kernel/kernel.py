@@ -97,11 +97,11 @@ class Kernel:
         shell = self._bind(SocketType.ROUTER, self._connection.shell_port)
         control = self._bind(SocketType.ROUTER, self._connection.control_port)
         self._bind(SocketType.ROUTER, self._connection.stdin_port)
-        heart = self._bind(SocketType.ROUTER, self._connection.hb_port)
+        heartbeat = self._bind(SocketType.ROUTER, self._connection.hb_port)
         tasks = [
             asyncio.create_task(self._listen(shell)),
             asyncio.create_task(self._listen(control)),
-            asyncio.create_task(_echo(heart)),
+            asyncio.create_task(_echo(heartbeat)),
             asyncio.create_task(self._stop.wait()),
         ]
         try:
@@ -189,9 +189,9 @@ class Kernel:
         socket.send_multipart([*self._session.serialize(message, idents), *buffers])
 
 
-async def _echo(heart: zmq.asyncio.Socket) -> None:
+async def _echo(heartbeat: zmq.asyncio.Socket) -> None:
     while True:
-        await heart.send_multipart(await heart.recv_multipart())
+        await heartbeat.send_multipart(await heartbeat.recv_multipart())
 
 
 def _kernel_info() -> dict[str, Any]:

@@ -39,7 +39,7 @@ KERNEL_COMMAND = (sys.executable, "-m", "pico_jupyter.model_kernel")
 MODEL_PATH_VARIABLE = "PICO_JUPYTER_MODEL_PATH"
 # A Unix socket's path is at most 103 bytes on macOS and 107 on Linux, its "-5" included.
 MAX_SOCKET_PATH = 100
-NUDGE_SECONDS = 0.1
+RETRY_SECONDS = 0.1
 # Timeouts for the end of the kernel after a shutdown request, and after a kill.
 STOP_SECONDS = 6.0
 KILL_SECONDS = 3.0
@@ -104,7 +104,7 @@ class KernelProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._is_ready = False
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._answered: set[str] = set()
+        self._ready_channels: set[str] = set()
         self._received = asyncio.Event()
         self.exited = asyncio.Event()
         self.exit_status: int | None = None
@@ -152,7 +152,7 @@ class KernelProcess:
         connection = self._launch(kernel_environment(environ, openblas))
         self._connect(connection)
         try:
-            await asyncio.wait_for(self._shake_hands(), timeout)
+            await asyncio.wait_for(self._handshake(), timeout)
         except TimeoutError:
             raise EngineUnavailable(f"the model kernel did not answer within {timeout:.0f} s\n{self.tail}") from None
         if self.exit_status is not None:
@@ -221,16 +221,16 @@ class KernelProcess:
             self._sockets[channel] = socket
             self._listeners.append(asyncio.create_task(self._listen(channel, socket)))
 
-    async def _shake_hands(self) -> None:
+    async def _handshake(self) -> None:
         """Send requests until each channel has returned a message: subscriptions reach the kernel with a delay."""
         exited = asyncio.create_task(self.exited.wait())
         try:
-            while not {"shell", "control", "iopub"} <= self._answered:
+            while not {"shell", "control", "iopub"} <= self._ready_channels:
                 self._received.clear()
-                for channel in {"shell", "control"} - self._answered or {"shell"}:
+                for channel in {"shell", "control"} - self._ready_channels or {"shell"}:
                     self._send(channel, "kernel_info_request", {})
                 received = asyncio.create_task(self._received.wait())
-                await asyncio.wait([received, exited], timeout=NUDGE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([received, exited], timeout=RETRY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 received.cancel()
                 if exited.done():
                     raise self._not_started()
@@ -249,7 +249,7 @@ class KernelProcess:
                 self._log.warning("ignoring a message that the model kernel did not sign: %s", type(error).__name__)
                 continue
             if not self._is_ready:
-                self._answered.add(channel)
+                self._ready_channels.add(channel)
                 self._received.set()
             if payload and kind in (wire.REPLY_TYPE, wire.PUBLISHED_TYPE):
                 self.client.receive(payload)

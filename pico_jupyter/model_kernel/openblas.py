@@ -129,10 +129,10 @@ def _in_packages(folders: Iterable[str]) -> Iterator[Path]:
 def _is_suitable(path: Path) -> bool:
     real = Path(os.path.realpath(path))
     is_named_so = LIBRARY_NAME.fullmatch(real.name) and not UNFIT_FOLDER.search(real.parent.name)
-    return bool(is_named_so) and not SEPARATORS.search(str(path)) and _kind(real) == _kind(Path(sys.executable))
+    return bool(is_named_so) and not SEPARATORS.search(str(path)) and _format(real) == _format(Path(sys.executable))
 
 
-def _kind(path: Path) -> bytes:
+def _format(path: Path) -> bytes:
     """The file format, word size and machine, which a program and its libraries share. Empty if there is no file."""
     try:
         with path.open("rb") as file:

@@ -17,7 +17,7 @@ class ServerContext:
     """Shared by all handlers of one server.
 
     `max_request_bytes` limits a request's body. After `keepalive_after` seconds of silence a stream gets a keep-alive.
-    `media` fetches the images and videos that requests name by URL. `stamp_activity` records the time of the latest
+    `media` fetches the images and videos that requests name by URL. `record_activity` records the time of the latest
     activity. `running` is the number of running requests.
     """
 
@@ -26,7 +26,7 @@ class ServerContext:
     max_request_bytes: int
     keepalive_after: float
     media: MediaSources
-    stamp_activity: Callable[[], None] = field(repr=False)
+    record_activity: Callable[[], None] = field(repr=False)
     metrics: ServerMetrics = METRICS
     running: int = 0
 
@@ -38,10 +38,10 @@ class ServerContext:
         """Count a request as running, so that the server is not shut down as idle."""
         self.running += 1
         self.metrics.running.inc()
-        self.stamp_activity()
+        self.record_activity()
         try:
             yield
         finally:
             self.running -= 1
             self.metrics.running.dec()
-            self.stamp_activity()
+            self.record_activity()

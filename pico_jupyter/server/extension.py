@@ -122,7 +122,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
             max_request_bytes=self.max_request_bytes,
             keepalive_after=self.keepalive_after,
             media=self.media_sources(authenticated=self.serverapp.identity_provider.auth_enabled),
-            stamp_activity=self._stamp_activity,
+            record_activity=self._record_activity,
         )
 
     def initialize_handlers(self) -> None:
@@ -154,6 +154,6 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         self.context.metrics.record(event)
         emit(self.serverapp.event_logger, event)
 
-    def _stamp_activity(self) -> None:
+    def _record_activity(self) -> None:
         assert self.serverapp is not None
         self.serverapp.web_app.settings["last_activity_times"]["pico"] = datetime.now(UTC)

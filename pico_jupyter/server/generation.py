@@ -114,7 +114,7 @@ class GenerationHandler(DialectHandler):
         finished = False
         while not finished:
             batch = await deltas.batch(timeout=deadline - now())
-            self.context.stamp_activity()
+            self.context.record_activity()
             for delta in batch:
                 self.meter.observe(delta)
                 if isinstance(delta, Accepted):

@@ -1,4 +1,4 @@
-"""Real Jupyter servers in processes of their own, with nothing configured but a token and a free port."""
+"""Real Jupyter servers in separate processes, configured with only a token and a free port."""
 
 from __future__ import annotations
 

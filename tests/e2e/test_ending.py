@@ -63,7 +63,7 @@ def has_ended(processes: list[psutil.Process]) -> bool:
 @pytest.mark.parametrize(
     "signals",
     [[signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM], [signal.SIGINT, signal.SIGINT], [signal.SIGKILL]],
-    ids=["SIGTERM", "SIGTERM twice", "SIGINT twice", "its death"],
+    ids=["SIGTERM", "SIGTERM twice", "SIGINT twice", "SIGKILL"],
 )
 def test_a_server_ends_with_its_kernel(tmp_path: Path, moment, signals: list[signal.Signals]) -> None:  # type: ignore[no-untyped-def]  # a context manager
     terminal, stdin = pty.openpty()
@@ -80,7 +80,7 @@ def test_a_server_ends_with_its_kernel(tmp_path: Path, moment, signals: list[sig
     os.close(stdin)
 
 
-def test_a_server_whose_input_ends_ends_with_its_kernel(tmp_path: Path) -> None:
+def test_closing_the_input_of_a_server_ends_it_and_its_kernel(tmp_path: Path) -> None:
     environ = {**os.environ, "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"), "JUPYTER_TOKEN": secrets.token_hex(8)}
     folder = tmp_path / "served"
     folder.mkdir()

@@ -20,7 +20,7 @@ def cached_tokens(answer: dict[str, Any]) -> int:
     return int(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
 
 
-def test_the_second_turn_of_a_chat_finds_the_first_one_in_the_cache(server: RunningServer) -> None:
+def test_the_second_turn_of_a_chat_reuses_the_cached_first_turn(server: RunningServer) -> None:
     with server.http() as http:
 
         def ask(messages: list[dict[str, str]]) -> dict[str, Any]:
@@ -29,9 +29,9 @@ def test_the_second_turn_of_a_chat_finds_the_first_one_in_the_cache(server: Runn
             return answer
 
         first = ask([QUESTION])
-        said = first["choices"][0]["message"]["content"]
-        second = ask([QUESTION, {"role": "assistant", "content": said}, {"role": "user", "content": "What is 5 + 6?"}])
-    assert "47" in said
+        text = first["choices"][0]["message"]["content"]
+        second = ask([QUESTION, {"role": "assistant", "content": text}, {"role": "user", "content": "What is 5 + 6?"}])
+    assert "47" in text
     assert "11" in second["choices"][0]["message"]["content"]
     assert cached_tokens(second) >= 10
 
@@ -46,8 +46,8 @@ def test_reasoning_that_the_template_strips_does_not_lose_the_cache(server: Runn
             return answer
 
         first = ask([system, QUESTION])
-        said = first["choices"][0]["message"]["content"]
-        answer = {"role": "assistant", "content": said}
+        text = first["choices"][0]["message"]["content"]
+        answer = {"role": "assistant", "content": text}
         second = ask([system, QUESTION, answer, {"role": "user", "content": "What is 5 + 6?"}])
     assert first["choices"][0]["message"]["reasoning"]
     assert cached_tokens(second) >= first["usage"]["prompt_tokens"] - 8
@@ -63,7 +63,7 @@ def outcome(body: str) -> str:
 
 
 @pytest.mark.parametrize("deltas", [1, 17, 60])
-def test_a_model_kernel_killed_at_any_step_hangs_no_client(own_server: RunningServer, deltas: int) -> None:
+def test_a_model_kernel_killed_at_any_step_leaves_no_client_waiting(own_server: RunningServer, deltas: int) -> None:
     """Half of the clients stream. Each gets an error, or a whole answer of the next kernel."""
     body = {"model": "pico-tiny", "messages": [QUESTION], "max_tokens": 400, "temperature": 2, "logit_bias": NEVER_ENDS}
     seen = threading.Semaphore(0)

@@ -23,7 +23,7 @@ def test_the_endpoints_work_below_a_base_url_that_needs_quoting(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", ""])
-def test_the_body_is_json_whatever_the_content_type_says(server: RunningServer, content_type: str) -> None:
+def test_the_body_is_json_for_any_content_type(server: RunningServer, content_type: str) -> None:
     """curl -d sends a form's content type. A form parser would read `token=zzz` as the client's credentials."""
     body = json.dumps({"model": "pico-tiny", "messages": [{"role": "system", "content": "a&token=zzz&b="}, *SUM]})
     headers = {**server.headers, **({"Content-Type": content_type} if content_type else {})}
@@ -40,7 +40,9 @@ def test_a_path_of_the_old_api_streams_by_default(server: RunningServer) -> None
     assert answer.text.endswith("data: [DONE]\n\n")
 
 
-def test_a_killed_model_kernel_ends_its_stream_with_an_error_and_nothing_else(own_server: RunningServer) -> None:
+def test_a_killed_model_kernel_ends_its_stream_with_an_error_and_affects_nothing_else(
+    own_server: RunningServer,
+) -> None:
     with own_server.http() as http:
         notebook = http.post("api/kernels", json={"name": "python3"}).json()["id"]
         http.post("api/chat", json={"model": "pico-tiny", "messages": SUM, "stream": False})
