@@ -17,7 +17,7 @@ MAGICS = {
     "models": "%models: the models on this machine",
     "help": "%help: this list",
 }
-# Accepts what users of terminals type: ":" or "=" instead of the space, and "%%" as for IPython's cell magics.
+# Also accepts what users of terminals type: ":" or "=" instead of the space, and "%%" as for IPython's cell magics.
 MAGIC = re.compile(r"\s*%{1,2}(?P<name>[A-Za-z_]\w*)(?:[ \t:=]+(?P<argument>.*))?$")
 
 

@@ -12,7 +12,7 @@ from pico_jupyter.sources.calls import Reasoning
 
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
-    """What the magics set. `model` "": the first that accepts the prompt. `temperature` None: the model's default."""
+    """Settings of magics. `model` "": the first that accepts the prompt. `temperature` None: the model's default."""
 
     model: str = ""
     reasoning: Reasoning = "default"

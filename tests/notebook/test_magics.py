@@ -16,7 +16,7 @@ from pico_jupyter.notebook import Answer, Pico
 from pico_jupyter.notebook.magics import ChatMagics, code_of
 from pico_jupyter.sources.background import shared_loop
 from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ReasoningPiece, TextPiece
-from pico_jupyter.sources.found import shared_engine
+from pico_jupyter.sources.discovery import shared_engine
 from tests.fakes.source import FakeSource
 
 ANSWER = (ReasoningPiece("hm"), TextPiece("625"), FinishPiece("stop"))

@@ -1,4 +1,4 @@
-"""load(): opens a model's folder with mlx-lm or mlx-vlm, in the precision for this device."""
+"""load(): opens a model's folder with mlx-lm or mlx-vlm, and chooses the precision for this device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pico_jupyter.types import ModelInfo
 
 # Bytes that MLX may keep for new arrays.
 _BUFFER_CACHE = 512 << 20
-_HALF = frozenset({mx.bfloat16, mx.float16, mx.float32})
+_FLOATS = frozenset({mx.bfloat16, mx.float16, mx.float32})
 
 
 def load(
@@ -58,7 +58,7 @@ def _load_with_mlx_vlm(path: Path) -> Any:
 
 def _has_16_bit_floats(model: Any) -> bool:
     dtypes = {weight.dtype for weight in weights_of(model)}
-    return bool(dtypes) and dtypes <= _HALF and dtypes != {mx.float32}
+    return bool(dtypes) and dtypes <= _FLOATS and dtypes != {mx.float32}
 
 
 def _float32_nbytes(model: Any) -> int:

@@ -24,7 +24,7 @@ from tests.engine.vision_models import FAMILIES, IN_ONE_PASS, TAKES_VIDEO
 
 INTERLEAVED = ("qwen3_vl", "qwen2_5_vl", "gemma3", "qwen3_5", "gemma4", "llava")
 QWENS = ("qwen2_5_vl", "qwen3_vl", "qwen3_5")
-# The families whose caches can be cut at any token.
+# The families with trimmable caches.
 CUTTABLE = ("qwen2_5_vl", "qwen3_vl", "llava", "smolvlm", "mistral3", "pixtral")
 ROOM = 1 << 30
 SEEDED = RowSampling(temperature=8.0, seed=7)
