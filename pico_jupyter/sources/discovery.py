@@ -17,8 +17,7 @@ from pico_jupyter.types import EngineOptions
 async def find_source(named: ServerAddress | None = None) -> Source:
     """Return the source for `named`, else for the server of this kernel, else for the engine of this process.
 
-    Must run in `shared_loop()`, where that engine runs. Raises PicoError if a server that the user named does not
-    answer.
+    Must run in `shared_loop()`, where that engine runs. Raises PicoError if a named server does not answer.
     """
     address = named or find_server()
     if address is None:

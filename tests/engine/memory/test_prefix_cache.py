@@ -117,7 +117,7 @@ def test_a_longer_conversation_replaces_its_earlier_turn() -> None:
     assert model.cache.nbytes == len(A) + 3
 
 
-def test_a_cache_that_cannot_be_cut_matches_only_at_a_checkpoint() -> None:
+def test_a_cache_that_is_not_trimmable_matches_only_at_a_checkpoint() -> None:
     model = Model(is_trimmable=False)
     model.keep_prefix(SYSTEM[:6], checkpoint=True)
     assert model.match(B) == 6
@@ -127,7 +127,7 @@ def test_a_cache_that_cannot_be_cut_matches_only_at_a_checkpoint() -> None:
     assert model.match([*SYSTEM[:5], 77]) == 0
 
 
-def test_a_whole_cache_that_cannot_be_cut_matches_only_whole() -> None:
+def test_a_whole_cache_that_is_not_trimmable_matches_only_whole() -> None:
     model = Model(is_trimmable=False)
     model.keep(A)
     assert model.match([*A[:-1], 77, 78]) == 0
@@ -153,7 +153,7 @@ def test_the_least_recently_used_entry_is_evicted_first() -> None:
     assert [bool(model.match([first] * 11)) for first in (1, 2, 3, 4)] == [True, False, True, True]
 
 
-def test_one_budget_holds_for_all_models() -> None:
+def test_all_models_share_one_limit() -> None:
     model = Model(limit=20)
     other = model.cache.for_model("other")
     model.keep([1] * 10)
