@@ -48,7 +48,7 @@ class PromptCell:
 
 
 def read_cell(source: str) -> PromptCell:
-    """Parse a cell. Unknown magics are kept; `check` refuses them."""
+    """Parse a cell. Unknown magics are kept; `check_magics` refuses them."""
     magics: list[Magic] = []
     lines = source.strip().splitlines()
     for index, line in enumerate(lines):
@@ -61,7 +61,7 @@ def read_cell(source: str) -> PromptCell:
     return PromptCell(tuple(magics), "")
 
 
-def check(cell: PromptCell) -> None:
+def check_magics(cell: PromptCell) -> None:
     """Raise InvalidRequest if a magic is unknown."""
     for magic in cell.magics:
         if magic.name not in MAGICS:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
-from pico_jupyter.chat_kernel.cell import MAGICS, Magic, PromptCell, check, read_cell
+from pico_jupyter.chat_kernel.cell import MAGICS, Magic, PromptCell, check_magics, read_cell
 from pico_jupyter.chat_kernel.notebook_conversation import CellContent, CellExchange, NotebookConversation
 from pico_jupyter.chat_kernel.notes import ChatSettings, note_help, note_settings
 from pico_jupyter.chat_kernel.outputs import AnswerOutput, CellOutput
@@ -49,7 +49,7 @@ class NotebookChat:
     async def apply_magics(self, source: str) -> PromptCell:
         """Apply all magics of the cell, or none if one is wrong, and return the cell. Raises PicoError."""
         cell = read_cell(source)
-        check(cell)
+        check_magics(cell)
         settings = self._settings
         for magic in cell.magics:
             settings = await self._apply_magic(settings, magic)

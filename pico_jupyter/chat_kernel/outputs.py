@@ -92,8 +92,8 @@ class AnswerOutput:
         """Publish with the answer's metadata, and at its end with its token count and speed."""
         answer = self._answer
         if answer.has_begun:
-            facts = {"answer": answer.text, "model": answer.model, "finish_reason": answer.finish_reason}
-            content = {**content, "metadata": {ANSWER_KEY: facts}}
+            fields = {"answer": answer.text, "model": answer.model, "finish_reason": answer.finish_reason}
+            content = {**content, "metadata": {ANSWER_KEY: fields}}
         if answer.has_begun and answer.finish_reason:
             # Without the speed, a notebook that a program runs has the same outputs in every run.
             figures = self._figures(with_speed=self._output.reader != "file")

@@ -24,7 +24,7 @@ from pico_jupyter.sources.server_source import ServerSource
 INTERRUPTED = 130
 SUMMARIES = {
     "list": "list the models on this machine",
-    "show": "show what a model's files say about it",
+    "show": "show the properties of a model",
     "run": "chat with a model",
     "ps": "list the models that the running server has in memory",
     "doctor": "check this installation, and suggest a remedy for each problem",
@@ -137,7 +137,7 @@ def _run(options: argparse.Namespace) -> None:
     server = None if options.local else find_running_server()
     with asyncio.Runner() as runner:
         if server is not None:
-            print(f"talking to {server.url}", file=sys.stderr)
+            print(f"using {server.url}", file=sys.stderr)
             _chat(TerminalChat(ServerSource(server), runner, request, attachments), prompt)
             return
         source = EngineSource(read_user_configuration().model_kernel(logging.getLogger("pico_jupyter")))

@@ -45,7 +45,7 @@ class Pico:
 
     @property
     def origin(self) -> str:
-        """Where answers come from, as a text that is the same in every run."""
+        """The source of answers, as a text that is the same in every run."""
         if not isinstance(self._source, ServerSource):
             return "an engine in this kernel"
         address = self._source.address

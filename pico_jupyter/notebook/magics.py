@@ -174,7 +174,7 @@ def load(shell: InteractiveShell) -> None:
     magics = ChatMagics(shell)
     shell.register_magics(magics)
 
-    @context_matcher()  # type: ignore[untyped-decorator]  # IPython gives it no types
+    @context_matcher()  # type: ignore[untyped-decorator]  # not annotated in IPython
     def pico_matcher(context: CompletionContext) -> SimpleMatcherResult:
         return magics.match(context)
 

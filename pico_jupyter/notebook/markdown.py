@@ -1,4 +1,4 @@
-"""Makes text of a model safe in every Markdown renderer: HTML is text, images are links, code stays code.
+"""Makes text of a model safe in every Markdown renderer: HTML is text, images are links, code remains code.
 
 markdown-it finds the code. These invariants hold even if another renderer treats other text as code:
 
@@ -87,7 +87,7 @@ def _code(token: Token, first_line: str) -> str:
     language = found.group() if found else ""
     code = token.content.removesuffix("\n")
     if token.level:
-        # On one line, so that it stays in its list item or quote in renderers that count indents in other ways.
+        # On one line, so that it stays in its list item or quote in renderers that count indents differently.
         kind = f' class="language-{language}"' if language else ""
         prefix = first_line[: first_line.index(token.markup)]
         return f"{prefix}<pre><code{kind}>{_entities(code)}</code></pre>\n"

@@ -133,7 +133,7 @@ class ChatPanel(anywidget.AnyWidget):
     def _publish(self, update: bool) -> None:
         data, metadata = self._repr_mimebundle_()
         identity = {"display_id": self.model_id}
-        # IPython gives this function no types.
+        # IPython does not annotate this function.
         publish_display_data(data, metadata, transient=identity, update=update)  # type: ignore[no-untyped-call]
 
     def _begin(self, text: str) -> concurrent.futures.Future[str]:

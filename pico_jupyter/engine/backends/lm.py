@@ -30,11 +30,10 @@ from pico_jupyter.engine.backends.vision import VisionModel
 from pico_jupyter.engine.memory.prefix_cache import CachedValue, FoundPrefix, ModelPrefixes, PrefixCache
 
 _LOAD_SHARE = 128 << 20
-# Rows share a batch if the padding is at most this many bytes, or at most this share of their caches.
+# Rows always share a batch up to this many bytes of padding, and may share one up to this share of their caches.
 _SMALL_PADDING = 16 << 20
 _MAX_PADDING_SHARE = 0.25
-# A checkpoint is kept where a prompt diverges from an earlier one, if that is at least this many tokens after its
-# cached beginning.
+# The least number of tokens between the cached beginning of a prompt and a checkpoint where it diverges from another.
 _MIN_CHECKPOINT_DISTANCE = 64
 
 
@@ -219,9 +218,8 @@ class LmBackend:
         return logits.astype(mx.float32)
 
     def open_cache(self, tokens: Sequence[int], spans: Sequence[tuple[int, int]] = ()) -> tuple[kv.Cache, int]:
-        found = self._prefixes.check_out(list(tokens), kv.copy_tokens, is_trimmable=self._is_trimmable) or FoundPrefix(
-            0
-        )
+        found = self._prefixes.check_out(list(tokens), kv.copy_tokens, is_trimmable=self._is_trimmable)
+        found = found or FoundPrefix(0)
         cache, length = self._cache_from(found), found.length
         start = next((start for start, end in spans if start < length < end), None)
         if start is None:

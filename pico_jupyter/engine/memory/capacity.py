@@ -19,10 +19,10 @@ class Capacity:
     budget: int
     in_float32: bool = False
 
-    def weights_size(self, info: ModelInfo, room: int) -> int:
-        """Bytes that a model's weights take once loaded, if `room` bytes are free for them."""
+    def weights_size(self, info: ModelInfo, free: int) -> int:
+        """Bytes of a model's weights once they are loaded, if `free` bytes are free for them."""
         converted = info.float32_size if self.in_float32 else 0
-        return converted if 0 < converted <= room else info.weights_size
+        return converted if 0 < converted <= free else info.weights_size
 
     def need(self, info: ModelInfo, available: int) -> ModelNeed:
         """The memory that a model would need, and whether it fits into `available` bytes."""

@@ -89,7 +89,7 @@ class ManagedModel:
 
 
 class ModelManager:
-    """Loads models for requests; unloads them on expiry, on request, or to make room for others.
+    """Loads models for requests; unloads them on expiry, on request, or to free memory for others.
 
     `keep_alive` is the default, in seconds, for models that no request has used yet. `on_notice` is called with
     ModelLoaded and ModelUnloaded. Only begin_load() and load_step() block.
@@ -223,10 +223,10 @@ class ModelManager:
         Rows may reserve a share of the memory beside the weights; a request that runs alone may reserve all of it.
         """
         share = 1.0 if is_alone else _ADMISSION_SHARE
-        room = int(share * (self._budget - self.weights_nbytes))
+        limit = int(share * (self._budget - self.weights_nbytes))
         used = sum(resident.rows_nbytes for resident in self._residents.values()) + self._prefixes.nbytes
         idle = [one for one in self._idle() if one not in models and (is_alone or not self._requests[one.info.name])]
-        if not self._free_memory(used + rows_nbytes - room, idle):
+        if not self._free_memory(used + rows_nbytes - limit, idle):
             return False
         models[0].reserved += rows_nbytes
         return True
@@ -259,7 +259,7 @@ class ModelManager:
         self._unload(resident, "it failed")
 
     def expire(self) -> None:
-        """Unload the models that no request uses and whose keep_alive is over."""
+        """Unload the models that no request uses and whose keep_alive has passed."""
         now = self._clock()
         for resident in list(self._residents.values()):
             if not self._requests[resident.info.name] and resident.expires_at <= now:
@@ -280,9 +280,9 @@ class ModelManager:
         listed: list[ResidentModel] = []
         for resident in self._residents.values():
             active = self._requests[resident.info.name]
-            left = resident.keep_alive if active else resident.expires_at - now
+            remaining = resident.keep_alive if active else resident.expires_at - now
             if resident.is_ready:
-                expires_at = None if math.isinf(left) else wall + left
+                expires_at = None if math.isinf(remaining) else wall + remaining
                 listed.append(ResidentModel(resident.info, resident.nbytes, expires_at, active))
         return tuple(sorted(listed, key=lambda one: one.expires_at or math.inf, reverse=True))
 

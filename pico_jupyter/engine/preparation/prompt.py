@@ -30,7 +30,7 @@ from pico_jupyter.errors import (
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, ModelInfo, Prompt, RawPrompt, TextPart, VideoPart
 
 # Characters. The tokens of a longer text are first counted in pieces of this size, because encoding 30 MB in one call
-# takes minutes and gigabytes, and such a prompt is refused anyway.
+# takes minutes and gigabytes, and such a prompt is refused.
 LARGE_TEXT = 64 * 1024
 # Characters. A shorter system message gets no boundary.
 LONG_SYSTEM = 256
@@ -88,8 +88,8 @@ def render_prompt(
             tools, continuation, param = "[]", True, "prompt"
         case _:
             assert_never(request.prompt)
-    room = limit - len(rendered.tokens)
-    if room < 1:
+    available = limit - len(rendered.tokens)
+    if available < 1:
         length = str(len(rendered.tokens)) if rendered.is_complete else f"more than {limit}"
         reason = f"the prompt has {length} tokens, and the context holds {limit} with the answer"
         raise ContextLengthExceeded(reason, param=param)
@@ -97,7 +97,7 @@ def render_prompt(
     started = started or _continues_reasoning(request.prompt, tokenizer.output_format)
     return RenderedPrompt(
         tokens=rendered.tokens,
-        max_tokens=room if request.max_tokens is None else min(request.max_tokens, room),
+        max_tokens=available if request.max_tokens is None else min(request.max_tokens, available),
         reasoning=started or (not closed and _may_reason(request, info)),
         reasoning_started=started,
         tools=tools,

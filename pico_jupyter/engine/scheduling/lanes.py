@@ -30,7 +30,7 @@ class Lanes:
         self._max_chunk = max_chunk
         self._clock = clock
         self._lanes: list[Lane] = []
-        # By model name. Kept while a model is idle, because its speed stays the same.
+        # By model name. Kept while a model is idle, because its speed does not change.
         self._chunk_sizers: dict[str, ChunkSizer] = {}
         self._turns = itertools.count(1)
 
