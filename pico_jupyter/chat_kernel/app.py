@@ -8,7 +8,7 @@ from pico_jupyter.chat_kernel.jupyter_kernel import ChatKernel
 
 
 class ChatKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel is imported without its types
-    """Leaves stdout and stderr alone, so that what libraries print goes to the server's log and not below a cell."""
+    """Does not redirect stdout and stderr: the output of libraries appears in the server's log, not below a cell."""
 
     name = "pico-chat-kernel"
     kernel_class = ChatKernel

@@ -17,7 +17,7 @@ MAGICS = {
     "models": "%models: the models on this machine",
     "help": "%help: this list",
 }
-# Accepts what users of terminals type: ":" or "=" instead of the space, and "%%" as for IPython's cell magics.
+# Also accepts what users of terminals type: ":" or "=" instead of the space, and "%%" as for IPython's cell magics.
 MAGIC = re.compile(r"\s*%{1,2}(?P<name>[A-Za-z_]\w*)(?:[ \t:=]+(?P<argument>.*))?$")
 
 
@@ -48,7 +48,7 @@ class PromptCell:
 
 
 def read_cell(source: str) -> PromptCell:
-    """Parse a cell. Unknown magics are kept; `check` refuses them."""
+    """Parse a cell. Unknown magics are kept; `check_magics` refuses them."""
     magics: list[Magic] = []
     lines = source.strip().splitlines()
     for index, line in enumerate(lines):
@@ -61,7 +61,7 @@ def read_cell(source: str) -> PromptCell:
     return PromptCell(tuple(magics), "")
 
 
-def check(cell: PromptCell) -> None:
+def check_magics(cell: PromptCell) -> None:
     """Raise InvalidRequest if a magic is unknown."""
     for magic in cell.magics:
         if magic.name not in MAGICS:

@@ -2,7 +2,7 @@
 
 Invariants:
 - Everything but `interrupt_request` and `do_shutdown` runs in the event loop of the main thread.
-- One cell runs at a time. An answer ends early by cancelling the task of its cell.
+- One cell runs at a time. Cancelling the task of a cell aborts its answer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pico_jupyter.chat_kernel.session_notebook import this_notebook
 from pico_jupyter.errors import PicoError
 from pico_jupyter.notebook.models import Models
 from pico_jupyter.sources.calls import ListedModel
-from pico_jupyter.sources.found import find_source
+from pico_jupyter.sources.discovery import find_source
 
 FENCES = ("```", "~~~")
 
@@ -163,7 +163,7 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel is imported without
         return {"status": "ok", "history": [(1, line, (code, None) if output else code) for line, code in inputs]}
 
     def pre_handler_hook(self) -> None:
-        """Leave SIGINT ignored: this kernel is interrupted by messages."""
+        """Keep ignoring SIGINT, because this kernel is interrupted by messages."""
 
     def post_handler_hook(self) -> None:
         """See pre_handler_hook."""
@@ -185,7 +185,7 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel is imported without
         self.send_response(self.iopub_socket, kind, content)
 
     async def _models(self) -> list[ListedModel]:
-        """Return the models for completion, an empty list on an error."""
+        """Return the models for completion, or an empty list after an error."""
         try:
             return await self._chat.models()
         except PicoError:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
-from pico_jupyter.chat_kernel.cell import MAGICS, Magic, PromptCell, check, read_cell
+from pico_jupyter.chat_kernel.cell import MAGICS, Magic, PromptCell, check_magics, read_cell
 from pico_jupyter.chat_kernel.notebook_conversation import CellContent, CellExchange, NotebookConversation
 from pico_jupyter.chat_kernel.notes import ChatSettings, note_help, note_settings
 from pico_jupyter.chat_kernel.outputs import AnswerOutput, CellOutput
@@ -22,7 +22,7 @@ from pico_jupyter.notebook.models import Models
 from pico_jupyter.sources.calls import AnswerRequest, ListedModel, Source, Turn, choose_model
 
 HIGHEST_TEMPERATURE = 2.0
-# Names of other forms are not ids of a saved notebook's cells. Consoles and some editors use them.
+# The ids of cells in a saved notebook. Consoles and some editors use names of other forms.
 CELL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -44,15 +44,15 @@ class NotebookChat:
 
     async def models(self) -> list[ListedModel]:
         """Return the models of the source. Raises PicoError."""
-        return await (await self._found()).models()
+        return await (await self._get_source()).models()
 
     async def apply_magics(self, source: str) -> PromptCell:
         """Apply all magics of the cell, or none if one is wrong, and return the cell. Raises PicoError."""
         cell = read_cell(source)
-        check(cell)
+        check_magics(cell)
         settings = self._settings
         for magic in cell.magics:
-            settings = await self._changed(settings, magic)
+            settings = await self._apply_magic(settings, magic)
         systems = [magic.argument for magic in cell.magics if magic.name == "system"]
         self._settings = replace(settings, system="\n".join(systems)) if systems else settings
         return cell
@@ -74,7 +74,7 @@ class NotebookChat:
     async def _ask(self, cell: PromptCell, name: str, output: CellOutput) -> None:
         question = read_prompt(cell)
         past = () if cell.starts_over else self._conversation.before(name)
-        source, settings = await self._found(), self._settings
+        source, settings = await self._get_source(), self._settings
         model = settings.model or choose_model(await self.models(), (*past, question)).name
         await self._check_media_above(past, model)
         request = AnswerRequest(model, (*past, question), settings.reasoning, settings.system, settings.temperature)
@@ -99,7 +99,7 @@ class NotebookChat:
             shown.end()
 
     async def _check_media_above(self, past: tuple[Turn, ...], model: str) -> None:
-        """Refuse media of other cells here, because the engine's message would not say where they are."""
+        """Refuse media of other cells here, because the engine's message would not mention those cells."""
         if any(turn.attachments for turn in past):
             with_vision = [known.name for known in await self.models() if "vision" in known.capabilities]
             if model not in with_vision:
@@ -107,7 +107,7 @@ class NotebookChat:
                 raise MediaUnsupported(f"{model} does not accept the images of the cells above: {advice}", model=model)
 
     async def _read_saved(self, deleted: Iterable[str]) -> None:
-        """Read the saved notebook. A newer one no longer has the cells that were deleted before."""
+        """Read the saved notebook. A new version no longer has the cells that were deleted before."""
         saved = await self._notebook.cells()
         if saved is not self._saved:
             self._saved = saved
@@ -137,7 +137,7 @@ class NotebookChat:
         files = tuple(attachment for attachment in question.attachments if attachment.data.startswith("data:"))
         return CellContent(CellExchange(Turn("user", question.content, files), saved.answer), starts_over)
 
-    async def _changed(self, settings: ChatSettings, magic: Magic) -> ChatSettings:
+    async def _apply_magic(self, settings: ChatSettings, magic: Magic) -> ChatSettings:
         argument = magic.argument
         match magic.name:
             case "model":
@@ -162,7 +162,7 @@ class NotebookChat:
             f"there is no model {name!r}.{guess} %models lists the models on this machine.", param="%model"
         )
 
-    async def _found(self) -> Source:
+    async def _get_source(self) -> Source:
         if self._source is None:
             self._source = await self._find()
         return self._source

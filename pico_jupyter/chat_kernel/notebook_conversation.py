@@ -1,6 +1,6 @@
-"""NotebookConversation: what a prompt continues, in the order of the notebook's cells.
+"""NotebookConversation: the exchanges of a notebook, in the order of its cells.
 
-Invariant: a cell continues the exchanges that a reader of the notebook finds above it, back to the last `%new`.
+Invariant: a cell continues the exchanges above it in the notebook, back to the last `%new`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CellContent:
 
 
 class NotebookConversation:
-    """The contents of the cells by their ids, in the order of the notebook as far as it is known."""
+    """The contents of the cells by their ids, in the order of the notebook if it is known."""
 
     def __init__(self) -> None:
         self._cells: dict[str, CellContent] = {}
@@ -60,9 +60,9 @@ class NotebookConversation:
             self._cells.pop(cell, None)
 
     def arrange(self, saved: Sequence[str], recover: Callable[[str], CellContent]) -> None:
-        """Follow a saved notebook: adopt its order, remove cells that it lost, and call `recover` for unknown ones.
+        """Follow a saved notebook: adopt its order, remove cells that it lacks, and call `recover` for new ones.
 
-        A cell that is not saved yet stays after the cell that it was after.
+        A cell that is not saved yet keeps its position after the cell before it.
         """
         self.remove(self._saved - set(saved))
         self._saved = frozenset(saved)

@@ -1,4 +1,4 @@
-"""Writes the kernel's own notes below cells: the help, and the settings."""
+"""Writes the notes that the kernel displays below cells: the help, and the settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pico_jupyter.sources.calls import Reasoning
 
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
-    """What the magics set. `model` "": the first that accepts the prompt. `temperature` None: the model's default."""
+    """Settings of magics. `model` "": the first that accepts the prompt. `temperature` None: the model's default."""
 
     model: str = ""
     reasoning: Reasoning = "default"
@@ -51,14 +51,14 @@ def note_magic(name: str) -> Note:
 def note_settings(settings: ChatSettings, *, starts_over: bool) -> Note:
     """Return the settings in one line."""
     temperature = "the model's default" if settings.temperature is None else f"{settings.temperature:g}"
-    facts = [
+    values = [
         f"reasoning: {settings.reasoning}",
         f"temperature: {temperature}",
         *(["new conversation"] if starts_over else []),
     ]
     model = settings.model or "the first on this machine"
-    markdown = [f"model: {_code(model) if settings.model else model}", *facts, f"system: {_code(settings.system)}"]
-    plain = [f"model: {model}", *facts, f"system: {settings.system}"]
+    markdown = [f"model: {_code(model) if settings.model else model}", *values, f"system: {_code(settings.system)}"]
+    plain = [f"model: {model}", *values, f"system: {settings.system}"]
     # Omit an empty system message.
     end = None if settings.system else -1
     return Note(" · ".join(markdown[:end]), " · ".join(plain[:end]))

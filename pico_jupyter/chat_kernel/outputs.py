@@ -12,10 +12,10 @@ from pico_jupyter.notebook.markdown import printable
 from pico_jupyter.notebook.timing import AnswerTiming
 from pico_jupyter.sources.calls import Piece
 
-# A shorter answer gets no speed, because its first piece may hold any number of tokens.
+# A shorter answer has no speed, because its first piece may contain any number of tokens.
 LEAST_SECONDS = 0.1
 
-# "cells": a user looks at a notebook. "text": a user looks at a terminal. "file": a program runs the notebook.
+# "cells": a user reads a notebook. "text": a user reads a terminal. "file": a program runs the notebook.
 Reader: TypeAlias = Literal["cells", "text", "file"]
 
 
@@ -89,11 +89,11 @@ class AnswerOutput:
                 assert_never(self._output.reader)
 
     def _publish(self, kind: str, content: dict[str, Any]) -> None:
-        """Add the answer's metadata, and below a complete answer its figures."""
+        """Publish with the answer's metadata, and at its end with its token count and speed."""
         answer = self._answer
         if answer.has_begun:
-            facts = {"answer": answer.text, "model": answer.model, "finish_reason": answer.finish_reason}
-            content = {**content, "metadata": {ANSWER_KEY: facts}}
+            fields = {"answer": answer.text, "model": answer.model, "finish_reason": answer.finish_reason}
+            content = {**content, "metadata": {ANSWER_KEY: fields}}
         if answer.has_begun and answer.finish_reason:
             # Without the speed, a notebook that a program runs has the same outputs in every run.
             figures = self._figures(with_speed=self._output.reader != "file")

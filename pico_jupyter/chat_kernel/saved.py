@@ -17,7 +17,7 @@ ANSWER_KEY = "pico_jupyter"
 
 @dataclass(frozen=True, slots=True)
 class SavedCell:
-    """A code cell. `answer` is None if its outputs hold none of this kernel. `ran`: it has an execution count."""
+    """A code cell. `answer` is None if its outputs contain no answer. `ran`: it has an execution count."""
 
     source: str
     answer: str | None
@@ -41,7 +41,7 @@ class _NotebookJson(msgspec.Struct):
 
 
 class SavedNotebook(Protocol):
-    """A place where a notebook is saved."""
+    """A notebook as it was last saved."""
 
     async def cells(self) -> Mapping[str, SavedCell]:
         """Return the code cells by their ids, in order: the same object until the notebook is saved again.
@@ -68,8 +68,8 @@ class NotebookFile:
 
     def _read(self) -> Mapping[str, SavedCell]:
         try:
-            facts = self._path.stat() if self._path is not None else None
-            state = (0, 0) if facts is None else (facts.st_mtime_ns, facts.st_size)
+            status = self._path.stat() if self._path is not None else None
+            state = (0, 0) if status is None else (status.st_mtime_ns, status.st_size)
             if self._path is not None and state != self._state:
                 self._cells = saved_cells(msgspec.json.decode(self._path.read_bytes()))
                 self._state = state
@@ -79,7 +79,7 @@ class NotebookFile:
 
 
 def session_file(environ: Mapping[str, str] = os.environ) -> NotebookFile:
-    """Return the notebook file for which a Jupyter server started this kernel, as it says in JPY_SESSION_NAME."""
+    """Return the notebook file that JPY_SESSION_NAME names. A Jupyter server sets it when it starts this kernel."""
     path = Path(environ.get("JPY_SESSION_NAME", ""))
     return NotebookFile(path if path.suffix == ".ipynb" else None)
 

@@ -119,7 +119,7 @@ def _preloaded(library: Path, otherwise: str) -> Finding:
 
 
 def _speed(environ: Mapping[str, str]) -> Speed | None:
-    """Return what a process with this environment measures, None if it fails."""
+    """Return the speed in a process with this environment, or None if the measurement fails."""
     command = [sys.executable, "-m", probe.__name__]
     done = subprocess.run(command, env=environ, capture_output=True, check=False, timeout=PROBE_SECONDS)
     return msgspec.json.decode(done.stdout, type=Speed) if done.returncode == 0 else None
@@ -178,7 +178,7 @@ def _models(options: EngineOptions) -> Iterator[Finding]:
 
 
 class _WarningCollector(logging.Handler):
-    """Collects the catalog's warnings about broken folders."""
+    """Collects the catalog's warnings, which are about broken folders."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

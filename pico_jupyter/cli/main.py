@@ -17,14 +17,14 @@ from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.errors import PicoError
 from pico_jupyter.sources.attachments import attach_file
 from pico_jupyter.sources.calls import AnswerRequest
+from pico_jupyter.sources.discovery import find_running_server
 from pico_jupyter.sources.engine_source import EngineSource
-from pico_jupyter.sources.found import find_running_server
 from pico_jupyter.sources.server_source import ServerSource
 
 INTERRUPTED = 130
 SUMMARIES = {
     "list": "list the models on this machine",
-    "show": "show what a model's files say about it",
+    "show": "show the properties of a model",
     "run": "chat with a model",
     "ps": "list the models that the running server has in memory",
     "doctor": "check this installation, and suggest a remedy for each problem",
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = _parse(parser, arguments)
     try:
-        return _command(options, parser)
+        return _run_command(options, parser)
     except PicoError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 1
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the arguments. argparse does not assign words after an option to the prompt, so this does."""
+    """Parse the arguments. Words after an option are added to the prompt, because argparse does not do so."""
     options, words = parser.parse_known_args(arguments)
     if options.command == "run" and not any(word.startswith("-") for word in words):
         options.prompt += words
@@ -102,7 +102,7 @@ def _with_kind(kind: str) -> Callable[[str], tuple[str, str]]:
     return lambda path: (kind, path)
 
 
-def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def _run_command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     match options.command:
         case "list":
             print_models(Catalog(read_user_configuration().engine_options).models())
@@ -137,7 +137,7 @@ def _run(options: argparse.Namespace) -> None:
     server = None if options.local else find_running_server()
     with asyncio.Runner() as runner:
         if server is not None:
-            print(f"talking to {server.url}", file=sys.stderr)
+            print(f"using {server.url}", file=sys.stderr)
             _chat(TerminalChat(ServerSource(server), runner, request, attachments), prompt)
             return
         source = EngineSource(read_user_configuration().model_kernel(logging.getLogger("pico_jupyter")))

@@ -27,7 +27,7 @@ HELP = """\
 
 @dataclass(slots=True)
 class TerminalChat:
-    """A conversation. `request` has the settings and the messages so far; `attachments` are for the next question."""
+    """A conversation. `request` has its settings and messages so far; `attachments` are sent with the next question."""
 
     source: Source
     runner: asyncio.Runner
@@ -37,7 +37,7 @@ class TerminalChat:
     def ask(self, question: str) -> None:
         """Ask, and print the answer as the model generates it. Raises PicoError. Ctrl-C aborts the request.
 
-        The question and the answer join the conversation once the answer is complete.
+        The question and the answer are added to the conversation once the answer is complete.
         """
         asked = (*self.request.messages, Turn("user", question, tuple(self.attachments)))
         self.attachments.clear()
@@ -127,7 +127,7 @@ class TerminalChat:
 
 
 def parse_path(typed: str) -> str:
-    """Return the path that the user typed. Terminals quote or escape a file that is dropped on them."""
+    """Return the path that the user typed. Terminals quote or escape the path of a file that is dropped on them."""
     try:
         words = shlex.split(typed)
     except ValueError:

@@ -19,7 +19,7 @@ from pico_jupyter.sources.calls import (
     UsagePiece,
 )
 
-# "" while the model generates. "stopped": the caller stopped it. "failed": an error ended it. Both leave a part only.
+# "" while the model generates. "stopped" (by the caller) and "failed" (an error) mean that the answer is incomplete.
 FinishReason: TypeAlias = Literal["", "stop", "length", "tool_calls", "stopped", "failed"]
 
 REMARKS = {
@@ -33,7 +33,7 @@ REMARKS = {
 class Answer:
     """An answer of a model.
 
-    `request` is what it answers. `reasoning` is the model's reasoning, `text` the visible answer. `finish_reason` is
+    `request` is its request. `reasoning` is the model's reasoning, `text` the visible answer. `finish_reason` is
     "stop", "length" (a limit was reached), "tool_calls", "stopped", "failed", or "" while the model generates. `usage`
     has the token counts, which arrive with the last piece.
     """
@@ -84,7 +84,7 @@ class Answer:
                 assert_never(piece)
 
     def end(self, reason: Literal["stopped", "failed"]) -> None:
-        """Record why the answer ends early. An answer that is complete keeps its own reason."""
+        """Record why the answer ends early. A complete answer keeps its reason."""
         self.finish_reason = self.finish_reason or reason
 
     def to_markdown(self) -> str:

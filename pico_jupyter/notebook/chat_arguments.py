@@ -32,7 +32,7 @@ class ChatArguments(TypedDict, total=False):
 
 
 def read_arguments(question: str, options: ChatArguments) -> AnswerRequest:
-    """Build a request. Its model is "" if the arguments name none. Raises InvalidRequest, with the argument's name."""
+    """Build a request. Its model is "" if no argument names one. Raises InvalidRequest, with the argument's name."""
     if not isinstance(question, str):
         raise InvalidRequest(f"the question must be text, not {_kind(question)}", param="question")
     history = options.get("history")

@@ -1,4 +1,4 @@
-"""ChatLine: lets `%chat` lines end in a question mark.
+"""ChatLine: allows `%chat` lines that end in a question mark.
 
 IPython reads "%chat What is my name?" as a request for help on `name`. ChatLine rewrites the line before that.
 """
@@ -19,7 +19,7 @@ LAYOUT = (tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE, tokenize.NL, token
 
 
 class ChatLine(TokenTransformBase):
-    """Rewrites such a line as a function call. `%chat?` still shows the help."""
+    """Rewrites a `%chat` line that ends in a question mark as a call. `%chat?` still shows the help."""
 
     priority = HelpEnd.priority - 1
 

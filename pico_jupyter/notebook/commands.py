@@ -17,4 +17,4 @@ WORDS = tuple(command.split()[0] for command in COMMANDS if command)
 
 def describe_commands() -> str:
     """Return the list of commands."""
-    return "\n".join(f"  %pico {command:<26} {what}" for command, what in COMMANDS.items())
+    return "\n".join(f"  %pico {command:<26} {effect}" for command, effect in COMMANDS.items())

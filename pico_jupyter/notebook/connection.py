@@ -16,7 +16,7 @@ from pico_jupyter.notebook.models import Models
 from pico_jupyter.notebook.streams import INTERRUPTIBLE_SECONDS, AnswerStream, AsyncAnswerStream
 from pico_jupyter.sources.background import BackgroundLoop, shared_loop
 from pico_jupyter.sources.calls import AnswerRequest, Source, choose_model
-from pico_jupyter.sources.found import find_source
+from pico_jupyter.sources.discovery import find_source
 from pico_jupyter.sources.own_server import own_server
 from pico_jupyter.sources.server_address import ServerAddress, find_server, name_server
 from pico_jupyter.sources.server_source import ServerSource
@@ -45,7 +45,7 @@ class Pico:
 
     @property
     def origin(self) -> str:
-        """Where answers come from, as a text that is the same in every run."""
+        """The source of answers, as a text that is the same in every run."""
         if not isinstance(self._source, ServerSource):
             return "an engine in this kernel"
         address = self._source.address
@@ -192,7 +192,7 @@ def connect(*, url: str = "", token: str = "") -> Pico:
 
     With `url` (like "http://localhost:8888/") and `token`, it uses the Jupyter server at that address. Otherwise it
     uses the server that PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN name, or else the server that started this kernel.
-    Without a server, or if pico_jupyter is not installed there, an engine in this kernel answers.
+    Without a server, or if pico_jupyter is not installed there, it uses an engine in this kernel.
 
     Raises InvalidRequest if the URL is not an http or https URL, Unauthenticated or Forbidden if the token is wrong,
     and EngineUnavailable if no pico_jupyter answers at an address that was named.

@@ -1,4 +1,4 @@
-"""Detects the front end of an IPython shell from its messages, and chooses the display for it."""
+"""Detects the front end of an IPython shell from its requests, and chooses the display for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def current_cell(shell: InteractiveShell) -> CellRun:
 
 
 def _request(shell: InteractiveShell) -> dict[str, Any]:
-    """Return the execute_request of the running cell, {} in a terminal's IPython."""
+    """Return the execute_request of the running cell, or {} in IPython at a terminal."""
     kernel = getattr(shell, "kernel", None)
     return {} if kernel is None else dict(kernel.get_parent("shell"))
 

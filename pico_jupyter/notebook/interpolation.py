@@ -11,7 +11,7 @@ from pico_jupyter.errors import InvalidRequest
 
 EXPRESSION = r"[^\W\d]\w*(?:\.[^\W\d]\w*|\[[^\[\]{}\n]+\])*"
 FIELD = re.compile(rf"\{{\{{\s*({EXPRESSION})\s*\}}\}}|\{{({EXPRESSION})\}}")
-PATHS = (
+ALLOWED_NODES = (
     ast.Expression,
     ast.Name,
     ast.Load,
@@ -42,7 +42,7 @@ def evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
         tree = ast.parse(expression, mode="eval")
     except SyntaxError:
         raise _refused(expression, "is not a valid expression") from None
-    if not all(isinstance(node, PATHS) for node in ast.walk(tree)):
+    if not all(isinstance(node, ALLOWED_NODES) for node in ast.walk(tree)):
         raise _refused(expression, "is more than a name, an attribute or an item")
     try:
         return eval(compile(tree, "<prompt>", "eval"), {"__builtins__": {}}, dict(variables))

@@ -38,7 +38,7 @@ class Display(Protocol):
 
 
 class WholeDisplay:
-    """Publishes one output at the end, for programs that run notebooks. An answer without pieces leaves no output."""
+    """Publishes one output at the end, for programs that run notebooks. An answer without pieces has no output."""
 
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
@@ -56,7 +56,7 @@ class WholeDisplay:
 
 
 class LiveDisplay:
-    """Publishes one output and updates it, for users of a notebook. An answer without pieces leaves no output."""
+    """Publishes one output and updates it, for users of a notebook. An answer without pieces has no output."""
 
     def __init__(self, publish: Publish, clock: Callable[[], float] = time.monotonic) -> None:
         self._publish = publish

@@ -83,7 +83,7 @@ class ChatMagics(Magics):
         finally:
             pieces.close()
             display.end(answer)
-            self._conversation.add(cell, answer, forgets=options.new)
+            self._conversation.add(cell, answer, starts_over=options.new)
         if options.code:
             self._insert_code(answer.text)
 
@@ -174,7 +174,7 @@ def load(shell: InteractiveShell) -> None:
     magics = ChatMagics(shell)
     shell.register_magics(magics)
 
-    @context_matcher()  # type: ignore[untyped-decorator]  # IPython gives it no types
+    @context_matcher()  # type: ignore[untyped-decorator]  # not annotated in IPython
     def pico_matcher(context: CompletionContext) -> SimpleMatcherResult:
         return magics.match(context)
 
@@ -197,7 +197,7 @@ def code_of(text: str) -> str:
 
 @contextmanager
 def _errors_in_one_line() -> Iterator[None]:
-    """Show errors without a traceback: it would lead through this package, which does not help the user."""
+    """Show errors without a traceback, because one through this package does not help the user."""
     try:
         yield
     except InvalidRequest as error:
@@ -205,10 +205,10 @@ def _errors_in_one_line() -> Iterator[None]:
     except (PicoError, KeyboardInterrupt) as error:
         message = error.message if isinstance(error, PicoError) else "stopped"
         lines = [f"{type(error).__name__}: {message}"]
-        error._render_traceback_ = lambda: lines  # type: ignore[union-attr]  # IPython calls it if it is there
+        error._render_traceback_ = lambda: lines  # type: ignore[union-attr]  # IPython calls it if it exists
         raise
 
 
-# The help ends with the lists that the parsers use, so it cannot differ from them.
+# The help ends with the lists that the parsers use, so the two never differ.
 ChatMagics.chat.__doc__ = f"{inspect.getdoc(ChatMagics.chat)}\n\n{describe_options()}"
 ChatMagics.pico.__doc__ = f"{inspect.getdoc(ChatMagics.pico)}\n\n{describe_commands()}"

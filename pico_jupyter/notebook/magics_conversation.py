@@ -1,4 +1,4 @@
-"""MagicsConversation: what %%chat and %chat continue, in the order of execution.
+"""MagicsConversation: the conversation of %%chat and %chat, in the order of execution.
 
 Invariant: a cell that runs again continues from where it first ran, so its old answer and all later ones are dropped.
 """
@@ -36,13 +36,13 @@ class MagicsConversation:
         answers = self._answers[: self._index(cell)]
         return answers[-1][1].messages if answers else []
 
-    def add(self, cell: CellRun, answer: Answer, *, forgets: bool = False) -> None:
-        """Add the answer of `cell`. With `forgets`, drop all earlier ones.
+    def add(self, cell: CellRun, answer: Answer, *, starts_over: bool = False) -> None:
+        """Add the answer of `cell`. With `starts_over`, drop all earlier ones.
 
-        An answer without text is not added, because it leaves nothing to continue.
+        An answer without text is not added, because it cannot be continued.
         """
         if answer.text:
-            index = 0 if forgets else self._index(cell)
+            index = 0 if starts_over else self._index(cell)
             self._answers[index:] = [(cell, answer)]
 
     def clear(self) -> None:

@@ -1,11 +1,11 @@
-"""Makes text of a model safe in every Markdown renderer: HTML is text, images are links, code stays code.
+"""Makes text of a model safe in every Markdown renderer: HTML is text, images are links, code remains code.
 
-markdown-it finds the code. These invariants hold whatever another renderer takes for code:
+markdown-it finds the code. These invariants hold even if another renderer treats other text as code:
 
 - A "<" of the model stays only inside fences that this module writes: at the start of a line, after an empty line, and
   longer than any fence in the code. All other code is written as entities.
-- Backticks, tildes and dollar signs that could open code or a formula are entities. nbconvert 7.17 looks for formulas
-  before it looks for fences: no formula stays open, and display formulas that start inside a line are on one line.
+- Backticks, tildes and dollar signs that could open code or a formula are entities. nbconvert 7.17 searches for
+  formulas before fences: no formula stays open, and display formulas that start inside a line are on one line.
 - A link needs a safe scheme or a relative destination. nbconvert 7.17 would render a javascript: link.
 
 labextension/src/model/safeMarkdown.ts does the same; tests/panel/safe.json holds the two together.
@@ -37,12 +37,12 @@ LIVE = re.compile(r"\\?(<|`|~{3,}|!(?=\[)|\$)|\\(\\|(?=begin\{))|\\.", re.DOTALL
 UNSAFE_LINK = re.compile(
     r"(?<=\])[(:](?=[\x00-\x20]*(?![\x00-\x20]|(?:https?|ftp|mailto|tel):)[^:&\\/?#()\"']*[:&\\])", re.IGNORECASE
 )
-# A link label that its block does not close. nbconvert would look for its end in a later fence.
+# A link label that its block does not close. nbconvert would search for its end in a later fence.
 OPEN_LABEL = re.compile(r"^( {0,3})\[(?=(?:[^\[\]\\]|\\.|\\\Z)*\Z)", re.MULTILINE | re.DOTALL)
-# What opens a display formula inside another formula. TeX ignores a space behind it.
+# The opening of a display formula inside another formula. TeX ignores a space after it.
 NESTED_OPENING = re.compile(r"(?<=.)(\\begin(?=\{)|\\\\(?=[\[(]))", re.DOTALL)
 MARKUP = re.compile(r"[^\w ]")
-# Terminals obey these characters.
+# Terminals interpret these characters.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -58,7 +58,7 @@ def printable(text: str) -> str:
 
 
 def fold(reasoning: str, *, is_open: bool) -> str:
-    """Reasoning in a block that a click opens; "" without reasoning."""
+    """Reasoning in a collapsible block; "" without reasoning."""
     if not reasoning.strip():
         return ""
     state = " open" if is_open else ""
@@ -87,7 +87,7 @@ def _code(token: Token, first_line: str) -> str:
     language = found.group() if found else ""
     code = token.content.removesuffix("\n")
     if token.level:
-        # On one line, so that it stays in its list item or quote in renderers that count indents in other ways.
+        # On one line, so that it stays in its list item or quote in renderers that count indents differently.
         kind = f' class="language-{language}"' if language else ""
         prefix = first_line[: first_line.index(token.markup)]
         return f"{prefix}<pre><code{kind}>{_entities(code)}</code></pre>\n"
@@ -134,7 +134,7 @@ def _live_entities(live: re.Match[str]) -> str:
 
 
 def _in_formula(live: re.Match[str]) -> str:
-    r"""TeX writes "<" as \lt. It needs no backticks and dollar signs; spaces keep the others apart."""
+    r"""Replace "<" by \lt, and remove backticks and dollar signs, which TeX does not need. Spaces separate the rest."""
     if not live[1]:
         return live[0]
     return r"\lt " if live[1] == "<" else " ".join((*live[1].strip("$`"), ""))
@@ -145,7 +145,7 @@ def _entities(text: str) -> str:
 
 
 def _math(state: StateInline, silent: bool) -> bool:
-    """The inline rule for formulas. Escaped characters and lone dollar signs stay text."""
+    """The inline rule for formulas. Escaped characters and single dollar signs remain text."""
     found = MATH.match(state.src, state.pos)
     if found is None:
         return False

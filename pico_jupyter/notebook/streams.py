@@ -20,7 +20,7 @@ from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.sources.background import BackgroundLoop
 from pico_jupyter.sources.calls import AnswerRequest, Piece, Source
 
-# SIGINT does not wake a thread that waits for a queue. Python handles it after the timeout.
+# SIGINT does not wake a thread that waits for a queue. Python handles the signal after this timeout.
 INTERRUPTIBLE_SECONDS = 0.1
 
 # Fills in the model of a request that names none.
@@ -57,7 +57,7 @@ class AnswerStream:
             raise
         if piece is None:
             self._has_ended = True
-            _settle(self._pump, self.answer)
+            _raise_failure(self._pump, self.answer)
             raise StopIteration
         self.answer.add(piece)
         return piece
@@ -106,7 +106,7 @@ class AsyncAnswerStream:
             raise
         if piece is None:
             self._has_ended = True
-            _settle(pump, self.answer)
+            _raise_failure(pump, self.answer)
             raise StopAsyncIteration
         self.answer.add(piece)
         return piece
@@ -128,7 +128,7 @@ class AsyncAnswerStream:
 
 def _putter(reader: asyncio.AbstractEventLoop, pieces: asyncio.Queue[Piece | None]) -> Callable[[Piece | None], None]:
     def put(piece: Piece | None) -> None:
-        # The reader's loop may be closed, and then needs no pieces.
+        # The reader's loop may be closed. It then needs no pieces.
         with contextlib.suppress(RuntimeError):
             reader.call_soon_threadsafe(pieces.put_nowait, piece)
 
@@ -136,7 +136,7 @@ def _putter(reader: asyncio.AbstractEventLoop, pieces: asyncio.Queue[Piece | Non
 
 
 async def _pump(source: Source, answer: Answer, complete: Complete, put: Callable[[Piece | None], None]) -> None:
-    """Pass the pieces to `put`, then None. Holds no reference to the stream, so that the stream can be collected."""
+    """Pass the pieces to `put`, then None. Holds no reference to the stream, so that it can be garbage-collected."""
     try:
         answer.request = await complete(answer.request)
         async with aclosing(source.chat(answer.request)) as pieces:
@@ -146,13 +146,13 @@ async def _pump(source: Source, answer: Answer, complete: Complete, put: Callabl
         put(None)
 
 
-def _settle(pump: concurrent.futures.Future[None], answer: Answer) -> None:
-    """Raise the error that ended the pieces, if there is one."""
+def _raise_failure(pump: concurrent.futures.Future[None], answer: Answer) -> None:
+    """Raise the error that ended the answer, if any, and record it in the answer."""
     try:
         pump.result()
     except concurrent.futures.CancelledError:
         answer.end("stopped")
     except PicoError as error:
         answer.end("failed")
-        # Drop the traceback through the background loop, which does not help the user.
+        # A traceback through the background loop does not help the user.
         raise error.with_traceback(None) from None

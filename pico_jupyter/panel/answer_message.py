@@ -17,7 +17,7 @@ UPDATE_SECONDS = 0.1
 
 
 class AnswerMessage:
-    """An answer that Python code asked for."""
+    """The answer to a request of Python code."""
 
     def __init__(self, request: AnswerRequest) -> None:
         self._answer = Answer(request)

@@ -1,7 +1,7 @@
 """ChatPanel: a chat panel in an output cell.
 
-The page sends requests to its Jupyter server directly. This side holds the transcript, implements `ask`, and answers
-requests of pages that cannot reach a server.
+The page sends requests to its Jupyter server directly. The Python side holds the transcript, implements `ask`, and
+answers requests of pages that cannot reach a server.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pico_jupyter.panel.answer_message import AnswerMessage, new_message
 from pico_jupyter.panel.transcript import conversation_markdown
 from pico_jupyter.sources.background import shared_loop
 from pico_jupyter.sources.calls import AnswerRequest, Source, choose_model, read_turns
-from pico_jupyter.sources.found import find_source
+from pico_jupyter.sources.discovery import find_source
 
 # Our JupyterLab extension recognizes ChatPanel's outputs by this type. Its content is only a version number.
 PANEL_TYPE = "application/vnd.pico-jupyter.panel+json"
@@ -71,7 +71,7 @@ class ChatPanel(anywidget.AnyWidget):
         self._loop = shared_loop()
         self._running: dict[str, concurrent.futures.Future[Any]] = {}
         # The context of the page's latest message. ipykernel 7 assigns the page's next message to the context that
-        # last sent to the page. If that were the cell that waits in `ask`, a Stop of the page would wait for it too.
+        # last sent to the page. If that were a cell that waits in `ask`, a stop from the page would wait for the cell.
         self._page = contextvars.copy_context()
         self.observe(self._remember_page, "transport")
         self.on_msg(self._handle_message)
@@ -125,7 +125,7 @@ class ChatPanel(anywidget.AnyWidget):
             future.cancel()
 
     def _show_all(self) -> None:
-        """Update the page, or, if there is no page, as in nbconvert, the output."""
+        """Update the page. Without a page, as in nbconvert, also update the output."""
         self.send_state("messages")
         if not self.transport:
             self._publish(update=True)
@@ -133,7 +133,7 @@ class ChatPanel(anywidget.AnyWidget):
     def _publish(self, update: bool) -> None:
         data, metadata = self._repr_mimebundle_()
         identity = {"display_id": self.model_id}
-        # IPython gives this function no types.
+        # IPython does not annotate this function.
         publish_display_data(data, metadata, transient=identity, update=update)  # type: ignore[no-untyped-call]
 
     def _begin(self, text: str) -> concurrent.futures.Future[str]:
@@ -145,7 +145,7 @@ class ChatPanel(anywidget.AnyWidget):
         return future
 
     async def _answer(self, text: str) -> str:
-        source = await self._found_source()
+        source = await self._get_source()
         model = self.model or choose_model(await source.models()).name
         past = [*self.messages, new_message("user", content=text)]
         request = AnswerRequest(model, read_turns(past), self.reasoning, self.system, self.temperature)
@@ -167,8 +167,8 @@ class ChatPanel(anywidget.AnyWidget):
             self.messages = [*past, answer.message()]
         return answer.text
 
-    async def _found_source(self) -> Source:
-        """Return the source of this panel, which is determined once."""
+    async def _get_source(self) -> Source:
+        """Return the source of this panel. It is found only once."""
         if self._source is None:
             self._source = await find_source()
         return self._source
@@ -191,7 +191,7 @@ class ChatPanel(anywidget.AnyWidget):
     async def _serve(self, kind: str, key: str, content: dict[str, Any]) -> None:
         """Answer one request of the page, with its result or an error."""
         try:
-            source = await self._found_source()
+            source = await self._get_source()
             if kind == "chat":
                 await self._serve_chat(source, key, msgspec.convert(content, AnswerRequest))
             elif kind == "models":

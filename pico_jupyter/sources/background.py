@@ -23,7 +23,7 @@ class BackgroundLoop:
         return f"<BackgroundLoop {'idle' if self._loop is None else 'running'}>"
 
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Run `work` in the loop. Cancelling the returned future cancels it."""
+        """Run `work` in the loop. Cancelling the returned future cancels `work`."""
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -33,5 +33,5 @@ class BackgroundLoop:
 
 @functools.cache
 def shared_loop() -> BackgroundLoop:
-    """Return the loop of this process. The shared engine of this process runs in it."""
+    """Return the loop of this process, in which its shared engine runs."""
     return BackgroundLoop()

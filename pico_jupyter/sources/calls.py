@@ -1,6 +1,6 @@
-"""Defines a Source of answers: the requests that it accepts and the pieces of the answers that it yields.
+"""The protocol of a Source of answers, its requests, and the pieces of its answers.
 
-The page of the chat panel encodes requests and pieces in the same way, as JSON.
+The page of the chat panel encodes requests and pieces as the same JSON.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Turn(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The message, with its attached texts in front of it."""
+        """The attached texts and the content, one paragraph each."""
         texts = [_fenced(attachment) for attachment in self.attachments if attachment.kind == "text"]
         return "\n\n".join(part for part in (*texts, self.content) if part)
 
@@ -66,7 +66,7 @@ def read_turns(messages: list[dict[str, Any]]) -> tuple[Turn, ...]:
 
 
 class _TextlessPiece(msgspec.Struct, frozen=True):
-    """Has an empty text, so that a caller can print the text of every piece."""
+    """A piece with an empty text, so that callers can print the text of every piece."""
 
     @property
     def text(self) -> str:
@@ -158,10 +158,10 @@ class Source(Protocol):
 
 
 def choose_model(models: list[ListedModel], turns: Iterable[Turn] = ()) -> ListedModel:
-    """Return the model for a request that names none: the first that accepts the images and videos of `turns`.
+    """Return the first model that accepts the images and videos of `turns`, for a request without a model.
 
-    If none does, the first model, whose error message then explains the reason. Raises EngineUnavailable if there are
-    no models.
+    If none does, return the first model, whose error message then explains the reason. Raises EngineUnavailable if
+    there are no models.
     """
     if not models:
         raise EngineUnavailable("there is no model on this machine")

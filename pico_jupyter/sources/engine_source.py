@@ -50,7 +50,7 @@ SWITCH = {"default": None, "on": True, "off": False}
 
 
 class EngineSource:
-    """A Source that asks `engine`. Sampling parameters that a request leaves open are those of OpenAI's endpoint."""
+    """A Source that asks `engine`. Sampling parameters that are not set have the defaults of OpenAI's endpoint."""
 
     def __init__(self, engine: EngineClient) -> None:
         self._engine = engine
@@ -112,8 +112,8 @@ def _message(turn: Turn, param: str) -> Message:
 
 def _media(attachment: Attachment, param: str) -> Part:
     if not attachment.data.startswith("data:"):
-        why = "the engine of this kernel does not fetch URLs: pass the path of the file or its bytes"
-        raise InvalidRequest(f"{attachment.name}: {why}", param=param)
+        reason = "the engine of this kernel does not fetch URLs: pass the path of the file or its bytes"
+        raise InvalidRequest(f"{attachment.name}: {reason}", param=param)
     _, _, encoded = attachment.data.partition(";base64,")
     try:
         data = base64.b64decode(encoded, validate=True)

@@ -1,4 +1,4 @@
-"""Starts a Jupyter server for a kernel that has none. Its token stays in this process, and the server ends with it."""
+"""Starts a Jupyter server for a kernel without one. Only this process has its token, and the server ends with it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLL_SECONDS = 0.05
 def own_server() -> ServerAddress:
     """Return the server of this process, on a free port of loopback. The first call starts it.
 
-    Raises EngineUnavailable if it ends at once, or does not answer within two minutes.
+    Raises EngineUnavailable if it exits, or does not answer within two minutes.
     """
     folder = Path(tempfile.mkdtemp(prefix="pico_jupyter-"))
     process = _start(folder)
@@ -43,7 +43,7 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "pico_jupyter.server.child", str(folder)]
     command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--no-browser", "--allow-root"]
     with (folder / "server.log").open("wb") as log:
-        # An interrupted cell sends SIGINT to the kernel's whole process group, so the server is not in it.
+        # An interrupt of a cell sends SIGINT to the kernel's process group, so the server must not be in it.
         return subprocess.Popen(
             command, env=environ, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
         )

@@ -1,4 +1,4 @@
-"""Finds the Jupyter server that this process may ask. A token is sent only to the server that it belongs to."""
+"""Finds the Jupyter server for this process. A token is sent only to the server that it belongs to."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def find_server(environ: Mapping[str, str] = os.environ) -> ServerAddress | None
     parent = read_address(Path(jupyter_runtime_dir()) / f"jpserver-{environ.get('JPY_PARENT_PID', '')}.json")
     hub_token = environ.get("JUPYTERHUB_API_TOKEN", "")
     if parent is not None:
-        # A single-user server of JupyterHub has no token. The hub accepts this one for its user.
+        # A single-user server of JupyterHub has no token. It accepts this one of the hub.
         return parent if parent.token or not hub_token else ServerAddress(parent.url, hub_token)
     service = environ.get("JUPYTERHUB_SERVICE_URL", "")
     return ServerAddress(_reachable(service), hub_token) if service and hub_token else None
@@ -75,13 +75,13 @@ def running_servers() -> Iterator[ServerAddress]:
 def read_address(info: Path) -> ServerAddress | None:
     """Read the info file of a server. Returns None if it is missing or not yet written completely."""
     with contextlib.suppress(OSError, ValueError, KeyError):
-        facts = json.loads(info.read_text())
-        return ServerAddress(str(facts["url"]), str(facts["token"]))
+        fields = json.loads(info.read_text())
+        return ServerAddress(str(fields["url"]), str(fields["token"]))
     return None
 
 
 def _reachable(service_url: str) -> str:
-    """Replace the host of `service_url` if it stands for all interfaces, as JupyterHub writes it."""
+    """Replace the host of `service_url` by loopback if it means all interfaces, as JupyterHub writes it."""
     parts = urlsplit(service_url)
     port = f":{parts.port}" if parts.port else ""
     netloc = f"127.0.0.1{port}" if (parts.hostname or "") in ANY_HOST else parts.netloc

@@ -34,7 +34,7 @@ BY_STATUS: dict[int, type[PicoError]] = {
         EngineFailed,
     )
 }
-# For frames, which have no status.
+# For frames, which have no HTTP status.
 BY_TYPE: dict[str, type[PicoError]] = {
     "authentication_error": Unauthenticated,
     "permission_error": Forbidden,
@@ -52,7 +52,7 @@ def _tree(kind: type[PicoError]) -> Iterator[type[PicoError]]:
 BY_CODE = {kind.default_code: kind for kind in _tree(PicoError) if kind.default_code}
 
 
-def read_refusal(status: int, body: bytes, retry_after: str = "") -> PicoError:
+def read_error_response(status: int, body: bytes, retry_after: str = "") -> PicoError:
     """Return the error of a response. `retry_after` is the value of its Retry-After header."""
     kind = BY_STATUS.get(status, EngineUnavailable if status > 500 else EngineFailed)
     answer = _object(body)

@@ -29,7 +29,7 @@ from pico_jupyter.sources.calls import (
     UsagePiece,
 )
 from pico_jupyter.sources.server_address import ServerAddress
-from pico_jupyter.sources.server_errors import read_error_frame, read_refusal
+from pico_jupyter.sources.server_errors import read_error_frame, read_error_response
 from pico_jupyter.types import MemoryReport
 
 PROBE_SECONDS = 5.0
@@ -66,11 +66,11 @@ class ServerSource:
 
     async def load(self, name: str) -> None:
         """See Source.load. There is no timeout, because a large model takes minutes."""
-        await self._change({"model": name, "messages": []})
+        await self._post_chat({"model": name, "messages": []})
 
     async def unload(self, name: str) -> None:
         """See Source.unload."""
-        await self._change({"model": name, "messages": [], "keep_alive": 0})
+        await self._post_chat({"model": name, "messages": [], "keep_alive": 0})
 
     async def chat(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """See Source.chat."""
@@ -93,7 +93,7 @@ class ServerSource:
             finally:
                 _shut_down(connection)
 
-    async def _change(self, body: dict[str, Any]) -> None:
+    async def _post_chat(self, body: dict[str, Any]) -> None:
         try:
             await asyncio.to_thread(self._request, "POST", "api/chat", body, None)
         except NotFound as error:
@@ -168,7 +168,7 @@ def _send(
     connection.request(method, f"{urlsplit(address.url).path}{path}", data, headers)
     response = connection.getresponse()
     if response.status != http.client.OK:
-        raise read_refusal(response.status, response.read(), response.getheader("Retry-After", ""))
+        raise read_error_response(response.status, response.read(), response.getheader("Retry-After", ""))
     return response
 
 
@@ -248,7 +248,7 @@ def _connection(address: ServerAddress, timeout: float | None) -> Iterator[http.
 
 
 def _tls_context(host: str) -> ssl.SSLContext:
-    """Skip verification on loopback only: such a server is often self-signed, and no network lies in between."""
+    """Skip verification on loopback only, where certificates are often self-signed and no network is involved."""
     context = ssl.create_default_context()
     if host == "localhost" or _is_loopback(host):
         context.check_hostname = False
@@ -264,7 +264,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _shut_down(connection: http.client.HTTPConnection) -> None:
-    """Wake the thread that reads from `connection`. Closing the socket would leave it blocked."""
+    """Wake the thread that reads from `connection`. Closing the socket would not wake it."""
     sock: socket.socket | None = connection.sock
     if sock is not None:
         with contextlib.suppress(OSError):

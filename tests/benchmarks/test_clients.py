@@ -1,4 +1,4 @@
-"""What the client makes of the bytes of both servers, however they are cut."""
+"""The client parses the answers of both servers, however their bytes are split."""
 
 import json
 
@@ -25,12 +25,12 @@ def chunked(events: list[bytes]) -> bytes:
 
 
 def read(*parts: bytes) -> Answer:
-    """The answer, the i-th part of its bytes having arrived at second i."""
+    """The answer whose i-th part arrived at second i."""
     return read_answer([(float(index), part) for index, part in enumerate(parts)], sent=0.0, ended=99.0)
 
 
 @pytest.mark.parametrize("whole", [CHUNKED + chunked(STREAM), PLAIN + b"".join(STREAM)], ids=["chunked", "plain"])
-def test_a_stream_gives_the_same_answer_wherever_it_is_cut(whole: bytes) -> None:
+def test_a_stream_gives_the_same_answer_however_it_is_split(whole: bytes) -> None:
     for cut in range(1, len(whole)):
         answer = read(whole[:cut], whole[cut:])
         assert answer.text == " one two"
@@ -38,13 +38,13 @@ def test_a_stream_gives_the_same_answer_wherever_it_is_cut(whole: bytes) -> None
         assert (answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens) == (7, 2, 3)
 
 
-def test_text_counts_from_when_it_arrived() -> None:
+def test_the_time_of_a_text_is_that_of_its_arrival() -> None:
     answer = read(CHUNKED, *(chunked([part]).removesuffix(b"0\r\n\r\n") for part in STREAM), b"0\r\n\r\n")
     assert answer.pieces == [(3.0, " one"), (4.0, " two")]
     assert answer.ttft == 3.0
 
 
-def test_a_whole_answer_is_read_as_well() -> None:
+def test_an_answer_without_streaming_is_read() -> None:
     body = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": USAGE}
     assert read(PLAIN + json.dumps(body).encode()).text == "yes"
 

@@ -7,11 +7,11 @@ from benchmarks.measures import CASES
 from benchmarks.servers import BARE, RIVALS
 
 
-def test_each_case_has_a_name_of_its_own() -> None:
+def test_each_case_has_a_unique_name() -> None:
     assert len({case.key for case in CASES}) == len(CASES)
 
 
-def test_cases_with_the_same_setup_stand_together_and_have_one_rival() -> None:
+def test_cases_with_the_same_setup_are_consecutive_and_have_one_rival() -> None:
     setups = [(setup, list(cases)) for setup, cases in groupby(CASES, key=lambda case: case.setup)]
     assert len({setup for setup, _ in setups}) == len(setups)
     for _, cases in setups:

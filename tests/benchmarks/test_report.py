@@ -1,4 +1,4 @@
-"""The tables that are made of figures."""
+"""The tables of results."""
 
 import dataclasses
 
@@ -68,7 +68,7 @@ def test_a_row_has_both_figures_their_ratio_the_bar_and_whether_it_holds() -> No
     ]
 
 
-def test_a_bar_that_fails_says_no() -> None:
+def test_a_failing_bar_is_marked_no() -> None:
     assert line_with("mean TTFT", results_page([CASE], results(0.06), ""))[-1] == "**no**"
 
 
@@ -85,7 +85,7 @@ def test_the_page_counts_the_bars_that_hold() -> None:
     assert "**1 of 2 bars hold.**" in results_page([CASE], results(0.06), "")
 
 
-def test_rows_stand_in_the_order_of_their_ids() -> None:
+def test_rows_are_in_the_order_of_their_ids() -> None:
     both = results()
     both.cases[EARLIER.key] = CaseResult([{"pico_jupyter": {"ttft": 0.02}, "mlx_lm.server": {"ttft": 0.01}}])
     page = results_page([CASE, EARLIER], both, "")
@@ -96,35 +96,35 @@ def test_a_case_that_was_not_measured_has_no_row() -> None:
     assert "nothing else to do" not in results_page([CASE, EARLIER], results(), "")
 
 
-def test_figures_that_a_side_did_not_give_have_failed() -> None:
+def test_missing_figures_of_a_side_have_failed() -> None:
     empty = Results(ABOUT, {CASE.key: CaseResult([{}], errors=["round 1, pico_jupyter: Broken: no end"])})
     page = results_page([CASE], empty, "")
     assert line_with("mean TTFT", page)[3:] == ["failed", "failed", "—", "under 0.05 s", "**no**"]
     assert "Broken: no end" in page
 
 
-def test_remarks_are_kept_beside_their_ids() -> None:
-    remarks = "## B2\n\nToo many pages.\n\n## B11\n\nNobody can.\n"
-    assert remarks_of(remarks) == {"B2": "Too many pages.", "B11": "Nobody can."}
+def test_remarks_are_found_by_their_ids() -> None:
+    remarks = "## B2\n\nToo many pages.\n\n## B11\n\nNo server can.\n"
+    assert remarks_of(remarks) == {"B2": "Too many pages.", "B11": "No server can."}
     assert "**B2.** Too many pages." in results_page([CASE], results(0.06), remarks)
 
 
-def test_a_failing_bar_without_a_remark_says_that_one_is_missing() -> None:
+def test_a_failing_bar_without_a_remark_is_reported_as_unexplained() -> None:
     assert "**B2.** A bar fails. The reason is not known yet." in results_page([CASE], results(0.06), "")
 
 
-def test_what_else_was_seen_is_told() -> None:
+def test_other_observations_are_reported() -> None:
     assert "mlx_lm.server: it died" in results_page([CASE], results(), "")
     assert "mlx_lm.server: it died" in terminal_table([CASE], results())
 
 
-def test_the_page_says_how_it_was_measured_and_with_which_blas() -> None:
+def test_the_page_has_the_method_and_the_blas() -> None:
     page = results_page([CASE], results(), "")
     assert "- **B2** Asks twice." in page
     assert "- BLAS of pico_jupyter: `OPENBLAS_NUM_THREADS=1`" in page
 
 
-def test_a_case_beside_another_rival_names_it() -> None:
+def test_a_case_with_another_rival_names_it() -> None:
     case = dataclasses.replace(EARLIER, rival="mlx_vlm.server")
     both = Results(ABOUT, {case.key: CaseResult([{"pico_jupyter": {"ttft": 0.02}, "mlx_vlm.server": {"ttft": 0.01}}])})
     row = line_with("nothing else to do", results_page([case], both, ""))
@@ -138,12 +138,12 @@ def test_calls_are_counted_in_whole_numbers() -> None:
     assert line_with("| calls |", results_page([case], both, ""))[3:5] == ["0", "1"]
 
 
-def test_cases_that_were_measured_later_are_told() -> None:
+def test_cases_that_were_measured_later_are_listed() -> None:
     again = results()
     again.about = {**ABOUT, "again": {"B2": "commit def5678, load before 0.3"}}
     assert "- Measured later: B2 (commit def5678, load before 0.3)" in results_page([CASE], again, "")
 
 
-def test_the_terminal_marks_what_holds_and_what_fails() -> None:
+def test_the_terminal_table_marks_bars_as_ok_or_failed() -> None:
     assert "  ok   mean TTFT" in terminal_table([CASE], results())
     assert "  FAIL mean TTFT" in terminal_table([CASE], results(0.06))

@@ -22,21 +22,21 @@ def results(commit: str = "abc1234") -> Results:
     return Results(about(commit, 0.1, mlx="1"), {case("B2").key: CaseResult([{"pico_jupyter": {"ttft": 1.0}}])})
 
 
-def test_a_case_that_is_measured_again_says_when() -> None:
+def test_a_case_that_is_measured_again_has_its_commit_and_load() -> None:
     ours = results()
     ours.forget([case("B2")], about("def5678", 2.5))
     assert ours.result(case("B2")) is None
     assert ours.about["again"] == {"B2": "commit def5678, load before 2.5"}
 
 
-def test_a_case_that_is_new_to_the_results_says_so_too() -> None:
+def test_a_case_that_is_new_to_the_results_has_its_commit_and_load() -> None:
     ours = results()
     ours.forget([case("B13")], about("def5678", 2.5))
     assert ours.result(case("B2")) is not None
     assert ours.about["again"] == {"B13": "commit def5678, load before 2.5"}
 
 
-def test_what_is_measured_later_does_not_make_the_run_longer() -> None:
+def test_a_later_measurement_does_not_change_the_end_of_the_run() -> None:
     ours = results()
     ours.about["finished"] = "in the evening"
     ours.forget([case("B13")], about("def5678", 2.5))
@@ -46,13 +46,13 @@ def test_what_is_measured_later_does_not_make_the_run_longer() -> None:
     assert ours.about["finished"] != "in the evening"
 
 
-def test_going_on_with_a_run_that_was_broken_off_is_the_same_run() -> None:
+def test_an_interrupted_run_is_continued_as_the_same_run() -> None:
     ours = results()
     ours.forget([case("B3")], about("abc1234", 2.5))
     assert "again" not in ours.about
 
 
-def test_packages_that_nobody_needed_before_have_a_version_now() -> None:
+def test_packages_of_a_later_measurement_get_a_version() -> None:
     ours = results()
     ours.forget([case("B13")], about("def5678", 2.5, mlx="2", more="3"))
     assert ours.about["versions"] == {"mlx": "1", "more": "3"}

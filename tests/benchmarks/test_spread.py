@@ -9,24 +9,24 @@ def test_a_spread_is_the_median_and_the_range() -> None:
     assert Spread.of([3.0, 1.0, 2.0, 10.0]) == Spread(2.5, 1.0, 10.0)
 
 
-def test_there_is_no_spread_of_nothing() -> None:
+def test_a_spread_needs_values() -> None:
     with pytest.raises(ValueError, match="no values"):
         Spread.of([])
 
 
-def test_ratios_and_differences_are_taken_round_by_round() -> None:
+def test_ratios_and_differences_are_computed_for_each_round() -> None:
     comparison = Comparison((2.0, 4.0, 9.0), (1.0, 2.0, 3.0))
     assert comparison.ratio == Spread(2.0, 2.0, 3.0)
     assert comparison.difference == Spread(2.0, 1.0, 6.0)
 
 
-def test_a_round_that_one_side_did_not_finish_is_no_pair() -> None:
+def test_a_round_that_one_side_did_not_finish_has_no_ratio() -> None:
     comparison = Comparison((2.0, None, 8.0), (1.0, 2.0, None))
     assert comparison.ratio == Spread(2.0, 2.0, 2.0)
     assert comparison.our_spread == Spread(5.0, 2.0, 8.0)
 
 
-def test_a_rival_at_zero_gives_no_ratio() -> None:
+def test_a_rival_at_zero_has_no_ratio() -> None:
     assert Comparison((1.0,), (0.0,)).ratio is None
 
 
@@ -36,13 +36,13 @@ def test_a_bar_on_our_own_figure_holds_up_to_its_bound(ours: float, holds: bool)
 
 
 @pytest.mark.parametrize(("ours", "holds"), [(1.5, True), (1.4, False)])
-def test_a_bar_on_the_ratio_looks_at_its_median(ours: float, holds: bool) -> None:
+def test_a_bar_on_the_ratio_applies_to_its_median(ours: float, holds: bool) -> None:
     comparison = Comparison((ours, 0.1, 9.0), (1.0, 1.0, 1.0))
     assert Bar(">= 1.5x", "ratio", at_least=1.5).holds(comparison) is holds
 
 
 @pytest.mark.parametrize(("ours", "holds"), [(0.024, True), (0.026, False)])
-def test_a_bar_on_the_difference_allows_what_it_says(ours: float, holds: bool) -> None:
+def test_a_bar_on_the_difference_holds_up_to_its_bound(ours: float, holds: bool) -> None:
     assert Bar("+5 ms", "difference", at_most=0.005).holds(Comparison((ours,), (0.02,))) is holds
 
 
@@ -54,7 +54,7 @@ def test_without_a_rival_a_ratio_is_not_judged() -> None:
     assert Bar(">= 1", "ratio", at_least=1.0).holds(Comparison((0.5,), (None,))) is None
 
 
-def test_what_was_not_measured_is_not_judged() -> None:
+def test_a_missing_measurement_is_not_judged() -> None:
     assert Bar("<= 1", "ours", at_most=1.0).holds(Comparison(())) is None
 
 
@@ -63,12 +63,12 @@ def test_a_percentile_is_one_of_the_values(share: float, expected: float) -> Non
     assert percentile([float(value) for value in range(1, 101)], share) == expected
 
 
-def test_a_gap_may_begin_before_the_stretch_and_end_with_it() -> None:
+def test_a_gap_may_begin_before_the_interval_and_ends_with_it() -> None:
     assert largest_gap([0.0, 1.0, 4.0, 4.5], start=2.0, end=5.0) == 3.0
     assert largest_gap([0.0, 1.0], start=2.0, end=9.0) == 8.0
 
 
-def test_gaps_outside_the_stretch_do_not_count() -> None:
+def test_gaps_outside_the_interval_do_not_count() -> None:
     assert largest_gap([0.0, 5.0, 6.0, 7.0, 20.0], start=5.5, end=7.0) == 1.0
 
 

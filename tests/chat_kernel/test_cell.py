@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pico_jupyter.chat_kernel.cell import Magic, check, read_cell
+from pico_jupyter.chat_kernel.cell import Magic, check_magics, read_cell
 from pico_jupyter.errors import InvalidRequest
 
 
@@ -36,7 +36,7 @@ def test_a_prompt_can_begin_with_what_looks_like_a_magic() -> None:
 
 def test_an_unknown_magic_is_refused_with_the_list_of_magics() -> None:
     with pytest.raises(InvalidRequest, match=r"no %speed\. The magics are %model, .*%help\. Write \\%speed") as raised:
-        check(read_cell("%model tiny\n%speed 3"))
+        check_magics(read_cell("%model tiny\n%speed 3"))
     assert raised.value.param == "%speed"
 
 

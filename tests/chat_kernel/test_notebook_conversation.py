@@ -36,7 +36,7 @@ def test_a_cell_continues_only_the_cells_above_it() -> None:
     assert questions(filled("a", "b", "c"), "b") == ["a"]
 
 
-def test_a_cell_that_runs_again_keeps_its_place() -> None:
+def test_a_cell_that_runs_again_keeps_its_position() -> None:
     conversation = filled("a", "b", "c")
     conversation.set("a", said("another"))
     assert questions(conversation, "c") == ["another", "b"]

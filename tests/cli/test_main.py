@@ -98,7 +98,7 @@ def test_an_unknown_argument_is_refused(arguments: list[str], capsys: pytest.Cap
     assert f"unrecognized arguments: {arguments[-1]}" in capsys.readouterr().err
 
 
-def test_ps_without_a_server_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ps_without_a_server_prints_a_message(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ps"]) == 0
     assert "no Jupyter server" in capsys.readouterr().out
 

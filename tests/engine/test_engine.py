@@ -1,4 +1,4 @@
-"""The engine's threads: requests in, deltas out, and every caller is answered. The backends here compute nothing."""
+"""The engine's threads: every request gets deltas or an error. The backends are fakes."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ def ask(text: str = "Hello", model: str = "pico-tiny", **fields: object) -> Gene
 
 
 async def arrivals(models: FakeModels, count: int) -> None:
-    """Wait until the engine thread has called its backends that often."""
+    """Wait until the engine thread has called its backends `count` times."""
     await asyncio.to_thread(models.gate.wait_for_arrivals, count)
 
 
 async def stepwise(models: FakeModels, answer: Awaitable[T]) -> T:
-    """Let single calls of the backends through until the answer is there."""
-    coming = asyncio.ensure_future(answer)
-    while not coming.done():
+    """Allow single calls of the backends until the answer is complete."""
+    pending = asyncio.ensure_future(answer)
+    while not pending.done():
         models.gate.allow()
-        await asyncio.wait([coming], timeout=0.05)
-    return coming.result()
+        await asyncio.wait([pending], timeout=0.05)
+    return pending.result()
 
 
-async def begun(client: LocalEngineClient, models: FakeModels) -> AsyncGenerator[Delta, None]:
-    """An answer that is under way and goes on by the single calls that a test allows, so that it does not end."""
+async def start_answer(client: LocalEngineClient, models: FakeModels) -> AsyncGenerator[Delta, None]:
+    """Start an answer that continues only by the calls that a test allows."""
     await client.ask(LoadModel("pico-tiny"))
     models.gate.close()
     before = models.gate.arrivals
@@ -79,20 +79,20 @@ async def names(client: LocalEngineClient) -> set[str]:
 async def test_only_the_engine_thread_calls_backends(start: StartEngine, fake_models: FakeModels) -> None:
     seen: set[str] = set()
 
-    class Watching(FakeBackend):
+    class RecordingBackend(FakeBackend):
         def _call(self, verb: str) -> None:
             seen.add(threading.current_thread().name)
             super()._call(verb)
 
-    client = start(lambda info, room: Watching(answer=lambda prompt, sampling: iter([20] * 99)))
+    client = start(lambda info, room: RecordingBackend(answer=lambda prompt, sampling: iter([20] * 99)))
     await asyncio.gather(*(collect(client.generate(ask(max_tokens=3))) for _ in range(3)))
     assert seen == {"pico-engine"}
 
 
-async def test_a_full_queue_refuses(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_a_full_queue_refuses_a_request(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models, EngineOptions(max_batch_size=1, max_queue=1))
     async with (
-        aclosing(await begun(client, fake_models)),
+        aclosing(await start_answer(client, fake_models)),
         aclosing(client.generate(ask("second"))) as waiting,
     ):
         assert isinstance(await stepwise(fake_models, anext(waiting)), Accepted)
@@ -109,7 +109,7 @@ async def test_a_refused_request_is_never_accepted(start: StartEngine, fake_mode
     assert fake_models.backends == {}
 
 
-async def test_a_failing_step_fails_its_request_and_the_engine_lives_on(
+async def test_after_a_failing_step_the_engine_continues(
     start: StartEngine, fake_models: FakeModels, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = start(fake_models)
@@ -121,7 +121,9 @@ async def test_a_failing_step_fails_its_request_and_the_engine_lives_on(
     assert "a step of the engine failed: RuntimeError" in caplog.text
 
 
-async def test_a_model_that_cannot_be_loaded_says_why(start: StartEngine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_error_for_a_model_that_cannot_be_loaded_has_the_reason(
+    start: StartEngine, caplog: pytest.LogCaptureFixture
+) -> None:
     def load(info: ModelInfo, room: int) -> FakeBackend:
         raise ValueError("Model type abc not supported.")
 
@@ -133,7 +135,7 @@ async def test_a_model_that_cannot_be_loaded_says_why(start: StartEngine, caplog
     assert "a step of the engine failed: ValueError" in caplog.text
 
 
-async def test_no_prompt_is_ever_logged(
+async def test_no_prompt_is_logged(
     start: StartEngine, fake_models: FakeModels, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "pico_jupyter")
@@ -147,7 +149,7 @@ async def test_no_prompt_is_ever_logged(
     assert "secret" not in caplog.text
 
 
-async def test_a_model_over_the_budget_is_refused_in_words(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_a_model_over_the_budget_is_refused(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models, EngineOptions(memory_budget=1000))
     with pytest.raises(OutOfMemory, match="pico-tiny needs"):
         await collect(client.generate(ask()))
@@ -161,7 +163,7 @@ async def test_two_models_are_resident_together(start: StartEngine, fake_models:
     assert await names(client) == {"pico-tiny", "second"}
 
 
-async def test_the_least_recently_used_model_makes_room(
+async def test_the_least_recently_used_model_is_unloaded_for_another(
     start: StartEngine, fake_models: FakeModels, builtin: ModelInfo
 ) -> None:
     client = start(fake_models, EngineOptions(memory_budget=int(2.5 * builtin.size), float32_on_cpu=False))
@@ -185,15 +187,15 @@ async def test_an_idle_model_expires_by_the_clock(
     assert fake_models.backend.is_closed
 
 
-async def test_an_idle_model_expires_without_being_asked(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_an_idle_model_expires_without_another_request(start: StartEngine, fake_models: FakeModels) -> None:
     closed = threading.Event()
 
-    class Watching(FakeBackend):
+    class RecordingBackend(FakeBackend):
         def close(self) -> None:
             super().close()
             closed.set()
 
-    client = start(lambda info, room: Watching(answer=lambda prompt, sampling: iter([20] * 99)))
+    client = start(lambda info, room: RecordingBackend(answer=lambda prompt, sampling: iter([20] * 99)))
     await collect(client.generate(ask(max_tokens=1, keep_alive=0.05)))
     assert await asyncio.to_thread(closed.wait, PATIENCE)
 
@@ -204,7 +206,7 @@ async def test_keep_alive_zero_unloads_after_the_request(start: StartEngine, fak
     assert await names(client) == set()
 
 
-async def test_keep_alive_for_ever_has_no_expiry(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_an_infinite_keep_alive_has_no_expiry(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
     await client.ask(LoadModel("pico-tiny", math.inf))
     (resident,) = await client.ask(ListResident())
@@ -222,7 +224,7 @@ async def test_a_model_is_loaded_and_unloaded_on_request(start: StartEngine, fak
         await client.ask(UnloadModel("unknown"))
 
 
-async def test_unloading_lets_a_running_request_finish(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_unloading_waits_for_a_running_request(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
     async with aclosing(client.generate(ask(max_tokens=50))) as deltas:
         async for delta in deltas:
@@ -245,13 +247,13 @@ async def test_an_abort_takes_effect_within_one_step(start: StartEngine, fake_mo
     await deltas.aclose()
     fake_models.gate.allow()
     assert all(resident.active == 0 for resident in await client.ask(ListResident()))
-    assert fake_models.gate.arrivals == calls, "no call of the backend was for the aborted request"
+    assert fake_models.gate.arrivals == calls, "no further call of the backend is made for the aborted request"
     assert fake_models.backend.rows == []
 
 
-async def test_a_waiting_request_is_aborted_without_ever_running(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_a_waiting_request_can_be_aborted_before_it_runs(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models, EngineOptions(max_batch_size=1))
-    async with aclosing(await begun(client, fake_models)):
+    async with aclosing(await start_answer(client, fake_models)):
         waiting = client.generate(ask("second"))
         assert isinstance(await stepwise(fake_models, anext(waiting)), Accepted)
         await waiting.aclose()
@@ -260,7 +262,7 @@ async def test_a_waiting_request_is_aborted_without_ever_running(start: StartEng
         fake_models.gate.open()
 
 
-async def test_models_that_come_and_go_are_told_of(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_loading_and_unloading_are_notified(start: StartEngine, fake_models: FakeModels) -> None:
     events: list[ModelEvent] = []
     client = start(fake_models)
     client.listen(events.append)
@@ -273,14 +275,16 @@ async def test_models_that_come_and_go_are_told_of(start: StartEngine, fake_mode
     assert unloaded == ModelUnloaded("pico-tiny", "as asked")
 
 
-async def test_the_engine_says_how_it_stands(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_the_statistics_count_running_and_waiting_requests(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models, EngineOptions(max_batch_size=1))
     async with (
-        aclosing(await begun(client, fake_models)),
+        aclosing(await start_answer(client, fake_models)),
         aclosing(client.generate(ask("second"))) as waiting,
     ):
         accepted = asyncio.ensure_future(anext(waiting))
-        await asyncio.sleep(0)  # the task begins; behind it the preparation thread has nothing left to do
+        await asyncio.sleep(
+            0
+        )  # the task begins; the preparation thread has prepared its request once it runs the next call
         await asyncio.wrap_future(client._started._preparing.submit(lambda: None))
         asked = asyncio.ensure_future(client.ask(ReadStatistics()))
         await asyncio.sleep(0)
@@ -292,7 +296,7 @@ async def test_the_engine_says_how_it_stands(start: StartEngine, fake_models: Fa
     assert statistics.resident_bytes > fake_models.backend.weights_nbytes
 
 
-async def test_commands_that_came_during_a_step_all_run_before_the_next_one(
+async def test_all_commands_sent_during_a_step_run_before_the_next_step(
     start: StartEngine, fake_models: FakeModels
 ) -> None:
     client = start(fake_models)
@@ -304,22 +308,24 @@ async def test_commands_that_came_during_a_step_all_run_before_the_next_one(
     await arrivals(fake_models, before + 1)
     others = [client.generate(ask(str(number), max_tokens=1000)) for number in range(3)]
     accepted = [asyncio.ensure_future(anext(other)) for other in others]
-    await asyncio.sleep(0)  # the tasks begin; behind them the preparation thread has nothing left to do
+    await asyncio.sleep(
+        0
+    )  # the tasks begin; the preparation thread has prepared their requests once it runs the next call
     await asyncio.wrap_future(client._started._preparing.submit(lambda: None))
     statistics = client._started.statistics()
-    # Called by the engine's thread itself, before it goes on to the next step.
+    # The engine thread itself calls this, before its next step.
     seen: list[int] = []
     statistics.add_done_callback(lambda _: seen.append(fake_models.gate.arrivals))
     fake_models.gate.allow()
     assert (await asyncio.wrap_future(statistics)).waiting == 3
-    assert seen == [before + 1], "no step came between the commands"
+    assert seen == [before + 1], "no step ran between the commands"
     fake_models.gate.open()
     await asyncio.gather(*accepted)
     for stream in (first, *others):
         await stream.aclose()
 
 
-async def test_who_waits_hears_heartbeats(start: StartEngine, fake_models: FakeModels, clock: FakeClock) -> None:
+async def test_a_waiting_request_gets_progress(start: StartEngine, fake_models: FakeModels, clock: FakeClock) -> None:
     fake_models.load_steps = 3
     fake_models.gate.close()
     client = start(fake_models, EngineOptions(), clock=clock)
@@ -335,7 +341,7 @@ async def test_who_waits_hears_heartbeats(start: StartEngine, fake_models: FakeM
     assert 0 < beat.done < beat.total
 
 
-async def test_closing_ends_everyone_with_an_error(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_closing_ends_all_requests_with_an_error(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models, EngineOptions(max_batch_size=1))
     await client.ask(LoadModel("pico-tiny"))
     fake_models.gate.close()
@@ -373,18 +379,18 @@ async def test_an_engine_that_was_never_started_refuses() -> None:
     assert repr(engine).startswith("<Engine stopped <Scheduler [0 running | 0 waiting]> <ModelManager [none")
 
 
-# The thread's own traceback is wanted: it is a bug that a person must see.
+# The thread prints a traceback, because such an exception is a bug.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_an_engine_whose_thread_failed_answers_every_waiting_caller(
     start: StartEngine, fake_models: FakeModels, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Hopeless(FakeBackend):
-        """Fails, and fails again when its rows are taken away."""
+    class FailingBackend(FakeBackend):
+        """Also fails when its rows are removed."""
 
         def remove(self, rows: object, *, keep: bool) -> None:
-            raise RuntimeError("hopeless")
+            raise RuntimeError("broken")
 
-    client = start(lambda info, room: Hopeless(answer=lambda prompt, sampling: iter([20, 21])))
+    client = start(lambda info, room: FailingBackend(answer=lambda prompt, sampling: iter([20, 21])))
     with pytest.raises(EngineUnavailable):
         await collect(client.generate(ask(max_tokens=2)))
     with pytest.raises(EngineUnavailable):
@@ -392,7 +398,7 @@ async def test_an_engine_whose_thread_failed_answers_every_waiting_caller(
 
 
 def test_a_process_may_end_in_the_middle_of_an_answer() -> None:
-    """MLX must not be computing on a thread that the interpreter takes down."""
+    """MLX must not compute on a thread while the interpreter exits."""
     script = """
 import asyncio
 from pico_jupyter.engine.catalog.catalog import Catalog
@@ -412,8 +418,8 @@ async def main():
 keep = []
 loop = asyncio.new_event_loop()
 loop.run_until_complete(main())
-print("leaving")
+print("end of main")
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False)
-    assert ended.stdout == "leaving\n"
+    assert ended.stdout == "end of main\n"
     assert ended.returncode == 0, ended.stderr

@@ -57,7 +57,7 @@ def ask(text: str = SUM, model: str = "pico-tiny", **fields: object) -> Generati
 
 
 def as_engine_client(client: LocalEngineClient) -> LocalEngine:
-    """mypy checks here that the client keeps the protocol."""
+    """mypy checks here that the client implements the protocol."""
     return client
 
 
@@ -87,14 +87,14 @@ async def test_the_built_in_model_reasons_and_answers(start: StartEngine) -> Non
     assert finished.timings.decode_ns > 0
 
 
-async def test_without_reasoning_there_is_none(start: StartEngine) -> None:
+async def test_with_reasoning_off_there_is_no_reasoning(start: StartEngine) -> None:
     answer = await collect(start().generate(ask(reasoning=False, sampling=GREEDY)))
     assert answer.choices[0].text
     assert answer.choices[0].reasoning == ""
     assert answer.usage.reasoning_tokens == 0
 
 
-async def test_requests_at_once_get_the_answers_they_get_alone(start: StartEngine) -> None:
+async def test_concurrent_requests_get_the_answers_that_they_get_alone(start: StartEngine) -> None:
     client = start(options=EngineOptions(max_batch_size=4, prefill_step_size=8))
     requests = [ask(f"What is {number} + 35?", sampling=GREEDY, reasoning=True) for number in range(11, 15)]
     together = await asyncio.gather(*(collect(client.generate(request)) for request in requests))
@@ -133,15 +133,15 @@ async def test_a_stop_string_ends_the_answer_before_it(start: StartEngine) -> No
     assert stopped.usage.completion_tokens < whole.usage.completion_tokens
 
 
-async def test_log_probabilities_spell_the_text(start: StartEngine) -> None:
+async def test_the_tokens_of_the_log_probabilities_join_to_the_text(start: StartEngine) -> None:
     answer = await collect(start().generate(ask(sampling=GREEDY, reasoning=False, top_logprobs=3)))
     (choice,) = answer.choices
     assert b"".join(one.token_bytes for one in choice.logprobs).decode() == choice.text != ""
     assert all(one.logprob <= 0 and len(one.top) == 3 for one in choice.logprobs)
-    assert all(one.top[0].token == one.token for one in choice.logprobs), "greedy takes the likeliest"
+    assert all(one.top[0].token == one.token for one in choice.logprobs), "greedy sampling returns the likeliest token"
 
 
-async def test_a_token_limit_is_kept(start: StartEngine) -> None:
+async def test_max_tokens_limits_the_answer(start: StartEngine) -> None:
     client = start()
     for limit in (0, 1, 5):
         answer = await collect(client.generate(ask(sampling=GREEDY, max_tokens=limit)))
@@ -162,13 +162,13 @@ async def test_two_real_models_answer_at_once(start: StartEngine) -> None:
     assert {resident.info.name for resident in await client.ask(ListResident())} == {"pico-tiny", "second"}
 
 
-async def test_a_prompt_over_the_context_is_refused_before_accepted(start: StartEngine) -> None:
+async def test_a_prompt_over_the_context_is_refused_before_it_is_accepted(start: StartEngine) -> None:
     request = GenerationRequest(id="long", model="pico-tiny", prompt=RawPrompt("word " * 50_000))
     with pytest.raises(ContextLengthExceeded):
         await anext(start().generate(request))
 
 
-async def test_a_bad_bias_is_refused_before_accepted(start: StartEngine) -> None:
+async def test_an_invalid_bias_is_refused_before_it_is_accepted(start: StartEngine) -> None:
     with pytest.raises(InvalidRequest):
         await anext(start().generate(ask(sampling=SamplingParams(logit_bias={10**9: 1.0}))))
 
@@ -182,7 +182,7 @@ async def test_closing_the_iterator_aborts(start: StartEngine, fake_models: Fake
     assert await idle(client)
 
 
-async def test_cancelling_a_reader_that_waits_aborts(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_cancelling_a_waiting_reader_aborts(start: StartEngine, fake_models: FakeModels) -> None:
     fake_models.gate.close()
     client = start(fake_models)
     reader = asyncio.create_task(collect(client.generate(ask())))
@@ -207,7 +207,7 @@ async def test_closing_before_the_first_delta_aborts(start: StartEngine, fake_mo
     assert await idle(client)
 
 
-async def test_an_iterator_that_was_never_started_asks_for_nothing(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_an_iterator_that_was_never_started_sends_no_request(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
     await client.generate(ask()).aclose()
     assert await client.ask(ListResident()) == ()
@@ -218,13 +218,13 @@ def test_several_event_loops_share_an_engine(start: StartEngine, fake_models: Fa
     client = start(fake_models)
     counts: list[int] = []
 
-    def loop_of_its_own(limit: int) -> None:
+    def own_loop(limit: int) -> None:
         async def count() -> int:
             return (await collect(client.generate(ask(max_tokens=limit)))).usage.completion_tokens
 
         counts.append(asyncio.run(count()))
 
-    threads = [threading.Thread(target=loop_of_its_own, args=(limit,)) for limit in (3, 5, 7)]
+    threads = [threading.Thread(target=own_loop, args=(limit,)) for limit in (3, 5, 7)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -242,7 +242,7 @@ async def test_the_catalog_is_read_without_starting_a_model(start: StartEngine, 
     assert await client.ask(ListResident()) == ()
 
 
-async def test_a_listener_receives_loads_and_unloads_in_its_event_loop(
+async def test_a_listener_is_called_in_its_event_loop_for_each_load_and_unload(
     start: StartEngine, fake_models: FakeModels
 ) -> None:
     client = start(fake_models)
@@ -264,7 +264,7 @@ async def test_a_listener_receives_loads_and_unloads_in_its_event_loop(
     assert threads == {threading.get_ident()}
 
 
-def test_a_listener_whose_event_loop_is_closed_does_no_harm(start: StartEngine, fake_models: FakeModels) -> None:
+def test_a_listener_with_a_closed_event_loop_is_ignored(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
     events: list[ModelEvent] = []
 
@@ -277,7 +277,7 @@ def test_a_listener_whose_event_loop_is_closed_does_no_harm(start: StartEngine, 
     assert events == []
 
 
-async def test_the_memory_is_that_of_the_models_that_came(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_the_memory_report_counts_the_loaded_models(start: StartEngine, fake_models: FakeModels) -> None:
     client = start(fake_models)
     await client.ask(LoadModel("pico-tiny"))
     report = await client.ask(DescribeMemory())
@@ -289,7 +289,9 @@ async def test_the_memory_is_that_of_the_models_that_came(start: StartEngine, fa
     assert (await client.ask(DescribeMemory())).used == 0
 
 
-async def test_the_statistics_count_what_runs_and_what_is_resident(start: StartEngine, fake_models: FakeModels) -> None:
+async def test_the_statistics_count_running_requests_and_resident_bytes(
+    start: StartEngine, fake_models: FakeModels
+) -> None:
     client = start(fake_models)
     assert await client.ask(ReadStatistics()) == EngineStatistics()
     async with aclosing(client.generate(ask())) as deltas:
@@ -309,15 +311,15 @@ async def test_a_draft_model_changes_the_steps_and_not_the_text(start: StartEngi
 
     class Watching(LmBackend):
         def step(self) -> list[SampledToken]:
-            draws = super().step()
-            steps.append(len(draws))
-            return draws
+            sampled = super().step()
+            steps.append(len(sampled))
+            return sampled
 
     def load(info: ModelInfo, room: int) -> Backend:
         model, config = load_model(Path(info.path))
         if info.name == "second":
             model, _ = quantize_model(model, config, 64, 8)
-        # A clock that stands still: drafts cost what their weights say.
+        # With a clock that stands still, the cost of a draft is estimated from the sizes of the weights.
         return Watching(model, info.name, clock=lambda: 0.0)
 
     client = start(load)

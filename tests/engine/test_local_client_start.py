@@ -1,4 +1,4 @@
-"""The engine of a LocalEngineClient starts when something is to be computed, once, and not to list models."""
+"""The engine of a LocalEngineClient starts once, for the first request that computes something."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ REQUEST = GenerationRequest(id="r", model="pico-tiny", prompt=RawPrompt("Hello")
 
 
 class Starter:
-    """Starts an engine of fake models when `go` is set; fails first as often as told."""
+    """Starts an engine of fake models when `go` is set. The first `failures` starts fail."""
 
     def __init__(self, models: FakeModels) -> None:
         self.catalog = Catalog(EngineOptions(), environ={}, hub_cache=None)
@@ -82,7 +82,7 @@ def is_whole(deltas: list[Delta]) -> bool:
     return isinstance(deltas[-1], Finished)
 
 
-async def test_what_the_catalog_knows_starts_nothing(start: Starter) -> None:
+async def test_questions_about_the_catalog_start_no_engine(start: Starter) -> None:
     engine = start.client()
     assert "pico-tiny" in [info.name for info in await engine.ask(ListModels())]
     assert (await engine.ask(FindModel("PICO-tiny:latest"))).name == "pico-tiny"
@@ -107,7 +107,7 @@ async def test_the_first_requests_share_one_start(start: Starter) -> None:
     assert start.starts == 1
 
 
-async def test_a_started_engine_is_asked(start: Starter) -> None:
+async def test_a_load_starts_the_engine(start: Starter) -> None:
     engine = start.client()
     await engine.ask(LoadModel("pico-tiny", 5.0))
     [resident] = await engine.ask(ListResident())
@@ -118,7 +118,7 @@ async def test_a_started_engine_is_asked(start: Starter) -> None:
     assert repr(engine).startswith("<LocalEngineClient <Engine stopped")
 
 
-async def test_a_start_that_fails_says_why_and_can_be_tried_again(start: Starter) -> None:
+async def test_a_failed_start_raises_its_reason_and_is_repeated_by_the_next_request(start: Starter) -> None:
     start.failures = 1
     engine = start.client()
     with pytest.raises(EngineUnavailable, match="the engine cannot start: ImportError: no mlx here"):
@@ -126,7 +126,7 @@ async def test_a_start_that_fails_says_why_and_can_be_tried_again(start: Starter
     assert is_whole(await read(engine))
 
 
-async def test_a_reader_that_leaves_during_the_start_asks_for_nothing(start: Starter, fake_models: FakeModels) -> None:
+async def test_a_request_closed_during_the_start_is_not_sent(start: Starter, fake_models: FakeModels) -> None:
     start.go.clear()
     engine = start.client()
     engine.generate(REQUEST).close()
@@ -135,7 +135,7 @@ async def test_a_reader_that_leaves_during_the_start_asks_for_nothing(start: Sta
     assert fake_models.backend.steps == 0
 
 
-async def test_an_engine_can_be_prepared_before_it_is_needed(start: Starter) -> None:
+async def test_an_engine_can_be_started_before_its_first_request(start: Starter) -> None:
     engine = start.client()
     engine.prepare()
     await until(lambda: "<Engine running" in repr(engine))
@@ -143,7 +143,7 @@ async def test_an_engine_can_be_prepared_before_it_is_needed(start: Starter) -> 
     assert start.starts == 1
 
 
-async def test_a_preparation_that_failed_is_tried_again_by_the_first_request(start: Starter) -> None:
+async def test_a_failed_early_start_is_repeated_by_the_first_request(start: Starter) -> None:
     start.failures = 1
     engine = start.client()
     engine.prepare()
@@ -188,7 +188,7 @@ async def test_the_memory_is_known_before_the_engine_runs(start: Starter, fake_m
     assert (await engine.ask(DescribeMemory())).used == fake_models.backend.weights_nbytes
 
 
-async def test_a_device_that_cannot_be_asked_is_an_error(start: Starter) -> None:
+async def test_an_unknown_device_memory_is_an_error(start: Starter) -> None:
     def no_device() -> Capacity:
         raise ImportError("no mlx here")
 

@@ -16,7 +16,7 @@ FINISHED = Finished(("stop",), TokenUsage(1, 1), Timings(1, 0, 0, 0))
 
 
 class CountingLoop(asyncio.SelectorEventLoop):
-    """Counts how often other threads woke it."""
+    """Counts the calls from other threads."""
 
     wakes = 0
 
@@ -55,7 +55,7 @@ async def test_nothing_arrives_before_the_hand_over() -> None:
     assert repr(stream) == "<EngineStream <DeltaStream open [1 unread]>>"
 
 
-async def test_an_error_comes_after_what_was_sent_before_it() -> None:
+async def test_an_error_arrives_after_the_deltas_before_it() -> None:
     dispatcher = DeltaDispatcher()
     stream = engine_stream(dispatcher)
     stream.put(TextDelta("a"))

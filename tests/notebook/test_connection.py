@@ -22,7 +22,7 @@ from pico_jupyter.errors import (
 from pico_jupyter.notebook import Pico, connect
 from pico_jupyter.sources.background import shared_loop
 from pico_jupyter.sources.calls import FinishPiece, ReasoningPiece, TextPiece
-from pico_jupyter.sources.found import shared_engine
+from pico_jupyter.sources.discovery import shared_engine
 from tests.e2e.running import RunningServer, wait_for
 from tests.fakes.source import FakeSource
 

@@ -69,7 +69,7 @@ def test_a_user_gets_one_output_that_grows() -> None:
     assert markdown[2].endswith("</details>\n\n4")
 
 
-def test_growing_and_whole_outputs_end_alike() -> None:
+def test_growing_and_whole_outputs_end_with_equal_content() -> None:
     live, whole = Outputs(), Outputs()
     show(LiveDisplay(live, Clock(0.001)), *PIECES)
     show(WholeDisplay(whole), *PIECES)
@@ -102,7 +102,7 @@ def test_an_answer_without_pieces_leaves_no_output() -> None:
     assert outputs.messages == []
 
 
-def test_a_stopped_answer_says_so() -> None:
+def test_a_stopped_answer_is_marked() -> None:
     outputs = Outputs()
     show(WholeDisplay(outputs), TextPiece("4"), stops=True)
     assert outputs.last()["text/markdown"] == "4\n\n*Stopped.*"

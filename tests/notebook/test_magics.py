@@ -16,7 +16,7 @@ from pico_jupyter.notebook import Answer, Pico
 from pico_jupyter.notebook.magics import ChatMagics, code_of
 from pico_jupyter.sources.background import shared_loop
 from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ReasoningPiece, TextPiece
-from pico_jupyter.sources.found import shared_engine
+from pico_jupyter.sources.discovery import shared_engine
 from tests.fakes.source import FakeSource
 
 ANSWER = (ReasoningPiece("hm"), TextPiece("625"), FinishPiece("stop"))
@@ -150,7 +150,7 @@ def test_a_failure_is_one_line_after_the_text_so_far(
     assert shell.user_ns["answer"].finish_reason == "failed"
 
 
-def test_code_goes_into_the_next_cell(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+def test_code_is_inserted_as_the_next_cell(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
     notebook = notebook_of(shell, FakeSource(TextPiece("Do\n```python\nx = 1\n```\n"), FinishPiece("stop")), capsys)
     notebook.run("%chat --code hi")
     assert shell.rl_next_input == "x = 1"

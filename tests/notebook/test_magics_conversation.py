@@ -64,7 +64,7 @@ def test_an_answer_without_text_is_not_added() -> None:
 def test_a_new_conversation_drops_all_answers() -> None:
     conversation = MagicsConversation()
     answer("a", conversation, CellRun("1", 1))
-    conversation.add(CellRun("2", 2), Answer(AnswerRequest("tiny", ()), "b"), forgets=True)
+    conversation.add(CellRun("2", 2), Answer(AnswerRequest("tiny", ()), "b"), starts_over=True)
     assert texts(conversation, CellRun("3", 3)) == ["b"]
     conversation.clear()
     assert texts(conversation, CellRun("4", 4)) == []

@@ -1,4 +1,4 @@
-"""safe_markdown(): text of a model in renderers that let everything through."""
+"""safe_markdown(): text of a model in renderers that sanitize nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nbconvert.filters import markdown2html
 
 from pico_jupyter.notebook.markdown import fold, printable, safe_markdown
 
-# Three renderers of different families. They sanitize nothing; nbconvert's lets javascript: links through.
+# Three renderers of different families. They sanitize nothing; nbconvert's renders javascript: links.
 RENDERERS = (
     markdown2html,
     MarkdownIt("commonmark", {"html": True}).render,
@@ -108,7 +108,7 @@ def test_no_renderer_shows_html_or_images_of_the_model_or_links_that_run_code(te
         ("[a](javascript:x)", "[a]&#40;javascript:x)"),
     ],
 )  # fmt: skip
-def test_the_meaning_stays(text: str, shown: str) -> None:
+def test_the_meaning_is_unchanged(text: str, shown: str) -> None:
     assert safe_markdown(text) == shown
 
 

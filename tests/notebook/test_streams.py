@@ -47,7 +47,7 @@ def test_pieces_arrive_in_order_and_add_up() -> None:
     assert list(pieces) == [], "it has ended"
 
 
-def test_an_open_model_is_filled_in() -> None:
+def test_a_missing_model_is_filled_in() -> None:
     async def choose(call: AnswerRequest) -> AnswerRequest:
         return AnswerRequest("chosen", call.messages)
 

@@ -1,4 +1,4 @@
-"""Requests, pieces and models, as all sources have them."""
+"""Requests, pieces and models of all sources."""
 
 from __future__ import annotations
 

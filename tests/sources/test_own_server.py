@@ -38,7 +38,7 @@ def owner(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize("end", [psutil.Process.terminate, psutil.Process.kill])
-def test_it_answers_its_owner_alone_and_ends_with_it(end: Callable[[psutil.Process], None], tmp_path: Path) -> None:
+def test_it_answers_only_its_owner_and_ends_with_it(end: Callable[[psutil.Process], None], tmp_path: Path) -> None:
     with owner(tmp_path) as process:
         servers = psutil.Process(process.pid).children()
         assert len(servers) == 1
@@ -56,7 +56,7 @@ def test_an_interrupt_of_its_owner_does_not_reach_it(tmp_path: Path) -> None:
         process.communicate(b"\n", timeout=60)
 
 
-def test_it_ends_when_its_owner_leaves(tmp_path: Path) -> None:
+def test_it_ends_when_its_owner_exits(tmp_path: Path) -> None:
     with owner(tmp_path) as process:
         (server,) = psutil.Process(process.pid).children()
         process.communicate(b"\n", timeout=60)

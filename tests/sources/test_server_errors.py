@@ -9,7 +9,7 @@ import pytest
 from pico_jupyter import errors
 from pico_jupyter.dialects import openai_answer
 from pico_jupyter.errors import PicoError
-from pico_jupyter.sources.server_errors import read_error_frame, read_refusal
+from pico_jupyter.sources.server_errors import read_error_frame, read_error_response
 
 ERRORS = (
     errors.InvalidRequest("no", param="temperature"),
@@ -28,23 +28,23 @@ ERRORS = (
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_an_error_of_the_server_keeps_its_class_and_fields(error: PicoError) -> None:
-    told = read_refusal(error.http_status, openai_answer.error_body(error), str(error.retry_after))
-    assert type(told) is type(error)
-    assert (told.message, told.code, told.retry_after) == (error.message, error.code, error.retry_after)
-    assert told.param == error.param or isinstance(error, errors.ContextLengthExceeded)
+    raised = read_error_response(error.http_status, openai_answer.error_body(error), str(error.retry_after))
+    assert type(raised) is type(error)
+    assert (raised.message, raised.code, raised.retry_after) == (error.message, error.code, error.retry_after)
+    assert raised.param == error.param or isinstance(error, errors.ContextLengthExceeded)
 
 
 def test_an_unknown_model_raises_model_not_found() -> None:
     body = openai_answer.error_body(errors.ModelNotFound("x", model="absent"))
-    told = read_refusal(404, body)
-    assert isinstance(told, errors.ModelNotFound)
-    assert told.message == "The model 'absent' does not exist"
+    raised = read_error_response(404, body)
+    assert isinstance(raised, errors.ModelNotFound)
+    assert raised.message == "The model 'absent' does not exist"
 
 
 @pytest.mark.parametrize("error", [ERRORS[0], ERRORS[1], ERRORS[8], ERRORS[-1]], ids=lambda error: type(error).__name__)
 def test_an_error_frame_keeps_its_class_without_a_status(error: PicoError) -> None:
-    told = read_error_frame(json.loads(openai_answer.error_body(error))["error"])
-    assert type(told) is type(error)
+    raised = read_error_frame(json.loads(openai_answer.error_body(error))["error"])
+    assert type(raised) is type(error)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,6 @@ def test_an_error_frame_keeps_its_class_without_a_status(error: PicoError) -> No
 def test_an_error_of_a_proxy_gets_a_class_by_its_status(
     status: int, body: bytes, kind: type[PicoError], message: str
 ) -> None:
-    told = read_refusal(status, body)
-    assert type(told) is kind
-    assert told.message.startswith(message)
+    raised = read_error_response(status, body)
+    assert type(raised) is kind
+    assert raised.message.startswith(message)

@@ -55,7 +55,7 @@ def test_a_carry_is_written_out() -> None:
     )
 
 
-def test_a_negative_difference_is_worked_out_the_other_way_round() -> None:
+def test_a_negative_difference_is_computed_with_its_operands_exchanged() -> None:
     assert "negative, so 9 - 5" in subtract_trace(5, 9)
 
 

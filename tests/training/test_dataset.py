@@ -1,4 +1,4 @@
-"""Which tokens are taught, and how samples become batches."""
+"""The tokens that are taught, and the batches of samples."""
 
 from pathlib import Path
 from random import Random
@@ -30,7 +30,7 @@ def test_the_last_answer_is_taught_up_to_its_end(tokenizer: Tokenizer) -> None:
     assert taught(tokenizer, learn_past=False) == "You are welcome!<|im_end|>"
 
 
-def test_past_answers_are_taught_but_for_their_first_token(tokenizer: Tokenizer) -> None:
+def test_past_answers_are_taught_except_their_first_token(tokenizer: Tokenizer) -> None:
     assert taught(tokenizer, learn_past=True).endswith("!<|im_end|>You are welcome!<|im_end|>")
 
 
@@ -41,7 +41,7 @@ def test_a_batch_marks_the_position_before_each_taught_token(tokenizer: Tokenize
     assert np.roll(ids, -1, 1)[learned].tolist() == data.tokens[data.learned].tolist()
 
 
-def test_an_epoch_holds_every_sample_once_and_no_batch_is_too_large(tokenizer: Tokenizer) -> None:
+def test_an_epoch_has_every_sample_once_and_no_batch_is_too_large(tokenizer: Tokenizer) -> None:
     data = encode(tokenizer, draw_sample, 300, 1)
     drawn: list[int] = []
     stream = batches(data, 4096, seed=0)
@@ -53,7 +53,7 @@ def test_an_epoch_holds_every_sample_once_and_no_batch_is_too_large(tokenizer: T
     assert sorted(drawn) == list(range(len(data)))
 
 
-def test_a_dataset_survives_its_file(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_a_dataset_can_be_saved_and_loaded(tokenizer: Tokenizer, tmp_path: Path) -> None:
     data = encode(tokenizer, draw_sample, 5, Random(1).randint(0, 9))
     data.save(tmp_path / "data.npz")
 

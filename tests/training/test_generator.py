@@ -1,4 +1,4 @@
-"""The training data: reproducible, true, and never on a held-out pair."""
+"""The training data is reproducible and true, and has no held-out pair."""
 
 import json
 import re
@@ -21,13 +21,13 @@ def samples() -> list[Sample]:
     return [draw_sample(rng) for _ in range(4000)]
 
 
-def test_the_same_seed_draws_the_same_samples(samples: list[Sample]) -> None:
+def test_the_same_seed_gives_the_same_samples(samples: list[Sample]) -> None:
     rng = Random(3)
 
     assert [draw_sample(rng) for _ in range(50)] == samples[:50]
 
 
-def test_every_skill_is_drawn(samples: list[Sample]) -> None:
+def test_every_skill_is_generated(samples: list[Sample]) -> None:
     drawn = {sample.skill for sample in samples}
 
     assert {make(Random(1)).skill for make in SKILLS} <= drawn
@@ -52,7 +52,7 @@ def test_no_sum_is_trained_on_a_held_out_pair(samples: list[Sample]) -> None:
 
 
 @pytest.mark.parametrize("make", [sums.add, sums.subtract, sums.multiply, sums.compare, sums.word_problem])
-def test_the_evaluation_draws_held_out_pairs_only(make: partial[sums.Turn]) -> None:
+def test_the_evaluation_uses_only_held_out_pairs(make: partial[sums.Turn]) -> None:
     rng = Random(5)
 
     for _ in range(50):
@@ -78,7 +78,7 @@ def test_json_answers_are_json() -> None:
         assert isinstance(json.loads(texts.write_json(rng).answer), dict)
 
 
-def test_a_tool_call_names_a_tool_that_was_given_and_its_arguments() -> None:
+def test_a_tool_call_has_an_available_tool_and_its_arguments() -> None:
     rng = Random(2)
     for _ in range(200):
         sample = tools.call(rng)
@@ -88,7 +88,7 @@ def test_a_tool_call_names_a_tool_that_was_given_and_its_arguments() -> None:
         assert list(call["arguments"]) == given[call["name"]]
 
 
-def test_a_memory_is_asked_for_after_it_was_told(samples: list[Sample]) -> None:
+def test_a_fact_is_asked_for_after_it_was_mentioned(samples: list[Sample]) -> None:
     for sample in samples:
         if sample.skill == "memory":
             value = sample.reasoning.rstrip(".").split()[-1]

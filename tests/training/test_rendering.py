@@ -1,4 +1,4 @@
-"""The fast rendering of training is the chat template's rendering."""
+"""The fast rendering of training equals that of the chat template."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def render(template: jinja2.Template, sample: Sample, **variables: Any) -> str:
     return template.render(messages=sample.messages, tools=sample.tools, add_generation_prompt=True, **variables)
 
 
-def test_training_prompts_read_as_the_template_renders_them(template: jinja2.Template) -> None:
+def test_training_prompts_equal_the_rendering_of_the_template(template: jinja2.Template) -> None:
     rng = Random(11)
 
     for _ in range(1500):
@@ -41,7 +41,7 @@ def test_an_undefined_switch_means_reasoning(template: jinja2.Template) -> None:
     assert "</think>" in render(template, sample, enable_thinking=False)
 
 
-def test_past_turns_lose_their_reasoning(template: jinja2.Template) -> None:
+def test_the_reasoning_of_past_turns_is_removed(template: jinja2.Template) -> None:
     past = assistant("<think>\nlong\n</think>\n\n1 + 1 = 2")
     sample = Sample("add", [user("1 + 1"), past, user("Thanks")], "", "")
 
@@ -49,7 +49,7 @@ def test_past_turns_lose_their_reasoning(template: jinja2.Template) -> None:
     assert "1 + 1 = 2" in render(template, sample)
 
 
-def test_the_template_is_the_one_that_the_model_ships_with() -> None:
+def test_the_template_is_that_of_the_built_in_model() -> None:
     shipped = TEMPLATE.parents[1] / "pico_jupyter" / "builtin" / "pico-tiny" / "chat_template.jinja"
 
     assert shipped.read_text() == TEMPLATE.read_text()

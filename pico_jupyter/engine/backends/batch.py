@@ -2,8 +2,8 @@
 
 Invariants:
 - One row decodes in its scalar KV cache, several rows in a merged one.
-- advance() queues a forward pass. collect() then reads the tokens that went into it; flush() waits for those that
-  came out. verify() does both for a single row and its draft tokens.
+- advance() queues a forward pass. collect() then reads its input tokens; flush() waits for its output tokens.
+  verify() does both for a single row and its draft tokens.
 - A row's `tokens` are exactly those in its KV cache.
 """
 
@@ -19,7 +19,7 @@ from pico_jupyter.engine.backend import RowSampling, SampledToken
 from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.sampling import LogitsProcessor, penalty_window, sample, top_candidates
 
-# The interval at which all caches are evaluated: the lazy graph of a part that is rarely read would grow.
+# Steps between evaluations of all caches. Without them the lazy graph of an array that is rarely read would grow.
 _STEPS_BETWEEN_EVALS = 50
 
 
@@ -28,8 +28,8 @@ class Row:
     """A row of the backend.
 
     `tokens` are those in its KV cache. `sampled` counts the sampled tokens. `is_new` until its first token is returned.
-    A prompt with the same first `turn` tokens continues its conversation. `rope_delta` is the difference between
-    positions and the count of tokens after media; None for models whose positions are the count.
+    A prompt with the same first `turn` tokens continues its conversation. `rope_delta` is the position minus the number
+    of tokens after media; None for models where they are always equal.
     """
 
     number: int
@@ -43,20 +43,20 @@ class Row:
 
     @property
     def recent(self) -> list[int]:
-        """The latest tokens that the row's penalties count. Tokens of media are left out."""
+        """The latest tokens that the row's penalties count, without tokens of media."""
         window = penalty_window(self.sampling)
         return [token for token in self.tokens[-window:] if token >= 0] if window else []
 
 
 def positions_of(rows: Sequence[Row]) -> dict[str, mx.array]:
-    """The model's arguments for the positions of some rows, beyond the lengths of their caches."""
+    """The model's arguments for positions that differ from the lengths of the rows' caches."""
     deltas = [row.rope_delta for row in rows if row.rope_delta is not None]
     return {"rope_deltas": mx.array(deltas)[:, None]} if deltas else {}
 
 
 @dataclass(slots=True)
 class _Logprobs:
-    """Lazy log-probabilities of one row's token and of the likeliest tokens."""
+    """Lazy log-probabilities of a row's sampled token and of the likeliest tokens."""
 
     chosen: mx.array
     top: mx.array
@@ -64,7 +64,7 @@ class _Logprobs:
 
 
 class DecodeBatch:
-    """Some rows, their common cache, and the tokens that the next forward pass takes as inputs."""
+    """Rows, their common cache, and the input tokens of the next forward pass."""
 
     def __init__(self, rows: list[Row], cache: kv.Cache, inputs: list[int]) -> None:
         self.rows = rows
@@ -137,10 +137,10 @@ class DecodeBatch:
         return flushed
 
     def verify(self, model: Any, draft_tokens: mx.array) -> tuple[list[SampledToken], int]:
-        """Compute the single row's input and its draft tokens in one pass; accept drafts that equal the row's samples.
+        """Compute the single row's input and draft tokens in one pass. Accept draft tokens that equal its samples.
 
         Returns the new tokens, the row's next input included, and the number of accepted draft tokens. The cache must
-        be cuttable at any token.
+        be trimmable to any length.
         """
         (row,) = self.rows
         fed = mx.concatenate([self.inputs, draft_tokens])
@@ -148,12 +148,12 @@ class DecodeBatch:
         count = fed.size
         positions = range(row.sampled, row.sampled + count)
         sampled = sample(_penalised_each(row, fed, logits), [row.sampling] * count, positions)
-        logprobs = [_logprobs_of(row, logits[place], sampled[place]) for place in range(count)]
+        logprobs = [_logprobs_of(row, logits[index], sampled[index]) for index in range(count)]
         mx.eval(fed, sampled, _arrays(logprobs))
         inputs, outputs = ints(fed), ints(sampled)
-        accepted = next((place for place in range(count - 1) if inputs[place + 1] != outputs[place]), count - 1)
+        accepted = next((index for index in range(count - 1) if inputs[index + 1] != outputs[index]), count - 1)
         new = [_sampled_token(row.number, inputs[0], self._logprobs[0])] if self._is_unreturned[0] else []
-        new += [_sampled_token(row.number, outputs[place], logprobs[place]) for place in range(accepted + 1)]
+        new += [_sampled_token(row.number, outputs[index], logprobs[index]) for index in range(accepted + 1)]
         row.tokens += inputs[: accepted + 1]
         row.sampled += accepted + 1
         kv.trim(self.cache, len(row.tokens))
@@ -172,7 +172,7 @@ class DecodeBatch:
         self._logprobs = self._logprobs + other._logprobs
 
     def cache_of(self, index: int) -> kv.Cache:
-        """The scalar cache of one row that is removed next. A copy, unless it is the only row."""
+        """The scalar cache of a row that is about to be removed. A copy, unless it is the only row."""
         return self.cache if len(self.rows) == 1 else kv.extract(self.cache, index)
 
     def reduce(self, keep: list[int]) -> None:
@@ -216,8 +216,7 @@ def _penalised_each(row: Row, fed: mx.array, logits: mx.array) -> mx.array:
     """The penalised logits of one row after each of several inputs."""
     if not row.processors:
         return logits
-    places = range(fed.size)
-    return mx.concatenate([penalise(row, fed[: place + 1], logits[place : place + 1]) for place in places])
+    return mx.concatenate([penalise(row, fed[: index + 1], logits[index : index + 1]) for index in range(fed.size)])
 
 
 def _logprobs_of(row: Row, logits: mx.array, token: mx.array) -> _Logprobs | None:

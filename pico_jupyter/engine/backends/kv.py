@@ -1,8 +1,8 @@
 """Operations on KV caches: copy, merge, extract, trim, restore, and sizes.
 
 A cache is a list with one object for each layer, as the models of mlx-lm and mlx-vlm expect it. KVCache and
-QuantizedKVCache can be cut at any token. All other layers (rotating, state space, nested) can only be copied whole, so
-a checkpoint of them is valid for one length.
+QuantizedKVCache can be trimmed to any length. All other layers (rotating, state space, nested) can only be copied
+whole, so a checkpoint of them is valid for one length.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def _is(layer: Any, *names: str) -> bool:
     return type(layer).__module__ in _CACHE_MODULES and type(layer).__name__ in names
 
 
-def is_cuttable(cache: Cache) -> bool:
-    """Whether every layer can be cut at any token."""
-    return all(_is_cuttable(layer) for layer in cache)
+def is_trimmable(cache: Cache) -> bool:
+    """Whether every layer can be trimmed to any length."""
+    return all(_is_trimmable(layer) for layer in cache)
 
 
-def _is_cuttable(layer: Any) -> bool:
+def _is_trimmable(layer: Any) -> bool:
     return _is(layer, "KVCache", "QuantizedKVCache")
 
 
@@ -81,17 +81,17 @@ def _start_eval(arrays: list[mx.array]) -> None:
 
 
 def trim(cache: Cache, length: int) -> None:
-    """Cut all layers to their first `length` tokens."""
+    """Trim all layers to their first `length` tokens."""
     for layer in cache:
         layer.trim(layer.offset - length)
 
 
 def copy_tokens(cache: Cache, start: int, end: int) -> CachedValue:
-    """Copy the tokens from start to end of the layers that can be cut."""
+    """Copy the tokens from start to end of the trimmable layers."""
     layers = [
         tree_map(lambda array: mx.contiguous(array[..., start:end, :]), (layer.keys, layer.values))
         for layer in cache
-        if _is_cuttable(layer)
+        if _is_trimmable(layer)
     ]
     arrays = [array for _, array in tree_flatten(layers)]
     _start_eval(arrays)
@@ -99,8 +99,8 @@ def copy_tokens(cache: Cache, start: int, end: int) -> CachedValue:
 
 
 def checkpoint(cache: Cache) -> CachedValue:
-    """Copy the layers that cannot be cut."""
-    layers = [copy.deepcopy(layer) for layer in cache if not _is_cuttable(layer)]
+    """Copy the layers that are not trimmable."""
+    layers = [copy.deepcopy(layer) for layer in cache if not _is_trimmable(layer)]
     evaluate(layers)
     return CachedValue(layers, nbytes(layers))
 
@@ -114,7 +114,7 @@ def restore(empty: Cache, blocks: Sequence[Any], copied: Any, length: int) -> Ca
     copies = iter(copied or ())
     cache = []
     for layer in empty:
-        if _is_cuttable(layer):
+        if _is_trimmable(layer):
             _fill(layer, next(joined), length)
             cache.append(layer)
         else:
@@ -124,13 +124,13 @@ def restore(empty: Cache, blocks: Sequence[Any], copied: Any, length: int) -> Ca
 
 
 def _fill(layer: Any, parts: Sequence[Any], length: int) -> None:
-    """Fill one layer with the joined parts, and allocate its next tokens as the layer itself would."""
-    room = -length % layer.step
+    """Fill one layer with the joined parts, and allocate whole steps as the layer itself does."""
+    padding = -length % layer.step
 
     def join(*arrays: mx.array) -> mx.array:
         *shape, _, width = arrays[0].shape
         whole = mx.concatenate(list(arrays), axis=-2)[..., :length, :]
-        return mx.concatenate([whole, mx.zeros((*shape, room, width), whole.dtype)], axis=-2)
+        return mx.concatenate([whole, mx.zeros((*shape, padding, width), whole.dtype)], axis=-2)
 
     layer.keys, layer.values = tree_map(join, *parts)
     layer.offset = length

@@ -23,18 +23,17 @@ from mlx.utils import tree_flatten
 from pico_jupyter.engine.backend import DraftModel, Media, RowSampling, SampledToken
 from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.batch import DecodeBatch, Row
-from pico_jupyter.engine.backends.prefill import Prefill, choose_along, finish_together
+from pico_jupyter.engine.backends.prefill import Prefill, finish_together, select_batchable
 from pico_jupyter.engine.backends.sampling import logits_processors
 from pico_jupyter.engine.backends.speculation import DraftStatistics, Speculation
 from pico_jupyter.engine.backends.vision import VisionModel
 from pico_jupyter.engine.memory.prefix_cache import CachedValue, FoundPrefix, ModelPrefixes, PrefixCache
 
 _LOAD_SHARE = 128 << 20
-# Bytes of padding up to which rows always share a batch, and the share of their caches up to which they may.
+# Rows always share a batch up to this many bytes of padding, and may share one up to this share of their caches.
 _SMALL_PADDING = 16 << 20
 _MAX_PADDING_SHARE = 0.25
-# A prompt gets a checkpoint where it stops being equal to an earlier one, if that is this many tokens after its cached
-# beginning.
+# The least number of tokens between the cached beginning of a prompt and a checkpoint where it diverges from another.
 _MIN_CHECKPOINT_DISTANCE = 64
 
 
@@ -85,7 +84,7 @@ class LmBackend:
         self._first_tokens: list[SampledToken] = []
         self._returned_first = False
         self._speculations: dict[int, Speculation] = {}
-        self._is_cuttable = kv.is_cuttable(self._new_cache())
+        self._is_trimmable = kv.is_trimmable(self._new_cache())
         self._can_merge = kv.can_merge(self._new_cache())
 
     def __repr__(self) -> str:
@@ -112,7 +111,7 @@ class LmBackend:
         return sum(size.nbytes(tokens) for size in self._sizes)
 
     def match(self, prompt: Sequence[int]) -> int:
-        return self._prefixes.match(list(prompt), is_cuttable=self._is_cuttable)
+        return self._prefixes.match(list(prompt), is_trimmable=self._is_trimmable)
 
     def insert(
         self,
@@ -137,10 +136,10 @@ class LmBackend:
         known = self._prefixes.overlap(tokens)
         cache, cached = self.open_cache(tokens, media.spans if media else ())
         prefill = Prefill(new_rows, tokens, cache, cached, media=media)
-        if not self._is_cuttable:
+        if not self._is_trimmable:
             prefill.keep_at.update(boundaries)
             if known - cached >= _MIN_CHECKPOINT_DISTANCE:
-                # An earlier prompt is equal up to here; later prompts may be as well.
+                # An earlier prompt begins with the same tokens; later prompts may as well.
                 prefill.keep_at.add(min(known, len(tokens) - 1))
         self._prefills.append(prefill)
         return cached
@@ -150,19 +149,19 @@ class LmBackend:
         length = min(length, len(prefill.prompt) - 1)
         if length > prefill.computed:
             prefill.keep_at.add(length)
-        elif self._is_cuttable or length == prefill.computed:
+        elif self._is_trimmable or length == prefill.computed:
             self._keep_prefix(prefill, length)
 
     def prefill(self, rows: Sequence[int], limit: int) -> dict[int, int]:
         first, *others = (self._prefill_of(row) for row in rows)
-        along = choose_along(first, others, limit) if self._can_merge else []
-        if along:
-            cache, logits = finish_together(self._model, [first, *along])
+        batched = select_batchable(first, others, limit) if self._can_merge else []
+        if batched:
+            cache, logits = finish_together(self._model, [first, *batched])
         else:
             cache, logits = first.cache, first.advance(self._model, limit)
             if first.computed in first.keep_at:
                 self._keep_prefix(first, first.computed)
-        computed = [first, *along]
+        computed = [first, *batched]
         if not first.remaining:
             self._start_decoding(computed, cache, logits)
         pairs = zip((first, *others), rows, strict=True)
@@ -172,14 +171,14 @@ class LmBackend:
         first, self._first_tokens = self._first_tokens, []
         self._returned_first = bool(first) and not self._returned_first
         if self._returned_first:
-            return first  # at once, without a step; but not twice in a row, because other rows wait
+            return first  # without a forward pass; not in two steps in a row, because other rows wait
         rows = [row for batch in self._batches for row in batch.rows]
         if len(rows) == 1 and (speculation := self._speculations.get(rows[0].number)):
             return first + speculation.step(self._batches[0], self._model)
         for batch in self._batches:
             batch.advance(self._model)
         sampled = first + [token for batch in self._batches for token in batch.collect()]
-        # A client waits for the first token of a new row, so it is returned in this step and not in the next one.
+        # A client waits for the first token of a new row, so it is returned in this step already.
         return sampled + [token for batch in self._batches if batch.has_new_rows for token in batch.flush()]
 
     def remove(self, rows: Collection[int], *, keep: bool) -> None:
@@ -219,13 +218,14 @@ class LmBackend:
         return logits.astype(mx.float32)
 
     def open_cache(self, tokens: Sequence[int], spans: Sequence[tuple[int, int]] = ()) -> tuple[kv.Cache, int]:
-        found = self._prefixes.check_out(list(tokens), kv.copy_tokens, is_cuttable=self._is_cuttable) or FoundPrefix(0)
+        found = self._prefixes.check_out(list(tokens), kv.copy_tokens, is_trimmable=self._is_trimmable)
+        found = found or FoundPrefix(0)
         cache, length = self._cache_from(found), found.length
         start = next((start for start, end in spans if start < length < end), None)
         if start is None:
             return cache, length
         # A cached beginning must not end inside an image or a video.
-        if not self._is_cuttable:
+        if not self._is_trimmable:
             return self._new_cache(), 0
         kv.trim(cache, start)
         return cache, start
@@ -234,15 +234,15 @@ class LmBackend:
         self._keep_whole(list(tokens), cache, turn)
 
     def _as_one_span(self, media: Media) -> Media:
-        """Join the spans of media that the model can only compute together, in an empty cache."""
+        """Join the spans of media if the model can compute them only in one chunk, with an empty cache."""
         if isinstance(self._model, VisionModel) and self._model.needs_one_chunk(media):
             return replace(media, spans=((0, media.spans[-1][1]),))
         return media
 
     def _speculate(self, rows: Collection[int], draft: DraftModel) -> None:
-        """Use a draft model for new rows if the caches of both models can be cut."""
+        """Use a draft model for new rows if the caches of both models are trimmable."""
         backend = draft.backend
-        if draft.tokens and isinstance(backend, LmBackend) and backend._is_cuttable and self._is_cuttable:
+        if draft.tokens and isinstance(backend, LmBackend) and backend._is_trimmable and self._is_trimmable:
             vocabulary = self._model(mx.array([[0]])).shape[-1]  # lazy: computes nothing
             for number in rows:
                 # A first estimate: the time of a decode step is that of reading the weights.
@@ -265,7 +265,7 @@ class LmBackend:
     def _cache_from(self, found: FoundPrefix) -> kv.Cache:
         if found.whole is not None:
             cache: kv.Cache = found.whole
-            if self._is_cuttable:
+            if self._is_trimmable:
                 kv.trim(cache, found.length)
             return cache
         if found.length:
@@ -276,13 +276,13 @@ class LmBackend:
         return next(prefill for prefill in self._prefills if row in (one.number for one in prefill.rows))
 
     def _keep_prefix(self, prefill: Prefill, length: int) -> None:
-        checkpoint = None if self._is_cuttable else kv.checkpoint(prefill.cache)
+        checkpoint = None if self._is_trimmable else kv.checkpoint(prefill.cache)
         copy_tokens = partial(kv.copy_tokens, prefill.cache)
         self._prefixes.keep_blocks(prefill.prompt[:length], copy_tokens, checkpoint)
 
     def _keep_whole(self, tokens: list[int], cache: kv.Cache, turn: int) -> None:
         cached = CachedValue(cache, kv.nbytes(cache))
-        self._prefixes.keep_whole(tokens, cached, kv.copy_tokens, turn=turn, is_cuttable=self._is_cuttable)
+        self._prefixes.keep_whole(tokens, cached, kv.copy_tokens, turn=turn, is_trimmable=self._is_trimmable)
 
     def _start_decoding(self, prefills: list[Prefill], cache: kv.Cache, logits: mx.array | None) -> None:
         """Move the rows of complete prompts to a batch, or to one batch each if caches cannot merge.

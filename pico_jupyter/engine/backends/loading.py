@@ -1,4 +1,4 @@
-"""load(): opens a model's folder with mlx-lm or mlx-vlm, in the precision for this device."""
+"""load(): opens a model's folder with mlx-lm or mlx-vlm, and chooses the precision for this device."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pico_jupyter.types import ModelInfo
 
 # Bytes that MLX may keep for new arrays.
 _BUFFER_CACHE = 512 << 20
-_HALF = frozenset({mx.bfloat16, mx.float16, mx.float32})
+_FLOATS = frozenset({mx.bfloat16, mx.float16, mx.float32})
 
 
 def load(
     info: ModelInfo,
-    room: int = 0,
+    free: int = 0,
     *,
     prefixes: PrefixCache | None = None,
     kv_bits: int = 0,
@@ -29,7 +29,7 @@ def load(
 ) -> Backend:
     """Open a model: with mlx-vlm if it has vision, else with mlx-lm. load_step() then reads the weights.
 
-    On a CPU 16-bit weights are converted to float32 if they then fit in `room` bytes, because float32 is several times
+    On a CPU 16-bit weights are converted to float32 if they then fit into `free` bytes, because float32 is much
     faster there. `kv_bits` is the number of bits of quantised KV caches; 0: not quantised. Raises the exceptions of
     mlx-lm and mlx-vlm.
     """
@@ -37,7 +37,7 @@ def load(
     own_prefixes = (prefixes or PrefixCache(0)).for_model(info.name)
     has_vision = "vision" in info.capabilities
     model = _load_with_mlx_vlm(Path(info.path)) if has_vision else _load_with_mlx_lm(Path(info.path))
-    if float32_on_cpu and is_on_cpu() and _has_16_bit_floats(model) and _float32_nbytes(model) <= room:
+    if float32_on_cpu and is_on_cpu() and _has_16_bit_floats(model) and _float32_nbytes(model) <= free:
         model.set_dtype(mx.float32)
     model = VisionModel(model, own_prefixes) if has_vision else model
     return LmBackend(model, info.name, prefixes=own_prefixes, kv_bits=kv_bits)
@@ -58,7 +58,7 @@ def _load_with_mlx_vlm(path: Path) -> Any:
 
 def _has_16_bit_floats(model: Any) -> bool:
     dtypes = {weight.dtype for weight in weights_of(model)}
-    return bool(dtypes) and dtypes <= _HALF and dtypes != {mx.float32}
+    return bool(dtypes) and dtypes <= _FLOATS and dtypes != {mx.float32}
 
 
 def _float32_nbytes(model: Any) -> int:

@@ -2,8 +2,8 @@
 
 Invariants:
 - A prompt is prefilled in a scalar cache. Short prompts may end together in one forward pass, padded to the longest.
-- The last token is left to the first decode step, which needs its logits. A short last chunk includes it and returns
-  the logits, which saves that step.
+- The first decode step computes the last token, because it needs its logits. A short last chunk includes that token
+  and returns the logits, which saves the step.
 - Up to the end of its last image or video a prompt is computed as embeddings, and no chunk ends inside one.
 """
 
@@ -20,7 +20,7 @@ from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.batch import Row, positions_of
 from pico_jupyter.engine.backends.vision import PromptEmbeddings, VisionModel
 
-# The size up to which a last chunk includes the last token: the model computes logits for every token of the chunk.
+# A last chunk of at most this size includes the last token. Logits are computed for every token of such a chunk.
 _MAX_WITH_LOGITS = 32
 
 
@@ -28,8 +28,8 @@ _MAX_WITH_LOGITS = 32
 class Prefill:
     """A prompt for `rows`, which will share its cache. `computed` tokens are in the cache.
 
-    `keep_at` are lengths at which the prompt goes to the prefix cache. `embeddings` exist from the first chunk with
-    media until the end of the last one.
+    `keep_at` are lengths at which the prompt is stored in the prefix cache. `embeddings` exist from the first chunk
+    with media until the end of the last one.
     """
 
     rows: list[Row]
@@ -52,7 +52,7 @@ class Prefill:
 
     @property
     def next_keep(self) -> int | None:
-        """The next length at which the prompt goes to the prefix cache."""
+        """The next length at which the prompt is stored in the prefix cache."""
         return min((length for length in self.keep_at if self.computed < length < len(self.prompt)), default=None)
 
     @property
@@ -107,8 +107,8 @@ class Prefill:
             self.embeddings = None
 
 
-def choose_along(first: Prefill, others: Sequence[Prefill], limit: int) -> list[Prefill]:
-    """The other prompts that can end in one forward pass with the first, within `limit` tokens, padding included."""
+def select_batchable(first: Prefill, others: Sequence[Prefill], limit: int) -> list[Prefill]:
+    """The other prompts that one forward pass can finish with the first, within `limit` tokens, padding included."""
     chosen = [first] if _is_simple(first) else []
     for one in others if chosen else []:
         longest = max(each.remaining for each in (*chosen, one))
@@ -118,12 +118,12 @@ def choose_along(first: Prefill, others: Sequence[Prefill], limit: int) -> list[
 
 
 def _is_simple(prefill: Prefill) -> bool:
-    """Whether a prompt is for one row and its rest is one chunk of text."""
+    """Whether a prompt has one row, and its remaining tokens are one chunk of text."""
     return len(prefill.rows) == 1 and prefill.remaining > 0 and prefill.next_keep is None and not prefill.has_media_left
 
 
 def finish_together(model: Any, prefills: Sequence[Prefill]) -> tuple[kv.Cache, mx.array | None]:
-    """Compute the rest of several prompts in one forward pass.
+    """Compute the remaining tokens of several prompts in one forward pass.
 
     Returns their merged cache, and the logits (prompts, vocabulary) if their last tokens were computed.
     """

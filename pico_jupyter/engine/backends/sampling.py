@@ -21,28 +21,28 @@ from pico_jupyter.engine.backend import RowSampling
 # A function of a row's latest tokens and its logits (1, vocabulary) that returns changed logits.
 LogitsProcessor: TypeAlias = Callable[[mx.array, mx.array], mx.array]
 
-# How a row is sampled: the likeliest token, from all tokens, from those inside top_p, or from the `top_k` likeliest.
+# The likeliest token, or a sample of all tokens, of those that top_p keeps, or of the `top_k` likeliest.
 _Method: TypeAlias = Literal["greedy", "plain", "nucleus", "ranked"]
 
-_WORD = (1 << 64) - 1
+_MASK_64 = (1 << 64) - 1
 _LOG2_E = math.log2(math.e)
 # Division by a lower temperature overflows. At this one only the likeliest token is ever sampled.
 _MIN_TEMPERATURE = 1e-30
 _MIN_CANDIDATES = 64
-# On a CPU longer rows are partitioned before they are sorted. On a GPU mlx partitions by sorting, so it does not pay.
+# On a CPU longer rows are partitioned before they are sorted. On a GPU mlx partitions by sorting, which saves nothing.
 _MAX_SORTED = 512
 
 
 def row_key(seed: int, position: int) -> tuple[int, int]:
     """The random key (two 32-bit words) of the token at `position` of a row with `seed`."""
-    mixed = _splitmix64(_splitmix64(seed & _WORD) + position)
+    mixed = _splitmix64(_splitmix64(seed & _MASK_64) + position)
     return mixed >> 32, mixed & 0xFFFFFFFF
 
 
 def _splitmix64(value: int) -> int:
-    value = (value + 0x9E3779B97F4A7C15) & _WORD
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _WORD
+    value = (value + 0x9E3779B97F4A7C15) & _MASK_64
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK_64
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK_64
     return value ^ (value >> 31)
 
 
@@ -77,9 +77,9 @@ def penalty_window(sampling: RowSampling) -> int:
 def sample(logits: mx.array, rows: Sequence[RowSampling], positions: Sequence[int]) -> mx.array:
     """Sample one token for each row. `logits` is (rows, vocabulary) float32; the result is (rows,), lazy.
 
-    Log-probabilities serve as logits, too. The filters are those of mlx-lm, in its order: top_p, min_p and top_k on the
-    unscaled distribution, then the temperature. All tokens that tie at the edge of top_p stay. At the edge of top_k
-    only as many stay as make `top_k` in all.
+    `logits` may be log-probabilities. The filters are those of mlx-lm, in its order: top_p, min_p and top_k on the
+    unscaled distribution, then the temperature. Of tokens that tie at the edge of a filter, top_p keeps all, and top_k
+    keeps exactly `top_k` tokens in total.
     """
     groups: dict[tuple[_Method, int], list[int]] = {}
     for index, row in enumerate(rows):
@@ -98,7 +98,7 @@ def sample(logits: mx.array, rows: Sequence[RowSampling], positions: Sequence[in
 
 
 def _method(row: RowSampling, vocabulary: int) -> tuple[_Method, int]:
-    """The method for a row, and the number of candidates to rank, which depends on no other row."""
+    """The method for a row, and the number of candidates to rank. Both are independent of other rows."""
     if row.temperature == 0:
         return "greedy", 0
     if 0 < row.top_k < vocabulary:
@@ -114,16 +114,16 @@ def _sample_group(
         return mx.argmax(logits, axis=-1)
     keys = mx.array([row_key(row.seed, position) for row, position in zip(rows, positions, strict=True)], mx.uint32)
     relative = logits - logits.max(axis=-1, keepdims=True)
-    return _sample_ranked(relative, rows, keys, count) if method == "ranked" else _sample_any(relative, rows, keys)
+    return _sample_ranked(relative, rows, keys, count) if method == "ranked" else _sample_unranked(relative, rows, keys)
 
 
-def _sample_any(relative: mx.array, rows: Sequence[RowSampling], keys: mx.array) -> mx.array:
+def _sample_unranked(relative: mx.array, rows: Sequence[RowSampling], keys: mx.array) -> mx.array:
     """Sample from the whole vocabulary. `relative` are logits whose largest is 0."""
     scores = relative / _temperatures(rows) - _negated_gumbel(
         keys, mx.arange(relative.shape[-1], dtype=mx.uint32)[None]
     )
     if any(row.min_p > 0 for row in rows):
-        scores = mx.where(relative >= _floors(rows), scores, -mx.inf)
+        scores = mx.where(relative >= _min_p_logits(rows), scores, -mx.inf)
     if any(row.top_p < 1 for row in rows):
         weights = _exp(relative)
         scores = mx.where(weights >= _min_kept_weight(weights, rows), scores, -mx.inf)
@@ -134,7 +134,7 @@ def _sample_ranked(relative: mx.array, rows: Sequence[RowSampling], keys: mx.arr
     """Sample from the `count` likeliest tokens. They include all tokens that top_k keeps."""
     tokens = _likeliest(relative, count)
     ranked = mx.take_along_axis(relative, tokens, axis=-1)
-    kept = (mx.arange(count) < _column([row.top_k for row in rows])) & (ranked >= _floors(rows))
+    kept = (mx.arange(count) < _column([row.top_k for row in rows])) & (ranked >= _min_p_logits(rows))
     if any(row.top_p < 1 for row in rows):
         wanted = _wanted_mass(_exp(relative), rows)
         inside = _mass_above(_exp(ranked)) < wanted
@@ -163,9 +163,9 @@ def _min_kept_weight(weights: mx.array, rows: Sequence[RowSampling]) -> mx.array
         mass = above + upper.view(mx.float32).sum(axis=-1, keepdims=True)
         is_upper = mass >= wanted
         rest, above = mx.where(is_upper, upper, lower), mx.where(is_upper, above, mass)
-    falling = mx.sort(rest, axis=-1)[:, ::-1].view(mx.float32)
-    inside = above + _mass_above(falling) < wanted
-    return mx.where(inside, falling, mx.inf).min(axis=-1, keepdims=True)
+    descending = mx.sort(rest, axis=-1)[:, ::-1].view(mx.float32)
+    inside = above + _mass_above(descending) < wanted
+    return mx.where(inside, descending, mx.inf).min(axis=-1, keepdims=True)
 
 
 def _wanted_mass(weights: mx.array, rows: Sequence[RowSampling]) -> mx.array:
@@ -174,12 +174,12 @@ def _wanted_mass(weights: mx.array, rows: Sequence[RowSampling]) -> mx.array:
     return top_p * weights.sum(axis=-1, keepdims=True)
 
 
-def _mass_above(falling: mx.array) -> mx.array:
-    return mx.cumsum(falling, axis=-1, inclusive=False)
+def _mass_above(descending: mx.array) -> mx.array:
+    return mx.cumsum(descending, axis=-1, inclusive=False)
 
 
 def _likeliest(logits: mx.array, count: int) -> mx.array:
-    """The `count` likeliest token ids of each row, falling. `logits` is (rows, vocabulary).
+    """The `count` likeliest token ids of each row, the likeliest first. `logits` is (rows, vocabulary).
 
     They are in the `count` blocks with the largest maxima, so most of a long row is read only once.
     """
@@ -189,18 +189,18 @@ def _likeliest(logits: mx.array, count: int) -> mx.array:
     if size < 4:
         tokens = mx.broadcast_to(mx.arange(vocabulary, dtype=mx.uint32), logits.shape)
     else:
-        # Block b holds the tokens b, b + blocks, b + 2 * blocks ...; the rest at the end are candidates, too.
+        # Block b holds the tokens b, b + blocks, b + 2 * blocks ...; tokens after the last block are candidates, too.
         maxima = logits[:, : size * blocks].reshape(rows, size, blocks).max(axis=1)
-        heads = mx.argpartition(-maxima, kth=count - 1, axis=-1)[:, :count]
-        members = heads[:, None] + mx.arange(0, size * blocks, blocks, dtype=mx.uint32)[:, None]
+        best_blocks = mx.argpartition(-maxima, kth=count - 1, axis=-1)[:, :count]
+        members = best_blocks[:, None] + mx.arange(0, size * blocks, blocks, dtype=mx.uint32)[:, None]
         rest = mx.arange(size * blocks, vocabulary, dtype=mx.uint32)
         tokens = mx.concatenate([members.reshape(rows, -1), mx.broadcast_to(rest, (rows, rest.size))], axis=-1)
     best = mx.argpartition(-mx.take_along_axis(logits, tokens, axis=-1), kth=count - 1, axis=-1)[:, :count]
-    return _sort_falling(logits, mx.take_along_axis(tokens, best, axis=-1))
+    return _sort_descending(logits, mx.take_along_axis(tokens, best, axis=-1))
 
 
-def _sort_falling(logits: mx.array, tokens: mx.array) -> mx.array:
-    """Sort each row's token ids by falling logit."""
+def _sort_descending(logits: mx.array, tokens: mx.array) -> mx.array:
+    """Sort each row's token ids by descending logit."""
     order = mx.argsort(-mx.take_along_axis(logits, tokens, axis=-1), axis=-1)
     return mx.take_along_axis(tokens, order, axis=-1)
 
@@ -209,7 +209,7 @@ def _negated_gumbel(keys: mx.array, tokens: mx.array) -> mx.array:
     """Negated Gumbel noise for each token: the argmax of scores minus it samples from the scores' softmax.
 
     `keys` is (rows, 2) uint32 and `tokens` (rows or 1, any) uint32. The noise is a hash of a row's key and a token id.
-    The noise of mlx depends on the place in an array, so it would need the whole vocabulary for a few candidates.
+    The noise of mlx depends on the index in an array, so a few candidates would need noise for the whole vocabulary.
     """
     word = tokens * _u32(0x9E3779B1) + keys[:, :1]
     word = (word ^ (word >> 16)) * _u32(0x7FEB352D)
@@ -234,8 +234,8 @@ def _temperatures(rows: Sequence[RowSampling]) -> mx.array:
     return _column([max(row.temperature, _MIN_TEMPERATURE) for row in rows])
 
 
-def _floors(rows: Sequence[RowSampling]) -> mx.array:
-    """The logits below which min_p drops tokens, relative to the largest."""
+def _min_p_logits(rows: Sequence[RowSampling]) -> mx.array:
+    """The logits below which min_p removes tokens, relative to the largest."""
     return _column([math.log(row.min_p) if row.min_p > 0 else -math.inf for row in rows])
 
 
@@ -244,5 +244,5 @@ def _column(values: Sequence[float]) -> mx.array:
 
 
 def top_candidates(logprobs: mx.array, count: int) -> mx.array:
-    """The `count` likeliest token ids of one row, falling. `logprobs` is (vocabulary,)."""
+    """The `count` likeliest token ids of one row, the likeliest first. `logprobs` is (vocabulary,)."""
     return _likeliest(logprobs[None], min(count, logprobs.shape[-1]))[0]

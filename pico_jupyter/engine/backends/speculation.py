@@ -4,7 +4,7 @@ Invariants:
 - Every token of the row is sampled by its own model with the key of its position. A draft token is accepted only if
   it equals that sample, so at any temperature the tokens are the same as without drafts.
 - The draft model samples with the same keys, which makes equal samples likely.
-- Between steps the draft model's cache holds a beginning of the row's tokens. It falls behind while the row decodes in
+- Between steps the draft model's cache holds the first of the row's tokens. It falls behind while the row decodes in
   a batch or while drafts are paused, and catches up later.
 """
 
@@ -23,12 +23,12 @@ from pico_jupyter.engine.backends.sampling import sample
 
 # The most tokens of the row that the draft model computes in one step to catch up; the step after next waits for them.
 _MAX_CATCH_UP = 512
-# A limit for the configured number of draft tokens: the last of more is hardly ever accepted.
+# The limit of the configured number of draft tokens. Later ones are hardly ever accepted.
 _MAX_DRAFT_TOKENS = 16
-# The tokens without drafts after drafts did not pay, and the back-off factor for each further time.
+# The pause, in tokens, after drafts cost more time than they saved, and its back-off factor.
 _PAUSE = 32
 _BACK_OFF = 4
-# The pause where not even accepted drafts would pay.
+# The pause if even accepted drafts cost more time than they save.
 _LONG_PAUSE = 1024
 # The weight of the latest measurement in a moving average of times, and of the latest draft token in that of the
 # acceptance.
@@ -37,13 +37,13 @@ _ACCEPTANCE_WEIGHT = 0.1
 
 
 class DraftBackend(Protocol):
-    """A loaded model in its use as a draft model."""
+    """A loaded draft model."""
 
     def logits(self, tokens: mx.array, cache: kv.Cache) -> mx.array:
         """Append tokens to a cache. Returns float32 logits (vocabulary,) after the last one, lazy."""
 
     def open_cache(self, tokens: Sequence[int]) -> tuple[kv.Cache, int]:
-        """A cache with a beginning of these tokens, and the length of that beginning."""
+        """A cache of the first tokens of these, and their number."""
 
     def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, turn: int) -> None:
         """Return a cache of these tokens to the prefix cache. `turn` is that of the Row."""
@@ -54,9 +54,9 @@ class DraftStatistics:
     """Measures whether drafts save time.
 
     `acceptance` is the probability that a draft token is accepted if those before it are. `cost` is the time that one
-    draft token adds to a step, in steps without drafts: the pass of the draft model and the wider pass of the row's
-    own model. It is measured, because it is near 0 on a GPU and may be a whole step on a CPU. `step_seconds` is the
-    duration of a step without drafts; None: not measured yet.
+    draft token adds to a step, divided by the time of a step without drafts: the pass of the draft model and the wider
+    pass of the row's own model. It is measured, because it is near 0 on a GPU and may be 1 on a CPU. `step_seconds` is
+    the duration of a step without drafts; None: not measured yet.
     """
 
     cost: float
@@ -69,22 +69,22 @@ class DraftStatistics:
 
     def record_drafts(self, count: int, accepted: int, seconds: float) -> None:
         """Update both averages after a step with `count` draft tokens, of which the first `accepted` were accepted."""
-        # Draft tokens after the first rejected one say nothing about the acceptance.
-        for place in range(min(accepted + 1, count)):
-            self.acceptance += _ACCEPTANCE_WEIGHT * ((place < accepted) - self.acceptance)
+        # Draft tokens after the first rejected one are not counted, because they continue another text.
+        for index in range(min(accepted + 1, count)):
+            self.acceptance += _ACCEPTANCE_WEIGHT * ((index < accepted) - self.acceptance)
         if self.step_seconds:
             self.cost = _average(self.cost, max(0.0, (seconds / self.step_seconds - 1) / count))
 
     @property
     def never_pays(self) -> bool:
-        """Whether a draft token costs more time than it saves even when it is accepted."""
+        """Whether even an accepted draft token costs more time than it saves."""
         return self.cost >= 1
 
     def best_count(self, limit: int) -> int:
         """The number of draft tokens, 0 to `limit`, with the highest expected tokens per second."""
 
         def speed(count: int) -> float:
-            tokens = sum(self.acceptance**place for place in range(count + 1))
+            tokens = sum(self.acceptance**index for index in range(count + 1))
             return tokens / (1 + count * self.cost)
 
         return max(range(limit + 1), key=speed)
@@ -95,7 +95,7 @@ def _average(average: float, measured: float) -> float:
 
 
 class Speculation:
-    """The drafts for one row: at most `tokens` a step. The row's own model has `vocabulary` token ids."""
+    """Drafts at most `tokens` tokens a step for one row. The row's own model has `vocabulary` token ids."""
 
     def __init__(
         self,
@@ -196,9 +196,9 @@ class Speculation:
         cache = self._open(row)
         fed = mx.concatenate([mx.array(row.tokens[self._cache_length :], mx.uint32), pending])
         latest = pending
-        for place in range(count):
+        for index in range(count):
             logits = self._draft_backend.logits(fed, cache)[None, : self._vocabulary]
-            fed = sample(penalise(row, latest, logits), [row.sampling], [row.sampled + place])
+            fed = sample(penalise(row, latest, logits), [row.sampling], [row.sampled + index])
             mx.async_eval(fed)  # type: ignore[no-untyped-call]  # untyped in mlx's stubs
             latest = mx.concatenate([latest, fed])
         self._cache_length = len(row.tokens) + count

@@ -1,7 +1,7 @@
 """VisionModel: a model of mlx-vlm with the interface of a model of mlx-lm.
 
 Invariants:
-- Positions are passed with every call. The language model's own memory of the last prompt's positions is cleared.
+- Positions are passed with every call. Those that the language model keeps from the last prompt are cleared.
 - The vision tower computes each image once, as long as its features are in the prefix cache.
 """
 
@@ -23,7 +23,7 @@ from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.memory.prefix_cache import CachedValue, ModelPrefixes
 from pico_jupyter.errors import InvalidRequest
 
-# The names of the part that computes features from pixels, in all model families.
+# The names of the vision tower, which computes features from pixels, in all model families.
 _TOWERS = ("vision_tower", "vision_model", "visual", "vision_encoder", "vision_embed_tokens")
 # Arguments of shape (1, tokens) that mark the tokens of images.
 _TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
@@ -74,7 +74,7 @@ class VisionModel:
             self._clear_positions()
             inputs.setdefault("rope_deltas", mx.zeros((tokens.shape[0], 1), mx.int32))
         logits: mx.array = self._language(tokens, cache=cache, **inputs).logits
-        self._clear_positions()  # they use memory, too
+        self._clear_positions()  # frees their memory
         return logits
 
     def parameters(self) -> Any:
@@ -113,7 +113,7 @@ class VisionModel:
         try:
             result = self._model.get_input_embeddings(tokens, pixels, mask=mx.ones_like(tokens), **inputs)
         finally:
-            # A family that calls its tower once uses images or videos: some then fail, others ignore the second kind.
+            # A family that calls its tower once supports one kind only: some then fail, others ignore the other kind.
             if has_both and self.tower_cache and self.tower_cache.calls == calls + 1:
                 raise InvalidRequest("this model accepts images or videos in one prompt, not both", param="messages")
         arguments = {name: value for name, value in inputs.items() if "pixel" not in name}
@@ -125,7 +125,7 @@ class VisionModel:
         return PromptEmbeddings(embeddings, arguments)
 
     def rope_delta(self, media: Media | None) -> int | None:
-        """Positions minus the count of tokens after a prompt's media. None: positions are the count."""
+        """The position minus the number of tokens after a prompt's media. None: they are always equal."""
         if not self.uses_rope_deltas:
             return None
         if media is None:
@@ -181,9 +181,9 @@ class VisionTowerCache:
 
 
 def _split_by_image(args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    """Split the arguments for several images into arguments for one each, if they show where each image begins.
+    """Split the arguments for several images into arguments for one image each, if possible.
 
-    They do if they are patches (patches, values) with the grids (images, 3) of their counts.
+    It is possible for patches (patches, values) with grids (images, 3) of the number of patches.
     """
     match args:
         case (mx.array(ndim=2) as patches, mx.array(ndim=2, shape=(count, 3)) as grids, *rest) if count > 1:

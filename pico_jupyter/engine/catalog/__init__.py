@@ -1,1 +1,1 @@
-"""Catalog: finds the models on this machine and describes them by their files. Loads no weights."""
+"""Catalog: finds the models on this machine, and reads their properties from their files. Loads no weights."""

@@ -2,8 +2,8 @@
 
 Invariants:
 - A repository that has several sources is listed once: built-in before folders, folders before the Hugging Face cache.
-- Each listed name finds the model that it is listed with.
-- A model folder is read again only after one of its files changed its size or its time.
+- find() returns for each listed name the model that is listed under it.
+- A model folder is read again only if the size or the time of one of its files has changed.
 """
 
 from __future__ import annotations
@@ -196,9 +196,9 @@ def _parse_name(name: str) -> tuple[str, str]:
 
 
 def _name_models(found: list[tuple[_ModelFolder, ModelInfo]], preferred_org: str) -> list[ModelInfo]:
-    """Give each short name to one model; the others are listed as org/name.
+    """Assign each short name to one model; the others are listed as org/name.
 
-    It is the model without an organization, else that of the preferred organization, else the first.
+    That model is the one without an organization, else that of the preferred organization, else the first.
     """
     owners: dict[str, _ModelFolder] = {}
     for folder, _ in found:
@@ -222,7 +222,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _looks_like_model(folder: Path) -> bool:
-    """Whether a folder holds a model or a broken one. A broken one is reported in the log."""
+    """Whether a folder holds a model, complete or broken. A broken one is reported in the log."""
     return (folder / "config.json").is_file() or any(folder.glob("*.safetensors"))
 
 

@@ -21,7 +21,7 @@ class ContentFormat:
     """The content that a chat template renders.
 
     `accepts_strings`: a string is rendered; some templates silently drop it and render only lists of parts. A
-    placeholder is the text that the template writes for an image or a video; "" when it cannot render one.
+    placeholder is the text that the template writes for an image or a video; "" if it cannot render one.
     """
 
     accepts_strings: bool = True
@@ -59,7 +59,7 @@ def _render_content(render: Render, content: Content) -> str | None:
 
 
 def _added_text(without: str | None, with_part: str | None) -> str:
-    """The text that only the second rendering contains; "" when it is a dump of the part."""
+    """The text that only the second rendering contains; "" if it is a dump of the part."""
     if without is None or with_part is None:
         return ""
     start = _common_prefix_length(without, with_part)

@@ -1,4 +1,4 @@
-"""Describes the model in a folder by its files: `read_model` returns a ModelInfo. Loads no weights."""
+"""read_model(): reads the properties of a model from the files of its folder. Loads no weights."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def _capabilities(config: Mapping[str, object], files: Files, features: Template
 
 
 def _sampling(generation: Mapping[str, object]) -> SamplingParams:
-    """The model's sampling defaults. An explicit `do_sample: false` means greedy, whatever the temperature is."""
+    """The model's sampling defaults. An explicit `do_sample: false` means greedy sampling at any temperature."""
 
     def number(key: str) -> float | None:
         value = generation.get(key)

@@ -14,7 +14,7 @@ import jinja2.nodes
 import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-# Closing tags of reasoning, and the openings of reasoning channels without a closing tag of their own.
+# Closing tags of reasoning, and opening tags of reasoning channels, which have no closing tag of their own.
 REASONING_TAGS = (
     "</think>",
     "</thinking>",

@@ -1,4 +1,4 @@
-"""ModelWeights: what the headers of safetensors files tell about a model's weights. Reads no tensor data."""
+"""ModelWeights: size, dtypes and parameter count of a model, from its safetensors headers. Reads no tensor data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import msgspec
 
 HEADER_LIMIT = 100 << 20
 DTYPE_NAMES = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
-# Positions and masks have these types. Loaders ignore such tensors.
+# The dtypes of positions and masks. Loaders ignore such tensors.
 INTEGER_DTYPES = frozenset({"I64", "I32", "BOOL"})
 
 
 class BrokenModel(Exception):
-    """The folder should hold a model and cannot be used; the message gives the reason."""
+    """The model in the folder cannot be used; the message gives the reason."""
 
 
 class TensorEntry(msgspec.Struct):
@@ -47,7 +47,7 @@ class ModelWeights:
 
     @property
     def float32_nbytes(self) -> int:
-        """The size of all floats in bytes once they are converted to float32; 0 when nothing can be converted."""
+        """The size of all floats in bytes once they are converted to float32; 0 if none can be converted."""
         dtypes = {tensor.dtype for tensor in self.tensors.values()} - INTEGER_DTYPES
         if not dtypes & {"F16", "BF16"} or not dtypes <= {"F16", "BF16", "F32"}:
             return 0
@@ -77,7 +77,7 @@ class ModelWeights:
         return total
 
     def quantization_name(self, quantization: Mapping[str, object]) -> str:
-        """The mode or the bits of `quantization`, as "mxfp4" or "4bit"; else the type of most bytes, as "bf16"."""
+        """The mode or the bits of `quantization`, as "mxfp4" or "4bit"; else the dtype of most bytes, as "bf16"."""
         mode = quantization.get("mode")
         if isinstance(mode, str) and mode != "affine":
             return mode

@@ -1,6 +1,6 @@
 """Decodes image files into RGB pixels.
 
-Pillow's `Image.open` is not used: it warns about large images by a global limit, and here the limit is an argument.
+Pillow's `Image.open` is not used, because its limit of pixels is global. Here the limit is an argument.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from pico_jupyter.errors import InvalidRequest
 
-# Pillow raises any of these for a damaged file, and its warnings when warnings are errors. MemoryError is not listed,
-# because it is not a fault of the file.
+# Pillow raises any of these for a damaged file, and its warnings if warnings are errors. MemoryError is not listed,
+# because it does not mean that the file is damaged.
 DAMAGED = (
     OSError,
     SyntaxError,
@@ -73,8 +73,8 @@ def content_digest(data: bytes) -> bytes:
 def decode_image(data: bytes, param: str, *, max_pixels: int) -> Image.Image:
     """Decode a PNG, JPEG, WebP, GIF, BMP or TIFF file into an upright RGB image. Transparency becomes white.
 
-    A file with several images gives the first. Raises InvalidRequest, with the field `param`, for any other format, for
-    a damaged file, and for an image of more than `max_pixels` pixels (before it is decoded).
+    Of several images in a file the first is decoded. Raises InvalidRequest, with the field `param`, for any other
+    format, for a damaged file, and for an image of more than `max_pixels` pixels (before it is decoded).
     """
     image = open_image(data, "image", param, max_pixels=max_pixels)
     try:
@@ -145,14 +145,14 @@ def _stretched(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.zeros_like(values)
     low, high = values[finite].min(), values[finite].max()
     values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    # Values are halved, because the difference of the largest floats is not finite.
+    # Values are halved, because the difference of two large floats may be infinite.
     span = max(high / 2 - low / 2, float(np.finfo(np.float64).tiny))
     share: NDArray[np.float64] = np.clip((values / 2 - low / 2) / span, 0, 1)
     return share * 255
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
-    """The EXIF orientation, 1 to 8; 1 without valid EXIF data. Pillow turns a TIFF upright when it loads it."""
+    """The EXIF orientation, 1 to 8; 1 without valid EXIF data. Pillow itself rotates a TIFF when it loads it."""
     if isinstance(image, TiffImageFile):
         return 1
     try:

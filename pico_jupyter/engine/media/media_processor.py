@@ -1,7 +1,7 @@
 """MediaProcessor: a vision model's processor, which turns a rendered prompt and decoded media into tokens and arrays.
 
 A processor is loaded from local files only and runs no code from the model folder. Some processors of mlx-vlm return
-mlx arrays. These are already computed, so a preparation thread may make them; they are returned as numpy arrays.
+mlx arrays. They are computed already, so preparation threads may convert them to numpy arrays.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class MediaProcessor:
         return FrameSampling(count=maximum if maximum and minimum == maximum else None, maximum=maximum)
 
     def placeholder(self, kind: str) -> str:
-        """The text that stands for an "image" or a "video" in a prompt without a chat template; "" for none."""
+        """The processor's placeholder for an "image" or a "video" in a prompt; "" if it has none."""
         return str(getattr(self._hf, f"{kind}_token", None) or "")
 
     def process(self, text: str, images: Sequence[Image], videos: Sequence[DecodedVideo]) -> ProcessedPrompt:

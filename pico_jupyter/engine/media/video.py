@@ -90,9 +90,9 @@ def decode_video(
     """Decode evenly spaced, upright frames of an MP4, MOV, WebM or AVI video or of an animated GIF or WebP.
 
     The number of frames is `frames`, or `fps` a second if that is None, and at most `max_frames`. Each frame is shrunk
-    to at most `frame_area` pixels (None: not shrunk). A truncated file gives the frames that it still has. Raises
+    to at most `frame_area` pixels (None: not shrunk). Of a truncated file the remaining frames are decoded. Raises
     InvalidRequest, with the field `param`, for any other format, for frames of more than `max_pixels` pixels, and for a
-    video that takes too long; EngineFailed if OpenCV cannot be imported.
+    video that takes too long to decode. Raises EngineFailed if OpenCV cannot be imported.
     """
     job = _DecodeJob(param, max_pixels, max_frames, fps, frame_area, frames, clock, clock() + MAX_SECONDS)
     if _ANIMATION.match(data):
@@ -125,7 +125,7 @@ def sampled_indices(
 
 
 def fit_size(size: tuple[int, int], area: int | None) -> tuple[int, int]:
-    """The width and height of the same ratio with at most `area` pixels. Sizes are never enlarged."""
+    """A width and height of the same ratio with at most `area` pixels. A size is never enlarged."""
     width, height = size
     if area is None or width * height <= area:
         return size
@@ -140,7 +140,7 @@ def _even(count: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _DecodeJob:
-    """The arguments of decode_video, and the time at which decoding is given up."""
+    """The arguments of decode_video, and its deadline."""
 
     param: str
     max_pixels: int
@@ -251,7 +251,7 @@ def _decode_container(cv2: Any, path: str, job: _DecodeJob) -> DecodedVideo:
         source_fps = 1.0  # as load_video of mlx-vlm does
     if MAX_SOURCE_FRAMES < claimed < _IMPLAUSIBLE_COUNT:
         job.check_limits(int(claimed))
-    # A stream that was never finished has no frame count, or an implausible one.
+    # The header of an unfinished file has no frame count, or an implausible one.
     total = int(claimed) if 1 <= claimed <= MAX_SOURCE_FRAMES else _count_frames(cv2, path, job)
     indices = job.indices(total, source_fps)
     frames, seen = _sample_frames(cv2, path, indices, job)

@@ -1,4 +1,4 @@
-"""Capacity: how much memory a model needs and whether it fits. Also writes sizes in words."""
+"""Capacity: how much memory a model needs, and whether it fits."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pico_jupyter.types import ModelInfo, ModelNeed
 class Capacity:
     """The memory for models on this device: `budget` bytes for all weights and caches.
 
-    `in_float32`: 16-bit float weights are converted to float32 where they then fit.
+    `in_float32`: 16-bit float weights are converted to float32 if they then fit.
     """
 
     budget: int
     in_float32: bool = False
 
-    def weights_size(self, info: ModelInfo, room: int) -> int:
-        """Bytes that a model's weights take once loaded, if `room` bytes are free for them."""
-        widened = info.float32_size if self.in_float32 else 0
-        return widened if 0 < widened <= room else info.weights_size
+    def weights_size(self, info: ModelInfo, free: int) -> int:
+        """Bytes of a model's weights once they are loaded, if `free` bytes are free for them."""
+        converted = info.float32_size if self.in_float32 else 0
+        return converted if 0 < converted <= free else info.weights_size
 
     def need(self, info: ModelInfo, available: int) -> ModelNeed:
-        """The memory that a model would need, and whether it fits when `available` bytes can be freed now."""
+        """The memory that a model would need, and whether it fits into `available` bytes."""
         size = self.weights_size(info, available)
         if size > self.budget:
             return ModelNeed(info.name, size, "never")

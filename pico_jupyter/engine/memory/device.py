@@ -10,7 +10,7 @@ import mlx.core as mx
 from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.types import EngineOptions
 
-# The rest is left to notebooks, the browser and the operating system.
+# Notebooks, the browser and the operating system use the rest.
 _SHARE_OF_RAM = 0.6
 _SHARE_OF_GPU = 0.9
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")

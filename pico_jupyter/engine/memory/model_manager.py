@@ -39,7 +39,7 @@ _ADMISSION_SHARE = 0.85
 _EVICT_ABOVE = 0.92
 _EVICT_TO = 0.85
 
-# Opens a model's files. The second argument is the number of bytes that weights and caches may take.
+# Opens a model's files. The second argument is the number of bytes that weights and caches may use.
 LoadBackend: TypeAlias = Callable[[ModelInfo, int], Backend]
 
 
@@ -59,7 +59,7 @@ class ManagedModel:
     """A model that is loaded or loading. `to_load` bytes of its weights are not in memory yet.
 
     Times are in seconds of the engine's clock. `running` counts the requests that compute on it, `reserved` the bytes
-    that the caches of their rows may take.
+    that the caches of their rows may use.
     """
 
     info: ModelInfo
@@ -89,10 +89,10 @@ class ManagedModel:
 
 
 class ModelManager:
-    """Loads models for requests; unloads them on expiry, on request, or to make room for others.
+    """Loads models for requests; unloads them on expiry, on request, or to free memory for others.
 
     `keep_alive` is the default, in seconds, for models that no request has used yet. `on_event` is called with
-    ModelLoaded and ModelUnloaded. No method blocks but begin_load() and load_step().
+    ModelLoaded and ModelUnloaded. Only begin_load() and load_step() block.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class ModelManager:
         self.expire()
 
     def begin_load(self, info: ModelInfo, *, beside: Collection[ModelInfo] = ()) -> ManagedModel | None:
-        """Begin to load a model. Evicts prefixes and unloads idle models for it, but not the models `beside` it.
+        """Begin to load a model. Evicts prefixes and unloads idle models for it, except those in `beside`.
 
         Returns None while running models use the memory. Raises OutOfMemory if the model can never fit.
         """
@@ -205,7 +205,7 @@ class ModelManager:
             self._on_event(ModelLoaded(resident.info.name, resident.nbytes, now - resident.load_began))
 
     def check_fits(self, models: tuple[ManagedModel, ...], rows_nbytes: int) -> None:
-        """Raises OutOfMemory for rows that would not fit beside the weights of their models even if no other ran."""
+        """Raises OutOfMemory if rows would not fit beside the weights of their models even if they ran alone."""
         weights = sum(resident.backend.weights_nbytes for resident in models)
         if weights + rows_nbytes <= self._budget:
             return
@@ -223,10 +223,10 @@ class ModelManager:
         Rows may reserve a share of the memory beside the weights; a request that runs alone may reserve all of it.
         """
         share = 1.0 if is_alone else _ADMISSION_SHARE
-        room = int(share * (self._budget - self.weights_nbytes))
+        limit = int(share * (self._budget - self.weights_nbytes))
         used = sum(resident.rows_nbytes for resident in self._residents.values()) + self._prefixes.nbytes
         idle = [one for one in self._idle() if one not in models and (is_alone or not self._requests[one.info.name])]
-        if not self._free_memory(used + rows_nbytes - room, idle):
+        if not self._free_memory(used + rows_nbytes - limit, idle):
             return False
         models[0].reserved += rows_nbytes
         return True
@@ -242,7 +242,7 @@ class ModelManager:
         return self.used_bytes > self._budget
 
     def evict_prefixes(self) -> None:
-        """Evict the whole prefix cache, because the device has no memory left although the budget is kept."""
+        """Evict the whole prefix cache, because the device has no memory left although the budget is not exceeded."""
         self._prefixes.evict(self._prefixes.nbytes)
 
     def unload(self, name: str) -> None:
@@ -259,14 +259,14 @@ class ModelManager:
         self._unload(resident, "it failed")
 
     def expire(self) -> None:
-        """Unload the models that no request uses and whose time is over."""
+        """Unload the models that no request uses and whose keep_alive has passed."""
         now = self._clock()
         for resident in list(self._residents.values()):
             if not self._requests[resident.info.name] and resident.expires_at <= now:
                 self._unload(resident, "idle")
 
     def next_expiry(self) -> float | None:
-        """Seconds until the next model expires. None: no model will."""
+        """Seconds until the next model expires. None: none will expire."""
         times = [
             resident.expires_at
             for resident in self._residents.values()
@@ -280,9 +280,9 @@ class ModelManager:
         listed: list[ResidentModel] = []
         for resident in self._residents.values():
             active = self._requests[resident.info.name]
-            left = resident.keep_alive if active else resident.expires_at - now
+            remaining = resident.keep_alive if active else resident.expires_at - now
             if resident.is_ready:
-                expires_at = None if math.isinf(left) else wall + left
+                expires_at = None if math.isinf(remaining) else wall + remaining
                 listed.append(ResidentModel(resident.info, resident.nbytes, expires_at, active))
         return tuple(sorted(listed, key=lambda one: one.expires_at or math.inf, reverse=True))
 
@@ -310,7 +310,7 @@ class ModelManager:
         return used + self._prefixes.nbytes
 
     def _available(self, idle: list[ManagedModel]) -> int:
-        """Bytes that a model could take now if the prefix cache were evicted and the `idle` models unloaded."""
+        """Bytes that a model could use now if the prefix cache were evicted and the `idle` models unloaded."""
         freeable = self._prefixes.nbytes + sum(one.backend.weights_nbytes + one.rows_nbytes for one in idle)
         return max(0, self._budget - self._committed + freeable)
 
@@ -326,7 +326,7 @@ class ModelManager:
         return sorted(idle, key=lambda one: one.last_used)
 
     def _free_memory(self, missing: int, idle: list[ManagedModel]) -> bool:
-        """Free `missing` bytes: prefixes first, then `idle` models in their order. Frees nothing if all are too few."""
+        """Free `missing` bytes: prefixes, then `idle` models in their order. Frees nothing if that is not enough."""
         if missing > self._prefixes.nbytes + sum(one.nbytes for one in idle):
             return False
         if missing > 0:

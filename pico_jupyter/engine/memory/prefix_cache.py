@@ -1,14 +1,14 @@
 """PrefixCache: KV caches that are kept after their rows end, for prompts that begin with the same tokens.
 
 It holds four kinds of entries:
-- A whole cache of a row. The next prompt of its conversation takes it out and uses it without a copy.
+- A whole cache of a row. The next prompt of its conversation removes it and uses it without a copy.
 - Blocks of 256 tokens, in a tree in which only full blocks have children. Any number of prompts copy from them.
-- Checkpoints, for models with layers that cannot be cut at any token (rotating, state space): the state of those
-  layers after a certain number of tokens.
+- Checkpoints, for models with layers that are not trimmable (rotating, state space): the state of those layers after a
+  certain number of tokens.
 - Features of images and videos, by a digest of their pixels.
 
 Invariants:
-- One budget of bytes holds for all models. The least recently used entry is evicted first.
+- All models share one limit in bytes. The least recently used entry is evicted first.
 - An entry never changes.
 """
 
@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 from pico_jupyter.sizes import about
 
 BLOCK = 256
-# A shorter common beginning is prefilled again: prompts of one chat template have that much in common.
+# A shorter common beginning is prefilled again, because all prompts of one chat template have that much in common.
 MIN_SHARED_TOKENS = 32
 
 
@@ -161,24 +161,24 @@ class ModelPrefixes:
         blocks = sum(1 for _ in _descendants(self._root))
         return f"<ModelPrefixes [{len(self._wholes)} whole | {blocks} blocks]>"
 
-    def match(self, tokens: Sequence[int], *, is_cuttable: bool) -> int:
+    def match(self, tokens: Sequence[int], *, is_trimmable: bool) -> int:
         """The number of leading tokens of a prompt that check_out() would find."""
-        whole, in_whole = self._best_whole(tokens, is_cuttable=is_cuttable)
-        in_blocks = self._longest_in_blocks(tokens, is_cuttable=is_cuttable)[0]
+        whole, in_whole = self._best_whole(tokens, is_trimmable=is_trimmable)
+        in_blocks = self._longest_in_blocks(tokens, is_trimmable=is_trimmable)[0]
         return max(in_whole if whole else 0, in_blocks)
 
     def overlap(self, tokens: Sequence[int]) -> int:
         """The number of leading tokens of a prompt that any entry holds, usable or not."""
         return max([self._walk(tokens)[0], *(common_length(tokens, whole.tokens) for whole in self._wholes)])
 
-    def check_out(self, tokens: Sequence[int], copy: CopyTokensOf, *, is_cuttable: bool) -> FoundPrefix | None:
-        """Find the longest cached beginning of a prompt; at least one token is left to compute.
+    def check_out(self, tokens: Sequence[int], copy: CopyTokensOf, *, is_trimmable: bool) -> FoundPrefix | None:
+        """Find the longest cached beginning of a prompt, without its last token.
 
         Removes a whole cache whose conversation the prompt continues. `copy` copies tokens from a whole cache.
-        `is_cuttable`: all layers of the model can be cut at any token.
+        `is_trimmable`: all layers of the model can be trimmed to any length.
         """
-        whole, length = self._best_whole(tokens, is_cuttable=is_cuttable)
-        in_blocks, path, checkpoint = self._longest_in_blocks(tokens, is_cuttable=is_cuttable)
+        whole, length = self._best_whole(tokens, is_trimmable=is_trimmable)
+        in_blocks, path, checkpoint = self._longest_in_blocks(tokens, is_trimmable=is_trimmable)
         if whole and length >= max(in_blocks, whole.turn):
             self._remove_whole(whole)
             return FoundPrefix(length, whole=whole.cached.value)
@@ -186,7 +186,7 @@ class ModelPrefixes:
             # Another conversation with the same beginning: later ones will probably need these tokens, too.
             whole.last_used = self._tick()
             self.keep_blocks(tokens[:length], lambda start, end: copy(whole.cached.value, start, end))
-            in_blocks, path, checkpoint = self._longest_in_blocks(tokens, is_cuttable=is_cuttable)
+            in_blocks, path, checkpoint = self._longest_in_blocks(tokens, is_trimmable=is_trimmable)
         if not in_blocks:
             return None
         self._touch(path)
@@ -196,10 +196,10 @@ class ModelPrefixes:
         return FoundPrefix(in_blocks, blocks=blocks, checkpoint=checkpoint.cached.value if checkpoint else None)
 
     def keep_whole(
-        self, tokens: list[int], cached: CachedValue, copy: CopyTokensOf, *, turn: int, is_cuttable: bool
+        self, tokens: list[int], cached: CachedValue, copy: CopyTokensOf, *, turn: int, is_trimmable: bool
     ) -> None:
         """Keep the cache of a row that ended: as blocks if blocks hold much of it already, else whole."""
-        if is_cuttable:
+        if is_trimmable:
             shared = self._walk(tokens)[0] // self._block * self._block
             if shared and 4 * shared >= len(tokens):
                 self.keep_blocks(tokens, lambda start, end: copy(cached.value, start, end))
@@ -212,7 +212,7 @@ class ModelPrefixes:
             self._wholes.append(_Whole(tokens, cached, min(turn, len(tokens)), self._tick()))
 
     def keep_blocks(self, tokens: Sequence[int], copy: CopyTokens, checkpoint: CachedValue | None = None) -> None:
-        """Keep copies of the tokens that no block holds yet, and the checkpoint after the last one."""
+        """Keep copies of the tokens that no block holds yet, and a checkpoint after the last token."""
         block, start = self._root, 0
         path: list[_Block] = []
         while start < len(tokens):
@@ -264,7 +264,7 @@ class ModelPrefixes:
                 yield checkpoint.last_used, partial(self._drop_checkpoint, block, offset)
 
     def _child_for(self, parent: _Block, wanted: tuple[int, ...], copy: CopyTokens, start: int) -> _Block | None:
-        """The child that begins with the `wanted` tokens, created if necessary. None if there is no space."""
+        """The child block that begins with the `wanted` tokens, created if necessary. None if there is no memory."""
         shorter = None
         for child in parent.children:
             if child.tokens[: len(wanted)] == wanted:
@@ -284,7 +284,7 @@ class ModelPrefixes:
         return child
 
     def _walk(self, tokens: Sequence[int]) -> tuple[int, list[_Block]]:
-        """The blocks along a prompt, and the number of its tokens that they hold. The last block may match in part."""
+        """The number of leading tokens of a prompt that blocks hold, and these blocks. The last may match in part."""
         block, length = self._root, 0
         path: list[_Block] = []
         while length < len(tokens):
@@ -304,12 +304,12 @@ class ModelPrefixes:
         return length, path
 
     def _longest_in_blocks(
-        self, tokens: Sequence[int], *, is_cuttable: bool
+        self, tokens: Sequence[int], *, is_trimmable: bool
     ) -> tuple[int, list[_Block], _Entry | None]:
         """The longest beginning that blocks can restore: its length, its blocks, and its checkpoint."""
         limit = len(tokens) - 1
         length, path = self._walk(tokens)
-        if is_cuttable:
+        if is_trimmable:
             length = min(length, limit)
             return (length, path[: -(-length // self._block)], None) if length >= self._min_shared else (0, [], None)
         for index in reversed(range(len(path))):
@@ -318,13 +318,13 @@ class ModelPrefixes:
                     return index * self._block + offset, path[: index + 1], path[index].checkpoints[offset]
         return 0, [], None
 
-    def _best_whole(self, tokens: Sequence[int], *, is_cuttable: bool) -> tuple[_Whole | None, int]:
-        """The whole cache with the longest usable beginning of a prompt, and the length of that."""
+    def _best_whole(self, tokens: Sequence[int], *, is_trimmable: bool) -> tuple[_Whole | None, int]:
+        """The whole cache with the longest usable beginning of a prompt, and the length of that beginning."""
         limit = len(tokens) - 1
         best: tuple[_Whole | None, int] = (None, 0)
         for whole in self._wholes:
             length = min(common_length(tokens, whole.tokens), limit)
-            is_usable = length >= min(whole.turn, self._min_shared) if is_cuttable else length == len(whole.tokens)
+            is_usable = length >= min(whole.turn, self._min_shared) if is_trimmable else length == len(whole.tokens)
             if is_usable and length > best[1]:
                 best = (whole, length)
         return best

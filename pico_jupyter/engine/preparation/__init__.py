@@ -1,1 +1,1 @@
-"""Preparation: renders a request's prompt, prepares its media and makes the generation that the scheduler runs."""
+"""Preparation: renders a request's prompt, decodes its media, and builds the generation that the scheduler runs."""

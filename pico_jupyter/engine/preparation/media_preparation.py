@@ -1,7 +1,7 @@
 """MediaPreparation: decodes the images and videos of a request and tokenizes the prompt that contains them.
 
-In the prompt's tokens each image or video is replaced by a negative number, its content id, which is a hash of its
-bytes. The prefix cache therefore reuses what was computed for an image only for the same image.
+In the prompt's tokens each image or video is replaced by its content id, a negative number that is a hash of its bytes.
+The prefix cache therefore reuses the tokens of an image only for the same image.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FRAME_AREA = 512 * 512
 
 @dataclass(slots=True)
 class MediaPreparation:
-    """Prepares the media of one request. Each part is decoded once, also when the prompt is rendered several times."""
+    """Prepares the media of one request. Each part is decoded once, even if the prompt is rendered several times."""
 
     processor: MediaProcessor
     tokenizer: Tokenizer
@@ -49,7 +49,7 @@ class MediaPreparation:
         return self.tokenizer.content_format
 
     def escape(self, message: Message) -> Message:
-        """Escape all placeholders of images and videos that the text of a message contains."""
+        """Escape all placeholders of images and videos in the text of a message."""
         return replace(
             message,
             content=tuple(self._escape_parts(message.content)),
@@ -66,7 +66,7 @@ class MediaPreparation:
     def template_content(self, parts: Sequence[Part]) -> Content:
         """The content of an escaped message for the chat template: a string if it accepts one, else a list of parts.
 
-        A template without placeholders gets a string that contains the processor's. Raises TemplateFailed.
+        A template without placeholders gets a string with the processor's placeholders. Raises TemplateFailed.
         """
         media = [part for part in parts if not isinstance(part, TextPart)]
         if not media and self._format.accepts_strings:
@@ -78,7 +78,7 @@ class MediaPreparation:
     def tokenize(self, text: str, parts: Sequence[MediaPart]) -> tuple[list[int], Media]:
         """The tokens of a rendered prompt that contains `parts`, with their content ids, and the backend's input.
 
-        Raises InvalidRequest, which names the field of the part at fault, and TemplateFailed.
+        Raises InvalidRequest, with the field of the invalid part, and TemplateFailed.
         """
         self._check_placeholders(text, parts)
         images = [self._decode_image(part) for part in parts if isinstance(part, ImagePart)]
@@ -99,7 +99,7 @@ class MediaPreparation:
     ) -> list[int]:
         """The tokens, with content ids in the spans.
 
-        When one image takes several spans, the spans cannot be assigned to images. Each then stands for all images.
+        If an image has several spans, spans cannot be assigned to images. Each then gets the content id of all images.
         """
         replaced = list(tokens)
         images = [content_digest(part.data) for part in parts if isinstance(part, ImagePart)]
@@ -150,7 +150,7 @@ class MediaPreparation:
         return placeholder
 
     def _placeholders(self) -> list[str]:
-        """All texts that may become an image or a video, the longest first."""
+        """All texts that a processor may replace by an image or a video, the longest first."""
         found = [self._format.image_placeholder, self._format.video_placeholder]
         found += [self.processor.placeholder(kind) for kind in MEDIA_KINDS]
         found += [token for placeholder in found for token in self.tokenizer.added_tokens_in(placeholder)]
@@ -159,7 +159,7 @@ class MediaPreparation:
     def _check_placeholders(self, text: str, parts: Sequence[MediaPart]) -> None:
         """Check that each part has one placeholder in the prompt. Some templates drop parts that they do not expect.
 
-        A surplus placeholder, from a tool for example, would take the place of an image.
+        An additional placeholder, from a tool for example, would be replaced by an image.
         """
         for kind in MEDIA_KINDS:
             own = [part for part in parts if _kind(part) == kind]

@@ -1,6 +1,6 @@
 """Preparation: turns a request into a Generation that the scheduler can run.
 
-All errors that are the request's fault are raised here, before the request is queued. Runs on the preparation threads.
+All invalid requests are refused here, before they are queued. Runs on the preparation threads.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Tokenizers take tens of megabytes and are slow to load.
+# Tokenizers use tens of megabytes and are slow to load.
 _CACHED_MODELS = 4
 # Draft tokens for each step when the request does not set them.
 _DRAFT_TOKENS = 4
-# Vocabularies of equal size are compared by this many tokens.
+# Vocabularies of equal size are compared by about this many tokens.
 _COMPARED_TOKENS = 512
 
 
 class _LoadCache(Generic[T]):
-    """Caches one object for each of the models that were used last. Thread-safe."""
+    """Caches one object for each of the most recently used models. Thread-safe."""
 
     def __init__(self, load: Callable[[Path], T]) -> None:
         self._load = load
@@ -59,9 +59,9 @@ class _LoadCache(Generic[T]):
 
 
 class Preparation:
-    """Turns requests into generations and caches the tokenizers and processors of the models that were used last.
+    """Turns requests into generations, and caches the tokenizers and processors of the most recently used models.
 
-    `new_seed` returns the seed for a request without one, `new_call_id` the id of a tool call, `clock` seconds.
+    `new_seed` returns the seed for a request without one, `new_call_id` the id of a tool call. `clock` is in seconds.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Preparation:
         return f"<Preparation [{len(self._tokenizers)} tokenizers]>"
 
     def prepare(self, request: GenerationRequest, sink: Sink, submitted: float) -> Generation:
-        """Make the generation of a request; `sink` receives its deltas, `submitted` is the time of its arrival.
+        """Build the generation of a request. `sink` receives its deltas; `submitted` is the time of its arrival.
 
         Raises ModelNotFound, ModelLoadFailed, InvalidRequest and subclasses of these.
         """
@@ -119,7 +119,7 @@ class Preparation:
         )
 
     def prepare_load(self, name: str, keep_alive: float | None, sink: Sink) -> Generation:
-        """Make a generation that only loads a model; its tokenizer is loaded here. Raises the errors of prepare()."""
+        """Build a generation that only loads a model. Loads its tokenizer. Raises the errors of prepare()."""
         info = self._catalog.find(name)
         self._media_preparation(info, self._tokenizers.get(info))
         return Generation(
@@ -136,7 +136,7 @@ class Preparation:
         )
 
     def _draft(self, request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo | None:
-        """The draft model that the request names, or that of the options. Errors of the latter are only logged."""
+        """The draft model of the request, else of the options. Errors of the latter are only logged."""
         if request.draft_tokens == 0 or request.n != 1:
             return None
         if request.draft_model:
@@ -151,7 +151,7 @@ class Preparation:
         return None
 
     def _draft_model(self, name: str, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo:
-        """Find a draft model. Raises ModelNotFound, ModelLoadFailed, and InvalidRequest for one with other tokens."""
+        """Find a draft model. Raises ModelNotFound, ModelLoadFailed, and InvalidRequest if its tokens differ."""
         try:
             draft = self._catalog.find(name)
         except ModelNotFound as error:

@@ -1,4 +1,4 @@
-"""Renders and tokenizes prompts: `render_prompt` turns a request into the tokens that the model reads."""
+"""render_prompt(): renders the prompt of a request with the chat template and tokenizes it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from pico_jupyter.errors import (
 )
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, ModelInfo, Prompt, RawPrompt, TextPart, VideoPart
 
-# Characters. A longer text is first counted in pieces of this size: to encode 30 MB in one call takes minutes and
-# gigabytes, and the prompt is refused anyway.
+# Characters. The tokens of a longer text are first counted in pieces of this size, because encoding 30 MB in one call
+# takes minutes and gigabytes, and such a prompt is refused.
 LARGE_TEXT = 64 * 1024
 # Characters. A shorter system message gets no boundary.
 LONG_SYSTEM = 256
@@ -41,9 +41,9 @@ class RenderedPrompt:
     """A tokenized prompt that fits the context.
 
     - `tokens` are negative in the spans of `media`.
-    - `max_tokens` is the number that the request asks for, limited to the room left in the context.
+    - `max_tokens` is that of the request, limited to the rest of the context.
     - `reasoning`: the model may reason in this answer. `reasoning_started`: the prompt ends inside a reasoning block.
-    - `tools` is the JSON array that the template was given. `continuation`: the answer continues a text.
+    - `tools` is the JSON array that the template received. `continuation`: the answer continues a text.
     - `boundaries` are ascending lengths at which other prompts will probably diverge from this one: other conversations
       after the system message, the next turn of this conversation at the last boundary. Without boundaries, the next
       turn begins with the whole prompt.
@@ -61,7 +61,7 @@ class RenderedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class _TokenizedText:
-    """`is_complete` is false when only the beginning of a text that does not fit was encoded."""
+    """`is_complete` is false if only the beginning of a too long text was encoded."""
 
     text: str
     tokens: list[int]
@@ -88,8 +88,8 @@ def render_prompt(
             tools, continuation, param = "[]", True, "prompt"
         case _:
             assert_never(request.prompt)
-    room = limit - len(rendered.tokens)
-    if room < 1:
+    available = limit - len(rendered.tokens)
+    if available < 1:
         length = str(len(rendered.tokens)) if rendered.is_complete else f"more than {limit}"
         reason = f"the prompt has {length} tokens, and the context holds {limit} with the answer"
         raise ContextLengthExceeded(reason, param=param)
@@ -97,7 +97,7 @@ def render_prompt(
     started = started or _continues_reasoning(request.prompt, tokenizer.output_format)
     return RenderedPrompt(
         tokens=rendered.tokens,
-        max_tokens=room if request.max_tokens is None else min(request.max_tokens, room),
+        max_tokens=available if request.max_tokens is None else min(request.max_tokens, available),
         reasoning=started or (not closed and _may_reason(request, info)),
         reasoning_started=started,
         tools=tools,
@@ -198,7 +198,7 @@ def _truncate(
 
 
 def _template_variables(request: GenerationRequest, prompt: ChatPrompt) -> dict[str, Any]:
-    """The variables of the template besides messages and tools. A switch that the request does not set is undefined."""
+    """The template's variables other than messages and tools. A switch that the request does not set is undefined."""
     variables: dict[str, Any] = json.loads(prompt.template_kwargs)
     if request.reasoning is not None:
         variables |= {"enable_thinking": request.reasoning, "thinking": request.reasoning}
@@ -229,12 +229,12 @@ def _apply_template(
 
 
 def _encode(text: str, context: Sequence[int], tokenizer: Tokenizer, limit: int) -> _TokenizedText:
-    """The tokens of `context` and of a text. Of a text far longer than `limit` only the beginning is encoded."""
+    """The tokens of `context` and a text. Of a text with far more tokens than `limit` only the beginning is encoded."""
     beginning = [*context]
     if len(text) > LARGE_TEXT:
         for start in range(0, len(text), LARGE_TEXT):
             beginning += tokenizer.encode(text[start : start + LARGE_TEXT], add_special_tokens=False)
-            # A cut may add tokens, so a number slightly above `limit` does not prove that the text is too long.
+            # Splitting may add tokens, so a number slightly above `limit` does not prove that the text is too long.
             if len(beginning) > 2 * limit:
                 return _TokenizedText(text, beginning, is_complete=False)
     return _TokenizedText(text, [*context, *tokenizer.encode(text, add_special_tokens=False)])
@@ -243,7 +243,7 @@ def _encode(text: str, context: Sequence[int], tokenizer: Tokenizer, limit: int)
 def _boundaries(
     prompt: Prompt, rendered: _TokenizedText, tokenizer: Tokenizer, *, strips_reasoning: bool
 ) -> tuple[int, ...]:
-    """The numbers of tokens up to the end of the system message and up to the end of the last message.
+    """The lengths, in tokens, of the prompt up to the end of the system message and of the last message.
 
     With `strips_reasoning`, the template removes the reasoning from past answers, so the next turn diverges after the
     last message. Otherwise the next turn begins with this prompt and its answer, and the last boundary is the prompt's

@@ -25,7 +25,7 @@ def system_text(messages: Sequence[Message]) -> str:
 
 
 def merge_system_messages(messages: Sequence[Message]) -> list[Message]:
-    """Replace all system messages by one in front. Templates accept no others."""
+    """Merge all system messages into a first one, because templates accept only that."""
     if all(message.role != "system" for message in messages):
         return list(messages)
     merged = Message("system", (TextPart(system_text(messages)),))
@@ -121,7 +121,7 @@ def _tool_call(call: ToolCall) -> dict[str, Any]:
 
 
 def _parse_arguments(text: str) -> Any:
-    """The arguments of a tool call as an object. Agents also send invalid JSON back; it remains text."""
+    """The arguments of a tool call as an object. Agents may return invalid JSON, which remains text."""
     try:
         value = json.loads(text)
     except ValueError:

@@ -49,7 +49,7 @@ class Admission:
         if self._lifecycle.is_admission_paused:
             return
         for generation in self._queue:
-            # A generation that is alone may have more sequences than the limit of rows, else it would never start.
+            # A generation with more sequences than the limit of rows runs alone; otherwise it would never start.
             if self._lanes and self._lanes.free_rows < len(generation.open_sequences):
                 return
             if not self._admit(generation):
@@ -70,7 +70,7 @@ class Admission:
         """Start or end a generation, or leave it in the queue. Returns whether the next one may be admitted."""
         models = self._loaded_models(generation)
         if models is None:
-            # A model without room waits for running models; later generations must not keep those busy.
+            # The model waits until running models end. Later generations must not keep those busy.
             return generation.phase != "queue" or self._models.loading is not None
         lane = self._lanes.lane_of(generation)
         if lane and lane.is_isolating:
@@ -83,11 +83,11 @@ class Admission:
         if self._reserve_memory(generation, models):
             self._lifecycle.start(generation, models[0])
             return True
-        # The caches of running rows grow. A later, smaller generation must not take the room that they need.
+        # The caches of running rows grow. A later, smaller generation must not use the memory that they need.
         return generation.phase == "done"
 
     def _loaded_models(self, generation: Generation) -> tuple[ManagedModel, ...] | None:
-        """The models of a generation. None while one is missing; begins to load that one if there is room."""
+        """The models of a generation. None while one is not loaded; begins to load that one if there is memory."""
         for info in generation.models:
             resident = self._models.get(info)
             if resident is None and self._models.loading is None:
@@ -106,7 +106,7 @@ class Admission:
         return tuple(resident for resident in found if resident)
 
     def _begin_load(self, generation: Generation, info: ModelInfo) -> ManagedModel | None:
-        """Begin to load a model. None if there is no room; fails the generation if there never will be."""
+        """Begin to load a model. None if there is no memory now; fails the generation if the model can never fit."""
         try:
             with BackendCall("load", (generation,), model=info):
                 return self._models.begin_load(info, beside=generation.models)

@@ -1,4 +1,4 @@
-"""BackendCall: one call of a backend, and BackendCallFailed, the exception that carries a failed call to recovery."""
+"""BackendCall: one call of a backend. If it fails, it raises BackendCallFailed, which recovery handles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pico_jupyter.engine.scheduling.lane import Lane
 from pico_jupyter.engine.scheduling.sequence import Generation
 from pico_jupyter.types import ModelInfo
 
-# "parse" is the work of a generation's own parser on a sampled token.
+# "parse" calls no backend: a generation's parser reads a sampled token.
 Operation: TypeAlias = Literal["load", "prefill", "decode", "parse", "remove"]
 
 
@@ -18,8 +18,8 @@ Operation: TypeAlias = Literal["load", "prefill", "decode", "parse", "remove"]
 class BackendCall:
     """A context manager around one call: an exception raised inside becomes BackendCallFailed.
 
-    `generations` are those that the call is for. `lane` is None as long as they wait. `model` is the model that is
-    being loaded, and None for every other operation.
+    `generations` are those that the call serves. `lane` is None while they wait. `model` is the model to load, and
+    None for every other operation.
     """
 
     operation: Operation

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 MIN_CHUNK = 64
 _FIRST_CHUNK = 256
 _MAX_CHUNK_WHILE_DECODING = 512
-# The time that a chunk should take: short while rows wait for their next token, longer while none decodes.
+# The time that a chunk should take: short while decoding rows wait for it, longer while no row decodes.
 _SECONDS_WHILE_DECODING = 0.1
 _SECONDS_WITHOUT_DECODING = 0.15
-# The largest factor on that time where more prompts are prefilled than rows decode.
+# The largest factor by which that time grows while more prompts are prefilled than rows decode.
 _MAX_TIME_FACTOR = 2.5
 
 
@@ -31,7 +31,7 @@ class ChunkSizer:
         self._seconds_per_token = (before + now) / 2
 
     def next_chunk(self, *, decoding: int, prefilling: int) -> int:
-        """The size of the next chunk in tokens, for a number of decoding rows and of prompts being prefilled."""
+        """The size of the next chunk in tokens. `decoding` counts the decoding rows, `prefilling` the prompts."""
         limit = min(_MAX_CHUNK_WHILE_DECODING, self.max_chunk) if decoding else self.max_chunk
         if self._seconds_per_token is None:
             return min(_FIRST_CHUNK, limit)

@@ -35,12 +35,12 @@ class PrefillTask:
     leader: PrefillTask | None = None
     shared: int = 0
     is_inserted: bool = False
-    # Lengths that followers wait for. The backend is asked to keep them once the prompt is inserted.
+    # Lengths that followers wait for. They are passed to the backend's keep() once the prompt is inserted.
     lengths_to_keep: list[int] = field(default_factory=list)
 
     @property
     def row(self) -> int:
-        """The row that stands for all rows of the prompt."""
+        """The first row of the prompt, which identifies the prompt in the backend."""
         return self.sequences[0].row
 
     @property
@@ -64,7 +64,7 @@ class Lane:
     prefilling: deque[PrefillTask] = field(default_factory=deque)
     decoding: dict[int, tuple[Generation, Sequence]] = field(default_factory=dict)
     sampled: deque[SampledToken] = field(default_factory=deque)
-    # The tasks of `prefilling` in the order of their arrival.
+    # The tasks of `prefilling` in order of arrival.
     _by_arrival: list[PrefillTask] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -142,16 +142,16 @@ class Lane:
         return [task for task in self.prefilling if task.leader and not self._is_pending(task.leader, task.shared)]
 
     def next_prefills(self, limit: int) -> list[PrefillTask]:
-        """The prompts of the next chunk: the one in turn and the short ones that end within `limit` tokens.
+        """The prompts of the next chunk: all that end within `limit` tokens if the first one does, else the first one.
 
-        Followers have no turn. A prompt whose call failed before is computed alone.
+        Followers are left out. A prompt whose call has failed before is computed alone.
         """
         ready = [task for task in self.prefilling if task.is_inserted]
         short = [task for task in ready if task.remaining <= limit and not task.generation.failures]
         return short if ready[:1] == short[:1] else ready[:1]
 
     def advance(self, task: PrefillTask, remaining: int) -> None:
-        """Record the tokens of a prompt that remain after a chunk. At 0 its rows decode, else it goes to the end."""
+        """Record the tokens that remain after a chunk. At 0 its rows decode; else its next turn is last."""
         task.remaining = remaining
         task.generation.prefilled = min(task.computed, len(task.generation.prompt))
         self.prefilling.remove(task)
@@ -164,7 +164,7 @@ class Lane:
             task.generation.phase = "decode"
 
     def remove(self, generation: Generation) -> None:
-        """Remove a generation. The backend's rows are left to the caller."""
+        """Remove a generation. The caller removes its rows from the backend."""
         removed = [task for task in self.prefilling if task.generation is generation]
         for task in removed:
             self.prefilling.remove(task)
@@ -175,14 +175,14 @@ class Lane:
         self.sampled = deque(token for token in self.sampled if token.row not in generation.rows)
 
     def _leader_for(self, task: PrefillTask) -> tuple[PrefillTask | None, int]:
-        """The earlier prompt with the longest common beginning and its length, where it is longer than what is cached.
+        """The earlier prompt with the longest common beginning, and the length of that beginning.
 
-        (None, 0) where waiting is not worth it.
+        (None, 0) if the prefix cache already holds nearly as much.
         """
         cached = self.backend.match(task.tokens)
         leader, longest = None, 0
         for other in self._by_arrival[: self._by_arrival.index(task)]:
-            # The last token of each prompt is left to the first decode step.
+            # The first decode step computes the last token of each prompt.
             shared = min(common_length(task.tokens, other.tokens), len(task.tokens) - 1, len(other.tokens) - 1)
             if shared < max(longest + 1, cached + MIN_SHARED_TOKENS):
                 continue
@@ -195,7 +195,7 @@ class Lane:
         return (leader, longest) if longest >= cached + MIN_SHARED_TOKENS else (None, 0)
 
     def _is_pending(self, leader: PrefillTask, shared: int) -> bool:
-        """Whether a leader still has to compute some of its first `shared` tokens."""
+        """Whether a leader has yet to compute some of its first `shared` tokens."""
         return leader.computed < shared and leader in self.prefilling
 
 

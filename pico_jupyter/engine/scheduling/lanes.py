@@ -17,7 +17,7 @@ from pico_jupyter.engine.scheduling.chunk_sizer import MIN_CHUNK, ChunkSizer
 from pico_jupyter.engine.scheduling.lane import Lane, PrefillTask
 from pico_jupyter.engine.scheduling.sequence import Generation
 
-# The most seconds above its share that a lane has to make up for.
+# The most seconds above its share that count against a lane.
 _MAX_DEBT = 0.25
 
 
@@ -30,7 +30,7 @@ class Lanes:
         self._max_chunk = max_chunk
         self._clock = clock
         self._lanes: list[Lane] = []
-        # By model name. Kept while a model is idle, because its speed stays the same.
+        # By model name. Kept while a model is idle, because its speed does not change.
         self._chunk_sizers: dict[str, ChunkSizer] = {}
         self._turns = itertools.count(1)
 
@@ -74,7 +74,7 @@ class Lanes:
     def remove(self, generation: Generation, *, keep: bool) -> None:
         """Remove a running generation and its rows. Raises BackendCallFailed.
 
-        With `keep` the KV caches of its rows go to the prefix cache.
+        With `keep` the KV caches of its rows are stored in the prefix cache.
         """
         lane = self.lane_of(generation)
         assert lane, "the generation runs"
@@ -88,11 +88,11 @@ class Lanes:
             lane.backend.remove(generation.rows, keep=keep)
 
     def clear(self) -> None:
-        """Remove all lanes. The backends are left to the caller."""
+        """Remove all lanes. The caller closes the backends."""
         self._lanes.clear()
 
     def next_lane(self) -> Lane | None:
-        """The lane that has used the least time; of several, the one whose latest turn was first."""
+        """The lane that has used the least time; of several, the one whose latest turn is the oldest."""
         lane = min(self._lanes, key=lambda lane: (lane.seconds_used, lane.last_turn), default=None)
         if lane:
             lane.last_turn = next(self._turns)
@@ -105,7 +105,7 @@ class Lanes:
             lane.seconds_used = min(lane.seconds_used, min(others) + _MAX_DEBT)
 
     def insert_followers(self, lane: Lane) -> None:
-        """Insert the prompts that need not wait for an earlier one any more. Raises BackendCallFailed."""
+        """Insert the prompts that no longer wait for an earlier one. Raises BackendCallFailed."""
         for task in lane.ready_followers():
             self._insert(lane, task)
 

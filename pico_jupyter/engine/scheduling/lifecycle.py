@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Lifecycle:
-    """Every change of a generation's place happens here. All methods that remove rows raise BackendCallFailed.
+    """Queues, starts, requeues and ends generations. All methods that remove rows raise BackendCallFailed.
 
     `preemptions` counts the generations that were preempted since the start.
     """
@@ -79,7 +79,7 @@ class Lifecycle:
         self.requeue([generation])
 
     def finish(self, generation: Generation, *, keep: bool = True) -> None:
-        """End a generation whose sequences have all finished. With `keep` its KV caches go to the prefix cache."""
+        """End a generation whose sequences have all finished. With `keep` its KV caches are stored."""
         now = self._clock()
         if generation.times.prefill_started is not None:
             self._queue.record_duration(now - generation.times.prefill_started)
@@ -99,10 +99,10 @@ class Lifecycle:
             self._remove(generation, keep=True)
 
     def drop_draft_model(self, generation: Generation, reason: str) -> None:
-        """Let a waiting generation run without its draft model."""
+        """Remove the draft model of a waiting generation."""
         draft, generation.draft = generation.draft, None
         if draft:
-            log.warning("%s does not draft for %s: %s", draft.name, generation.info.name, reason)
+            log.warning("%s runs without its draft model %s: %s", generation.info.name, draft.name, reason)
             self._models.release(draft, generation.keep_alive)
 
     def close(self, error: PicoError) -> None:

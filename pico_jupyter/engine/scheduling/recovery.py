@@ -51,7 +51,7 @@ class Recovery:
                 assert_never(call.operation)
 
     def fail_all(self, error: Exception) -> None:
-        """End all generations after an error that no call accounts for."""
+        """End all generations after an error outside a backend call."""
         for generation in self._lifecycle.generations:
             self._fail(generation, error)
 
@@ -59,7 +59,7 @@ class Recovery:
         self._lifecycle.fail(generation, as_pico_error(error, generation))
 
     def _recover_load(self, call: BackendCall, error: Exception) -> None:
-        """Fail the generations of a model. Those for which it would only draft run without it."""
+        """Fail the generations of a model. Generations that use it as a draft model run without one."""
         if loading := self._models.loading:
             self._models.discard(loading)
         for generation in call.generations:
@@ -81,7 +81,7 @@ class Recovery:
         """Find the generation that makes a batch fail.
 
         After the first failure all generations of the batch are isolated: each starts alone. The one that fails alone
-        ends with the error, and the others are isolated no longer.
+        ends with the error, and the isolation of the others ends.
         """
         isolated = [one for one in call.generations if one.is_isolated] or list(call.generations)
         if len(isolated) > 1 or not isolated[0].failures:
@@ -104,7 +104,7 @@ class Recovery:
 
 
 def _drop_rows(call: BackendCall) -> None:
-    """Remove all rows of a lane from its backend at once, so that none is computed after only a part was removed."""
+    """Remove all rows of a lane in one call, because removing only some computes on the caches of the others."""
     if lane := call.lane:
         generations = [*lane.generations, *call.generations]
         lane.backend.remove([row for generation in generations for row in generation.rows], keep=False)

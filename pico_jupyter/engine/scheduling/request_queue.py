@@ -1,7 +1,7 @@
 """RequestQueue: the generations that wait for admission, first come, first served, up to a limit.
 
 Invariants:
-- A requeued generation waits in front of those that never ran, and is never refused for the time that it waits.
+- A requeued generation is ahead of those that never ran, and has no timeout.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RequestQueue:
         return iter(list(self._waiting))
 
     def add(self, generation: Generation, *, free_rows: int) -> None:
-        """Append a generation. Raises QueueFull; `free_rows` generations more than the limit may wait."""
+        """Append a generation. Raises QueueFull. The limit is `max_queue` plus `free_rows`."""
         if len(self._waiting) >= self._max_queue + max(0, free_rows):
             raise self._queue_full(f"{len(self._waiting)} requests are waiting already; try again later")
         self._waiting.append(generation)

@@ -1,9 +1,9 @@
-"""Scheduler: decides which generation runs next. All state changes happen in step(), add(), abort() and recover().
+"""Scheduler: decides which generation runs next. State changes only in calls of its methods.
 
 Invariants:
 - Admission is first come, first served (admission.py).
 - A generation ends exactly once: finished, failed or aborted (lifecycle.py).
-- One step admits waiting generations, loads one share of a model, and gives one lane a turn.
+- One step admits waiting generations, loads one share of a model's weights, and runs one turn of a lane.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Scheduler:
         self._lifecycle.abort(generation)
 
     def step(self) -> None:
-        """Admit generations, load a share of a model, and give a turn to the lane that has used the least time.
+        """Admit generations, load a share of a model, and run a turn of the lane that has used the least time.
 
         Raises BackendCallFailed, to be passed to recover(). After any other exception the caller calls fail().
         """
@@ -113,7 +113,7 @@ class Scheduler:
         self._recovery.recover(failed)
 
     def fail(self, error: Exception) -> None:
-        """End all generations after an error that no backend call accounts for."""
+        """End all generations after an error outside a backend call."""
         _log_failure(error)
         self._recovery.fail_all(error)
 
@@ -129,7 +129,7 @@ class Scheduler:
         self._lanes.charge(lane, self._clock() - began)
 
     def _decode(self, lane: Lane) -> None:
-        # Tokens of the last step are left when the parser of one generation failed between them.
+        # Tokens of the last step remain if the parser of one generation failed before they were delivered.
         if lane.decoding and not lane.sampled:
             with BackendCall("decode", tuple(lane.decoding_generations), lane):
                 lane.sampled.extend(lane.backend.step())
@@ -188,6 +188,6 @@ class Scheduler:
 
 
 def _log_failure(error: Exception) -> None:
-    # InvalidRequest is the client's error: a model refuses media that only it can check.
+    # InvalidRequest is the client's error: a model refused media that only it can check.
     if not isinstance(error, InvalidRequest):
         log.error("a step of the engine failed: %s", type(error).__name__, exc_info=error)

@@ -52,21 +52,21 @@ class TokenParser(Protocol):
         """Whether the choice has called a tool."""
 
     def push(self, token_id: int, logprob: TokenLogprob | None = None) -> Items[Delta]:
-        """Parse one more token. Returns the deltas that are complete with it."""
+        """Parse the next token. Returns the deltas that are certain now."""
 
     def flush(self) -> Items[Delta]:
         """End the choice. Returns the deltas that were held back."""
 
 
 class TokenTable(Protocol):
-    """The tokens of a model, as far as sampled tokens need them (engine.text.tokenizer)."""
+    """The part of a Tokenizer that the scheduler uses (engine.text.tokenizer)."""
 
     @property
     def eos_token_ids(self) -> frozenset[int]:
         """The tokens that end an answer."""
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The bytes that a token stands for."""
+        """The bytes of a token."""
 
 
 @dataclass(slots=True, eq=False)
@@ -109,10 +109,10 @@ class Generation:
     """One request that is ready to run: its prompt is tokens, and every parameter has a value.
 
     A generation with max_tokens 0 or without sequences only loads its model. The prompt's tokens are negative in the
-    spans of its `media`. `boundaries` are lengths, rising, at which other prompts probably stop being equal to this
+    spans of its `media`. `boundaries` are ascending lengths at which other prompts will probably diverge from this
     one. The model `draft` proposes `draft_tokens` tokens a step; None: no draft model. `keep_alive` is in seconds.
 
-    The fields from `phase` on belong to the scheduler. `arrival` is the place in the order of arrival, `reserved` the
+    The fields from `phase` on belong to the scheduler. `arrival` is the position in order of arrival, `reserved` the
     bytes reserved for KV caches, `prefilled` the computed tokens of the prompt, `failures` the number of backend calls
     that failed for it. An isolated generation runs alone, because a batch with it has failed.
     """
@@ -171,7 +171,7 @@ class Generation:
 
     @property
     def context(self) -> tuple[int, ...]:
-        """The tokens of the prompt and of the first choice, where the request asks for them and has no media."""
+        """The tokens of the prompt and of the first choice, if the request asks for them and has no media."""
         if not self.return_context or not self.sequences or self.media:
             return ()
         return (*self.prompt, *self.sequences[0].tokens)

@@ -1,1 +1,1 @@
-"""Text: from text to token ids and back, chat templates, and the parsing of a model's output into deltas."""
+"""Text: tokenizers, chat templates, and the parser that turns a model's output into deltas."""

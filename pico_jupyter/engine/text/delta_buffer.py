@@ -1,4 +1,4 @@
-"""DeltaBuffer: the deltas that the parser has produced and not yet returned.
+"""DeltaBuffer: the deltas that the parser has not returned yet.
 
 Invariant: each log-probability is returned once and in order, with the first text after its token.
 """
@@ -24,7 +24,7 @@ class DeltaBuffer:
         self._logprobs.append(logprob)
 
     def add_text(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
-        """Append text. Text that follows text of the same kind becomes one delta with it."""
+        """Append text. It is joined with the last delta if that has the same kind."""
         for special in self.hidden:
             text = text.replace(special, "")
         if not text:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-# Opening and closing tags of reasoning that some tokenizers treat as ordinary text. The chat template names them.
+# Reasoning tags that some tokenizers treat as ordinary text. They are found in the chat template.
 TEXT_TAGS = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),

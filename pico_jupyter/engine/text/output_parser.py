@@ -6,8 +6,8 @@ Invariants:
 
 Stop strings are searched in visible text only: the stop string "\\n\\n" ends the answer but not the reasoning before
 it, and the arguments of a tool call are data. Tags are searched in text and not in token ids, because some tokenizers
-split them. A reasoning tag counts only at the start of the answer and after reasoning or a tool call, so that an answer
-may mention the tag.
+split them. A reasoning tag is recognized only at the start of the answer and after reasoning or a tool call, so that
+an answer may mention the tag.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class OutputParser:
     """Parses the tokens of choice `index`.
 
     `stop` are strings that end the answer. With `reasoning_started`, the prompt ends inside a reasoning block. `tools`
-    is the JSON array that the template was given; tool calls are parsed only when it is not empty. `new_call_id`
+    is the JSON array that the template received; tool calls are parsed only if it is not empty. `new_call_id`
     returns the id of the next tool call. With `continuation`, the answer continues a text (a raw prompt or an open
     message) and keeps its first space.
 
@@ -148,7 +148,7 @@ class OutputParser:
         return OutputPhase.BEFORE_CONTENT if self._open or self._markers else OutputPhase.CONTENT
 
     def _count_reasoning(self) -> None:
-        # A tag may have several tokens. The last one shows whether all of them belong to the reasoning.
+        # A tag may have several tokens. They are counted at its last one, which completes the tag.
         if self._is_reasoning or self._token_has_reasoning:
             self.reasoning_tokens += 1 + self._undecided_tokens
             self._undecided_tokens = 0
@@ -316,7 +316,7 @@ class OutputParser:
         return rest
 
     def _hold_back(self, text: str, needles: Sequence[str]) -> str:
-        """Hold the end of the text that may become a needle. Returns the text before it."""
+        """Hold back the end of the text that may become a needle. Returns the text before it."""
         cut = len(text) - partial_length(text, needles)
         self._held = text[cut:]
         return text[:cut]

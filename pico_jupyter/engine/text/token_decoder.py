@@ -1,4 +1,4 @@
-"""TokenDecoder: the exact bytes of each token of a vocabulary, by the decoder that tokenizer.json describes."""
+"""TokenDecoder: the exact bytes of each token, according to the decoder in tokenizer.json."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BYTE_ALPHABET = _byte_alphabet()
 class TokenDecoder:
     """Maps token ids to bytes: the id to its token with `token_of`, and the token to its bytes with `bytes_of`.
 
-    `added` are the bytes of added tokens. With `strips_leading_space`, the tokenizer adds a space before each text, and
+    `added` are the bytes of added tokens. With `strips_leading_space`, encoding adds a space before each text, and
     decoding removes it.
     """
 
@@ -47,7 +47,7 @@ class TokenDecoder:
 
 
 def token_decoder(hf: Any) -> TokenDecoder:
-    """The decoder for a Hugging Face tokenizer. It is chosen by the tokenizer's own description of its decoder."""
+    """Create the decoder for a Hugging Face tokenizer, according to its decoder in tokenizer.json."""
     added = {int(i): str(token) for i, token in hf.added_tokens_decoder.items()}
     raw = {i: content.encode() for i, content in added.items()}
     steps = list(_steps(_description(hf)))

@@ -1,4 +1,4 @@
-"""Tokenizer: text to token ids and back, and the chat template of one model.
+"""Tokenizer: encodes and decodes text, and renders the chat template, of one model.
 
 A tokenizer is loaded from local files only and runs no code from the model folder. After loading only the cache of
 token bytes changes, so the preparation threads and the engine thread may use one tokenizer at the same time.
@@ -23,11 +23,11 @@ from pico_jupyter.engine.text.output_format import OutputFormat, ParsedToolCall,
 from pico_jupyter.engine.text.token_decoder import TokenDecoder, token_decoder
 from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
 
-# A template raises errors of its own, and Python's own errors for data that it does not expect.
+# A template raises its own errors, and Python's errors for unexpected data.
 TEMPLATE_FAILURES = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 TOOL_PARSER_FAILURES = (TypeError, ValueError, LookupError, AttributeError, SyntaxError)
 
-# Names that a request may not set: they are arguments of the renderer and not variables of a template.
+# Names that a request must not set, because they are arguments of the renderer.
 _RENDERER_ARGUMENTS = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
 RESERVED_VARIABLES = (frozenset(_RENDERER_ARGUMENTS) | {"conversations", "messages"}) - {"documents"}
 
@@ -64,7 +64,7 @@ class Tokenizer:
 
     @property
     def strips_leading_space(self) -> bool:
-        """Whether decoding removes the space that the tokenizer adds before a text (sentencepiece)."""
+        """Whether decoding removes the space that encoding adds before a text (sentencepiece)."""
         return self._decoder.strips_leading_space
 
     @property
@@ -152,7 +152,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     hf = wrapper.get_chat_template.__self__
     if not hf.chat_template:
         hf.chat_template = _read_json(path / "chat_template.json").get("chat_template")
-    # transformers makes some tokenizers without any file. They have added tokens only and encode every text as [].
+    # transformers creates some tokenizers without any file. They have only added tokens, and encode every text as [].
     if len(hf) <= len(hf.added_tokens_decoder):
         raise ModelLoadFailed("the tokenizer cannot be loaded: it has no vocabulary; a file may be missing")
     return Tokenizer(
@@ -170,7 +170,7 @@ def _special_token_ids(hf: Any) -> frozenset[int]:
 
 
 def _eos_token_ids(path: Path, tokenizer_eos: int | None) -> frozenset[int]:
-    """Tokens that end an answer. generation_config.json, config.json and the tokenizer may each name other ones."""
+    """The tokens that end an answer, from generation_config.json, config.json and the tokenizer together."""
     config = _read_json(path / "config.json")
     sources = (tokenizer_eos, _read_json(path / "generation_config.json"), config, config.get("text_config"))
     ids: set[int] = set()

@@ -1,4 +1,4 @@
-"""Conductor: drives a backend as the scheduler does. Also the expected answers."""
+"""Conductor: drives a backend as the scheduler does. answer_of() returns the expected answer."""
 
 from __future__ import annotations
 

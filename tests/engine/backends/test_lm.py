@@ -77,7 +77,7 @@ def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(
 
 @pytest.mark.parametrize("kind", TINY_MODELS)
 def test_the_likeliest_token_of_the_tiny_models_has_a_clear_margin(kind: str) -> None:
-    """So rounding cannot change an answer, and the tests may compare tokens for equality."""
+    """Rounding therefore cannot change an answer, and tests may compare tokens for equality."""
     answers = [answer_of(kind, (seed, seed + 3, 2 * seed)) for seed in range(1, 20)]
     assert len({tuple(answer) for answer in answers}) > 10
     model = tiny_model(kind)

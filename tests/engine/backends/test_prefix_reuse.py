@@ -63,7 +63,7 @@ def test_a_boundary_at_the_end_of_a_system_message_makes_it_reusable(kind: str) 
 
 
 @pytest.mark.parametrize("kind", CHECKPOINTED)
-def test_caches_that_cannot_be_cut_get_a_checkpoint_where_conversations_diverge(kind: str) -> None:
+def test_caches_that_are_not_trimmable_get_a_checkpoint_where_conversations_diverge(kind: str) -> None:
     conductor, _ = warm(kind)
     long = SYSTEM * 5
     questions = [[*long, *([first] * 5)] for first in (40, 41, 42)]

@@ -1,4 +1,4 @@
-"""The measurement of mlx in a process of its own."""
+"""The measurement of mlx in a separate process."""
 
 from __future__ import annotations
 

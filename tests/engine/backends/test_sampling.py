@@ -259,7 +259,7 @@ def test_the_noise_of_one_position_is_independent_of_the_next() -> None:
     assert distance(pairs, mx.full((64,), 1 / 64)) < 0.04
 
 
-def test_candidates_are_in_falling_order() -> None:
+def test_candidates_are_in_descending_order() -> None:
     distribution = logprobs(1)[0]
     everything = cast("list[float]", distribution.tolist())
     best = cast("list[int]", top_candidates(distribution, 5).tolist())

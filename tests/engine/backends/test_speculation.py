@@ -418,7 +418,7 @@ def test_the_cache_of_the_draft_model_is_counted_until_the_row_is_removed() -> N
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TINY_MODELS if kind != "full attention"])
-def test_models_whose_caches_cannot_be_cut_decode_without_drafts(kind: str) -> None:
+def test_models_without_trimmable_caches_decode_without_drafts(kind: str) -> None:
     plain, drafted, helped = target(kind), target(kind), target()
     begin(plain)
     begin(drafted, draft=drafting())
@@ -439,7 +439,7 @@ def test_zero_draft_tokens_turn_drafts_off() -> None:
     assert max(len(step) for step in steps(backend, 5)) == 1
 
 
-def test_drafts_begin_when_one_of_several_rows_is_left() -> None:
+def test_drafts_begin_when_a_single_row_remains() -> None:
     backend = target()
     rows = {number: replace(WARM, seed=number) for number in (0, 1)}
     backend.insert(rows, PROMPT, draft=drafting(tokens=4))

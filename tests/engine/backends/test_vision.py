@@ -1,4 +1,4 @@
-"""LmBackend with models with vision: the generation of mlx-vlm is the oracle, and its tower computes an image once."""
+"""LmBackend with vision models: the generation of mlx-vlm is the oracle, and the tower computes each image once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.engine.vision_models import FAMILIES, IN_ONE_PASS, TAKES_VIDEO
 
 INTERLEAVED = ("qwen3_vl", "qwen2_5_vl", "gemma3", "qwen3_5", "gemma4", "llava")
 QWENS = ("qwen2_5_vl", "qwen3_vl", "qwen3_5")
-# The families whose caches can be cut at any token.
+# The families with trimmable caches.
 CUTTABLE = ("qwen2_5_vl", "qwen3_vl", "llava", "smolvlm", "mistral3", "pixtral")
 ROOM = 1 << 30
 SEEDED = RowSampling(temperature=8.0, seed=7)
@@ -119,7 +119,7 @@ def test_any_interleaving_gives_each_request_the_tokens_it_gets_alone(
 
 @pytest.mark.parametrize("family", INTERLEAVED)
 def test_prompts_with_the_same_beginning_share_it(families: dict[str, Prompts], family: str) -> None:
-    """So the interleavings test the prefix cache."""
+    """Therefore the interleavings test the prefix cache."""
     prompts = families[family]
     conductor = Conductor(prompts.bench.backend(small_blocks()))
     for row in range(2):
@@ -358,7 +358,7 @@ def test_another_image_of_the_same_size_is_another_prompt(families: dict[str, Pr
 
 
 @pytest.mark.parametrize("family", CUTTABLE)
-def test_a_cached_beginning_that_ends_inside_an_image_is_cut_before_it(
+def test_a_cached_beginning_that_ends_inside_an_image_is_trimmed_to_its_start(
     families: dict[str, Prompts], family: str
 ) -> None:
     prompts = families[family]

@@ -1,4 +1,4 @@
-"""The memory that models need, whether it fits, and its text."""
+"""The memory that models need, whether it fits, and the error if it does not."""
 
 from __future__ import annotations
 

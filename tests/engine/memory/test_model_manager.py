@@ -48,7 +48,7 @@ class Rig:
         return resident
 
     def use(self, name: str, keep_alive: float = 300.0) -> None:
-        """A request for a loaded model, from its begin to its end."""
+        """A request for a loaded model, from start to end."""
         self.manager.acquire(fake_info(name))
         self.manager.release(fake_info(name), keep_alive)
 
@@ -117,7 +117,7 @@ def test_an_infinite_keep_alive_never_expires() -> None:
     assert rig.manager.resident()[0].expires_at is None
 
 
-def test_a_model_does_not_expire_while_a_request_wants_it() -> None:
+def test_a_model_does_not_expire_while_a_request_waits_for_it() -> None:
     rig = Rig(keep_alive=10)
     rig.load("a")
     rig.manager.acquire(fake_info("a"))
@@ -354,7 +354,7 @@ def test_an_idle_model_with_waiting_requests_is_unloaded_only_for_a_request_that
     assert rig.names == ["a"]
 
 
-def test_the_error_for_rows_that_do_not_fit_names_need_and_room() -> None:
+def test_the_error_for_rows_that_do_not_fit_names_needed_and_free_memory() -> None:
     rig = Rig(budget=2_000_000_000)
     resident = rig.load("a", size=1_000_000_000)
     rig.manager.check_fits((resident,), 1_000_000_000)

@@ -26,24 +26,24 @@ def copy(cache: Any, start: int, end: int) -> CachedValue:
 class Model:
     """The entries of one model in a cache with blocks of four tokens, and short ways to use them."""
 
-    def __init__(self, limit: int = 1000, *, is_cuttable: bool = True, min_shared: int = 2) -> None:
+    def __init__(self, limit: int = 1000, *, is_trimmable: bool = True, min_shared: int = 2) -> None:
         self.cache = PrefixCache(limit, block=4, min_shared=min_shared)
         self.prefixes: ModelPrefixes = self.cache.for_model("model")
-        self.is_cuttable = is_cuttable
+        self.is_trimmable = is_trimmable
 
     def keep(self, tokens: list[int], turn: int | None = None) -> None:
         turn = len(tokens) if turn is None else turn
-        self.prefixes.keep_whole(tokens, cached(tokens), copy, turn=turn, is_cuttable=self.is_cuttable)
+        self.prefixes.keep_whole(tokens, cached(tokens), copy, turn=turn, is_trimmable=self.is_trimmable)
 
     def keep_prefix(self, tokens: list[int], *, checkpoint: bool = False) -> None:
         value = cached(tokens[-1:]) if checkpoint else None
         self.prefixes.keep_blocks(tokens, lambda start, end: cached(tokens[start:end]), value)
 
     def match(self, tokens: list[int]) -> int:
-        return self.prefixes.match(tokens, is_cuttable=self.is_cuttable)
+        return self.prefixes.match(tokens, is_trimmable=self.is_trimmable)
 
     def check_out(self, tokens: list[int]) -> FoundPrefix:
-        return self.prefixes.check_out(tokens, copy, is_cuttable=self.is_cuttable) or FoundPrefix(0)
+        return self.prefixes.check_out(tokens, copy, is_trimmable=self.is_trimmable) or FoundPrefix(0)
 
 
 def tokens_of(found: FoundPrefix) -> list[int]:
@@ -117,8 +117,8 @@ def test_a_longer_conversation_replaces_its_earlier_turn() -> None:
     assert model.cache.nbytes == len(A) + 3
 
 
-def test_a_cache_that_cannot_be_cut_matches_only_at_a_checkpoint() -> None:
-    model = Model(is_cuttable=False)
+def test_a_cache_that_is_not_trimmable_matches_only_at_a_checkpoint() -> None:
+    model = Model(is_trimmable=False)
     model.keep_prefix(SYSTEM[:6], checkpoint=True)
     assert model.match(B) == 6
     found = model.check_out(B)
@@ -127,8 +127,8 @@ def test_a_cache_that_cannot_be_cut_matches_only_at_a_checkpoint() -> None:
     assert model.match([*SYSTEM[:5], 77]) == 0
 
 
-def test_a_whole_cache_that_cannot_be_cut_matches_only_whole() -> None:
-    model = Model(is_cuttable=False)
+def test_a_whole_cache_that_is_not_trimmable_matches_only_whole() -> None:
+    model = Model(is_trimmable=False)
     model.keep(A)
     assert model.match([*A[:-1], 77, 78]) == 0
     assert model.match(A) == 0, "one token must remain to compute"
@@ -136,7 +136,7 @@ def test_a_whole_cache_that_cannot_be_cut_matches_only_whole() -> None:
 
 
 def test_the_longest_of_several_checkpoints_is_used() -> None:
-    model = Model(is_cuttable=False)
+    model = Model(is_trimmable=False)
     for length in (3, 9, 5):
         model.keep_prefix(A[:length], checkpoint=True)
     assert model.match(A) == 9
@@ -153,11 +153,11 @@ def test_the_least_recently_used_entry_is_evicted_first() -> None:
     assert [bool(model.match([first] * 11)) for first in (1, 2, 3, 4)] == [True, False, True, True]
 
 
-def test_one_budget_holds_for_all_models() -> None:
+def test_all_models_share_one_limit() -> None:
     model = Model(limit=20)
     other = model.cache.for_model("other")
     model.keep([1] * 10)
-    other.keep_whole([2] * 15, cached([2] * 15), copy, turn=15, is_cuttable=True)
+    other.keep_whole([2] * 15, cached([2] * 15), copy, turn=15, is_trimmable=True)
     assert model.match([1] * 11) == 0
     assert model.cache.nbytes == 15
 
@@ -215,17 +215,17 @@ operations = st.lists(st.tuples(st.sampled_from(["keep", "prefix", "check_out", 
 
 
 @settings(deadline=None, max_examples=200)
-@given(script=operations, limit=st.sampled_from([0, 25, 1000]), is_cuttable=st.booleans())
+@given(script=operations, limit=st.sampled_from([0, 25, 1000]), is_trimmable=st.booleans())
 def test_a_found_prefix_is_the_beginning_of_the_prompt_and_the_bytes_add_up(
-    script: list[tuple[str, list[list[int]]]], limit: int, is_cuttable: bool
+    script: list[tuple[str, list[list[int]]]], limit: int, is_trimmable: bool
 ) -> None:
-    model = Model(limit, is_cuttable=is_cuttable)
+    model = Model(limit, is_trimmable=is_trimmable)
     for action, parts in script:
         tokens = [token for part in parts for token in part]
         if action == "keep":
             model.keep(tokens, turn=len(tokens) // 2)
         elif action == "prefix":
-            model.keep_prefix(tokens, checkpoint=not is_cuttable)
+            model.keep_prefix(tokens, checkpoint=not is_trimmable)
         elif action == "evict":
             model.cache.evict(len(tokens))
         else:

@@ -239,7 +239,7 @@ def test_reserved_variables_of_a_request_are_ignored(pico: Tokenizer, variable: 
         (NO_FEATURES, True, False),
     ],
 )
-def test_a_rendered_prompt_says_whether_the_model_may_reason(
+def test_a_rendered_prompt_has_whether_the_model_may_reason(
     with_template: WithTemplate, model: ModelInfo, reasoning: bool | None, expected: bool
 ) -> None:
     rendered = render_prompt(request_for(reasoning=reasoning), model, with_template(PLAIN))
@@ -409,7 +409,7 @@ def test_an_invalid_token_in_the_context_is_refused(pico: Tokenizer, token: int)
 
 
 @pytest.mark.parametrize(("asked_for", "granted"), [(None, 90), (5, 5), (0, 0), (1000, 90)])
-def test_max_tokens_is_limited_to_the_room_left(pico: Tokenizer, asked_for: int | None, granted: int) -> None:
+def test_max_tokens_is_limited_to_the_rest_of_the_context(pico: Tokenizer, asked_for: int | None, granted: int) -> None:
     prompt = RawPrompt("1" * 10)
     length = len(render_prompt(request_for(prompt), info(), pico).tokens)
     rendered = render_prompt(request_for(prompt, max_tokens=asked_for), info(context_length=length + 90), pico)

@@ -180,7 +180,7 @@ def test_a_request_runs_without_a_draft_model_that_does_not_fit(caplog: pytest.L
     rig.run()
     assert sink.text == "2 3 4 "
     assert rig.opened == ["fake"]
-    assert "small does not draft for fake" in caplog.text
+    assert "fake runs without its draft model small" in caplog.text
     assert [model.active for model in rig.models.resident()] == [0]
 
 

@@ -13,7 +13,7 @@ def made() -> Generation:
     return Generation("g", fake_info(), [1], 1, False, [], None, 0.0, ListSink(), Timestamps(0.0))
 
 
-def test_a_failed_call_travels_with_its_exception() -> None:
+def test_the_exception_of_a_failed_call_has_the_call() -> None:
     generation, error = made(), RuntimeError("broken")
     with (
         pytest.raises(BackendCallFailed, match="prefill failed: RuntimeError") as caught,
@@ -24,6 +24,6 @@ def test_a_failed_call_travels_with_its_exception() -> None:
     assert caught.value.error is caught.value.__cause__ is error
 
 
-def test_an_interrupt_is_not_the_failure_of_a_call() -> None:
+def test_an_interrupt_is_not_a_failed_call() -> None:
     with pytest.raises(KeyboardInterrupt), BackendCall("decode", (made(),)):
         raise KeyboardInterrupt

@@ -214,7 +214,7 @@ def test_a_request_runs_without_a_draft_model_that_cannot_be_loaded(caplog: pyte
     _, sink = rig.add([1], max_tokens=3, draft=fake_info("small"))
     rig.recover_until(lambda: not rig.scheduler.has_work)
     assert sink.text == "2 3 4 "
-    assert "small does not draft for fake: ValueError" in caplog.text
+    assert "fake runs without its draft model small: ValueError" in caplog.text
 
 
 def test_closing_ends_all_requests() -> None:

@@ -1,4 +1,4 @@
-"""What the vision tower is told of each cell."""
+"""The labels of each cell for the training of the vision tower."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ STAR = Thing("blue", "star", 56, 56, 7)
 NAMES = list(CLASSES)
 
 
-def test_the_cells_of_a_thing_tell_its_shape_and_color() -> None:
+def test_the_cells_of_a_thing_are_labelled_with_its_shape_and_color() -> None:
     labels = picture_labels(Picture((64, 64), "white", (CIRCLE, STAR)))[0].reshape(4, 4, -1)
 
     assert (labels[:2, :2, 0] == SHAPES.index("circle") + 1).all()
@@ -19,7 +19,7 @@ def test_the_cells_of_a_thing_tell_its_shape_and_color() -> None:
     assert labels[0, 3, :2].tolist() == [0, 0]
 
 
-def test_every_cell_tells_the_background() -> None:
+def test_every_cell_is_labelled_with_the_background() -> None:
     labels = picture_labels(Picture((48, 80), "green", ()))[0]
 
     assert (labels[:, NAMES.index("background")] == COLORS.index("green")).all()
@@ -32,7 +32,7 @@ def test_each_thing_has_one_center() -> None:
     assert labels[:, NAMES.index("center")].sum() == 2
 
 
-def test_a_pair_of_frames_tells_what_comes_next() -> None:
+def test_a_pair_of_frames_is_labelled_with_the_next_color() -> None:
     there = Thing("blue", "star", 16, 16, 8)
     clip = Clip((64, 64), "white", (CIRCLE,) * 3 + (there,) * 5, (CIRCLE, there))
     labels = clip_labels(clip)
@@ -42,7 +42,7 @@ def test_a_pair_of_frames_tells_what_comes_next() -> None:
     assert cell[:, NAMES.index("next color")].tolist() == [COLORS.index(c) + 1 for c in ("red", "blue", "blue", "blue")]
 
 
-def test_motion_is_told_where_the_thing_is() -> None:
+def test_only_the_cells_of_a_thing_are_labelled_with_its_motion() -> None:
     labels = clip_labels(Clip((64, 64), "white", (CIRCLE,) * 8, (CIRCLE,), "left"))
     motion = labels[..., NAMES.index("motion")]
 
@@ -50,13 +50,13 @@ def test_motion_is_told_where_the_thing_is() -> None:
     assert ((motion > 0) == (labels[..., 0] > 0)).all()
 
 
-def test_every_cell_tells_how_many_things_there_are() -> None:
+def test_every_cell_is_labelled_with_the_number_of_things() -> None:
     labels = picture_labels(Picture((64, 64), "white", (CIRCLE, STAR)))[0]
 
     assert (labels[:, NAMES.index("number")] == 2).all()
 
 
-def test_the_cells_of_a_thing_tell_its_place() -> None:
+def test_the_cells_of_a_thing_are_labelled_with_its_position() -> None:
     cell = picture_labels(Picture((64, 64), "white", (CIRCLE, STAR)))[0].reshape(4, 4, -1)[3, 3]
 
     assert cell[NAMES.index("row")] == cell[NAMES.index("column")] == 3

@@ -1,4 +1,4 @@
-"""Answers are true of the scene, and exact."""
+"""Answers describe the scene truly and exactly."""
 
 from collections.abc import Callable
 from random import Random
@@ -32,7 +32,7 @@ CHANGING = Clip(FRAME, "white", (CIRCLE,) * 4 + (STAR,) * 4, (CIRCLE, STAR))
         (THREE_ALIKE, "Three blue stars on a black background."),
     ],
 )
-def test_a_description_names_what_is_there_from_left_to_right(picture: Picture, expected: str) -> None:
+def test_a_description_names_the_things_from_left_to_right(picture: Picture, expected: str) -> None:
     assert description(picture) == expected
 
 
@@ -45,11 +45,11 @@ def test_shapes_are_counted_in_words(picture: Picture, expected: str) -> None:
 
 
 @pytest.mark.parametrize("draw", [ask_color, ask_shape])
-def test_an_empty_picture_has_no_shape(draw: Callable[[Random, Picture], Asked]) -> None:
+def test_an_empty_image_has_no_shape(draw: Callable[[Random, Picture], Asked]) -> None:
     assert draw(Random(1), NONE).answer == NO_SHAPE
 
 
-def test_the_place_is_asked_for_only_where_people_agree() -> None:
+def test_only_unambiguous_positions_are_asked_for() -> None:
     between = Picture(FRAME, "white", (Thing("red", "circle", 25.6, 32, 8),))
 
     assert ask_where(Random(1), between) is None
@@ -65,18 +65,18 @@ def test_the_subject_of_an_answer_is_that_of_its_question() -> None:
         assert f" {subject} " in asked.question.lower().replace("?", " ")
 
 
-def test_order_is_told_first_to_last() -> None:
+def test_an_order_is_given_from_first_to_last() -> None:
     assert ask_color_order(Random(1), CHANGING).answer == "First red, then blue."
     assert ask_color_order(Random(1), MOVING).answer == "Only red."
     assert ask_happens(Random(1), CHANGING).answer == "First a red circle, then a blue star."
     assert ask_happens(Random(1), MOVING).answer == "A red circle moves to the left."
 
 
-def test_what_does_not_change_is_told_once() -> None:
+def test_repeated_values_are_named_once() -> None:
     assert in_order(["red", "red", "blue", "red"]) == "First red, then blue, then red."
 
 
-def test_a_yes_is_said_of_what_is_there() -> None:
+def test_the_answer_is_yes_if_the_thing_is_in_the_image() -> None:
     rng = Random(8)
     answers = set()
 
@@ -90,7 +90,7 @@ def test_a_yes_is_said_of_what_is_there() -> None:
     assert answers == {True, False}
 
 
-def test_questions_about_several_pictures_name_one_of_them_or_all() -> None:
+def test_questions_about_several_images_are_about_one_or_all() -> None:
     rng = Random(8)
     answers = {ask_several(rng, (ONE, Picture(FRAME, "white", (STAR,)))).answer for _ in range(200)}
 
@@ -98,14 +98,14 @@ def test_questions_about_several_pictures_name_one_of_them_or_all() -> None:
     assert "There are two pictures." in answers
 
 
-def test_whatever_else_is_asked_is_out_of_scope() -> None:
+def test_all_other_questions_are_out_of_scope() -> None:
     rng = Random(2)
     asked = [ask_talk(rng) for _ in range(300)]
 
     assert {one.answer for one in asked if one.skill == "out of scope"} == {SCOPE}
 
 
-def test_the_question_is_said_in_other_words_and_the_answer_stays() -> None:
+def test_a_rephrased_question_has_the_same_answer() -> None:
     rng = Random(3)
     asked = Asked("color", "What color is the shape in the picture?", "The shape is red.")
     said = {spoken(rng, asked).question for _ in range(1000)}
@@ -115,7 +115,7 @@ def test_the_question_is_said_in_other_words_and_the_answer_stays() -> None:
     assert {spoken(rng, asked).answer for _ in range(20)} == {"The shape is red."}
 
 
-def test_other_words_name_what_the_answer_names() -> None:
+def test_a_rephrased_question_names_the_subject_of_its_answer() -> None:
     rng = Random(3)
 
     for _ in range(500):
@@ -126,14 +126,14 @@ def test_other_words_name_what_the_answer_names() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_scenes_come_with_a_message(kind: str) -> None:
+def test_conversations_except_small_talk_have_scenes(kind: str) -> None:
     rng = Random(3)
     conversations = [draw_conversation(rng, FRAME, kind) for _ in range(30)]
 
     assert all(bool(conversation.scenes()) == (kind != "talk") for conversation in conversations)
 
 
-def test_a_conversation_in_branches_is_about_the_scenes_of_its_first_turn() -> None:
+def test_all_branches_are_about_the_scenes_of_the_first_turn() -> None:
     rng = Random(3)
     conversations = [draw_conversation(rng, FRAME, "clip") for _ in range(60)]
     branched = [conversation for conversation in conversations if conversation.branched]
@@ -142,7 +142,7 @@ def test_a_conversation_in_branches_is_about_the_scenes_of_its_first_turn() -> N
     assert not any(turn.scenes for conversation in branched for turn in conversation.turns[1:])
 
 
-def test_every_question_about_a_clip_has_an_answer() -> None:
+def test_every_question_about_a_video_has_an_answer() -> None:
     rng = Random(3)
 
     for _ in range(500):

@@ -1,4 +1,4 @@
-"""The fast rendering of training is the chat template's rendering, and its pixels are those of mlx-vlm's processor."""
+"""The fast rendering of training equals that of the chat template, and its pixels those of mlx-vlm's processor."""
 
 from pathlib import Path
 from random import Random
@@ -24,7 +24,7 @@ TEMPLATE = ROOT / "training" / "vision" / "template.jinja"
 SHIPPED = ROOT / "pico_jupyter" / "builtin" / "pico-tiny-vl"
 ASKED = Asked("color", "What color is it?", "It is red.")
 FRAMES = list(FRAME_SIZES)
-# Larger squares are seen in 64 by 64.
+# The processor resizes larger squares to 64 by 64.
 SCALES = {(48, 48): 1.0}
 
 
@@ -60,7 +60,7 @@ def text_of(parts: list[Piece]) -> str:
 
 
 def without_times_and_cells(text: str, scene: Scene) -> str:
-    """A video has one place in the template; the processor makes a timed one of each pair of frames."""
+    """Replace the processor's placeholders, one for each pair of frames, by that of the template."""
     full = slot(PICTURE if isinstance(scene, Picture) else VIDEO, cell_count(scene.frame))
     if isinstance(scene, Picture):
         return text.replace(full, slot(PICTURE))
@@ -69,7 +69,7 @@ def without_times_and_cells(text: str, scene: Scene) -> str:
 
 
 @pytest.mark.parametrize("kind", ["picture", "several", "clip", "talk"])
-def test_training_text_reads_as_the_template_renders_it(template: jinja2.Template, kind: str) -> None:
+def test_training_text_equals_the_rendering_of_the_template(template: jinja2.Template, kind: str) -> None:
     rng = Random(11)
 
     for _ in range(100):
@@ -81,7 +81,7 @@ def test_training_text_reads_as_the_template_renders_it(template: jinja2.Templat
         assert template.render(messages=messages_of(conversation), add_generation_prompt=False) == text
 
 
-def test_a_question_ends_where_the_model_is_to_speak(template: jinja2.Template) -> None:
+def test_a_question_ends_where_the_answer_begins(template: jinja2.Template) -> None:
     assert template.render(messages=[{"role": "user", "content": "Hi"}], add_generation_prompt=True).endswith(ASSISTANT)
 
 
@@ -92,7 +92,7 @@ def test_parts_keep_their_order(template: jinja2.Template) -> None:
     assert text == f"<|im_start|>user\na{slot(PICTURE)}{slot(VIDEO)}b<|im_end|>\n"
 
 
-def test_a_branch_continues_the_beginning_that_all_share(tokenizer: Tokenizer) -> None:
+def test_all_branches_share_their_beginning(tokenizer: Tokenizer) -> None:
     picture = draw_picture(Random(1), (64, 64))
     turns = [Turn(ASKED, (picture,)), Turn(ASKED), Turn(ASKED)]
     branched = encode(Random(1), tokenizer, Conversation(turns, branched=True))
@@ -105,7 +105,7 @@ def test_a_branch_continues_the_beginning_that_all_share(tokenizer: Tokenizer) -
     assert batch.positions[:, 0, seen].tolist() == positions(alone.ids[:length], (6, 7), (64, 64)).tolist()
 
 
-def test_only_answers_are_taught_and_the_longer_the_less_each_token(tokenizer: Tokenizer) -> None:
+def test_only_answers_are_taught_and_tokens_of_longer_answers_have_less_weight(tokenizer: Tokenizer) -> None:
     picture = draw_picture(Random(1), (64, 64))
     turns = [Turn(ASKED, (picture,)), Turn(Asked("talk", "Hi", "Hello! Show me a picture."))]
     row = encode(Random(1), tokenizer, Conversation(turns))
@@ -117,7 +117,7 @@ def test_only_answers_are_taught_and_the_longer_the_less_each_token(tokenizer: T
 
 
 @pytest.mark.parametrize("frame", FRAMES)
-def test_pictures_are_seen_as_the_processor_prepares_them(processor: Qwen3VLProcessor, frame: tuple[int, int]) -> None:
+def test_the_pixels_of_images_are_those_of_the_processor(processor: Qwen3VLProcessor, frame: tuple[int, int]) -> None:
     rng = Random(7)
     picture = draw_picture(rng, frame)
     pixels = render_picture(rng, picture, Look(scale=SCALES.get(frame, 3.125)))
@@ -128,7 +128,7 @@ def test_pictures_are_seen_as_the_processor_prepares_them(processor: Qwen3VLProc
 
 
 @pytest.mark.parametrize("frame", FRAMES)
-def test_clips_are_seen_as_the_processor_prepares_them(processor: Qwen3VLProcessor, frame: tuple[int, int]) -> None:
+def test_the_pixels_of_videos_are_those_of_the_processor(processor: Qwen3VLProcessor, frame: tuple[int, int]) -> None:
     rng = Random(7)
     frames = render_clip(rng, draw_clip(rng, frame), Look(scale=SCALES.get(frame, 2.0)))
     given = processor(videos=[frames], text=[slot(VIDEO)], fps=5.0)
@@ -138,7 +138,7 @@ def test_clips_are_seen_as_the_processor_prepares_them(processor: Qwen3VLProcess
     np.testing.assert_allclose(np.array(given["pixel_values_videos"]), seen.reshape(-1, 384), atol=1e-5)
 
 
-def test_a_look_is_a_function_of_the_seed() -> None:
+def test_an_appearance_is_determined_by_its_seed() -> None:
     assert [draw_look(Random(i)) for i in range(20)] == [draw_look(Random(i)) for i in range(20)]
 
 
@@ -148,5 +148,5 @@ def test_noise_and_jpeg_keep_the_size() -> None:
     assert render_picture(Random(1), picture, Look(2.0, 1.0, 2, 9.0, 50)).shape == (96, 128, 3)
 
 
-def test_the_template_is_the_one_that_the_model_ships_with() -> None:
+def test_the_template_is_that_of_the_built_in_model() -> None:
     assert (SHIPPED / "chat_template.jinja").read_text() == TEMPLATE.read_text()

@@ -1,4 +1,4 @@
-"""Scenes: reproducible, inside the frame, apart from each other, and never of a held-out triple in training."""
+"""Scenes are reproducible and inside the frame, do not overlap, and show no held-out triple in training."""
 
 from random import Random
 
@@ -23,7 +23,7 @@ def scenes() -> list[Scene]:
     return [scene for _ in range(1500) for scene in draw_conversation(rng, rng.choice(FRAMES)).scenes()]
 
 
-def test_the_same_seed_draws_the_same_conversations() -> None:
+def test_the_same_seed_gives_the_same_conversations() -> None:
     assert draw_conversation(Random(5), (64, 64)) == draw_conversation(Random(5), (64, 64))
 
 
@@ -47,7 +47,7 @@ def test_the_evaluation_shows_only_held_out_triples(kind: str) -> None:
             assert all(is_held_out(thing.color, thing.shape, scene.background) for thing in things_of(scene))
 
 
-def test_things_lie_inside_the_frame(scenes: list[Scene]) -> None:
+def test_things_are_inside_the_frame(scenes: list[Scene]) -> None:
     for scene in scenes:
         height, width = scene.frame
         for thing in things_of(scene):
@@ -62,12 +62,12 @@ def test_no_thing_covers_another(scenes: list[Scene]) -> None:
                 assert ((one.x - other.x) ** 2 + (one.y - other.y) ** 2) ** 0.5 > one.size + other.size
 
 
-def test_the_things_of_a_picture_go_from_left_to_right(scenes: list[Scene]) -> None:
+def test_the_things_of_an_image_are_ordered_from_left_to_right(scenes: list[Scene]) -> None:
     for picture in (scene for scene in scenes if isinstance(scene, Picture)):
         assert [thing.x for thing in picture.things] == sorted(thing.x for thing in picture.things)
 
 
-def test_a_clip_moves_as_it_says() -> None:
+def test_a_video_shows_its_motion() -> None:
     rng = Random(9)
 
     for _ in range(200):
@@ -88,7 +88,7 @@ def test_stages_follow_one_another_for_two_frames_each() -> None:
         assert sum(lengths) == len(clip.frames) == 8
 
 
-def test_a_reversed_clip_moves_the_other_way_and_back() -> None:
+def test_a_reversed_video_has_the_opposite_motion_and_reversing_twice_changes_nothing() -> None:
     rng = Random(4)
     clips = [draw_clip(rng, (64, 64), kind="motion") for _ in range(50)]
 
@@ -108,6 +108,6 @@ def test_the_pure_colors_of_two_names_are_far_apart() -> None:
     assert min(contrast(one, other) for i, one in enumerate(pure) for other in pure[:i]) > 80
 
 
-def test_clips_and_pictures_are_both_drawn(scenes: list[Scene]) -> None:
+def test_images_and_videos_are_both_generated(scenes: list[Scene]) -> None:
     assert {type(scene) for scene in scenes} == {Clip, Picture}
     assert max(len(scene.things) for scene in scenes if isinstance(scene, Picture)) > 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pico_jupyter.errors import EngineUnavailable, Unauthenticated
-from pico_jupyter.sources.found import find_source, shared_engine
+from pico_jupyter.sources.discovery import find_source, shared_engine
 from pico_jupyter.sources.server_address import name_server, read_address
 from pico_jupyter.sources.server_source import ServerSource
 from tests.e2e.running import RunningServer

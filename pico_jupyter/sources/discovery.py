@@ -17,7 +17,7 @@ from pico_jupyter.types import EngineOptions
 async def find_source(named: ServerAddress | None = None) -> Source:
     """Return the source for `named`, else for the server of this kernel, else for the engine of this process.
 
-    Runs in `shared_loop()`, where that engine runs. Raises PicoError if a server that the user named does not answer.
+    Must run in `shared_loop()`, where that engine runs. Raises PicoError if a named server does not answer.
     """
     address = named or find_server()
     if address is None:
@@ -41,10 +41,10 @@ def find_running_server() -> ServerAddress | None:
 
     Raises InvalidRequest if PICO_JUPYTER_URL is not an http or https URL.
     """
-    own = find_server()
-    if own is not None and own.is_named:
-        return own
-    candidates = (*([own] if own is not None else []), *running_servers())
+    found = find_server()
+    if found is not None and found.is_named:
+        return found
+    candidates = (*([found] if found is not None else []), *running_servers())
     return next((address for address in candidates if ServerSource(address).answers()), None)
 
 
