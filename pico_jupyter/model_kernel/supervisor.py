@@ -295,7 +295,7 @@ class ModelKernel:
         left = crashes.latest + CRASH_MEMORY_SECONDS - self._clock()
         if left > 0:
             raise EngineFailed(
-                "this request was running both times when the model kernel died; it is not tried again for "
+                "the model kernel died twice during this request; the request is refused for "
                 f"{math.ceil(left / 60)} min"
             )
         self.forgive(request)

@@ -58,7 +58,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         64 * 1024 * 1024,
         min=1,
         config=True,
-        help="The largest body of a request, in bytes; a larger one is answered 413.",
+        help="Maximum size of a request's body in bytes. Larger requests get status 413.",
     )
     keepalive_after = Float(
         10.0,
@@ -72,10 +72,13 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         allow_none=True,
         config=True,
         help="Whether images and videos are fetched from http: and https: URLs in requests, from public addresses "
-        "only. None: if this server requires a token or a password.",
+        "only. None: only if this server requires a token or a password.",
     )
     max_media_bytes = Int(
-        50 * 1024 * 1024, min=1, config=True, help="Bytes of all images and videos that are fetched for one request."
+        50 * 1024 * 1024,
+        min=1,
+        config=True,
+        help="Maximum total size of the images and videos fetched for one request, in bytes.",
     )
     media_timeout = Float(
         20.0, min=0.05, config=True, help="Seconds that fetching the images and videos of one request may take."

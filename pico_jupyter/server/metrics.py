@@ -56,13 +56,13 @@ class ServerMetrics:
 
         self._requests = counter(
             "requests",
-            "Requests to generate, load or unload that have ended, by how: a finish reason (the first choice's), load, "
+            "Requests to generate, load or unload that have ended, by outcome: the first choice's finish reason, load, "
             "unload, aborted, or an error's code",
             *("dialect", "endpoint", "outcome"),
         )
         self._duration = seconds(
             "request_duration",
-            "From a request's headers to its end, whether it succeeded or not",
+            "Time from a request's headers to its end, for successful and failed requests",
             DURATION,
             "dialect",
             "endpoint",
@@ -74,7 +74,7 @@ class ServerMetrics:
         self._reasoning_tokens = counter("reasoning_tokens", "Generated reasoning tokens", "model")
         self._first_token = seconds(
             "time_to_first_token",
-            "From a request's headers to the arrival of its first text, reasoning or tool call in the server",
+            "Time from a request's headers to the arrival of its first text, reasoning or tool call in the server",
             *(FIRST_TOKEN, "model"),
         )
         self._inter_token = seconds(
