@@ -39,8 +39,8 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         ["separate", "inline", "auto"],
         "separate",
         config=True,
-        help="Where reasoning goes: into separate fields (separate), into the content between <think> tags (inline), "
-        "or into separate fields if a request asks for that (auto).",
+        help="separate: reasoning is in separate fields. inline: it is in the content, between <think> tags. auto: separate "
+        "in answers to Ollama requests that turn think on, inline in all others.",
     )
     openai_stream_default = Enum(
         ["openai", "pico"],

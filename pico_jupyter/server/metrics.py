@@ -91,7 +91,7 @@ class ServerMetrics:
         self._engine_running = gauge("engine_running_sequences", "Sequences in the running batch")
         self._engine_waiting = gauge("engine_waiting_requests", "Requests in the engine's queue")
         self._resident_bytes = gauge("resident_bytes", "Bytes of the loaded models and all caches")
-        self._prefix_bytes = gauge("prefix_cache_bytes", "Bytes of the prefix cache; a part of resident_bytes")
+        self._prefix_bytes = gauge("prefix_cache_bytes", "Bytes of the prefix cache, included in resident_bytes")
         self._preemptions = counter("preemptions", "Sequences that were preempted and prefilled again")
         self._decoded_tokens = counter(
             "engine_decoded_tokens", "Tokens that the engine has decoded, including those of aborted answers"
