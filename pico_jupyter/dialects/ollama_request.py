@@ -88,9 +88,7 @@ class OllamaGenerateRequest(OllamaGenerationFields, frozen=True):
     prompt: Annotated[str | None, about("The user's turn.")] = None
     system: Annotated[str | None, about("Instructions.")] = None
     images: Annotated[list[str] | None, _IMAGES] = None
-    context: Annotated[
-        list[NotNegative] | None, about("The `context` of an earlier answer, to continue that conversation.")
-    ] = None
+    context: Annotated[list[NotNegative] | None, about("An earlier answer's `context`, to continue it.")] = None
     raw: Annotated[bool | None, about("Whether the prompt is used as it is, without the chat template.")] = None
     template: Annotated[str | None, _REFUSED] = None
     suffix: Annotated[str | None, _REFUSED] = None

@@ -137,7 +137,7 @@ class OpenAIChatRequest(GenerationFields, frozen=True, kw_only=True):
         None
     )
     response_format: Annotated[
-        TextFormat | JsonObjectFormat | JsonSchemaFormat | None, about("Checked; answers do not follow it yet.")
+        TextFormat | JsonObjectFormat | JsonSchemaFormat | None, about("Validated, but answers do not follow it yet.")
     ] = None
     modalities: Annotated[list[Any] | None, about("No effect; audio is refused.")] = None
 

@@ -59,9 +59,8 @@ Every path exists twice: at the server's root and below `pico/`. A path may end 
 with status 405 and an `Allow` header. Bodies are read as JSON, regardless of `Content-Type`. Fields that are not listed
 are ignored, as are those with `x-ignored`, and null counts as omitted.
 
-Every response has an `x-request-id`. An error before the first byte is a status code. A later error is the last line of
-an Ollama stream, or the event before `[DONE]` in an OpenAI stream. SSE comments, or spaces before a line, keep a stream
-alive.
+Every response has an `x-request-id`. An error before the first byte is a status. A later one is the last line of an Ollama
+stream, or the event before `[DONE]` in an OpenAI stream. SSE comments, or spaces before a line, keep streams alive.
 """
 
 
@@ -129,11 +128,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _openai_get("v1/models", "List the models.", openai_answer_schema.OpenAIModelList),
     _openai_get("v1/models/{id}", "Describe a model.", openai_answer_schema.OpenAIModel, _MODEL_ERRORS),
     _openai_get("v1", "Check that the server responds.", StatusBody, _ACCESS_ERRORS),
-    _openai_get(
-        "v1/memory",
-        "Report the memory for models: the budget, the bytes that each model needs, and models that are loading.",
-        MemoryReport,
-    ),
+    _openai_get("v1/memory", "Report the memory budget, the needs of each model, and running loads.", MemoryReport),
     _generating(
         "api/chat",
         "Chat, or load or unload a model. Streams unless `stream` is false.",

@@ -39,8 +39,8 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         ["separate", "inline", "auto"],
         "separate",
         config=True,
-        help="separate: reasoning is in separate fields. inline: it is in the content, between <think> tags. auto: separate "
-        "in answers to Ollama requests that turn think on, inline in all others.",
+        help="separate: reasoning is in separate fields. inline: it is in the content, between <think> tags. auto: "
+        "separate in answers to Ollama requests that turn think on, inline in all others.",
     )
     openai_stream_default = Enum(
         ["openai", "pico"],
@@ -75,10 +75,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         "only. None: only if this server requires a token or a password.",
     )
     max_media_bytes = Int(
-        50 * 1024 * 1024,
-        min=1,
-        config=True,
-        help="Maximum total size of the images and videos fetched for one request, in bytes.",
+        50 * 1024 * 1024, min=1, config=True, help="Maximum number of bytes fetched as images and videos for a request."
     )
     media_timeout = Float(
         20.0, min=0.05, config=True, help="Seconds that fetching the images and videos of one request may take."
