@@ -59,8 +59,9 @@ Every path exists twice: at the server's root and below `pico/`. A path may end 
 with status 405 and an `Allow` header. Bodies are read as JSON, regardless of `Content-Type`. Fields that are not listed
 are ignored, as are those with `x-ignored`, and null counts as omitted.
 
-Every response has an `x-request-id`. An error before the first byte is a status. A later one is the last line of an Ollama
-stream, or the event before `[DONE]` in an OpenAI stream. SSE comments, or spaces before a line, keep streams alive.
+Every response has an `x-request-id`. An error before the first byte is a status; a later one is the last line of an
+Ollama stream or the event before `[DONE]` in an OpenAI stream. SSE comments, or spaces before a line, keep streams
+alive.
 """
 
 
