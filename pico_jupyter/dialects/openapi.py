@@ -60,8 +60,7 @@ with status 405 and an `Allow` header. Bodies are read as JSON, regardless of `C
 are ignored, as are those with `x-ignored`, and null counts as omitted.
 
 Every response has an `x-request-id`. An error before the first byte is a status; a later one is the last line of an
-Ollama stream or the event before `[DONE]` in an OpenAI stream. SSE comments, or spaces before a line, keep streams
-alive.
+Ollama stream or the event before `[DONE]` in an OpenAI stream. SSE comments or leading spaces keep streams alive.
 """
 
 
