@@ -47,7 +47,7 @@ $(VENV)/installed-panel: labextension/node_modules/installed $(PANEL)
 	ln -s $(CURDIR)/pico_jupyter/labextension $(VENV)/share/jupyter/labextensions/pico-jupyter
 	touch $@
 
-demo: $(VENV)/installed ## set up and run a real chat through a real Jupyter server, then end
+demo: $(VENV)/installed ## set up and run a real chat through a real Jupyter server, then stop
 	$(BIN)/python scripts/demo.py
 
 check: $(VENV)/installed-test labextension/node_modules/installed ## lint, types, import contracts and the fast tests, in under two minutes
@@ -80,7 +80,7 @@ docs: $(VENV)/installed-test $(VENV)/installed-panel ## build the documentation 
 bench: $(VENV)/installed-test ## measure beside mlx_lm.server (20 minutes; BENCH=--quick: under 5)
 	$(BIN)/python -m benchmarks $(BENCH)
 
-format: $(VENV)/installed-test labextension/node_modules/installed ## format the code and mend what can be mended by machine
+format: $(VENV)/installed-test labextension/node_modules/installed ## format the code and apply automatic fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(JLPM) eslint --fix .

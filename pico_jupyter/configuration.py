@@ -45,11 +45,11 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
         help="Bytes for all resident models and their caches. When a model needs more, the least recently used idle "
         "model is unloaded. 0: a share of the device's memory.",
     )
-    max_queue = Int(128, min=0, config=True, help="The most requests that may wait. Further requests get status 503.")
+    max_queue = Int(128, min=0, config=True, help="Maximum number of waiting requests. Further ones get status 503.")
     queue_timeout = Float(
         600.0, min=0.0, config=True, help="Seconds that a request may wait in the queue before it gets status 503."
     )
-    max_batch_size = Int(32, min=1, config=True, help="The most answers that are generated at once.")
+    max_batch_size = Int(32, min=1, config=True, help="Maximum number of answers generated at once.")
     kv_bits = Enum(
         [0, 4, 8],
         0,
@@ -60,7 +60,7 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
         value_trait=Unicode(),
         key_trait=Unicode(),
         config=True,
-        help="Maps a model's name to its draft model: a smaller model with the same tokens, which is used while a "
+        help="Maps a model's name to its draft model: a smaller model with the same tokenizer, used while a "
         "single answer is generated. The draft_model of a request has precedence.",
     )
     float32_on_cpu = Bool(
@@ -78,15 +78,15 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
         64 * 1024 * 1024,
         min=1,
         config=True,
-        help="The most pixels of an image or of a video frame. Larger ones are refused.",
+        help="Maximum number of pixels of an image or a video frame. Larger ones are refused.",
     )
-    video_fps = Float(2.0, min=0.01, config=True, help="Frames per second that are sampled from a video.")
-    max_video_frames = Int(64, min=1, config=True, help="The most frames that are sampled from one video.")
+    video_fps = Float(2.0, min=0.01, config=True, help="Frames per second that a model sees of a video.")
+    max_video_frames = Int(64, min=1, config=True, help="Maximum number of frames of a video that a model sees.")
     max_media_tokens = Int(
         16384,
         min=1,
         config=True,
-        help="The most tokens of all images and videos of one prompt.",
+        help="Maximum number of tokens of all images and videos of one prompt.",
     )
 
     @validate("keep_alive")  # type: ignore[untyped-decorator]  # mypy does not follow traitlets here

@@ -23,5 +23,5 @@ test('the Markdown of a conversation has all messages', () => {
       '**tiny**\n\n<details><summary>Thinking</summary>\n\nRound, &#60;so>\n\n</details>\n\nA <code>circle</code>.\n\n' +
       '**Model**\n\n*Failed: out of memory*'
   );
-  expect(conversationMarkdown([])).toBe('*Nothing has been said yet.*');
+  expect(conversationMarkdown([])).toBe('*No messages yet.*');
 });

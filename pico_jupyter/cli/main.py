@@ -24,7 +24,7 @@ from pico_jupyter.sources.server_source import ServerSource
 INTERRUPTED = 130
 SUMMARIES = {
     "list": "list the models on this machine",
-    "show": "show the properties of a model",
+    "show": "show the details of a model",
     "run": "chat with a model",
     "ps": "list the models that the running server has in memory",
     "doctor": "check this installation, and suggest a remedy for each problem",
@@ -93,9 +93,9 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         )
     add("--system", default="", metavar="TEXT", help="the system message")
     add("--temperature", type=float, metavar="T", help="0 to 2; 0 always picks the most likely token")
-    add("--seed", type=int, metavar="N", help="the same seed samples the same answer again")
-    add("--max-tokens", type=int, metavar="N", help="the most tokens of reasoning and text together")
-    add("--local", action="store_true", help="run the model in its own model kernel, even if a server is running")
+    add("--seed", type=int, metavar="N", help="the same seed gives the same answer")
+    add("--max-tokens", type=int, metavar="N", help="maximum number of tokens, including reasoning")
+    add("--local", action="store_true", help="start a separate model kernel, even if a server is running")
 
 
 def _with_kind(kind: str) -> Callable[[str], tuple[str, str]]:
@@ -137,7 +137,7 @@ def _run(options: argparse.Namespace) -> None:
     server = None if options.local else find_running_server()
     with asyncio.Runner() as runner:
         if server is not None:
-            print(f"using {server.url}", file=sys.stderr)
+            print(f"using the server at {server.url}", file=sys.stderr)
             _chat(TerminalChat(ServerSource(server), runner, request, attachments), prompt)
             return
         source = EngineSource(read_user_configuration().model_kernel(logging.getLogger("pico_jupyter")))

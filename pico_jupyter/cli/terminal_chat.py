@@ -18,7 +18,7 @@ from pico_jupyter.sources.calls import AnswerRequest, Attachment, MediaKind, Pro
 
 HELP = """\
 /think on|off|default   switch reasoning
-/system TEXT            set the system message (empty: none)
+/system TEXT            set the system message; without TEXT, remove it
 /image FILE             attach an image to the next question
 /video FILE             attach a video to the next question
 /clear                  start a new conversation

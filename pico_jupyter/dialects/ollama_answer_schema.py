@@ -94,7 +94,7 @@ class OllamaGenerateAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OllamaModelDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """The kind of a model."""
+    """The format, family, size and quantisation of a model."""
 
     parent_model: str = ""
     format: Literal["mlx"] = "mlx"

@@ -49,7 +49,7 @@ _ROLES: dict[str, Role] = {
 
 
 class OllamaMessage(RequestStruct, frozen=True):
-    """A turn of a conversation. Upper and lower case of `role` are the same. Only user and tool have images and videos.
+    """A turn of a conversation. `role` is case-insensitive. Only user and tool messages have images and videos.
     `thinking` and `tool_calls` belong to the assistant, `tool_call_id` and `tool_name` to the tool.
     """
 
@@ -69,7 +69,7 @@ class OllamaGenerationFields(GenerationFields, frozen=True):
     messages: Annotated[list[OllamaMessage] | None, about("The conversation, the latest turn last.")] = None
     stream: Annotated[bool | None, _STREAM] = None
     truncate: Annotated[bool | None, about("false: a conversation that does not fit is refused, not cut.")] = None
-    top_logprobs: Annotated[TopLogprobs | None, about("Likely tokens listed for each token, with logprobs.")] = None
+    top_logprobs: Annotated[TopLogprobs | None, about("Likeliest candidates to list per token; needs logprobs.")] = None
 
 
 class OllamaChatRequest(OllamaGenerationFields, frozen=True):
@@ -88,8 +88,8 @@ class OllamaGenerateRequest(OllamaGenerationFields, frozen=True):
     prompt: Annotated[str | None, about("The user's turn.")] = None
     system: Annotated[str | None, about("Instructions.")] = None
     images: Annotated[list[str] | None, _IMAGES] = None
-    context: Annotated[list[NotNegative] | None, about("The context of an earlier answer, to continue.")] = None
-    raw: Annotated[bool | None, about("Whether the model receives the prompt without its template.")] = None
+    context: Annotated[list[NotNegative] | None, about("An earlier answer's `context`, to continue it.")] = None
+    raw: Annotated[bool | None, about("Whether the prompt is used as it is, without the chat template.")] = None
     template: Annotated[str | None, _REFUSED] = None
     suffix: Annotated[str | None, _REFUSED] = None
 

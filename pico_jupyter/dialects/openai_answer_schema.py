@@ -104,13 +104,13 @@ class OpenAIChunkChoice(msgspec.Struct, frozen=True):
 
 
 class PromptTokensDetails(msgspec.Struct, frozen=True):
-    """Details of prompt_tokens: those in the prefix cache."""
+    """Details of prompt_tokens: how many were in the prefix cache."""
 
     cached_tokens: int
 
 
 class CompletionTokensDetails(msgspec.Struct, frozen=True):
-    """Details of completion_tokens: those of the reasoning."""
+    """Details of completion_tokens: how many belong to the reasoning."""
 
     reasoning_tokens: int
 
@@ -169,7 +169,7 @@ class OpenAIModelList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenAIErrorDetail(msgspec.Struct, frozen=True):
-    """The text of an error, its type, the field that it is about, and its code for programs."""
+    """An error: its message, its type, the invalid field, and a code for programs."""
 
     message: str
     type: ErrorKind

@@ -91,7 +91,7 @@ class StreamOptions(RequestStruct, frozen=True):
     """Options of a streamed answer."""
 
     ignored = frozenset({"include_obfuscation"})
-    include_usage: Annotated[bool | None, about("Whether a last chunk has the usage.")] = None
+    include_usage: Annotated[bool | None, about("Whether the last chunk contains the token counts.")] = None
 
 
 class SchemaHolder(RequestStruct, frozen=True):
@@ -129,7 +129,7 @@ class OpenAIChatRequest(GenerationFields, frozen=True, kw_only=True):
     stream: Annotated[bool | None, about("Whether the answer is a stream of server-sent events.")] = None
     stream_options: Annotated[StreamOptions | None, about("Only for streams.")] = None
     n: Annotated[Choices | None, about("The number of answers.")] = None
-    top_logprobs: Annotated[TopLogprobs | None, about("Likely tokens listed for each token; needs logprobs.")] = None
+    top_logprobs: Annotated[TopLogprobs | None, about("Likeliest candidates to list per token; needs logprobs.")] = None
     tools: Annotated[list[ToolDefinition] | None, about("The tools that the model may call.")] = None
     tool_choice: Annotated[ToolChoice | None, about("The tools that the model sees. Forcing a call is refused.")] = None
     parallel_tool_calls: Annotated[bool | None, about("false: the answer has one tool call at most.")] = None
@@ -137,7 +137,7 @@ class OpenAIChatRequest(GenerationFields, frozen=True, kw_only=True):
         None
     )
     response_format: Annotated[
-        TextFormat | JsonObjectFormat | JsonSchemaFormat | None, about("Checked; answers do not follow it yet.")
+        TextFormat | JsonObjectFormat | JsonSchemaFormat | None, about("Validated, but answers do not follow it yet.")
     ] = None
     modalities: Annotated[list[Any] | None, about("No effect; audio is refused.")] = None
 

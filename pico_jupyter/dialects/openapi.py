@@ -53,14 +53,14 @@ _POST_ERRORS: Errors = (*_MODEL_ERRORS, RequestTooLarge)
 _GENERATE_ERRORS: Errors = (*_POST_ERRORS, QueueFull, ModelLoadFailed, OutOfMemory, EngineFailed)
 
 _INFO = """\
-Chat with the models that run on the machine of a Jupyter server, with OpenAI's and Ollama's API.
+Chat with models on the machine of a Jupyter server, over the OpenAI API or the Ollama API.
 
 Every path exists twice: at the server's root and below `pico/`. A path may end in a slash. Other methods are answered
 with status 405 and an `Allow` header. Bodies are read as JSON, regardless of `Content-Type`. Fields that are not listed
 are ignored, as are those with `x-ignored`, and null counts as omitted.
 
-Every answer has an `x-request-id`. Before the first byte, an error is a status; after it, an error is the last line of
-the stream or the event before the last one. SSE comments, or spaces before a line, keep a stream alive.
+Every response has an `x-request-id`. An error before the first byte is a status; a later one is the last line of an
+Ollama stream or the event before `[DONE]` in an OpenAI stream. SSE comments or leading spaces keep streams alive.
 """
 
 
@@ -128,7 +128,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _openai_get("v1/models", "List the models.", openai_answer_schema.OpenAIModelList),
     _openai_get("v1/models/{id}", "Describe a model.", openai_answer_schema.OpenAIModel, _MODEL_ERRORS),
     _openai_get("v1", "Check that the server responds.", StatusBody, _ACCESS_ERRORS),
-    _openai_get("v1/memory", "Report the memory for models, the need of each model, and loading models.", MemoryReport),
+    _openai_get("v1/memory", "Report the memory budget, the needs of each model, and running loads.", MemoryReport),
     _generating(
         "api/chat",
         "Chat, or load or unload a model. Streams unless `stream` is false.",
@@ -147,7 +147,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _ollama_get("api/ps", "List the models in memory.", ollama_answer_schema.OllamaProcessList),
     _ollama_get(
         "api/version",
-        "Report the Ollama version of this API, and ours.",
+        "Report the Ollama version that this API corresponds to, and the version of pico_jupyter.",
         ollama_answer_schema.OllamaVersion,
         _ACCESS_ERRORS,
     ),
@@ -199,9 +199,9 @@ _SECURITY_SCHEMES: Json = {
         "type": "apiKey",
         "in": "header",
         "name": "Authorization",
-        "description": "The word `token`, a space and the Jupyter server's token.",
+        "description": "The word `token`, a space, and the Jupyter server's token.",
     },
-    "basic": {"type": "http", "scheme": "basic", "description": "Any user; the password is the token."},
+    "basic": {"type": "http", "scheme": "basic", "description": "Any user name; the password is the token."},
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The token."},
     "query": {"type": "apiKey", "in": "query", "name": "token", "description": "The token. Servers may log it."},
 }

@@ -219,9 +219,9 @@ class ToolSubset(RequestStruct, frozen=True):
 
 
 class AllowedTools(ToolSubset, frozen=True, tag_field="type", tag="allowed_tools"):
-    """Shows only some of `tools` to the model."""
+    """Restricts the tools that the model sees."""
 
-    allowed_tools: Annotated[ToolSubset | None, about("Used instead of the fields beside it.")] = None
+    allowed_tools: Annotated[ToolSubset | None, about("If present, replaces the fields beside it.")] = None
 
 
 ToolChoice: TypeAlias = Literal["none", "auto", "required"] | AllowedTools | ForcedTool
@@ -242,31 +242,31 @@ class TemplateArguments(RequestStruct, frozen=True):
     thinking: Annotated[Any, about("A boolean is the reasoning switch if enable_thinking is omitted.")] = None
 
 
-_TEMPERATURE = about("The randomness of sampling; 0: the likeliest token. Omitted: as in the model's files.")
-_TOP_K = about("Sample from this many of the likeliest tokens; 0 and less: all.")
-_TOP_P = about("Sample from the likeliest tokens whose probabilities add up to this; 0: the likeliest.")
+_TEMPERATURE = about("The randomness of sampling; 0: always the likeliest token. Omitted: the model's default.")
+_TOP_K = about("Sample from this many of the likeliest tokens; 0 or less: from all.")
+_TOP_P = about("Sample from the likeliest tokens whose probabilities add up to this; 0: only the likeliest.")
 _MIN_P = about("Exclude tokens below this share of the likeliest token's probability.")
 _SEED = about("The same seed samples the same tokens. In options, -1 is a random seed.")
-_STOP = about("Texts that end the answer and are not part of it.")
-_REPETITION = about("Divides the logits of tokens that occurred; 1: off.")
-_PRESENCE = about("Subtracted from the logits of tokens that occurred.")
-_FREQUENCY = about("Subtracted from a token's logit for each time that it occurred.")
-_CONTEXT_SIZE = about("The penalty applies to this many latest tokens.")
-_KEEP_ALIVE = about("The model stays in memory for these seconds or this duration. Negative: forever; 0: unload.")
-_DRAFT_TOKENS = about("Draft tokens for each step of the model; 0: no draft model.")
+_STOP = about("Texts that end the answer. The answer does not include them.")
+_REPETITION = about("Makes tokens that occurred already less likely, by rescaling their logits; 1: off.")
+_PRESENCE = about("Subtracted from the logits of tokens that occurred already.")
+_FREQUENCY = about("Subtracted from a token's logit once for each earlier occurrence.")
+_CONTEXT_SIZE = about("The number of latest tokens that the penalty considers.")
+_KEEP_ALIVE = about("How long the model stays in memory: seconds or a duration. Negative: without limit; 0: unload.")
+_DRAFT_TOKENS = about("Number of draft tokens per step; 0: no draft model.")
 
 
 class OllamaOptions(RequestStruct, frozen=True):
     """Ollama's options, accepted by every endpoint that generates. Numbers out of range are clamped. A field outside
-    options wins over the option of the same meaning. Unknown options are ignored and listed in the server's log.
+    options has precedence over the option of the same meaning. Unknown options are ignored, and the server logs them.
     """
 
     # Ollama removed these options, but clients still send them.
     ignored = frozenset(
         {"embedding_only", "f16_kv", "logits_all", "low_vram", "mirostat", "mirostat_eta", "mirostat_tau"}
     ) | {"num_gqa", "numa", "penalize_newline", "tfs_z", "use_mlock", "vocab_only"}
-    num_ctx: Annotated[Whole | None, about("The most tokens of prompt and answer together.")] = None
-    num_predict: Annotated[Whole | None, about("The most tokens of the answer; -1: as many as fit.")] = None
+    num_ctx: Annotated[Whole | None, about("Limit for the tokens of prompt and answer together.")] = None
+    num_predict: Annotated[Whole | None, about("Limit for the tokens of the answer; -1: as many as fit.")] = None
     temperature: Annotated[Float32 | None, _TEMPERATURE] = None
     top_k: Annotated[Whole | None, _TOP_K] = None
     top_p: Annotated[Float32 | None, _TOP_P] = None
@@ -274,7 +274,7 @@ class OllamaOptions(RequestStruct, frozen=True):
     seed: Annotated[Whole | None, _SEED] = None
     stop: Annotated[Stops | str | None, _STOP] = None
     repeat_penalty: Annotated[Float32 | None, _REPETITION] = None
-    repeat_last_n: Annotated[Whole | None, about("Penalties apply to this many latest tokens; 0: off, -1: all.")] = None
+    repeat_last_n: Annotated[Whole | None, about("Penalties consider this many latest tokens; 0: off, -1: all.")] = None
     presence_penalty: Annotated[Float32 | None, _PRESENCE] = None
     frequency_penalty: Annotated[Float32 | None, _FREQUENCY] = None
     draft_num_predict: Annotated[Whole | None, _DRAFT_TOKENS] = None
@@ -292,14 +292,14 @@ class GenerationFields(RequestStruct, frozen=True):
 
     ignored = frozenset({"user", "format"})
     model: Annotated[ModelNameOrEmpty | None, about("A name from the list of models. Omitted: default_model.")] = None
-    think: Annotated[bool | ThinkLevel | None, about("Ollama's reasoning switch. Wins over the next three.")] = None
-    chat_template_kwargs: Annotated[TemplateArguments | None, about("The second reasoning switch.")] = None
-    reasoning: Annotated[ReasoningField | Effort | None, about("The third reasoning switch.")] = None
-    reasoning_effort: Annotated[Effort | None, about("The last reasoning switch.")] = None
+    think: Annotated[bool | ThinkLevel | None, about("Reasoning on or off. The first of the four switches.")] = None
+    chat_template_kwargs: Annotated[TemplateArguments | None, about("The second switch, if think is omitted.")] = None
+    reasoning: Annotated[ReasoningField | Effort | None, about("The third, if both are omitted.")] = None
+    reasoning_effort: Annotated[Effort | None, about("Used if the other three switches are omitted.")] = None
     separate_reasoning: Annotated[bool | None, about("false: reasoning is in the text, in <think> tags.")] = None
     include_reasoning: Annotated[bool | None, about("The same. Used if separate_reasoning is omitted.")] = None
-    max_completion_tokens: Annotated[Positive | None, about("The most tokens of the answer and its reasoning.")] = None
-    max_tokens: Annotated[MaxTokens | None, about("The same, if that is omitted; -1: as many as fit.")] = None
+    max_completion_tokens: Annotated[Positive | None, about("Token limit for answer and reasoning together.")] = None
+    max_tokens: Annotated[MaxTokens | None, about("Used without max_completion_tokens; -1: as many as fit.")] = None
     temperature: Annotated[Temperature | None, _TEMPERATURE] = None
     top_p: Annotated[Share | None, _TOP_P] = None
     top_k: Annotated[TopK | None, _TOP_K] = None
@@ -313,8 +313,8 @@ class GenerationFields(RequestStruct, frozen=True):
     frequency_penalty: Annotated[Penalty | None, _FREQUENCY] = None
     frequency_context_size: Annotated[Positive | None, _CONTEXT_SIZE] = None
     logit_bias: Annotated[dict[TokenId, Bias] | None, about("Added to the logits of tokens, by token id.")] = None
-    logprobs: Annotated[bool | None, about("Whether the answer has the log-probabilities of its tokens.")] = None
-    draft_model: Annotated[ModelNameOrEmpty | None, about("A smaller model with the same tokens, for speed.")] = None
+    logprobs: Annotated[bool | None, about("Whether to return the log-probabilities of the tokens.")] = None
+    draft_model: Annotated[ModelNameOrEmpty | None, about("A smaller model that proposes draft tokens.")] = None
     num_draft_tokens: Annotated[NotNegative | None, _DRAFT_TOKENS] = None
     keep_alive: Annotated[int | float | Duration | None, _KEEP_ALIVE] = None
     options: Annotated[OllamaOptions | None, about("Ollama's options.")] = None

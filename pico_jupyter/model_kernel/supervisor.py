@@ -295,7 +295,7 @@ class ModelKernel:
         left = crashes.latest + CRASH_MEMORY_SECONDS - self._clock()
         if left > 0:
             raise EngineFailed(
-                "the model kernel died twice while this request ran; it is not tried again for "
+                "the model kernel died twice during this request; the request is refused for "
                 f"{math.ceil(left / 60)} min"
             )
         self.forget_crashes(request)

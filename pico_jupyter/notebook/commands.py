@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 COMMANDS = {
-    "": "the source of answers, the model, and what is in memory",
-    "models": "the models on this machine",
-    "ps": "the models in memory",
+    "": "show the state: what answers, the settings, and the models in memory",
+    "models": "list the models on this machine",
+    "ps": "list the models in memory",
     "load NAME": "load a model",
     "unload NAME": "unload a model",
-    "model NAME": "the model of later cells; default: the first that accepts the question",
-    "reasoning on|off|default": "the reasoning of later cells",
+    "model NAME": "set the model of later cells (default: the first that accepts the question)",
+    "reasoning on|off|default": "set the reasoning of later cells",
     "new": "start a new conversation",
 }
 WORDS = tuple(command.split()[0] for command in COMMANDS if command)

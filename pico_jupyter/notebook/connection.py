@@ -81,8 +81,8 @@ class Pico:
           jupyter:, http:, https:).
         - `videos`: one video or several: paths, bytes or URLs.
         - `temperature`: 0 to 2; 0 always picks the most likely token (default: the model's).
-        - `max_tokens`: the most tokens of reasoning and text together (default: the rest of the context).
-        - `seed`: the same seed samples the same answer again (default: random).
+        - `max_tokens`: the maximum number of tokens, including reasoning (default: the rest of the context).
+        - `seed`: the same seed gives the same answer (default: random).
         - `history`: the conversation that the question continues: an Answer, or messages like
           {"role": "user", "content": "…"}.
 
@@ -195,7 +195,7 @@ def connect(*, url: str = "", token: str = "") -> Pico:
     Without a server, or if pico_jupyter is not installed there, it uses an engine in this kernel.
 
     Raises InvalidRequest if the URL is not an http or https URL, Unauthenticated or Forbidden if the token is wrong,
-    and EngineUnavailable if no pico_jupyter answers at an address that was named.
+    and EngineUnavailable if there is no pico_jupyter server at the address.
     """
     return _connection(name_server(url, token) if url else find_server())
 

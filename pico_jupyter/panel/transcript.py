@@ -10,7 +10,7 @@ from pico_jupyter.notebook.markdown import fold, safe_markdown
 
 def conversation_markdown(messages: Sequence[Mapping[str, Any]]) -> str:
     """Return the messages as Markdown that is safe in any renderer."""
-    return "\n\n".join(_turn(message) for message in messages) or "*Nothing has been said yet.*"
+    return "\n\n".join(_turn(message) for message in messages) or "*No messages yet.*"
 
 
 def _turn(message: Mapping[str, Any]) -> str:

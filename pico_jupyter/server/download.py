@@ -105,7 +105,7 @@ class Downloader:
                 target.host, target.port, ssl_options=tls, max_buffer_size=STREAM_BUFFER_BYTES
             )
         except OSError:
-            raise InvalidRequest(f"its host cannot be reached by {target.scheme}") from None
+            raise InvalidRequest(f"its host cannot be reached over {target.scheme}") from None
 
     async def _load_tls(self) -> ssl.SSLContext:
         # Loading the system's certificates blocks for tens of milliseconds, so it runs once and in a thread.
@@ -169,7 +169,7 @@ class _Response(HTTPMessageDelegate):
         if code != 200:
             raise InvalidRequest(f"its host responds with status {code}")
         if headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise InvalidRequest("its host sends it compressed")
+            raise InvalidRequest("its host sent a compressed response")
         length = headers.get("Content-Length", "")
         if length.isdecimal():
             self._budget.check(int(length))

@@ -39,8 +39,8 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         ["separate", "inline", "auto"],
         "separate",
         config=True,
-        help="How answers contain reasoning: in separate fields (separate), in the content in <think> tags (inline), "
-        "or in separate fields if the request asks for that and else inline (auto).",
+        help="separate: reasoning is in separate fields. inline: it is in the content, between <think> tags. auto: "
+        "separate in answers to Ollama requests that turn think on, inline in all others.",
     )
     openai_stream_default = Enum(
         ["openai", "pico"],
@@ -58,7 +58,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         64 * 1024 * 1024,
         min=1,
         config=True,
-        help="The largest body of a request, in bytes. A request with a larger one gets status 413.",
+        help="Maximum size of a request's body in bytes. Larger requests get status 413.",
     )
     keepalive_after = Float(
         10.0,
@@ -75,7 +75,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         "only. None: only if this server requires a token or a password.",
     )
     max_media_bytes = Int(
-        50 * 1024 * 1024, min=1, config=True, help="Limit in bytes on all images and videos fetched for one request."
+        50 * 1024 * 1024, min=1, config=True, help="Maximum number of bytes fetched as images and videos for a request."
     )
     media_timeout = Float(
         20.0, min=0.05, config=True, help="Timeout in seconds for fetching the images and videos of one request."

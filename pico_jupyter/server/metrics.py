@@ -56,13 +56,13 @@ class ServerMetrics:
 
         self._requests = counter(
             "requests",
-            "Ended requests to generate, load or unload, by outcome: the finish reason of the first choice, load, "
-            "unload, aborted, or the code of an error",
+            "Requests to generate, load or unload that have ended, by outcome: the first choice's finish reason, load, "
+            "unload, aborted, or an error's code",
             *("dialect", "endpoint", "outcome"),
         )
         self._duration = seconds(
             "request_duration",
-            "Time from a request's headers to its end, successful or not",
+            "Time from a request's headers to its end, for successful and failed requests",
             DURATION,
             "dialect",
             "endpoint",
@@ -91,7 +91,7 @@ class ServerMetrics:
         self._engine_running = gauge("engine_running_sequences", "Sequences in the running batch")
         self._engine_waiting = gauge("engine_waiting_requests", "Requests in the engine's queue")
         self._resident_bytes = gauge("resident_bytes", "Bytes of the loaded models and all caches")
-        self._prefix_bytes = gauge("prefix_cache_bytes", "Bytes of the prefix cache; a part of resident_bytes")
+        self._prefix_bytes = gauge("prefix_cache_bytes", "Bytes of the prefix cache, included in resident_bytes")
         self._preemptions = counter("preemptions", "Sequences that were preempted and prefilled again")
         self._decoded_tokens = counter(
             "engine_decoded_tokens", "Tokens that the engine has decoded, including those of aborted answers"

@@ -31,7 +31,7 @@ async def find_source(named: ServerAddress | None = None) -> Source:
         return shared_engine()
     except PicoError as error:
         if address.is_named:
-            raise EngineUnavailable(f"no pico_jupyter answers at {address.url}: {error.message}") from None
+            raise EngineUnavailable(f"there is no pico_jupyter server at {address.url}: {error.message}") from None
         return shared_engine()
     return server
 

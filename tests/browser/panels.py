@@ -43,7 +43,7 @@ class Panel:
 
     @property
     def answers(self) -> Locator:
-        return self.root.get_by_role("article", name=re.compile("^Answer of"))
+        return self.root.get_by_role("article", name=re.compile("^Answer from"))
 
     @property
     def figures(self) -> Locator:

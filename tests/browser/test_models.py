@@ -99,7 +99,7 @@ def test_the_picker_says_what_fits_and_a_model_that_is_too_large_cannot_be_chose
 def test_the_engine_rejects_a_load_with_the_sizes_that_the_picker_shows(page: Page, lab: RunningServer) -> None:
     with lab.http() as client:
         rejection = client.post("api/generate", json={"model": "enormous"})
-    assert "enormous needs 3.3 GB and models may take 2.0 GB here" in rejection.json()["error"]
+    assert "enormous needs 3.3 GB, and the memory budget is 2.0 GB" in rejection.json()["error"]
 
 
 def test_the_picker_shows_the_progress_of_a_load(page: Page, lab: RunningServer) -> None:

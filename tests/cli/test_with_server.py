@@ -18,7 +18,7 @@ def pico(server: RunningServer, *arguments: str) -> subprocess.CompletedProcess[
 def test_run_finds_the_running_server_and_streams_from_it(server: RunningServer) -> None:
     done = pico(server, "run", "pico-tiny", "What is 12 + 35?", "--temperature", "0")
     assert "47" in done.stdout
-    assert f"using {server.url}" in done.stderr
+    assert f"using the server at {server.url}" in done.stderr
     assert server.token not in done.stdout + done.stderr
 
 

@@ -186,7 +186,7 @@ def test_the_same_server_gives_the_same_connection(server: RunningServer) -> Non
 def test_a_server_that_was_named_must_answer(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidRequest, match=r"url: 'localhost:8888' is not an address like"):
         connect(url="localhost:8888")
-    with pytest.raises(EngineUnavailable, match=r"no pico_jupyter answers at http://127\.0\.0\.1:9/"):
+    with pytest.raises(EngineUnavailable, match=r"there is no pico_jupyter server at http://127\.0\.0\.1:9/"):
         connect(url="http://127.0.0.1:9")
     with pytest.raises(Unauthenticated):
         connect(url=server.url, token="wrong")

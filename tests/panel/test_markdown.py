@@ -29,4 +29,4 @@ def test_the_markdown_of_a_conversation_has_all_messages() -> None:
         "A <code>circle</code>.\n\n"
         "**Model**\n\n*Failed: out of memory*"
     )
-    assert conversation_markdown([]) == "*Nothing has been said yet.*"
+    assert conversation_markdown([]) == "*No messages yet.*"

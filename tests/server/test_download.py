@@ -246,14 +246,14 @@ async def test_all_files_of_one_request_share_its_budget(site: Site) -> None:
 
 async def test_a_compressed_response_is_refused(site: Site) -> None:
     site.replies["/"] = whole(gzip.compress(b"\0" * 10_000_000), "Content-Encoding: gzip")
-    assert await refusal(site.url("/"), 100_000) == "its host sends it compressed"
+    assert await refusal(site.url("/"), 100_000) == "its host sent a compressed response"
 
 
 async def test_a_host_that_refuses_connections_is_reported(site: Site) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        assert await refusal(f"http://127.0.0.1:{port}/") == "its host cannot be reached by http"
+        assert await refusal(f"http://127.0.0.1:{port}/") == "its host cannot be reached over http"
 
 
 async def test_refusals_are_not_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
@@ -329,7 +329,7 @@ async def test_a_host_with_a_certificate_for_its_name_is_accepted(secure_site: S
 
 @pytest.mark.parametrize(("host", "trusted"), [("site.example", None), ("other.example", CERTIFICATE)])
 async def test_a_host_with_another_certificate_is_refused(secure_site: Site, host: str, trusted: Path | None) -> None:
-    with pytest.raises(InvalidRequest, match=r"^its host cannot be reached by https$"):
+    with pytest.raises(InvalidRequest, match=r"^its host cannot be reached over https$"):
         await fetch_securely(secure_site, host, trusted)
     assert secure_site.requests == []
 

@@ -43,9 +43,9 @@ async def test_a_server_without_pico_jupyter_is_replaced_by_the_engine(
 
 
 async def test_a_server_that_was_named_must_answer(server: RunningServer) -> None:
-    with pytest.raises(EngineUnavailable, match=r"no pico_jupyter answers at http://127\.0\.0\.1:9/"):
+    with pytest.raises(EngineUnavailable, match=r"there is no pico_jupyter server at http://127\.0\.0\.1:9/"):
         await find_source(name_server("http://127.0.0.1:9"))
-    with pytest.raises(EngineUnavailable, match="no pico_jupyter answers at"):
+    with pytest.raises(EngineUnavailable, match="there is no pico_jupyter server at"):
         await find_source(name_server(f"{server.url}elsewhere", server.token))
     with pytest.raises(Unauthenticated):
         await find_source(name_server(server.url, "wrong"))

@@ -1,4 +1,4 @@
-/** Accepts files of the file browser and notebook cells that are dropped onto a panel. */
+/** Accepts files from the file browser and notebook cells that are dropped onto a panel. */
 
 import { Notification } from '@jupyterlab/apputils';
 import { MimeData } from '@lumino/coreutils';
@@ -13,7 +13,7 @@ const FILES = 'application/x-jupyter-icontents';
 const CELLS = 'application/vnd.jupyter.cells';
 const DRAG_CLASS = 'pico-mod-drag';
 
-/** Calls `attach` with what is dropped on `node`. The result removes the listeners. */
+/** Calls `attach` with what is dropped on `node`. Returns a function that removes the listeners. */
 export function acceptDrops(node: HTMLElement, services: LabServices, attach: (candidates: readonly AttachmentCandidate[]) => void): () => void {
   const listen = (type: string, act: (event: Drag.Event) => void): (() => void) => {
     const listener = (event: Event): void => {

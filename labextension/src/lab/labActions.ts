@@ -10,7 +10,7 @@ import { AppActions, Insertion } from '../view/services';
 import { insertCode, selectedCells } from './cells';
 import { pickFiles, writeExport } from './serverFiles';
 
-/** The services of JupyterLab that panels use; null for what is missing on this page. */
+/** The services of JupyterLab that panels use; null if the page lacks one. */
 export interface LabServices {
   readonly app: JupyterFrontEnd;
   readonly trans: TranslationBundle;

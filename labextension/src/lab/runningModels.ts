@@ -29,7 +29,7 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
       runningChanged: changeSignal(models),
       shutdownLabel: trans.__('Unload'),
       shutdownAllLabel: trans.__('Unload All'),
-      shutdownAllConfirmationText: trans.__('Unload all models? A model loads again with its next message.')
+      shutdownAllConfirmationText: trans.__('Unload all models? A model loads again when you send it a message.')
     });
   }
 };

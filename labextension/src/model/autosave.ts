@@ -16,7 +16,7 @@ export interface ConversationStorage {
   readonly environment: Environment;
 }
 
-/** What is known of the file when autosaving starts. */
+/** The state of the file when autosaving starts. */
 export interface SavedState {
   /** null if the file does not exist yet. */
   readonly stamp: string | null;
@@ -59,7 +59,7 @@ export class Autosave {
     }
   }
 
-  /** No write follows once this has resolved. */
+  /** After this has resolved, the file is not written again. */
   async dispose(): Promise<void> {
     this._isDisposed = true;
     this._cancelSave?.();
@@ -117,7 +117,7 @@ export class Autosave {
     this._checkWriters();
   }
 
-  /** While another page writes an answer here, check at intervals whether it still does. */
+  /** While another page writes an answer to this file, check at intervals whether that page is still active. */
   private _checkWriters(): void {
     const { messages, busy } = this.conversation.state.get();
     if (!this._isDisposed && !busy && !this._cancelCheck && messages.some(message => message.status === 'streaming')) {

@@ -3,7 +3,7 @@
 import { Lexer, Marked, Token, Tokens } from 'marked';
 
 export interface Block {
-  /** `definitions`: link definitions, which render to nothing and which links in all blocks may need. */
+  /** `definitions`: link definitions. They render to nothing, and links in all blocks may refer to them. */
   readonly kind: 'markdown' | 'code' | 'definitions';
   /** Markdown, or the code between the fences. */
   readonly source: string;
@@ -51,7 +51,7 @@ export class BlockSplitter {
 
   private _text = '';
   private _blocks: readonly Block[] = [];
-  /** How many blocks more text cannot change, and where the others begin. */
+  /** The number of leading blocks that appended text cannot change, and the position behind them in the text. */
   private _finished = 0;
   private _position = 0;
 }
@@ -61,7 +61,7 @@ function unchanged(block: Block, before: Block | undefined): Block {
   return isSame ? before : block;
 }
 
-/** How many tokens more text cannot change: those before the last one that begins in a complete line. */
+/** The number of leading tokens that appended text cannot change: those before the last token that begins in a complete line. */
 function countFinished(tokens: readonly Token[], lastLine: number): number {
   let count = 0;
   let position = 0;
@@ -72,7 +72,7 @@ function countFinished(tokens: readonly Token[], lastLine: number): number {
   return count;
 }
 
-/** The text's blocks. Nesting that overflows the stack, as of a model that repeats ">", makes it one paragraph. */
+/** The text's blocks. If its nesting overflows the stack, for example a long run of ">", the text is one paragraph. */
 export function blockTokens(text: string, parser: Marked): readonly Token[] {
   try {
     return new Lexer(parser.defaults).blockTokens(text, []);

@@ -63,7 +63,7 @@ export class Chat {
     return this.state.get().library;
   }
 
-  /** Start a new conversation. The last one stays in the library, and its running answer continues into its file. */
+  /** Start a new conversation. The previous one stays in the library. Its running answer continues and is saved. */
   startConversation(messages: readonly Message[] = []): void {
     if (this.conversation.state.get().messages.length || messages.length) {
       this._show(this._newConversation(this._newTranscript(messages)), null);

@@ -7,7 +7,7 @@ import { Message } from './types';
 /** All messages, safe in every renderer. */
 export function conversationMarkdown(messages: readonly Message[]): string {
   const turns = messages.map(message => turn(message, `**${line(speaker(message))}**`, safeMarkdown(message.content)));
-  return turns.join('\n\n') || '*Nothing has been said yet.*';
+  return turns.join('\n\n') || '*No messages yet.*';
 }
 
 /** A message with its reasoning, the names of its attachments, and its error. */

@@ -22,7 +22,7 @@ export interface Memory {
   /** The limit for all models and their KV caches. */
   readonly budget: number;
   readonly used: number;
-  /** What a model loaded now may use. Idle models are unloaded for it. */
+  /** The memory that a model loaded now may use. Idle models are unloaded for it. */
   readonly available: number;
   /** Whether the engine is starting. Requested models load after that. */
   readonly isStarting: boolean;

@@ -6,9 +6,9 @@ import { Attachment, AttachmentCandidate, Backend, ChatRequest, Delta, Environme
 
 export const BUILT_IN = 'pico-tiny';
 export const BUILT_IN_VISION = 'pico-tiny-vl';
-/** Between two requests while the server is unreachable. */
+/** Delay between two requests while the server is unreachable. */
 const RETRY_MS = 1500;
-/** Between two requests while a model loads. */
+/** Delay between two requests while a model loads. */
 const POLL_MS = 150;
 /** A model in memory answers within this time. If it does not, it was probably unloaded. */
 const SILENCE_MS = 1000;
@@ -122,7 +122,7 @@ export class Models {
     }
   }
 
-  /** Mark a model as loading or unloading. The result ends that. */
+  /** Mark a model as loading or unloading. Returns a function that removes the mark. */
   private _markBusy(name: string): () => void {
     this.state.patch({ busy: [...this.state.get().busy, name] });
     return once(() => {
@@ -145,7 +145,7 @@ export class Models {
     };
   }
 
-  /** Poll the progress of a load until the model is in memory or the result is called. */
+  /** Poll the progress of a load until the model is in memory or the returned function is called. */
   private _trackLoad(name: string): () => void {
     const wait = { name, release: this._markBusy(name) };
     this._tracked.add(wait);

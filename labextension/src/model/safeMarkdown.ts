@@ -1,7 +1,7 @@
 /** Makes text of a model safe in every Markdown renderer: HTML is text, images are links, code stays code.
  *
  * marked finds the code. The invariants are those of pico_jupyter/notebook/markdown.py, which does the same and is tested
- * with renderers that let everything through; tests/panel/safe.json holds the two together. */
+ * with renderers that let everything through; tests/panel/safe.json has texts for which both must give the same result. */
 
 import { Lexer, Marked, Token, Tokens } from 'marked';
 import { blockTokens } from './blocks';
@@ -25,9 +25,9 @@ const LANGUAGE = /^[\p{L}\p{N}_+#.-]+/u;
 const LIVE = /\\?(<|`|~{3,}|!(?=\[)|\$)|\\(\\|(?=begin\{))|\\./gsu;
 /** The "(" of a link or the ":" of a link definition, before a destination with another scheme or with escapes. */
 const UNSAFE_LINK = /(?<=\])[(:](?=[\x00-\x20]*(?![\x00-\x20]|(?:https?|ftp|mailto|tel):)[^:&\\/?#()"']*[:&\\])/giu;
-/** A link label that its block does not close. nbconvert would look for its end in a later fence. */
+/** A link label that its block does not close. nbconvert would search for its end in a later fence. */
 const OPEN_LABEL = /^( {0,3})\[(?=(?:[^[\]\\]|\\.|\\(?![^]))*(?![^]))/gmsu;
-/** What opens a display formula inside another formula. TeX ignores a space behind it. */
+/** A sign that would open a display formula inside another formula. TeX ignores a space after it. */
 const NESTED_OPENING = /(?<=.)(\\begin(?=\{)|\\\\(?=[[(]))/gsu;
 const MARKUP = /[^\p{L}\p{N}_ ]/gu;
 
@@ -100,7 +100,7 @@ function safeCodeBlock({ text, lang = '' }: Tokens.Code, openingLine: string | n
   if (openingLine === null) {
     return `\n${fenced(text.replace(/\n$/, ''), lang)}\n`;
   }
-  // On one line, so that it stays in its list item or quote in renderers that count indents in other ways.
+  // On one line, because renderers that measure indentation differently would end the list item or quote.
   const prefix = openingLine.slice(0, openingLine.search(/`{3}|~{3}/));
   const language = LANGUAGE.exec(lang)?.[0];
   return `${prefix}<pre><code${language ? ` class="language-${language}"` : ''}>${entities(text)}</code></pre>\n`;
@@ -137,7 +137,7 @@ function escapeLive(text: string): string {
     .replace(LIVE, (escaped, live?: string, slash?: string) => (live ? entities(live) : slash === undefined ? escaped : '&#92;'));
 }
 
-/** The inline token of a formula. With the markup null it is text: an escaped character or lone dollar signs. */
+/** The inline token of a formula. If the markup is null, it is text: an escaped character or lone dollar signs. */
 function formulaToken(source: string): Tokens.Generic | undefined {
   const found = MATH.exec(source);
   if (!found?.groups) {
@@ -165,7 +165,7 @@ function safeFormula({ text, markup }: Tokens.Generic, isInsideLine: boolean): s
   return tex.trim() && `${markup}${tex}${tex.endsWith('\\') ? ' ' : ''}${markup}`;
 }
 
-/** TeX writes "<" as \lt. It needs no backticks and dollar signs; spaces keep the others apart. */
+/** "<" becomes \lt. Leading and trailing backticks and dollar signs are removed, and spaces separate the other signs. */
 function inFormula(escaped: string, live?: string): string {
   if (!live) {
     return escaped;

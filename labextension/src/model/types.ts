@@ -6,7 +6,7 @@ export type Reasoning = 'default' | 'on' | 'off';
 
 export const REASONINGS: readonly Reasoning[] = ['default', 'on', 'off'];
 
-/** `interrupted`: the page that received the answer is gone, and the message has what it received. */
+/** `interrupted`: the page that received the answer was closed, and the message contains the part until then. */
 export type Status = 'streaming' | 'done' | 'stopped' | 'interrupted' | 'failed';
 
 /** The writer of answers that Python code requested. */
@@ -109,12 +109,12 @@ export interface Backend {
   unload(name: string): Promise<void>;
 }
 
-/** Clock, timers and ids. Tests replace it. */
+/** Clock, timers and ids. Tests provide their own. */
 export interface Environment {
   /** Milliseconds since the epoch. */
   now(): number;
   newId(): string;
-  /** Calls `run` after `ms` milliseconds. The result cancels that. */
+  /** Calls `run` after `ms` milliseconds. Returns a function that cancels the call. */
   after(ms: number, run: () => void): () => void;
   /** The id of this page. It survives a reload. */
   readonly page: string;

@@ -27,7 +27,7 @@ export const Answer = React.memo(function Answer(props: AnswerProps) {
   return (
     <article
       className={`pico-message pico-answer${isLast ? ' pico-last' : ''}`}
-      aria-label={trans.__('Answer of %1', message.model ?? '')}
+      aria-label={trans.__('Answer from %1', message.model ?? '')}
       aria-busy={isStreaming}
     >
       <div className="pico-who">
@@ -121,7 +121,7 @@ function Figures({ message }: { message: Message }): React.JSX.Element | null {
     <span className="pico-figures" title={trans.__('%1 prompt tokens, %2 reasoning tokens', stats.promptTokens, stats.reasoningTokens)}>
       {rate !== null && <span>{trans.__('%1 tok/s', rate < 100 ? rate.toFixed(1) : Math.round(rate))}</span>}
       <span>{trans.__('%1 tokens', stats.completionTokens)}</span>
-      {firstMs !== undefined && <span className="pico-wide-only">{trans.__('%1 s to first', (firstMs / 1000).toFixed(2))}</span>}
+      {firstMs !== undefined && <span className="pico-wide-only">{trans.__('%1 s to first token', (firstMs / 1000).toFixed(2))}</span>}
     </span>
   );
 }

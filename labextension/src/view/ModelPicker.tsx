@@ -57,7 +57,7 @@ function ModelList({ models, close }: { models: readonly Model[]; close: () => v
   // A model that loads or unloads moves in the list, and its highlight moves with it.
   const cursor = Math.max(0, shown.findIndex(({ name }) => name === highlighted));
   const atCursor = shown[cursor];
-  /** A model that is too large is only highlighted, which shows why. */
+  /** A model that is too large cannot be chosen. Highlighting it shows that it does not fit. */
   const choose = (model: Model): void => {
     setHighlighted(model.name);
     if (!exceedsBudget(model, memory)) {
@@ -260,7 +260,7 @@ function residencyText(model: Model, memory: Memory | null, isMoving: boolean, t
     case 'later':
       return trans.__('%1 can load once other answers are complete and their models can be unloaded.', model.name);
     default:
-      return trans.__('%1 loads with its first message.', model.name);
+      return trans.__('%1 loads when you send a message.', model.name);
   }
 }
 

@@ -94,7 +94,7 @@ function introduction(name: string, trans: Translator): { description: string; q
       };
     default:
       return {
-        description: trans.__('%1 runs on this machine. No data leaves it.', name),
+        description: trans.__('%1 runs on the machine of your Jupyter server. No data leaves that machine.', name),
         questions: [
           { text: trans.__('What can you do?') },
           { text: trans.__('Write a Python function that reverses the words of a line.') },

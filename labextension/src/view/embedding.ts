@@ -1,5 +1,5 @@
-/** Connects a panel in a cell's output with JupyterLab. The two are in different bundles, so the panel requests its actions
- * with a DOM event, which the output's renderer answers. */
+/** Connects a panel in a cell's output with JupyterLab. The two are in different bundles, so the panel sends a
+ * DOM event, and the output's renderer responds with the actions. */
 
 import { AttachmentCandidate } from '../model/types';
 import { AppActions } from './services';

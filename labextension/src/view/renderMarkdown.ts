@@ -75,7 +75,7 @@ function formula(token: Tokens.Generic, displayMode: boolean): string {
   return temml.renderToString(String(token.text), { displayMode, throwOnError: false, trust: false, maxExpand: 500 });
 }
 
-/** Nesting that overflows the stack, as of a model that repeats ">", is shown as text. */
+/** The source as HTML. If its nesting overflows the stack, for example a long run of ">", it is shown as text. */
 function toHtml(source: string): string {
   try {
     return String(markdownParser.parse(source));

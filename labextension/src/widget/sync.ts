@@ -7,7 +7,7 @@ import { Environment, Message, REASONINGS } from '../model/types';
 import { subscribeToConversation } from './subscribeToConversation';
 import { WidgetModel } from './widgetModel';
 
-/** Between two updates of the kernel while an answer grows, so that a reload loses little. */
+/** Delay between two updates of the kernel while an answer grows. A reload loses at most this much. */
 const PUSH_MS = 1000;
 
 export function synchronize(chat: Chat, model: WidgetModel, environment: Environment): () => void {

@@ -35,7 +35,7 @@ class Capacity:
         """Raises OutOfMemory for a model that can never fit."""
         if need.fit == "never":
             raise OutOfMemory(
-                f"{need.model} needs {at_least(need.size)} and models may take {at_most(self.budget)} here. "
+                f"{need.model} needs {at_least(need.size)}, and the memory budget is {at_most(self.budget)}. "
                 "Choose a smaller or more strongly quantised model, or raise memory_budget.",
                 model=need.model,
             )

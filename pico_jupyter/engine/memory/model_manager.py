@@ -211,9 +211,9 @@ class ModelManager:
             return
         name = models[0].info.name
         raise OutOfMemory(
-            f"this request needs {at_least(rows_nbytes)} for its prompt and answer, but only "
-            f"{at_most(max(0, self._budget - weights))} are free beside {name}. Shorten the prompt, ask for fewer "
-            "tokens or choices, choose a smaller model, or raise memory_budget.",
+            f"this request needs {at_least(rows_nbytes)} for its prompt and answer, but the weights of "
+            f"{name} leave only {at_most(max(0, self._budget - weights))} of the budget. Shorten the prompt, ask for "
+            "fewer tokens or choices, choose a smaller model, or raise memory_budget.",
             model=name,
         )
 

@@ -36,6 +36,6 @@ def test_a_model_that_fits_later_is_not_refused() -> None:
 
 def test_the_error_for_a_model_that_never_fits_names_need_and_budget() -> None:
     capacity = Capacity(8_000_000_000)
-    with pytest.raises(OutOfMemory, match=r"big needs 9\.0 GB and models may take 8\.0 GB here") as caught:
+    with pytest.raises(OutOfMemory, match=r"big needs 9\.0 GB, and the memory budget is 8\.0 GB") as caught:
         capacity.refuse_too_large(capacity.need(fake_info("big", 8_910_000_000), available=0))
     assert caught.value.model == "big"

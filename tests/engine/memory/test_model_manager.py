@@ -189,7 +189,7 @@ def test_caches_count_towards_the_budget() -> None:
 
 def test_a_model_over_the_whole_budget_is_refused() -> None:
     rig = Rig(budget=999)
-    with pytest.raises(OutOfMemory, match=r"a needs 1\.0 kB and models may take 999 B here") as caught:
+    with pytest.raises(OutOfMemory, match=r"a needs 1\.0 kB, and the memory budget is 999 B") as caught:
         rig.manager.begin_load(fake_info("a"))
     assert caught.value.model == "a"
 
@@ -358,7 +358,9 @@ def test_the_error_for_rows_that_do_not_fit_names_needed_and_free_memory() -> No
     rig = Rig(budget=2_000_000_000)
     resident = rig.load("a", size=1_000_000_000)
     rig.manager.check_fits((resident,), 1_000_000_000)
-    with pytest.raises(OutOfMemory, match=r"needs 1\.5 GB .* only 1\.0 GB are free beside a\.") as caught:
+    with pytest.raises(
+        OutOfMemory, match=r"needs 1\.5 GB .* the weights of a leave only 1\.0 GB of the budget\."
+    ) as caught:
         rig.manager.check_fits((resident,), 1_500_000_000)
     assert caught.value.model == "a"
 

@@ -51,7 +51,7 @@ def test_the_error_for_a_model_that_never_fits_names_the_sizes() -> None:
     _, sink = rig.add([1], info=fake_info("huge", size=2_000_000_000))
     rig.run()
     assert isinstance(sink.error, OutOfMemory)
-    assert "huge needs 2.0 GB and models may take 1.5 kB" in sink.error.message
+    assert "huge needs 2.0 GB, and the memory budget is 1.5 kB" in sink.error.message
     assert "memory_budget" in sink.error.message
 
 
