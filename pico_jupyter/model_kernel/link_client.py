@@ -147,9 +147,9 @@ class LinkClient:
             log.error("the model kernel sent a message that cannot be read: %s", error)
             return
         match message:
-            case wire.Frames():
-                for frame in message.frames:
-                    self._feed(frame)
+            case wire.DeltaBatches():
+                for batch in message.batches:
+                    self._feed(batch)
             case wire.Answered():
                 if (question := self._questions.get(message.id)) and not question.answer.done():
                     question.answer.set_result(message.answer)
@@ -171,18 +171,18 @@ class LinkClient:
         if self._streams.pop(id_, None) is not None:
             self._send(wire.Abort(id_))
 
-    def _feed(self, frame: wire.StreamFrame) -> None:
-        stream = self._streams.get(frame.id)
+    def _feed(self, batch: wire.DeltaBatch) -> None:
+        stream = self._streams.get(batch.id)
         if stream is None:
             return
-        if frame.first != stream.received + 1:
-            self._fail_and_abort(frame.id, "parts of the answer were lost on the way from the model kernel")
+        if batch.first != stream.received + 1:
+            self._fail_and_abort(batch.id, "parts of the answer were lost on the way from the model kernel")
             return
         stream.silent_ticks = 0
-        stream.received += len(frame.deltas)
-        if isinstance(frame.deltas[-1], Finished):
-            del self._streams[frame.id]
-        stream.sink.feed(frame.deltas)
+        stream.received += len(batch.deltas)
+        if isinstance(batch.deltas[-1], Finished):
+            del self._streams[batch.id]
+        stream.sink.feed(batch.deltas)
 
     def _fail_request(self, id_: int, error: PicoError) -> None:
         if stream := self._streams.pop(id_, None):

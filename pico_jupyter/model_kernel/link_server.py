@@ -45,7 +45,7 @@ class _Outgoing:
     sent: int = 0
     sent_at: float = float("-inf")
 
-    def frame(self, now: float) -> wire.StreamFrame | None:
+    def batch(self, now: float) -> wire.DeltaBatch | None:
         """The unsent deltas, joined; None without one."""
         deltas = self.deltas.pop_unread()
         if not deltas:
@@ -56,7 +56,7 @@ class _Outgoing:
         # Deltas before the text are rare, and must not delay the first text.
         if not isinstance(deltas[-1], Accepted | Progress):
             self.sent_at = now
-        return wire.StreamFrame(self.id, first, tuple(deltas))
+        return wire.DeltaBatch(self.id, first, tuple(deltas))
 
 
 class LinkServer:
@@ -71,7 +71,7 @@ class LinkServer:
         self._engine = engine
         self._publish = publish
         self._window = window
-        # Seconds between two frames of one stream's text, longer with more streams: a frame costs the Jupyter server
+        # Seconds between two batches of one stream's text, longer with more streams: a batch costs the Jupyter server
         # about as much with one token in it as with three.
         self.spacing = window
         self._heartbeat = heartbeat
@@ -180,9 +180,9 @@ class LinkServer:
         latest = now + SLACK_SECONDS - self.spacing
         due = [stream for stream in self._waiting if stream.sent_at <= latest]
         self._waiting.difference_update(due)
-        frames = [frame for stream in due if (frame := stream.frame(now)) is not None]
-        if frames:
-            due[0].reply(wire.encode(wire.Frames(tuple(frames))))
+        batches = [batch for stream in due if (batch := stream.batch(now)) is not None]
+        if batches:
+            due[0].reply(wire.encode(wire.DeltaBatches(tuple(batches))))
         for stream in due:
             if stream.deltas.is_complete:
                 self._finish(stream)

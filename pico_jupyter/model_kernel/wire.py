@@ -42,7 +42,7 @@ class ErrorReport(msgspec.Struct, frozen=True):
 
 
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
-    """Shell: start a stream. Answered by Frames, the last of which ends with Finished, or by Failed."""
+    """Shell: start a stream. Answered by DeltaBatches, the last of which ends with Finished, or by Failed."""
 
     id: int
     request: GenerationRequest
@@ -64,7 +64,7 @@ class Abort(msgspec.Struct, frozen=True, tag="abort"):
 LinkRequest: TypeAlias = Generate | Ask | Abort
 
 
-class StreamFrame(msgspec.Struct, frozen=True):
+class DeltaBatch(msgspec.Struct, frozen=True):
     """Consecutive deltas of one stream; the first has number `first`."""
 
     id: int
@@ -72,10 +72,10 @@ class StreamFrame(msgspec.Struct, frozen=True):
     deltas: tuple[Delta, ...]
 
 
-class Frames(msgspec.Struct, frozen=True, tag="frames"):
+class DeltaBatches(msgspec.Struct, frozen=True, tag="deltas"):
     """Reply: new deltas of one or more streams."""
 
-    frames: tuple[StreamFrame, ...]
+    batches: tuple[DeltaBatch, ...]
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -106,7 +106,7 @@ class PublishedEvent(msgspec.Struct, frozen=True, tag="event"):
     event: EngineEvent
 
 
-KernelMessage: TypeAlias = Frames | Failed | Answered | Heartbeat | PublishedEvent
+KernelMessage: TypeAlias = DeltaBatches | Failed | Answered | Heartbeat | PublishedEvent
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[LinkRequest] = msgspec.msgpack.Decoder(LinkRequest)

@@ -34,7 +34,7 @@ for cell in sys.stdin.read().split("\\0"):
 
 @dataclass(frozen=True)
 class Block:
-    """One example: what it is written in, itself, and what it prints (None: nobody says)."""
+    """One example: what it is written in, itself, and what it prints (None: the page does not say)."""
 
     language: str
     code: str

@@ -50,12 +50,12 @@ class Loopback:
         self.sent.append((channel, wire.decode_request(payload)))
         asyncio.get_running_loop().call_soon(self.server.receive, payload, self._reply)
 
-    def frames(self) -> list[wire.Frames]:
-        return [message for message in self.replies if isinstance(message, wire.Frames)]
+    def batches(self) -> list[wire.DeltaBatches]:
+        return [message for message in self.replies if isinstance(message, wire.DeltaBatches)]
 
     def carried(self) -> list[tuple[Delta, ...]]:
-        """The deltas of each frame."""
-        return [frame.deltas for frames in self.frames() for frame in frames.frames]
+        """The deltas of each batch."""
+        return [batch.deltas for message in self.batches() for batch in message.batches]
 
     def count_sent(self, kind: type[Any]) -> int:
         return sum(isinstance(request, kind) for _, request in self.sent)

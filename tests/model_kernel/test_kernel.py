@@ -176,10 +176,10 @@ def test_the_built_in_model_answers(own_kernel: RunningKernel) -> None:
     message = own_kernel.ask_engine(wire.Generate(1, REQUEST))
     deltas: list[Delta] = []
     while not deltas or not isinstance(deltas[-1], Finished):
-        assert isinstance(message, wire.Frames)
-        [frame] = message.frames
-        assert frame.first == len(deltas) + 1
-        deltas += frame.deltas
+        assert isinstance(message, wire.DeltaBatches)
+        [batch] = message.batches
+        assert batch.first == len(deltas) + 1
+        deltas += batch.deltas
         if not isinstance(deltas[-1], Finished):
             message = own_kernel.next_reply()
     assert "47" in "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))

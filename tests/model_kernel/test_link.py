@@ -112,7 +112,7 @@ async def test_a_gap_fails_and_aborts_the_request(fault: Fault) -> None:
     async with aclosing(link.client.generate(REQUEST)) as deltas:
         assert await anext(deltas) == ACCEPTED
         gates[0].set()
-        await until(lambda: len(link.frames()) == 2)
+        await until(lambda: len(link.batches()) == 2)
         gates[1].set()
         with pytest.raises(EngineFailed, match="were lost"):
             await asyncio.wait_for(collect(deltas), 10)
@@ -164,7 +164,7 @@ async def test_streams_that_are_due_together_share_a_message() -> None:
     link = Loopback(TextEngine(LONG, lambda: asyncio.sleep(0)), window=0.005)
     answers = await asyncio.gather(*(read(link) for _ in range(8)))
     assert {text_of(answer) for answer in answers} == {text_of(LONG)}
-    assert max(len(frames.frames) for frames in link.frames()) == 8
+    assert max(len(message.batches) for message in link.batches()) == 8
 
 
 async def test_closing_the_stream_aborts_the_request() -> None:

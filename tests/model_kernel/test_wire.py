@@ -64,10 +64,12 @@ REQUESTS: list[wire.LinkRequest] = [
     wire.Abort(7),
 ]
 ANSWERS: list[wire.KernelMessage] = [
-    wire.Frames((wire.StreamFrame(1, 2, (TextDelta("a", 1, (LOGPROB,)), ToolCallDelta(ToolCall("c", "f", "{}")))),)),
+    wire.DeltaBatches(
+        (wire.DeltaBatch(1, 2, (TextDelta("a", 1, (LOGPROB,)), ToolCallDelta(ToolCall("c", "f", "{}")))),)
+    ),
     wire.Failed(1, wire.report(QueueFull("busy", retry_after=3))),
     wire.Answered(2, b"bytes"),
-    wire.Frames((wire.StreamFrame(1, 1, (TextDelta("a"),)), wire.StreamFrame(2, 5, (FINISHED,)))),
+    wire.DeltaBatches((wire.DeltaBatch(1, 1, (TextDelta("a"),)), wire.DeltaBatch(2, 5, (FINISHED,)))),
     wire.Heartbeat((1, 2)),
     wire.PublishedEvent(ModelLoaded("tiny", 1000, 0.5)),
     wire.PublishedEvent(EngineStatistics(1, 2, 3, 4, 5)),
