@@ -50,7 +50,7 @@ $(VENV)/installed-panel: labextension/node_modules/installed $(PANEL)
 demo: $(VENV)/installed ## set up and run a real chat through a real Jupyter server, then stop
 	$(BIN)/python scripts/demo.py
 
-check: $(VENV)/installed-test labextension/node_modules/installed ## lint, types, import contracts and the fast tests, in under two minutes
+check: $(VENV)/installed-test $(VENV)/installed-panel ## lint, types, import contracts and the fast tests, in under two minutes
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python scripts/check_language.py
@@ -59,7 +59,7 @@ check: $(VENV)/installed-test labextension/node_modules/installed ## lint, types
 	$(JLPM) check
 	$(PYTEST) --ignore=tests/browser -m "not slow"
 
-test: check $(VENV)/installed-panel ## everything that CI runs
+test: check ## everything that CI runs
 	$(DOCS)
 	$(PYTEST) --ignore=tests/browser -m slow
 	$(PYTEST) tests/browser
