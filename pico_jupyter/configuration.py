@@ -118,7 +118,10 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
         )
 
     def model_kernel(self, log: Log, on_event: Callable[[KernelEvent], None] = lambda _: None) -> ModelKernel:
-        """Return a model kernel with these settings. It starts with the first request that computes."""
+        """Return a model kernel with these settings.
+
+        It starts at the first generation or question. ListResident and ReadStatistics do not start it.
+        """
         find = find_openblas if self.openblas else _find_no_library
         return ModelKernel(self.engine_options, log=log, on_event=on_event, find_openblas=find)
 

@@ -1,8 +1,8 @@
 """DeltaStream: the queue of one request's deltas, between the engine that feeds it and its one reader.
 
-A stream belongs to one event loop. It ends once: with Finished, or with an error, which is raised after the deltas
-before it. Closing it is the only way to abort the request. The unread deltas of a slow reader are joined; more than
-`limit` unread bytes fail the request.
+A stream belongs to one event loop. It ends once: with Finished, or with an error, which the reader gets after all
+earlier deltas. Closing it is the only way to abort the request. The unread deltas of a slow reader are joined; more
+than `limit` unread bytes fail the request.
 """
 
 from __future__ import annotations

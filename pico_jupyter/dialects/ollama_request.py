@@ -59,7 +59,7 @@ class OllamaMessage(RequestStruct, frozen=True):
     thinking: Annotated[str | None, about("An answer's reasoning, for chat templates that use it.")] = None
     tool_calls: list[PastToolCall] | None = None
     tool_call_id: Annotated[str | None, about("The id of the tool call.")] = None
-    tool_name: Annotated[str | None, about("The tool's name. Omitted: that of the call with the id.")] = None
+    tool_name: Annotated[str | None, about("The tool's name. If omitted: the name of the call with this id.")] = None
 
 
 class OllamaGenerationFields(GenerationFields, frozen=True):

@@ -156,7 +156,7 @@ class OpenAIModel(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     object: Literal["model"] = "model"
-    created: Annotated[int, Meta(description="The time of its files, in seconds since the epoch.")]
+    created: Annotated[int, Meta(description="When the model's files were last changed, in seconds since the epoch.")]
     owned_by: str = "pico_jupyter"
     max_model_len: int
 

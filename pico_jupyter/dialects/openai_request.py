@@ -60,8 +60,8 @@ class OpenAIAssistantMessage(RequestStruct, frozen=True, tag_field="role", tag="
     ignored = frozenset({"name"})
     content: str | TextContent | None = None
     reasoning_content: Annotated[str | None, about("Its reasoning, for chat templates that use it.")] = None
-    reasoning: Annotated[str | None, about("The same. Used if reasoning_content is omitted.")] = None
-    thinking: Annotated[str | None, about("The same. Used if the other two are omitted.")] = None
+    reasoning: Annotated[str | None, about("The same as reasoning_content, and used if that is omitted.")] = None
+    thinking: Annotated[str | None, about("The same. Used if reasoning_content and reasoning are omitted.")] = None
     tool_calls: list[PastToolCall] | None = None
 
 
@@ -70,7 +70,7 @@ class OpenAIToolMessage(RequestStruct, frozen=True, tag_field="role", tag="tool"
 
     content: str | TextContent | None = None
     tool_call_id: Annotated[str | None, about("The id of the tool call.")] = None
-    name: Annotated[str | None, about("The tool's name. Omitted: that of the call with the id.")] = None
+    name: Annotated[str | None, about("The tool's name. If omitted: the name of the call with this id.")] = None
 
 
 class OpenAIFunctionMessage(OpenAIToolMessage, frozen=True, tag="function"):
@@ -117,7 +117,8 @@ class JsonSchemaFormat(RequestStruct, frozen=True, tag_field="type", tag="json_s
 
 class OpenAIChatRequest(GenerationFields, frozen=True, kw_only=True):
     """A chat request. Fields that are not listed are ignored; null counts as omitted. If `stream` is omitted,
-    v1/chat streams and v1/chat/completions does not, unless openai_stream_default or the Accept header differ.
+    v1/chat streams and v1/chat/completions does not, unless openai_stream_default or the Accept header says
+    otherwise.
     """
 
     ignored = (

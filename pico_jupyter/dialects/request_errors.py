@@ -1,8 +1,8 @@
 """Turns msgspec's errors about a request into InvalidRequest, with the texts that OpenAI and Ollama use.
 
 msgspec names the path of the first wrong field. The text follows from the type that the field has in its Struct and
-from the value that was sent. If an API prescribes a text, an entry of ErrorTexts replaces it: a pattern of `param`, and
-the function that writes the text.
+from the value that was sent. If an API prescribes another text, an entry of ErrorTexts gives it: a pattern of `param`,
+and a function that writes the text.
 """
 
 from __future__ import annotations

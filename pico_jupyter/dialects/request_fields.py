@@ -221,7 +221,9 @@ class ToolSubset(RequestStruct, frozen=True):
 class AllowedTools(ToolSubset, frozen=True, tag_field="type", tag="allowed_tools"):
     """Restricts the tools that the model sees."""
 
-    allowed_tools: Annotated[ToolSubset | None, about("If present, replaces the fields beside it.")] = None
+    allowed_tools: Annotated[
+        ToolSubset | None, about("If present, used instead of `tools` and `mode` of this object.")
+    ] = None
 
 
 ToolChoice: TypeAlias = Literal["none", "auto", "required"] | AllowedTools | ForcedTool
@@ -239,9 +241,10 @@ class TemplateArguments(RequestStruct, frozen=True):
     """Variables for the model's chat template, which receives members that are not listed unchanged."""
 
     enable_thinking: Annotated[bool | TrueOrFalse | None, about("The reasoning switch.")] = None
-    thinking: Annotated[Any, about("A boolean is the reasoning switch if enable_thinking is omitted.")] = None
+    thinking: Annotated[Any, about("If it is a boolean and enable_thinking is omitted: the reasoning switch.")] = None
 
 
+_REASONING = about("The third switch. Used if think and chat_template_kwargs are omitted.")
 _TEMPERATURE = about("The randomness of sampling; 0: always the likeliest token. Omitted: the model's default.")
 _TOP_K = about("Sample from this many of the likeliest tokens; 0 or less: from all.")
 _TOP_P = about("Sample from the likeliest tokens whose probabilities add up to this; 0: only the likeliest.")
@@ -293,13 +296,19 @@ class GenerationFields(RequestStruct, frozen=True):
     ignored = frozenset({"user", "format"})
     model: Annotated[ModelNameOrEmpty | None, about("A name from the list of models. Omitted: default_model.")] = None
     think: Annotated[bool | ThinkLevel | None, about("Reasoning on or off. The first of the four switches.")] = None
-    chat_template_kwargs: Annotated[TemplateArguments | None, about("The second switch, if think is omitted.")] = None
-    reasoning: Annotated[ReasoningField | Effort | None, about("The third, if both are omitted.")] = None
+    chat_template_kwargs: Annotated[TemplateArguments | None, about("The second switch. Used if think is omitted.")] = (
+        None
+    )
+    reasoning: Annotated[ReasoningField | Effort | None, _REASONING] = None
     reasoning_effort: Annotated[Effort | None, about("Used if the other three switches are omitted.")] = None
     separate_reasoning: Annotated[bool | None, about("false: reasoning is in the text, in <think> tags.")] = None
-    include_reasoning: Annotated[bool | None, about("The same. Used if separate_reasoning is omitted.")] = None
+    include_reasoning: Annotated[bool | None, about("The same as separate_reasoning, and used if that is omitted.")] = (
+        None
+    )
     max_completion_tokens: Annotated[Positive | None, about("Token limit for answer and reasoning together.")] = None
-    max_tokens: Annotated[MaxTokens | None, about("Used without max_completion_tokens; -1: as many as fit.")] = None
+    max_tokens: Annotated[MaxTokens | None, about("Used if max_completion_tokens is omitted; -1: as many as fit.")] = (
+        None
+    )
     temperature: Annotated[Temperature | None, _TEMPERATURE] = None
     top_p: Annotated[Share | None, _TOP_P] = None
     top_k: Annotated[TopK | None, _TOP_K] = None

@@ -335,8 +335,8 @@ class Engine:
 
 
 def _mlx_loader(options: EngineOptions, prefixes: PrefixCache) -> LoadBackend:
-    def load_backend(info: ModelInfo, room: int) -> Backend:
-        return load(info, room, prefixes=prefixes, kv_bits=options.kv_bits, float32_on_cpu=options.float32_on_cpu)
+    def load_backend(info: ModelInfo, free: int) -> Backend:
+        return load(info, free, prefixes=prefixes, kv_bits=options.kv_bits, float32_on_cpu=options.float32_on_cpu)
 
     return load_backend
 

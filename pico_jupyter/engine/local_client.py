@@ -184,7 +184,7 @@ class LocalEngineClient:
         try:
             return await asyncio.to_thread(self._report_empty, is_starting=self._is_starting)
         except (ImportError, OSError, RuntimeError) as error:
-            raise EngineUnavailable(f"the memory is not known: {type(error).__name__}: {error}") from error
+            raise EngineUnavailable(f"the memory use cannot be determined: {type(error).__name__}: {error}") from error
 
     def _report_empty(self, *, is_starting: bool) -> MemoryReport:
         """The memory while nothing is loaded."""

@@ -96,7 +96,7 @@ def _temperature(value: Any) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """Convert to a float, also from numpy. Returns None for a text, a boolean or NaN."""
+    """Convert a number or a numpy scalar to a float. Returns None for a string, a boolean or NaN."""
     try:
         number = None if isinstance(value, str | bool) else float(value)
     except (TypeError, ValueError):

@@ -188,7 +188,7 @@ class Pico:
 
 
 def connect(*, url: str = "", token: str = "") -> Pico:
-    """Return this process's connection to its models. Later calls return the same object.
+    """Return this process's connection to its models. Later calls for the same server return the same object.
 
     With `url` (like "http://localhost:8888/") and `token`, it uses the Jupyter server at that address. Otherwise it
     uses the server that PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN name, or else the server that started this kernel.

@@ -5,10 +5,10 @@ markdown-it finds the code. These invariants hold even if another renderer treat
 - A "<" of the model stays only inside fences that this module writes: at the start of a line, after an empty line, and
   longer than any fence in the code. All other code is written as entities.
 - Backticks, tildes and dollar signs that could open code or a formula are entities. nbconvert 7.17 searches for
-  formulas before fences: no formula stays open, and display formulas that start inside a line are on one line.
+  formulas before fences: every formula is closed, and a display formula that starts inside a line is put on one line.
 - A link needs a safe scheme or a relative destination. nbconvert 7.17 would render a javascript: link.
 
-labextension/src/model/safeMarkdown.ts does the same; tests/panel/safe.json holds the two together.
+labextension/src/model/safeMarkdown.ts does the same; tests/panel/safe.json checks that both give the same result.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _prose(text: str) -> str:
 
 
 def _formula(token: Token, *, is_inside_line: bool) -> str:
-    formula = UNSAFE_LINK.sub(lambda sign: f" {sign[0]}", LIVE.sub(_in_formula, token.content))
+    formula = UNSAFE_LINK.sub(lambda sign: f" {sign[0]}", LIVE.sub(_escape_in_formula, token.content))
     if token.markup != "$$":
         formula = NESTED_OPENING.sub(r"\1 ", token.markup + formula)[len(token.markup) :]
     elif is_inside_line:
@@ -127,17 +127,20 @@ def _formula(token: Token, *, is_inside_line: bool) -> str:
     return f"{token.markup}{formula}{' ' if formula.endswith(chr(92)) else ''}{token.markup}"
 
 
-def _live_entities(live: re.Match[str]) -> str:
-    if live[1]:
-        return _entities(live[1])
-    return live[0] if live[2] is None else "&#92;"
+def _live_entities(markup: re.Match[str]) -> str:
+    if markup[1]:
+        return _entities(markup[1])
+    return markup[0] if markup[2] is None else "&#92;"
 
 
-def _in_formula(live: re.Match[str]) -> str:
-    r"""Replace "<" by \lt, and remove backticks and dollar signs, which TeX does not need. Spaces separate the rest."""
-    if not live[1]:
-        return live[0]
-    return r"\lt " if live[1] == "<" else " ".join((*live[1].strip("$`"), ""))
+def _escape_in_formula(markup: re.Match[str]) -> str:
+    r"""Replace "<" by \lt, and remove backticks and dollar signs, which TeX does not need.
+
+    Add a space after each other character, so that it opens nothing.
+    """
+    if not markup[1]:
+        return markup[0]
+    return r"\lt " if markup[1] == "<" else " ".join((*markup[1].strip("$`"), ""))
 
 
 def _entities(text: str) -> str:

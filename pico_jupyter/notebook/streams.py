@@ -1,6 +1,6 @@
 """Iterators over the pieces of an answer, for ordinary code and for coroutines.
 
-The background loop receives the pieces, independent of the reader. Closing a stream, interrupting its reader, or
+The background loop receives the pieces independently of the reader. Closing a stream, interrupting its reader, or
 dropping the last reference to it aborts the request.
 """
 

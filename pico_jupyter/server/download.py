@@ -1,8 +1,8 @@
 """Downloads a file over HTTP from a public address, without credentials, cookies, proxies or decompression.
 
 - Each redirect is checked like the first URL: scheme, host, and all addresses of the host (see addresses.py).
-- A cancelled download closes its connection. SimpleAsyncHTTPClient of tornado 6.6 keeps it open. It also logs an
-  exception in a callback, the only way to stop a body, as "Uncaught exception". So this module uses HTTP1Connection.
+- A cancelled download closes its connection. SimpleAsyncHTTPClient of tornado 6.6 keeps it open. Its only way to stop a
+  body is an exception in a callback, which it logs as "Uncaught exception". So this module uses HTTP1Connection.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class _Response(HTTPMessageDelegate):
             self._stop_if_refused(lambda: self._check(start_line.code, headers))
 
     def data_received(self, chunk: bytes) -> None:
-        """Append a part of the body. tornado also passes what it buffered before the stream was closed."""
+        """Append a part of the body. tornado calls this for buffered data even after the stream is closed."""
         if not self._stopped:
             self._stop_if_refused(lambda: self._budget.spend(len(chunk)))
             self._body += chunk

@@ -140,13 +140,13 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         return self.context.running > 0
 
     async def stop_extension(self) -> None:
-        """Stop the engine within `stop_seconds`. Raises nothing: an exception here keeps jupyter_server 2 running."""
+        """Stop the engine within `stop_seconds`. Raises no exception. jupyter_server 2.x would not stop after one."""
         try:
             await asyncio.wait_for(self.engine.aclose(), self.stop_seconds)
         except TimeoutError:
             self.log.warning("pico_jupyter: the engine did not stop within %s s", self.stop_seconds)
         except Exception:  # no failure of the engine may keep the server running
-            self.log.exception("pico_jupyter: the engine did not stop in order")
+            self.log.exception("pico_jupyter: stopping the engine failed")
 
     def publish_event(self, event: KernelEvent) -> None:
         """Record an event of the model kernel in the metrics and emit it as a Jupyter event."""

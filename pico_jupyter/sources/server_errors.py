@@ -65,7 +65,7 @@ def read_error_response(status: int, body: bytes, retry_after: str = "") -> Pico
 
 
 def read_error_frame(error: dict[str, Any]) -> PicoError:
-    """Return the error of a frame."""
+    """Return the PicoError that an error frame describes."""
     return _error(error, BY_TYPE.get(str(error.get("type")), EngineFailed))
 
 

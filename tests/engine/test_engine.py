@@ -84,7 +84,7 @@ async def test_only_the_engine_thread_calls_backends(start: StartEngine, fake_mo
             seen.add(threading.current_thread().name)
             super()._call(verb)
 
-    client = start(lambda info, room: RecordingBackend(answer=lambda prompt, sampling: iter([20] * 99)))
+    client = start(lambda info, free: RecordingBackend(answer=lambda prompt, sampling: iter([20] * 99)))
     await asyncio.gather(*(collect(client.generate(ask(max_tokens=3))) for _ in range(3)))
     assert seen == {"pico-engine"}
 
@@ -124,7 +124,7 @@ async def test_after_a_failing_step_the_engine_continues(
 async def test_the_error_for_a_model_that_cannot_be_loaded_has_the_reason(
     start: StartEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def load(info: ModelInfo, room: int) -> FakeBackend:
+    def load(info: ModelInfo, free: int) -> FakeBackend:
         raise ValueError("Model type abc not supported.")
 
     client = start(load)
@@ -195,7 +195,7 @@ async def test_an_idle_model_expires_without_another_request(start: StartEngine,
             super().close()
             closed.set()
 
-    client = start(lambda info, room: RecordingBackend(answer=lambda prompt, sampling: iter([20] * 99)))
+    client = start(lambda info, free: RecordingBackend(answer=lambda prompt, sampling: iter([20] * 99)))
     await collect(client.generate(ask(max_tokens=1, keep_alive=0.05)))
     assert await asyncio.to_thread(closed.wait, PATIENCE)
 
@@ -390,7 +390,7 @@ async def test_an_engine_whose_thread_failed_answers_every_waiting_caller(
         def remove(self, rows: object, *, keep: bool) -> None:
             raise RuntimeError("broken")
 
-    client = start(lambda info, room: FailingBackend(answer=lambda prompt, sampling: iter([20, 21])))
+    client = start(lambda info, free: FailingBackend(answer=lambda prompt, sampling: iter([20, 21])))
     with pytest.raises(EngineUnavailable):
         await collect(client.generate(ask(max_tokens=2)))
     with pytest.raises(EngineUnavailable):

@@ -315,7 +315,7 @@ async def test_a_draft_model_changes_the_steps_and_not_the_text(start: StartEngi
             steps.append(len(sampled))
             return sampled
 
-    def load(info: ModelInfo, room: int) -> Backend:
+    def load(info: ModelInfo, free: int) -> Backend:
         model, config = load_model(Path(info.path))
         if info.name == "second":
             model, _ = quantize_model(model, config, 64, 8)

@@ -192,7 +192,7 @@ async def test_an_unknown_device_memory_is_an_error(start: Starter) -> None:
     def no_device() -> Capacity:
         raise ImportError("no mlx here")
 
-    with pytest.raises(EngineUnavailable, match="the memory is not known: ImportError: no mlx here"):
+    with pytest.raises(EngineUnavailable, match="the memory use cannot be determined: ImportError: no mlx here"):
         await LocalEngineClient(start.catalog, start, no_device).ask(DescribeMemory())
 
 

@@ -19,7 +19,7 @@ class FakeModels:
     load_steps: int = 1
     backends: dict[str, FakeBackend] = field(default_factory=dict)
 
-    def __call__(self, info: ModelInfo, room: int) -> FakeBackend:
+    def __call__(self, info: ModelInfo, free: int) -> FakeBackend:
         hello = self.tokenizer.encode("Hello ", add_special_tokens=False)
         backend = FakeBackend(
             answer=self.answer or (lambda prompt, sampling: iter(hello * 10_000)),

@@ -129,7 +129,7 @@ async def test_an_engine_that_fails_to_stop_does_not_keep_the_server_running(
 ) -> None:
     server.engine.closing = AttributeError("'NoneType' object has no attribute 'kill'")
     await server.extension.stop_extension()
-    assert "did not stop in order" in caplog.text
+    assert "stopping the engine failed" in caplog.text
 
 
 async def test_the_server_is_idle_when_nothing_is_generated(server: RunningServer) -> None:

@@ -27,9 +27,9 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
 };
 
 function ModelStatus({ pico, onClick }: { pico: IPico; onClick: () => void }): React.JSX.Element | null {
-  const { chosen, memory, busy } = useObservable(pico.models.state);
+  const { chosenName, memory, busy } = useObservable(pico.models.state);
   const { trans } = pico;
-  if (!chosen) {
+  if (!chosenName) {
     return null;
   }
   const loadingModel = memory?.loading?.model ?? busy.find(name => !isLoaded(name, pico));
@@ -39,7 +39,7 @@ function ModelStatus({ pico, onClick }: { pico: IPico; onClick: () => void }): R
   const title = memory
     ? trans.__('Local models use %1 of %2 of memory', formatBytes(memory.used), formatRoundedDown(memory.budget))
     : trans.__('Chat with a local model');
-  return <TextItem source={[loadingModel ?? chosen, figure].filter(Boolean).join(' · ')} title={title} onClick={onClick} />;
+  return <TextItem source={[loadingModel ?? chosenName, figure].filter(Boolean).join(' · ')} title={title} onClick={onClick} />;
 }
 
 function isLoaded(name: string, { models }: IPico): boolean {

@@ -15,7 +15,7 @@ const SILENCE_MS = 1000;
 
 export interface ModelsState {
   readonly models: readonly Model[];
-  readonly chosen: string;
+  readonly chosenName: string;
   readonly loading: boolean;
   readonly problem: string | null;
   /** null until the engine has reported it. */
@@ -36,14 +36,14 @@ export class Models {
     preferred = '',
     private readonly _onChoose: (name: string) => void = () => undefined
   ) {
-    this.state = new Observable<ModelsState>({ ...INITIAL_STATE, chosen: preferred });
+    this.state = new Observable<ModelsState>({ ...INITIAL_STATE, chosenName: preferred });
   }
 
   readonly state: Observable<ModelsState>;
 
   get chosen(): Model | undefined {
-    const { models, chosen } = this.state.get();
-    return models.find(model => model.name === chosen);
+    const { models, chosenName } = this.state.get();
+    return models.find(model => model.name === chosenName);
   }
 
   /** Load the list from the server. The chosen model changes only if it is no longer listed. */
@@ -52,10 +52,10 @@ export class Models {
     try {
       const reported = this._refreshMemory();
       const models = await this._backend.models();
-      const { chosen } = this.state.get();
+      const { chosenName } = this.state.get();
       const fallback = models.find(model => model.resident !== null) ?? models[0];
-      const isListed = models.some(model => model.name === chosen);
-      this.state.patch({ models, chosen: isListed ? chosen : (fallback?.name ?? ''), loading: false, problem: null });
+      const isListed = models.some(model => model.name === chosenName);
+      this.state.patch({ models, chosenName: isListed ? chosenName : (fallback?.name ?? ''), loading: false, problem: null });
       void reported.then(() => this._pollMemory());
     } catch (error) {
       this.state.patch({ loading: false, problem: reasonOf(error) });
@@ -70,12 +70,12 @@ export class Models {
         await this._pause(RETRY_MS);
       }
     }
-    return this.state.get().chosen;
+    return this.state.get().chosenName;
   }
 
   choose(name: string): void {
-    if (name !== this.state.get().chosen) {
-      this.state.patch({ chosen: name });
+    if (name !== this.state.get().chosenName) {
+      this.state.patch({ chosenName: name });
       this._onChoose(name);
     }
   }

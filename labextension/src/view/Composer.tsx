@@ -134,13 +134,13 @@ function AttachButtons(): React.JSX.Element {
 function useRejection(): string {
   const { chat, trans } = useServices();
   const { rejected } = useObservable(chat.state);
-  const { chosen } = useObservable(chat.models.state);
+  const { chosenName } = useObservable(chat.models.state);
   if (!rejected || supportsAttachment(chat.models.chosen, rejected.kind)) {
     return '';
   }
   const reasons = {
-    image: trans.__('%1 does not accept images. Choose a model with the Images badge.', chosen),
-    video: trans.__('%1 does not accept videos. Choose a model with the Video badge.', chosen),
+    image: trans.__('%1 does not accept images. Choose a model with the Images badge.', chosenName),
+    video: trans.__('%1 does not accept videos. Choose a model with the Video badge.', chosenName),
     other: trans.__('%1 is not a text, image or video file.', rejected.name),
     large: trans.__('%1 is too large to attach.', rejected.name),
     text: ''

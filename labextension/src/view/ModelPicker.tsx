@@ -10,9 +10,9 @@ import { Translator, useObservable, useServices } from './services';
 
 export function ModelPicker(): React.JSX.Element {
   const { chat, trans } = useServices();
-  const { chosen, loading, models } = useObservable(chat.models.state);
+  const { chosenName, loading, models } = useObservable(chat.models.state);
   const model = chat.models.chosen;
-  const name = chosen || (loading ? trans.__('Loading models…') : trans.__('No model'));
+  const name = chosenName || (loading ? trans.__('Loading models…') : trans.__('No model'));
   const face = (
     <>
       <Dot model={model} />
@@ -46,9 +46,9 @@ function dotState(model: Model | undefined, busy: readonly string[], memory: Mem
 
 function ModelList({ models, close }: { models: readonly Model[]; close: () => void }): React.JSX.Element {
   const { chat, trans } = useServices();
-  const { chosen, memory, problem } = useObservable(chat.models.state);
+  const { chosenName, memory, problem } = useObservable(chat.models.state);
   const [filter, setFilter] = React.useState('');
-  const [highlighted, setHighlighted] = React.useState(chosen);
+  const [highlighted, setHighlighted] = React.useState(chosenName);
   const input = useFocus<HTMLInputElement>();
   const listId = React.useId();
   const matching = models.filter(({ name }) => name.toLowerCase().includes(filter.toLowerCase()));
@@ -86,7 +86,7 @@ function ModelList({ models, close }: { models: readonly Model[]; close: () => v
             key={model.name}
             id={`${listId}-${from + index}`}
             model={model}
-            isChosen={model.name === chosen}
+            isChosen={model.name === chosenName}
             isAtCursor={from + index === cursor}
             onPoint={() => setHighlighted(model.name)}
             onChoose={() => choose(model)}
@@ -256,9 +256,9 @@ function residencyText(model: Model, memory: Memory | null, isMoving: boolean, t
   }
   switch (memory && need?.fit) {
     case 'never':
-      return trans.__('%1 does not fit into memory. Choose a smaller model, or one with fewer bits.', model.name);
+      return trans.__('%1 does not fit into memory. Choose a smaller or more strongly quantised model.', model.name);
     case 'later':
-      return trans.__('%1 can load once other answers are complete and their models can be unloaded.', model.name);
+      return trans.__('%1 can be loaded after the other answers are complete and their models can be unloaded.', model.name);
     default:
       return trans.__('%1 loads when you send a message.', model.name);
   }

@@ -11,15 +11,15 @@ const DOWNLOAD = 'hf download mlx-community/Qwen3-4B-4bit';
 
 export function Welcome(): React.JSX.Element {
   const { chat, trans } = useServices();
-  const { chosen, problem, models } = useObservable(chat.models.state);
-  const { description, questions } = introduction(chosen, trans);
+  const { chosenName, problem, models } = useObservable(chat.models.state);
+  const { description, questions } = introduction(chosenName, trans);
   return (
     <div className="pico-empty">
       <div className="pico-empty-mark">
         <Icon name="chat" size={28} />
       </div>
       <h2>{trans.__('Chat with a local model')}</h2>
-      <p className="pico-muted">{chosen ? description : problem}</p>
+      <p className="pico-muted">{chosenName ? description : problem}</p>
       <div className="pico-suggestions">
         {questions.map(question => (
           <Suggestion key={question.text} question={question} isDisabled={!models.length} />

@@ -10,18 +10,24 @@ import { WidgetModel } from './widgetModel';
 /** Delay between two updates of the kernel while an answer grows. A reload loses at most this much. */
 const PUSH_MS = 1000;
 
+/** The messages that the chat and the trait had in common last. */
+interface Common {
+  messages: readonly Message[];
+}
+
+/** Synchronises until the returned function is called. */
 export function synchronize(chat: Chat, model: WidgetModel, environment: Environment): () => void {
+  const common = { messages: chat.conversation.state.get().messages };
+  const disposers = [chatToTraits(chat, model, environment, common), traitsToChat(chat, model, common)];
+  return () => disposers.forEach(dispose => dispose());
+}
+
+function chatToTraits(chat: Chat, model: WidgetModel, environment: Environment, common: Common): () => void {
   let cancelPush: (() => void) | undefined;
-  let sent: readonly Message[] = chat.conversation.state.get().messages;
   const push = (): void => {
     cancelPush?.();
     cancelPush = undefined;
-    const { messages } = chat.conversation.state.get();
-    if (messages !== sent) {
-      sent = messages;
-      model.set('messages', messages);
-      model.save_changes();
-    }
+    pushMessages(chat, model, common);
   };
   const onConversation = (): void => {
     if (!chat.conversation.state.get().busy) {
@@ -30,54 +36,66 @@ export function synchronize(chat: Chat, model: WidgetModel, environment: Environ
       cancelPush ??= environment.after(PUSH_MS, push);
     }
   };
-  const onSettings = (): void => {
-    const { reasoning, file, library } = chat.state.get();
-    const { chosen } = chat.models.state.get();
-    const wanted = { reasoning, model: chosen || model.get('model'), file: library ? (file ?? '') : model.get('file') };
-    const changed = Object.entries(wanted).filter(([key, value]) => value !== model.get(key));
-    if (changed.length) {
-      changed.forEach(([key, value]) => model.set(key, value));
-      model.save_changes();
-    }
-  };
+  const onSettings = (): void => pushSettings(chat, model);
   const disposers = [
     subscribeToConversation(chat, onConversation),
     chat.state.subscribe(onSettings),
     chat.models.state.subscribe(onSettings)
   ];
-
-  const on = (event: string, listener: (content: unknown) => void): void => {
-    model.on(event, listener);
-    disposers.push(() => model.off(event, listener));
-  };
-  on('change:messages', () => {
-    const messages = readMessages(model.get('messages'));
-    if (JSON.stringify(messages) !== JSON.stringify(sent) && !chat.conversation.state.get().busy) {
-      sent = messages;
-      const present = chat.conversation.state.get().messages;
-      if (present.length && !hasCommonMessage(present, messages)) {
-        // The open conversation stays in its file.
-        chat.startConversation(messages);
-      } else {
-        chat.conversation.replace(messages);
-      }
-    }
-  });
-  on('change:model', () => chat.models.choose(string(model.get('model')) || chat.models.state.get().chosen));
-  on('change:file', () => {
-    const file = string(model.get('file'));
-    if (file && file !== chat.state.get().file) {
-      void chat.open(file);
-    }
-  });
-  on('change:reasoning', () => chat.setReasoning(oneOf(model.get('reasoning'), REASONINGS, 'default')));
-  on('msg:custom', content => {
-    if (object(content).type === 'stop') {
-      chat.conversation.stop();
-    }
-  });
   return () => {
     cancelPush?.();
     disposers.forEach(dispose => dispose());
   };
+}
+
+function pushMessages(chat: Chat, model: WidgetModel, common: Common): void {
+  const { messages } = chat.conversation.state.get();
+  if (messages !== common.messages) {
+    common.messages = messages;
+    model.set('messages', messages);
+    model.save_changes();
+  }
+}
+
+function pushSettings(chat: Chat, model: WidgetModel): void {
+  const { reasoning, file, library } = chat.state.get();
+  const { chosenName } = chat.models.state.get();
+  const traits = { reasoning, model: chosenName || model.get('model'), file: library ? (file ?? '') : model.get('file') };
+  const changed = Object.entries(traits).filter(([key, value]) => value !== model.get(key));
+  if (changed.length) {
+    changed.forEach(([key, value]) => model.set(key, value));
+    model.save_changes();
+  }
+}
+
+function traitsToChat(chat: Chat, model: WidgetModel, common: Common): () => void {
+  const listeners: readonly [string, (content: unknown) => void][] = [
+    ['change:messages', () => showMessages(chat, readMessages(model.get('messages')), common)],
+    ['change:model', () => chat.models.choose(string(model.get('model')) || chat.models.state.get().chosenName)],
+    ['change:file', () => openFile(chat, string(model.get('file')))],
+    ['change:reasoning', () => chat.setReasoning(oneOf(model.get('reasoning'), REASONINGS, 'default'))],
+    ['msg:custom', content => object(content).type === 'stop' && chat.conversation.stop()]
+  ];
+  listeners.forEach(([event, listener]) => model.on(event, listener));
+  return () => listeners.forEach(([event, listener]) => model.off(event, listener));
+}
+
+function showMessages(chat: Chat, messages: readonly Message[], common: Common): void {
+  const { messages: present, busy } = chat.conversation.state.get();
+  if (busy || JSON.stringify(messages) === JSON.stringify(common.messages)) {
+    return;
+  }
+  common.messages = messages;
+  if (present.length && !hasCommonMessage(present, messages)) {
+    // This is another conversation: keep the open one in its file and start a new one.
+    chat.startConversation(messages);
+  } else {
+    chat.conversation.replace(messages);
+  }
+}
+
+function openFile(chat: Chat, file: string): void {
+  if (file && file !== chat.state.get().file) {
+    void chat.open(file);
+  }
 }

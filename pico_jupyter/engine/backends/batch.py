@@ -28,14 +28,14 @@ class Row:
     """A row of the backend.
 
     `tokens` are those in its KV cache. `sampled` counts the sampled tokens. `is_new` until its first token is returned.
-    A prompt with the same first `turn` tokens continues its conversation. `rope_delta` is the position minus the number
-    of tokens after media; None for models where they are always equal.
+    A prompt with the same first `continuation_start` tokens continues its conversation. `rope_delta` is the position
+    minus the number of tokens after media; None for models where they are always equal.
     """
 
     number: int
     sampling: RowSampling
     processors: list[LogitsProcessor]
-    turn: int
+    continuation_start: int
     sampled: int = 0
     tokens: list[int] = field(default_factory=list)
     is_new: bool = True

@@ -124,11 +124,11 @@ class LmBackend:
         media: Media | None = None,
     ) -> int:
         tokens = list(prompt)
-        turn = boundaries[-1] if boundaries else len(tokens) - 1
+        continuation_start = boundaries[-1] if boundaries else len(tokens) - 1
         delta = self._model.rope_delta(media) if isinstance(self._model, VisionModel) else None
         media = self._as_one_span(media) if media else None
         new_rows = [
-            Row(number, sampling, logits_processors(sampling), turn, generated, rope_delta=delta)
+            Row(number, sampling, logits_processors(sampling), continuation_start, generated, rope_delta=delta)
             for number, sampling in rows.items()
         ]
         if draft and not media:  # draft models have no vision
@@ -186,14 +186,14 @@ class LmBackend:
             removed = [row for row in prefill.rows if row.number in rows]
             prefill.rows = [row for row in prefill.rows if row not in removed]
             if removed and not prefill.rows and keep:
-                self._keep_whole(prefill.prompt[: prefill.computed], prefill.cache, removed[0].turn)
+                self._keep_whole(prefill.prompt[: prefill.computed], prefill.cache, removed[0].continuation_start)
         self._prefills = [prefill for prefill in self._prefills if prefill.rows]
         for batch in self._batches:
             removed_at = [index for index, row in enumerate(batch.rows) if row.number in rows]
             if keep:
                 for index in removed_at:
                     row = batch.rows[index]
-                    self._keep_whole(row.tokens, batch.cache_of(index), row.turn)
+                    self._keep_whole(row.tokens, batch.cache_of(index), row.continuation_start)
                     if speculation := self._speculations.get(row.number):
                         speculation.keep(row)
             if removed_at:
@@ -230,8 +230,8 @@ class LmBackend:
         kv.trim(cache, start)
         return cache, start
 
-    def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, turn: int) -> None:
-        self._keep_whole(list(tokens), cache, turn)
+    def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, continuation_start: int) -> None:
+        self._keep_whole(list(tokens), cache, continuation_start)
 
     def _as_one_span(self, media: Media) -> Media:
         """Join the spans of media if the model can compute them only in one chunk, with an empty cache."""
@@ -280,9 +280,11 @@ class LmBackend:
         copy_tokens = partial(kv.copy_tokens, prefill.cache)
         self._prefixes.keep_blocks(prefill.prompt[:length], copy_tokens, checkpoint)
 
-    def _keep_whole(self, tokens: list[int], cache: kv.Cache, turn: int) -> None:
+    def _keep_whole(self, tokens: list[int], cache: kv.Cache, continuation_start: int) -> None:
         cached = CachedValue(cache, kv.nbytes(cache))
-        self._prefixes.keep_whole(tokens, cached, kv.copy_tokens, turn=turn, is_trimmable=self._is_trimmable)
+        self._prefixes.keep_whole(
+            tokens, cached, kv.copy_tokens, continuation_start=continuation_start, is_trimmable=self._is_trimmable
+        )
 
     def _start_decoding(self, prefills: list[Prefill], cache: kv.Cache, logits: mx.array | None) -> None:
         """Move the rows of complete prompts to a batch, or to one batch each if caches cannot merge.

@@ -45,8 +45,8 @@ class DraftBackend(Protocol):
     def open_cache(self, tokens: Sequence[int]) -> tuple[kv.Cache, int]:
         """A cache of the first tokens of these, and their number."""
 
-    def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, turn: int) -> None:
-        """Return a cache of these tokens to the prefix cache. `turn` is that of the Row."""
+    def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, continuation_start: int) -> None:
+        """Return a cache of these tokens to the prefix cache. `continuation_start` is that of the Row."""
 
 
 @dataclass(slots=True)
@@ -148,7 +148,7 @@ class Speculation:
     def keep(self, row: Row) -> None:
         """Return the draft model's cache to the prefix cache. No other call may follow."""
         if self._cache:
-            self._draft_backend.keep_cache(row.tokens[: self._cache_length], self._cache, row.turn)
+            self._draft_backend.keep_cache(row.tokens[: self._cache_length], self._cache, row.continuation_start)
 
     def _open(self, row: Row) -> kv.Cache:
         if self._cache is None:

@@ -2,7 +2,8 @@
 
 - A video is decoded from its start to the last sampled frame. Only sampled frames become pixels, and each is shrunk
   immediately, so the memory needed does not grow with the length of the video.
-- OpenCV opens only files that begin like a video container. FFmpeg would also open playlists, which name other files.
+- Only files that begin like a video container are passed to OpenCV, because its FFmpeg also opens playlists, which can
+  name other files.
 """
 
 from __future__ import annotations
@@ -179,6 +180,7 @@ def _decoded_video(frames: Frames, indices: Sequence[int], source_fps: float, to
 
 
 def _decode_animation(data: bytes, job: _DecodeJob) -> DecodedVideo:
+    """The first pass counts the frames and their delays. The second decodes the sampled frames."""
     delays = [delay for delay, _ in _animation_frames(data, job)]
     if not delays:
         raise job.error("the file is damaged or truncated")

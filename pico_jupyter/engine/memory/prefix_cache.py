@@ -72,11 +72,14 @@ class _Block:
 
 @dataclass(slots=True, eq=False)
 class _Whole:
-    """The cache of a row that ended. A prompt with the same first `turn` tokens continues its conversation."""
+    """The cache of a row that ended.
+
+    A prompt with the same first `continuation_start` tokens continues its conversation.
+    """
 
     tokens: list[int]
     cached: CachedValue
-    turn: int
+    continuation_start: int
     last_used: int
 
 
@@ -179,7 +182,7 @@ class ModelPrefixes:
         """
         whole, length = self._best_whole(tokens, is_trimmable=is_trimmable)
         in_blocks, path, checkpoint = self._longest_in_blocks(tokens, is_trimmable=is_trimmable)
-        if whole and length >= max(in_blocks, whole.turn):
+        if whole and length >= max(in_blocks, whole.continuation_start):
             self._remove_whole(whole)
             return FoundPrefix(length, whole=whole.cached.value)
         if whole and length > in_blocks:
@@ -196,7 +199,7 @@ class ModelPrefixes:
         return FoundPrefix(in_blocks, blocks=blocks, checkpoint=checkpoint.cached.value if checkpoint else None)
 
     def keep_whole(
-        self, tokens: list[int], cached: CachedValue, copy: CopyTokensOf, *, turn: int, is_trimmable: bool
+        self, tokens: list[int], cached: CachedValue, copy: CopyTokensOf, *, continuation_start: int, is_trimmable: bool
     ) -> None:
         """Keep the cache of a row that ended: as blocks if blocks hold much of it already, else whole."""
         if is_trimmable:
@@ -205,11 +208,11 @@ class ModelPrefixes:
                 self.keep_blocks(tokens, lambda start, end: copy(cached.value, start, end))
                 return
         for other in list(self._wholes):
-            if common_length(other.tokens, tokens) >= other.turn:
+            if common_length(other.tokens, tokens) >= other.continuation_start:
                 self._remove_whole(other)  # an earlier turn of the same conversation
         if tokens and self._reserve(cached.nbytes):
             self.nbytes += cached.nbytes
-            self._wholes.append(_Whole(tokens, cached, min(turn, len(tokens)), self._tick()))
+            self._wholes.append(_Whole(tokens, cached, min(continuation_start, len(tokens)), self._tick()))
 
     def keep_blocks(self, tokens: Sequence[int], copy: CopyTokens, checkpoint: CachedValue | None = None) -> None:
         """Keep copies of the tokens that no block holds yet, and a checkpoint after the last token."""
@@ -324,7 +327,11 @@ class ModelPrefixes:
         best: tuple[_Whole | None, int] = (None, 0)
         for whole in self._wholes:
             length = min(common_length(tokens, whole.tokens), limit)
-            is_usable = length >= min(whole.turn, self._min_shared) if is_trimmable else length == len(whole.tokens)
+            is_usable = (
+                length >= min(whole.continuation_start, self._min_shared)
+                if is_trimmable
+                else length == len(whole.tokens)
+            )
             if is_usable and length > best[1]:
                 best = (whole, length)
         return best

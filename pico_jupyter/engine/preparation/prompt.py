@@ -257,14 +257,14 @@ def _boundaries(
     if len(system) >= LONG_SYSTEM and start >= 0:
         before = tokenizer.encode(rendered.text[: start + len(system)], add_special_tokens=False)
         ends.append(common_length(rendered.tokens, [*prompt.context, *before]))
-    turn = len(rendered.tokens) - 1
+    continuation_start = len(rendered.tokens) - 1
     last = text_of(prompt.messages[-1].content).strip()
     end = rendered.text.rfind(last) + len(last)
     if strips_reasoning and last and end >= len(last) and isinstance(prompt.messages[-1].content[-1], TextPart):
         after = tokenizer.encode(rendered.text[end:], add_special_tokens=False)
-        turn = len(rendered.tokens) - len(after)
-        ends.append(turn)
-    return tuple(sorted({end for end in (*ends, turn) if end > 0})) if any(ends) else ()
+        continuation_start = len(rendered.tokens) - len(after)
+        ends.append(continuation_start)
+    return tuple(sorted({end for end in (*ends, continuation_start) if end > 0})) if any(ends) else ()
 
 
 def reasoning_at_end(text: str, output_format: OutputFormat) -> tuple[bool, bool]:

@@ -132,12 +132,12 @@ def test_16_bit_weights_become_float32_on_a_cpu_if_they_fit(pico_tiny: ModelInfo
     assert roomy.weights_nbytes == 2 * tight.weights_nbytes
 
 
-@pytest.mark.parametrize("room", [0, 1 << 40])
+@pytest.mark.parametrize("free", [0, 1 << 40])
 @pytest.mark.parametrize("name", ["pico-tiny", "pico-tiny-vl"])
-def test_loaded_weights_have_the_size_that_the_capacity_predicts(name: str, room: int) -> None:
+def test_loaded_weights_have_the_size_that_the_capacity_predicts(name: str, free: int) -> None:
     info = Catalog(EngineOptions(), environ={}, hub_cache=None).find(name)
     capacity = Capacity(1 << 40, in_float32=is_on_cpu())
-    assert loading.load(info, room).weights_nbytes == capacity.weights_size(info, room)
+    assert loading.load(info, free).weights_nbytes == capacity.weights_size(info, free)
 
 
 def test_quantised_weights_are_not_converted(tmp_path: Path, pico_tiny: ModelInfo) -> None:

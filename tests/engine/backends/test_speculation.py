@@ -211,7 +211,7 @@ class Counting:
     def open_cache(self, tokens: Sequence[int]) -> tuple[Any, int]:
         return [], 0
 
-    def keep_cache(self, tokens: Sequence[int], cache: Any, turn: int) -> None:
+    def keep_cache(self, tokens: Sequence[int], cache: Any, continuation_start: int) -> None:
         raise AssertionError("the cache is not kept")
 
 

@@ -13,10 +13,10 @@ HALF = msgspec.structs.replace(fake_info("half", 1000), float32_size=2000)
 
 
 @pytest.mark.parametrize(
-    ("in_float32", "room", "size"), [(True, 2000, 2000), (True, 1999, 1000), (False, 2000, 1000), (True, 0, 1000)]
+    ("in_float32", "free", "size"), [(True, 2000, 2000), (True, 1999, 1000), (False, 2000, 1000), (True, 0, 1000)]
 )
-def test_16_bit_weights_are_counted_as_float32_where_they_fit(in_float32: bool, room: int, size: int) -> None:
-    assert Capacity(5000, in_float32).weights_size(HALF, room) == size
+def test_16_bit_weights_are_counted_as_float32_where_they_fit(in_float32: bool, free: int, size: int) -> None:
+    assert Capacity(5000, in_float32).weights_size(HALF, free) == size
 
 
 def test_quantised_weights_are_not_converted() -> None:

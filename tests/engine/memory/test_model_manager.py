@@ -23,7 +23,7 @@ class Rig:
     ) -> None:
         self._load_steps = load_steps
         self.clock = FakeClock()
-        self.rooms: list[int] = []
+        self.free_bytes: list[int] = []
         self.prefixes = FakePrefixes()
         self.events: list[ModelEvent] = []
         self.manager = ModelManager(
@@ -36,8 +36,8 @@ class Rig:
             on_event=self.events.append,
         )
 
-    def _open(self, info: ModelInfo, room: int) -> FakeBackend:
-        self.rooms.append(room)
+    def _open(self, info: ModelInfo, free: int) -> FakeBackend:
+        self.free_bytes.append(free)
         return FakeBackend(weights_nbytes=info.size, prefixes=self.prefixes, load_steps=self._load_steps)
 
     def load(self, name: str, size: int = 1000) -> ManagedModel:
@@ -198,7 +198,7 @@ def test_the_loader_gets_the_number_of_free_bytes() -> None:
     rig = Rig(budget=2500)
     rig.load("a")
     rig.load("b")
-    assert rig.rooms == [2500, 1500]
+    assert rig.free_bytes == [2500, 1500]
 
 
 def test_idle_models_are_unloaded_for_float32_weights() -> None:
@@ -206,7 +206,7 @@ def test_idle_models_are_unloaded_for_float32_weights() -> None:
     rig = Rig(budget=2500, in_float32=True)
     rig.load("idle")
     rig.manager.begin_load(half)
-    assert rig.rooms[-1] == 2500
+    assert rig.free_bytes[-1] == 2500
 
 
 def test_running_models_are_not_unloaded_for_float32_weights() -> None:
@@ -214,7 +214,7 @@ def test_running_models_are_not_unloaded_for_float32_weights() -> None:
     rig = Rig(budget=2500, in_float32=True)
     rig.load("running").running = 1
     rig.manager.begin_load(half)
-    assert rig.rooms[-1] == 1500
+    assert rig.free_bytes[-1] == 1500
 
 
 def test_the_report_counts_the_memory_of_idle_models_as_available() -> None:

@@ -31,9 +31,11 @@ class Model:
         self.prefixes: ModelPrefixes = self.cache.for_model("model")
         self.is_trimmable = is_trimmable
 
-    def keep(self, tokens: list[int], turn: int | None = None) -> None:
-        turn = len(tokens) if turn is None else turn
-        self.prefixes.keep_whole(tokens, cached(tokens), copy, turn=turn, is_trimmable=self.is_trimmable)
+    def keep(self, tokens: list[int], continuation_start: int | None = None) -> None:
+        continuation_start = len(tokens) if continuation_start is None else continuation_start
+        self.prefixes.keep_whole(
+            tokens, cached(tokens), copy, continuation_start=continuation_start, is_trimmable=self.is_trimmable
+        )
 
     def keep_prefix(self, tokens: list[int], *, checkpoint: bool = False) -> None:
         value = cached(tokens[-1:]) if checkpoint else None
@@ -68,13 +70,13 @@ def test_the_next_prompt_of_a_conversation_uses_its_whole_cache() -> None:
 
 def test_a_repeated_prompt_computes_one_token() -> None:
     model = Model()
-    model.keep([*A, 50, 51], turn=len(A) - 1)
+    model.keep([*A, 50, 51], continuation_start=len(A) - 1)
     assert model.check_out(A).length == len(A) - 1
 
 
 def test_a_cache_is_reused_up_to_the_prompt_when_the_reasoning_was_removed() -> None:
     model = Model()
-    model.keep([*A, 60, 61, 62, 50], turn=len(A))
+    model.keep([*A, 60, 61, 62, 50], continuation_start=len(A))
     found = model.check_out([*A, 50, 70])
     assert found.whole is not None
     assert found.length == len(A)
@@ -157,7 +159,7 @@ def test_all_models_share_one_limit() -> None:
     model = Model(limit=20)
     other = model.cache.for_model("other")
     model.keep([1] * 10)
-    other.keep_whole([2] * 15, cached([2] * 15), copy, turn=15, is_trimmable=True)
+    other.keep_whole([2] * 15, cached([2] * 15), copy, continuation_start=15, is_trimmable=True)
     assert model.match([1] * 11) == 0
     assert model.cache.nbytes == 15
 
@@ -223,7 +225,7 @@ def test_a_found_prefix_is_the_beginning_of_the_prompt_and_the_bytes_add_up(
     for action, parts in script:
         tokens = [token for part in parts for token in part]
         if action == "keep":
-            model.keep(tokens, turn=len(tokens) // 2)
+            model.keep(tokens, continuation_start=len(tokens) // 2)
         elif action == "prefix":
             model.keep_prefix(tokens, checkpoint=not is_trimmable)
         elif action == "evict":

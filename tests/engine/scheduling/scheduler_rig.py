@@ -60,7 +60,7 @@ class Rig:
             wall_clock=lambda: EPOCH + self.clock(),
         )
 
-    def _open(self, info: ModelInfo, room: int) -> FakeBackend:
+    def _open(self, info: ModelInfo, free: int) -> FakeBackend:
         self.opened.append(info.name)
         self.backends[info.name] = self._make(info, self.prefixes)
         return self.backends[info.name]

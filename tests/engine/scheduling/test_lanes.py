@@ -14,7 +14,7 @@ from tests.fakes.backend import FakeBackend, FakeClock, FakeParser, FakePrefixes
 class Rig:
     def __init__(self) -> None:
         self.models = ModelManager(
-            lambda info, room: FakeBackend(),
+            lambda info, free: FakeBackend(),
             prefixes=FakePrefixes(),
             capacity=Capacity(100_000),
             keep_alive=300.0,
