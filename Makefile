@@ -7,7 +7,7 @@ JLPM := cd labextension && PATH="$(CURDIR)/$(BIN):$$PATH" jlpm
 # Tests run in WORKERS processes; the tests of one file share a process, and with it its servers.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile
-# Notebooks run in a pytest of their own: each cell is a test, and fixtures do not reach it.
+# Notebooks run in a separate pytest run: each cell is a test, and fixtures do not apply to them.
 NBVAL := $(PYTEST) -c tests/notebooks/nbval.ini notebooks
 DOCS := $(BIN)/sphinx-build --fail-on-warning --nitpicky --fresh-env --quiet docs docs/_build
 PANEL := $(shell find labextension/src labextension/style labextension/schema -type f) $(wildcard labextension/*.*)
