@@ -66,8 +66,10 @@ test: check ## everything that CI runs
 	$(NBVAL) --jupyter-server
 	$(NBVAL)
 
+# Jupyter refuses to start for root, as in most containers, unless it is told otherwise.
+lab: ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 lab: $(VENV)/installed-panel ## set up and open JupyterLab with the first notebook
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/01_quickstart.ipynb
+	$(BIN)/jupyter lab $(ROOT) --LabApp.default_url=/lab/tree/notebooks/01_quickstart.ipynb
 
 notebooks: $(VENV)/installed-test $(VENV)/installed-panel ## run the notebooks and save their outputs
 	$(BIN)/python scripts/notebooks.py

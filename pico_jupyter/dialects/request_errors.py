@@ -189,9 +189,13 @@ def _name_declared(kind: inspect.Type) -> str:
 
 def _describe_range(kind: inspect.IntType | inspect.FloatType) -> str:
     if kind.ge is not None and kind.le is not None:
-        return f"between {kind.ge:.16g} and {kind.le:.16g}"
+        return f"between {_number(kind.ge)} and {_number(kind.le)}"
     bounds = (("at least", kind.ge), ("greater than", kind.gt), ("at most", kind.le), ("less than", kind.lt))
-    return " and ".join(f"{text} {bound:.16g}" for text, bound in bounds if bound is not None)
+    return " and ".join(f"{text} {_number(bound)}" for text, bound in bounds if bound is not None)
+
+
+def _number(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:.16g}"
 
 
 def _describe_think(fault: Fault, _: re.Match[str]) -> InvalidRequest:

@@ -24,7 +24,7 @@ from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.model_kernel.launcher import KERNEL_COMMAND, KernelProcess, Log
-from pico_jupyter.model_kernel.openblas import is_library_fault
+from pico_jupyter.model_kernel.openblas import KILLS, is_library_fault
 from pico_jupyter.questions import A, ListResident, LoadModel, Question, ReadStatistics
 from pico_jupyter.types import (
     Accepted,
@@ -237,21 +237,25 @@ class ModelKernel:
         )
         return process
 
-    async def _launch(self, command: Sequence[str], openblas: Path | None) -> KernelProcess:
-        """Start a process. If `openblas` is at fault, start another one without it. Later starts try it again."""
+    async def _launch(self, command: Sequence[str], openblas: Path | None, *, is_retry: bool = False) -> KernelProcess:
+        """Start a process, once more if it is killed, and without `openblas` if that is at fault."""
         process = KernelProcess(command, self._options, self._log, self._silence_limit)
         try:
             await process.start(self._environ, START_SECONDS, openblas)
         except BaseException as error:
             await asyncio.shield(self._stop_soon(process))
             is_at_fault = openblas is not None and is_library_fault(process.tail, process.exit_status)
-            if not is_at_fault or not isinstance(error, EngineUnavailable):
+            is_killed = process.exit_status in KILLS and not is_retry
+            if not isinstance(error, EngineUnavailable) or not (is_at_fault or is_killed):
                 raise
             failure = error
         else:
             return process
-        self._log.warning("pico_jupyter: starting again without %s: %s", openblas, failure)
-        return await self._launch(command, None)
+        if is_at_fault:
+            self._log.warning("pico_jupyter: starting again without %s: %s", openblas, failure)
+            return await self._launch(command, None)
+        self._log.warning("pico_jupyter: starting again: %s", failure)
+        return await self._launch(command, openblas, is_retry=True)
 
     def _handle_start(self, starting: asyncio.Task[KernelProcess]) -> None:
         """Handle the end of a start, before the requests that wait for it continue."""

@@ -352,6 +352,25 @@ async def test_a_kernel_killed_during_its_start_is_no_fault_of_the_library(
     assert "own BLAS" not in caplog.text
 
 
+KILLED_ONCE = """
+import os, pathlib, runpy, signal
+marker = pathlib.Path({marker!r})
+if not marker.exists():
+    marker.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+runpy.run_module("tests.fakes.model_kernel", run_name="__main__")
+"""
+
+
+async def test_a_kernel_killed_during_its_start_is_started_once_more(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    command = (sys.executable, "-c", KILLED_ONCE.format(marker=str(tmp_path / "killed")))
+    kernel = start_kernel(command=command)
+    assert text_of(await read(kernel, "count 1")) == "0 "
+    assert "starting again: the model kernel did not start (killed by SIGKILL)" in caplog.text
+
+
 async def test_the_library_is_tried_again_after_a_failed_start(start_kernel: StartKernel) -> None:
     asked: list[Path] = []
 
