@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -19,6 +20,7 @@ import pytest
 
 from tests.e2e.running import RunningServer, running_server, wait_for
 
+Moment = Callable[[RunningServer], AbstractContextManager[None]]
 ENDING_SECONDS = 20.0
 STREAMS = 6
 ENDLESS = {
@@ -65,7 +67,7 @@ def has_ended(processes: list[psutil.Process]) -> bool:
     [[signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM], [signal.SIGINT, signal.SIGINT], [signal.SIGKILL]],
     ids=["SIGTERM", "SIGTERM twice", "SIGINT twice", "SIGKILL"],
 )
-def test_a_server_ends_with_its_kernel(tmp_path: Path, moment, signals: list[signal.Signals]) -> None:  # type: ignore[no-untyped-def]  # a context manager
+def test_a_server_ends_with_its_kernel(tmp_path: Path, moment: Moment, signals: list[signal.Signals]) -> None:
     terminal, stdin = pty.openpty()
     with running_server(tmp_path, stdin=stdin) as server, moment(server):
         kernels = server.model_kernels()
