@@ -141,7 +141,7 @@ def _read_template_switch(kwargs: TemplateArguments | None) -> ReasoningSwitch |
         return None
     value = kwargs.enable_thinking
     if value is None:
-        # The name in the templates of DeepSeek and Granite. They interpret values that are not booleans.
+        # Templates of DeepSeek and Granite call the switch `thinking`. They interpret other values than booleans themselves.
         value = kwargs.thinking if isinstance(kwargs.thinking, bool) else None
     if isinstance(value, str):
         word = value.strip().lower()

@@ -12,6 +12,7 @@ import pytest
 from traitlets import TraitError
 from traitlets.config import Config
 
+from pico_jupyter.configuration import EngineConfiguration
 from pico_jupyter.server.extension import PicoJupyter
 from pico_jupyter.types import EngineOptions
 from tests.server.conftest import TOKEN, RunningServer, StartServer
@@ -56,6 +57,10 @@ def test_the_configuration_reaches_the_engine() -> None:
         video_fps=1.5,
         max_media_tokens=11,
     )
+    settings = set(EngineOptions.__struct_fields__) & set(EngineConfiguration.class_trait_names(config=True))
+    assert len(settings) > 10
+    same = {name for name in settings if getattr(options, name) == getattr(EngineOptions(), name)}
+    assert same == set(), "each setting is in the list above and is copied"
 
 
 @pytest.mark.parametrize(("written", "seconds"), [("90", 90.0), ("1m30s", 90.0), ("0", 0.0), ("-1", math.inf)])

@@ -205,7 +205,7 @@ def penalise(row: Row, latest: mx.array, logits: mx.array) -> mx.array:
 
 
 def _penalised(rows: Sequence[Row], inputs: mx.array, logits: mx.array) -> mx.array:
-    """The penalised logits of several rows, each after its own input."""
+    """The penalised logits of several rows. `inputs` has the latest token of each row."""
     if not any(row.processors for row in rows):
         return logits
     slices = [slice(index, index + 1) for index in range(len(rows))]

@@ -218,7 +218,7 @@ class ModelManager:
         )
 
     def reserve(self, models: tuple[ManagedModel, ...], rows_nbytes: int, *, is_alone: bool) -> bool:
-        """Reserve memory on the first of a request's models for its rows. Returns whether there was enough.
+        """Reserve memory for a request's rows, recorded on the first of its models. Returns whether there was enough.
 
         Rows may reserve a share of the memory beside the weights; a request that runs alone may reserve all of it.
         """

@@ -92,7 +92,7 @@ class Lanes:
         self._lanes.clear()
 
     def next_lane(self) -> Lane | None:
-        """The lane that has used the least time; of several, the one whose latest turn is the oldest."""
+        """The lane that has used the least time. If several are equal, the one that has waited longest for a turn."""
         lane = min(self._lanes, key=lambda lane: (lane.seconds_used, lane.last_turn), default=None)
         if lane:
             lane.last_turn = next(self._turns)
