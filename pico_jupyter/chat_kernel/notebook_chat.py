@@ -116,7 +116,10 @@ class NotebookChat:
         self._conversation.remove(self._deleted)
 
     def _follow_saved(self, name: str) -> None:
-        """Follow the saved notebook if it has cells of this session. Another notebook may have replaced the file."""
+        """Follow the saved notebook, unless it has no cell that ran in this session.
+
+        Another notebook may then have replaced the file.
+        """
         self._deleted.discard(name)
         if name in self._saved or not self._ran or not self._ran.isdisjoint(self._saved):
             order = [cell for cell in self._saved if cell not in self._deleted]

@@ -141,7 +141,9 @@ def _memory(options: EngineOptions) -> Iterator[Finding]:
     if options.memory_budget:
         text += f", {about(options.memory_budget)} allowed for models (c.PicoJupyter.memory_budget)"
     if memory.available < LITTLE_MEMORY:
-        yield Finding("note", "memory", text, "close other programs before you load a model, unless it is one of the smallest")
+        yield Finding(
+            "note", "memory", text, "close other programs before you load a model, unless it is one of the smallest"
+        )
     else:
         yield Finding("ok", "memory", text)
 

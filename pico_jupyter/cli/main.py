@@ -62,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jupyter pico",
         description="Local language models inside Jupyter, on MLX.",
-        epilog="`run` and `ps` use a running Jupyter server: the one that PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN "
-        "name, else the first of your servers that has pico_jupyter.",
+        epilog="`run` and `ps` use a running Jupyter server: the one given by PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN, "
+        "or else the first of your servers that has pico_jupyter.",
     )
     parser.add_argument("--version", action="version", version=f"pico_jupyter {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")

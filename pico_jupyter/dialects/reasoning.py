@@ -51,7 +51,7 @@ def read_reasoning(fields: GenerationFields) -> ReasoningSwitch:
 
 
 def read_template_kwargs(raw: JsonObject) -> str:
-    """The decoded body's chat_template_kwargs as JSON text, without the members that are the switch."""
+    """The decoded body's chat_template_kwargs as JSON text, without the members that switch reasoning on or off."""
     kwargs: JsonObject = raw.get("chat_template_kwargs") or {}
     switches = ["enable_thinking"]
     if isinstance(kwargs.get("thinking"), bool):
@@ -141,7 +141,7 @@ def _read_template_switch(kwargs: TemplateArguments | None) -> ReasoningSwitch |
         return None
     value = kwargs.enable_thinking
     if value is None:
-        # Templates of DeepSeek and Granite call the switch `thinking`. They interpret other values than booleans themselves.
+        # Templates of DeepSeek and Granite call the switch `thinking`, and interpret values that are not booleans.
         value = kwargs.thinking if isinstance(kwargs.thinking, bool) else None
     if isinstance(value, str):
         word = value.strip().lower()

@@ -106,9 +106,9 @@ class Backend(Protocol):
         """Add rows that share a prompt of at least one token. Computes nothing yet.
 
         Returns the number of the prompt's tokens that were in the prefix cache. The last `generated` tokens of the
-        prompt were sampled by the row before it was removed: it continues with the token that would have come next.
-        `boundaries` are lengths, ascending, up to which other prompts are probably equal to this one; the last is the
-        length that the next turn of the conversation shares. `media` needs a model with vision.
+        prompt were sampled by the row before it was removed; the row continues with the token after them.
+        `boundaries` are prefix lengths in ascending order: other prompts probably start with the same tokens up to one
+        of them, and the next turn of the conversation up to the last one. `media` needs a model with vision.
         """
 
     def keep(self, row: int, length: int) -> None:
@@ -118,7 +118,7 @@ class Backend(Protocol):
         """Compute at most `limit` more tokens of the first row's prompt.
 
         Prompts of other rows that end within the same limit may be computed along with it. Returns the tokens that
-        remain, for each of `rows` that was computed. At 0 all rows of that prompt decode from the next step on.
+        remain, for each of `rows` that was computed. When none remain, all rows of that prompt decode from the next step.
         """
 
     def step(self) -> list[SampledToken]:

@@ -75,8 +75,8 @@ def preloading(environ: Mapping[str, str], library: Path) -> dict[str, str]:
 def is_library_fault(output: str, exit_status: int | None) -> bool:
     """Whether a kernel that did not start failed because of the preloaded library.
 
-    The loader reports it, or the self-check failed: it reported a wrong result, or crashed (a library for another
-    processor dies of SIGILL). A kernel that was killed from outside is no evidence against the library.
+    It did if the loader reports an error, or if the self-check reported a wrong result or crashed (a library built for
+    another processor crashes with SIGILL). A kernel that was killed from outside is no evidence against the library.
     """
     if exit_status in KILLS:
         return False
@@ -128,8 +128,10 @@ def _in_packages(folders: Iterable[str]) -> Iterator[Path]:
 
 def _is_suitable(path: Path) -> bool:
     real = Path(os.path.realpath(path))
-    is_named_so = LIBRARY_NAME.fullmatch(real.name) and not UNFIT_FOLDER.search(real.parent.name)
-    return bool(is_named_so) and not SEPARATORS.search(str(path)) and _format(real) == _format(Path(sys.executable))
+    has_suitable_name = LIBRARY_NAME.fullmatch(real.name) and not UNFIT_FOLDER.search(real.parent.name)
+    return (
+        bool(has_suitable_name) and not SEPARATORS.search(str(path)) and _format(real) == _format(Path(sys.executable))
+    )
 
 
 def _format(path: Path) -> bytes:

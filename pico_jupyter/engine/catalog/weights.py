@@ -62,7 +62,7 @@ class ModelWeights:
     def count_parameters(self, quantization: Mapping[str, object]) -> int:
         """The number of weights before quantization: packed integers count as the weights that they contain.
 
-        `quantization` is that object of config.json. The scales and biases of quantized layers are not counted.
+        `quantization` is the object of that name in config.json. Scales and biases of quantized layers do not count.
         """
         quantized = {key.removesuffix(".scales") for key in self.tensors if key.endswith(".scales")}
         quantized = {layer for layer in quantized if f"{layer}.weight" in self.tensors}
