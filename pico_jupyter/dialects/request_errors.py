@@ -156,7 +156,7 @@ def flatten(declared: inspect.Type) -> list[inspect.Type]:
 
 
 def _step(declared: list[inspect.Type], value: object, name: str, index: str) -> tuple[list[inspect.Type], object]:
-    """The declared types and the value of one member: the item at `index` if that is not empty, else the field `name`."""
+    """The declared types and the value of one member: the item at `index` if that is given, else the field `name`."""
     if index:
         items = [kind.item_type for kind in declared if isinstance(kind, inspect.ListType)]
         assert isinstance(value, list)

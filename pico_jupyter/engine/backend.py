@@ -118,7 +118,7 @@ class Backend(Protocol):
         """Compute at most `limit` more tokens of the first row's prompt.
 
         Prompts of other rows that end within the same limit may be computed along with it. Returns the tokens that
-        remain, for each of `rows` that was computed. When none remain, all rows of that prompt decode from the next step.
+        remain, for each of `rows` that was computed. If none remain, all rows of that prompt decode in the next step.
         """
 
     def step(self) -> list[SampledToken]:

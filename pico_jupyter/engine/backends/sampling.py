@@ -144,7 +144,7 @@ def _sample_ranked(relative: mx.array, rows: Sequence[RowSampling], keys: mx.arr
 
 
 def _min_kept_weight(weights: mx.array, rows: Sequence[RowSampling]) -> mx.array:
-    """The smallest weight of each row that top_p keeps, (rows, 1). All larger weights have less than top_p of the mass.
+    """The smallest weight of each row that top_p keeps, (rows, 1). Larger weights sum to less than top_p.
 
     A partition splits the row into a lower and an upper half, and the half with this weight is split again until it is
     short enough to sort. The result is exact and costs about as much as two partitions of the row.
@@ -153,7 +153,7 @@ def _min_kept_weight(weights: mx.array, rows: Sequence[RowSampling]) -> mx.array
     halvings = 0
     if mx.default_device() == mx.Device(mx.cpu):
         halvings = max(0, math.ceil(math.log2(weights.shape[-1] / _MAX_SORTED)))
-    # Non-negative floats have the order of their bits, and mlx sorts integers much faster.
+    # Non-negative floats sort like their bits read as integers, and mlx sorts integers much faster.
     rest = mx.pad(weights.view(mx.int32), [(0, 0), (0, -weights.shape[-1] % (1 << halvings))])
     above = mx.zeros_like(wanted)
     for _ in range(halvings):

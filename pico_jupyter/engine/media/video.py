@@ -91,8 +91,8 @@ def decode_video(
     """Decode evenly spaced, upright frames of an MP4, MOV, WebM or AVI video or of an animated GIF or WebP.
 
     The number of frames is `frames`, or `fps` a second if that is None, and at most `max_frames`. Each frame is shrunk
-    to at most `frame_area` pixels (None: not shrunk). If the file is truncated, the frames that it still has are decoded.
-    Raises InvalidRequest, with the field `param`, for any other format, for frames of more than `max_pixels` pixels, and
+    to at most `frame_area` pixels (None: not shrunk). Of a truncated file, the frames that it still has are decoded.
+    Raises InvalidRequest, with the field `param`, for other formats, for frames of more than `max_pixels` pixels, and
     for a video that takes too long to decode. Raises EngineFailed if OpenCV cannot be imported.
     """
     job = _DecodeJob(param, max_pixels, max_frames, fps, frame_area, frames, clock, clock() + MAX_SECONDS)

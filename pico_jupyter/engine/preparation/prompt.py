@@ -243,7 +243,7 @@ def _encode(text: str, context: Sequence[int], tokenizer: Tokenizer, limit: int)
 def _boundaries(
     prompt: Prompt, rendered: _TokenizedText, tokenizer: Tokenizer, *, strips_reasoning: bool
 ) -> tuple[int, ...]:
-    """The lengths, in tokens, of the prompt up to the end of the system message and of the last message.
+    """Two prompt lengths in tokens: to the end of the system message, and to the end of the last message.
 
     With `strips_reasoning`, the template removes the reasoning from past answers, so the next turn diverges after the
     last message. Otherwise the next turn begins with this prompt and its answer, and the last boundary is the prompt's

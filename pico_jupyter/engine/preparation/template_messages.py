@@ -25,7 +25,7 @@ def system_text(messages: Sequence[Message]) -> str:
 
 
 def merge_system_messages(messages: Sequence[Message]) -> list[Message]:
-    """Merge all system messages into a first one, because templates accept only that."""
+    """Merge all system messages into one at the start, the only place where templates accept one."""
     if all(message.role != "system" for message in messages):
         return list(messages)
     merged = Message("system", (TextPart(system_text(messages)),))

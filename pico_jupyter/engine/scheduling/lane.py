@@ -142,7 +142,7 @@ class Lane:
         return [task for task in self.prefilling if task.leader and not self._is_pending(task.leader, task.shared)]
 
     def next_prefills(self, limit: int) -> list[PrefillTask]:
-        """The prompts of the next chunk: all that end within `limit` tokens if the first one does, else the first one.
+        """The prompts of the next chunk: the first, and if it ends within `limit` tokens, all others that do.
 
         Followers are left out. A prompt whose call has failed before is computed alone.
         """
