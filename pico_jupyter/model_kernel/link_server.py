@@ -71,8 +71,8 @@ class LinkServer:
         self._engine = engine
         self._publish = publish
         self._window = window
-        # Seconds between two batches of one stream's text. It grows with the number of streams, because a batch costs the
-        # Jupyter server about the same with one token as with three.
+        # Seconds between two batches of one stream's text. It grows with the number of streams, because a batch costs
+        # the Jupyter server about the same with one token as with three.
         self.spacing = window
         self._heartbeat = heartbeat
         self._streams: dict[int, _Outgoing] = {}
