@@ -24,9 +24,10 @@ Lookup: TypeAlias = Callable[[str, int], Awaitable[SocketAddresses]]
 # IETF protocol assignments and 6to4 relays are anycast: any network may answer for them.
 _ANYCAST = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-# IETF protocol assignments with Teredo, documentation, 6to4, documentation: special, or with an IPv4 address inside.
+# In order: IETF protocol assignments (with Teredo), documentation, 6to4, documentation. Addresses of Teredo and 6to4
+# contain an IPv4 address, which may be private.
 _SPECIAL = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
-# IPv4 hosts as seen from an IPv6-only network: the last four bytes are the IPv4 address.
+# Addresses of IPv4 hosts in an IPv6-only network. The last four bytes are the IPv4 address.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
@@ -65,7 +66,7 @@ class PublicResolver(Resolver):
     async def resolve(
         self, host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[tuple[int, Any]]:
-        """The addresses to connect to. Raises InvalidRequest if one is not public or the name does not resolve."""
+        """The addresses to connect to. Raises InvalidRequest if any is not public or the name does not resolve."""
         try:
             found = await self._look_up(host, port)
         except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""Runs a Jupyter server until its standard input is closed. The parent process holds that input open.
+"""Runs a Jupyter server until its standard input is closed, at the latest when the parent process ends.
 
-The first argument is the folder to serve, which is removed at the end. The process ends within END_SECONDS even if an
-extension does not stop.
+The first argument is the folder to serve, which is removed at the end. The server has END_SECONDS to stop. Then the
+process ends, even if an extension is still running.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ END_SECONDS = 30.0
 def main() -> None:
     """Serve until standard input is closed."""
     _, folder, *options = sys.argv
-    # Until the server sets its own handler, a signal must also run the cleanup below.
+    # Before the server sets its own handler, SIGTERM must also run the cleanup below.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     threading.Thread(target=_terminate_after_input, daemon=True).start()
     try:

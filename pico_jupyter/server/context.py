@@ -17,8 +17,8 @@ class ServerContext:
     """Shared by all handlers of one server.
 
     `max_request_bytes` limits a request's body. After `keepalive_after` seconds of silence a stream gets a keep-alive.
-    `media` fetches the images and videos that requests name by URL. `record_activity` records the time of the latest
-    activity. `running` is the number of running requests.
+    `media` fetches the images and videos that requests name by URL. `record_activity` records the current time as
+    the latest activity of the server. `running` is the number of running requests.
     """
 
     engine: EngineClient
@@ -35,7 +35,7 @@ class ServerContext:
 
     @contextmanager
     def activity(self) -> Iterator[None]:
-        """Count a request as running, so that the server is not shut down as idle."""
+        """Count a request as running inside the `with` block, so that Jupyter does not shut down the server as idle."""
         self.running += 1
         self.metrics.running.inc()
         self.record_activity()

@@ -1,4 +1,4 @@
-"""Converts all forms in which clients send the server's token to the one that Jupyter reads."""
+"""Moves the server's token from other headers to `Authorization: Bearer`, which Jupyter reads."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ BASIC_SCHEME = "basic "
 
 
 def normalise_credentials(headers: HTTPHeaders) -> None:
-    """Convert `X-API-Key` and Basic credentials to `Authorization: Bearer`, which Jupyter reads.
+    """Convert `X-API-Key` or Basic credentials in `headers` to `Authorization: Bearer`.
 
     The token is the password of the Basic credentials, or the user name if the password is empty. X-API-Key has
-    precedence over Basic, and an existing token or Bearer header over both.
+    precedence over Basic. An existing `Authorization: token` or `Authorization: Bearer` is kept.
     """
     authorization = headers.get("Authorization", "")
     if JUPYTER_SCHEME.match(authorization):

@@ -1,8 +1,8 @@
 """Downloads a file over HTTP from a public address, without credentials, cookies, proxies or decompression.
 
 - Each redirect is checked like the first URL: scheme, host, and all addresses of the host (see addresses.py).
-- A cancelled download closes its connection. SimpleAsyncHTTPClient of tornado 6.6 keeps it open. Its only way to stop a
-  body is an exception in a callback, which it logs as "Uncaught exception". So this module uses HTTP1Connection.
+- A cancelled download closes its connection. This module uses HTTP1Connection, because SimpleAsyncHTTPClient of tornado
+  6.6 keeps the connection open, and logs "Uncaught exception" when a callback stops a body by raising.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pico_jupyter.server.byte_budget import ByteBudget
 
 MAX_REDIRECTS = 5
 STREAM_BUFFER_BYTES = 1024 * 1024
-# ByteBudget limits the body, with a message of its own.
+# The size of the body is not limited here, because ByteBudget limits it with a better message.
 LIMITS = HTTP1ConnectionParameters(
     no_keep_alive=True, max_header_size=64 * 1024, max_body_size=sys.maxsize, decompress=False
 )
@@ -79,7 +79,7 @@ class Downloader:
         return "<Downloader>"
 
     async def fetch(self, url: str, budget: ByteBudget) -> bytes:
-        """The file at `url`. Raises InvalidRequest with the reason. It has no timeout; the caller cancels it."""
+        """Return the file at `url`. Raises InvalidRequest with the reason. There is no timeout."""
         target = parse_target(url)
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._request(target, budget)
@@ -144,7 +144,7 @@ class _Response(HTTPMessageDelegate):
             self._body += chunk
 
     def finish(self) -> None:
-        """The response is complete."""
+        """Accept the complete response, unless its body is empty."""
         if not self._stopped:
             self._refusal = None if self._body else InvalidRequest("the file is empty")
 

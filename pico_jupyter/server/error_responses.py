@@ -1,8 +1,8 @@
-"""Turns an exception of a handler into a response in its dialect, and into a log line if the owner can act on it.
+"""Converts an exception of a handler to a response in its dialect. Logs it if the server's owner can act on it.
 
 - Tornado calls `send_error` for every exception that a handler raises. The response is an HTTP status and a JSON body.
-  GenerationHandler overrides it, and sends a frame if a stream has already started.
-- An unexpected exception becomes a generic 500. Its message may quote a prompt, so it reaches neither client nor log.
+  GenerationHandler overrides `send_error` to send a frame if its stream has already started.
+- An unexpected exception becomes a generic 500. Its message may quote a prompt, so it is neither sent nor logged.
 """
 
 from __future__ import annotations
@@ -32,21 +32,15 @@ NO_TOKEN = "Missing or wrong token. Send the Jupyter server's token as 'Authoriz
 NO_COOKIE_TOKEN = "The X-XSRFToken header is missing or wrong; programs send 'Authorization: Bearer <token>' instead."
 UNEXPECTED = "internal server error"
 
-BY_STATUS: dict[int, type[PicoError]] = {
-    400: InvalidRequest,
-    401: Unauthenticated,
-    403: Forbidden,
-    404: NotFound,
-    405: MethodNotAllowed,
-    413: RequestTooLarge,
-}
+CLIENT_ERRORS = (InvalidRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, RequestTooLarge)
+BY_STATUS: dict[int, type[PicoError]] = {kind.http_status: kind for kind in CLIENT_ERRORS}
 MESSAGES = {401: NO_TOKEN, 403: "Forbidden", 404: "Not found", 405: "Method not allowed", 413: "Request too large"}
 
 Raised: TypeAlias = BaseException | None
 
 
 class ErrorDialect(Protocol):
-    """The error format of a dialect. The modules openai_answer and ollama_answer satisfy it."""
+    """The error format of a dialect. The modules openai_answer and ollama_answer implement it."""
 
     JSON_TYPE: str
 
@@ -56,9 +50,9 @@ class ErrorDialect(Protocol):
 
 
 class ErrorResponder(APIHandler):
-    """The part of DialectHandler that answers with errors.
+    """Base of DialectHandler that converts exceptions to error responses.
 
-    dialect: module that formats errors. methods: the HTTP methods that the path supports, without OPTIONS.
+    dialect: the module that formats errors. methods: the HTTP methods that the path supports besides OPTIONS.
     """
 
     dialect: ErrorDialect
@@ -78,7 +72,7 @@ class ErrorResponder(APIHandler):
         self.set_header("x-request-id", f"req_{self.request_id}")
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Respond with the status of the exception in `exc_info`, or with `status_code` without one."""
+        """Respond with the exception in `exc_info`, or with `status_code` if there is no exception."""
         _, raised, _ = kwargs.get("exc_info", (None, None, None))
         super().send_error(status_of(raised, status_code), error=as_pico_error(raised, status_code))
 
@@ -105,7 +99,7 @@ class ErrorResponder(APIHandler):
 
 
 def as_pico_error(raised: Raised, status: int = 500) -> PicoError:
-    """The error that the client receives for `raised`, or for `status` without an exception."""
+    """The error that the client receives for `raised`, or for `status` if `raised` is None."""
     if isinstance(raised, PicoError):
         return raised
     if isinstance(raised, web.HTTPError):
@@ -114,16 +108,16 @@ def as_pico_error(raised: Raised, status: int = 500) -> PicoError:
 
 
 def status_of(raised: Raised, status: int = 500) -> int:
-    """The HTTP status for `raised`, or `status` without an exception."""
+    """The HTTP status for `raised`, or `status` if `raised` is None."""
     if isinstance(raised, web.HTTPError):
         return raised.status_code
     return as_pico_error(raised, status).http_status
 
 
 def log_line(raised: BaseException) -> str:
-    """The text to log for an exception; "" if it concerns the client only. It never contains text of a prompt.
+    """The text to log for an exception, or "" for an error that only the client can correct.
 
-    Messages of EngineFailed and of unexpected exceptions may quote a prompt, so only their type and place are logged.
+    The messages of EngineFailed and of unexpected exceptions are left out, because they may quote a prompt.
     """
     if status_of(raised) < 500:
         return ""

@@ -1,7 +1,6 @@
 """Emits Jupyter events when a model is loaded or unloaded, and when the model kernel crashes.
 
-Listeners subscribe at the server's api/events/subscribe, or add handlers to its EventLogger. Without a listener, an
-event costs nothing.
+Listeners subscribe at the server's api/events/subscribe, or add handlers to its EventLogger.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ MODEL_KERNEL_CRASHED = "urn:pico-jupyter:events:model_kernel_crashed"
 
 
 def register_schemas(logger: EventLogger) -> None:
-    """Register the schemas of our events with a server's event logger. Called once."""
+    """Register the schemas of our events with a server's event logger. Must be called once."""
     for path in sorted(SCHEMAS.glob("*.yaml")):
         logger.register_event_schema(path)
 
 
 def emit(logger: EventLogger, event: KernelEvent) -> None:
-    """Emit `event` as a Jupyter event, unless it is a start or statistics."""
+    """Emit `event` as a Jupyter event. Starts of the kernel and statistics are not emitted."""
     match event:
         case ModelLoaded():
             data = {"model": event.model, "size": event.size, "seconds": event.seconds}

@@ -29,7 +29,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
 
     name = "pico_jupyter"
     description = __doc__
-    stop_seconds = 10.0  # for the engine, when the server stops
+    stop_seconds = 10.0  # timeout for stopping the engine
     load_other_extensions = True
 
     default_model = Unicode(
@@ -46,8 +46,8 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         ["openai", "pico"],
         "openai",
         config=True,
-        help="What an omitted `stream` means on v1/chat/completions: no stream, as with OpenAI, or a stream, as on "
-        "v1/chat. OpenAI's own clients omit it and fail on a stream.",
+        help="Whether v1/chat/completions streams when a request omits `stream`. openai: it does not. pico: it does, "
+        "as v1/chat does; OpenAI's own clients omit `stream` and then fail.",
     )
     ollama_version = Unicode(
         "0.20.0",
@@ -90,7 +90,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
 
     @property
     def dialect_settings(self) -> DialectSettings:
-        """The dialects' settings according to this configuration."""
+        """The settings of the dialects, from this configuration."""
         return DialectSettings(
             default_model=self.default_model,
             openai_stream_default=self.openai_stream_default,
@@ -105,7 +105,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
 
     @property
     def engine(self) -> EngineClient:
-        """The engine. No process is started before the first request needs one."""
+        """The engine. Its process starts with the first request that needs it."""
         return self.context.engine
 
     @engine.setter
@@ -126,21 +126,21 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         )
 
     def initialize_handlers(self) -> None:
-        """Add the endpoints, below the base URL and below its pico/."""
+        """Add all endpoints below the base URL, and again below pico/."""
         self.handlers.extend(rules(self.context))
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
-        """Answer unknown paths below v1/ in JSON. Called when all extensions have added their handlers."""
+        """Add handlers of unknown paths. Jupyter calls this after all extensions have added their handlers."""
         serverapp.web_app.add_handlers(".*$", fallback_rules(serverapp.base_url, self.context))
         base = serverapp.connection_url.rstrip("/")
         self.log.info("pico_jupyter: OpenAI clients use %s/v1, Ollama clients %s/pico", base, base)
 
     def current_activity(self) -> bool:
-        """Whether requests are running: the server does not shut down as idle while one is."""
+        """Whether requests are running. If so, Jupyter does not shut down the server as idle."""
         return self.context.running > 0
 
     async def stop_extension(self) -> None:
-        """Stop the engine within `stop_seconds`. Raises no exception. jupyter_server 2.x would not stop after one."""
+        """Stop the engine within `stop_seconds`. Raises nothing, because jupyter_server 2.x would then not stop."""
         try:
             await asyncio.wait_for(self.engine.aclose(), self.stop_seconds)
         except TimeoutError:

@@ -49,7 +49,7 @@ def read_path(url: str) -> str:
 
 
 async def _read_content(path: str, contents: Any, budget: ByteBudget) -> str:
-    """The file in base64. Its size is checked before it is read."""
+    """The content of the file in base64. The size is checked before the file is read."""
     if not contents.allow_hidden and await ensure_async(contents.is_hidden(path)):
         raise InvalidRequest(NO_SUCH_FILE)
     model = await ensure_async(contents.get(path, content=False))

@@ -1,8 +1,7 @@
 """GenerationHandler: runs one request and writes its answer, streamed or whole.
 
-A client that disconnects aborts its request, whether it is queued, in prefill or in decode, streamed or not. Headers
-are sent with the first frame of the answer, or with a keep-alive after `keepalive_after` seconds of silence, so that an
-error before that has its own status.
+- When the client disconnects, the request is aborted, even if it is still queued.
+- A stream sends its headers with the first frame or keep-alive. An error before that gets its own HTTP status.
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ from pico_jupyter.server.handlers import DialectHandler
 from pico_jupyter.server.metrics import ABORTED
 from pico_jupyter.types import Accepted, Finished, GenerationRequest, Progress
 
-# Bytes of a body whose parsing delays other requests noticeably.
+# Parsing a body of this many bytes on the event loop would delay other requests noticeably.
 LARGE_BODY = 64 * 1024
-# The first keep-alive sends the headers, after which an error has no status of its own. Until the engine accepts the
-# request, it is this many times later, but earlier than the minute after which proxies close a silent connection.
+# The first keep-alive sends the headers; a later error cannot have its own HTTP status. So keep-alives wait this many
+# times longer until the engine accepts the request: 30 s by default. Many proxies close a connection after 60 s.
 KEEPALIVE_FACTOR_BEFORE_ACCEPTED = 3
-MAX_NAME_LENGTH = 40
-MAX_NAMES = 10
+MAX_LOGGED_NAME_LENGTH = 40
+MAX_LOGGED_NAMES = 10
 
 Params = ParamSpec("Params")
 Call = TypeVar("Call")
 
 
 class GenerationHandler(DialectHandler):
-    """Base of the handlers that generate. `dialect_name` and `endpoint` are labels of the metrics."""
+    """Base of the handlers that generate answers. `dialect_name` and `endpoint` become labels of the metrics."""
 
     dialect_name: str
     endpoint: str
@@ -46,12 +45,12 @@ class GenerationHandler(DialectHandler):
     _is_disconnected = False
 
     def initialize(self, context: ServerContext) -> None:
-        """Called by tornado with the arguments of the URL rule."""
+        """Tornado calls this with the arguments of the routing rule."""
         super().initialize(context)
         self.meter = context.metrics.request(self.dialect_name, self.endpoint)
 
     async def run_while_connected(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` and cancel it when the client disconnects, which is not an error."""
+        """Run `work`, and cancel it if the client disconnects. A disconnect raises no exception."""
         self._work = asyncio.ensure_future(work)
         if self._is_disconnected:
             self._work.cancel()
@@ -70,7 +69,7 @@ class GenerationHandler(DialectHandler):
             self.meter.end()
 
     def on_connection_close(self) -> None:
-        """Called by tornado when the client has disconnected."""
+        """Tornado calls this when the client has disconnected."""
         super().on_connection_close()
         self._is_disconnected = True
         if self._work is not None:
@@ -79,54 +78,54 @@ class GenerationHandler(DialectHandler):
     async def parse(
         self, parser: Callable[Concatenate[bytes, Params], Call], *args: Params.args, **kwargs: Params.kwargs
     ) -> Call:
-        """Parse the body. A large one is parsed on a thread, so that other requests do not wait."""
+        """Return `parser(body, …)`. A large body is parsed on a thread, so that other requests do not wait."""
         body = self.body()
         if len(body) < LARGE_BODY:
             return parser(body, *args, **kwargs)
         return await asyncio.to_thread(parser, body, *args, **kwargs)
 
     def warn_of_unknown_options(self, names: Sequence[str]) -> None:
-        """Log the options that are ignored because they are unknown."""
+        """Log the names of options that are unknown and therefore ignored."""
         if names:
-            shown = ", ".join(repr(name[:MAX_NAME_LENGTH]) for name in names[:MAX_NAMES])
+            shown = ", ".join(repr(name[:MAX_LOGGED_NAME_LENGTH]) for name in names[:MAX_LOGGED_NAMES])
             self.log.warning("pico_jupyter: request %s: unknown options ignored: %s", self.request_id, shown)
 
     async def completion(self, request: GenerationRequest) -> Completion:
-        """Generate a whole answer."""
+        """Generate an answer and return it as a whole."""
         async with aclosing(await self._start(request)) as deltas:
             return await collect(deltas, request.n, self.meter.observe)
 
     async def answer_stream(self, request: GenerationRequest, stream: FrameStream) -> None:
-        """Write frames as the deltas arrive; deltas that arrive together are written together."""
+        """Generate an answer and write its deltas as frames when they arrive."""
         async with aclosing(await self._start(request)) as deltas:
             await self._write_stream(deltas, stream)
         self.finish(set_content_type=stream.content_type)
 
     async def _start(self, request: GenerationRequest) -> DeltaStream:
-        """Fetch the media that the request names, then send it to the engine."""
+        """Fetch the images and videos of the request, then start its generation."""
         return self.context.engine.generate(await self.context.media.resolve(request, self))
 
     async def _write_stream(self, deltas: DeltaStream, stream: FrameStream) -> None:
         now = asyncio.get_running_loop().time
         interval = self.context.keepalive_after * KEEPALIVE_FACTOR_BEFORE_ACCEPTED
-        deadline = now() + interval
+        keepalive_at = now() + interval
         done, total = 0, 0
         finished = False
         while not finished:
-            batch = await deltas.batch(timeout=deadline - now())
+            batch = await deltas.batch(timeout=keepalive_at - now())
             self.context.record_activity()
             for delta in batch:
                 self.meter.observe(delta)
                 if isinstance(delta, Accepted):
                     interval = self.context.keepalive_after
-                    deadline = now() + interval
+                    keepalive_at = now() + interval
                 elif isinstance(delta, Progress):
                     done, total = delta.done, delta.total
             finished = bool(batch) and isinstance(batch[-1], Finished)
             frames = b"".join([stream.encode(delta) for delta in batch])
-            if frames or now() >= deadline:
+            if frames or now() >= keepalive_at:
                 await self._send(frames or stream.keepalive(done, total), stream)
-                deadline = now() + interval
+                keepalive_at = now() + interval
 
     async def _send(self, frames: bytes, stream: FrameStream) -> None:
         if self._stream is None:
@@ -139,13 +138,13 @@ class GenerationHandler(DialectHandler):
         await self.flush()
 
     def _disable_nagle(self) -> None:
-        """Turn off Nagle's algorithm: a frame must not wait until the client acknowledges the one before."""
+        """Turn off Nagle's algorithm: a frame must not wait until the client has acknowledged the previous one."""
         connection = self.request.connection
         if isinstance(connection, HTTP1Connection):
             connection.stream.set_nodelay(True)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Send an error: as a status before the first byte of the answer, as a frame after it."""
+        """Send an error: before the first byte of the answer as an HTTP status, afterwards as a frame."""
         _, raised, _ = kwargs.get("exc_info", (None, None, None))
         error = as_pico_error(raised, status_code)
         self.meter.fail(error)

@@ -1,4 +1,4 @@
-"""The base of all handlers: authentication, authorization, CORS, and the size of the body.
+"""The base of all handlers: authentication, authorization, CORS, and the limit on the size of the body.
 
 Errors become responses in error_responses.py. Bodies are never logged.
 """
@@ -20,7 +20,7 @@ from pico_jupyter.server.error_responses import NO_TOKEN, ErrorResponder
 
 RESOURCE = "pico"
 PREFLIGHT_SECONDS = 600
-# A refused body is read to its end up to this size. Beyond it, the connection is closed.
+# The body of a refused request is read if it is at most this large. Otherwise the connection is closed.
 MAX_DRAINED_BYTES = 256 * 1024 * 1024
 ALL_METHODS = "GET, POST, DELETE, HEAD, OPTIONS"
 
@@ -28,10 +28,10 @@ Verb = TypeVar("Verb", bound=Callable[..., Awaitable[None]])
 
 
 def permitted(action: str) -> Callable[[Verb], Verb]:
-    """Decorate a verb: the client must be authenticated and authorized for `action` ("read", "execute" or "write").
+    """Require a client that is authenticated, and authorized for `action` ("read", "execute" or "write").
 
-    This combines two decorators of Jupyter, and always names the resource: a bare `@authorized` of jupyter_server 2
-    uses the resource of its first call for all later calls.
+    Decorates a handler's method for one HTTP verb. The resource is always named, because `@authorized` without one
+    in jupyter_server 2 uses the resource of its first call for all later calls.
     """
 
     def decorate(verb: Verb) -> Verb:
@@ -44,8 +44,8 @@ def permitted(action: str) -> Callable[[Verb], Verb]:
 class DialectHandler(ErrorResponder):
     """Base of the handlers of both dialects. Subclasses set `dialect` and `methods`.
 
-    The body is collected as bytes and never parsed as a form. Tornado would read `&token=` in a JSON body that is
-    typed as a form, and it would override the client's credentials.
+    The body is collected as bytes and never parsed as a form. Otherwise, if a client sent JSON with the Content-Type of
+    a form, Jupyter would use a `&token=` in the JSON instead of the client's credentials.
     """
 
     def initialize(self, context: ServerContext) -> None:
@@ -65,7 +65,7 @@ class DialectHandler(ErrorResponder):
             self._refuse_after_body(refusal)
 
     async def check_access(self) -> None:
-        """Check credentials, method and announced size. Raises PicoError or HTTPError."""
+        """Check credentials, HTTP method and Content-Length. Raises PicoError or HTTPError."""
         normalise_credentials(self.request.headers)
         await APIHandler.prepare(self)
         method = self.request.method or ""
@@ -82,8 +82,8 @@ class DialectHandler(ErrorResponder):
         return int(length) if length.isdecimal() else 0
 
     def _refuse_after_body(self, refusal: Exception) -> None:
-        """Discard the body, then raise. Tornado closes a connection whose request was not read to its end, and the
-        client loses the response, or the request that it sends next on the connection.
+        """Discard the body, then raise `refusal`. If the body were not read, tornado would close the connection,
+        and the client could lose the response, or its next request on the connection.
         """
 
         async def refuse(*_: str) -> None:
@@ -93,10 +93,9 @@ class DialectHandler(ErrorResponder):
         setattr(self, (self.request.method or "").lower(), refuse)
 
     def check_xsrf_cookie(self) -> None:
-        """Refuse missing credentials as such, and serve requests without Origin if authentication is off.
+        """Require credentials and a valid XSRF cookie. If authentication is off, requests without Origin pass.
 
-        Browsers send Origin with every cross-site POST, and foreign origins are refused. So no web page reaches a
-        server whose authentication is off.
+        This is safe, because browsers send Origin with every cross-site POST, and foreign origins are refused.
         """
         if not hasattr(self, "_jupyter_current_user"):
             return  # Tornado calls this before the user is known; JupyterHandler.prepare calls it again.
@@ -111,13 +110,13 @@ class DialectHandler(ErrorResponder):
         raise Unauthenticated(NO_TOKEN)
 
     async def authorize(self, action: str) -> None:
-        """Check an action that depends on the body. Raises Forbidden."""
+        """Check that the user may perform `action`, which depends on the body. Raises Forbidden."""
         user = self.current_user
         if not await ensure_async(self.authorizer.is_authorized(self, user, action, RESOURCE)):
             raise Forbidden(f"User is not authorized to {action} on resource: {RESOURCE}.")
 
     def data_received(self, chunk: bytes) -> None:
-        """Collect the body. A body over the limit is discarded."""
+        """Append a chunk of the body. A body over the limit is discarded."""
         if len(self._received) + len(chunk) > self.context.max_request_bytes:
             self._discards_body = True
         if self._discards_body:
@@ -126,7 +125,7 @@ class DialectHandler(ErrorResponder):
             self._received.extend(chunk)
 
     def body(self) -> bytes:
-        """The whole body. Raises RequestTooLarge."""
+        """The whole body. Raises RequestTooLarge if it was over the limit."""
         if self._discards_body:
             raise self._too_large()
         return bytes(self._received)
@@ -145,7 +144,7 @@ class DialectHandler(ErrorResponder):
         self.finish()
 
     def respond(self, body: bytes, content_type: str = "") -> None:
-        """Finish with a whole body, which is JSON unless `content_type` is given."""
+        """Send the response with this body, which is JSON unless `content_type` is given."""
         self.finish(body, set_content_type=content_type or self.dialect.JSON_TYPE)
 
 
@@ -155,7 +154,7 @@ class NoEndpointHandler(DialectHandler):
     methods = DialectHandler.SUPPORTED_METHODS
 
     async def check_access(self) -> None:
-        """Refuse every authenticated request except a preflight."""
+        """Raise NotFound for every authenticated request except a preflight."""
         await super().check_access()
         if self.request.method != "OPTIONS":
             raise NotFound("There is no such endpoint")

@@ -25,8 +25,8 @@ MediaPart: TypeAlias = ImagePart | VideoPart
 class MediaSources:
     """Fetches media by URL: jupyter: from the server's files, http: and https: from other hosts.
 
-    downloader: None refuses http: and https: URLs. max_bytes: limit on all media of one request.
-    timeout: seconds in which all of them must arrive.
+    downloader: fetches http: and https: URLs; if it is None, they are refused. max_bytes: limit on the total size of
+    the media of one request. timeout: limit in seconds for fetching them.
     """
 
     downloader: Downloader | None
@@ -34,7 +34,7 @@ class MediaSources:
     timeout: float
 
     async def resolve(self, request: GenerationRequest, handler: JupyterHandler) -> GenerationRequest:
-        """The request with the bytes of all its media, fetched with the rights of the client of `handler`.
+        """Return the request with the bytes of its media. Files are read with the rights of the client of `handler`.
 
         Raises InvalidRequest or Forbidden, with the field in `param`. Cancellation closes all connections.
         """
@@ -48,8 +48,8 @@ class MediaSources:
         return replace(request, prompt=replace(request.prompt, messages=messages))
 
     async def _fetch_all(self, parts: list[MediaPart], handler: JupyterHandler) -> dict[str, bytes]:
-        """The bytes by URL. Each URL is fetched once."""
-        firsts = {part.url: part for part in reversed(parts)}
+        """Return the bytes of each URL. A URL that several parts have is fetched once."""
+        firsts = {part.url: part for part in reversed(parts)}  # The first part with a URL is named in an error.
         slots = asyncio.Semaphore(MAX_PARALLEL)
         budget = ByteBudget(self.max_bytes)
         tasks = [asyncio.ensure_future(self._fetch(part, handler, budget, slots)) for part in firsts.values()]

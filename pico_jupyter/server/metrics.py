@@ -1,7 +1,7 @@
-"""Prometheus metrics of requests, of the engine and of the model kernel. They hold no text of a user or a model.
+"""Prometheus metrics of requests, of the engine and of the model kernel. They contain no text of a prompt or answer.
 
-Labels have few values: dialects, endpoints and outcomes are constants of this package, and models have their name in
-the catalog, never a client's text. All methods are called on the server's event loop.
+Label values never come from a client: dialects, endpoints and outcomes are constants of this package, and a model's
+label is its name in the catalog. All methods must be called on the server's event loop.
 """
 
 from __future__ import annotations
@@ -30,63 +30,67 @@ from pico_jupyter.types import (
 
 ABORTED = "aborted"
 
-# Upper bounds of the histograms, in seconds.
+# Upper bounds of the histogram buckets, in seconds.
 FIRST_TOKEN = (0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3, 6, 12, 30, 60, 120)
 INTER_TOKEN = (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.4, 1)
 LONGEST_GAP = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3, 6, 12, 30)
 DURATION = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 LOADING = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
+BY_MODEL = ("model",)
+
 
 class ServerMetrics:
-    """The metrics of one registry, all named `pico_jupyter_…`. The help text of each describes what it measures.
+    """The metrics `pico_jupyter_…` in one Prometheus registry.
 
-    Tokens and latencies are counted for finished answers; engine_decoded_tokens also counts those of aborted ones.
+    Tokens are counted when an answer finishes, so tokens of aborted answers appear only in engine_decoded_tokens.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, help_: str, *labels: str) -> Counter:
+        def counter(name: str, help_: str, labels: tuple[str, ...] = ()) -> Counter:
             return Counter(f"pico_jupyter_{name}", help_, labels, registry=registry)
 
         def gauge(name: str, help_: str) -> Gauge:
             return Gauge(f"pico_jupyter_{name}", help_, registry=registry)
 
-        def seconds(name: str, help_: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        def seconds(name: str, help_: str, buckets: tuple[float, ...], labels: tuple[str, ...]) -> Histogram:
             return Histogram(f"pico_jupyter_{name}_seconds", help_, labels, buckets=buckets, registry=registry)
 
         self._requests = counter(
             "requests",
             "Requests to generate, load or unload that have ended, by outcome: the first choice's finish reason, load, "
             "unload, aborted, or an error's code",
-            *("dialect", "endpoint", "outcome"),
+            ("dialect", "endpoint", "outcome"),
         )
         self._duration = seconds(
             "request_duration",
-            "Time from a request's headers to its end, for successful and failed requests",
+            "Time from the arrival of a request's headers to its end, for successful and failed requests",
             DURATION,
-            "dialect",
-            "endpoint",
+            ("dialect", "endpoint"),
         )
         self.running = gauge("requests_running", "Running requests, including queued ones")
-        self._prompt_tokens = counter("prompt_tokens", "Prompt tokens, including cached ones", "model")
-        self._cached_tokens = counter("cached_prompt_tokens", "Prompt tokens found in the prefix cache", "model")
-        self._completion_tokens = counter("completion_tokens", "Generated tokens, including reasoning", "model")
-        self._reasoning_tokens = counter("reasoning_tokens", "Generated reasoning tokens", "model")
+        self._prompt_tokens = counter("prompt_tokens", "Prompt tokens, including cached ones", BY_MODEL)
+        self._cached_tokens = counter("cached_prompt_tokens", "Prompt tokens found in the prefix cache", BY_MODEL)
+        self._completion_tokens = counter("completion_tokens", "Generated tokens, including reasoning", BY_MODEL)
+        self._reasoning_tokens = counter("reasoning_tokens", "Generated reasoning tokens", BY_MODEL)
         self._first_token = seconds(
             "time_to_first_token",
-            "Time from a request's headers to the arrival of its first text, reasoning or tool call in the server",
-            *(FIRST_TOKEN, "model"),
+            "Time from the arrival of a request's headers until the server has its first text, reasoning or tool call",
+            FIRST_TOKEN,
+            BY_MODEL,
         )
         self._inter_token = seconds(
             "inter_token_latency",
-            "One value for each finished answer: seconds from its first delta to its last in the server, divided by "
-            "the tokens after the first. Deltas arrive in batches, so the values of short answers are imprecise",
-            *(INTER_TOKEN, "model"),
+            "Mean time between tokens of a finished answer: the time from its first delta to its last in the server, "
+            "divided by the number of tokens after the first. Deltas arrive in batches, so short answers are imprecise",
+            INTER_TOKEN,
+            BY_MODEL,
         )
         self._longest_gap = seconds(
             "longest_gap",
-            "One value for each finished answer: the longest time between two of its deltas in the server",
-            *(LONGEST_GAP, "model"),
+            "Longest time between two consecutive deltas of a finished answer, as they arrive in the server",
+            LONGEST_GAP,
+            BY_MODEL,
         )
         self._engine_running = gauge("engine_running_sequences", "Sequences in the running batch")
         self._engine_waiting = gauge("engine_waiting_requests", "Requests in the engine's queue")
@@ -97,8 +101,8 @@ class ServerMetrics:
             "engine_decoded_tokens", "Tokens that the engine has decoded, including those of aborted answers"
         )
         self._decoded_at = gauge("engine_decoded_timestamp_seconds", "Unix time of the latest decoded token")
-        self._loads = seconds("model_load", "Time to load a model", LOADING, "model")
-        self._unloads = counter("model_unloads", "Models that were unloaded", "model")
+        self._loads = seconds("model_load", "Time to load a model", LOADING, BY_MODEL)
+        self._unloads = counter("model_unloads", "Models that were unloaded", BY_MODEL)
         self._starts = counter("model_kernel_starts", "Starts of the model kernel")
         self._crashes = counter("model_kernel_crashes", "Crashes of the model kernel")
         self._latest_statistics = EngineStatistics()
@@ -128,7 +132,7 @@ class ServerMetrics:
                 assert_never(event)
 
     def count_end(self, dialect: str, endpoint: str, outcome: str, seconds: float) -> None:
-        """Count a request that has ended after `seconds`."""
+        """Count a request that ended `seconds` after its start."""
         self._requests.labels(dialect, endpoint, outcome).inc()
         self._duration.labels(dialect, endpoint).observe(seconds)
 
@@ -137,7 +141,7 @@ class ServerMetrics:
         self._first_token.labels(model).observe(seconds)
 
     def count_answer(self, model: str, finished: Finished, seconds: float, longest_gap: float) -> None:
-        """Count a finished answer; `seconds` passed from its first delta to its last."""
+        """Record a finished answer. `seconds` is the time from its first delta to its last."""
         usage = finished.usage
         self._prompt_tokens.labels(model).inc(usage.prompt_tokens)
         self._cached_tokens.labels(model).inc(usage.cached_tokens)
@@ -145,7 +149,7 @@ class ServerMetrics:
         self._reasoning_tokens.labels(model).inc(usage.reasoning_tokens)
         choices = len(finished.finish_reasons)
         if usage.completion_tokens > choices:
-            # Choices are generated in parallel: one token of each per step.
+            # All choices are generated in parallel, so a step generates one token of each.
             self._inter_token.labels(model).observe(seconds * choices / (usage.completion_tokens - choices))
             self._longest_gap.labels(model).observe(longest_gap)
 
@@ -155,14 +159,14 @@ class ServerMetrics:
         self._resident_bytes.set(statistics.resident_bytes)
         self._prefix_bytes.set(statistics.prefix_cache_bytes)
         self._decoded_at.set(statistics.decoded_at)
-        # The counters of a new model kernel start at 0.
+        # A restarted model kernel counts from 0 again.
         self._preemptions.inc(max(0, statistics.preemptions - self._latest_statistics.preemptions))
         self._decoded_tokens.inc(max(0, statistics.decoded_tokens - self._latest_statistics.decoded_tokens))
         self._latest_statistics = statistics
 
 
 class RequestMeter:
-    """Measures one request: observe() each of its deltas, then end() or fail() once."""
+    """Measures one request. Call observe() with each delta, then end() or fail()."""
 
     def __init__(self, metrics: ServerMetrics, dialect: str, endpoint: str, clock: Callable[[], float]) -> None:
         self._metrics = metrics
@@ -172,8 +176,8 @@ class RequestMeter:
         self._began = clock()
         self._model = ""
         self._outcome = ""
-        self._first: float | None = None
-        self._latest = 0.0
+        self._first_at: float | None = None
+        self._latest_at = 0.0
         self._longest_gap = 0.0
         self._ended = False
 
@@ -181,29 +185,29 @@ class RequestMeter:
         return f"<RequestMeter {self._endpoint} {'ended' if self._ended else 'running'}>"
 
     def observe(self, delta: Delta) -> None:
-        """Measure a delta that has arrived."""
+        """Record the arrival of a delta."""
         match delta:
             case TextDelta() | ReasoningDelta() | ToolCallDelta():
                 now = self._clock()
-                if self._first is None:
-                    self._first = now
+                if self._first_at is None:
+                    self._first_at = now
                     self._metrics.count_first_token(self._model, now - self._began)
-                elif now - self._latest > self._longest_gap:
-                    self._longest_gap = now - self._latest
-                self._latest = now
+                elif now - self._latest_at > self._longest_gap:
+                    self._longest_gap = now - self._latest_at
+                self._latest_at = now
             case Accepted():
                 self._model = delta.model
             case Finished():
                 self._outcome = delta.finish_reasons[0]
-                spread = 0.0 if self._first is None else self._latest - self._first
-                self._metrics.count_answer(self._model, delta, spread, self._longest_gap)
+                seconds = 0.0 if self._first_at is None else self._latest_at - self._first_at
+                self._metrics.count_answer(self._model, delta, seconds, self._longest_gap)
             case Progress():
                 pass
             case _:
                 assert_never(delta)
 
     def end(self, outcome: str = "") -> None:
-        """End the measurement; later calls are ignored. The default `outcome` is the finish reason."""
+        """End the measurement. Later calls do nothing. If `outcome` is "", it is the answer's finish reason."""
         if not self._ended:
             self._ended = True
             seconds = self._clock() - self._began
@@ -215,11 +219,11 @@ class RequestMeter:
 
 
 def outcome_of(error: PicoError) -> str:
-    """An error's code, or the name of its class: "server_busy", "engine_failed"."""
+    """The `outcome` label of an error: its code, or else the name of its class, such as "engine_failed"."""
     if type(error) is PicoError:
         return "internal_error"
     return error.code or re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
 
 
-# Shared by all servers of this process, because a registry accepts each name once.
+# Shared by all servers of this process, because a registry accepts each metric name only once.
 METRICS = ServerMetrics(REGISTRY)

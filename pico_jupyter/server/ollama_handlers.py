@@ -1,4 +1,4 @@
-"""Handles the endpoints of the Ollama dialect: below api/, and the root of the second mount."""
+"""Handles the endpoints of the Ollama dialect: the paths below api/, and pico/ itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pico_jupyter.server.handlers import DialectHandler, NoEndpointHandler, perm
 
 
 class OllamaAnsweringHandler(GenerationHandler):
-    """Base of the two endpoints that generate, load and unload."""
+    """Base of the handlers of api/chat and api/generate, which also load and unload models."""
 
     dialect = ollama_answer
     dialect_name = "ollama"
@@ -120,7 +120,7 @@ class OllamaVersionHandler(DialectHandler):
 
     @permitted("read")
     async def get(self) -> None:
-        """Report the Ollama version of this API, and ours."""
+        """Report the version of Ollama that this API imitates, and the version of pico_jupyter."""
         self.respond(ollama_models.version(self.context.settings, __version__))
 
     head = get
@@ -140,7 +140,7 @@ class OllamaShowHandler(DialectHandler):
 
 
 class OllamaPullHandler(DialectHandler):
-    """POST api/pull. Succeeds for installed models, which some clients pull before every use; nothing is downloaded."""
+    """POST api/pull. Downloads nothing. Succeeds for installed models, because some clients pull before every use."""
 
     dialect = ollama_answer
     methods = ("POST",)
@@ -162,27 +162,31 @@ class OllamaRefusingHandler(DialectHandler):
     dialect = ollama_answer
 
     def initialize(
-        self, context: ServerContext, methods: tuple[str, ...] = (), kind: type[PicoError] = NotSupported, why: str = ""
+        self,
+        context: ServerContext,
+        methods: tuple[str, ...] = (),
+        kind: type[PicoError] = NotSupported,
+        message: str = "",
     ) -> None:
-        """Requests with one of `methods` raise an error of `kind` with the message `why`."""
+        """Requests with one of `methods` are refused with an error of class `kind` and this `message`."""
         super().initialize(context)
         self.methods = methods
         self._kind = kind
-        self._why = why
+        self._message = message
 
     @permitted("write")
     async def post(self, *_: str) -> None:
-        """Refuse."""
-        raise self._kind(self._why)
+        """Raise the error."""
+        raise self._kind(self._message)
 
     delete = post
     head = post
 
 
 class OllamaRootHandler(DialectHandler):
-    """GET and HEAD of the second mount's root: the heartbeat of Ollama's clients.
+    """GET and HEAD pico/: Ollama's clients use them to check that the server runs.
 
-    They send no token with it, and the answer is a constant, so no authentication is required.
+    They send no token with these requests. Authentication is not required, because the answer is constant.
     """
 
     dialect = ollama_answer
@@ -197,6 +201,6 @@ class OllamaRootHandler(DialectHandler):
 
 
 class OllamaUnknownPathHandler(NoEndpointHandler):
-    """All other paths below the second mount."""
+    """Answers all other paths below pico/ with 404."""
 
     dialect = ollama_answer

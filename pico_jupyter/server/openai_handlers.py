@@ -1,4 +1,4 @@
-"""Handles the endpoints of the OpenAI dialect, and our own v1/memory."""
+"""Handles the endpoints of the OpenAI dialect and v1/memory, which OpenAI does not have."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class OpenAIChatHandler(GenerationHandler):
     methods = ("POST",)
 
     def initialize(self, context: ServerContext, path: ChatPath = "v1/chat/completions") -> None:
-        """`path` decides the meaning of an omitted `stream`."""
+        """`path` is the endpoint. It decides whether a request without `stream` is streamed."""
         self._path: ChatPath = path
         self.endpoint = path
         super().initialize(context)
@@ -73,14 +73,14 @@ class OpenAIMemoryHandler(DialectHandler):
 
     @permitted("read")
     async def get(self) -> None:
-        """Report the memory for models, the need of each model, and loading models."""
+        """Report the memory for models, how much of it each model needs, and which models are loading."""
         self.respond(openai_answer.memory(await self.context.engine.ask(DescribeMemory())))
 
     head = get
 
 
 class OpenAIStatusHandler(DialectHandler):
-    """GET v1: checks that the server responds."""
+    """GET v1: lets clients check that this extension is running."""
 
     dialect = openai_answer
     methods = ("GET", "HEAD")
@@ -94,6 +94,6 @@ class OpenAIStatusHandler(DialectHandler):
 
 
 class OpenAIUnknownPathHandler(NoEndpointHandler):
-    """All other paths below v1/."""
+    """Answers all other paths below v1/ with 404."""
 
     dialect = openai_answer

@@ -1,4 +1,4 @@
-"""Maps paths to handlers. Below api/ the paths are exact, because the others belong to Jupyter."""
+"""Maps paths to handlers. Below api/, only exact paths are mapped, because Jupyter's own API is there too."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pico_jupyter.server.handlers import DialectHandler
 Rule: TypeAlias = tuple[str, type[DialectHandler], dict[str, Any]]
 
 
-def _refusal(kind: type[PicoError], why: str, *methods: str) -> dict[str, Any]:
-    return {"methods": methods, "kind": kind, "why": why}
+def _refusal(kind: type[PicoError], message: str, *methods: str) -> dict[str, Any]:
+    return {"methods": methods, "kind": kind, "message": message}
 
 
-# Ollama clients send HEAD to the root, where Jupyter answers; at /pico/ we do. The second mount also remains usable
-# if another extension claims v1/.
+# Ollama clients send HEAD to the root of their base URL. Jupyter answers it at /, and this extension at /pico/.
+# The paths below /pico/ also remain usable if another extension handles v1/.
 MOUNTS = ("/", "/pico/")
 
 ENDPOINTS: tuple[Rule, ...] = (
@@ -54,7 +54,7 @@ ENDPOINTS: tuple[Rule, ...] = (
 
 
 def rules(context: ServerContext) -> list[Rule]:
-    """The rules of all endpoints on both mounts, relative to the server's base URL."""
+    """The rules of all endpoints below each of MOUNTS, relative to the server's base URL."""
     shared = {"context": context}
     endpoints = [
         (f"{mount}{path}/?", handler, {**shared, **arguments})
@@ -69,7 +69,7 @@ def rules(context: ServerContext) -> list[Rule]:
 
 
 def fallback_rules(base_url: str, context: ServerContext) -> list[Rule]:
-    """The rules for unknown paths, with the base URL. They are added after those of all other extensions."""
+    """The rules for unknown paths, including the base URL. They must be added after the rules of other extensions."""
     shared = {"context": context}
     return [
         (url_path_join(base_url, "v1/.*"), openai.OpenAIUnknownPathHandler, shared),
