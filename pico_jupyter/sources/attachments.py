@@ -1,6 +1,6 @@
 """Reads images and videos from paths, URLs, bytes and Python objects into attachments.
 
-Pillow, numpy and matplotlib are imported only if the value comes from one of them.
+Pillow and numpy are imported only to convert a numpy array. matplotlib is never imported.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ DEFAULT_MIME = {"image": "image/png", "video": "video/mp4"}
 
 
 def read_images(images: Any) -> Iterator[Attachment]:
-    """Yield the images in order: one value, or several in a list or tuple. Raises InvalidRequest, with its index."""
+    """Yield each image of one value or of a list or tuple. Raises InvalidRequest with the index of the image."""
     for index, image in enumerate(_as_list(images)):
         yield _read_image(image, f"images[{index}]")
 
 
 def read_videos(videos: Any) -> Iterator[Attachment]:
-    """Yield the videos in order: one value, or several in a list or tuple. Raises InvalidRequest, with its index."""
+    """Yield each video of one value or of a list or tuple. Raises InvalidRequest with the index of the video."""
     for index, video in enumerate(_as_list(videos)):
         yield _read_media("video", video, f"videos[{index}]", "a path, bytes or a URL")
 
 
 def attach_file(kind: MediaKind, path: str | os.PathLike[str], *, param: str = "") -> Attachment:
-    """Read a file, or keep a URL (data:, jupyter:, http:, https:) as it is. Raises InvalidRequest, with the path."""
+    """Read a file. A URL (data:, jupyter:, http: or https:) is not fetched. Raises InvalidRequest with the path."""
     if isinstance(path, str) and path.startswith(URL_SCHEMES):
         return Attachment(kind, param or path, path)
     try:
@@ -90,19 +90,23 @@ def _is_instance(value: Any, module: str, name: str) -> bool:
 
 def _png(image: Any) -> bytes:
     file = io.BytesIO()
-    # PNG has no form for the other modes of Pillow (CMYK, YCbCr, F …).
+    # PNG does not support the other modes of Pillow (CMYK, YCbCr, F …).
     is_png_mode = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA")
     (image if is_png_mode else image.convert("RGB")).save(file, format="PNG")
     return file.getvalue()
 
 
 def _from_array(array: Any, param: str) -> Any:
-    """Convert an array of H×W, H×W×1, H×W×3 or H×W×4 values, uint8 or floats from 0 to 1, to a Pillow image."""
+    """Convert an array to a Pillow image.
+
+    The shape is H×W, H×W×1, H×W×3 or H×W×4. The values are uint8, bool, or floats from 0 to 1.
+    """
     import numpy as np
     from PIL import Image
 
     is_grey = array.ndim == 2
-    if not (is_grey or (array.ndim == 3 and array.shape[2] in CHANNELS)) or 0 in array.shape:
+    has_channels = array.ndim == 3 and array.shape[2] in CHANNELS
+    if not (is_grey or has_channels) or 0 in array.shape:
         shape = "×".join(map(str, array.shape))
         raise InvalidRequest(f"{param}: an array of shape {shape}, not H×W, H×W×3 or H×W×4", param=param)
     values = array if is_grey or array.shape[2] > 1 else array[:, :, 0]

@@ -33,5 +33,5 @@ class BackgroundLoop:
 
 @functools.cache
 def shared_loop() -> BackgroundLoop:
-    """Return the loop of this process, in which its shared engine runs."""
+    """Return the one BackgroundLoop of this process. The engine of this process runs in it."""
     return BackgroundLoop()

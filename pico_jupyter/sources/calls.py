@@ -1,6 +1,6 @@
-"""The protocol of a Source of answers, its requests, and the pieces of its answers.
+"""Defines the protocol Source, the requests that a Source answers, and the pieces of an answer.
 
-The page of the chat panel encodes requests and pieces as the same JSON.
+The chat panel's JavaScript exchanges requests and pieces with Python as JSON of these Structs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MediaKind: TypeAlias = Literal["image", "video"]
 
 
 class Attachment(msgspec.Struct, frozen=True):
-    """A file that is sent with a message. `data` is a URL for an image or a video, and the text itself for a text."""
+    """A file that is sent with a message. `data` is the URL of an image or video, or the content of a text file."""
 
     kind: MediaKind | Literal["text"]
     name: str
@@ -35,7 +35,7 @@ class Turn(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The attached texts and the content, one paragraph each."""
+        """The attached text files and the content, separated by blank lines."""
         texts = [_fenced(attachment) for attachment in self.attachments if attachment.kind == "text"]
         return "\n\n".join(part for part in (*texts, self.content) if part)
 
@@ -43,8 +43,8 @@ class Turn(msgspec.Struct, frozen=True):
 class AnswerRequest(msgspec.Struct, frozen=True):
     """A request for one answer.
 
-    With `continues` the model continues the last message. `temperature` is 0 to 2 (None: the model's default),
-    `max_tokens` counts reasoning and text (None: no limit but the context), `seed` None is a random seed.
+    continues: the model continues the last message instead of answering it. temperature: 0 to 2; None: the model's
+    default. max_tokens: limit on reasoning and text together; None: only the context limits them. seed: None: random.
     """
 
     model: str
@@ -66,7 +66,7 @@ def read_turns(messages: list[dict[str, Any]]) -> tuple[Turn, ...]:
 
 
 class _TextlessPiece(msgspec.Struct, frozen=True):
-    """A piece with an empty text, so that callers can print the text of every piece."""
+    """Base of pieces without text. Their `text` is empty, so that callers can print `text` of every piece."""
 
     @property
     def text(self) -> str:
@@ -75,7 +75,7 @@ class _TextlessPiece(msgspec.Struct, frozen=True):
 
 
 class ProgressPiece(_TextlessPiece, frozen=True, tag="progress", tag_field="kind"):
-    """Progress before the first token: `done` of `total` bytes are loaded, or prompt tokens are prefilled."""
+    """Progress before the first token. `done` and `total` count bytes while loading, and prompt tokens in prefill."""
 
     done: int
     total: int
@@ -120,8 +120,8 @@ Piece: TypeAlias = ProgressPiece | ReasoningPiece | TextPiece | FinishPiece | Us
 class ListedModel(msgspec.Struct, frozen=True):
     """A model on this machine.
 
-    `size` is the size of its files in bytes, `resident` its size in memory (None: not loaded). `parameters` is like
-    "2.0M", `quantization` like "4bit". `context` is in tokens.
+    size: bytes of its files. quantization: such as "4bit". parameters: their number, such as "2.0M". context: maximum
+    number of tokens. resident: bytes in memory; None: not loaded.
     """
 
     name: str
@@ -145,7 +145,7 @@ class Source(Protocol):
         ...
 
     async def memory(self) -> MemoryReport:
-        """Return the memory for models: the budget, what is used, and which models fit."""
+        """Return the memory budget for models, the memory in use, and which models fit."""
         ...
 
     async def load(self, name: str) -> None:
@@ -153,15 +153,15 @@ class Source(Protocol):
         ...
 
     async def unload(self, name: str) -> None:
-        """Unload a model. A model that is not loaded is no error."""
+        """Unload a model. Does nothing if the model is not loaded."""
         ...
 
 
 def choose_model(models: list[ListedModel], turns: Iterable[Turn] = ()) -> ListedModel:
-    """Return the first model that accepts the images and videos of `turns`, for a request without a model.
+    """Choose the model for a request without one: the first that accepts the images and videos of `turns`.
 
-    If none does, return the first model, whose error message then explains the reason. Raises EngineUnavailable if
-    there are no models.
+    If no model accepts them, return the first model; the request then fails with an error that gives the reason.
+    Raises EngineUnavailable if there are no models.
     """
     if not models:
         raise EngineUnavailable("there is no model on this machine")
@@ -171,6 +171,8 @@ def choose_model(models: list[ListedModel], turns: Iterable[Turn] = ()) -> Liste
 
 
 def _fenced(attachment: Attachment) -> str:
-    longest = max((len(run) for run in re.findall("`{3,}", attachment.data)), default=2)
+    """The name and a Markdown code block. Its fence is longer than all runs of backticks in the text."""
+    text = attachment.data.removesuffix("\n")
+    longest = max(map(len, re.findall("`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
-    return f"{attachment.name}:\n{fence}\n{attachment.data.removesuffix(chr(10))}\n{fence}"
+    return f"{attachment.name}:\n{fence}\n{text}\n{fence}"

@@ -15,9 +15,10 @@ from pico_jupyter.types import EngineOptions
 
 
 async def find_source(named: ServerAddress | None = None) -> Source:
-    """Return the source for `named`, else for the server of this kernel, else for the engine of this process.
+    """Return a source: the server `named`, else the server from find_server(), else the engine of this process.
 
-    Must run in `shared_loop()`, where that engine runs. Raises PicoError if a named server does not answer.
+    Must run in `shared_loop()`, where the engine runs. If the server does not answer, returns the engine; but raises
+    PicoError if the user named the server.
     """
     address = named or find_server()
     if address is None:
@@ -37,18 +38,18 @@ async def find_source(named: ServerAddress | None = None) -> Source:
 
 
 def find_running_server() -> ServerAddress | None:
-    """Return the server that the user named, else the first of this user's servers where pico_jupyter answers.
+    """Return the server that PICO_JUPYTER_URL names, else the first of this user's servers with pico_jupyter.
 
     Raises InvalidRequest if PICO_JUPYTER_URL is not an http or https URL.
     """
     found = find_server()
     if found is not None and found.is_named:
         return found
-    candidates = (*([found] if found is not None else []), *running_servers())
+    candidates = [*running_servers()] if found is None else [found, *running_servers()]
     return next((address for address in candidates if ServerSource(address).answers()), None)
 
 
 @functools.cache
 def shared_engine() -> EngineSource:
-    """Return the engine of this process, which its panels and connections share. It starts with the first request."""
+    """Return the one EngineSource of this process. Its engine starts with the first request."""
     return EngineSource(local_engine(EngineOptions()))

@@ -50,7 +50,7 @@ SWITCH = {"default": None, "on": True, "off": False}
 
 
 class EngineSource:
-    """A Source that asks `engine`. Sampling parameters that are not set have the defaults of OpenAI's endpoint."""
+    """A Source that asks `engine`. Omitted sampling parameters have the same defaults as on the OpenAI endpoints."""
 
     def __init__(self, engine: EngineClient) -> None:
         self._engine = engine
@@ -101,7 +101,7 @@ def _generation_request(request: AnswerRequest) -> GenerationRequest:
 
 
 def _message(turn: Turn, param: str) -> Message:
-    """Build a message. The engine distinguishes the media of a request by their `param`."""
+    """Convert `turn`. `param` is its path in the request. Each image or video needs a unique path."""
     media = tuple(
         _media(attachment, f"{param}.attachments[{index}]")
         for index, attachment in enumerate(turn.attachments)
@@ -130,8 +130,8 @@ def _pieces(delta: Delta) -> list[Piece]:
             return [ReasoningPiece(delta.text)]
         case Progress():
             return [ProgressPiece(delta.done, delta.total)] if delta.total else []
-        case Finished(usage=used):
-            usage = Usage(used.prompt_tokens, used.completion_tokens, used.reasoning_tokens, used.cached_tokens)
+        case Finished(usage=counts):
+            usage = Usage(counts.prompt_tokens, counts.completion_tokens, counts.reasoning_tokens, counts.cached_tokens)
             return [FinishPiece(delta.finish_reasons[0]), UsagePiece(usage)]
         case Accepted() | ToolCallDelta():
             return []

@@ -1,4 +1,4 @@
-"""Starts a Jupyter server for a kernel without one. Only this process has its token, and the server ends with it."""
+"""Starts a Jupyter server for a kernel without one. The server's token stays in this process. Both end together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLL_SECONDS = 0.05
 def own_server() -> ServerAddress:
     """Return the server of this process, on a free port of loopback. The first call starts it.
 
-    Raises EngineUnavailable if it exits, or does not answer within two minutes.
+    Raises EngineUnavailable if the server exits, or does not answer within two minutes.
     """
     folder = Path(tempfile.mkdtemp(prefix="pico_jupyter-"))
     process = _start(folder)

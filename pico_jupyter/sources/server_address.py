@@ -1,4 +1,4 @@
-"""Finds the Jupyter server for this process. A token is sent only to the server that it belongs to."""
+"""Finds the addresses and tokens of Jupyter servers. A token is sent only to the server that it belongs to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANY_HOST = ("", "0.0.0.0", "::")
 
 @dataclass(slots=True, frozen=True)
 class ServerAddress:
-    """The address of a server. `url` ends in a slash. `is_named`: the user named it, so it is not replaced."""
+    """The address of a server. `url` ends in a slash. `is_named`: the user chose this server."""
 
     url: str
     token: str = field(repr=False)
@@ -45,7 +45,7 @@ def name_server(url: str, token: str = "") -> ServerAddress:
 
 
 def find_server(environ: Mapping[str, str] = os.environ) -> ServerAddress | None:
-    """Return the server that PICO_JUPYTER_URL names, else the one that started this kernel, also on a JupyterHub.
+    """Return the server that PICO_JUPYTER_URL names, else the server that started this kernel. Supports JupyterHub.
 
     Raises InvalidRequest if PICO_JUPYTER_URL is not an http or https URL.
     """
@@ -54,8 +54,8 @@ def find_server(environ: Mapping[str, str] = os.environ) -> ServerAddress | None
     parent = read_address(Path(jupyter_runtime_dir()) / f"jpserver-{environ.get('JPY_PARENT_PID', '')}.json")
     hub_token = environ.get("JUPYTERHUB_API_TOKEN", "")
     if parent is not None:
-        # A single-user server of JupyterHub has no token. It accepts this one of the hub.
-        return parent if parent.token or not hub_token else ServerAddress(parent.url, hub_token)
+        # A single-user server of JupyterHub has no token of its own. It accepts the hub's token.
+        return ServerAddress(parent.url, parent.token or hub_token)
     service = environ.get("JUPYTERHUB_SERVICE_URL", "")
     return ServerAddress(_reachable(service), hub_token) if service and hub_token else None
 
@@ -63,7 +63,7 @@ def find_server(environ: Mapping[str, str] = os.environ) -> ServerAddress | None
 def running_servers() -> Iterator[ServerAddress]:
     """Yield the running Jupyter servers of this user.
 
-    A file of a server that has ended is skipped: another program may listen at its address, and would get its token.
+    Info files of ended servers are skipped, because another program may listen at the address and would get the token.
     """
     for info in sorted(Path(jupyter_runtime_dir()).glob("jpserver-*.json")):
         address = read_address(info)
@@ -73,7 +73,7 @@ def running_servers() -> Iterator[ServerAddress]:
 
 
 def read_address(info: Path) -> ServerAddress | None:
-    """Read the info file of a server. Returns None if it is missing or not yet written completely."""
+    """Read the info file of a server. Returns None if the file is missing or incomplete."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         fields = json.loads(info.read_text())
         return ServerAddress(str(fields["url"]), str(fields["token"]))
@@ -81,7 +81,7 @@ def read_address(info: Path) -> ServerAddress | None:
 
 
 def _reachable(service_url: str) -> str:
-    """Replace the host of `service_url` by loopback if it means all interfaces, as JupyterHub writes it."""
+    """Replace a host that means "all interfaces", which JupyterHub writes, by loopback."""
     parts = urlsplit(service_url)
     port = f":{parts.port}" if parts.port else ""
     netloc = f"127.0.0.1{port}" if (parts.hostname or "") in ANY_HOST else parts.netloc

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import http
 import json
 from collections.abc import Iterator
+from http.client import responses
 from typing import Any
 
 from pico_jupyter.errors import (
@@ -20,20 +20,9 @@ from pico_jupyter.errors import (
     Unauthenticated,
 )
 
-BY_STATUS: dict[int, type[PicoError]] = {
-    kind.http_status: kind
-    for kind in (
-        InvalidRequest,
-        Unauthenticated,
-        Forbidden,
-        NotFound,
-        MethodNotAllowed,
-        RequestTooLarge,
-        NotSupported,
-        EngineUnavailable,
-        EngineFailed,
-    )
-}
+CLIENT_ERRORS = (InvalidRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, RequestTooLarge)
+SERVER_ERRORS = (NotSupported, EngineUnavailable, EngineFailed)
+BY_STATUS: dict[int, type[PicoError]] = {kind.http_status: kind for kind in (*CLIENT_ERRORS, *SERVER_ERRORS)}
 # For frames, which have no HTTP status.
 BY_TYPE: dict[str, type[PicoError]] = {
     "authentication_error": Unauthenticated,
@@ -43,24 +32,23 @@ BY_TYPE: dict[str, type[PicoError]] = {
 }
 
 
-def _tree(kind: type[PicoError]) -> Iterator[type[PicoError]]:
+def _with_subclasses(kind: type[PicoError]) -> Iterator[type[PicoError]]:
     yield kind
     for subclass in kind.__subclasses__():
-        yield from _tree(subclass)
+        yield from _with_subclasses(subclass)
 
 
-BY_CODE = {kind.default_code: kind for kind in _tree(PicoError) if kind.default_code}
+BY_CODE = {kind.default_code: kind for kind in _with_subclasses(PicoError) if kind.default_code}
 
 
 def read_error_response(status: int, body: bytes, retry_after: str = "") -> PicoError:
-    """Return the error of a response. `retry_after` is the value of its Retry-After header."""
+    """Return the error of a response. `retry_after` is the value of its Retry-After header, or ""."""
     kind = BY_STATUS.get(status, EngineUnavailable if status > 500 else EngineFailed)
     answer = _object(body)
     error = answer.get("error")
     if isinstance(error, dict):
         return _error(error, kind, int(retry_after) if retry_after.isdecimal() else 0)
-    reason = http.HTTPStatus(status).phrase if status in http.HTTPStatus._value2member_map_ else ""
-    message = error or answer.get("message") or f"the server answered {status} {reason}".rstrip()
+    message = error or answer.get("message") or f"the server answered {status} {responses.get(status, '')}".rstrip()
     return kind(str(message))
 
 

@@ -45,7 +45,7 @@ class ServerSource:
         return f"<ServerSource {self.address.url}>"
 
     def probe(self) -> None:
-        """Return if pico_jupyter answers within five seconds. Raises PicoError."""
+        """Raise PicoError if pico_jupyter does not answer within five seconds."""
         self._get("v1")
 
     def answers(self) -> bool:
@@ -65,7 +65,7 @@ class ServerSource:
         return msgspec.convert(await asyncio.to_thread(self._get, "v1/memory"), MemoryReport)
 
     async def load(self, name: str) -> None:
-        """See Source.load. There is no timeout, because a large model takes minutes."""
+        """See Source.load. There is no timeout, because loading a large model takes minutes."""
         await self._post_chat({"model": name, "messages": []})
 
     async def unload(self, name: str) -> None:
@@ -77,13 +77,15 @@ class ServerSource:
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[Piece | PicoError | None] = asyncio.Queue()
 
-        def send(piece: Piece | PicoError | None) -> None:
-            # The loop may be closed while the reader still reads.
+        def enqueue(piece: Piece | PicoError | None) -> None:
+            # The loop may be closed while the reader thread still reads.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         with _connection(self.address, None) as connection:
-            reader = threading.Thread(target=_read_answer, args=(connection, self.address, request, send), daemon=True)
+            reader = threading.Thread(
+                target=_read_answer, args=(connection, self.address, request, enqueue), daemon=True
+            )
             reader.start()
             try:
                 while (piece := await pieces.get()) is not None:
@@ -125,24 +127,25 @@ def _read_answer(
     connection: http.client.HTTPConnection,
     address: ServerAddress,
     request: AnswerRequest,
-    send: Callable[[Piece | PicoError | None], None],
+    enqueue: Callable[[Piece | PicoError | None], None],
 ) -> None:
-    """Send the pieces of the answer, then None or an error. Runs on a thread until the connection is shut down."""
+    """Enqueue the pieces of the answer, then None at its end or an error. Runs on its own thread."""
     try:
         with _as_unavailable():
             for piece in _answer(connection, address, request):
-                send(piece)
-        send(None)
+                enqueue(piece)
+        enqueue(None)
     except PicoError as error:
-        send(error)
+        enqueue(error)
 
 
 @contextlib.contextmanager
 def _as_unavailable() -> Iterator[None]:
+    """Convert errors of a connection to EngineUnavailable."""
     try:
         yield
     except (OSError, ValueError, http.client.HTTPException, AttributeError) as error:
-        # http.client raises AttributeError when the connection is shut down while it reads.
+        # http.client raises AttributeError if another thread shuts the connection down during a read.
         raise EngineUnavailable(f"the server cannot be reached: {type(error).__name__}: {error}") from None
 
 
@@ -150,9 +153,10 @@ def _answer(connection: http.client.HTTPConnection, address: ServerAddress, requ
     is_complete = False
     for line in _send(connection, address, "POST", "pico/v1/chat/completions", _body(request)):
         data = line.removeprefix(b"data: ").strip()
-        if line.startswith(b"data: ") and data != b"[DONE]":
+        if data == b"[DONE]":
+            is_complete = True
+        elif line.startswith(b"data: "):
             yield from _pieces(json.loads(data))
-        is_complete = is_complete or data == b"[DONE]"
     if not is_complete:
         raise EngineUnavailable("the server closed the connection before the answer was complete")
 
@@ -216,6 +220,7 @@ def _pieces(chunk: dict[str, Any]) -> Iterator[Piece]:
 
 
 def _model(tag: dict[str, Any], listed: dict[str, dict[str, Any]], resident: dict[str, int]) -> ListedModel:
+    """Build a ListedModel from its entry in api/tags, and by name from v1/models and the sizes in api/ps."""
     name, details = _plain_name(tag), tag["details"]
     return ListedModel(
         name=name,
@@ -248,7 +253,7 @@ def _connection(address: ServerAddress, timeout: float | None) -> Iterator[http.
 
 
 def _tls_context(host: str) -> ssl.SSLContext:
-    """Skip verification on loopback only, where certificates are often self-signed and no network is involved."""
+    """Verify certificates, except on loopback: they are often self-signed there, and no network is involved."""
     context = ssl.create_default_context()
     if host == "localhost" or _is_loopback(host):
         context.check_hostname = False
@@ -264,7 +269,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _shut_down(connection: http.client.HTTPConnection) -> None:
-    """Wake the thread that reads from `connection`. Closing the socket would not wake it."""
+    """End the read of another thread from `connection`. Closing the socket would not end the read."""
     sock: socket.socket | None = connection.sock
     if sock is not None:
         with contextlib.suppress(OSError):
