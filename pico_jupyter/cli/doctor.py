@@ -28,7 +28,7 @@ from pico_jupyter.sizes import about
 from pico_jupyter.types import EngineOptions
 
 PACKAGES = ("pico-jupyter", "jupyter-server", "jupyter-client", "ipykernel", "mlx", "mlx-lm", "mlx-vlm", "transformers")
-LITTLE_MEMORY = 2e9
+LITTLE_MEMORY_BYTES = 2e9
 SERVER_CONFIG = "jupyter_server_config"
 PROBE_SECONDS = 60.0
 MARKS = {"ok": "ok  ", "note": "note", "problem": "FAIL"}
@@ -36,7 +36,7 @@ MARKS = {"ok": "ok  ", "note": "note", "problem": "FAIL"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report, with a remedy."""
+    """The result of one check. `remedy` is "" if there is nothing to do."""
 
     grade: Literal["ok", "note", "problem"]
     subject: str
@@ -45,7 +45,7 @@ class Finding:
 
 
 def diagnose(options: EngineOptions, *, openblas: bool = True) -> int:
-    """Print every finding, and return 1 if there is a problem, else 0. `openblas`: the setting of that name."""
+    """Print all findings. Returns 1 if there is a problem, else 0. `openblas`: the setting c.PicoJupyter.openblas."""
     findings = [*_packages(), *_device(options, openblas), *_memory(options), *_extension(), *_models(options)]
     for finding in findings:
         print(f"{MARKS[finding.grade]}  {finding.subject:<11}{finding.text}")
@@ -88,23 +88,23 @@ def _device(options: EngineOptions, openblas: bool) -> Iterator[Finding]:
 
 
 def _blas(library: Path | None, is_enabled: bool) -> Iterator[Finding]:
-    """Measure the BLAS of the model kernel, in processes with the same environment."""
+    """Measure the BLAS library of the model kernel, in a process with the environment of the model kernel."""
     plain = _speed(kernel_environment(os.environ))
     measured = f"{plain.float32:.1f} GFLOP/s in float32, {plain.bfloat16:.1f} in bfloat16" if plain else "not measured"
-    others = ", ".join(Path(path).name for path in plain.blas) if plain else ""
+    names = ", ".join(Path(path).name for path in plain.blas) if plain else ""
     if not is_enabled:
         remedy = "c.PicoJupyter.openblas = True preloads an OpenBLAS into the model kernel"
-        yield Finding("note", "blas", f"{others}: {measured}; OpenBLAS is switched off", remedy)
+        yield Finding("note", "blas", f"{names}: {measured}; OpenBLAS is switched off", remedy)
     elif library is None and "blas" in os.environ.get("LD_PRELOAD", "").lower():
-        yield Finding("ok", "blas", f"{others}: {measured}, set by your LD_PRELOAD")
+        yield Finding("ok", "blas", f"{names}: {measured}, set by your LD_PRELOAD")
     elif library is None:
         remedy = 'run "apt install libopenblas0-pthread", "conda install libopenblas" or "pip install opencv-python"'
-        yield Finding("note", "blas", f"{others}: {measured}; no OpenBLAS to preload was found", remedy)
+        yield Finding("note", "blas", f"{names}: {measured}; no OpenBLAS to preload was found", remedy)
     else:
         yield _preloaded(library, measured)
 
 
-def _preloaded(library: Path, otherwise: str) -> Finding:
+def _preloaded(library: Path, plain_speed: str) -> Finding:
     environ = kernel_environment(os.environ, library)
     speed = _speed(environ)
     if speed is None or os.path.realpath(library) not in speed.blas:
@@ -113,13 +113,13 @@ def _preloaded(library: Path, otherwise: str) -> Finding:
     threads = next(environ[name] for name in THREAD_VARIABLES if environ.get(name))
     text = f"{speed.float32:.1f} GFLOP/s in float32 with {library}, preloaded into the model kernel, threads: {threads}"
     remedy = (
-        f"without it: {otherwise}; c.PicoJupyter.openblas = False disables it, OPENBLAS_NUM_THREADS sets the threads"
+        f"without it: {plain_speed}; c.PicoJupyter.openblas = False disables it, OPENBLAS_NUM_THREADS sets the threads"
     )
     return Finding("ok", "blas", text, remedy)
 
 
 def _speed(environ: Mapping[str, str]) -> Speed | None:
-    """Return the speed in a process with this environment, or None if the measurement fails."""
+    """Return the speed of matrix products in a process with this environment, or None if the process fails."""
     command = [sys.executable, "-m", probe.__name__]
     done = subprocess.run(command, env=environ, capture_output=True, check=False, timeout=PROBE_SECONDS)
     return msgspec.json.decode(done.stdout, type=Speed) if done.returncode == 0 else None
@@ -140,7 +140,7 @@ def _memory(options: EngineOptions) -> Iterator[Finding]:
     text = f"{about(memory.total)} in total, {about(memory.available)} available"
     if options.memory_budget:
         text += f", {about(options.memory_budget)} allowed for models (c.PicoJupyter.memory_budget)"
-    if memory.available < LITTLE_MEMORY:
+    if memory.available < LITTLE_MEMORY_BYTES:
         yield Finding(
             "note", "memory", text, "close other programs before you load a model, unless it is one of the smallest"
         )
@@ -180,7 +180,7 @@ def _models(options: EngineOptions) -> Iterator[Finding]:
 
 
 class _WarningCollector(logging.Handler):
-    """Collects the catalog's warnings, which are about broken folders."""
+    """Collects the messages of the catalog's warnings about broken model folders."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -29,9 +29,9 @@ SUMMARIES = {
     "ps": "list the models that the running server has in memory",
     "doctor": "check this installation, and suggest a remedy for each problem",
 }
-RUN = (
+RUN_DESCRIPTION = (
     "Ask a model one question, or start a conversation in the terminal. Reasoning is dimmed, or in <think> tags if the "
-    "output is not a terminal. Without PROMPT, the question is read from a pipe."
+    "output is not a terminal. Without PROMPT, the question is read from standard input if that is not a terminal."
 )
 
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the arguments. Words after an option are added to the prompt, because argparse does not do so."""
+    """Parse the arguments. argparse does not recognize prompt words after an option, so they are added here."""
     options, words = parser.parse_known_args(arguments)
     if options.command == "run" and not any(word.startswith("-") for word in words):
         options.prompt += words
@@ -68,9 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pico_jupyter {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     parsers = {
-        name: commands.add_parser(name, help=summary, description=RUN if name == "run" else f"{summary.capitalize()}.")
+        name: commands.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
         for name, summary in SUMMARIES.items()
     }
+    parsers["run"].description = RUN_DESCRIPTION
     parsers["show"].add_argument("name", metavar="NAME", help="a name from `jupyter pico list`")
     _add_run_options(parsers["run"])
     return parser

@@ -10,7 +10,7 @@ from pico_jupyter.sources.server_address import ServerAddress
 from pico_jupyter.sources.server_source import get_json
 from pico_jupyter.types import ModelInfo
 
-FOREVER_YEAR = 2200
+FOREVER_YEAR = 2200  # api/ps reports a later year for a model that stays loaded without limit.
 
 
 def print_models(models: Iterable[ModelInfo]) -> None:
@@ -55,7 +55,7 @@ def show_model(info: ModelInfo) -> None:
 
 
 def print_resident(server: ServerAddress | None) -> None:
-    """Print one line per loaded model of `server`. Raises PicoError."""
+    """Print one line per loaded model of `server`, or that there is no server. Raises PicoError."""
     if server is None:
         print("no Jupyter server with pico_jupyter is running")
         return

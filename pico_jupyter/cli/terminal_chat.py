@@ -39,10 +39,10 @@ class TerminalChat:
 
         The question and the answer are added to the conversation once the answer is complete.
         """
-        asked = (*self.request.messages, Turn("user", question, tuple(self.attachments)))
+        messages = (*self.request.messages, Turn("user", question, tuple(self.attachments)))
         self.attachments.clear()
-        answer = self.runner.run(self._print_answer(msgspec.structs.replace(self.request, messages=asked)))
-        self._change(messages=(*asked, Turn("assistant", answer.text)))
+        answer = self.runner.run(self._print_answer(msgspec.structs.replace(self.request, messages=messages)))
+        self._change(messages=(*messages, Turn("assistant", answer.text)))
 
     async def _print_answer(self, request: AnswerRequest) -> Answer:
         await self._check_reasoning(request)
@@ -60,7 +60,7 @@ class TerminalChat:
         return answer
 
     async def _check_reasoning(self, request: AnswerRequest) -> None:
-        """Refuse reasoning for a model without it. OpenAI's endpoint would ignore the switch."""
+        """Raise ReasoningUnsupported for a model without reasoning. OpenAI's endpoints would ignore the setting."""
         if request.reasoning == "on":
             without = [model.name for model in await self.source.models() if "thinking" not in model.capabilities]
             if request.model in without:
@@ -127,7 +127,7 @@ class TerminalChat:
 
 
 def parse_path(typed: str) -> str:
-    """Return the path that the user typed. Terminals quote or escape the path of a file that is dropped on them."""
+    """Remove quotes and escapes from a path. Terminals add them to the path of a file that is dropped on them."""
     try:
         words = shlex.split(typed)
     except ValueError:
@@ -136,8 +136,7 @@ def parse_path(typed: str) -> str:
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    print(text, end="", flush=True)
 
 
 def _print_status(text: str = "", end: str = "\n") -> None:
