@@ -51,8 +51,8 @@ def diagnose(options: EngineOptions, *, openblas: bool = True) -> int:
         print(f"{MARKS[finding.grade]}  {finding.subject:<11}{finding.text}")
         if finding.remedy:
             print(f"{'':<17}-> {finding.remedy}")
-    problems = [finding for finding in findings if finding.grade == "problem"]
-    print(f"\n{len(problems)} problem{'' if len(problems) == 1 else 's'} found" if problems else "\nno problems found")
+    problems = sum(finding.grade == "problem" for finding in findings)
+    print(f"\n{problems or 'no'} problem{'' if problems == 1 else 's'} found")
     return 1 if problems else 0
 
 
@@ -72,9 +72,8 @@ def _device(options: EngineOptions, openblas: bool) -> Iterator[Finding]:
         name = mx.device_info().get("device_name", "unknown")
     except (ImportError, RuntimeError) as error:
         extra = "mlx[cpu]" if sys.platform == "linux" else "mlx"
-        yield Finding(
-            "problem", "device", f"mlx does not work: {error}", f'run "pip install --force-reinstall {extra}"'
-        )
+        remedy = f'run "pip install --force-reinstall {extra}"'
+        yield Finding("problem", "device", f"mlx does not work: {error}", remedy)
         return
     if "gpu" in str(device):
         yield Finding("ok", "device", f"{device}, {name}")
@@ -88,7 +87,7 @@ def _device(options: EngineOptions, openblas: bool) -> Iterator[Finding]:
 
 
 def _blas(library: Path | None, is_enabled: bool) -> Iterator[Finding]:
-    """Measure the BLAS library of the model kernel, in a process with the environment of the model kernel."""
+    """Measure the model kernel's BLAS: without a preloaded library, then with `library` if there is one."""
     plain = _speed(kernel_environment(os.environ))
     measured = f"{plain.float32:.1f} GFLOP/s in float32, {plain.bfloat16:.1f} in bfloat16" if plain else "not measured"
     names = ", ".join(Path(path).name for path in plain.blas) if plain else ""
@@ -141,9 +140,8 @@ def _memory(options: EngineOptions) -> Iterator[Finding]:
     if options.memory_budget:
         text += f", {about(options.memory_budget)} allowed for models (c.PicoJupyter.memory_budget)"
     if memory.available < LITTLE_MEMORY_BYTES:
-        yield Finding(
-            "note", "memory", text, "close other programs before you load a model, unless it is one of the smallest"
-        )
+        remedy = "close other programs before you load a model, unless it is one of the smallest"
+        yield Finding("note", "memory", text, remedy)
     else:
         yield Finding("ok", "memory", text)
 
@@ -175,8 +173,8 @@ def _models(options: EngineOptions) -> Iterator[Finding]:
     for message in warnings.messages:
         yield Finding("note", "models", message)
     if all(info.source == "builtin" for info in models):
-        remedy = "put an MLX model (a folder with config.json and *.safetensors) into a folder named by "
-        yield Finding("note", "models", "there are only the built-in models", f"{remedy}PICO_JUPYTER_MODEL_PATH")
+        remedy = "put an MLX model folder (config.json, *.safetensors) into a folder named by PICO_JUPYTER_MODEL_PATH"
+        yield Finding("note", "models", "there are only the built-in models", remedy)
 
 
 class _WarningCollector(logging.Handler):

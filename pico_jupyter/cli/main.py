@@ -100,6 +100,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
 
 
 def _with_kind(kind: str) -> Callable[[str], tuple[str, str]]:
+    """Return a type for argparse that converts a path to (kind, path)."""
     return lambda path: (kind, path)
 
 

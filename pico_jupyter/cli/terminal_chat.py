@@ -60,11 +60,11 @@ class TerminalChat:
         return answer
 
     async def _check_reasoning(self, request: AnswerRequest) -> None:
-        """Raise ReasoningUnsupported for a model without reasoning. OpenAI's endpoints would ignore the setting."""
+        """Raise ReasoningUnsupported for a model without reasoning. An OpenAI endpoint would ignore the setting."""
         if request.reasoning == "on":
-            without = [model.name for model in await self.source.models() if "thinking" not in model.capabilities]
-            if request.model in without:
-                raise ReasoningUnsupported(f'"{request.model}" does not support thinking', model=request.model)
+            for model in await self.source.models():
+                if model.name == request.model and "thinking" not in model.capabilities:
+                    raise ReasoningUnsupported(f'"{model.name}" does not support thinking', model=model.name)
 
     def converse(self) -> None:
         """Read questions and commands from the terminal until Ctrl-D or /bye."""

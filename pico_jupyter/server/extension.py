@@ -85,7 +85,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
     def _check_ollama_version(self, proposal: dict[str, Any]) -> str:
         version = str(proposal["value"])
         if not re.fullmatch(r"\d+(\.\d+)+", version) or tuple(map(int, version.split("."))) < OLDEST_OLLAMA:
-            raise TraitError("ollama_version: digits and dots, at least 0.6.4, because clients compare it")
+            raise TraitError("ollama_version must be digits and dots, at least 0.6.4, because clients compare it")
         return version
 
     @property
@@ -99,7 +99,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         )
 
     def media_sources(self, *, authenticated: bool) -> MediaSources:
-        """The sources that media may be fetched from. `authenticated`: the server requires a token or a password."""
+        """Create the MediaSources. `authenticated` means that the server requires a token or a password."""
         is_allowed = authenticated if self.allow_remote_media is None else self.allow_remote_media
         return MediaSources(Downloader() if is_allowed else None, self.max_media_bytes, self.media_timeout)
 
@@ -140,12 +140,12 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         return self.context.running > 0
 
     async def stop_extension(self) -> None:
-        """Stop the engine within `stop_seconds`. Raises nothing, because jupyter_server 2.x would then not stop."""
+        """Stop the engine within `stop_seconds`. Raises nothing: after an exception jupyter_server 2.x runs on."""
         try:
             await asyncio.wait_for(self.engine.aclose(), self.stop_seconds)
         except TimeoutError:
             self.log.warning("pico_jupyter: the engine did not stop within %s s", self.stop_seconds)
-        except Exception:  # no failure of the engine may keep the server running
+        except Exception:  # a failure of the engine must not keep the server running
             self.log.exception("pico_jupyter: stopping the engine failed")
 
     def publish_event(self, event: KernelEvent) -> None:

@@ -82,8 +82,8 @@ class DialectHandler(ErrorResponder):
         return int(length) if length.isdecimal() else 0
 
     def _refuse_after_body(self, refusal: Exception) -> None:
-        """Discard the body, then raise `refusal`. If the body were not read, tornado would close the connection,
-        and the client could lose the response, or its next request on the connection.
+        """Discard the body, then raise `refusal` from the handler's method. If the body were not read, tornado would
+        close the connection, and the client could lose the response, or its next request on the connection.
         """
 
         async def refuse(*_: str) -> None:

@@ -115,7 +115,7 @@ class ServerMetrics:
         return RequestMeter(self, dialect, endpoint, clock)
 
     def record(self, event: KernelEvent) -> None:
-        """Record an event of the model kernel."""
+        """Record an event of the model kernel. After a crash, nothing is running and no model is loaded."""
         match event:
             case EngineStatistics():
                 self._record_statistics(event)

@@ -70,7 +70,7 @@ class _TextlessPiece(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The empty string."""
+        """Always the empty string."""
         return ""
 
 
