@@ -369,7 +369,7 @@ EngineEvent: TypeAlias = ModelLoaded | ModelUnloaded | EngineStatistics
 class EngineOptions(msgspec.Struct, frozen=True):
     """Configuration of the engine.
 
-    model_dirs: folders that contain models. preferred_org: wins if several organisations have a model of one name.
+    model_dirs: folders that contain models. preferred_org: chosen if a model name exists in several organisations.
     keep_alive: seconds that an idle model stays loaded (inf: forever).
     max_batch_size: sequences that run at once. max_queue: requests that may wait; further ones raise QueueFull.
     queue_timeout: seconds that a request may wait; then it raises QueueFull.

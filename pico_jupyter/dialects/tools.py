@@ -13,12 +13,12 @@ NO_TOOLS = "[]"
 
 
 def read_tools(raw: JsonObject) -> str:
-    """The tools of a decoded body as JSON text. Their fields were checked, and unknown ones stay."""
+    """Return the tools of a decoded body as JSON text, with their unknown fields."""
     return json_text(raw.get("tools") or [], "tools")
 
 
 def read_chosen_tools(choice: ToolChoice | None, raw: JsonObject) -> str:
-    """The tools that `tool_choice` allows, as JSON text. Raises InvalidRequest for a choice that forces a call."""
+    """Return the tools that `tool_choice` allows as JSON text. Raises InvalidRequest if it forces a call."""
     if choice == "none":
         return NO_TOOLS
     if choice is not None and raw.get("tools") is None:
@@ -27,7 +27,7 @@ def read_chosen_tools(choice: ToolChoice | None, raw: JsonObject) -> str:
         case None | "auto":
             return read_tools(raw)
         case ForcedTool():
-            _find_tools([ToolReference(function=choice.function)], "tool_choice", raw)
+            _find_tools([ToolReference(function=choice.function)], "tool_choice", raw)  # An unknown tool is reported.
             raise _forces_a_call()
         case AllowedTools():
             subset, param = choice.allowed_tools or choice, "tool_choice"
