@@ -38,7 +38,7 @@ class EngineClient(Protocol):
         ...
 
     async def ask(self, question: Question[A]) -> A:
-        """Return the answer to a question, which is one of those in questions.py. Raises PicoError."""
+        """Ask one of the questions in questions.py and return its answer. Raises PicoError."""
         ...
 
     async def aclose(self) -> None:

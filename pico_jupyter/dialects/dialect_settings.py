@@ -12,7 +12,7 @@ ReasoningOutput: TypeAlias = Literal["separate", "inline"]
 class DialectSettings(msgspec.Struct, frozen=True):
     """The settings of the HTTP API.
 
-    default_model: the model for requests without one; "" refuses them.
+    default_model: the model for requests without one; "": such requests are refused.
     openai_stream_default: if v1/chat/completions gets no `stream`, "openai" answers with JSON, "pico" with a stream.
     reasoning_output: "separate" (own fields), "inline" (<think> tags in the text) or "auto" (separate in answers to
     Ollama requests that turn `think` on, otherwise inline).

@@ -27,9 +27,9 @@ def read_keep_alive(keep_alive: float | str | None) -> float | None:
 
 
 def parse_go_duration(text: str) -> float:
-    """Return the seconds of a Go duration. Raises InvalidRequest for other text.
+    """Return the seconds of a Go duration. A number without a unit, which Go refuses, is in seconds.
 
-    A number without a unit is in seconds: Go refuses it, but users write it.
+    Raises InvalidRequest for other text.
     """
     if len(text) <= _MAX_LENGTH and _SECONDS.fullmatch(text):
         return float(text)

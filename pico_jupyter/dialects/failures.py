@@ -7,7 +7,7 @@ from pico_jupyter.errors import MediaUnsupported, ModelLoadFailed, NotSupported,
 
 
 def error_headers(error: PicoError) -> dict[str, str]:
-    """Return the headers of an error response. SDKs retry each status from 500 on, unless x-should-retry is false."""
+    """Return the headers of an error response. SDKs retry a status of 500 or more, unless x-should-retry is false."""
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"

@@ -36,7 +36,7 @@ OLLAMA_FALLBACK = SamplingParams(
     frequency_context_size=64,
 )
 
-# The number of tokens for repeat_last_n -1, which means all, if the request does not limit the context.
+# Stands for all tokens (repeat_last_n -1) if the request does not limit the context.
 _WHOLE_CONTEXT = 2**31 - 1
 # The fields of a request that are copied to SamplingParams without conversion.
 _COPIED_FIELDS = tuple(name for name in SamplingParams.__struct_fields__ if name not in ("top_k", "logit_bias"))
@@ -107,7 +107,7 @@ def read_options(options: OllamaOptions | None) -> Options:
 
 
 def unknown_options(raw: JsonObject) -> tuple[str, ...]:
-    """Return the names in the decoded body's `options` that no version of Ollama defines. They are only logged."""
+    """Return the names in the decoded body's `options` that no version of Ollama defines. The server logs them."""
     known = {*OllamaOptions.__struct_fields__, *OllamaOptions.ignored}
     return tuple(name for name in raw.get("options") or () if name not in known)
 
@@ -120,7 +120,7 @@ def read_sampling(fields: GenerationFields, options: Options) -> SamplingParams:
     chosen = {name: value for name, value in given.items() if value is not None}
     sampling: SamplingParams = msgspec.structs.replace(options.sampling, **chosen)
     if sampling.top_p == 0:
-        # Only the likeliest token is allowed, so a temperature of 0 is equal. Samplers disagree on a top_p of 0.
+        # A top_p of 0 allows only the likeliest token, as a temperature of 0 does. Samplers disagree on a top_p of 0.
         return msgspec.structs.replace(sampling, temperature=0.0, top_p=1.0)
     return sampling
 

@@ -63,7 +63,7 @@ def _read_source(url: str, kind: str, param: str) -> tuple[bytes, str]:
     """Return the bytes of a data: URL and no URL, or no bytes and a URL that the server has to fetch."""
     if url[:_SCHEME_LENGTH].lower().startswith(_FETCHED_SCHEMES):
         return b"", url
-    # Other URLs, such as file:, and plain paths are refused: a request must not open files of the server.
+    # file: URLs and plain paths are refused, because they could name any file of the server.
     data = _decode_data_url(url) if _is_data_url(url) else b""
     if not data:
         raise invalid(param, f"invalid {kind} input")
@@ -101,6 +101,6 @@ def _decode_exactly(text: str, start: int) -> bytes:
         data = b"".join(a2b_base64(piece + "=" * (-len(piece) % 4)) for piece in pieces)
     except ValueError:
         return b""
-    # a2b_base64 skips invalid characters and stops at padding in the middle. Both leave fewer bytes.
+    # a2b_base64 skips invalid characters and stops at padding in the middle. In both cases, bytes are missing.
     is_whole = unpadded_length % 4 != 1 and len(data) == unpadded_length * 3 // 4
     return data if is_whole else b""

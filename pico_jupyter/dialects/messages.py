@@ -87,7 +87,7 @@ def _name_results(messages: list[Message]) -> list[Message]:
         if message.tool_calls:
             names.update((call.id, call.name) for call in message.tool_calls if call.id)
         if message.role == "tool" and message.name is None and message.tool_call_id in names:
-            message = msgspec.structs.replace(message, name=names[message.tool_call_id])  # noqa: PLW2901 -- the same turn
+            message = msgspec.structs.replace(message, name=names[message.tool_call_id])  # noqa: PLW2901 -- the same message
         named.append(message)
     return named
 

@@ -165,7 +165,7 @@ def _piece(
     tool_calls: list[schema.OllamaToolCall] | UnsetType = UNSET,
     logprobs: Sequence[TokenLogprob] = (),
 ) -> schema.OllamaChatAnswer | schema.OllamaGenerateAnswer:
-    """Build a part of the answer. Empty values are omitted, because some clients react to the mere key."""
+    """Build a part of the answer. Empty values are omitted, because some clients react to empty fields."""
     entries = _describe_logprobs(call, logprobs)
     if call.endpoint == "chat":
         message = schema.OllamaAnswerMessage(content=text, thinking=thinking or UNSET, tool_calls=tool_calls or UNSET)
@@ -187,7 +187,7 @@ def _finish(
     timings: Timings,
     context: tuple[int, ...],
 ) -> schema.OllamaChatAnswer | schema.OllamaGenerateAnswer:
-    """Complete `piece` as the last object of an answer. A duration of 0 becomes 1: clients treat 0 as missing."""
+    """Return `piece` as the last object of an answer. A duration of 0 becomes 1, because clients treat 0 as missing."""
     load, prefill, decode = (max(ns, 1) for ns in (timings.load_ns, timings.prefill_ns, timings.decode_ns))
     done: schema.OllamaChatAnswer | schema.OllamaGenerateAnswer = msgspec.structs.replace(
         piece,
@@ -210,7 +210,7 @@ def _describe_call(call: ToolCall, index: int) -> schema.OllamaToolCall:
 
 
 def _arguments(text: str) -> Raw:
-    """Return the arguments as a JSON object on one line. Text that is not an object becomes a member of one."""
+    """Return the arguments as a JSON object on one line. Other text becomes {"arguments": text}."""
     try:
         value = msgspec.json.decode(text or "{}")
         if isinstance(value, dict):

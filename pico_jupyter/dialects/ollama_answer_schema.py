@@ -105,7 +105,7 @@ class OllamaModelDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OllamaTag(msgspec.Struct, frozen=True):
-    """A model in api/tags. `name` and `model` are equal, because clients read only one of them."""
+    """A model in api/tags. `name` and `model` are equal: some clients read only `name`, others only `model`."""
 
     name: str
     model: str

@@ -40,7 +40,7 @@ def ps(residents: Iterable[ResidentModel]) -> bytes:
 
 
 def show(info: ModelInfo, name: str) -> bytes:
-    """Encode a description. `name` is the model's name in the request, which editors display from this answer."""
+    """Encode the description of a model. `name` is its name in the request. Editors display it."""
     return ndjson_line(
         schema.OllamaShowAnswer(
             license=info.license or "The files of this model name no license.",
@@ -107,7 +107,7 @@ def _details(info: ModelInfo) -> schema.OllamaModelDetails:
 
 
 def _capabilities(info: ModelInfo) -> list[str]:
-    """Return the capabilities that Ollama defines, and "video"."""
+    """Return the model's capabilities, limited to _CAPABILITIES."""
     return [capability for capability in info.capabilities if capability in _CAPABILITIES]
 
 

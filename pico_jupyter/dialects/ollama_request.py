@@ -139,7 +139,7 @@ class OllamaAnswerCall(msgspec.Struct, frozen=True):
 
 
 class OllamaLoadCall(msgspec.Struct, frozen=True):
-    """A request without a prompt. It loads the model, or unloads it if `unload` is set. The answer is one object."""
+    """A request without a prompt. It loads the model, or unloads it if `unload` is set. The answer is no stream."""
 
     endpoint: Endpoint
     model: str
@@ -259,7 +259,7 @@ def _chat_prompt(
 
 
 def _read_generate_prompt(fields: OllamaGenerateRequest, raw: JsonObject, model: str) -> Prompt:
-    """Return `prompt` with `images`, or else `messages`. `system` precedes them, if there are any."""
+    """Return `prompt` with `images`, or else `messages`, after `system`. Without both, the prompt is empty."""
     images, conversation = read_ollama_images(fields.images or [], "images"), _read_messages(fields, model)
     if fields.raw:
         return _raw_prompt(fields)

@@ -78,7 +78,7 @@ class Operation(msgspec.Struct, frozen=True):
     """One method of one path.
 
     requests: Structs, one of which fits the body. answer: Struct of the whole answer. chunk: Struct of each part of a
-    streamed answer. errors: possible errors, without those of authentication. mount: "pico" exists only below pico/.
+    streamed answer. errors: possible errors, without those of authentication. mount: "pico": only below pico/.
     head: HEAD is supported too. open: without authentication. text: the answer, if it is not JSON.
     """
 

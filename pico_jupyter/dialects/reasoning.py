@@ -30,8 +30,8 @@ _PLAIN_SWITCHES = ("none", "off", "on")
 class ReasoningSwitch(msgspec.Struct, frozen=True):
     """The reasoning switch of a request.
 
-    on: None if not given. effort: the level for chat templates that have levels. required: the request turns reasoning
-    on with `think`, which is an error on Ollama's endpoints if the model cannot reason.
+    on: whether the model reasons; None: not given. effort: the level for chat templates that have levels. required: the
+    request turns `think` on, which is an error on Ollama's endpoints if the model cannot reason.
     """
 
     on: bool | None = None
@@ -63,7 +63,7 @@ def read_template_kwargs(raw: JsonObject) -> str:
 def read_reasoning_output(
     fields: GenerationFields, settings: DialectSettings, *, asked: bool = False
 ) -> ReasoningOutput:
-    """Choose the place of reasoning in the answer. `asked`: the request asks for it, so "auto" means separate."""
+    """Return whether reasoning is in separate fields or inline. `asked`: the setting "auto" means separate."""
     override = fields.include_reasoning if fields.separate_reasoning is None else fields.separate_reasoning
     if override is not None:
         return "separate" if override else "inline"
@@ -119,7 +119,7 @@ class InlineReasoning:
 
 
 def fold_inline(choice: Choice) -> str:
-    """Return reasoning and text of a whole answer as one text, equal to the joined deltas of a stream."""
+    """Return a whole answer's reasoning and text as one string, equal to the joined deltas of a stream."""
     inline = InlineReasoning()
     pieces = inline.reasoning(choice.reasoning) if choice.reasoning else []
     pieces += inline.text(choice.text) if choice.text else []
@@ -141,7 +141,7 @@ def _read_template_switch(kwargs: TemplateArguments | None) -> ReasoningSwitch |
         return None
     value = kwargs.enable_thinking
     if value is None:
-        # Templates of DeepSeek and Granite call the switch `thinking`. Values of other types have another meaning.
+        # Templates of DeepSeek and Granite call the switch `thinking`. Only a boolean is a switch.
         value = kwargs.thinking if isinstance(kwargs.thinking, bool) else None
     if isinstance(value, str):
         word = value.strip().lower()

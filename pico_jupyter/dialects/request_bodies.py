@@ -31,8 +31,8 @@ MAX_NESTING = 100
 JsonObject: TypeAlias = dict[str, Any]
 Fields = TypeVar("Fields", bound=msgspec.Struct)
 
-# A surrogate pair, or a lone surrogate, which JavaScript sends when it cuts an emoji, or any other escape. The last is
-# matched so that the text of an escaped backslash and "ud83d" is not read as a surrogate.
+# Matches every JSON escape. The group `lone` is a lone surrogate, which JavaScript sends if it cuts an emoji in half.
+# An escaped backslash matches too, so that text such as "ud83d" after it is not taken for a surrogate.
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
@@ -93,7 +93,7 @@ def _mend_surrogate(escape: re.Match[bytes]) -> bytes:
 
 @functools.cache
 def _integer_fields(kind: type[msgspec.Struct]) -> dict[str, bool]:
-    """Return the fields that hold an integer or a list of integers. The value is whether it has a maximum."""
+    """Map each field that holds an integer or a list of integers to whether it has a maximum."""
     found = {}
     for field in struct_type(kind).fields:
         types = flatten(field.type)

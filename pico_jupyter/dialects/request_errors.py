@@ -1,8 +1,8 @@
 """Turns msgspec's errors about a request into InvalidRequest, with the texts that OpenAI and Ollama use.
 
 msgspec reports the path of the first wrong field. The error text is derived from the field's declared type and value.
-If an API prescribes another text, ErrorTexts has an entry for it: a pattern for `param`, and a function that returns the
-error.
+If an API prescribes another text, ErrorTexts has an entry for it: a pattern for `param`, and a function that returns
+the error.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def find_fault(message: str, kind: type[msgspec.Struct], body: dict[str, object]
 
 
 def describe_fault(fault: Fault, texts: ErrorTexts) -> InvalidRequest:
-    """Return the error of a fault, from the first matching entry of `texts` or COMMON_TEXTS or from the types."""
+    """Return the error of a fault, with the first matching text of `texts` and COMMON_TEXTS, or a general text."""
     for pattern, describe in (*texts, *COMMON_TEXTS):
         if match := re.fullmatch(pattern, fault.param):
             return describe(fault, match)
@@ -137,14 +137,14 @@ def name_type(value: object) -> str:
 
 @functools.cache
 def struct_type(kind: type[msgspec.Struct]) -> inspect.StructType:
-    """Return msgspec's description of a Struct, which has the types of all fields."""
+    """Return msgspec's description of a Struct and of its fields."""
     found = inspect.type_info(kind)
     assert isinstance(found, inspect.StructType)
     return found
 
 
 def flatten(declared: inspect.Type) -> list[inspect.Type]:
-    """Return the members of a union, or else the type alone, without null and without annotations."""
+    """Return the types in a union, or else the type itself, without null and without annotations."""
     match declared:
         case inspect.Metadata(type=inner):
             return flatten(inner)

@@ -26,7 +26,7 @@ def about(text: str) -> Meta:
     return Meta(description=text)
 
 
-# Marks fields that are accepted but have no effect, in the OpenAPI document.
+# In the OpenAPI document, marks fields that are accepted but have no effect.
 IGNORED_KEYWORD = "x-ignored"
 UNUSED = Meta(extra_json_schema={IGNORED_KEYWORD: True})
 

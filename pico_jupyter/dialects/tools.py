@@ -13,7 +13,7 @@ NO_TOOLS = "[]"
 
 
 def read_tools(raw: JsonObject) -> str:
-    """Return the tools of a decoded body as JSON text, with their unknown fields."""
+    """Return the tools of a decoded body as JSON text, including fields that are not declared."""
     return json_text(raw.get("tools") or [], "tools")
 
 
@@ -27,7 +27,9 @@ def read_chosen_tools(choice: ToolChoice | None, raw: JsonObject) -> str:
         case None | "auto":
             return read_tools(raw)
         case ForcedTool():
-            _find_tools([ToolReference(function=choice.function)], "tool_choice", raw)  # An unknown tool is reported.
+            _find_tools(
+                [ToolReference(function=choice.function)], "tool_choice", raw
+            )  # Raises if there is no such tool.
             raise _forces_a_call()
         case AllowedTools():
             subset, param = choice.allowed_tools or choice, "tool_choice"
