@@ -280,8 +280,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
 class ResidentModel(msgspec.Struct, frozen=True):
     """A model in memory.
 
-    size: bytes of weights and caches. active: number of running requests.
-    expires_at: seconds since the epoch; None: never.
+    size: bytes of weights and caches. active: running requests. expires_at: seconds since the epoch; None: never.
     """
 
     info: ModelInfo

@@ -53,7 +53,7 @@ def read_tool_calls(calls: list[PastToolCall] | None, message_param: str) -> tup
 
 
 def order_turns(messages: list[Message]) -> tuple[Message, ...]:
-    """Merge the system messages into a leading one, name tool results, and remove reasoning from earlier answers."""
+    """Merge all system messages into the first one, name tool results, and remove reasoning from earlier answers."""
     return _merge_system(_strip_reasoning(_name_results(messages)))
 
 

@@ -102,7 +102,7 @@ class OllamaAnswerStream:
         reason = finished.finish_reasons[0]
         closing = self._texts(self._inline.finish(reason)) if self._inline is not None else b""
         last = _piece(self._call, self._now())
-        return closing + ndjson_line(_finish(last, reason, finished.usage, finished.timings, finished.context))
+        return closing + ndjson_line(_final(last, reason, finished.usage, finished.timings, finished.context))
 
     def _texts(self, texts: list[str], logprobs: Sequence[TokenLogprob] = ()) -> bytes:
         """Encode each text as a line. The last text has the log-probabilities; the others are tags."""
@@ -127,7 +127,7 @@ def answer(call: OllamaAnswerCall, completion: Completion, now: float) -> bytes:
         tool_calls=[_describe_call(tool_call, index) for index, tool_call in enumerate(choice.tool_calls)],
         logprobs=choice.logprobs,
     )
-    return ndjson_line(_finish(whole, choice.finish_reason, completion.usage, completion.timings, completion.context))
+    return ndjson_line(_final(whole, choice.finish_reason, completion.usage, completion.timings, completion.context))
 
 
 def load_answer(call: OllamaLoadCall, now: float) -> bytes:
@@ -180,7 +180,7 @@ def _piece(
     )
 
 
-def _finish(
+def _final(
     piece: schema.OllamaChatAnswer | schema.OllamaGenerateAnswer,
     reason: FinishReason,
     usage: TokenUsage,

@@ -223,7 +223,7 @@ def _read_prompt(fields: OpenAIChatRequest, raw: JsonObject, model: str) -> Chat
     )
     continues = fields.continue_final_message is True
     if continues and messages[-1].role != "assistant":
-        raise invalid("continue_final_message", "'continue_final_message' needs a last message of the assistant.")
+        raise invalid("continue_final_message", "'continue_final_message' needs an assistant message at the end.")
     return ChatPrompt(
         messages=messages,
         tools=read_chosen_tools(fields.tool_choice, raw),

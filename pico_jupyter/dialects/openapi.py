@@ -62,9 +62,8 @@ Every path exists twice: at the server's root and below `pico/`. A path may end 
 get status 405 and an `Allow` header. Bodies are read as JSON, regardless of `Content-Type`. Fields that are not listed
 or have `x-ignored` are ignored. null counts as omitted.
 
-Every response has an `x-request-id`. Before the first byte of an answer, an error is an HTTP status. Later, it is the
-last line of an Ollama stream, or the event before `[DONE]` in an OpenAI stream. SSE comments or leading spaces keep
-streams alive.
+Every response has an `x-request-id`. Before the first byte, an error is an HTTP status. Later, it is the last line of
+an Ollama stream, or the event before `[DONE]` in an OpenAI stream. SSE comments or leading spaces keep streams alive.
 """
 
 

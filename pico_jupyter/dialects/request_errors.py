@@ -164,6 +164,7 @@ def _step(declared: list[inspect.Type], value: object, name: str, index: str) ->
         return [kind for item in items for kind in flatten(item)], value[int(index)]
     assert isinstance(value, dict)
     structs = [kind for kind in declared if isinstance(kind, inspect.StructType)]
+    # The tag field has the tag of one of the Structs. The tag selects the Struct that declares the other fields.
     if any(struct.tag_field == name for struct in structs):
         return [inspect.LiteralType(tuple(struct.tag for struct in structs if struct.tag))], value.get(name)
     chosen = (struct for struct in structs if struct.tag_field is None or value.get(struct.tag_field) == struct.tag)
