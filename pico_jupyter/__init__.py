@@ -18,7 +18,7 @@ __all__ = ["ChatPanel", "__version__", "connect"]
 
 
 def __getattr__(name: str) -> object:
-    """Import `ChatPanel`, which imports ipywidgets, and `connect` on first use."""
+    """Import `ChatPanel` or `connect`. Python calls this for names that the module does not define."""
     if name == "ChatPanel":
         from pico_jupyter.panel import ChatPanel
 
@@ -38,7 +38,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
-    """Return the location of the prebuilt extension. JupyterLab calls this."""
+    """Return the folder of the prebuilt JupyterLab extension. JupyterLab calls this."""
     return [{"src": "labextension", "dest": "pico-jupyter"}]
 
 

@@ -1,4 +1,4 @@
-"""EngineClient: the interface of an engine, in this process or in the model kernel. collect() folds a stream."""
+"""Defines EngineClient, the interface to an engine, and collect(), which joins a stream into one answer."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ from pico_jupyter.types import (
 
 
 class EngineClient(Protocol):
-    """An engine in this process (LocalEngineClient) or in the model kernel (ModelKernel)."""
+    """The interface to an engine: in this process (LocalEngineClient) or in the model kernel (ModelKernel)."""
 
     def generate(self, request: GenerationRequest) -> DeltaStream:
-        """Stream the answer: Accepted first, exactly one Finished last, or one PicoError raised.
+        """Start a request and return the stream of its deltas: Accepted first, exactly one Finished last.
 
-        Call it in the event loop in which the stream is read. Closing the stream is the only abort:
-        `async with aclosing(engine.generate(request)) as deltas: ...`.
+        The stream raises one PicoError if the request fails. Call generate() in the event loop that reads the stream.
+        Only closing the stream aborts the request: `async with aclosing(engine.generate(request)) as deltas: ...`.
         """
         ...
 
     async def ask(self, question: Question[A]) -> A:
-        """The answer to one of the questions of questions.py. Raises PicoError."""
+        """Ask one of the questions in questions.py and return its answer. Raises PicoError."""
         ...
 
     async def aclose(self) -> None:
-        """Release the engine. Running requests end. May be called twice."""
+        """Release the engine. Running requests fail. May be called twice."""
         ...
 
 
 class LocalEngine(EngineClient, Protocol):
-    """An EngineClient in the process of its engine."""
+    """An EngineClient whose engine runs in the same process."""
 
     def listen(self, listener: Callable[[ModelEvent], None]) -> None:
-        """Call `listener` in the running event loop whenever a model is loaded or unloaded. There is one listener."""
+        """Call `listener` in the running event loop after each load or unload. A second call replaces the listener."""
         ...
 
 
 @dataclass(slots=True)
 class Choice:
-    """One completed answer."""
+    """One of the `n` completed answers to a request."""
 
     text: str = ""
     reasoning: str = ""
@@ -67,7 +67,7 @@ class Choice:
 
 @dataclass(slots=True)
 class Completion:
-    """A whole answer, folded from its deltas."""
+    """All answers to a request. `context`: all token ids, if the request has `return_context`."""
 
     choices: list[Choice]
     usage: TokenUsage
@@ -78,9 +78,9 @@ class Completion:
 async def collect(
     deltas: AsyncIterator[Delta], n: int = 1, observe: Callable[[Delta], None] = lambda delta: None
 ) -> Completion:
-    """Fold a stream of deltas into a Completion with `n` choices; `observe` is called with each delta.
+    """Read a stream to its end and join its deltas into a Completion with `n` choices.
 
-    Answers that are not streamed are made with it.
+    `observe` is called with each delta before it is joined.
     """
     choices = [Choice() for _ in range(n)]
     finished: Finished | None = None

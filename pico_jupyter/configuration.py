@@ -1,4 +1,4 @@
-"""Defines the settings of the engine that users write as `c.PicoJupyter.NAME` in their Jupyter configuration.
+"""Defines the settings of the engine. Users set them as `c.PicoJupyter.NAME` in their Jupyter configuration.
 
 The server extension and the command line share them, so both start a model kernel with the same options.
 """
@@ -66,8 +66,8 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
     float32_on_cpu = Bool(
         True,
         config=True,
-        help="Compute models with 16-bit weights in float32 where there is no GPU and the memory suffices. This takes "
-        "twice the memory and is many times faster.",
+        help="Without a GPU, compute models with 16-bit weights in float32 if the memory suffices. This takes twice "
+        "the memory and is many times faster.",
     )
     openblas = Bool(
         True,
@@ -80,13 +80,13 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
         config=True,
         help="Maximum number of pixels of an image or a video frame. Larger ones are refused.",
     )
-    video_fps = Float(2.0, min=0.01, config=True, help="Frames per second that a model sees of a video.")
-    max_video_frames = Int(64, min=1, config=True, help="Maximum number of frames of a video that a model sees.")
+    video_fps = Float(2.0, min=0.01, config=True, help="Frames that are sampled per second of a video.")
+    max_video_frames = Int(64, min=1, config=True, help="Maximum number of frames that are sampled from a video.")
     max_media_tokens = Int(
         16384,
         min=1,
         config=True,
-        help="Maximum number of tokens of all images and videos of one prompt.",
+        help="Maximum number of tokens for all images and videos of one prompt together.",
     )
 
     @validate("keep_alive")  # type: ignore[untyped-decorator]  # mypy does not follow traitlets here
@@ -99,7 +99,7 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
 
     @property
     def engine_options(self) -> EngineOptions:
-        """The settings as the engine's options."""
+        """The settings, converted to EngineOptions."""
         keep_alive = parse_go_duration(self.keep_alive)
         return EngineOptions(
             model_dirs=tuple(self.model_dirs),
@@ -120,7 +120,7 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
     def model_kernel(self, log: Log, on_event: Callable[[KernelEvent], None] = lambda _: None) -> ModelKernel:
         """Return a model kernel with these settings.
 
-        It starts at the first generation or question. ListResident and ReadStatistics do not start it.
+        Its process starts at the first generation or question. ListResident and ReadStatistics do not start it.
         """
         find = find_openblas if self.openblas else _find_no_library
         return ModelKernel(self.engine_options, log=log, on_event=on_event, find_openblas=find)

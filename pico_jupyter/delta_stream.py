@@ -1,8 +1,8 @@
-"""DeltaStream: the queue of one request's deltas, between the engine that feeds it and its one reader.
+"""Defines DeltaStream, the queue of one request's deltas. The engine appends deltas, and one reader removes them.
 
-A stream belongs to one event loop. It ends once: with Finished, or with an error, which the reader gets after all
-earlier deltas. Closing it is the only way to abort the request. The unread deltas of a slow reader are joined; more
-than `limit` unread bytes fail the request.
+A stream belongs to one event loop. It ends once, with Finished or with an error. The reader gets all earlier deltas
+before the error. Closing the stream is the only way to abort the request. If the reader is slow, unread deltas are
+joined. More than `limit` unread bytes fail the request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pico_jupyter.types import Accepted, Delta, Finished, Progress, ReasoningDel
 UNREAD_LIMIT = 64 << 20
 # Above this number, unread deltas are joined. A fast reader stays below it.
 JOIN_LENGTH = 64
-# Approximate bytes in memory of a delta, and of one candidate of a log-probability list.
+# Approximate bytes of a delta without its text, and of one token with its log-probability.
 DELTA_BYTES = 64
 LOGPROB_BYTES = 128
 
@@ -25,9 +25,9 @@ LOGPROB_BYTES = 128
 class DeltaStream(AsyncIterator[Delta]):
     """The deltas of one request, in order.
 
-    `on_close` is called when the request is to be aborted: the reader closed the stream before its end, or was too
-    slow. `on_arrival`, if set, is called after each feed() and fail(), for a reader that calls pop_unread(). `limit` is
-    in bytes.
+    `on_close` must abort the request. It is called if the reader closes the stream before its end or is too slow.
+    `on_arrival`, if set, is called after each feed() and fail(), for a reader that calls pop_unread(). `limit` is the
+    maximum of unread bytes.
     """
 
     def __init__(self, on_close: Callable[[], None] = lambda: None, limit: int = UNREAD_LIMIT) -> None:
@@ -45,10 +45,10 @@ class DeltaStream(AsyncIterator[Delta]):
         return f"<DeltaStream {'complete' if self.is_complete else 'open'} [{len(self._unread)} unread]>"
 
     def feed(self, deltas: Sequence[Delta]) -> None:
-        """Append deltas, at least one. A complete stream ignores them."""
+        """Append one or more deltas. A complete stream ignores them."""
         if self.is_complete:
             return
-        if self._unread:  # A fast reader leaves no delta unread, so this is rarely counted.
+        if self._unread:  # The first unread deltas are not counted: a fast reader removes them at once.
             self._unread_bytes += sum(map(estimate_bytes, deltas))
         self._unread += deltas
         self.is_complete = isinstance(deltas[-1], Finished)
@@ -69,19 +69,18 @@ class DeltaStream(AsyncIterator[Delta]):
         return deltas
 
     async def batch(self, timeout: float | None = None) -> list[Delta]:
-        """Wait for deltas and return all that are unread; empty after `timeout` seconds without one.
+        """Wait for deltas and return all unread ones. Returns an empty list after `timeout` seconds without a delta.
 
-        Raises the error that ended the stream after all deltas before it were read. Cancelling it loses no delta.
+        Raises the error of the stream once all earlier deltas are read. Cancelling the wait loses no delta.
         """
         if not self._unread and not self.is_complete:
             await self._wait(timeout)
         if not self._unread and self.error is not None:
             raise self.error
-        deltas, self._unread, self._unread_bytes = self._unread, [], 0
-        return deltas
+        return self.pop_unread()
 
     async def __anext__(self) -> Delta:
-        """The next delta. Cancelling the wait closes the stream, as it closes a generator."""
+        """Wait for the next delta and return it. Cancelling the wait closes the stream."""
         while not self._unread:
             if self.error is not None:
                 raise self.error
@@ -101,7 +100,7 @@ class DeltaStream(AsyncIterator[Delta]):
             self.on_close()
 
     async def aclose(self) -> None:
-        """As close(), for contextlib.aclosing."""
+        """Call close(). contextlib.aclosing requires this method."""
         self.close()
 
     async def _wait(self, timeout: float | None) -> None:
@@ -132,27 +131,27 @@ class DeltaStream(AsyncIterator[Delta]):
 
 
 def join(deltas: Sequence[Delta]) -> list[Delta]:
-    """Join text to the text of the same kind and choice before it, and replace a Progress by the one that follows it.
+    """Join adjacent text deltas of the same kind, and keep only the last of adjacent Progress deltas.
 
-    The order within each choice stays.
+    Text deltas count as adjacent if no other delta of their choice is between them.
     """
     if len(deltas) < 2:
         return list(deltas)
-    runs: list[list[Delta]] = []
-    latest: dict[int, list[Delta]] = {}
+    runs: list[list[Delta]] = []  # Each run becomes one delta.
+    text_runs: dict[int, list[Delta]] = {}  # The run of each choice that further text extends.
     for delta in deltas:
         match delta:
             case TextDelta() | ReasoningDelta():
-                run = latest.get(delta.index)
+                run = text_runs.get(delta.index)
                 if run is not None and type(run[0]) is type(delta):
                     run.append(delta)
                 else:
-                    latest[delta.index] = run = [delta]
-                    runs.append(run)
+                    text_runs[delta.index] = [delta]
+                    runs.append(text_runs[delta.index])
             case Progress() if runs and isinstance(runs[-1][-1], Progress):
                 runs[-1][-1] = delta
             case ToolCallDelta():
-                latest.pop(delta.index, None)
+                text_runs.pop(delta.index, None)
                 runs.append([delta])
             case Accepted() | Progress() | Finished():
                 runs.append([delta])
@@ -168,7 +167,7 @@ def _joined(run: Sequence[Delta]) -> Delta:
 
 
 def estimate_bytes(delta: Delta) -> int:
-    """The approximate size of a delta in memory, in bytes."""
+    """Return the approximate size of a delta in memory, in bytes."""
     match delta:
         case TextDelta() | ReasoningDelta():
             return DELTA_BYTES + len(delta.text) + sum(LOGPROB_BYTES * (1 + len(token.top)) for token in delta.logprobs)

@@ -1,4 +1,4 @@
-"""The one tree of errors. Every class carries its HTTP status and its code; a dialect only adds its JSON shape.
+"""Defines all errors that a client receives. Each class has an HTTP status, and some have a code for programs.
 
 PicoError                     500
 ├── InvalidRequest            400   a field is invalid; `param` names it
@@ -28,7 +28,7 @@ from typing import ClassVar
 class PicoError(Exception):
     """Base of all errors that a client receives.
 
-    message: for people. param: the invalid field. code: for programs; None: the class's own code.
+    message: for people. param: the invalid field. code: for programs; None: the default_code of the class.
     model: the model's name as the client wrote it, if the error concerns a model.
     retry_after: seconds after which a retry is useful; 0: unknown.
     """

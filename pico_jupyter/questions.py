@@ -1,4 +1,4 @@
-"""The questions that an engine answers with one value. The link sends them unchanged."""
+"""Defines the questions that an engine answers with one value. The link sends them unchanged."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ A_co = TypeVar("A_co", covariant=True)
 
 
 class Question(msgspec.Struct, Generic[A_co], frozen=True):
-    """A request to an engine that is answered once, with an A_co or with a PicoError."""
+    """Base of all questions. The answer has the type A_co. A question that fails raises a PicoError."""
 
 
 class ListModels(Question[tuple[ModelInfo, ...]], frozen=True, tag="list_models"):
-    """The catalog, in the order in which it is listed."""
+    """List the models of the catalog."""
 
 
 class FindModel(Question[ModelInfo], frozen=True, tag="find_model"):
-    """The model called `name`, in any of its spellings. Raises ModelNotFound or InvalidRequest."""
+    """Find the model that `name` refers to, such as "org/name:latest". Raises ModelNotFound or InvalidRequest."""
 
     name: str
 
 
 class ListResident(Question[tuple[ResidentModel, ...]], frozen=True, tag="list_resident"):
-    """The loaded models, latest expiry first. Starts nothing."""
+    """List the loaded models, latest expiry first. Does not start the model kernel."""
 
 
 class DescribeMemory(Question[MemoryReport], frozen=True, tag="describe_memory"):
-    """The memory for models: its budget, its use, the models that fit, and the model that is loading."""
+    """Report the memory budget, its use, the memory that each model needs, and the model that is being loaded."""
 
 
 class LoadModel(Question[None], frozen=True, tag="load_model"):
@@ -48,7 +48,7 @@ class UnloadModel(Question[None], frozen=True, tag="unload_model"):
 
 
 class ReadStatistics(Question[EngineStatistics], frozen=True, tag="read_statistics"):
-    """The engine's statistics. Starts nothing."""
+    """Read the engine's statistics. Does not start the model kernel."""
 
 
 AnyQuestion: TypeAlias = (

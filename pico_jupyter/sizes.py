@@ -1,4 +1,4 @@
-"""Writes byte counts and parameter counts for people. All units are powers of 1000."""
+"""Formats byte counts and parameter counts for people. All units are powers of 1000."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ _PARAMETER_UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "K"))
 
 
 def about(size: float) -> str:
-    """`size` bytes, rounded to two digits or more: "2.5 kB", "45 GB"."""
+    """Format `size` bytes with at least two digits, rounded to the nearest value: "2.5 kB", "45 GB"."""
     return _in_units(size, round)
 
 
 def at_least(size: float) -> str:
-    """`size` bytes, rounded up: for a requirement."""
+    """Format `size` bytes, rounded up. Used for requirements."""
     return _in_units(size, math.ceil)
 
 
 def at_most(size: float) -> str:
-    """`size` bytes, rounded down: for a limit."""
+    """Format `size` bytes, rounded down. Used for limits."""
     return _in_units(size, math.floor)
 
 
 def parameter_count(count: int) -> str:
-    """`count` parameters as model names write them: 596 million are "0.6B"."""
+    """Format a number of parameters as in model names: 596 million is "0.6B"."""
     for scale, unit in _PARAMETER_UNITS:
         if count * 2 >= scale:
             return f"{count / scale:.1f}{unit}"

@@ -1,4 +1,4 @@
-"""The immutable values that packages exchange: requests, deltas, facts about models, statistics of the engine."""
+"""Defines the immutable values that packages exchange: requests, deltas, facts about models, and statistics."""
 
 from __future__ import annotations
 
@@ -94,10 +94,10 @@ Prompt: TypeAlias = ChatPrompt | RawPrompt
 
 
 class SamplingParams(msgspec.Struct, frozen=True):
-    """Sampling parameters. None means not given: generation_config.json decides, then the dialect's default.
+    """Sampling parameters. For None, the value is from generation_config.json, or else the dialect's default.
 
     temperature: 0 or more; 0 always selects the most likely token. top_p, min_p: 0 to 1.
-    top_k: 0 turns it off. seed: any 64-bit integer; None is random.
+    top_k: 0 turns it off. seed: any 64-bit integer; None: a random seed.
     repetition_penalty: above 0; 1 turns it off. presence_penalty, frequency_penalty: -2 to 2; 0 turns them off.
     *_context_size: the number of latest tokens that the penalty considers.
     logit_bias: token id to a value from -100 to 100, added to the token's logit.
@@ -122,11 +122,11 @@ class GenerationRequest(msgspec.Struct, frozen=True):
 
     id: unique among running requests. model: the name as the client wrote it.
     fallback_sampling: the dialect's defaults, for parameters that neither `sampling` nor the model sets.
-    reasoning: on or off; None: the model's default. reasoning_required: refuse a model without it.
+    reasoning: on or off; None: the model's default. reasoning_required: refuse a model that cannot reason.
     reasoning_effort: a level such as "low", for chat templates that have levels.
     max_tokens: limit on completion tokens, reasoning included; None: up to the end of the context; 0 is valid.
     max_context: limit on prompt plus completion tokens; None: the model's context length.
-    stop: generation ends before any of these strings. n: number of choices, 1 or more; choice i uses seed + i.
+    stop: strings that end the answer and are not part of it. n: number of choices, 1 or more; choice i uses seed + i.
     top_logprobs: None: no log-probabilities; 0: those of sampled tokens; k: also the k most likely tokens.
     keep_alive: seconds that the model stays loaded afterwards (inf: forever); None: EngineOptions.keep_alive.
     return_context: return all token ids of prompt and completion in Finished.context.
@@ -162,7 +162,7 @@ class TopLogprob(msgspec.Struct, frozen=True):
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
-    """The sampled token, with the fields of TopLogprob, and `top`: the most likely tokens in descending order."""
+    """A sampled token. Fields as in TopLogprob. `top`: the most likely tokens, in descending order."""
 
     token: str
     logprob: float
@@ -180,7 +180,7 @@ class TokenUsage(msgspec.Struct, frozen=True):
 
 
 class Timings(msgspec.Struct, frozen=True):
-    """Durations in nanoseconds. total_ns also counts waiting, so it is at least load_ns + prefill_ns + decode_ns."""
+    """Durations in nanoseconds. total_ns is at least load_ns + prefill_ns + decode_ns: it includes waiting."""
 
     total_ns: int
     load_ns: int
@@ -197,7 +197,7 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
-    """Sent about once a second before the first token. Phase "load" counts bytes of weights, others prompt tokens."""
+    """Sent about once a second before the first token. The unit is bytes in phase "load", else prompt tokens."""
 
     phase: Literal["load", "queue", "prefill"]
     done: int
@@ -247,7 +247,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     float32_size: bytes of the weights as float32; 0 unless they are 16-bit floats.
     modified: seconds since the epoch. digest: 64 hexadecimal digits that change with the model's files.
     family: the architecture, such as "qwen3". quantization: such as "4bit" or "bf16".
-    context_length: tokens. embedding_length: hidden size. block_count: layers. Both are 0 if unknown.
+    context_length: tokens. embedding_length: hidden size; 0: unknown. block_count: layers; 0: unknown.
     reasoning_switch: the chat template can turn reasoning on and off.
     reasoning_default: the model reasons if the request sets nothing.
     parameters: sampling defaults from generation_config.json. stop: the model's own stop strings.
@@ -280,7 +280,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
 class ResidentModel(msgspec.Struct, frozen=True):
     """A model in memory.
 
-    size: bytes of weights and caches. expires_at: seconds since the epoch; None: never. active: its running requests.
+    size: bytes of weights and caches. active: running requests. expires_at: seconds since the epoch; None: never.
     """
 
     info: ModelInfo
@@ -313,8 +313,8 @@ class ModelLoading(msgspec.Struct, frozen=True):
 class MemoryReport(msgspec.Struct, frozen=True):
     """Memory for models, in bytes.
 
-    budget: limit for all weights and caches. used: bytes of it in use.
-    available: bytes that a new model may occupy, because idle models and cached prefixes can be evicted.
+    budget: limit for all weights and caches. used: the part of it in use.
+    available: bytes that a new model may occupy once all idle models and cached prefixes are evicted.
     is_starting: the model kernel is still starting. needs: one entry for each model of the catalog.
     """
 
@@ -348,7 +348,7 @@ class EngineStatistics(msgspec.Struct, frozen=True, tag="statistics"):
     """Statistics of the engine.
 
     running: sequences in a batch. waiting: queued requests.
-    resident_bytes: weights and caches. prefix_cache_bytes: the part of it in the prefix cache.
+    resident_bytes: weights and caches. prefix_cache_bytes: the part of resident_bytes in the prefix cache.
     preemptions, decoded_tokens: totals since the engine started, aborted requests included.
     decoded_at: time of the latest decoded token in seconds since the epoch; 0: none yet.
     """
@@ -368,7 +368,7 @@ EngineEvent: TypeAlias = ModelLoaded | ModelUnloaded | EngineStatistics
 class EngineOptions(msgspec.Struct, frozen=True):
     """Configuration of the engine.
 
-    model_dirs: folders that contain models. preferred_org: selected when several organisations share a model name.
+    model_dirs: folders that contain models. preferred_org: chosen if a model name exists in several organisations.
     keep_alive: seconds that an idle model stays loaded (inf: forever).
     max_batch_size: sequences that run at once. max_queue: requests that may wait; further ones raise QueueFull.
     queue_timeout: seconds that a request may wait; then it raises QueueFull.
@@ -376,8 +376,8 @@ class EngineOptions(msgspec.Struct, frozen=True):
     prefill_step_size: prompt tokens that one prefill step processes at most.
     kv_bits: 4 or 8 quantizes KV caches; 0 does not. draft_models: a model's name to the name of its draft model.
     float32_on_cpu: without a GPU, compute 16-bit models in float32 if memory allows.
-    max_image_pixels: pixels of an image, or of one frame of a video. video_fps: frames sampled per second of video.
-    max_video_frames: frames sampled from one video. max_media_tokens: tokens of all images and videos of a prompt.
+    max_image_pixels: limit for an image or a video frame. video_fps: frames sampled per second of video.
+    max_video_frames: limit for one video. max_media_tokens: limit for all images and videos of a prompt together.
     """
 
     model_dirs: tuple[str, ...] = ()

@@ -1,1 +1,1 @@
-"""Translates bodies of both HTTP dialects to requests, and deltas to responses. No I/O, time or randomness."""
+"""Translates HTTP bodies of the OpenAI and Ollama APIs to requests, and deltas to response bodies. Does no I/O."""

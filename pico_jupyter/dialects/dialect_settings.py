@@ -1,4 +1,4 @@
-"""The settings of the server that the dialects depend on."""
+"""Defines the server settings that the dialects use."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ ReasoningOutput: TypeAlias = Literal["separate", "inline"]
 class DialectSettings(msgspec.Struct, frozen=True):
     """The settings of the HTTP API.
 
-    `default_model` is the model of requests that name no model ("": they are refused). `openai_stream_default` is the
-    meaning of an omitted `stream` on v1/chat/completions: "openai" is JSON, "pico" is a stream. `reasoning_output` is
-    "separate" (own fields), "inline" (<think> tags in the text) or "auto" (separate if the request asks for it).
-    `ollama_version` is the version in api/version: numeric and dotted, at least 0.6.4.
+    default_model: the model for requests without one; "": such requests are refused.
+    openai_stream_default: if v1/chat/completions gets no `stream`, "openai" answers with JSON, "pico" with a stream.
+    reasoning_output: "separate" (own fields), "inline" (<think> tags in the text) or "auto" (separate in answers to
+    Ollama requests that turn `think` on, otherwise inline).
+    ollama_version: the version in api/version, numeric and dotted, at least 0.6.4.
     """
 
     default_model: str = ""

@@ -7,7 +7,7 @@ import re
 
 from pico_jupyter.dialects.request_errors import invalid
 
-# Go accepts both characters for micro.
+# Go accepts the micro sign and the Greek letter mu.
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TERM = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _DURATION = re.compile(rf"([+-]?)((?:{_TERM.pattern})+)")
@@ -16,7 +16,7 @@ _SECONDS = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 
 
 def read_keep_alive(keep_alive: float | str | None) -> float | None:
-    """Seconds to keep the model after the request; inf: forever; None: not given.
+    """Return the seconds that the model stays loaded after the request. inf: forever; None: not given.
 
     Raises InvalidRequest for text that is not a duration.
     """
@@ -27,7 +27,7 @@ def read_keep_alive(keep_alive: float | str | None) -> float | None:
 
 
 def parse_go_duration(text: str) -> float:
-    """The seconds of a Go duration. Text without a unit is in seconds: Go refuses it, but users write it.
+    """Return the seconds of a Go duration. A number without a unit, which Go refuses, is in seconds.
 
     Raises InvalidRequest for other text.
     """

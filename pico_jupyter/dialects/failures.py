@@ -1,4 +1,4 @@
-"""The parts of an error response that are the same in both dialects: headers, and the message about media."""
+"""Writes the parts of an error response that both dialects share: the headers and the text about media."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pico_jupyter.errors import MediaUnsupported, ModelLoadFailed, NotSupported,
 
 
 def error_headers(error: PicoError) -> dict[str, str]:
-    """Headers of an error response. x-should-retry stops the SDKs, which retry every status from 500 on."""
+    """Return the headers of an error response. SDKs retry a status of 500 or more, unless x-should-retry is false."""
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
@@ -19,7 +19,7 @@ def error_headers(error: PicoError) -> dict[str, str]:
 
 
 def describe(error: PicoError) -> str:
-    """The message of an error whose text is the same in both dialects."""
+    """Return the text of an error for which the dialect has no text of its own."""
     if isinstance(error, MediaUnsupported) and error.model:
         return describe_unsupported_media(error.model)
     return error.message

@@ -17,48 +17,48 @@ NDJSON_TYPE = "application/x-ndjson"
 
 SSE_END = "[DONE]"
 SSE_DONE = b"data: %b\n\n" % SSE_END.encode()
-# A space before a JSON object is legal. An empty NDJSON line breaks ollama-python and LangChain.
+# JSON parsers skip a space before an object. An empty NDJSON line breaks ollama-python and LangChain.
 NDJSON_KEEPALIVE = b" "
 
 _LOWEST_LOGPROB = -9999.0
 
 _encoder = msgspec.json.Encoder()
-# From a character beyond ASCII to the end of the JSON string or to an escape: long runs need fewer calls.
+# A non-ASCII character and the text after it, up to an escape or the end of the JSON string. Long matches are faster.
 _NON_ASCII = re.compile(r"[^\x00-\x7f][^\"\\\x00-\x1f]*")
 
 
 class FrameStream(Protocol):
-    """One streamed answer in a dialect. Each delta becomes zero or more frames."""
+    """Encodes one streamed answer in a dialect. Each delta becomes zero or more frames."""
 
     content_type: str
 
     def encode(self, delta: Delta) -> bytes:
-        """The frames of `delta`. After Finished the stream is complete."""
+        """Return the frames of `delta`. The frames of Finished end the stream."""
         ...
 
     def keepalive(self, done: int, total: int) -> bytes:
-        """Bytes that keep the connection alive and that all clients skip. `done` of `total` units are finished."""
+        """Return bytes that keep the connection alive. All clients skip them. For `done` and `total`, see Progress."""
         ...
 
     def error(self, error: PicoError) -> bytes:
-        """The frames that end a stream after an error."""
+        """Return the frames that report `error` and end the stream."""
         ...
 
 
 def encode_json(value: object) -> bytes:
-    """`value` as compact ASCII-only JSON.
+    """Encode `value` as compact ASCII-only JSON.
 
-    Clients split streams with str.splitlines(), which also breaks at U+2028 and U+0085; escapes are safe from that.
+    Some clients split streams with str.splitlines(), which also splits at U+2028 and U+0085. ASCII has neither.
     """
     encoded = _encoder.encode(value)
     if encoded.isascii():
         return encoded
-    # Only the content of JSON strings is beyond ASCII, so it can be escaped in place.
+    # Non-ASCII characters occur only in JSON strings, so escapes can replace them.
     return _NON_ASCII.sub(_escape, encoded.decode()).encode("ascii")
 
 
 def finite_logprob(logprob: float) -> float:
-    """`logprob` as a finite number that is not positive: JSON has no -inf."""
+    """Clamp `logprob` to the range from -9999 to 0, because JSON has no -inf."""
     return min(max(_LOWEST_LOGPROB, logprob), 0.0)
 
 
@@ -67,7 +67,7 @@ def sse_event(value: object) -> bytes:
 
 
 def sse_keepalive(done: int, total: int) -> bytes:
-    # Not ": ping": Continue ends the stream at a line that starts with it.
+    # Not ": ping": the client Continue ends a stream at a line that starts with ": ping".
     return b": keepalive %d/%d\n\n" % (done, total)
 
 

@@ -1,4 +1,4 @@
-"""Interprets the fields that all generating endpoints share, and Ollama's `options`."""
+"""Interprets the request fields that all generating endpoints share, and Ollama's `options`."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ OLLAMA_FALLBACK = SamplingParams(
     frequency_context_size=64,
 )
 
-# The value of repeat_last_n -1 (the whole context) if the request does not limit the context.
+# Stands for all tokens (repeat_last_n -1) if the request does not limit the context.
 _WHOLE_CONTEXT = 2**31 - 1
-_SAME_SAMPLING_FIELDS = tuple(name for name in SamplingParams.__struct_fields__ if name not in ("top_k", "logit_bias"))
+# The fields of a request that are copied to SamplingParams without conversion.
+_COPIED_FIELDS = tuple(name for name in SamplingParams.__struct_fields__ if name not in ("top_k", "logit_bias"))
 
 
 class Options(msgspec.Struct, frozen=True):
-    """The meaning of Ollama's `options`. None: not given. `max_tokens` -1: as many as the context holds."""
+    """Ollama's `options` in the engine's terms. None: not given. `max_tokens` -1: as many as the context holds."""
 
     sampling: SamplingParams = SamplingParams()
     max_tokens: int | None = None
@@ -63,10 +64,10 @@ def build_request(
     think_requires_reasoning: bool = False,
     return_context: bool = False,
 ) -> GenerationRequest:
-    """The request to generate `n` answers to `prompt`.
+    """Build the request that generates `n` answers to `prompt`.
 
-    `fallback` has the dialect's sampling defaults. `think_requires_reasoning`: models that cannot reason refuse a
-    truthy `think`. Raises InvalidRequest for values that the declared types do not exclude.
+    `fallback` has the dialect's sampling defaults. `think_requires_reasoning`: a truthy `think` is an error if the
+    model cannot reason. Raises InvalidRequest for values that fit the declared types but are invalid.
     """
     options, reasoning = read_options(fields.options), read_reasoning(fields)
     return GenerationRequest(
@@ -91,7 +92,7 @@ def build_request(
 
 
 def read_options(options: OllamaOptions | None) -> Options:
-    """The meaning of Ollama's options."""
+    """Convert Ollama's options to the engine's terms."""
     if options is None:
         return Options()
     num_ctx, num_predict, draft = map(_truncate, (options.num_ctx, options.num_predict, options.draft_num_predict))
@@ -106,26 +107,26 @@ def read_options(options: OllamaOptions | None) -> Options:
 
 
 def unknown_options(raw: JsonObject) -> tuple[str, ...]:
-    """The names in the decoded body's `options` that no version of Ollama has. They are ignored and logged."""
+    """Return the names in the decoded body's `options` that no version of Ollama defines. The server logs them."""
     known = {*OllamaOptions.__struct_fields__, *OllamaOptions.ignored}
     return tuple(name for name in raw.get("options") or () if name not in known)
 
 
 def read_sampling(fields: GenerationFields, options: Options) -> SamplingParams:
-    """The sampling parameters: a top-level field has precedence over the option of the same meaning."""
-    given = {name: getattr(fields, name) for name in _SAME_SAMPLING_FIELDS}
+    """Return the sampling parameters. A top-level field has precedence over the option of the same meaning."""
+    given = {name: getattr(fields, name) for name in _COPIED_FIELDS}
     given["top_k"] = None if fields.top_k is None else max(fields.top_k, 0)
     given["logit_bias"] = {int(token): bias for token, bias in (fields.logit_bias or {}).items()} or None
     chosen = {name: value for name, value in given.items() if value is not None}
     sampling: SamplingParams = msgspec.structs.replace(options.sampling, **chosen)
     if sampling.top_p == 0:
-        # Only the likeliest token is left. Samplers disagree on the meaning of a top_p of 0.
+        # A top_p of 0 allows only the likeliest token, as a temperature of 0 does. Samplers disagree on a top_p of 0.
         return msgspec.structs.replace(sampling, temperature=0.0, top_p=1.0)
     return sampling
 
 
 def read_max_tokens(fields: GenerationFields, options: Options) -> int | None:
-    """The limit on text and reasoning tokens together; None: as many as the context holds."""
+    """Return the limit on text and reasoning tokens together. None: as many as the context holds."""
     if fields.max_tokens == 0:
         raise InvalidRequest("Invalid value for 'max_tokens': it must be at least 1.", param="max_tokens")
     given = (fields.max_completion_tokens, fields.max_tokens, options.max_tokens)
@@ -134,26 +135,26 @@ def read_max_tokens(fields: GenerationFields, options: Options) -> int | None:
 
 
 def read_draft_model(fields: GenerationFields) -> str | None:
-    """The draft model; None: the one in the server's configuration, which mlx_lm.server calls default_model."""
+    """Return the draft model. None: the configured one, which clients of mlx_lm.server call "default_model"."""
     return None if fields.draft_model in ("", "default_model") else fields.draft_model
 
 
 def read_stop(fields: GenerationFields, options: Options) -> tuple[str, ...]:
-    """The stop strings: `stop`, or else those of `options`."""
-    return options.stop or () if fields.stop is None else _stop_texts(fields.stop)
+    """Return the stop strings of `stop`, or else those of `options`."""
+    return _stop_texts(fields.stop) if fields.stop is not None else (options.stop or ())
 
 
 def _stop_texts(stop: list[str] | str) -> tuple[str, ...]:
-    """The stop strings. "" stops nothing and is dropped."""
-    return tuple(text for text in ([stop] if isinstance(stop, str) else stop) if text)
+    texts = [stop] if isinstance(stop, str) else stop
+    return tuple(text for text in texts if text)
 
 
 def _options_sampling(options: OllamaOptions, max_context: int | None) -> SamplingParams:
-    """Sampling parameters in range: Ollama clamps numbers. A repeat_last_n of 0 turns all penalties off."""
+    """Convert the sampling options. Like Ollama, clamp numbers; a repeat_last_n of 0 turns all penalties off."""
     seed, top_k, last_n = map(_truncate, (options.seed, options.top_k, options.repeat_last_n))
-    context_size = last_n
-    if last_n is not None and last_n <= 0:
-        context_size = None if last_n == 0 else max_context or _WHOLE_CONTEXT
+    context_size = last_n or None
+    if last_n is not None and last_n < 0:
+        context_size = max_context or _WHOLE_CONTEXT
     return SamplingParams(
         temperature=_clamp(options.temperature, FLOAT32_MAX),
         top_p=_clamp(options.top_p, 1.0),
@@ -178,5 +179,5 @@ def _clamp(value: float | None, maximum: float) -> float | None:
 
 
 def _positive(value: float | None) -> float | None:
-    # A divisor of 0 or less is not meaningful; 1 turns the penalty off.
+    # Logits are divided by the penalty, so 0 and less are meaningless. 1 turns it off.
     return value if value is None or value > 0 else 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from binascii import a2b_base64
-from typing import NoReturn
 
 from pico_jupyter.dialects.request_errors import invalid
 from pico_jupyter.dialects.request_fields import ImagePartFields, InputVideoPartFields, MediaSource
@@ -12,16 +11,16 @@ from pico_jupyter.types import ImagePart, VideoPart
 
 _FETCHED_SCHEMES = ("http://", "https://", "jupyter:")
 _SCHEME_LENGTH = max(len(scheme) for scheme in _FETCHED_SCHEMES)
-# A data: URL's comma is among these first characters. The rest may be many megabytes.
+# The comma of a data: URL is searched only in this many characters. The whole URL may have many megabytes.
 _HEAD_LENGTH = 256
-# The decoder holds the GIL: other threads run between two pieces.
+# a2b_base64 holds the GIL. Decoding in pieces lets other threads run in between.
 _PIECE_LENGTH = 1024 * 1024
 _WHITESPACE = b" \t\r\n\f\v"
 _FROM_URLSAFE = bytes.maketrans(b"-_", b"+/")
 
 
 def read_image_part(part: ImagePartFields, param: str) -> ImagePart | VideoPart:
-    """The image at `param`; a video if its data: URL has a video type. Raises InvalidRequest."""
+    """Read the image at `param`. A data: URL with a video type becomes a video. Raises InvalidRequest."""
     url = _url(part.image_url)
     if url[:11].lower() == "data:video/":
         return VideoPart(param, *_read_source(url, "video", param))
@@ -29,12 +28,12 @@ def read_image_part(part: ImagePartFields, param: str) -> ImagePart | VideoPart:
 
 
 def read_video_part(part: InputVideoPartFields, param: str) -> VideoPart:
-    """The video at `param`. Raises InvalidRequest."""
+    """Read the video at `param`. Raises InvalidRequest."""
     return VideoPart(param, *_read_source(_url(part.video_url or part.video), "video", param))
 
 
 def read_ollama_images(images: list[str], param: str) -> tuple[ImagePart, ...]:
-    """The images at `param`: base64, or data: URLs, which some clients send instead. Raises InvalidRequest."""
+    """Decode the images at `param`: base64, or data: URLs, which some clients send. Raises InvalidRequest."""
     return tuple(_read_ollama_image(image, f"{param}[{i}]") for i, image in enumerate(images))
 
 
@@ -55,20 +54,20 @@ def _url(source: MediaSource | str | None) -> str:
 
 def _read_ollama_image(image: str, param: str) -> ImagePart:
     data = _decode_data_url(image) if _is_data_url(image) else _decode_base64(image)
-    return ImagePart(param, data or _refuse("image", param))
+    if not data:
+        raise invalid(param, "invalid image input")
+    return ImagePart(param, data)
 
 
 def _read_source(url: str, kind: str, param: str) -> tuple[bytes, str]:
-    """The bytes in the URL, or the URL if the server has to fetch it."""
-    # file: URLs and bare paths are refused here: a request must never read the server's disk.
+    """Return the bytes of a data: URL and no URL, or no bytes and a URL that the server has to fetch."""
     if url[:_SCHEME_LENGTH].lower().startswith(_FETCHED_SCHEMES):
         return b"", url
+    # file: URLs and plain paths are refused, because they could name any file of the server.
     data = _decode_data_url(url) if _is_data_url(url) else b""
-    return data or _refuse(kind, param), ""
-
-
-def _refuse(kind: str, param: str) -> NoReturn:
-    raise invalid(param, f"invalid {kind} input")
+    if not data:
+        raise invalid(param, f"invalid {kind} input")
+    return data, ""
 
 
 def _is_data_url(text: str) -> bool:
@@ -76,7 +75,7 @@ def _is_data_url(text: str) -> bool:
 
 
 def _decode_data_url(url: str) -> bytes:
-    """The bytes of data:[MIME type][;parameters];base64,TEXT; b"" for other text."""
+    """Decode a URL of the form data:[MIME type][;parameters];base64,TEXT. Returns b"" for other text."""
     comma = url.find(",", 0, _HEAD_LENGTH)
     if comma < 0 or not url[:comma].rstrip().lower().endswith(";base64"):
         return b""
@@ -84,9 +83,9 @@ def _decode_data_url(url: str) -> bytes:
 
 
 def _decode_base64(text: str, start: int = 0) -> bytes:
-    """The bytes that `text` encodes from index `start`; b"" if it is not base64. Padding may be missing.
+    """Decode base64 from index `start` on. Returns b"" for other text. Padding may be missing.
 
-    The URL-safe alphabet and white space are replaced first, which needs more copies.
+    The URL-safe alphabet and white space are only replaced if needed, because that copies the text.
     """
     return _decode_exactly(text, start) or _decode_exactly(_clean(text[start:]), 0)
 
@@ -96,12 +95,12 @@ def _clean(text: str) -> str:
 
 
 def _decode_exactly(text: str, start: int) -> bytes:
-    length = len(text) - start - text[-2:].count("=")
+    unpadded_length = len(text) - start - text[-2:].count("=")
     pieces = (text[i : i + _PIECE_LENGTH] for i in range(start, len(text), _PIECE_LENGTH))
     try:
         data = b"".join(a2b_base64(piece + "=" * (-len(piece) % 4)) for piece in pieces)
     except ValueError:
         return b""
-    # The decoder skips other characters and stops at padding in the middle. Then bytes are missing.
-    is_whole = length % 4 != 1 and len(data) == length * 3 // 4
+    # a2b_base64 skips invalid characters and stops at padding in the middle. In both cases, bytes are missing.
+    is_whole = unpadded_length % 4 != 1 and len(data) == unpadded_length * 3 // 4
     return data if is_whole else b""

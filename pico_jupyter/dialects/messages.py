@@ -1,4 +1,4 @@
-"""Reads what messages have in common in both dialects: content parts, earlier tool calls, the order of turns."""
+"""Reads the parts of messages that both dialects share: content, earlier tool calls, and the order of turns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pico_jupyter.types import Message, Part, TextPart, ToolCall
 def read_content(
     content: str | Sequence[PartFields] | None, message_param: str, model: str, *, media_allowed: bool = True
 ) -> tuple[Part, ...]:
-    """The parts of a message's content, in their order. null and "" have no parts.
+    """Return the parts of a message's content, in their order. null and "" have no parts.
 
     Raises InvalidRequest for media that are not valid or not allowed here, and MediaUnsupported for audio and files.
     """
@@ -35,17 +35,15 @@ def read_content(
     if isinstance(content, str):
         return (TextPart(content),)
     return tuple(
-        TextPart(part.text)
-        if isinstance(part, TextPartFields)
-        else _read_part(part, f"{message_param}.content[{i}]", model, media_allowed=media_allowed)
+        _read_part(part, f"{message_param}.content[{i}]", model, media_allowed=media_allowed)
         for i, part in enumerate(content)
     )
 
 
 def read_tool_calls(calls: list[PastToolCall] | None, message_param: str) -> tuple[ToolCall, ...]:
-    """The tool calls of a message. `arguments` may be JSON text or an object in either dialect.
+    """Return the tool calls of a message. In both dialects, `arguments` may be JSON text or an object.
 
-    Text that is not valid JSON is kept: agents send back what the model wrote.
+    Text that is not valid JSON is kept, because agents return the model's text unchanged.
     """
     if not calls:
         return ()
@@ -55,7 +53,7 @@ def read_tool_calls(calls: list[PastToolCall] | None, message_param: str) -> tup
 
 
 def order_turns(messages: list[Message]) -> tuple[Message, ...]:
-    """The messages with one leading system message, named tool results, and no reasoning in earlier answers."""
+    """Merge all system messages into the first one, name tool results, and remove reasoning from earlier answers."""
     return _merge_system(_strip_reasoning(_name_results(messages)))
 
 
@@ -89,7 +87,7 @@ def _name_results(messages: list[Message]) -> list[Message]:
         if message.tool_calls:
             names.update((call.id, call.name) for call in message.tool_calls if call.id)
         if message.role == "tool" and message.name is None and message.tool_call_id in names:
-            message = msgspec.structs.replace(message, name=names[message.tool_call_id])  # noqa: PLW2901 -- the same turn
+            message = msgspec.structs.replace(message, name=names[message.tool_call_id])  # noqa: PLW2901 -- the same message
         named.append(message)
     return named
 
@@ -97,13 +95,14 @@ def _name_results(messages: list[Message]) -> list[Message]:
 def _strip_reasoning(messages: list[Message]) -> list[Message]:
     last_user = max((i for i, message in enumerate(messages) if message.role == "user"), default=0)
     return [
-        _without_tags(message) if i < last_user and message.role == "assistant" else message
+        _without_reasoning(message) if i < last_user and message.role == "assistant" else message
         for i, message in enumerate(messages)
     ]
 
 
-def _without_tags(message: Message) -> Message:
-    if not message.content or not isinstance(first := message.content[0], TextPart):
+def _without_reasoning(message: Message) -> Message:
+    first = message.content[0] if message.content else None
+    if not isinstance(first, TextPart):
         return message
     text = first.text.lstrip()
     if not text.startswith(OPEN_TAG) or CLOSE_TAG not in text:

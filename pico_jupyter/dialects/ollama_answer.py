@@ -41,7 +41,7 @@ from pico_jupyter.types import (
 
 JSON_TYPE = "application/json; charset=utf-8"
 
-# aiohttp 3.14 raises LineTooLong above 512 KiB, and Go clients stop at 8 MB.
+# A longer context is omitted: aiohttp 3.14 raises LineTooLong above 512 KiB, and Go clients stop at 8 MB.
 _MAX_CONTEXT_TOKENS = 8192
 
 
@@ -102,10 +102,10 @@ class OllamaAnswerStream:
         reason = finished.finish_reasons[0]
         closing = self._texts(self._inline.finish(reason)) if self._inline is not None else b""
         last = _piece(self._call, self._now())
-        return closing + ndjson_line(_finish(last, reason, finished.usage, finished.timings, finished.context))
+        return closing + ndjson_line(_final(last, reason, finished.usage, finished.timings, finished.context))
 
     def _texts(self, texts: list[str], logprobs: Sequence[TokenLogprob] = ()) -> bytes:
-        """One line for each text. The last one has the log-probabilities; the others are tags."""
+        """Encode each text as a line. The last text has the log-probabilities; the others are tags."""
         lines = [ndjson_line(_piece(self._call, self._now(), text=text)) for text in texts[:-1]]
         if texts:
             lines.append(ndjson_line(_piece(self._call, self._now(), text=texts[-1], logprobs=logprobs)))
@@ -116,7 +116,7 @@ class OllamaAnswerStream:
 
 
 def answer(call: OllamaAnswerCall, completion: Completion, now: float) -> bytes:
-    """The whole answer as one line. `now` is in seconds since the epoch."""
+    """Encode a whole answer as one line. `now` is in seconds since the epoch."""
     [choice] = completion.choices
     is_inline = call.reasoning_output == "inline"
     whole = _piece(
@@ -127,12 +127,11 @@ def answer(call: OllamaAnswerCall, completion: Completion, now: float) -> bytes:
         tool_calls=[_describe_call(tool_call, index) for index, tool_call in enumerate(choice.tool_calls)],
         logprobs=choice.logprobs,
     )
-    done = _finish(whole, choice.finish_reason, completion.usage, completion.timings, completion.context)
-    return ndjson_line(done)
+    return ndjson_line(_final(whole, choice.finish_reason, completion.usage, completion.timings, completion.context))
 
 
 def load_answer(call: OllamaLoadCall, now: float) -> bytes:
-    """The answer to a load or unload, also if the request asks for a stream."""
+    """Encode the answer to a load or unload. It is one line even if the request asks for a stream."""
     reason: schema.DoneReason = "unload" if call.unload else "load"
     created_at = format_time(now)
     if call.endpoint == "chat":
@@ -148,7 +147,7 @@ def load_answer(call: OllamaLoadCall, now: float) -> bytes:
 
 
 def pull_success(call: OllamaPullCall) -> bytes:
-    """The answer to a pull of an installed model."""
+    """Encode the answer to a pull of an installed model."""
     steps = ["pulling manifest", "success"] if call.stream else ["success"]
     return b"".join([ndjson_line(schema.OllamaPullStatus(step)) for step in steps])
 
@@ -166,7 +165,7 @@ def _piece(
     tool_calls: list[schema.OllamaToolCall] | UnsetType = UNSET,
     logprobs: Sequence[TokenLogprob] = (),
 ) -> schema.OllamaChatAnswer | schema.OllamaGenerateAnswer:
-    """A part of the answer. Empty values have no key: some clients react to the key alone."""
+    """Build a part of the answer. Empty values are omitted, because some clients react to empty fields."""
     entries = _describe_logprobs(call, logprobs)
     if call.endpoint == "chat":
         message = schema.OllamaAnswerMessage(content=text, thinking=thinking or UNSET, tool_calls=tool_calls or UNSET)
@@ -181,14 +180,14 @@ def _piece(
     )
 
 
-def _finish(
+def _final(
     piece: schema.OllamaChatAnswer | schema.OllamaGenerateAnswer,
     reason: FinishReason,
     usage: TokenUsage,
     timings: Timings,
     context: tuple[int, ...],
 ) -> schema.OllamaChatAnswer | schema.OllamaGenerateAnswer:
-    """`piece` as the last object of an answer. A duration of 0 becomes 1: clients treat 0 as missing."""
+    """Return `piece` as the last object of an answer. A duration of 0 becomes 1, because clients treat 0 as missing."""
     load, prefill, decode = (max(ns, 1) for ns in (timings.load_ns, timings.prefill_ns, timings.decode_ns))
     done: schema.OllamaChatAnswer | schema.OllamaGenerateAnswer = msgspec.structs.replace(
         piece,
@@ -211,7 +210,7 @@ def _describe_call(call: ToolCall, index: int) -> schema.OllamaToolCall:
 
 
 def _arguments(text: str) -> Raw:
-    """The arguments as a JSON object on one line. Models sometimes write other text, which becomes a member."""
+    """Return the arguments as a JSON object on one line. Other text becomes {"arguments": text}."""
     try:
         value = msgspec.json.decode(text or "{}")
         if isinstance(value, dict):

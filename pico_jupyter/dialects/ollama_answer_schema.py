@@ -1,4 +1,4 @@
-"""Declares the answers of api/* as Ollama's clients read them. UNSET fields are omitted."""
+"""Declares the answers of api/*, in the form that Ollama's clients expect. UNSET fields are omitted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-Nanoseconds: TypeAlias = Annotated[int, Meta(description="In nanoseconds. In the last object.")] | UnsetType
-Count: TypeAlias = Annotated[int, Meta(description="In the last object.")] | UnsetType
+Nanoseconds: TypeAlias = Annotated[int, Meta(description="In nanoseconds. Only in the last object.")] | UnsetType
+Count: TypeAlias = Annotated[int, Meta(description="Only in the last object.")] | UnsetType
 Time: TypeAlias = Annotated[str, Meta(description="RFC 3339, in UTC.", extra_json_schema={"format": "date-time"})]
 DoneReason: TypeAlias = Literal["stop", "length", "load", "unload"]
 
@@ -83,7 +83,7 @@ class OllamaGenerateAnswer(msgspec.Struct, frozen=True, kw_only=True):
     done: bool = False
     done_reason: DoneReason | UnsetType = UNSET
     context: Annotated[
-        tuple[int, ...] | UnsetType, Meta(description="Token ids of prompt and answer. In the last object.")
+        tuple[int, ...] | UnsetType, Meta(description="Token ids of prompt and answer. Only in the last object.")
     ] = UNSET
     total_duration: Nanoseconds = UNSET
     load_duration: Nanoseconds = UNSET
@@ -105,7 +105,7 @@ class OllamaModelDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OllamaTag(msgspec.Struct, frozen=True):
-    """A model in api/tags. `name` and `model` are equal: clients compare with one or the other."""
+    """A model in api/tags. `name` and `model` are equal: some clients read only `name`, others only `model`."""
 
     name: str
     model: str
@@ -156,7 +156,7 @@ class OllamaShowAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OllamaVersion(msgspec.Struct, frozen=True):
-    """`version` is the Ollama version, from which clients derive features; `pico_jupyter` is ours."""
+    """`version` is an Ollama version, from which clients derive features. `pico_jupyter` is this package's version."""
 
     version: str
     pico_jupyter: str

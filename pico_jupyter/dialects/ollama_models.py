@@ -16,7 +16,7 @@ from pico_jupyter.types import ModelInfo, ResidentModel
 
 # Ollama also writes "never" as a date in the far future.
 _NEVER = "2318-01-01T00:00:00Z"
-# Ollama's capabilities, and "video": clients skip unknown ones, and the panel needs it.
+# Ollama's capabilities, and "video" for the panel. Clients skip capabilities that they do not know.
 _CAPABILITIES = ("completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio", "video")
 _PARAMETER_NAMES = {
     "temperature": "temperature",
@@ -40,7 +40,7 @@ def ps(residents: Iterable[ResidentModel]) -> bytes:
 
 
 def show(info: ModelInfo, name: str) -> bytes:
-    """`name` is the model's name in the request: editors display the name in this answer."""
+    """Encode the description of a model. `name` is its name in the request. Editors display it."""
     return ndjson_line(
         schema.OllamaShowAnswer(
             license=info.license or "The files of this model name no license.",
@@ -60,9 +60,8 @@ def version(settings: DialectSettings, own_version: str) -> bytes:
 
 
 def format_time(seconds: float) -> str:
-    """The time in RFC 3339 and UTC. `seconds` are since the epoch."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """Format a time as RFC 3339 in UTC. `seconds` are since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _tag(info: ModelInfo) -> schema.OllamaTag:
@@ -108,7 +107,7 @@ def _details(info: ModelInfo) -> schema.OllamaModelDetails:
 
 
 def _capabilities(info: ModelInfo) -> list[str]:
-    """The capabilities that clients see."""
+    """Return the model's capabilities, limited to _CAPABILITIES."""
     return [capability for capability in info.capabilities if capability in _CAPABILITIES]
 
 

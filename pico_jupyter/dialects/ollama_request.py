@@ -1,4 +1,4 @@
-"""Reads requests to api/chat, api/generate, api/show and api/pull: the fields, their meaning, and the calls to run."""
+"""Declares the requests to api/chat, api/generate, api/show and api/pull, and parses them into calls for handlers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _ROLES: dict[str, Role] = {
 
 class OllamaMessage(RequestStruct, frozen=True):
     """A turn of a conversation. `role` is case-insensitive. Only user and tool messages have images and videos.
-    `thinking` and `tool_calls` belong to the assistant, `tool_call_id` and `tool_name` to the tool.
+    `thinking` and `tool_calls` are for assistant messages, `tool_call_id` and `tool_name` for tool messages.
     """
 
     role: Annotated[str, Meta(extra_json_schema={"enum": [*_ROLES]})]
@@ -68,7 +68,7 @@ class OllamaGenerationFields(GenerationFields, frozen=True):
     ignored = frozenset({"shift"})
     messages: Annotated[list[OllamaMessage] | None, about("The conversation, the latest turn last.")] = None
     stream: Annotated[bool | None, _STREAM] = None
-    truncate: Annotated[bool | None, about("false: a conversation that does not fit is refused, not cut.")] = None
+    truncate: Annotated[bool | None, about("false: refuse a conversation that exceeds the context, not cut it.")] = None
     top_logprobs: Annotated[TopLogprobs | None, about("Likeliest candidates to list per token; needs logprobs.")] = None
 
 
@@ -103,7 +103,7 @@ class OllamaShowRequest(RequestStruct, frozen=True):
 
 
 class OllamaOldShowRequest(RequestStruct, frozen=True, kw_only=True):
-    """Names a model as older clients do."""
+    """Names a model in `name`, as older clients do."""
 
     ignored = frozenset({"verbose", "system", "template", "options"})
     model: Annotated[Literal[""] | None, about("Empty or omitted.")] = None
@@ -118,7 +118,7 @@ class OllamaPullRequest(OllamaShowRequest, frozen=True):
 
 
 class OllamaOldPullRequest(OllamaOldShowRequest, frozen=True):
-    """Names a model as older clients do."""
+    """Names a model in `name`, as older clients do."""
 
     ignored = frozenset({"insecure"})
     stream: Annotated[bool | None, _STREAM] = None
@@ -127,7 +127,7 @@ class OllamaOldPullRequest(OllamaOldShowRequest, frozen=True):
 class OllamaAnswerCall(msgspec.Struct, frozen=True):
     """A request to generate, and the form of its answer.
 
-    `model` is the name to echo. `unknown_options` are names in `options` to log.
+    `model` is the model's name in the answer. `unknown_options` are the names in `options` that the server logs.
     """
 
     endpoint: Endpoint
@@ -139,7 +139,7 @@ class OllamaAnswerCall(msgspec.Struct, frozen=True):
 
 
 class OllamaLoadCall(msgspec.Struct, frozen=True):
-    """A request without a prompt: it loads the model, or unloads it with `unload`. The answer is always one object."""
+    """A request without a prompt. It loads the model, or unloads it if `unload` is set. The answer is no stream."""
 
     endpoint: Endpoint
     model: str
@@ -155,7 +155,7 @@ class OllamaPullCall(msgspec.Struct, frozen=True):
 
 
 def parse_ollama_chat(body: bytes, *, request_id: str, settings: DialectSettings) -> OllamaAnswerCall | OllamaLoadCall:
-    """The call in the body of a POST to api/chat. Raises InvalidRequest, which names the wrong field."""
+    """Parse the body of a POST to api/chat. Raises InvalidRequest, which names the wrong field."""
     raw = decode_object(body)
     fields = decode_fields(raw, OllamaChatRequest, _TEXTS)
     model = fields.model or settings.default_model
@@ -168,9 +168,9 @@ def parse_ollama_chat(body: bytes, *, request_id: str, settings: DialectSettings
 def parse_ollama_generate(
     body: bytes, *, request_id: str, settings: DialectSettings
 ) -> OllamaAnswerCall | OllamaLoadCall:
-    """The call in the body of a POST to api/generate.
+    """Parse the body of a POST to api/generate.
 
-    Raises InvalidRequest, which names the wrong field, or ModelNotFound if there is no model.
+    Raises InvalidRequest, which names the wrong field, or ModelNotFound if the request and the settings name no model.
     """
     raw = decode_object(body)
     fields = decode_fields(raw, OllamaGenerateRequest, _TEXTS)
@@ -184,20 +184,20 @@ def parse_ollama_generate(
 
 
 def parse_ollama_show(body: bytes) -> str:
-    """The name of the model in the body of a POST to api/show. Raises InvalidRequest."""
+    """Return the model's name in the body of a POST to api/show. Raises InvalidRequest."""
     fields = _decode_named(body, OllamaShowRequest, OllamaOldShowRequest)
     return fields.model or fields.name or ""
 
 
 def parse_ollama_pull(body: bytes) -> OllamaPullCall:
-    """The call in the body of a POST to api/pull. Raises InvalidRequest."""
+    """Parse the body of a POST to api/pull. Raises InvalidRequest."""
     fields = _decode_named(body, OllamaPullRequest, OllamaOldPullRequest)
     return OllamaPullCall(fields.model or fields.name or "", stream=fields.stream is not False)
 
 
 def _decode_named(body: bytes, kind: type[New], old_kind: type[Old]) -> New | Old:
     raw = decode_object(body)
-    # The Go client sends both names, and one of them is empty.
+    # The Go client sends both `model` and `name`, and one of them is empty.
     if raw.get("model") in (None, ""):
         return decode_fields(raw, old_kind, (("name", _describe_name),))
     return decode_fields(raw, kind)
@@ -212,7 +212,7 @@ def _build(
         model=model,
         prompt=prompt,
         fallback=OLLAMA_FALLBACK,
-        top_logprobs=fields.top_logprobs or 0 if fields.logprobs else None,
+        top_logprobs=(fields.top_logprobs or 0) if fields.logprobs else None,
         think_requires_reasoning=True,
         return_context=return_context,
     )
@@ -259,7 +259,7 @@ def _chat_prompt(
 
 
 def _read_generate_prompt(fields: OllamaGenerateRequest, raw: JsonObject, model: str) -> Prompt:
-    """`prompt` with `system` and `images`, or else `messages`, or else an empty prompt."""
+    """Return `prompt` with `images`, or else `messages`, after `system`. Without both, the prompt is empty."""
     images, conversation = read_ollama_images(fields.images or [], "images"), _read_messages(fields, model)
     if fields.raw:
         return _raw_prompt(fields)
@@ -267,9 +267,10 @@ def _read_generate_prompt(fields: OllamaGenerateRequest, raw: JsonObject, model:
         raise invalid("template", "template is not supported", "unsupported_value")
     if fields.suffix:
         raise invalid("suffix", f"{model} does not support insert", "unsupported_value")
-    messages = [Message("system", (TextPart(fields.system),))] if fields.system else []
+    system = [Message("system", (TextPart(fields.system),))] if fields.system else []
     turns = [Message("user", (*images, TextPart(fields.prompt)))] if fields.prompt else conversation
-    return _chat_prompt(fields, raw, messages + turns if turns else [], context=tuple(fields.context or ()))
+    messages = [*system, *turns] if turns else []
+    return _chat_prompt(fields, raw, messages, context=tuple(fields.context or ()))
 
 
 def _raw_prompt(fields: OllamaGenerateRequest) -> RawPrompt:

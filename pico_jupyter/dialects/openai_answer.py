@@ -100,7 +100,7 @@ class OpenAIChatStream:
 
 
 class _ChoiceWriter:
-    """Writes the chunks of one choice: the role first, then one kind of content in each, the finish reason last."""
+    """Builds the chunks of one choice. The first has the role, the last the finish reason, the others content."""
 
     __slots__ = ("_calls", "_index", "_inline", "_is_begun", "_max_calls", "_top_logprobs")
 
@@ -159,6 +159,7 @@ class _ChoiceWriter:
         return [*self._begin(), *self._chunks([*deltas, schema.OpenAIDelta(tool_calls=[chunk])])]
 
     def _begin(self) -> list[schema.OpenAIChunkChoice]:
+        """Build the chunk with the role on the first call, and no chunk on later calls."""
         if self._is_begun:
             return []
         self._is_begun = True
@@ -167,7 +168,7 @@ class _ChoiceWriter:
     def _chunks(
         self, deltas: list[schema.OpenAIDelta], logprobs: Sequence[TokenLogprob] = ()
     ) -> list[schema.OpenAIChunkChoice]:
-        """The last delta has the log-probabilities. The ones before it are tags."""
+        """Build one chunk for each delta. The last delta has the log-probabilities; the deltas before it are tags."""
         chunks = [schema.OpenAIChunkChoice(self._index, delta) for delta in deltas]
         if logprobs and self._top_logprobs is not None:
             chunks[-1] = schema.OpenAIChunkChoice(self._index, deltas[-1], _logprobs(logprobs))
@@ -175,7 +176,7 @@ class _ChoiceWriter:
 
 
 def completion(call: OpenAIChatCall, answer: Completion, completion_id: str, created: int) -> bytes:
-    """The whole answer as one JSON object."""
+    """Encode a whole answer as one JSON object."""
     return encode_json(
         schema.ChatCompletion(
             id=completion_id,
@@ -196,7 +197,7 @@ def model_object(info: ModelInfo) -> bytes:
 
 
 def memory(report: MemoryReport) -> bytes:
-    """The answer of v1/memory, which OpenAI does not have."""
+    """Encode the answer of v1/memory, an endpoint that OpenAI does not have."""
     return encode_json(report)
 
 

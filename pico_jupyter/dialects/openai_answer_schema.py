@@ -1,4 +1,4 @@
-"""Declares the answers of v1/* as the OpenAI SDKs read them. UNSET fields are omitted; None is written as null."""
+"""Declares the answers of v1/*, in the form that the OpenAI SDKs expect. UNSET fields are omitted; None is null."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class OpenAIAnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
     role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: None = None
-    reasoning_content: Annotated[str | UnsetType, Meta(description="Its reasoning.")] = UNSET
-    reasoning: Annotated[str | UnsetType, Meta(description="The same: some clients read this field.")] = UNSET
+    reasoning_content: Annotated[str | UnsetType, Meta(description="The answer's reasoning.")] = UNSET
+    reasoning: Annotated[str | UnsetType, Meta(description="The same. Some clients read this field.")] = UNSET
     tool_calls: list[OpenAIToolCall] | UnsetType = UNSET
 
 
@@ -89,13 +89,13 @@ class OpenAIDelta(msgspec.Struct, frozen=True):
 
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType = UNSET
-    reasoning_content: Annotated[str | UnsetType, Meta(description="Its reasoning.")] = UNSET
-    reasoning: Annotated[str | UnsetType, Meta(description="The same: some clients read this field.")] = UNSET
+    reasoning_content: Annotated[str | UnsetType, Meta(description="The answer's reasoning.")] = UNSET
+    reasoning: Annotated[str | UnsetType, Meta(description="The same. Some clients read this field.")] = UNSET
     tool_calls: list[OpenAIToolCallChunk] | UnsetType = UNSET
 
 
 class OpenAIChunkChoice(msgspec.Struct, frozen=True):
-    """One of the `n` answers, and its next piece."""
+    """The next piece of one of the `n` answers."""
 
     index: int
     delta: OpenAIDelta
@@ -178,6 +178,6 @@ class OpenAIErrorDetail(msgspec.Struct, frozen=True):
 
 
 class OpenAIError(msgspec.Struct, frozen=True):
-    """An error. In a stream it is the event before the last one."""
+    """An error. In a stream it is the event before [DONE]."""
 
     error: OpenAIErrorDetail

@@ -1,4 +1,4 @@
-"""Reads requests to v1/chat/completions and v1/chat: the fields, their meaning, and the call to run."""
+"""Declares the requests to v1/chat/completions and v1/chat, and parses them into calls for handlers."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class OpenAIAssistantMessage(RequestStruct, frozen=True, tag_field="role", tag="
 
     ignored = frozenset({"name"})
     content: str | TextContent | None = None
-    reasoning_content: Annotated[str | None, about("Its reasoning, for chat templates that use it.")] = None
-    reasoning: Annotated[str | None, about("The same as reasoning_content, and used if that is omitted.")] = None
+    reasoning_content: Annotated[str | None, about("The answer's reasoning, for chat templates that use it.")] = None
+    reasoning: Annotated[str | None, about("The same. Used if reasoning_content is omitted.")] = None
     thinking: Annotated[str | None, about("The same. Used if reasoning_content and reasoning are omitted.")] = None
     tool_calls: list[PastToolCall] | None = None
 
@@ -106,11 +106,11 @@ class TextFormat(RequestStruct, frozen=True, tag_field="type", tag="text"):
 
 
 class JsonObjectFormat(RequestStruct, frozen=True, tag_field="type", tag="json_object"):
-    """Requests JSON. Answers do not follow it yet."""
+    """Requests JSON. Accepted, but without effect yet."""
 
 
 class JsonSchemaFormat(RequestStruct, frozen=True, tag_field="type", tag="json_schema"):
-    """Requests JSON that fits a schema. Answers do not follow it yet."""
+    """Requests JSON that fits a schema. Accepted, but without effect yet."""
 
     json_schema: SchemaHolder
 
@@ -138,7 +138,7 @@ class OpenAIChatRequest(GenerationFields, frozen=True, kw_only=True):
         None
     )
     response_format: Annotated[
-        TextFormat | JsonObjectFormat | JsonSchemaFormat | None, about("Validated, but answers do not follow it yet.")
+        TextFormat | JsonObjectFormat | JsonSchemaFormat | None, about("Validated, but without effect yet.")
     ] = None
     modalities: Annotated[list[Any] | None, about("No effect; audio is refused.")] = None
 
@@ -146,7 +146,7 @@ class OpenAIChatRequest(GenerationFields, frozen=True, kw_only=True):
 class OpenAIChatCall(msgspec.Struct, frozen=True):
     """A chat request to run, and the form of its answer.
 
-    `model` is the name to echo. `unknown_options` are names in `options` to log.
+    `model` is the model's name in the answer. `unknown_options` are the names in `options` that the server logs.
     """
 
     request: GenerationRequest
@@ -161,7 +161,7 @@ class OpenAIChatCall(msgspec.Struct, frozen=True):
 def parse_openai_chat(
     body: bytes, *, request_id: str, path: ChatPath, accept: str, settings: DialectSettings
 ) -> OpenAIChatCall:
-    """The call in the body of a POST to `path`. `accept` is the Accept header ("": absent).
+    """Parse the body of a POST to `path`. `accept` is the Accept header ("": absent).
 
     Raises InvalidRequest, which names the wrong field.
     """
@@ -199,7 +199,8 @@ def _read_stream(stream: bool | None, path: ChatPath, accept: str, settings: Dia
     accepted = {entry.partition(";")[0].strip().lower() for entry in accept.split(",")}
     if path == "v1/chat/completions" and settings.openai_stream_default == "openai":
         return "text/event-stream" in accepted
-    return "application/json" not in accepted or not accepted.isdisjoint({"text/event-stream", "*/*"})
+    is_json_only = "application/json" in accepted and accepted.isdisjoint({"text/event-stream", "*/*"})
+    return not is_json_only
 
 
 def _read_include_usage(options: StreamOptions | None, *, stream: bool) -> bool:
@@ -213,7 +214,7 @@ def _read_include_usage(options: StreamOptions | None, *, stream: bool) -> bool:
 def _read_logprobs(fields: OpenAIChatRequest) -> int | None:
     if fields.top_logprobs and not fields.logprobs:
         raise invalid("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
-    return fields.top_logprobs or 0 if fields.logprobs else None
+    return (fields.top_logprobs or 0) if fields.logprobs else None
 
 
 def _read_prompt(fields: OpenAIChatRequest, raw: JsonObject, model: str) -> ChatPrompt:
@@ -222,7 +223,7 @@ def _read_prompt(fields: OpenAIChatRequest, raw: JsonObject, model: str) -> Chat
     )
     continues = fields.continue_final_message is True
     if continues and messages[-1].role != "assistant":
-        raise invalid("continue_final_message", "'continue_final_message' needs a last message of the assistant.")
+        raise invalid("continue_final_message", "'continue_final_message' needs an assistant message at the end.")
     return ChatPrompt(
         messages=messages,
         tools=read_chosen_tools(fields.tool_choice, raw),

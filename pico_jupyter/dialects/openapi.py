@@ -1,7 +1,7 @@
 """Builds the OpenAPI document of all endpoints from the Structs of requests and answers and from the error tree.
 
-OPERATIONS lists the endpoints. Their paths are below the server's base URL and, a second time, below its pico/, which
-also has Ollama's heartbeat and the document itself.
+OPERATIONS lists the endpoints. Most exist twice: below the server's base URL, and below pico/ at that URL. Ollama's
+heartbeat and the document itself exist only below pico/.
 """
 
 from __future__ import annotations
@@ -50,17 +50,20 @@ _ACCESS_ERRORS: Errors = (Forbidden, NotFound)
 _READ_ERRORS: Errors = (*_ACCESS_ERRORS, EngineUnavailable)
 _MODEL_ERRORS: Errors = (*_READ_ERRORS, ModelNotFound, InvalidRequest)
 _POST_ERRORS: Errors = (*_MODEL_ERRORS, RequestTooLarge)
+# The errors of endpoints that always answer with 404, and of those that always answer with 501.
+_NOT_FOUND_ERRORS: Errors = (*_ACCESS_ERRORS, RequestTooLarge)
+_REFUSED_ERRORS: Errors = (*_NOT_FOUND_ERRORS, NotSupported)
 _GENERATE_ERRORS: Errors = (*_POST_ERRORS, QueueFull, ModelLoadFailed, OutOfMemory, EngineFailed)
 
 _INFO = """\
 Chat with models on the machine of a Jupyter server, over the OpenAI API or the Ollama API.
 
-Every path exists twice: at the server's root and below `pico/`. A path may end in a slash. Other methods are answered
-with status 405 and an `Allow` header. Bodies are read as JSON, regardless of `Content-Type`. Fields that are not listed
-are ignored, as are those with `x-ignored`, and null counts as omitted.
+Every path exists twice: at the server's root and below `pico/`. A path may end in a slash. Methods that are not listed
+get status 405 and an `Allow` header. Bodies are read as JSON, regardless of `Content-Type`. Fields that are not listed
+or have `x-ignored` are ignored. null counts as omitted.
 
-Every response has an `x-request-id`. An error before the first byte is a status; a later one is the last line of an
-Ollama stream or the event before `[DONE]` in an OpenAI stream. SSE comments or leading spaces keep streams alive.
+Every response has an `x-request-id`. Before the first byte, an error is an HTTP status. Later, it is the last line of
+an Ollama stream, or the event before `[DONE]` in an OpenAI stream. SSE comments or leading spaces keep streams alive.
 """
 
 
@@ -73,9 +76,9 @@ class StatusBody(msgspec.Struct, frozen=True):
 class Operation(msgspec.Struct, frozen=True):
     """One method of one path.
 
-    `requests` are the Structs of its body (any of them), `answer` is the Struct of its whole answer, `chunk` that of
-    each part of a streamed answer. `errors` are its errors beside those of authentication. `head`: HEAD is supported
-    too. `open`: no authentication. `text` is the answer of an endpoint that does not answer JSON.
+    requests: Structs, one of which fits the body. answer: Struct of the whole answer. chunk: Struct of each part of a
+    streamed answer. errors: possible errors, without those of authentication. mount: "pico": only below pico/.
+    head: HEAD is supported too. open: without authentication. text: the answer, if it is not JSON.
     """
 
     method: Literal["get", "post", "delete"]
@@ -90,10 +93,6 @@ class Operation(msgspec.Struct, frozen=True):
     head: bool = False
     open: bool = False
     text: str = ""
-
-
-_NOT_FOUND_ERRORS: Errors = (*_ACCESS_ERRORS, RequestTooLarge)
-_REFUSED_ERRORS: Errors = (*_NOT_FOUND_ERRORS, NotSupported)
 
 
 def _openai_chat(path: str, summary: str) -> Operation:
@@ -216,7 +215,7 @@ _REQUEST_ID: Json = {
 
 
 def openapi_document(*, base_url: str, version: str, authenticated: bool) -> Json:
-    """The document of a server at `base_url`, such as "/user/a/". Without `authenticated` it requires no token."""
+    """Build the document of a server at `base_url`, such as "/user/a/". `authenticated`: requests need a token."""
     paths: Json = {}
     for operation in OPERATIONS:
         item = paths.setdefault(f"/{operation.path}", _servers(base_url, operation.mount))
@@ -272,8 +271,7 @@ def _describe(operation: Operation, *, authenticated: bool) -> Json:
 
 
 def _parameter(name: str) -> Json:
-    schema = msgspec.json.schema(_PARAMETERS[name])
-    return {"name": name, "in": "path", "required": True, "schema": schema}
+    return {"name": name, "in": "path", "required": True, "schema": msgspec.json.schema(_PARAMETERS[name])}
 
 
 def _responses(operation: Operation, *, authenticated: bool) -> Json:
@@ -304,7 +302,7 @@ def _success(operation: Operation) -> Json:
 
 
 def _events(piece: Json) -> Json:
-    """The schema of one server-sent event: OpenAPI 3.1 has no schema for a stream of them."""
+    """Describe one server-sent event, because OpenAPI 3.1 cannot describe a stream of events."""
     data = {"anyOf": [{"const": SSE_END}, {"contentMediaType": JSON_TYPE, "contentSchema": piece}]}
     event = {
         "description": f"One event of the stream; the last one is {SSE_END}.",
@@ -341,7 +339,7 @@ def _reference(kind: type[msgspec.Struct]) -> Json:
 def _components() -> Json:
     requests = _schemas(kind for operation in OPERATIONS for kind in operation.requests)
     answers = _schemas(kind for operation in OPERATIONS for kind in (operation.answer, operation.chunk))
-    structs = {kind.__name__: kind for kind in _subclasses(RequestStruct)}
+    structs = {kind.__name__: kind for kind in _descendants(RequestStruct)}
     return {
         **{name: _request_schema(schema, structs[name]) for name, schema in requests.items()},
         **{name: _answer_schema(schema) for name, schema in {**answers, **_schemas(_ERRORS.values())}.items()},
@@ -355,12 +353,12 @@ def _schemas(kinds: Iterable[type[msgspec.Struct] | None]) -> Json:
     return components
 
 
-def _subclasses(kind: type[RequestStruct]) -> list[type[RequestStruct]]:
-    return [descendant for child in kind.__subclasses__() for descendant in (child, *_subclasses(child))]
+def _descendants(kind: type[RequestStruct]) -> list[type[RequestStruct]]:
+    return [found for child in kind.__subclasses__() for found in (child, *_descendants(child))]
 
 
 def _request_schema(schema: Json, struct: type[RequestStruct]) -> Json:
-    """The schema of a request: with the ignored fields, and without defaults of null, which counts as omitted."""
+    """Add the ignored fields to a request's schema. Remove defaults of null, because null counts as omitted."""
     properties = schema.get("properties", {})
     for member in properties.values():
         if "default" in member and member["default"] is None:
@@ -371,7 +369,7 @@ def _request_schema(schema: Json, struct: type[RequestStruct]) -> Json:
 
 
 def _answer_schema(schema: Json) -> Json:
-    """The schema of an answer. Fields with a default are always present, except those that may be UNSET."""
+    """Mark the fields that an answer always contains as required: all except those whose default is UNSET."""
     properties: Json = schema.get("properties", {})
     required = [name for name, member in properties.items() if name in schema["required"] or "default" in member]
     for member in properties.values():

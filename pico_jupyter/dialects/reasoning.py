@@ -1,4 +1,4 @@
-"""Reads the reasoning switch in all its spellings, and writes reasoning inline. The same in both dialects."""
+"""Reads the request fields that switch reasoning on or off, and writes reasoning as <think> tags in the text."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from pico_jupyter.types import FinishReason
 OPEN_TAG = "<think>"
 CLOSE_TAG = "</think>"
 
-# Switches only: chat templates have no such levels.
+# These values only switch reasoning. Chat templates have no levels of these names.
 _PLAIN_SWITCHES = ("none", "off", "on")
 
 
 class ReasoningSwitch(msgspec.Struct, frozen=True):
     """The reasoning switch of a request.
 
-    `on` None: not given. `effort` is the literal level, if one was given. `required`: a model that cannot reason is an
-    error, on the endpoints that refuse it.
+    on: whether the model reasons; None: not given. effort: the level for chat templates that have levels. required: the
+    request turns `think` on, which is an error on Ollama's endpoints if the model cannot reason.
     """
 
     on: bool | None = None
@@ -40,7 +40,7 @@ class ReasoningSwitch(msgspec.Struct, frozen=True):
 
 
 def read_reasoning(fields: GenerationFields) -> ReasoningSwitch:
-    """The switch by precedence: think, chat_template_kwargs, reasoning, reasoning_effort. All of them are checked."""
+    """Check think, chat_template_kwargs, reasoning and reasoning_effort. Return the first that is given."""
     switches = (
         _read_think(fields.think),
         _read_template_switch(fields.chat_template_kwargs),
@@ -51,7 +51,7 @@ def read_reasoning(fields: GenerationFields) -> ReasoningSwitch:
 
 
 def read_template_kwargs(raw: JsonObject) -> str:
-    """The decoded body's chat_template_kwargs as JSON text, without the members that switch reasoning on or off."""
+    """Return the decoded body's chat_template_kwargs as JSON text, without the members that switch reasoning."""
     kwargs: JsonObject = raw.get("chat_template_kwargs") or {}
     switches = ["enable_thinking"]
     if isinstance(kwargs.get("thinking"), bool):
@@ -63,7 +63,7 @@ def read_template_kwargs(raw: JsonObject) -> str:
 def read_reasoning_output(
     fields: GenerationFields, settings: DialectSettings, *, asked: bool = False
 ) -> ReasoningOutput:
-    """How the answer contains reasoning. `asked`: the request asks for it, so "auto" means separate."""
+    """Return whether reasoning is in separate fields or inline. `asked`: the setting "auto" means separate."""
     override = fields.include_reasoning if fields.separate_reasoning is None else fields.separate_reasoning
     if override is not None:
         return "separate" if override else "inline"
@@ -79,8 +79,8 @@ def read_reasoning_output(
 class InlineReasoning:
     """Writes the reasoning of one choice between tags. Each returned string becomes a separate delta.
 
-    litellm recognizes a tag only if it is a whole delta. Clients need the opening tag too, which some chat templates
-    have at the end of the prompt.
+    litellm recognizes a tag only if it is a whole delta. Some chat templates end the prompt with the opening tag, so
+    the model does not write it, but clients need it.
     """
 
     __slots__ = ("_is_open", "_is_separator_due")
@@ -106,7 +106,7 @@ class InlineReasoning:
         return [*closing, text]
 
     def close(self) -> list[str]:
-        """The closing tag, if reasoning is open. Called before other content."""
+        """Return the closing tag, if reasoning is open. Called before other content."""
         if not self._is_open:
             return []
         self._is_open = False
@@ -114,12 +114,12 @@ class InlineReasoning:
         return [CLOSE_TAG]
 
     def finish(self, reason: FinishReason) -> list[str]:
-        """The end of the choice. Reasoning that the token limit cut stays open."""
+        """Return the closing tag, if reasoning is open. Reasoning that the token limit cut stays open."""
         return [] if reason == "length" else self.close()
 
 
 def fold_inline(choice: Choice) -> str:
-    """The content of a whole answer: the same text as the deltas of a stream together."""
+    """Return a whole answer's reasoning and text as one string, equal to the joined deltas of a stream."""
     inline = InlineReasoning()
     pieces = inline.reasoning(choice.reasoning) if choice.reasoning else []
     pieces += inline.text(choice.text) if choice.text else []
@@ -132,7 +132,7 @@ def _read_think(think: bool | ThinkLevel | None) -> ReasoningSwitch | None:
         return None
     if isinstance(think, bool):
         return ReasoningSwitch(think, effort="medium" if think else None, required=think)
-    # The effort "low" means off; Ollama's think "low" is a level of on.
+    # reasoning_effort "low" turns reasoning off, but Ollama's think "low" turns it on.
     return ReasoningSwitch(on=True, effort=think, required=True)
 
 
@@ -141,7 +141,7 @@ def _read_template_switch(kwargs: TemplateArguments | None) -> ReasoningSwitch |
         return None
     value = kwargs.enable_thinking
     if value is None:
-        # Templates of DeepSeek and Granite call the switch `thinking`, and interpret values that are not booleans.
+        # Templates of DeepSeek and Granite call the switch `thinking`. Only a boolean is a switch.
         value = kwargs.thinking if isinstance(kwargs.thinking, bool) else None
     if isinstance(value, str):
         word = value.strip().lower()

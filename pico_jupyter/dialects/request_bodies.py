@@ -1,7 +1,7 @@
 """Decodes the JSON body of a request into the Struct that declares its fields.
 
-Every failure is an InvalidRequest: of a body that is not a JSON object, or of a field, which its `param` names. null
-counts as omitted, unknown fields are ignored, and of two equal keys the last one counts.
+A body that is not a JSON object raises InvalidRequest. An invalid field does too, and `param` names the field. null
+counts as omitted. Unknown fields are ignored. If a key occurs twice, the last value is used.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ MAX_NESTING = 100
 JsonObject: TypeAlias = dict[str, Any]
 Fields = TypeVar("Fields", bound=msgspec.Struct)
 
-# JavaScript cuts emoji in half: a lone surrogate becomes U+FFFD. Every escape is matched, so that `\\ud83d` stays.
+# Matches every JSON escape. The group `lone` is a lone surrogate, which JavaScript sends if it cuts an emoji in half.
+# An escaped backslash matches too, so that text such as "ud83d" after it is not taken for a surrogate.
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
 
 
 def decode_object(body: bytes) -> JsonObject:
-    """The JSON object in `body`."""
+    """Decode the JSON object in `body`. Lone surrogates become U+FFFD."""
     if not body.strip():
         raise InvalidRequest("missing request body")
     try:
@@ -53,10 +54,10 @@ def decode_object(body: bytes) -> JsonObject:
 
 
 def decode_fields(raw: JsonObject, kind: type[Fields], texts: ErrorTexts = ()) -> Fields:
-    """The fields of a decoded body. `texts` are the error texts that its API prescribes.
+    """Convert a decoded body to the Struct `kind`. `texts` are the error texts that the API prescribes.
 
-    As JSON has one type of number, 16.0 is an integer too. Integers above 64 bits are clamped if their field has no
-    maximum.
+    In `raw`, 16.0 becomes an integer, because JSON has one type of number. Integers above 64 bits are clamped if their
+    field has no maximum.
     """
     for name, has_maximum in _integer_fields(kind).items():
         value = raw.get(name)
@@ -71,7 +72,7 @@ def decode_fields(raw: JsonObject, kind: type[Fields], texts: ErrorTexts = ()) -
 
 
 def json_text(value: object, param: str) -> str:
-    """Compact JSON of a value that the chat template receives. Raises InvalidRequest at over MAX_NESTING levels."""
+    """Encode a value for the chat template as compact JSON. Raises InvalidRequest at over MAX_NESTING levels."""
     if _is_nested_deeper(value, MAX_NESTING):
         raise invalid(param, f"'{param}' is nested too deeply.")
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -92,7 +93,7 @@ def _mend_surrogate(escape: re.Match[bytes]) -> bytes:
 
 @functools.cache
 def _integer_fields(kind: type[msgspec.Struct]) -> dict[str, bool]:
-    """The fields that hold an integer or integers, and whether they have a maximum."""
+    """Map each field that holds an integer or a list of integers to whether it has a maximum."""
     found = {}
     for field in struct_type(kind).fields:
         types = flatten(field.type)

@@ -1,8 +1,8 @@
 """Turns msgspec's errors about a request into InvalidRequest, with the texts that OpenAI and Ollama use.
 
-msgspec names the path of the first wrong field. The text follows from the type that the field has in its Struct and
-from the value that was sent. If an API prescribes another text, an entry of ErrorTexts gives it: a pattern of `param`,
-and a function that writes the text.
+msgspec reports the path of the first wrong field. The error text is derived from the field's declared type and value.
+If an API prescribes another text, ErrorTexts has an entry for it: a pattern for `param`, and a function that returns
+the error.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ ErrorTexts: TypeAlias = tuple[tuple[str, ErrorText], ...]
 
 
 def find_fault(message: str, kind: type[msgspec.Struct], body: dict[str, object]) -> Fault:
-    """The field of `body` that msgspec's `message` is about."""
+    """Find the field of `body` that msgspec's error `message` reports."""
     text, _, place = message.rpartition(" - at ")
     declared: list[inspect.Type] = [struct_type(kind)]
     value: object = body
@@ -65,19 +65,20 @@ def find_fault(message: str, kind: type[msgspec.Struct], body: dict[str, object]
         steps.append((missing[1], ""))
     for name, index in steps:
         if index == "...":
-            # msgspec names no key of a dict.
+            # msgspec does not report which key of a dict is wrong.
             break
         declared, value = _step(declared, value, name, index)
         param = f"{param}[{index}]" if index else f"{param}.{name}".lstrip(".")
         last = name
     is_missing = bool(last) and value is None
+    # A missing object is reported as its first required field.
     while is_missing and (required := _required_field(declared)):
         param, declared = f"{param}.{required.encode_name}", flatten(required.type)
     return Fault(param, tuple(declared), value, is_missing)
 
 
 def describe_fault(fault: Fault, texts: ErrorTexts) -> InvalidRequest:
-    """The error of a fault: by the first matching entry of `texts` or COMMON_TEXTS, or else in general."""
+    """Return the error of a fault, with the first matching text of `texts` and COMMON_TEXTS, or a general text."""
     for pattern, describe in (*texts, *COMMON_TEXTS):
         if match := re.fullmatch(pattern, fault.param):
             return describe(fault, match)
@@ -85,7 +86,7 @@ def describe_fault(fault: Fault, texts: ErrorTexts) -> InvalidRequest:
 
 
 def describe_generally(fault: Fault) -> InvalidRequest:
-    """The error of a fault, derived from the declared type."""
+    """Return the error of a fault, derived from the declared types and the value."""
     param, value = fault.param, fault.value
     fitting = next((kind for kind in fault.declared if _is_instance(value, kind)), None)
     if fault.is_missing or (value == "" and isinstance(fitting, inspect.StrType)):
@@ -99,7 +100,7 @@ def describe_generally(fault: Fault) -> InvalidRequest:
             return invalid(param, f"Invalid value for '{param}': it must be {_describe_range(fitting)}.")
         case inspect.ListType(min_length=least, max_length=most) if isinstance(value, list):
             limit = f"at most {most}" if most is not None and len(value) > most else f"at least {least}"
-            return invalid(param, f"Invalid value for '{param}': it has {len(value)} items, not {limit}.")
+            return invalid(param, f"Invalid value for '{param}': it must have {limit} items, but it has {len(value)}.")
         case inspect.DictType(value_type=inspect.FloatType() as member):
             text = f"a key is not valid, or a value is not a number {_describe_range(member)}"
             return invalid(param, f"Invalid value for '{param}': {text}.")
@@ -108,42 +109,42 @@ def describe_generally(fault: Fault) -> InvalidRequest:
 
 
 def invalid(param: str, message: str, code: str = "invalid_value") -> InvalidRequest:
-    """An error about the field at `param`."""
+    """Return an error about the field at `param`."""
     return InvalidRequest(message, param=param, code=code)
 
 
 def missing_parameter(param: str, *, reported: str = "") -> InvalidRequest:
-    """A required field is absent. `reported` is the `param` of the error, if it is not the field itself."""
+    """Return the error for a missing required field. `reported` replaces the field as the error's `param`."""
     return invalid(reported or param, f"Missing required parameter: '{param}'.", "missing_required_parameter")
 
 
 def wrong_type(param: str, expected: str, value: object) -> InvalidRequest:
-    """`expected` names JSON types, such as "a string or an array"."""
+    """Return the error for a wrong type. `expected` names JSON types, such as "a string or an array"."""
     message = f"Invalid type for '{param}': expected {expected}, but got {name_type(value)} instead."
     return invalid(param, message, "invalid_type")
 
 
 def wrong_value(param: str, value: str, allowed: Iterable[str]) -> InvalidRequest:
-    """`value` is not one of the `allowed` texts."""
+    """Return the error for a `value` that is not one of the `allowed` texts."""
     supported = ", ".join(f"'{text}'" for text in allowed)
     return invalid(param, f"Invalid value: '{value[:_MAX_ECHOED]}'. Supported values are: {supported}.")
 
 
 def name_type(value: object) -> str:
-    """The JSON type of a decoded value, with its article."""
+    """Return the JSON type of a decoded value, with an article: "an array"."""
     return _JSON_NAMES[type(value)]
 
 
 @functools.cache
 def struct_type(kind: type[msgspec.Struct]) -> inspect.StructType:
-    """The types of all fields of a Struct."""
+    """Return msgspec's description of a Struct and of its fields."""
     found = inspect.type_info(kind)
     assert isinstance(found, inspect.StructType)
     return found
 
 
 def flatten(declared: inspect.Type) -> list[inspect.Type]:
-    """The types of a union, without null and without annotations."""
+    """Return the types in a union, or else the type itself, without null and without annotations."""
     match declared:
         case inspect.Metadata(type=inner):
             return flatten(inner)
@@ -156,13 +157,14 @@ def flatten(declared: inspect.Type) -> list[inspect.Type]:
 
 
 def _step(declared: list[inspect.Type], value: object, name: str, index: str) -> tuple[list[inspect.Type], object]:
-    """The declared types and the value of one member: the item at `index` if that is given, else the field `name`."""
+    """Return the declared types and the value of a member: the list item `index`, or else the field `name`."""
     if index:
         items = [kind.item_type for kind in declared if isinstance(kind, inspect.ListType)]
         assert isinstance(value, list)
         return [kind for item in items for kind in flatten(item)], value[int(index)]
     assert isinstance(value, dict)
     structs = [kind for kind in declared if isinstance(kind, inspect.StructType)]
+    # The tag field has the tag of one of the Structs. The tag selects the Struct that declares the other fields.
     if any(struct.tag_field == name for struct in structs):
         return [inspect.LiteralType(tuple(struct.tag for struct in structs if struct.tag))], value.get(name)
     chosen = (struct for struct in structs if struct.tag_field is None or value.get(struct.tag_field) == struct.tag)
@@ -211,7 +213,7 @@ def _describe_keep_alive(fault: Fault, _: re.Match[str]) -> InvalidRequest:
 
 
 def _describe_option(fault: Fault, place: re.Match[str]) -> InvalidRequest:
-    """Ollama reports the type of an option, and also for a number out of range."""
+    """Like Ollama, report an option's declared type, even if only its range is wrong."""
     if isinstance(fault.value, list) and place["name"] == "stop":
         return describe_generally(fault)
     kinds = {type(kind) for kind in fault.declared}

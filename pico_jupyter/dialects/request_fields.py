@@ -1,7 +1,7 @@
 """Declares the request fields that several endpoints share. Bodies are decoded into these Structs.
 
-The same Structs make the OpenAPI document, so a field's type, range and description are declared once. Constraints in
-`extra_json_schema` are documented here and checked where the value is interpreted.
+The OpenAPI document is made from the same Structs, so a field's type, range and description are declared once.
+Constraints in `extra_json_schema` are only documented here. The code that interprets the value checks them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ EFFORTS_ON = ("medium", "high", "on", "xhigh", "max", "ultra")
 
 
 def about(text: str) -> Meta:
-    """The description of a field in the OpenAPI document."""
+    """Return the annotation for a field's description in the OpenAPI document."""
     return Meta(description=text)
 
 
-# Accepted, checked and without effect.
+# In the OpenAPI document, marks fields that are accepted but have no effect.
 IGNORED_KEYWORD = "x-ignored"
 UNUSED = Meta(extra_json_schema={IGNORED_KEYWORD: True})
 
@@ -84,7 +84,7 @@ MediaUrl: TypeAlias = Annotated[
 class RequestStruct(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of all Structs that a request body is decoded into.
 
-    Unknown fields are ignored. `ignored` names those that clients are known to send, for the OpenAPI document.
+    Unknown fields are ignored. The OpenAPI document lists those in `ignored`, because clients are known to send them.
     """
 
     ignored: ClassVar[frozenset[str]] = frozenset()
@@ -143,15 +143,15 @@ class InputAudioPartFields(RequestStruct, frozen=True, tag_field="type", tag="in
 
 
 class AudioPartFields(InputAudioPartFields, frozen=True, tag="audio_url"):
-    """Refused as `input_audio` is."""
+    """Refused like `input_audio`."""
 
 
 class FilePartFields(InputAudioPartFields, frozen=True, tag="file"):
-    """Refused as `input_audio` is."""
+    """Refused like `input_audio`."""
 
 
 class InputFilePartFields(InputAudioPartFields, frozen=True, tag="input_file"):
-    """Refused as `input_audio` is."""
+    """Refused like `input_audio`."""
 
 
 TextLikeFields: TypeAlias = TextPartFields | InputTextPartFields | OutputTextPartFields | RefusalPartFields
@@ -163,7 +163,7 @@ Content: TypeAlias = list[PartFields]
 
 
 class CalledFunction(RequestStruct, frozen=True):
-    """The function of an earlier tool call. `arguments` that are text but not JSON are kept."""
+    """The function of an earlier tool call. Text in `arguments` that is not JSON is kept."""
 
     name: Name
     arguments: Annotated[str | dict[str, Any] | None, about("JSON text or an object.")] = None
@@ -178,7 +178,7 @@ class PastToolCall(RequestStruct, frozen=True):
 
 
 class FunctionDefinition(RequestStruct, frozen=True):
-    """A function that the model may call. The model sees all members."""
+    """A function that the model may call. The model also sees members that are not listed."""
 
     name: Name
     description: str | None = None
@@ -199,7 +199,7 @@ class FunctionName(RequestStruct, frozen=True):
 
 
 class ToolReference(RequestStruct, frozen=True):
-    """A tool in `tools`, by its name."""
+    """Refers to a tool in `tools` by its name."""
 
     ignored = frozenset({"type"})
     function: FunctionName | None = None
@@ -233,12 +233,12 @@ class ReasoningField(RequestStruct, frozen=True):
     """The reasoning switch as in OpenAI's Responses API and in OpenRouter's API."""
 
     ignored = frozenset({"summary"})
-    effort: Annotated[Effort | None, about("none, off, low and minimal turn reasoning off; the others, on.")] = None
+    effort: Annotated[Effort | None, about("none, off, low and minimal turn reasoning off; the others on.")] = None
     enabled: Annotated[bool | None, about("Used if effort is omitted.")] = None
 
 
 class TemplateArguments(RequestStruct, frozen=True):
-    """Variables for the model's chat template, which receives members that are not listed unchanged."""
+    """Variables for the model's chat template. Members that are not listed are passed to it unchanged."""
 
     enable_thinking: Annotated[bool | TrueOrFalse | None, about("The reasoning switch.")] = None
     thinking: Annotated[Any, about("If it is a boolean and enable_thinking is omitted: the reasoning switch.")] = None
@@ -248,11 +248,11 @@ _REASONING = about("The third switch. Used if think and chat_template_kwargs are
 _TEMPERATURE = about("The randomness of sampling; 0: always the likeliest token. Omitted: the model's default.")
 _TOP_K = about("Sample from this many of the likeliest tokens; 0 or less: from all.")
 _TOP_P = about("Sample from the likeliest tokens whose probabilities add up to this; 0: only the likeliest.")
-_MIN_P = about("Exclude tokens below this share of the likeliest token's probability.")
+_MIN_P = about("Exclude tokens with less than this share of the likeliest token's probability.")
 _SEED = about("The same seed samples the same tokens. In options, -1 is a random seed.")
 _STOP = about("Texts that end the answer. The answer does not include them.")
-_REPETITION = about("Makes tokens that occurred already less likely, by rescaling their logits; 1: off.")
-_PRESENCE = about("Subtracted from the logits of tokens that occurred already.")
+_REPETITION = about("Rescales the logits of tokens that have occurred, to make them less likely; 1: off.")
+_PRESENCE = about("Subtracted from the logits of tokens that have occurred.")
 _FREQUENCY = about("Subtracted from a token's logit once for each earlier occurrence.")
 _CONTEXT_SIZE = about("The number of latest tokens that the penalty considers.")
 _KEEP_ALIVE = about("How long the model stays in memory: seconds or a duration. Negative: without limit; 0: unload.")
@@ -291,7 +291,7 @@ class OllamaOptions(RequestStruct, frozen=True):
 
 
 class GenerationFields(RequestStruct, frozen=True):
-    """The fields that every endpoint that generates accepts."""
+    """The fields that all generating endpoints accept."""
 
     ignored = frozenset({"user", "format"})
     model: Annotated[ModelNameOrEmpty | None, about("A name from the list of models. Omitted: default_model.")] = None
@@ -302,9 +302,7 @@ class GenerationFields(RequestStruct, frozen=True):
     reasoning: Annotated[ReasoningField | Effort | None, _REASONING] = None
     reasoning_effort: Annotated[Effort | None, about("Used if the other three switches are omitted.")] = None
     separate_reasoning: Annotated[bool | None, about("false: reasoning is in the text, in <think> tags.")] = None
-    include_reasoning: Annotated[bool | None, about("The same as separate_reasoning, and used if that is omitted.")] = (
-        None
-    )
+    include_reasoning: Annotated[bool | None, about("The same. Used if separate_reasoning is omitted.")] = None
     max_completion_tokens: Annotated[Positive | None, about("Token limit for answer and reasoning together.")] = None
     max_tokens: Annotated[MaxTokens | None, about("Used if max_completion_tokens is omitted; -1: as many as fit.")] = (
         None

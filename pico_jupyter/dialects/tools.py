@@ -13,12 +13,12 @@ NO_TOOLS = "[]"
 
 
 def read_tools(raw: JsonObject) -> str:
-    """The tools of a decoded body as JSON text. Their fields were checked, and unknown ones stay."""
+    """Return the tools of a decoded body as JSON text, including fields that are not declared."""
     return json_text(raw.get("tools") or [], "tools")
 
 
 def read_chosen_tools(choice: ToolChoice | None, raw: JsonObject) -> str:
-    """The tools that `tool_choice` allows, as JSON text. Raises InvalidRequest for a choice that forces a call."""
+    """Return the tools that `tool_choice` allows as JSON text. Raises InvalidRequest if it forces a call."""
     if choice == "none":
         return NO_TOOLS
     if choice is not None and raw.get("tools") is None:
@@ -27,23 +27,24 @@ def read_chosen_tools(choice: ToolChoice | None, raw: JsonObject) -> str:
         case None | "auto":
             return read_tools(raw)
         case ForcedTool():
-            _find_tools([ToolReference(function=choice.function)], "tool_choice", raw)
+            # Reports a tool that does not exist.
+            _find_tools([ToolReference(function=choice.function)], raw)
             raise _forces_a_call()
         case AllowedTools():
-            subset, param = choice.allowed_tools or choice, "tool_choice"
+            subset = choice.allowed_tools or choice
             if (subset.mode or "auto") != "auto":
                 raise _forces_a_call()
-            return json_text(_find_tools(subset.tools or (), param, raw), "tools")
+            return json_text(_find_tools(subset.tools or (), raw), "tools")
         case _:
             raise _forces_a_call()
 
 
-def _find_tools(references: Sequence[ToolReference], param: str, raw: JsonObject) -> list[JsonObject]:
+def _find_tools(references: Sequence[ToolReference], raw: JsonObject) -> list[JsonObject]:
     by_name = {tool["function"]["name"]: tool for tool in reversed(raw["tools"])}
     names = ["" if reference.function is None else reference.function.name or "" for reference in references]
     for name in names:
         if name not in by_name:
-            raise invalid(param, f"Invalid value for '{param}': there is no tool '{name[:64]}' in 'tools'.")
+            raise invalid("tool_choice", f"Invalid value for 'tool_choice': there is no tool '{name[:64]}' in 'tools'.")
     return [by_name[name] for name in names]
 
 

@@ -158,7 +158,7 @@ def test_items_that_are_not_objects_are_named() -> None:
 
 @pytest.mark.parametrize(
     ("names", "reason"),
-    [([], "it has 0 items, not at least 1"), (["a"] * 3, "it has 3 items, not at most 2")],
+    [([], "it must have at least 1 items, but it has 0"), (["a"] * 3, "it must have at most 2 items, but it has 3")],
 )
 def test_an_array_with_too_few_or_too_many_items_is_refused(names: list[str], reason: str) -> None:
     assert refused(names=names).message == f"Invalid value for 'names': {reason}."

@@ -36,7 +36,7 @@ MODEL_NAME = re.compile(r"[\w./:-]+", re.ASCII)
 BEYOND_A_SCHEMA = re.compile(
     r"Stream options can only be defined when stream=True"
     r"|'top_logprobs' needs 'logprobs' to be true"
-    r"|'continue_final_message' needs a last message of the assistant"
+    r"|'continue_final_message' needs an assistant message at the end"
     r"|'tool_choice' is only allowed when 'tools' are specified"
     r"|there is no tool '.*' in 'tools'"
     r"|'tool_choice' that forces a call is not supported yet"
