@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def first_match(text: str, needles: Sequence[str]) -> tuple[int, str] | None:
-    """The start and the needle of the match that ends first; of matches that end together, the longer one.
+    """Find the needle whose match ends first, or the longest of several that end there. Returns its start and itself.
 
-    Reading the text character by character finds the same match.
+    A search that reads the text character by character finds the same match.
     """
     best: tuple[int, str] | None = None
     best_end = len(text) + 1
