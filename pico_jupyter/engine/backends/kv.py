@@ -25,7 +25,7 @@ _QUANTIZATION_GROUP = 64
 _CACHE_MODULES = ("mlx_lm.models.cache", "mlx_vlm.models.cache")
 
 
-def _is(layer: Any, *names: str) -> bool:
+def _has_class(layer: Any, *names: str) -> bool:
     return type(layer).__module__ in _CACHE_MODULES and type(layer).__name__ in names
 
 
@@ -35,14 +35,14 @@ def is_trimmable(cache: Cache) -> bool:
 
 
 def _is_trimmable(layer: Any) -> bool:
-    return _is(layer, "KVCache", "QuantizedKVCache")
+    return _has_class(layer, "KVCache", "QuantizedKVCache")
 
 
 def quantized(cache: Cache, bits: int) -> Cache:
     """Replace the KVCache layers of an empty cache by quantized ones of `bits` bits. 0: no change."""
     if not bits:
         return cache
-    return [layer.to_quantized(_QUANTIZATION_GROUP, bits) if _is(layer, "KVCache") else layer for layer in cache]
+    return [layer.to_quantized(_QUANTIZATION_GROUP, bits) if _has_class(layer, "KVCache") else layer for layer in cache]
 
 
 def can_merge(cache: Cache) -> bool:
@@ -106,7 +106,7 @@ def checkpoint(cache: Cache) -> CachedValue:
 
 
 def restore(empty: Cache, blocks: Sequence[Any], copied: Any, length: int) -> Cache:
-    """Fill `empty`, a new cache, with `length` tokens from copy_tokens() and the layers `copied` by checkpoint()."""
+    """Fill `empty`, a new cache, with `length` tokens. `blocks` come from copy_tokens(), `copied` from checkpoint()."""
     parts = iter(zip(*blocks, strict=True))
     copies = iter(copied or ())
     cache = []
@@ -159,16 +159,16 @@ def sizes(cache: Cache) -> list[LayerSize]:
 
 
 def _sizes(layer: Any) -> list[LayerSize]:
-    if _is(layer, "CacheList"):
+    if _has_class(layer, "CacheList"):
         return [size for inner in layer.caches for size in _sizes(inner)]
-    if _is(layer, "QuantizedKVCache"):
+    if _has_class(layer, "QuantizedKVCache"):
         return [LayerSize(layer.nbytes / layer.keys[0].shape[-2], layer.step)]
-    if _is(layer, "KVCache"):
+    if _has_class(layer, "KVCache"):
         return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step)]
-    if _is(layer, "ChunkedKVCache"):
+    if _has_class(layer, "ChunkedKVCache"):
         return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step, max_tokens=layer.chunk_size)]
-    if _is(layer, "ConcatenateKVCache"):
+    if _has_class(layer, "ConcatenateKVCache"):
         return [LayerSize(layer.nbytes / layer.keys.shape[-2])]
-    if _is(layer, "RotatingKVCache", "BufferedRotatingKVCache"):
+    if _has_class(layer, "RotatingKVCache", "BufferedRotatingKVCache"):
         return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step, max_tokens=layer.max_size)]
     return [LayerSize(constant=0 if layer.empty() else layer.nbytes)]

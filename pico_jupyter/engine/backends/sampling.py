@@ -146,7 +146,7 @@ def _sample_ranked(relative: mx.array, rows: Sequence[RowSampling], keys: mx.arr
 
 
 def _min_kept_weight(weights: mx.array, rows: Sequence[RowSampling]) -> mx.array:
-    """For each row, the smallest weight that top_p keeps, (rows, 1). All larger weights together are less than top_p.
+    """For each row, the smallest weight that top_p keeps, (rows, 1). All larger weights sum to less than top_p.
 
     A partition splits the row into a lower and an upper half. The half that contains the smallest kept weight is split
     again, until it is short enough to sort. The result is exact and costs about as much as two partitions of the row.

@@ -139,7 +139,7 @@ class Speculation:
             self._pause_ends = len(row.tokens) + (_LONG_PAUSE if self._statistics.never_pays else self._pause)
             self._pause *= _BACK_OFF
             return self._step_without_drafts(batch, model)
-        # After a pause one draft token measures the cost and the acceptance again.
+        # At the end of a pause, at least one draft token is drafted to measure the cost and the acceptance again.
         self._pause_ends = 0
         return self._step_with_drafts(batch, model, count or 1)
 

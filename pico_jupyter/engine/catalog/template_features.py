@@ -108,7 +108,7 @@ def _detect_switch(template: jinja2.Template, special_tokens: dict[str, str], va
     with_true = _render_probe(template, special_tokens, **dict.fromkeys(named, True))
     with_false = _render_probe(template, special_tokens, **dict.fromkeys(named, False))
     unset = _render_probe(template, special_tokens)
-    if with_true is None or with_false is None:  # not testable with this probe
+    if with_true is None or with_false is None:  # The probe failed, so a switch is assumed.
         return True, True
     return with_true != with_false, unset == with_true
 

@@ -47,7 +47,7 @@ class ModelWeights:
 
     @property
     def float32_nbytes(self) -> int:
-        """The bytes of all floats after conversion to float32; 0 for quantized models and without 16-bit floats."""
+        """The bytes of all floats after conversion to float32; 0 if the model is quantized or has no 16-bit floats."""
         dtypes = {tensor.dtype for tensor in self.tensors.values()} - INTEGER_DTYPES
         if not dtypes & {"F16", "BF16"} or not dtypes <= {"F16", "BF16", "F32"}:
             return 0

@@ -24,7 +24,7 @@ class DeltaBuffer:
         self._logprobs.append(logprob)
 
     def add_text(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
-        """Append text to the last delta if both have the same kind, else add a delta."""
+        """Append text to the last delta if that has the same kind, else add a new delta."""
         for special in self.hidden:
             text = text.replace(special, "")
         if not text:

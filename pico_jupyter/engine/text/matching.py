@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def first_match(text: str, needles: Sequence[str]) -> tuple[int, str] | None:
-    """Find the needle whose match ends first, or the longest of several that end there. Returns its start and itself.
+    """Find the needle that ends first in `text`; if several end there, the longest. Returns its start and the needle.
 
     A search that reads the text character by character finds the same match.
     """

@@ -121,7 +121,7 @@ def _strips_leading_space(step: dict[str, Any]) -> bool:
 
 
 def _probe(hf: Any, token_id: int) -> str | None:
-    """The text of a token after the token "a". Used with decoders that combine tokens (WordPiece, Python classes)."""
+    """The text that a token adds after "a". Used if the decoder combines tokens (WordPiece, tokenizers in Python)."""
     if token_id >= len(hf):
         return None
     anchor = hf.encode("a", add_special_tokens=False)[:1]
