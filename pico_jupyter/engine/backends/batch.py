@@ -139,7 +139,7 @@ class DecodeBatch:
     def verify(self, model: Any, draft_tokens: mx.array) -> tuple[list[SampledToken], int]:
         """Compute the single row's input token and draft tokens in one forward pass, and sample a token after each.
 
-        Draft tokens are accepted up to the first that differs from the sampled token. Returns the new tokens, the last
+        Draft tokens before the first that differs from the sampled token are accepted. Returns the new tokens, the last
         of which is the next input, and the number of accepted draft tokens. The cache must be trimmable to any length.
         """
         (row,) = self.rows

@@ -30,7 +30,8 @@ def load(
     """Open a model with mlx-vlm if it has vision, else with mlx-lm. Its weights are read later, by load_step().
 
     With `float32_on_cpu`, 16-bit weights are converted to float32 on a CPU, where float32 is much faster, if the result
-    fits into `free` bytes. `kv_bits` is the number of bits of quantized KV caches; 0: not quantized.
+    fits into `free` bytes. `kv_bits` is the number of bits of quantized KV caches; 0: not quantized. Raises any
+    exception of mlx-lm and mlx-vlm.
     """
     mx.set_cache_limit(_BUFFER_CACHE)
     own_prefixes = (prefixes or PrefixCache(0)).for_model(info.name)

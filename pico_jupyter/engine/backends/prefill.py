@@ -77,7 +77,8 @@ class Prefill:
             self._advance_media(model, min(self._end_of_chunk(limit), len(self.media.tokens)))
             return None
         if self.next_keep is None and 0 < self.remaining <= min(limit, _MAX_WITH_LOGITS):
-            chunk, self.computed = self.tokens(self.computed, len(self.prompt)), len(self.prompt)
+            chunk = self.tokens(self.computed, len(self.prompt))
+            self.computed = len(self.prompt)
             logits: mx.array = model(mx.array([chunk]), cache=self.cache, **positions_of(self.rows[:1]))[:, -1]
             mx.eval(logits, [layer.state for layer in self.cache])
             return logits
@@ -108,7 +109,7 @@ class Prefill:
 
 
 def select_batchable(first: Prefill, others: Sequence[Prefill], limit: int) -> list[Prefill]:
-    """The prompts of `others` that can be finished with `first` in one forward pass of `limit` tokens with padding."""
+    """The prompts of `others` that can finish with `first` in one pass of at most `limit` tokens, padding included."""
     if not _is_simple(first):
         return []
     chosen = [first]

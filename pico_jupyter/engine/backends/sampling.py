@@ -120,9 +120,8 @@ def _sample_group(
 
 def _sample_unranked(relative: mx.array, rows: Sequence[RowSampling], keys: mx.array) -> mx.array:
     """Sample from the whole vocabulary. `relative` are logits minus the largest logit of the row."""
-    scores = relative / _temperatures(rows) - _negated_gumbel(
-        keys, mx.arange(relative.shape[-1], dtype=mx.uint32)[None]
-    )
+    noise = _negated_gumbel(keys, mx.arange(relative.shape[-1], dtype=mx.uint32)[None])
+    scores = relative / _temperatures(rows) - noise
     if any(row.min_p > 0 for row in rows):
         scores = mx.where(relative >= _min_p_logits(rows), scores, -mx.inf)
     if any(row.top_p < 1 for row in rows):

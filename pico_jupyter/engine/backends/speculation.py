@@ -1,4 +1,4 @@
-"""Speculation: speculative decoding of one row. A draft model proposes tokens; the row's model verifies them at once.
+"""Speculation: speculative decoding of one row. A draft model drafts tokens; the row's model verifies them in one pass.
 
 Invariants:
 - The row's model samples every token with the random key of its position. A draft token is accepted only if it equals
@@ -21,7 +21,7 @@ from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.batch import DecodeBatch, Row, penalise
 from pico_jupyter.engine.backends.sampling import sample
 
-# The most tokens that the draft model computes in one step to catch up. A later step has to wait for them.
+# The largest number of tokens that the draft model computes in one step to catch up. A later step waits for them.
 _MAX_CATCH_UP = 512
 # The upper limit of the configured number of draft tokens. More of them are hardly ever accepted.
 _MAX_DRAFT_TOKENS = 16
@@ -159,7 +159,7 @@ class Speculation:
         return len(row.tokens) - self._cache_length
 
     def _catch_up(self, row: Row) -> None:
-        """Queue a pass of the draft model over tokens of the row that its cache lacks. Does not wait."""
+        """Queue the draft model's pass over tokens of the row that it has not computed yet. Does not wait."""
         cache = self._open(row)
         chunk = row.tokens[self._cache_length : self._cache_length + _MAX_CATCH_UP]
         self._draft_backend.logits(mx.array(chunk, mx.uint32), cache)

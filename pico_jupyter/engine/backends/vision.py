@@ -110,7 +110,7 @@ class VisionModel:
         try:
             result = self._model.get_input_embeddings(tokens, pixels, mask=mx.ones_like(tokens), **inputs)
         finally:
-            # A family that calls its tower only once supports only one kind of media. It fails or ignores the other.
+            # A family that calls its tower only once supports one kind of media. It fails or ignores the other kind.
             if has_both and self.tower_cache and self.tower_cache.calls == calls_before + 1:
                 raise InvalidRequest("this model accepts images or videos in one prompt, not both", param="messages")
         arguments = {name: value for name, value in inputs.items() if "pixel" not in name}
@@ -178,7 +178,7 @@ class VisionTowerCache:
 
 
 def _split_by_image(args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    """Split arguments of the form (patches, grids, ...) into the arguments for each image. Others are not split."""
+    """Split arguments of the form (patches, grids, ...) into those for each image. Other forms are not split."""
     match args:
         case (mx.array(ndim=2) as patches, mx.array(ndim=2, shape=(count, 3)) as grids, *rest) if count > 1:
             ends = [0, *np.cumsum(np.prod(np.array(grids), axis=1)).tolist()]

@@ -94,13 +94,13 @@ class Catalog:
 
         Raises InvalidRequest for a malformed name and ModelNotFound for an unknown one.
         """
-        spelling, tag = _parse_name(name)
+        lower_name, tag = _parse_name(name)
         models = self.models() if tag in ("", "latest") else ()
         for info in models:
-            if spelling == info.name.lower():
+            if lower_name == info.name.lower():
                 return info
         for info in models:
-            if info.repo and spelling == info.repo.lower():
+            if info.repo and lower_name == info.repo.lower():
                 return info
         raise ModelNotFound(f"model '{name}' not found", param="model", model=name)
 
@@ -185,20 +185,20 @@ class Catalog:
 
 def _parse_name(name: str) -> tuple[str, str]:
     """Split a name into the lower-case name without prefix, and the tag. Raises InvalidRequest for a malformed name."""
-    spelling = name.strip().lower()
+    lower_name = name.strip().lower()
     for prefix in HUB_PREFIXES:
-        spelling = spelling.removeprefix(prefix)
-    is_well_formed = MODEL_NAME.fullmatch(spelling) is not None
-    spelling, _, tag = spelling.partition(":")
-    if not is_well_formed or any(part in (".", "..") for part in spelling.split("/")):
+        lower_name = lower_name.removeprefix(prefix)
+    is_well_formed = MODEL_NAME.fullmatch(lower_name) is not None
+    lower_name, _, tag = lower_name.partition(":")
+    if not is_well_formed or any(part in (".", "..") for part in lower_name.split("/")):
         raise InvalidRequest("invalid model name", param="model", model=name)
-    return spelling, tag
+    return lower_name, tag
 
 
 def _name_models(found: list[tuple[_ModelFolder, ModelInfo]], preferred_org: str) -> list[ModelInfo]:
-    """Let one model keep each short name. All other models with this short name are listed as org/name.
+    """Give each short name to one of the models that share it. The other models are listed as org/name.
 
-    That is the model without an organization, else the model of the preferred organization, else the first model.
+    The name goes to the model without an organization, else to that of the preferred organization, else to the first.
     """
     owners: dict[str, _ModelFolder] = {}
     for folder, _ in found:

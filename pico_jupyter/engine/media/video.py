@@ -90,7 +90,7 @@ def decode_video(
 ) -> DecodedVideo:
     """Decode evenly spaced, upright frames of an MP4, MOV, WebM or AVI video or of an animated GIF or WebP.
 
-    The number of frames is `frames`, or `fps` per second if `frames` is None, and at most `max_frames`. Each frame is
+    At most `max_frames` are sampled: `frames` frames, or `fps` frames per second if `frames` is None. Each frame is
     shrunk to at most `frame_area` pixels (None: not shrunk). A truncated file is decoded as far as possible. Raises
     InvalidRequest, with the field `param`, for other formats, for frames of more than `max_pixels` pixels, and for a
     video that takes too long to decode. Raises EngineFailed if OpenCV cannot be imported.
@@ -117,7 +117,7 @@ def sampled_indices(
 ) -> tuple[int, ...]:
     """The indices of the frames to sample out of `total`, as load_video of mlx-vlm computes them.
 
-    The first and the last frame are included. `frames` frames are sampled, or `fps` per second if `frames` is None.
+    The first and last frames are included. `frames` frames are sampled, or `fps` frames per second if `frames` is None.
     """
     limit = _round_down_to_even(min(max_frames, total))
     count = round(frames / _PAIR) * _PAIR if frames is not None else max(total / source_fps * fps, _MIN_FRAMES)
