@@ -1,10 +1,10 @@
-"""DecodeBatch: rows of one model that decode together, with one step always in flight.
+"""DecodeBatch: decodes rows of one model together. It queues a forward pass before it reads the last sampled tokens.
 
 Invariants:
-- One row decodes in its scalar KV cache, several rows in a merged one.
+- A batch of one row has a scalar KV cache. A batch of several rows has a merged KV cache.
 - advance() queues a forward pass. collect() then reads its input tokens; flush() waits for its output tokens.
-  verify() does both for a single row and its draft tokens.
-- A row's `tokens` are exactly those in its KV cache.
+  verify() computes the draft tokens of a single row and waits for the result.
+- A row's `tokens` are exactly the tokens in its KV cache.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from pico_jupyter.engine.backend import RowSampling, SampledToken
 from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.sampling import LogitsProcessor, penalty_window, sample, top_candidates
 
-# Steps between evaluations of all caches. Without them the lazy graph of an array that is rarely read would grow.
-_STEPS_BETWEEN_EVALS = 50
+# Without regular evaluations of all caches, the lazy graph of an array that is rarely read would grow.
+_PASSES_BETWEEN_EVALS = 50
 
 
 @dataclass(slots=True, eq=False)
 class Row:
     """A row of the backend.
 
-    `tokens` are those in its KV cache. `sampled` counts the sampled tokens. `is_new` until its first token is returned.
-    A prompt with the same first `continuation_start` tokens continues its conversation. `rope_delta` is the position
-    minus the number of tokens after media; None for models where they are always equal.
+    `tokens` are the tokens in its KV cache. `sampled` counts the sampled tokens. `is_new` is true until the first token
+    is returned. A later prompt with the same first `continuation_start` tokens continues the row's conversation.
+    `rope_delta` is position minus index of the tokens after media; None for models where the two are always equal.
     """
 
     number: int
@@ -43,20 +43,20 @@ class Row:
 
     @property
     def recent(self) -> list[int]:
-        """The latest tokens that the row's penalties count, without tokens of media."""
+        """The latest tokens to which penalties apply. Tokens of media are negative and left out."""
         window = penalty_window(self.sampling)
         return [token for token in self.tokens[-window:] if token >= 0] if window else []
 
 
 def positions_of(rows: Sequence[Row]) -> dict[str, mx.array]:
-    """The model's arguments for positions that differ from the lengths of the rows' caches."""
+    """The keyword argument for the `rope_delta` of each row; empty for models that have no such argument."""
     deltas = [row.rope_delta for row in rows if row.rope_delta is not None]
     return {"rope_deltas": mx.array(deltas)[:, None]} if deltas else {}
 
 
 @dataclass(slots=True)
 class _Logprobs:
-    """Lazy log-probabilities of a row's sampled token and of the likeliest tokens."""
+    """The log-probability of a sampled token, and the likeliest tokens with theirs. All arrays are lazy."""
 
     chosen: mx.array
     top: mx.array
@@ -70,17 +70,17 @@ class DecodeBatch:
         self.rows = rows
         self.cache = cache
         self.inputs = mx.array(inputs, mx.uint32)
-        # For each row, whether its input was sampled and not returned yet.
+        # For each row, whether its input token still has to be returned. Tokens of the prompt are never returned.
         self._is_unreturned = [False] * len(rows)
         self._logprobs: list[_Logprobs | None] = [None] * len(rows)
         self._in_flight: tuple[mx.array, list[bool], list[_Logprobs | None]] | None = None
-        self._steps = 0
+        self._passes = 0
 
     def __repr__(self) -> str:
         return f"<DecodeBatch [{len(self.rows)} rows | {max(len(row.tokens) for row in self.rows)} tokens]>"
 
     def begin(self, logits: mx.array) -> None:
-        """Sample the first tokens from `logits` (rows, vocabulary). The inputs are in the cache already."""
+        """Sample the first tokens from `logits` (rows, vocabulary) of a prefill, which also computed the inputs."""
         inputs = self.inputs
         self._sample(logits)
         for row, token in zip(self.rows, ints(inputs), strict=True):
@@ -91,12 +91,12 @@ class DecodeBatch:
         """Queue a forward pass and the sampling after it. Does not wait."""
         self._in_flight = self.inputs, self._is_unreturned, self._logprobs
         self._sample(model(self.inputs[:, None], cache=self.cache, **positions_of(self.rows))[:, -1, :])
-        self._steps += 1
-        if self._steps % _STEPS_BETWEEN_EVALS == 0:
+        self._passes += 1
+        if self._passes % _PASSES_BETWEEN_EVALS == 0:
             kv.evaluate(self.cache)
 
     def _sample(self, logits: mx.array) -> None:
-        """Queue the sampling of the tokens after the inputs. Does not wait."""
+        """Queue the sampling of the next tokens from `logits`. Does not wait."""
         logits = logits.astype(mx.float32)
         penalised = _penalised(self.rows, self.inputs, logits)
         self.inputs = sample(penalised, [row.sampling for row in self.rows], [row.sampled for row in self.rows])
@@ -105,7 +105,7 @@ class DecodeBatch:
         mx.async_eval(self.inputs, _arrays(self._logprobs))  # type: ignore[no-untyped-call]  # untyped in mlx's stubs
 
     def collect(self) -> list[SampledToken]:
-        """The inputs of the last advance() that were sampled and not returned yet."""
+        """Wait for the input tokens of the last advance(). Returns those that still have to be returned."""
         if self._in_flight is None:
             return []
         (inputs, is_unreturned, logprobs), self._in_flight = self._in_flight, None
@@ -119,11 +119,11 @@ class DecodeBatch:
 
     @property
     def has_new_rows(self) -> bool:
-        """Whether some row has returned no token yet."""
+        """Whether the first token of any row has not been returned yet."""
         return any(row.is_new for row in self.rows)
 
     def flush(self) -> list[SampledToken]:
-        """The tokens that were sampled last and not returned yet. Waits for them."""
+        """Wait for the latest sampled tokens. Returns those that still have to be returned."""
         flushed = [
             _sampled_token(row.number, token, logprobs)
             for row, token, is_unreturned, logprobs in zip(
@@ -137,10 +137,10 @@ class DecodeBatch:
         return flushed
 
     def verify(self, model: Any, draft_tokens: mx.array) -> tuple[list[SampledToken], int]:
-        """Compute the single row's input and draft tokens in one pass. Accept draft tokens that equal its samples.
+        """Compute the single row's input token and draft tokens in one forward pass, and sample a token after each.
 
-        Returns the new tokens, the row's next input included, and the number of accepted draft tokens. The cache must
-        be trimmable to any length.
+        Draft tokens before the first that differs from the sampled token are accepted. Returns the new tokens, the last
+        of which is the next input, and the number of accepted draft tokens. The cache must be trimmable to any length.
         """
         (row,) = self.rows
         fed = mx.concatenate([self.inputs, draft_tokens])
@@ -151,7 +151,9 @@ class DecodeBatch:
         logprobs = [_logprobs_of(row, logits[index], sampled[index]) for index in range(count)]
         mx.eval(fed, sampled, _arrays(logprobs))
         inputs, outputs = ints(fed), ints(sampled)
-        accepted = next((index for index in range(count - 1) if inputs[index + 1] != outputs[index]), count - 1)
+        accepted = 0
+        while accepted < count - 1 and inputs[accepted + 1] == outputs[accepted]:
+            accepted += 1
         new = [_sampled_token(row.number, inputs[0], self._logprobs[0])] if self._is_unreturned[0] else []
         new += [_sampled_token(row.number, outputs[index], logprobs[index]) for index in range(accepted + 1)]
         row.tokens += inputs[: accepted + 1]
@@ -172,11 +174,11 @@ class DecodeBatch:
         self._logprobs = self._logprobs + other._logprobs
 
     def cache_of(self, index: int) -> kv.Cache:
-        """The scalar cache of a row that is about to be removed. A copy, unless it is the only row."""
+        """The scalar cache of the row at `index`: a copy, or the cache of the batch if it has only this row."""
         return self.cache if len(self.rows) == 1 else kv.extract(self.cache, index)
 
     def reduce(self, keep: list[int]) -> None:
-        """Keep only the rows at some indices. A single row continues in a scalar cache."""
+        """Remove all rows except those at the indices `keep`. The cache of a single remaining row becomes scalar."""
         if not keep:
             self.rows = []
             return
@@ -205,27 +207,27 @@ def penalise(row: Row, latest: mx.array, logits: mx.array) -> mx.array:
 
 
 def _penalised(rows: Sequence[Row], inputs: mx.array, logits: mx.array) -> mx.array:
-    """The penalised logits of several rows. `inputs` has the latest token of each row."""
+    """Apply the penalties of each row to its logits. `inputs` has the latest token of each row."""
     if not any(row.processors for row in rows):
         return logits
-    slices = [slice(index, index + 1) for index in range(len(rows))]
-    return mx.concatenate([penalise(row, inputs[own], logits[own]) for row, own in zip(rows, slices, strict=True)])
+    return mx.concatenate([penalise(row, inputs[i : i + 1], logits[i : i + 1]) for i, row in enumerate(rows)])
 
 
 def _penalised_each(row: Row, fed: mx.array, logits: mx.array) -> mx.array:
-    """The penalised logits of one row after each of several inputs."""
+    """Apply the penalties of one row to its logits (tokens, vocabulary) after each token of `fed`."""
     if not row.processors:
         return logits
     return mx.concatenate([penalise(row, fed[: index + 1], logits[index : index + 1]) for index in range(fed.size)])
 
 
 def _logprobs_of(row: Row, logits: mx.array, token: mx.array) -> _Logprobs | None:
-    """The log-probabilities that a row asks for. `logits` is (vocabulary,), before penalties."""
-    if row.sampling.top_logprobs is None:
+    """The log-probabilities that a row requests, if any. `logits` is (vocabulary,), without penalties."""
+    count = row.sampling.top_logprobs
+    if count is None:
         return None
-    raw = logits - mx.logsumexp(logits)
-    top = top_candidates(raw, row.sampling.top_logprobs) if row.sampling.top_logprobs else mx.array([], mx.uint32)
-    return _Logprobs(raw[token], top, raw[top])
+    logprobs = logits - mx.logsumexp(logits)
+    top = top_candidates(logprobs, count) if count else mx.array([], mx.uint32)
+    return _Logprobs(logprobs[token], top, logprobs[top])
 
 
 def _arrays(logprobs: Sequence[_Logprobs | None]) -> list[mx.array]:

@@ -1,8 +1,8 @@
 """Operations on KV caches: copy, merge, extract, trim, restore, and sizes.
 
-A cache is a list with one object for each layer, as the models of mlx-lm and mlx-vlm expect it. KVCache and
-QuantizedKVCache can be trimmed to any length. All other layers (rotating, state space, nested) can only be copied
-whole, so a checkpoint of them is valid for one length.
+A cache is a list with one object per layer, as models of mlx-lm and mlx-vlm expect it. A scalar cache has one row, a
+merged cache several. Layers of the classes KVCache and QuantizedKVCache can be trimmed to any length. All other layers
+(rotating, state space, nested) can only be copied whole. Such a copy, a checkpoint, is valid for one length.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pico_jupyter.engine.memory.prefix_cache import CachedValue
 # One object per layer.
 Cache = list[Any]
 
-_KV_GROUP = 64
+_QUANTIZATION_GROUP = 64
 # The models of mlx-vlm need the classes of mlx-vlm, which have the same names as those of mlx-lm.
 _CACHE_MODULES = ("mlx_lm.models.cache", "mlx_vlm.models.cache")
 
 
-def _is(layer: Any, *names: str) -> bool:
+def _has_class(layer: Any, *names: str) -> bool:
     return type(layer).__module__ in _CACHE_MODULES and type(layer).__name__ in names
 
 
@@ -35,18 +35,18 @@ def is_trimmable(cache: Cache) -> bool:
 
 
 def _is_trimmable(layer: Any) -> bool:
-    return _is(layer, "KVCache", "QuantizedKVCache")
+    return _has_class(layer, "KVCache", "QuantizedKVCache")
 
 
 def quantized(cache: Cache, bits: int) -> Cache:
-    """Convert the plain layers of an empty cache to `bits` bits. 0: unchanged."""
+    """Replace the KVCache layers of an empty cache by quantized ones of `bits` bits. 0: no change."""
     if not bits:
         return cache
-    return [layer.to_quantized(_KV_GROUP, bits) if _is(layer, "KVCache") else layer for layer in cache]
+    return [layer.to_quantized(_QUANTIZATION_GROUP, bits) if _has_class(layer, "KVCache") else layer for layer in cache]
 
 
 def can_merge(cache: Cache) -> bool:
-    """Whether caches like this empty one can be merged into a batch."""
+    """Whether caches with the same layers as this empty cache can be merged."""
     try:
         merge([cache, cache])
     except (AttributeError, NotImplementedError):
@@ -55,24 +55,24 @@ def can_merge(cache: Cache) -> bool:
 
 
 def merge(caches: list[Cache]) -> Cache:
-    """Merge several scalar caches into the cache of a batch."""
+    """Merge scalar caches into one cache with a row for each."""
     return [layers[0].merge(list(layers)) for layers in zip(*caches, strict=True)]
 
 
 def extract(cache: Cache, index: int) -> Cache:
-    """Copy one row of a batch into a scalar cache."""
+    """Copy one row of a merged cache into a scalar cache."""
     row = [layer.extract(index) for layer in cache]
     evaluate(row)
     return row
 
 
 def nbytes(cache: Cache) -> int:
-    """Bytes of all layers."""
+    """The bytes of all layers."""
     return sum(0 if layer.empty() else layer.nbytes for layer in cache)
 
 
 def evaluate(cache: Cache) -> None:
-    """Start to compute the lazy arrays of a cache, because a lazy slice keeps the whole array in memory."""
+    """Start to compute the lazy arrays of a cache. A slice that is still lazy keeps the whole array in memory."""
     _start_eval([value for layer in cache for _, value in tree_flatten(layer.state) if isinstance(value, mx.array)])
 
 
@@ -87,7 +87,7 @@ def trim(cache: Cache, length: int) -> None:
 
 
 def copy_tokens(cache: Cache, start: int, end: int) -> CachedValue:
-    """Copy the tokens from start to end of the trimmable layers."""
+    """Copy the keys and values of the tokens from `start` to `end` in all trimmable layers."""
     layers = [
         tree_map(lambda array: mx.contiguous(array[..., start:end, :]), (layer.keys, layer.values))
         for layer in cache
@@ -106,16 +106,13 @@ def checkpoint(cache: Cache) -> CachedValue:
 
 
 def restore(empty: Cache, blocks: Sequence[Any], copied: Any, length: int) -> Cache:
-    """Build a cache of `length` tokens from blocks and the copied layers of a checkpoint, if any.
-
-    `empty` is a new cache of the model; its layers are filled.
-    """
-    joined = iter(zip(*blocks, strict=True))
+    """Fill `empty`, a new cache, with `length` tokens. `blocks` come from copy_tokens(), `copied` from checkpoint()."""
+    parts = iter(zip(*blocks, strict=True))
     copies = iter(copied or ())
     cache = []
     for layer in empty:
         if _is_trimmable(layer):
-            _fill(layer, next(joined), length)
+            _fill(layer, next(parts), length)
             cache.append(layer)
         else:
             cache.append(copy.deepcopy(next(copies)))
@@ -124,7 +121,7 @@ def restore(empty: Cache, blocks: Sequence[Any], copied: Any, length: int) -> Ca
 
 
 def _fill(layer: Any, parts: Sequence[Any], length: int) -> None:
-    """Fill one layer with the joined parts, and allocate whole steps as the layer itself does."""
+    """Fill one layer with the joined parts. The length is padded to a multiple of layer.step, as in mlx-lm."""
     padding = -length % layer.step
 
     def join(*arrays: mx.array) -> mx.array:
@@ -149,7 +146,7 @@ class LayerSize:
     constant: int = 0
 
     def nbytes(self, tokens: int) -> int:
-        """The bytes for a number of tokens."""
+        """The bytes that `tokens` tokens need."""
         length = -(-tokens // self.step) * self.step
         if self.max_tokens is not None:
             length = min(length, self.max_tokens)
@@ -157,21 +154,21 @@ class LayerSize:
 
 
 def sizes(cache: Cache) -> list[LayerSize]:
-    """The size of each layer, from a cache with one token. Computes nothing."""
+    """The sizes of all layers, from a cache with one token. Reads only shapes, so the cache may be lazy."""
     return [size for layer in cache for size in _sizes(layer)]
 
 
 def _sizes(layer: Any) -> list[LayerSize]:
-    if _is(layer, "CacheList"):
+    if _has_class(layer, "CacheList"):
         return [size for inner in layer.caches for size in _sizes(inner)]
-    if _is(layer, "QuantizedKVCache"):
+    if _has_class(layer, "QuantizedKVCache"):
         return [LayerSize(layer.nbytes / layer.keys[0].shape[-2], layer.step)]
-    if _is(layer, "KVCache"):
+    if _has_class(layer, "KVCache"):
         return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step)]
-    if _is(layer, "ChunkedKVCache"):
+    if _has_class(layer, "ChunkedKVCache"):
         return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step, max_tokens=layer.chunk_size)]
-    if _is(layer, "ConcatenateKVCache"):
+    if _has_class(layer, "ConcatenateKVCache"):
         return [LayerSize(layer.nbytes / layer.keys.shape[-2])]
-    if _is(layer, "RotatingKVCache", "BufferedRotatingKVCache"):
+    if _has_class(layer, "RotatingKVCache", "BufferedRotatingKVCache"):
         return [LayerSize(layer.nbytes / layer.keys.shape[-2], layer.step, max_tokens=layer.max_size)]
     return [LayerSize(constant=0 if layer.empty() else layer.nbytes)]

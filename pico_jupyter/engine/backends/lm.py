@@ -2,8 +2,8 @@
 
 Invariants:
 - All methods run on the thread that loaded the model.
-- The prefill of a prompt begins after the tokens that the prefix cache holds.
-- Rows decode in one batch, or in several if the padding to the longest row costs more than reading the weights again.
+- The prefill of a prompt begins after the tokens that were found in the prefix cache.
+- Rows decode in one batch, or in several if padding all rows to the longest costs more than reading the weights again.
 - Speculative decoding runs only while a single row decodes.
 """
 
@@ -29,19 +29,19 @@ from pico_jupyter.engine.backends.speculation import DraftStatistics, Speculatio
 from pico_jupyter.engine.backends.vision import VisionModel
 from pico_jupyter.engine.memory.prefix_cache import CachedValue, FoundPrefix, ModelPrefixes, PrefixCache
 
-_LOAD_SHARE = 128 << 20
-# Rows always share a batch up to this many bytes of padding, and may share one up to this share of their caches.
+_LOAD_SHARE = 128 << 20  # bytes of weights that one load_step() reads
+# Padding of at most this many bytes is always accepted. More padding is limited to a share of the unpadded caches.
 _SMALL_PADDING = 16 << 20
 _MAX_PADDING_SHARE = 0.25
-# The least number of tokens between the cached beginning of a prompt and a checkpoint where it diverges from another.
+# A checkpoint where two prompts diverge is kept only if it is at least this many tokens longer than the cached prefix.
 _MIN_CHECKPOINT_DISTANCE = 64
 
 
 def release_thread() -> None:
-    """Free what MLX keeps for the calling thread, which must not use MLX afterwards.
+    """Free MLX's resources of the calling thread. This thread must not use MLX afterwards.
 
-    MLX 0.32 starts a thread for each thread that uses it, and the process aborts if that thread still frees arrays
-    while the interpreter exits.
+    MLX 0.32 starts a worker thread for each thread that uses it. The process aborts if a worker thread still frees
+    arrays while the interpreter exits.
     """
     gc.collect()
     mx.synchronize()
@@ -49,15 +49,15 @@ def release_thread() -> None:
 
 
 def weights_of(model: Any) -> list[mx.array]:
-    """The weights of a model, in its own order."""
+    """The weights of a model, in the order of its parameters()."""
     return [weight for _, weight in tree_flatten(model.parameters())]
 
 
 class LmBackend:
-    """One model and its rows. `model` is a VisionModel if it has vision, else a model of mlx-lm.
+    """One model and its rows. Backend and DraftBackend document the methods.
 
-    `kv_bits` is the number of bits of quantised KV caches; 0: not quantised. `clock` is in seconds. The methods are
-    documented in Backend and DraftBackend.
+    `model` is a VisionModel or a model of mlx-lm. `kv_bits` is the number of bits of quantized KV caches; 0: not
+    quantized. `small_padding` is the padding in bytes that a batch always accepts. `clock` returns seconds.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class LmBackend:
         self._weights_nbytes = sum(weight.nbytes for weight in weights_of(model))
         self._prefills: list[Prefill] = []
         self._batches: list[DecodeBatch] = []
-        # Sampled by a prefill, to be returned by the next step.
+        # Tokens that prefills have sampled and that step() has not returned yet.
         self._first_tokens: list[SampledToken] = []
-        self._returned_first = False
+        self._skipped_pass = False
         self._speculations: dict[int, Speculation] = {}
         self._is_trimmable = kv.is_trimmable(self._new_cache())
         self._can_merge = kv.can_merge(self._new_cache())
@@ -133,14 +133,14 @@ class LmBackend:
         ]
         if draft and not media:  # draft models have no vision
             self._speculate(rows, draft)
-        known = self._prefixes.overlap(tokens)
+        shared = self._prefixes.overlap(tokens)
         cache, cached = self.open_cache(tokens, media.spans if media else ())
         prefill = Prefill(new_rows, tokens, cache, cached, media=media)
         if not self._is_trimmable:
             prefill.keep_at.update(boundaries)
-            if known - cached >= _MIN_CHECKPOINT_DISTANCE:
-                # An earlier prompt begins with the same tokens; later prompts may as well.
-                prefill.keep_at.add(min(known, len(tokens) - 1))
+            if shared - cached >= _MIN_CHECKPOINT_DISTANCE:
+                # An earlier prompt begins with the same tokens, so later prompts may begin with them, too.
+                prefill.keep_at.add(min(shared, len(tokens) - 1))
         self._prefills.append(prefill)
         return cached
 
@@ -169,16 +169,17 @@ class LmBackend:
 
     def step(self) -> list[SampledToken]:
         first, self._first_tokens = self._first_tokens, []
-        self._returned_first = bool(first) and not self._returned_first
-        if self._returned_first:
-            return first  # without a forward pass; not in two steps in a row, because other rows wait
+        # A step with first tokens skips the forward pass, but not twice in a row, because other rows wait for a pass.
+        self._skipped_pass = bool(first) and not self._skipped_pass
+        if self._skipped_pass:
+            return first
         rows = [row for batch in self._batches for row in batch.rows]
         if len(rows) == 1 and (speculation := self._speculations.get(rows[0].number)):
             return first + speculation.step(self._batches[0], self._model)
         for batch in self._batches:
             batch.advance(self._model)
         sampled = first + [token for batch in self._batches for token in batch.collect()]
-        # A client waits for the first token of a new row, so it is returned in this step already.
+        # A client waits for the first token of a new row, so this step returns it and not the next one.
         return sampled + [token for batch in self._batches if batch.has_new_rows for token in batch.flush()]
 
     def remove(self, rows: Collection[int], *, keep: bool) -> None:
@@ -224,7 +225,7 @@ class LmBackend:
         start = next((start for start, end in spans if start < length < end), None)
         if start is None:
             return cache, length
-        # A cached beginning must not end inside an image or a video.
+        # A cached prefix must not end inside an image or a video.
         if not self._is_trimmable:
             return self._new_cache(), 0
         kv.trim(cache, start)
@@ -234,7 +235,7 @@ class LmBackend:
         self._keep_whole(list(tokens), cache, continuation_start)
 
     def _as_one_span(self, media: Media) -> Media:
-        """Join the spans of media if the model can compute them only in one chunk, with an empty cache."""
+        """Join all spans into one from the start of the prompt, if the model must compute them in its first chunk."""
         if isinstance(self._model, VisionModel) and self._model.needs_one_chunk(media):
             return replace(media, spans=((0, media.spans[-1][1]),))
         return media
@@ -245,7 +246,7 @@ class LmBackend:
         if draft.tokens and isinstance(backend, LmBackend) and backend._is_trimmable and self._is_trimmable:
             vocabulary = self._model(mx.array([[0]])).shape[-1]  # lazy: computes nothing
             for number in rows:
-                # A first estimate: the time of a decode step is that of reading the weights.
+                # First estimate: a decode step takes as long as reading the weights.
                 statistics = DraftStatistics(cost=backend.weights_nbytes / self._weights_nbytes)
                 self._speculations[number] = Speculation(
                     backend, draft.tokens, statistics=statistics, vocabulary=vocabulary, clock=self._clock
@@ -254,7 +255,7 @@ class LmBackend:
     @cached_property
     def _sizes(self) -> list[kv.LayerSize]:
         cache = self._new_cache()
-        self._model(mx.array([[0]]), cache=cache)  # lazy: the shapes are known, nothing is computed
+        self._model(mx.array([[0]]), cache=cache)  # lazy: sets the shapes and computes nothing
         return kv.sizes(cache)
 
     def _new_cache(self) -> kv.Cache:
@@ -273,7 +274,7 @@ class LmBackend:
         return self._new_cache()
 
     def _prefill_of(self, row: int) -> Prefill:
-        return next(prefill for prefill in self._prefills if row in (one.number for one in prefill.rows))
+        return next(prefill for prefill in self._prefills if any(one.number == row for one in prefill.rows))
 
     def _keep_prefix(self, prefill: Prefill, length: int) -> None:
         checkpoint = None if self._is_trimmable else kv.checkpoint(prefill.cache)
@@ -287,10 +288,10 @@ class LmBackend:
         )
 
     def _start_decoding(self, prefills: list[Prefill], cache: kv.Cache, logits: mx.array | None) -> None:
-        """Move the rows of complete prompts to a batch, or to one batch each if caches cannot merge.
+        """Move the rows of complete prompts to a batch, or each row to its own batch if caches cannot be merged.
 
-        `cache` holds the prompts, merged if they are several. `logits` are those after the last tokens, if they were
-        computed.
+        `cache` is the cache of one prompt, or the merged cache of several. `logits` are the logits after the last token
+        of each prompt; None if the last tokens were not computed.
         """
         mx.clear_cache()
         self._prefills = [prefill for prefill in self._prefills if prefill not in prefills]
@@ -300,7 +301,7 @@ class LmBackend:
             for row in prefill.rows:
                 row.tokens = prefill.prompt[:-1]
         if self._can_merge:
-            is_shared = len(prefills) == 1 < len(rows)
+            is_shared = len(prefills) == 1 and len(rows) > 1
             new_batches = [DecodeBatch(rows, kv.merge([cache] * len(rows)) if is_shared else cache, inputs)]
         else:
             copies = [copy.deepcopy(cache) if index else cache for index in range(len(rows))]
@@ -312,8 +313,8 @@ class LmBackend:
             self._add_batch(batch)
 
     def _add_batch(self, new: DecodeBatch) -> None:
-        for batch in self._batches if self._can_merge else ():
-            if self._should_join(batch, new):
+        for batch in self._batches:
+            if self._can_merge and self._should_join(batch, new):
                 batch.extend(new)
                 return
         self._batches.append(new)
@@ -327,7 +328,7 @@ class LmBackend:
 
 
 def _load_shares(weights: list[mx.array], share: int = _LOAD_SHARE) -> Iterator[list[mx.array]]:
-    """Split the weights into lists of about `share` bytes, in their order."""
+    """Split the weights, in order, into lists of about `share` bytes."""
     collected: list[mx.array] = []
     size = 0
     for weight in weights:

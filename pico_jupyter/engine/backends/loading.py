@@ -14,7 +14,7 @@ from pico_jupyter.engine.memory.device import is_on_cpu
 from pico_jupyter.engine.memory.prefix_cache import PrefixCache
 from pico_jupyter.types import ModelInfo
 
-# Bytes that MLX may keep for new arrays.
+# Bytes of freed memory that MLX may keep for new arrays.
 _BUFFER_CACHE = 512 << 20
 _FLOATS = frozenset({mx.bfloat16, mx.float16, mx.float32})
 
@@ -27,11 +27,11 @@ def load(
     kv_bits: int = 0,
     float32_on_cpu: bool = True,
 ) -> Backend:
-    """Open a model: with mlx-vlm if it has vision, else with mlx-lm. load_step() then reads the weights.
+    """Open a model with mlx-vlm if it has vision, else with mlx-lm. Its weights are read later, by load_step().
 
-    On a CPU 16-bit weights are converted to float32 if they then fit into `free` bytes, because float32 is much
-    faster there. `kv_bits` is the number of bits of quantised KV caches; 0: not quantised. Raises the exceptions of
-    mlx-lm and mlx-vlm.
+    With `float32_on_cpu`, 16-bit weights are converted to float32 on a CPU, where float32 is much faster, if the result
+    fits into `free` bytes. `kv_bits` is the number of bits of quantized KV caches; 0: not quantized. Raises any
+    exception of mlx-lm and mlx-vlm.
     """
     mx.set_cache_limit(_BUFFER_CACHE)
     own_prefixes = (prefixes or PrefixCache(0)).for_model(info.name)

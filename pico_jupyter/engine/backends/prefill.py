@@ -1,10 +1,10 @@
 """Prefill: computes a prompt into a KV cache, in chunks.
 
 Invariants:
-- A prompt is prefilled in a scalar cache. Short prompts may end together in one forward pass, padded to the longest.
-- The first decode step computes the last token, because it needs its logits. A short last chunk includes that token
-  and returns the logits, which saves the step.
-- Up to the end of its last image or video a prompt is computed as embeddings, and no chunk ends inside one.
+- A prompt is prefilled in a scalar cache. One forward pass may finish several short prompts, padded to the longest.
+- Prefill leaves the last token to the first decode step, which needs the logits after that token. Only a short last
+  chunk includes the last token and returns the logits, which saves a decode step.
+- A prompt is computed from embeddings up to the end of its last image or video. No chunk ends inside an image or video.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.batch import Row, positions_of
 from pico_jupyter.engine.backends.vision import PromptEmbeddings, VisionModel
 
-# A last chunk of at most this size includes the last token. Logits are computed for every token of such a chunk.
+# A last chunk of at most this many tokens includes the last token. It is short, because all its logits are computed.
 _MAX_WITH_LOGITS = 32
 
 
 @dataclass(slots=True, eq=False)
 class Prefill:
-    """A prompt for `rows`, which will share its cache. `computed` tokens are in the cache.
+    """A prompt and the `rows` that will decode after it. The first `computed` tokens are in the cache.
 
-    `keep_at` are lengths at which the prompt is stored in the prefix cache. `embeddings` exist from the first chunk
-    with media until the end of the last one.
+    `keep_at` are lengths at which the prompt is stored in the prefix cache. `embeddings` are None before the first
+    chunk with media and after the last.
     """
 
     rows: list[Row]
@@ -42,7 +42,7 @@ class Prefill:
 
     @property
     def remaining(self) -> int:
-        """The number of tokens to prefill. 0: the rows can decode."""
+        """The number of tokens that are left to prefill. 0: the rows can decode."""
         return max(0, len(self.prompt) - 1 - self.computed)
 
     @property
@@ -61,7 +61,7 @@ class Prefill:
         return self.media is not None and self.computed < self.media.spans[-1][1]
 
     def tokens(self, start: int, end: int) -> list[int]:
-        """The tokens of the prompt with the model's placeholder tokens for media."""
+        """The tokens of the prompt from `start` to `end`, with the model's placeholder tokens for media."""
         if self.media is None:
             return self.prompt[start:end]
         length = len(self.media.tokens)
@@ -77,7 +77,8 @@ class Prefill:
             self._advance_media(model, min(self._end_of_chunk(limit), len(self.media.tokens)))
             return None
         if self.next_keep is None and 0 < self.remaining <= min(limit, _MAX_WITH_LOGITS):
-            chunk, self.computed = self.tokens(self.computed, len(self.prompt)), len(self.prompt)
+            chunk = self.tokens(self.computed, len(self.prompt))
+            self.computed = len(self.prompt)
             logits: mx.array = model(mx.array([chunk]), cache=self.cache, **positions_of(self.rows[:1]))[:, -1]
             mx.eval(logits, [layer.state for layer in self.cache])
             return logits
@@ -96,7 +97,7 @@ class Prefill:
         return end
 
     def _advance_media(self, model: VisionModel, end: int) -> None:
-        """Compute a chunk of text and media."""
+        """Compute the tokens up to `end` from embeddings."""
         assert self.media
         self.embeddings = self.embeddings or model.embed(self.media)
         chunk = self.embeddings.chunk(self.computed, end)
@@ -108,24 +109,26 @@ class Prefill:
 
 
 def select_batchable(first: Prefill, others: Sequence[Prefill], limit: int) -> list[Prefill]:
-    """The other prompts that one forward pass can finish with the first, within `limit` tokens, padding included."""
-    chosen = [first] if _is_simple(first) else []
-    for one in others if chosen else []:
-        longest = max(each.remaining for each in (*chosen, one))
-        if _is_simple(one) and (len(chosen) + 1) * longest <= limit:
-            chosen.append(one)
+    """The prompts of `others` that can finish with `first` in one pass of at most `limit` tokens, padding included."""
+    if not _is_simple(first):
+        return []
+    chosen = [first]
+    for other in others:
+        longest = max(prefill.remaining for prefill in (*chosen, other))
+        if _is_simple(other) and (len(chosen) + 1) * longest <= limit:
+            chosen.append(other)
     return chosen[1:]
 
 
 def _is_simple(prefill: Prefill) -> bool:
-    """Whether a prompt has one row, and its remaining tokens are one chunk of text."""
+    """Whether a prompt has one row, and one chunk of text remains."""
     return len(prefill.rows) == 1 and prefill.remaining > 0 and prefill.next_keep is None and not prefill.has_media_left
 
 
 def finish_together(model: Any, prefills: Sequence[Prefill]) -> tuple[kv.Cache, mx.array | None]:
     """Compute the remaining tokens of several prompts in one forward pass.
 
-    Returns their merged cache, and the logits (prompts, vocabulary) if their last tokens were computed.
+    Returns the merged cache, and the logits (prompts, vocabulary) if the last token of each prompt was computed.
     """
     with_last = len(prefills) * (1 + max(prefill.remaining for prefill in prefills)) <= _MAX_WITH_LOGITS
     ends = [len(prefill.prompt) - (0 if with_last else 1) for prefill in prefills]

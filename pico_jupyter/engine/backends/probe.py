@@ -1,6 +1,6 @@
 """`python -m pico_jupyter.engine.backends.probe`: measures the speed of matrix products in this process.
 
-Prints JSON. In the environment of the model kernel it measures the speed that models get there.
+Prints JSON. Run it in the environment of the model kernel to measure the speed that models get there.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-# The size of a decode step with 32 rows.
+# The matrix product has about the size of one in a decode step with 32 rows.
 ROWS, WIDTH = 32, 1024
 SECONDS = 0.15
 MAPS = Path("/proc/self/maps")
 
 
 class Speed(msgspec.Struct, frozen=True):
-    """`device` is the default device of mlx, `blas` the loaded BLAS libraries; speeds are in GFLOP/s."""
+    """The speed with two dtypes, in GFLOP/s. `device` is MLX's default device, `blas` the loaded BLAS libraries."""
 
     device: str
     blas: tuple[str, ...]
@@ -28,7 +28,7 @@ class Speed(msgspec.Struct, frozen=True):
 
 
 def measure() -> Speed:
-    """Measure this process. Takes less than a second."""
+    """Measure the speed in this process. Takes less than a second."""
     import mlx.core as mx
 
     return Speed(str(mx.default_device()), loaded_blas(), _speed(mx, mx.float32), _speed(mx, mx.bfloat16))

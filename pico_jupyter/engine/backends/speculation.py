@@ -1,11 +1,11 @@
-"""Speculation: speculative decoding of a single row. A draft model proposes tokens, and one pass verifies them.
+"""Speculation: speculative decoding of one row. A draft model drafts tokens; the row's model verifies them in one pass.
 
 Invariants:
-- Every token of the row is sampled by its own model with the key of its position. A draft token is accepted only if
-  it equals that sample, so at any temperature the tokens are the same as without drafts.
-- The draft model samples with the same keys, which makes equal samples likely.
-- Between steps the draft model's cache holds the first of the row's tokens. It falls behind while the row decodes in
-  a batch or while drafts are paused, and catches up later.
+- The row's model samples every token with the random key of its position. A draft token is accepted only if it equals
+  this sampled token. So the tokens are the same as without drafts, at any temperature.
+- The draft model samples with the same keys, which makes equal tokens likely.
+- Between steps the draft model's cache holds a prefix of the row's tokens. This cache falls behind while the row
+  decodes in a batch or while drafts are paused, and catches up later.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.batch import DecodeBatch, Row, penalise
 from pico_jupyter.engine.backends.sampling import sample
 
-# The most tokens of the row that the draft model computes in one step to catch up; the step after next waits for them.
+# The largest number of tokens that the draft model computes in one step to catch up. A later step waits for them.
 _MAX_CATCH_UP = 512
-# The limit of the configured number of draft tokens. Later ones are hardly ever accepted.
+# The upper limit of the configured number of draft tokens. More of them are hardly ever accepted.
 _MAX_DRAFT_TOKENS = 16
-# The pause, in tokens, after drafts cost more time than they saved, and its back-off factor.
+# The first pause of drafts, in tokens, after they cost more time than they saved, and the factor for the next pauses.
 _PAUSE = 32
 _BACK_OFF = 4
 # The pause if even accepted drafts cost more time than they save.
 _LONG_PAUSE = 1024
-# The weight of the latest measurement in a moving average of times, and of the latest draft token in that of the
-# acceptance.
-_WEIGHT = 0.5
+# The weight of a new value in the moving averages of the times, and in that of the acceptance.
+_TIME_WEIGHT = 0.5
 _ACCEPTANCE_WEIGHT = 0.1
 
 
@@ -40,23 +39,22 @@ class DraftBackend(Protocol):
     """A loaded draft model."""
 
     def logits(self, tokens: mx.array, cache: kv.Cache) -> mx.array:
-        """Append tokens to a cache. Returns float32 logits (vocabulary,) after the last one, lazy."""
+        """Append tokens to a cache. Returns the lazy float32 logits (vocabulary,) after the last token."""
 
     def open_cache(self, tokens: Sequence[int]) -> tuple[kv.Cache, int]:
-        """A cache of the first tokens of these, and their number."""
+        """A cache that holds a prefix of `tokens`, and the length of this prefix."""
 
     def keep_cache(self, tokens: Sequence[int], cache: kv.Cache, continuation_start: int) -> None:
-        """Return a cache of these tokens to the prefix cache. `continuation_start` is that of the Row."""
+        """Return a cache of `tokens` to the prefix cache. Row documents `continuation_start`."""
 
 
 @dataclass(slots=True)
 class DraftStatistics:
     """Measures whether drafts save time.
 
-    `acceptance` is the probability that a draft token is accepted if those before it are. `cost` is the time that one
-    draft token adds to a step, divided by the time of a step without drafts: the pass of the draft model and the wider
-    pass of the row's own model. It is measured, because it is near 0 on a GPU and may be 1 on a CPU. `step_seconds` is
-    the duration of a step without drafts; None: not measured yet.
+    `acceptance` is the probability that a draft token is accepted if all draft tokens before it are. `cost` is the time
+    that one draft token adds to a step, divided by `step_seconds`, the time of a step without drafts (None: unknown).
+    The cost is measured, because it is near 0 on a GPU and may be 1 on a CPU.
     """
 
     cost: float
@@ -65,15 +63,15 @@ class DraftStatistics:
 
     def record_step(self, seconds: float) -> None:
         """Update the duration of a step without drafts."""
-        self.step_seconds = seconds if self.step_seconds is None else _average(self.step_seconds, seconds)
+        self.step_seconds = seconds if self.step_seconds is None else _average(self.step_seconds, seconds, _TIME_WEIGHT)
 
     def record_drafts(self, count: int, accepted: int, seconds: float) -> None:
         """Update both averages after a step with `count` draft tokens, of which the first `accepted` were accepted."""
         # Draft tokens after the first rejected one are not counted, because they continue another text.
         for index in range(min(accepted + 1, count)):
-            self.acceptance += _ACCEPTANCE_WEIGHT * ((index < accepted) - self.acceptance)
+            self.acceptance = _average(self.acceptance, float(index < accepted), _ACCEPTANCE_WEIGHT)
         if self.step_seconds:
-            self.cost = _average(self.cost, max(0.0, (seconds / self.step_seconds - 1) / count))
+            self.cost = _average(self.cost, max(0.0, (seconds / self.step_seconds - 1) / count), _TIME_WEIGHT)
 
     @property
     def never_pays(self) -> bool:
@@ -90,8 +88,8 @@ class DraftStatistics:
         return max(range(limit + 1), key=speed)
 
 
-def _average(average: float, measured: float) -> float:
-    return average + _WEIGHT * (measured - average)
+def _average(average: float, measured: float, weight: float) -> float:
+    return average + weight * (measured - average)
 
 
 class Speculation:
@@ -114,8 +112,8 @@ class Speculation:
         self._cache: kv.Cache | None = None
         self._cache_length = 0
         self._pause = _PAUSE
-        self._pause_ends = 0
-        # The row's length after the last step without drafts, and the time of its end.
+        self._pause_ends = 0  # the row's length at which the pause of drafts ends; 0: no pause
+        # The row's length after the last step without drafts, and the time when that step ended.
         self._last_step: tuple[int, float] | None = None
 
     def __repr__(self) -> str:
@@ -141,7 +139,7 @@ class Speculation:
             self._pause_ends = len(row.tokens) + (_LONG_PAUSE if self._statistics.never_pays else self._pause)
             self._pause *= _BACK_OFF
             return self._step_without_drafts(batch, model)
-        # After a pause one draft token measures the cost and the acceptance again.
+        # At the end of a pause, at least one draft token is drafted to measure the cost and the acceptance again.
         self._pause_ends = 0
         return self._step_with_drafts(batch, model, count or 1)
 
@@ -161,20 +159,20 @@ class Speculation:
         return len(row.tokens) - self._cache_length
 
     def _catch_up(self, row: Row) -> None:
-        """Queue the computation of more of the row's tokens by the draft model. Does not wait."""
+        """Queue the draft model's pass over tokens of the row that it has not computed yet. Does not wait."""
         cache = self._open(row)
         chunk = row.tokens[self._cache_length : self._cache_length + _MAX_CATCH_UP]
         self._draft_backend.logits(mx.array(chunk, mx.uint32), cache)
         kv.evaluate(cache)
         self._cache_length += len(chunk)
-        self._last_step = None  # The next step waits for this computation, so its duration is not measured.
+        self._last_step = None  # The next step waits for this pass, so the duration of that step is not measured.
 
     def _step_without_drafts(self, batch: DecodeBatch, model: Any) -> list[SampledToken]:
         (row,) = batch.rows
         batch.advance(model)
         sampled = batch.collect()
         length, now = len(row.tokens), self._clock()
-        # Steps overlap, so the duration of a step is the time between the ends of two consecutive ones.
+        # Steps overlap, so the duration of a step is the time between the ends of two consecutive steps.
         if self._last_step and self._last_step[0] == length - 1:
             self._statistics.record_step(now - self._last_step[1])
         self._last_step = length, now
@@ -182,17 +180,17 @@ class Speculation:
 
     def _step_with_drafts(self, batch: DecodeBatch, model: Any, count: int) -> list[SampledToken]:
         (row,) = batch.rows
-        mx.synchronize()  # Earlier work in flight is not part of this step.
+        mx.synchronize()  # Earlier work in flight must not count as time of this step.
         started = self._clock()
         sampled, accepted = batch.verify(model, self._draft(row, batch.inputs, count))
         self._statistics.record_drafts(count, accepted, self._clock() - started)
-        # The draft model has not computed the last draft token; rejected ones are removed from its cache.
+        # Remove rejected draft tokens from the draft model's cache, which never contains the last draft token.
         self._cache_length = min(self._cache_length, len(row.tokens))
         kv.trim(self._open(row), self._cache_length)
         return sampled
 
     def _draft(self, row: Row, pending: mx.array, count: int) -> mx.array:
-        """Draft `count` tokens after the row's tokens and the pending one; lazy."""
+        """Draft `count` tokens after the row's tokens and its `pending` input token. The result is lazy."""
         cache = self._open(row)
         fed = mx.concatenate([mx.array(row.tokens[self._cache_length :], mx.uint32), pending])
         latest = pending

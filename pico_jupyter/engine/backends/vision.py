@@ -1,8 +1,8 @@
 """VisionModel: a model of mlx-vlm with the interface of a model of mlx-lm.
 
 Invariants:
-- Positions are passed with every call. Those that the language model keeps from the last prompt are cleared.
-- The vision tower computes each image once, as long as its features are in the prefix cache.
+- Positions are passed with every call. Positions that the language model stores from an earlier prompt are cleared.
+- The vision tower does not compute an image again while the features of the image are in the prefix cache.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.memory.prefix_cache import CachedValue, ModelPrefixes
 from pico_jupyter.errors import InvalidRequest
 
-# The names of the vision tower, which computes features from pixels, in all model families.
+# The attributes in which the model families store the vision tower. The tower computes features from pixels.
 _TOWERS = ("vision_tower", "vision_model", "visual", "vision_encoder", "vision_embed_tokens")
 # Arguments of shape (1, tokens) that mark the tokens of images.
 _TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
-# Larger features are not kept: some families return all hidden layers of their tower and use one.
+# Larger features are not kept. Some families return all hidden layers of their tower, but use only one.
 _MAX_FEATURES_NBYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptEmbeddings:
-    """The input of the language model for a prompt: embeddings (1, tokens, width) and the family's other arguments."""
+    """The inputs of the language model for a prompt: embeddings (1, tokens, width), and the arguments of its family."""
 
     embeddings: mx.array
     arguments: Mapping[str, Any]
@@ -45,16 +45,13 @@ class PromptEmbeddings:
         return self.embeddings.nbytes + sum(array.nbytes for array in arrays)
 
     def chunk(self, start: int, end: int) -> dict[str, Any]:
-        """The arguments for the tokens from start to end.
-
-        The models slice the arguments of whole prompts themselves, except the types of tokens.
-        """
+        """The arguments for the tokens from `start` to `end`. The model slices all arguments that stay whole here."""
         types = {name: self.arguments[name][:, start:end] for name in _TOKEN_TYPES if name in self.arguments}
         return {"inputs_embeds": self.embeddings[:, start:end], "n_to_process": end - start, **self.arguments, **types}
 
 
 class VisionModel:
-    """Calls a model of mlx-vlm with tokens and a cache, and returns logits. `prefixes` keeps the tower's features."""
+    """Calls a model of mlx-vlm with tokens and a cache, and returns logits. `prefixes` stores the tower's features."""
 
     def __init__(self, model: Any, prefixes: ModelPrefixes) -> None:
         self._model = model
@@ -78,12 +75,12 @@ class VisionModel:
         return logits
 
     def parameters(self) -> Any:
-        """The tree of all weights, with those of the vision tower."""
+        """The tree of all weights, including the vision tower's."""
         return self._parameters
 
     @property
     def uses_rope_deltas(self) -> bool:
-        """Whether the number of an image's positions differs from that of its tokens."""
+        """Whether an image can have fewer positions than tokens."""
         return hasattr(self._language, "get_rope_index")
 
     def make_cache(self) -> kv.Cache:
@@ -105,7 +102,7 @@ class VisionModel:
     def embed(self, media: Media) -> PromptEmbeddings:
         """Compute the embeddings of a prompt. Raises InvalidRequest for images and videos together if not supported."""
         self._clear_positions()
-        calls = self.tower_cache.calls if self.tower_cache else 0
+        calls_before = self.tower_cache.calls if self.tower_cache else 0
         has_both = {"pixel_values", "pixel_values_videos"} <= media.inputs.keys()
         tokens = mx.array([list(media.tokens)])
         inputs = {name: _as_arrays(value) for name, value in media.inputs.items()}
@@ -113,8 +110,8 @@ class VisionModel:
         try:
             result = self._model.get_input_embeddings(tokens, pixels, mask=mx.ones_like(tokens), **inputs)
         finally:
-            # A family that calls its tower once supports one kind only: some then fail, others ignore the other kind.
-            if has_both and self.tower_cache and self.tower_cache.calls == calls + 1:
+            # A family that calls its tower only once supports one kind of media. It fails or ignores the other kind.
+            if has_both and self.tower_cache and self.tower_cache.calls == calls_before + 1:
                 raise InvalidRequest("this model accepts images or videos in one prompt, not both", param="messages")
         arguments = {name: value for name, value in inputs.items() if "pixel" not in name}
         arguments |= {name: value for name, value in result.to_dict().items() if value is not None}
@@ -125,7 +122,7 @@ class VisionModel:
         return PromptEmbeddings(embeddings, arguments)
 
     def rope_delta(self, media: Media | None) -> int | None:
-        """The position minus the number of tokens after a prompt's media. None: they are always equal."""
+        """Position minus index of the tokens after a prompt's media. None if the two are equal in all prompts."""
         if not self.uses_rope_deltas:
             return None
         if media is None:
@@ -136,16 +133,16 @@ class VisionModel:
         return int(deltas.item())
 
     def _clear_positions(self) -> None:
-        """Clear the positions of the last prompt, which the language models of mlx-vlm keep."""
+        """Clear the positions of the last prompt, which the language models of mlx-vlm store."""
         if self.uses_rope_deltas:
             self._language._position_ids = None
             self._language._rope_deltas = None
 
 
 class VisionTowerCache:
-    """Replaces the vision tower of a model and keeps its features in the prefix cache.
+    """Replaces the vision tower of a model and keeps the tower's features in the prefix cache.
 
-    `calls` counts the calls of the model, `passes` those that the tower computed.
+    `calls` counts the calls by the model. `passes` counts the images or batches that the tower really computed.
     """
 
     def __init__(self, tower: Any, prefixes: ModelPrefixes) -> None:
@@ -181,10 +178,7 @@ class VisionTowerCache:
 
 
 def _split_by_image(args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    """Split the arguments for several images into arguments for one image each, if possible.
-
-    It is possible for patches (patches, values) with grids (images, 3) of the number of patches.
-    """
+    """Split arguments of the form (patches, grids, ...) into those for each image. Other forms are not split."""
     match args:
         case (mx.array(ndim=2) as patches, mx.array(ndim=2, shape=(count, 3)) as grids, *rest) if count > 1:
             ends = [0, *np.cumsum(np.prod(np.array(grids), axis=1)).tolist()]

@@ -1,9 +1,9 @@
 """Catalog: lists the models on this machine and finds one by its name. Reads files only.
 
 Invariants:
-- A repository that has several sources is listed once: built-in before folders, folders before the Hugging Face cache.
-- find() returns for each listed name the model that is listed under it.
-- A model folder is read again only if the size or the time of one of its files has changed.
+- A model with several sources is listed once: built-in before folders, folders before the Hugging Face cache.
+- find() finds every listed model by its listed name.
+- A model folder is read again only if the size or the modification time of one of its files has changed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _ModelFolder:
 
 @dataclass(slots=True, frozen=True)
 class _CachedModel:
-    """The result of reading a folder whose files had these names, sizes and times. `info` None: no usable model."""
+    """The result of reading a folder; `info` is None without a usable model. `signature`: file names, sizes, times."""
 
     signature: tuple[tuple[str, int, int], ...]
     info: ModelInfo | None
@@ -60,7 +60,7 @@ class Catalog:
     """The built-in models, the models in the model folders and those in the Hugging Face cache.
 
     The model folders are `options.model_dirs` and those in the variable PICO_JUPYTER_MODEL_PATH of `environ`. With
-    `hub_cache` None there is no cache. Each call lists the folders again and so finds new models. Thread-safe.
+    `hub_cache` None, no cache is searched. Each call lists the folders again, so new models are found. Thread-safe.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class Catalog:
         hub_cache: Path | None = HUB_CACHE,
         builtin_dir: Path = BUILTIN_DIR,
     ) -> None:
-        listed = [entry for entry in environ.get(MODEL_PATH_VARIABLE, "").split(os.pathsep) if entry]
-        self._roots = [Path(entry).expanduser() for entry in (*options.model_dirs, *listed)]
+        from_environ = [entry for entry in environ.get(MODEL_PATH_VARIABLE, "").split(os.pathsep) if entry]
+        self._roots = [Path(entry).expanduser() for entry in (*options.model_dirs, *from_environ)]
         self._preferred_org = options.preferred_org.lower()
         self._hub_cache = hub_cache
         self._builtin_dir = builtin_dir
@@ -85,22 +85,22 @@ class Catalog:
         return f"<Catalog [{known} models | {len(self._roots)} model folders]>"
 
     def models(self) -> tuple[ModelInfo, ...]:
-        """All usable models: the built-in ones, those in folders, those in the cache; each with its canonical name."""
+        """All usable models: built-in models first, then those in folders, then those in the cache."""
         with self._lock:
             return tuple(self._scan())
 
     def find(self, name: str) -> ModelInfo:
-        """The model with a name: a short name or org/name, also with :latest or hf.co/. Case does not matter.
+        """Find a model by its short name or org/name. Ignores case, the prefix hf.co/ and the tag :latest.
 
-        Raises InvalidRequest for a malformed name and ModelNotFound.
+        Raises InvalidRequest for a malformed name and ModelNotFound for an unknown one.
         """
-        spelling, tag = _parse_name(name)
+        lower_name, tag = _parse_name(name)
         models = self.models() if tag in ("", "latest") else ()
         for info in models:
-            if spelling == info.name.lower():
+            if lower_name == info.name.lower():
                 return info
         for info in models:
-            if info.repo and spelling == info.repo.lower():
+            if info.repo and lower_name == info.repo.lower():
                 return info
         raise ModelNotFound(f"model '{name}' not found", param="model", model=name)
 
@@ -156,7 +156,7 @@ class Catalog:
         return known.info
 
     def _read_files(self, folder: _ModelFolder, files: Files) -> ModelInfo | None:
-        if not all(NAME_PART.fullmatch(part) for part in (folder.org or folder.name, folder.name)):
+        if not NAME_PART.fullmatch(folder.name) or (folder.org and not NAME_PART.fullmatch(folder.org)):
             self._warn_once(folder.path, "its name has characters other than letters, digits, '_', '-' and '.'")
             return None
         if folder.source == "hub" and not _looks_complete(files):
@@ -177,28 +177,28 @@ class Catalog:
         return info
 
     def _warn_once(self, path: Path, reason: str) -> None:
-        """Log that a folder is skipped, once for each reason."""
+        """Log that a folder is skipped, unless the last log entry for it had the same reason."""
         if self._warnings.get(path) != reason:
             self._warnings[path] = reason
             log.warning("skipping %s: %s", path, reason)
 
 
 def _parse_name(name: str) -> tuple[str, str]:
-    """The name in lower case, without prefix and tag, and the tag. Raises InvalidRequest for a malformed name."""
-    spelling = name.strip().lower()
+    """Split a name into the lower-case name without prefix, and the tag. Raises InvalidRequest for a malformed name."""
+    lower_name = name.strip().lower()
     for prefix in HUB_PREFIXES:
-        spelling = spelling.removeprefix(prefix)
-    is_well_formed = MODEL_NAME.fullmatch(spelling) is not None
-    spelling, _, tag = spelling.partition(":")
-    if not is_well_formed or any(part in (".", "..") for part in spelling.split("/")):
+        lower_name = lower_name.removeprefix(prefix)
+    is_well_formed = MODEL_NAME.fullmatch(lower_name) is not None
+    lower_name, _, tag = lower_name.partition(":")
+    if not is_well_formed or any(part in (".", "..") for part in lower_name.split("/")):
         raise InvalidRequest("invalid model name", param="model", model=name)
-    return spelling, tag
+    return lower_name, tag
 
 
 def _name_models(found: list[tuple[_ModelFolder, ModelInfo]], preferred_org: str) -> list[ModelInfo]:
-    """Assign each short name to one model; the others are listed as org/name.
+    """Give each short name to one of the models that share it. The other models are listed as org/name.
 
-    That model is the one without an organization, else that of the preferred organization, else the first.
+    The name goes to the model without an organization, else to that of the preferred organization, else to the first.
     """
     owners: dict[str, _ModelFolder] = {}
     for folder, _ in found:
@@ -222,7 +222,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _looks_like_model(folder: Path) -> bool:
-    """Whether a folder holds a model, complete or broken. A broken one is reported in the log."""
+    """Whether a folder has files of a model. A broken model counts as well, so that the log reports it."""
     return (folder / "config.json").is_file() or any(folder.glob("*.safetensors"))
 
 
@@ -231,7 +231,7 @@ def _looks_complete(files: Files) -> bool:
 
 
 def _hub_snapshots(cache: Path) -> Iterator[_ModelFolder]:
-    """The snapshots that refs/main names: models--org--name/snapshots/REVISION."""
+    """The folder models--org--name/snapshots/REVISION of each cached model; its file refs/main contains REVISION."""
     for folder in _subfolders(cache):
         kind, _, rest = folder.name.partition("--")
         if kind != "models" or not rest:

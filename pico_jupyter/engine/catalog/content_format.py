@@ -1,4 +1,4 @@
-"""ContentFormat: how a chat template expects text, images and videos in a message, detected by rendering it."""
+"""ContentFormat: how a chat template expects text, images and videos in a message. Detected by test renderings."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pico_jupyter.errors import TemplateFailed
 Content: TypeAlias = "str | list[dict[str, str]]"
 Render: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], str]
 
-_WORD = "Qzj"
+_WORD = "Qzj"  # occurs in no template
 _TEXT = {"type": "text", "text": _WORD}
 
 
 @dataclass(frozen=True, slots=True)
 class ContentFormat:
-    """The content that a chat template renders.
+    """The forms of content that a chat template renders.
 
-    `accepts_strings`: a string is rendered; some templates silently drop it and render only lists of parts. A
-    placeholder is the text that the template writes for an image or a video; "" if it cannot render one.
+    `accepts_strings`: the content may be a string. Some templates drop a string silently and render only lists of
+    parts. A placeholder is the text that the template writes for an image or a video; "" if it supports none.
     """
 
     accepts_strings: bool = True
@@ -59,7 +59,7 @@ def _render_content(render: Render, content: Content) -> str | None:
 
 
 def _added_text(without: str | None, with_part: str | None) -> str:
-    """The text that only the second rendering contains; "" if it is a dump of the part."""
+    """The text that a part adds to a rendering; "" if a rendering failed or the added text is a dump of the part."""
     if without is None or with_part is None:
         return ""
     start = _common_prefix_length(without, with_part)
@@ -74,4 +74,5 @@ def _is_dumped(text: str) -> bool:
 
 
 def _common_prefix_length(a: str, b: str) -> int:
-    return next((index for index, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    is_equal = [x == y for x, y in zip(a, b, strict=False)]
+    return [*is_equal, False].index(False)

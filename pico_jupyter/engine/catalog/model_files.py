@@ -19,8 +19,9 @@ from pico_jupyter.types import Capability, ModelInfo, SamplingParams
 
 UNKNOWN_LICENSE = "unknown license"
 LICENSE_LIMIT = 32_768
+# Larger files are not hashed whole, but in samples of SAMPLE_SIZE bytes.
 WHOLE_FILE_LIMIT = 16 << 20
-SAMPLE = 1 << 16
+SAMPLE_SIZE = 1 << 16
 DIGEST_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "tekken.json")
 EMBEDDING_FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
@@ -48,7 +49,7 @@ class NotALanguageModel(Exception):
 
 
 def list_files(folder: Path) -> Files:
-    """The regular files of a folder by name, with their status. Links are followed; broken links are left out."""
+    """The status of each regular file in a folder, by name. Follows links. Skips hidden files and broken links."""
     files: dict[str, os.stat_result] = {}
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
@@ -126,7 +127,7 @@ def _text_config(config: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _check_architecture(config: Mapping[str, object], files: Files) -> None:
-    """Raise NotALanguageModel unless the model generates text. An embedding model is recognized by its own files."""
+    """Raise NotALanguageModel if the model does not generate text, and BrokenModel if it cannot be run."""
     if not isinstance(config.get("model_type"), str):
         raise BrokenModel("config.json has no model_type")
     if config.get("model_file") is not None:
@@ -139,8 +140,8 @@ def _check_architecture(config: Mapping[str, object], files: Files) -> None:
     names = [str(name) for name in architectures] if isinstance(architectures, list) else []
     if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names):
         return
-    nested = _text_config(config) is not config or "vision_config" in config
-    if nested and (not names or any("ForConditionalGeneration" in name for name in names)):
+    is_composite = _text_config(config) is not config or "vision_config" in config
+    if is_composite and (not names or any("ForConditionalGeneration" in name for name in names)):
         return
     if not names and _first_count(DEPTH_KEYS, config) and _first_count(("vocab_size",), config):
         return
@@ -148,7 +149,7 @@ def _check_architecture(config: Mapping[str, object], files: Files) -> None:
 
 
 def _weight_files(files: Files) -> list[str]:
-    """The files that loaders read: model*.safetensors; without such files, all safetensors files."""
+    """The files that mlx-lm and mlx-vlm load: model*.safetensors, or without such files all safetensors files."""
     safetensors = [file for file in files if file.endswith(".safetensors")]
     return [file for file in safetensors if file.startswith("model")] or safetensors
 
@@ -170,7 +171,7 @@ def _read_weights(folder: Path, files: Files) -> ModelWeights:
 
 
 def _digest(folder: Path, files: Files, headers: Mapping[str, bytes]) -> str:
-    """The SHA-256 of names, sizes and contents. A large file contributes its header and three samples."""
+    """The SHA-256 of the files' names, sizes and contents. Of a large file, the header and three samples count."""
     digest = hashlib.sha256()
     for name, status in files.items():
         if not name.endswith(DIGEST_SUFFIXES):
@@ -181,14 +182,14 @@ def _digest(folder: Path, files: Files, headers: Mapping[str, bytes]) -> str:
             if status.st_size <= WHOLE_FILE_LIMIT:
                 digest.update(file.read())
                 continue
-            for offset in (0, status.st_size // 2, status.st_size - SAMPLE):
+            for offset in (0, status.st_size // 2, status.st_size - SAMPLE_SIZE):
                 file.seek(offset)
-                digest.update(file.read(SAMPLE))
+                digest.update(file.read(SAMPLE_SIZE))
     return digest.hexdigest()
 
 
 def _first_count(keys: tuple[str, ...], *configs: Mapping[str, object]) -> int | None:
-    """The first positive number below NO_LIMIT that a config has under one of the keys."""
+    """The first positive number below NO_LIMIT that is found in the configs under one of `keys`."""
     for config in configs:
         for key in keys:
             value = config.get(key)
@@ -273,7 +274,7 @@ def _stop(generation: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _license(folder: Path, files: Files) -> str:
-    """The text of a license file, else the license in the model card's front matter, else UNKNOWN_LICENSE."""
+    """The text of a license file, else the license that the front matter of README.md names, else UNKNOWN_LICENSE."""
     for file in files:
         if file.upper().split(".")[0] in ("LICENSE", "LICENCE", "COPYING"):
             text = (folder / file).read_text(encoding="utf-8", errors="replace")[:LICENSE_LIMIT].strip()

@@ -1,4 +1,4 @@
-"""TemplateFeatures: what a chat template supports, detected by rendering it in a sandbox."""
+"""TemplateFeatures: what a chat template supports. Detected by rendering the template in a sandbox."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import jinja2.nodes
 import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-# Closing tags of reasoning, and opening tags of reasoning channels, which have no closing tag of their own.
+# Closing tags of reasoning. A reasoning channel has no closing tag of its own, so its opening tag is listed.
 REASONING_TAGS = (
     "</think>",
     "</thinking>",
@@ -25,7 +25,7 @@ REASONING_TAGS = (
     "<|channel>thought",
     "<|channel|>analysis",
 )
-SWITCHES = ("enable_thinking", "thinking")
+SWITCHES = ("enable_thinking", "thinking")  # variables that turn reasoning on and off
 PROBE_NAME = "probe_the_template"
 PROBE_TOOL = {
     "type": "function",
@@ -52,7 +52,7 @@ class TemplateFeatures:
 
 
 class _GenerationBlock(jinja2.ext.Extension):
-    """Renders `{% generation %}` blocks as their body. Training code marks the assistant's tokens with them."""
+    """Renders the body of a `{% generation %}` block. Such blocks mark the assistant's tokens for training."""
 
     tags = {"generation"}  # noqa: RUF012  jinja2's Extension declares it as a plain set
 
@@ -76,7 +76,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
-    # The clock is fixed, so that two renderings differ by their variables only.
+    # The time is fixed, so that only the variables can make two renderings differ.
     environment.globals["strftime_now"] = datetime.datetime(2026, 1, 1).strftime
     return environment
 
@@ -101,14 +101,14 @@ def detect_template_features(text: str, special_tokens: dict[str, str]) -> Templ
 
 
 def _detect_switch(template: jinja2.Template, special_tokens: dict[str, str], variables: set[str]) -> tuple[bool, bool]:
-    """Whether there is a switch, and its default. Compares the renderings with True, with False and without it."""
+    """Whether there is a reasoning switch, and its default. Compares renderings with True, False and no value."""
     named = [switch for switch in SWITCHES if switch in variables]
     if not named:
         return False, False
     with_true = _render_probe(template, special_tokens, **dict.fromkeys(named, True))
     with_false = _render_probe(template, special_tokens, **dict.fromkeys(named, False))
     unset = _render_probe(template, special_tokens)
-    if with_true is None or with_false is None:
+    if with_true is None or with_false is None:  # The probe failed, so a switch is assumed.
         return True, True
     return with_true != with_false, unset == with_true
 

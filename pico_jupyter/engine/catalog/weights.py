@@ -21,7 +21,7 @@ class BrokenModel(Exception):
 
 
 class TensorEntry(msgspec.Struct):
-    """An entry in the header of a safetensors file. `data_offsets` are bytes from the end of the header."""
+    """An entry in the header of a safetensors file. `data_offsets` (start, end) count from the end of the header."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -47,7 +47,7 @@ class ModelWeights:
 
     @property
     def float32_nbytes(self) -> int:
-        """The size of all floats in bytes once they are converted to float32; 0 if none can be converted."""
+        """The bytes of all floats after conversion to float32; 0 if the model is quantized or has no 16-bit floats."""
         dtypes = {tensor.dtype for tensor in self.tensors.values()} - INTEGER_DTYPES
         if not dtypes & {"F16", "BF16"} or not dtypes <= {"F16", "BF16", "F32"}:
             return 0
@@ -60,7 +60,7 @@ class ModelWeights:
         self.tensors.update(_parse_header(path.name, header, size))
 
     def count_parameters(self, quantization: Mapping[str, object]) -> int:
-        """The number of weights before quantization: packed integers count as the weights that they contain.
+        """The number of weights before quantization. A packed integer counts as the weights that it contains.
 
         `quantization` is the object of that name in config.json. Scales and biases of quantized layers do not count.
         """
@@ -77,7 +77,7 @@ class ModelWeights:
         return total
 
     def quantization_name(self, quantization: Mapping[str, object]) -> str:
-        """The mode or the bits of `quantization`, as "mxfp4" or "4bit"; else the dtype of most bytes, as "bf16"."""
+        """The mode ("mxfp4") or the bits ("4bit") of `quantization`; else the dtype of most bytes ("bf16")."""
         mode = quantization.get("mode")
         if isinstance(mode, str) and mode != "affine":
             return mode
@@ -115,7 +115,7 @@ def _parse_header(name: str, header: bytes, size: int) -> dict[str, TensorEntry]
 
 
 def _bits(quantization: Mapping[str, object], layer: str = "") -> int:
-    layer_quantization = quantization.get(layer)
-    own = layer_quantization if isinstance(layer_quantization, dict) else {}
-    bits = own.get("bits", quantization.get("bits"))
+    """The bits of a layer, else those of the model; 0 if they are unknown."""
+    of_layer, of_model = quantization.get(layer), quantization.get("bits")
+    bits = of_layer.get("bits", of_model) if isinstance(of_layer, dict) else of_model
     return bits if isinstance(bits, int) and not isinstance(bits, bool) and 0 < bits <= 32 else 0

@@ -25,8 +25,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from pico_jupyter.errors import InvalidRequest
 
-# Pillow raises any of these for a damaged file, and its warnings if warnings are errors. MemoryError is not listed,
-# because it does not mean that the file is damaged.
+# Pillow may raise any of these for a damaged file. `Warning` is listed for Python's option -W error. MemoryError is not
+# listed, because it does not mean that the file is damaged.
 DAMAGED = (
     OSError,
     SyntaxError,
@@ -73,8 +73,8 @@ def content_digest(data: bytes) -> bytes:
 def decode_image(data: bytes, param: str, *, max_pixels: int) -> Image.Image:
     """Decode a PNG, JPEG, WebP, GIF, BMP or TIFF file into an upright RGB image. Transparency becomes white.
 
-    Of several images in a file the first is decoded. Raises InvalidRequest, with the field `param`, for any other
-    format, for a damaged file, and for an image of more than `max_pixels` pixels (before it is decoded).
+    Only the first image of a file is decoded. Raises InvalidRequest, with the field `param`, for any other format, for
+    a damaged file, and for an image of more than `max_pixels` pixels. The size is checked before pixels are decoded.
     """
     image = open_image(data, "image", param, max_pixels=max_pixels)
     try:
@@ -118,8 +118,8 @@ def open_image(data: bytes, kind: Literal["image", "video"], param: str, *, max_
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert an image to RGB. Transparency becomes white.
 
-    16-bit gray keeps its upper 8 bits, as 16-bit colors do in Pillow. 32-bit integers and floats define no white: their
-    lowest value becomes black and their highest white.
+    16-bit gray keeps its upper 8 bits, as 16-bit colors do in Pillow. 32-bit integers and floats have no fixed white:
+    the lowest value of the image becomes black, and the highest becomes white.
     """
     if image.mode.startswith("I;16"):
         return _gray(np.asarray(image) >> 8)
@@ -152,7 +152,7 @@ def _stretched(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
-    """The EXIF orientation, 1 to 8; 1 without valid EXIF data. Pillow itself rotates a TIFF when it loads it."""
+    """The EXIF orientation, 1 to 8. It is 1 without valid EXIF data, and for a TIFF, which Pillow has rotated."""
     if isinstance(image, TiffImageFile):
         return 1
     try:

@@ -1,7 +1,7 @@
 """MediaProcessor: a vision model's processor, which turns a rendered prompt and decoded media into tokens and arrays.
 
 A processor is loaded from local files only and runs no code from the model folder. Some processors of mlx-vlm return
-mlx arrays. They are computed already, so preparation threads may convert them to numpy arrays.
+mlx arrays. These arrays are computed already, so preparation threads may convert them to numpy arrays.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _VIDEO_KEYS = ("video_token_id", "video_token_index")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProcessedPrompt:
-    """A prompt's tokens, with one placeholder token for each feature of its media, and the model's named inputs."""
+    """The tokens of a prompt, with one placeholder token per feature of its media, and the model's inputs by name."""
 
     tokens: list[int]
     inputs: dict[str, Any]
@@ -36,7 +36,7 @@ class ProcessedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class FrameSampling:
-    """How many frames of a video a model expects: exactly `count`, or at most `maximum`. None: no limit."""
+    """How many frames of a video a model expects: exactly `count`, or at most `maximum`. None: not specified."""
 
     count: int | None = None
     maximum: int | None = None
@@ -60,8 +60,8 @@ class MediaProcessor:
     @property
     def frame_sampling(self) -> FrameSampling:
         """The frames that the model expects of each video."""
-        component = getattr(self._hf, "video_processor", None)
-        minimum, maximum = (getattr(component, name, None) for name in ("min_frames", "max_frames"))
+        video_processor = getattr(self._hf, "video_processor", None)
+        minimum, maximum = (getattr(video_processor, name, None) for name in ("min_frames", "max_frames"))
         return FrameSampling(count=maximum if maximum and minimum == maximum else None, maximum=maximum)
 
     def placeholder(self, kind: str) -> str:
@@ -101,7 +101,7 @@ def load_processor(path: Path) -> MediaProcessor:
 
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     try:
-        # Importing the family's module replaces processors that need PyTorch with its own.
+        # This imports the family's module, which replaces processors that need PyTorch with processors of mlx-vlm.
         get_model_and_args(config)
         hf = load(path, add_detokenizer=False, trust_remote_code=False, local_files_only=True)
     except ImportError as error:
@@ -118,7 +118,7 @@ def load_processor(path: Path) -> MediaProcessor:
 
 
 def _video_inputs(videos: Sequence[DecodedVideo]) -> dict[str, Any]:
-    """Keyword arguments of a processor. All families accept frames as (count, 3, height, width)."""
+    """The keyword arguments of a processor for videos. All families accept frames as (count, 3, height, width)."""
     metadata = [
         {"fps": video.source_fps, "frames_indices": list(video.indices), "total_num_frames": video.source_frames}
         for video in videos

@@ -1,9 +1,9 @@
 """Decodes evenly spaced frames of a video file or an animated image into RGB pixels.
 
-- A video is decoded from its start to the last sampled frame. Only sampled frames become pixels, and each is shrunk
-  immediately, so the memory needed does not grow with the length of the video.
-- Only files that begin like a video container are passed to OpenCV, because its FFmpeg also opens playlists, which can
-  name other files.
+- A video is decoded from its start to the last sampled frame. Only sampled frames are converted to pixels, and each is
+  shrunk immediately. So the memory needed does not grow with the length of the video.
+- Only files that begin like a video container are passed to OpenCV. Its FFmpeg would also open playlists, which can
+  refer to other files.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from pico_jupyter.errors import EngineFailed, InvalidRequest
 
 Frames = NDArray[np.uint8]
 
-# Limits on the frames of the source and on the seconds of decoding, against hostile files.
+# Protection against hostile files: limits on the number of source frames and on the seconds of decoding.
 MAX_SOURCE_FRAMES = 100_000
 MAX_SECONDS = 120.0
 
-# As in mlx_vlm.utils.load_video: an even number of frames, because models merge pairs, and at least four if possible.
+# As in mlx_vlm.utils.load_video, the number of frames is even, because models merge pairs, and at least 4 if possible.
 _PAIR = 2
 _MIN_FRAMES = 4
 # Each decoder thread holds frames of the source in memory.
 _DECODER_THREADS = 2
 _TIMEOUT_MS = 10_000
 _IMPLAUSIBLE_COUNT = 1 << 31
-# As in browsers: a delay of at most 10 ms is treated as missing, and a missing delay is 100 ms.
+# As in browsers, a delay of at most 10 ms is treated as missing, and a missing delay becomes 100 ms.
 _NO_DELAY_MS = 10
 _DEFAULT_DELAY_MS = 100
 
@@ -58,7 +58,7 @@ class DecodedVideo:
     """The sampled frames of a video.
 
     `frames` is an RGB array (count, height, width, 3), and `indices` are the numbers of these frames in the source. The
-    source has `source_frames` frames, `source_fps` of them a second, and lasts `duration` seconds.
+    source has `source_frames` frames, `source_fps` frames per second, and lasts `duration` seconds.
     """
 
     frames: Frames
@@ -73,7 +73,7 @@ class DecodedVideo:
 
     @property
     def sampled_fps(self) -> float:
-        """Sampled frames a second."""
+        """Sampled frames per second."""
         return len(self.indices) / self.source_frames * self.source_fps
 
 
@@ -90,10 +90,10 @@ def decode_video(
 ) -> DecodedVideo:
     """Decode evenly spaced, upright frames of an MP4, MOV, WebM or AVI video or of an animated GIF or WebP.
 
-    The number of frames is `frames`, or `fps` a second if that is None, and at most `max_frames`. Each frame is shrunk
-    to at most `frame_area` pixels (None: not shrunk). Of a truncated file, the frames that it still has are decoded.
-    Raises InvalidRequest, with the field `param`, for other formats, for frames of more than `max_pixels` pixels, and
-    for a video that takes too long to decode. Raises EngineFailed if OpenCV cannot be imported.
+    At most `max_frames` are sampled: `frames` frames, or `fps` frames per second if `frames` is None. Each frame is
+    shrunk to at most `frame_area` pixels (None: not shrunk). A truncated file is decoded as far as possible. Raises
+    InvalidRequest, with the field `param`, for other formats, for frames of more than `max_pixels` pixels, and for a
+    video that takes too long to decode. Raises EngineFailed if OpenCV cannot be imported.
     """
     job = _DecodeJob(param, max_pixels, max_frames, fps, frame_area, frames, clock, clock() + MAX_SECONDS)
     if _ANIMATION.match(data):
@@ -117,16 +117,16 @@ def sampled_indices(
 ) -> tuple[int, ...]:
     """The indices of the frames to sample out of `total`, as load_video of mlx-vlm computes them.
 
-    The first and the last frame are included. `fps` frames a second are sampled, or `frames` frames if not None.
+    The first and last frames are included. `frames` frames are sampled, or `fps` frames per second if `frames` is None.
     """
-    most = _even(min(max_frames, total))
+    limit = _round_down_to_even(min(max_frames, total))
     count = round(frames / _PAIR) * _PAIR if frames is not None else max(total / source_fps * fps, _MIN_FRAMES)
-    count = max(_even(min(count, most)), min(_PAIR, max_frames, total))
+    count = max(_round_down_to_even(min(count, limit)), min(_PAIR, max_frames, total))
     return tuple(int(index) for index in np.linspace(0, total - 1, count).round())
 
 
 def fit_size(size: tuple[int, int], area: int | None) -> tuple[int, int]:
-    """A width and height of the same ratio with at most `area` pixels. A size is never enlarged."""
+    """Shrink a (width, height) to at most `area` pixels and keep its ratio. A smaller size is returned unchanged."""
     width, height = size
     if area is None or width * height <= area:
         return size
@@ -135,7 +135,7 @@ def fit_size(size: tuple[int, int], area: int | None) -> tuple[int, int]:
     return width, min(max(1, math.floor(height * scale)), area // width)
 
 
-def _even(count: float) -> int:
+def _round_down_to_even(count: float) -> int:
     return math.floor(count / _PAIR) * _PAIR
 
 
@@ -180,7 +180,7 @@ def _decoded_video(frames: Frames, indices: Sequence[int], source_fps: float, to
 
 
 def _decode_animation(data: bytes, job: _DecodeJob) -> DecodedVideo:
-    """The first pass counts the frames and their delays. The second decodes the sampled frames."""
+    """Decode in two passes. The first counts the frames and adds up their delays. The second reads sampled frames."""
     delays = [delay for delay, _ in _animation_frames(data, job)]
     if not delays:
         raise job.error("the file is damaged or truncated")
@@ -202,7 +202,7 @@ def _decode_animation(data: bytes, job: _DecodeJob) -> DecodedVideo:
 
 
 def _animation_frames(data: bytes, job: _DecodeJob) -> Iterator[tuple[float, ImageFile.ImageFile]]:
-    """Each frame with its delay in milliseconds, up to the first damaged one."""
+    """The delay in milliseconds and the image of each frame, up to the first damaged frame."""
     image = open_image(data, "video", job.param, max_pixels=job.max_pixels)
     for index in range(MAX_SOURCE_FRAMES + 2):
         job.check_limits(index)
@@ -218,7 +218,7 @@ def _animation_frames(data: bytes, job: _DecodeJob) -> Iterator[tuple[float, Ima
 
 
 def _opencv() -> Any:
-    """Import OpenCV, which takes a third of a second, and silence the messages that it and FFmpeg print."""
+    """Import OpenCV, which takes a third of a second, without the messages that OpenCV and FFmpeg print."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
@@ -251,13 +251,13 @@ def _decode_container(cv2: Any, path: str, job: _DecodeJob) -> DecodedVideo:
         source_fps = capture.get(cv2.CAP_PROP_FPS)
     if not (math.isfinite(source_fps) and source_fps > 0):
         source_fps = 1.0  # as load_video of mlx-vlm does
+    # The header of an unfinished file has no frame count, or an implausible one. Then the frames are counted.
     if MAX_SOURCE_FRAMES < claimed < _IMPLAUSIBLE_COUNT:
         job.check_limits(int(claimed))
-    # The header of an unfinished file has no frame count, or an implausible one.
     total = int(claimed) if 1 <= claimed <= MAX_SOURCE_FRAMES else _count_frames(cv2, path, job)
     indices = job.indices(total, source_fps)
     frames, seen = _sample_frames(cv2, path, indices, job)
-    if len(frames) < len(indices) and len(frames):
+    if 0 < len(frames) < len(indices):  # fewer frames can be decoded than the header claims
         total = seen
         indices = job.indices(total, source_fps)
         frames, seen = _sample_frames(cv2, path, indices, job)
@@ -276,7 +276,7 @@ def _count_frames(cv2: Any, path: str, job: _DecodeJob) -> int:
 
 
 def _sample_frames(cv2: Any, path: str, indices: Sequence[int], job: _DecodeJob) -> tuple[Frames, int]:
-    """The frames at `indices`, up to the first that cannot be decoded, and the number of source frames read."""
+    """The frames at `indices`, up to the first that cannot be decoded, and the number of source frames read so far."""
     frames = _allocate(0, (0, 0))
     sampled = seen = 0
     with _capture(cv2, path) as capture:

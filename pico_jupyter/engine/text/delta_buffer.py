@@ -1,6 +1,6 @@
-"""DeltaBuffer: the deltas that the parser has not returned yet.
+"""DeltaBuffer: collects the deltas that the parser has not returned yet.
 
-Invariant: each log-probability is returned once and in order, with the first text after its token.
+Invariant: each log-probability is returned once and in order, with the first text that follows its token.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class DeltaBuffer:
         self._logprobs.append(logprob)
 
     def add_text(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
-        """Append text. It is joined with the last delta if that has the same kind."""
+        """Append text to the last delta if that has the same kind, else add a new delta."""
         for special in self.hidden:
             text = text.replace(special, "")
         if not text:
@@ -40,7 +40,7 @@ class DeltaBuffer:
         self._deltas.append(ToolCallDelta(call, self._index))
 
     def pop(self) -> list[OutputDelta]:
-        """Return and remove the deltas. The first text among them carries the log-probabilities so far."""
+        """Return and remove all deltas. The first delta with text carries all log-probabilities added so far."""
         deltas, self._deltas = self._deltas, []
         if not self._logprobs:
             return deltas
@@ -52,7 +52,7 @@ class DeltaBuffer:
         return deltas
 
     def pop_last(self) -> list[OutputDelta]:
-        """As pop(), at the end of the answer. Log-probabilities without text are returned with an empty text."""
+        """Like pop(), at the end of the answer. Remaining log-probabilities are returned with an empty text."""
         deltas = self.pop()
         if self._logprobs:
             deltas.append(TextDelta("", self._index, tuple(self._logprobs)))

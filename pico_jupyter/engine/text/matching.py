@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def first_match(text: str, needles: Sequence[str]) -> tuple[int, str] | None:
-    """The start and the needle of the match that ends first; of matches that end together, the longer one.
+    """Find the needle that ends first in `text`; if several end there, the longest. Returns its start and the needle.
 
-    Reading the text character by character finds the same match.
+    A search that reads the text character by character finds the same match.
     """
     best: tuple[int, str] | None = None
     best_end = len(text) + 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-# Reasoning tags that some tokenizers treat as ordinary text. They are found in the chat template.
+# Reasoning tags that some tokenizers treat as ordinary text. For those, the chat template is searched.
 TEXT_TAGS = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -37,14 +37,14 @@ class OutputFormat(msgspec.Struct, frozen=True):
 
 
 class ParsedToolCall(msgspec.Struct, frozen=True):
-    """A tool call as the model wrote it. `arguments` is JSON text, which need not be valid."""
+    """A tool call as the model wrote it. `arguments` is meant to be JSON, but may be invalid."""
 
     name: str
     arguments: str
 
 
 def detect_output_format(wrapper: Any) -> OutputFormat:
-    """The format that a tokenizer's vocabulary and chat template show. `wrapper` is mlx-lm's TokenizerWrapper."""
+    """Detect the format from a tokenizer's vocabulary and chat template. `wrapper` is mlx-lm's TokenizerWrapper."""
     reasoning_open, reasoning_close, markers = _reasoning_tags(wrapper)
     return OutputFormat(
         reasoning_open=reasoning_open,

@@ -4,10 +4,9 @@ Invariants:
 - The joined deltas do not depend on how the text is split into tokens.
 - Text that may still become part of a tag, a stop string or a character is held back.
 
-Stop strings are searched in visible text only: the stop string "\\n\\n" ends the answer but not the reasoning before
-it, and the arguments of a tool call are data. Tags are searched in text and not in token ids, because some tokenizers
-split them. A reasoning tag is recognized only at the start of the answer and after reasoning or a tool call, so that
-an answer may mention the tag.
+Stop strings are searched in visible text only. For example, "\\n\\n" does not stop the model within its reasoning or
+within a tool call. Tags are searched in text and not in token ids, because some tokenizers split them. A reasoning tag
+is recognized only at the start of the answer and after reasoning or a tool call, so an answer may contain the tag.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class ParserTokenizer(Protocol):
         """The bytes of a token."""
 
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> list[ParsedToolCall]:
-        """The tool calls in a text. Raises ValueError for any other text."""
+        """The tool calls in a text. Raises ValueError if the text is not a tool call."""
 
 
 class OutputPhase(Enum):
@@ -102,7 +101,7 @@ class OutputParser:
 
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._strip_space = tokenizer.strips_leading_space and not continuation
-        # `_held` is text that may become a tag or a stop string; `_space` is whitespace before it that may be dropped.
+        # `_held` may become a tag or a stop string. `_space` is the whitespace before it, which may be dropped.
         self._held = ""
         self._space = ""
         self._call_parts: list[str] = []
@@ -148,7 +147,7 @@ class OutputParser:
         return OutputPhase.BEFORE_CONTENT if self._open or self._markers else OutputPhase.CONTENT
 
     def _count_reasoning(self) -> None:
-        # A tag may have several tokens. They are counted at its last one, which completes the tag.
+        # An opening tag may have several tokens. They are undecided, and not counted, until the last one is parsed.
         if self._is_reasoning or self._token_has_reasoning:
             self.reasoning_tokens += 1 + self._undecided_tokens
             self._undecided_tokens = 0
@@ -158,7 +157,7 @@ class OutputParser:
             self._undecided_tokens = 0
 
     def _visible_bytes(self, token_id: int) -> bytes:
-        """The bytes of a token. A special token has visible bytes only when it may be part of a tag."""
+        """The bytes of a token; b"" for a special token that is not part of a tag."""
         data = self._tokenizer.token_bytes(token_id)
         if token_id not in self._special_token_ids:
             return data
@@ -201,7 +200,7 @@ class OutputParser:
             self._token_has_reasoning = True
             self._enter(OutputPhase.BEFORE_REASONING, keeps_space=False)
             return text[len(self._open) :]
-        # A closing tag here ends a reasoning block that the prompt has already closed.
+        # The prompt may have closed the reasoning already. A second closing tag is dropped, like a marker.
         for tag in (self._close, *self._markers):
             if tag and text.startswith(tag):
                 self._enter(OutputPhase.BEFORE_CONTENT, keeps_space=False)
@@ -267,7 +266,7 @@ class OutputParser:
         return text[at + len(self._tool_close) :]
 
     def _end_tool_call(self, closing_tag: str) -> None:
-        """Parse the collected text as tool calls. Text that is not a tool call becomes content, its tags included."""
+        """Parse the collected text as tool calls. Other text becomes content, together with its tags."""
         text = "".join(self._call_parts)
         self._call_parts = []
         try:
@@ -282,7 +281,7 @@ class OutputParser:
         self._enter(OutputPhase.BEFORE_CONTENT, keeps_space=False)
 
     def _finish(self) -> None:
-        """Parse the held text as if nothing can follow it."""
+        """Parse the held text at the end of the answer."""
         held, self._held = self._held, ""
         if self._phase is OutputPhase.BEFORE_CONTENT:
             held = (self._space if self._keeps_space else "") + held
@@ -304,6 +303,7 @@ class OutputParser:
                 assert_never(self._phase)
 
     def _enter(self, phase: OutputPhase, *, keeps_space: bool = True) -> None:
+        """Start a phase. `keeps_space`: whitespace at the start of the next content is not dropped."""
         self._phase = phase
         self._is_reasoning = phase is OutputPhase.REASONING or phase is OutputPhase.BEFORE_REASONING
         self._space = ""

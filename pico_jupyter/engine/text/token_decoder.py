@@ -11,7 +11,7 @@ BYTE_TOKEN_LENGTH = len("<0xFF>")
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's table: byte-level vocabularies write each byte as one printable character."""
+    """GPT-2's table from characters to bytes. Byte-level vocabularies write each byte as one printable character."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     shifted = {chr(256 + offset): byte for offset, byte in enumerate(others)}
@@ -23,10 +23,10 @@ BYTE_ALPHABET = _byte_alphabet()
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TokenDecoder:
-    """Maps token ids to bytes: the id to its token with `token_of`, and the token to its bytes with `bytes_of`.
+    """Maps token ids to bytes.
 
-    `added` are the bytes of added tokens. With `strips_leading_space`, encoding adds a space before each text, and
-    decoding removes it.
+    `token_of` maps an id to its token, and `bytes_of` maps a token to its bytes. `added` are the bytes of added tokens.
+    With `strips_leading_space`, encoding adds a space before each text, and decoding removes this space.
     """
 
     name: str
@@ -121,7 +121,7 @@ def _strips_leading_space(step: dict[str, Any]) -> bool:
 
 
 def _probe(hf: Any, token_id: int) -> str | None:
-    """The text that a token adds to the token "a". For decoders that combine tokens (WordPiece, Python classes)."""
+    """The text that a token adds after "a". Used if the decoder combines tokens (WordPiece, tokenizers in Python)."""
     if token_id >= len(hf):
         return None
     anchor = hf.encode("a", add_special_tokens=False)[:1]

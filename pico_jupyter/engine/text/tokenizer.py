@@ -1,7 +1,7 @@
-"""Tokenizer: encodes and decodes text, and renders the chat template, of one model.
+"""Tokenizer: encodes and decodes text and renders the chat template for one model.
 
-A tokenizer is loaded from local files only and runs no code from the model folder. After loading only the cache of
-token bytes changes, so the preparation threads and the engine thread may use one tokenizer at the same time.
+A tokenizer is loaded from local files only and runs no code from the model folder. After loading, only the cache of
+token bytes changes. So the preparation threads and the engine thread may use one tokenizer at the same time.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pico_jupyter.engine.text.output_format import OutputFormat, ParsedToolCall,
 from pico_jupyter.engine.text.token_decoder import TokenDecoder, token_decoder
 from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
 
-# A template raises its own errors, and Python's errors for unexpected data.
+# A template may raise jinja2's errors, and Python's errors for unexpected data.
 TEMPLATE_FAILURES = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 TOOL_PARSER_FAILURES = (TypeError, ValueError, LookupError, AttributeError, SyntaxError)
 
-# Names that a request must not set, because they are arguments of the renderer.
+# Template variables that a request cannot set, because they are arguments of the renderer.
 _RENDERER_ARGUMENTS = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
 RESERVED_VARIABLES = (frozenset(_RENDERER_ARGUMENTS) | {"conversations", "messages"}) - {"documents"}
 
@@ -131,7 +131,7 @@ class Tokenizer:
         return text
 
     def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> list[ParsedToolCall]:
-        """Parse the text between a tool call's opening and closing tags. Raises ValueError for any other text."""
+        """Parse the text between the tags of a tool call. Raises ValueError if the text is not a tool call."""
         if self._tool_parser is None:
             raise ValueError("this model has no tool-call parser")
         try:
@@ -148,11 +148,11 @@ def load_tokenizer(path: Path) -> Tokenizer:
         eos_token_ids = _eos_token_ids(path, wrapper.eos_token_id)
     except (OSError, ValueError, LookupError, TypeError, ImportError) as error:
         raise ModelLoadFailed(f"the tokenizer cannot be loaded: {error}") from error
-    # mlx-lm's wrapper sets enable_thinking when it renders; the tokenizer inside it does not.
+    # mlx-lm's wrapper sets enable_thinking when it renders. The tokenizer inside the wrapper does not, so it is used.
     hf = wrapper.get_chat_template.__self__
     if not hf.chat_template:
         hf.chat_template = _read_json(path / "chat_template.json").get("chat_template")
-    # transformers creates some tokenizers without any file. They have only added tokens, and encode every text as [].
+    # transformers creates some tokenizers even without files. These have only added tokens and encode each text as [].
     if len(hf) <= len(hf.added_tokens_decoder):
         raise ModelLoadFailed("the tokenizer cannot be loaded: it has no vocabulary; a file may be missing")
     return Tokenizer(
