@@ -15,7 +15,7 @@ release = version = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "generated"]
 exclude_patterns = ["_build"]
 nitpicky = True
-# These names have no page here: names of other packages, and private names.
+# The documentation has no page for these names. They belong to other packages or are private.
 nitpick_ignore_regex = [
     ("py:.*", r"(collections\.abc|typing|t)\..*"),
     ("py:class", r"(Async)?(Client|OpenAI)"),

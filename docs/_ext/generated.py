@@ -1,6 +1,6 @@
-"""Writes the reference pages from the code: Sphinx replaces `<!-- generated: NAME … -->` in a page by Markdown.
+"""Generates the reference pages from the code. Sphinx replaces `<!-- generated: NAME … -->` in a page by Markdown.
 
-The texts are those of the schemas, traits, metrics and parsers.
+The Markdown contains the descriptions in the schemas, traits, metrics and parsers.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ SCHEMAS: Json = DOCUMENT["components"]["schemas"]
 
 
 def endpoints(dialect: str) -> str:
-    """Every endpoint of a dialect, with all fields of its request and its answer."""
+    """Every endpoint of a dialect ("OpenAI" or "Ollama"), with all fields of its request and its answer."""
     paths = dict.fromkeys(operation.path for operation in OPERATIONS if operation.dialect == dialect)
     parts = [_verb(verb, path, DOCUMENT["paths"][f"/{path}"][verb]) for path in paths for verb in _verbs(path)]
     return "\n\n".join(parts)
 
 
 def objects(dialect: str) -> str:
-    """Every object that another one or a stream refers to, by name: Ollama's, or all others."""
+    """Every object of a dialect ("OpenAI" or "Ollama") to which another object or a stream refers, sorted by name."""
     names = sorted(name for name in _referred() if name.startswith("Ollama") is (dialect == "Ollama"))
     return "\n\n".join(f"({_anchor(name)})=\n### {_title(name)}\n\n{_fields(name)}" for name in names)
 
 
 def traits(_: str) -> str:
-    """Every setting of the server extension."""
+    """Every setting `c.PicoJupyter.NAME`, of the server extension and of its engine."""
     rows = [
         (f"`{name}`", f"`{trait.default()!r}`", _one_line(trait.help)) for name, trait in sorted(_settings().items())
     ]
@@ -75,7 +75,7 @@ def commands(_: str) -> str:
 
 
 def metrics(_: str) -> str:
-    """Every metric, by its name at /metrics."""
+    """Every metric, sorted by its name."""
     registry = CollectorRegistry()
     labels = {
         metric._name: metric._labelnames for metric in vars(ServerMetrics(registry)).values() if _is_metric(metric)
@@ -144,7 +144,7 @@ GENERATORS: dict[str, Callable[[str], str]] = {
 
 
 def fill(text: str) -> str:
-    """The page with all placeholders replaced."""
+    """Return the text of a page with all placeholders replaced."""
     return PLACE.sub(lambda place: GENERATORS[place[1]](place[2] or ""), text)
 
 
@@ -199,7 +199,7 @@ def _statuses(operation: Json) -> str:
 
 
 def _names(schema: object) -> list[str]:
-    """The names of the referenced schemas, in their order."""
+    """The names of the schemas to which a schema refers, in the order of the references."""
     return re.findall(r"#/components/schemas/(\w+)", json.dumps(schema))
 
 
@@ -212,7 +212,7 @@ def _referred() -> set[str]:
 
 
 def _fields(name: str) -> str:
-    """The fields of a schema: a table, and a line with the ignored ones."""
+    """A table of the fields of a schema, and a line that lists the ignored fields."""
     schema = SCHEMAS[name]
     required = schema.get("required", [])
     members = schema.get("properties", {}).items()
@@ -233,7 +233,7 @@ def _fields(name: str) -> str:
 
 
 def _kind(schema: Json) -> str:
-    """A type in a few words."""
+    """A short description of a schema's type, for a table."""
     if "anyOf" in schema:
         options = [option for option in schema["anyOf"] if option not in ({"type": "null"}, {"enum": [""]})]
         kinds = [_kind(option) for option in options or schema["anyOf"][:1]]
