@@ -1,8 +1,8 @@
-# Two words do everything on a fresh machine: `make demo` and `make test`. `make help` lists the rest.
+# `make demo` and `make test` set up all that they need on a fresh machine. `make help` lists all targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# jlpm, Yarn for Jupyter, is a script of the environment, and so is Node on a machine that has none.
+# The environment contains jlpm, which is Yarn for Jupyter. If the machine has no Node, it contains Node too.
 JLPM := cd labextension && PATH="$(CURDIR)/$(BIN):$$PATH" jlpm
 # Tests run in WORKERS processes; the tests of one file share a process, and with it its servers.
 WORKERS ?= 2
@@ -66,7 +66,7 @@ test: check ## everything that CI runs
 	$(NBVAL) --jupyter-server
 	$(NBVAL)
 
-# Jupyter refuses to start for root, as in most containers, unless it is told otherwise.
+# Jupyter starts for root, the user in most containers, only with --allow-root.
 lab: ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 lab: $(VENV)/installed-panel ## set up and open JupyterLab with the first notebook
 	$(BIN)/jupyter lab $(ROOT) --LabApp.default_url=/lab/tree/notebooks/01_quickstart.ipynb

@@ -1,4 +1,4 @@
-// Beside the recommended rules: src/model has no DOM, src/view no network, and only src/lab imports JupyterLab.
+// Besides the recommended rules: src/model uses no DOM, src/view uses no network, and only src/lab imports JupyterLab.
 import reactHooks from 'eslint-plugin-react-hooks';
 import tseslint from 'typescript-eslint';
 

@@ -16,7 +16,7 @@ BUILT = ("pico_jupyter/labextension/static/style.js", "pico_jupyter/static/widge
 
 
 class PanelBuildHook(BuildHookInterface[Any]):
-    """Runs the JavaScript build once. An sdist has the result, so that its installation needs no Node."""
+    """Runs the JavaScript build once. An sdist contains the result, so that its installation needs no Node."""
 
     def dependencies(self) -> list[str]:
         """The build requirements besides hatchling: jlpm, and Node if it is not installed."""

@@ -1,6 +1,6 @@
 """Lists wording that a reader has to read twice, in code, documentation and notebooks: `check_language.py [PATH…]`.
 
-Each rule is a phrase that is never needed and has a plain replacement. Exits with 1 when it finds one.
+Each rule is a phrase that has a plain replacement. Exits with status 1 if a file contains such a phrase.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EXCLUDED = (
     "tests/panel/safe.json",
 )
 
-# A pattern and what to write in its place.
+# Patterns, each with advice what to write in its place.
 RULES = (
     (r"\b[Kk]nows (no|not|nothing|neither|none)\b", "say what the module does; import-linter holds the rest"),
     (
@@ -49,7 +49,7 @@ def tracked(paths: list[str]) -> list[Path]:
 
 
 def findings(path: Path) -> list[str]:
-    """One line for each forbidden phrase of a file: where it is, the phrase, and what to write."""
+    """One line for each forbidden phrase of a file: its position, the phrase, and the advice."""
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         for pattern, instead in RULES:

@@ -26,7 +26,7 @@ DIM, BOLD, RESET = ("\x1b[2m", "\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else
 
 
 def main() -> None:
-    """Ask for a sum over both dialects, with and without reasoning, and about an image. A wrong answer exits with 1."""
+    """Ask for a sum over both dialects, with and without reasoning, then ask about an image. Exit with 1 on a wrong answer."""
     with jupyter_server() as (url, token):
         print(f"{BOLD}Jupyter server{RESET} at {url}, with the built-in models pico-tiny and pico-tiny-vl\n")
         answers = [
@@ -92,7 +92,9 @@ def ask(title: str, question: str, pieces: Iterator[tuple[str, str]]) -> str:
     for kind, piece in pieces:
         first = first or time.monotonic() - start
         if kind != last:
-            print(f"{RESET}{chr(10) if last else ''}  {kind:<10}{DIM if kind == 'thinking' else ''}", end="")
+            line_end = "\n" if last else ""
+            style = DIM if kind == "thinking" else ""
+            print(f"{RESET}{line_end}  {kind:<10}{style}", end="")
             last = kind
         print(piece.replace("\n", "\n            "), end="", flush=True)
         if kind == "answer":
@@ -119,7 +121,7 @@ def openai_vision(url: str, token: str) -> Iterator[tuple[str, str]]:
 
 
 def openai_stream(url: str, token: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The pieces of a streamed answer, each with its kind."""
+    """Stream an answer. Yields its pieces, each with its kind."""
     for line in post(url + "v1/chat/completions", token, {**body, "stream": True}):
         data = line.removeprefix(b"data: ").strip()
         if not line.startswith(b"data: ") or data == b"[DONE]":

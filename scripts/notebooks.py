@@ -20,7 +20,7 @@ from tests.notebooks.kernels import server_behind_kernels
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 SANITIZE = ROOT / "tests" / "notebooks" / "sanitize.cfg"
-# A saved widget is shown as its text output. An image is saved as PNG, so its JPEG is not needed.
+# Output types that are not saved. Readers see a widget's text output instead, and an image's PNG instead of its JPEG.
 DROPPED_TYPES = ("application/vnd.jupyter.widget-view+json", "image/jpeg")
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def renew(path: Path) -> None:
-    """Run a notebook and save it. Outputs that differ only in times keep their old text."""
+    """Run a notebook and save it. The old output of a cell is kept if the new one differs only in measured times."""
     before = nbformat.read(path, as_version=4)
     after = nbformat.from_dict(before)
     NotebookClient(
@@ -63,7 +63,7 @@ def renew(path: Path) -> None:
 
 
 def kept(before: list[NotebookNode], after: list[NotebookNode]) -> list[NotebookNode]:
-    """The new outputs, or the old ones if both differ only in times."""
+    """The new outputs without DROPPED_TYPES, or the old outputs if the two differ only in measured times."""
     for output in after:
         for kind in DROPPED_TYPES:
             output.get("data", {}).pop(kind, None)
@@ -71,7 +71,7 @@ def kept(before: list[NotebookNode], after: list[NotebookNode]) -> list[Notebook
 
 
 def sanitized(outputs: list[NotebookNode]) -> str:
-    """The outputs as text, with times replaced."""
+    """The outputs as text, with measured times replaced."""
     text = nbformat.v4.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=outputs, id="cell")]))
     for pattern, replacement in re.findall(r"^regex: (.*)$\n^replace: (TIME)$", SANITIZE.read_text(), re.MULTILINE):
         text = re.sub(pattern, replacement, text)

@@ -1,4 +1,4 @@
-"""Jupyter servers for the tests that want a real one."""
+"""Configures the test run, and starts Jupyter servers for tests that need a real one."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pytest
 
 from tests.e2e.running import RunningServer, running_server
 
-# A shell without job control starts background jobs with SIGINT ignored, and every child process inherits that. Tests
-# interrupt themselves and their children, so SIGINT gets Python's handler however the suite was started.
+# A shell without job control starts background jobs with SIGINT ignored, and every child process inherits that. Some
+# tests interrupt themselves or their children with SIGINT, so Python's handler is restored here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No deadlines: machines are noisy. CI runs the same examples each time, so that a red run is about its change.
+# Examples have no deadline, because other processes can slow a test. CI runs the same examples each time, so that a
+# failure comes from the change under test.
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if "CI" in os.environ else "default")
@@ -74,6 +75,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[RunningServer]:
-    """A server that a test may break."""
+    """A server for a single test, which may break it."""
     with running_server(tmp_path) as running:
         yield running

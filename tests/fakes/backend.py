@@ -1,4 +1,4 @@
-"""Fakes for the interfaces of the engine: a backend without computation, a manual clock, a sink that records."""
+"""Fakes for the interfaces of the engine: a backend without computation, a manual clock, a recording sink."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class FakeClock:
 
 
 class Gate:
-    """Blocks calls of a backend: none while open, else all but those that a test allows.
+    """Blocks the calls of a backend while it is closed. A test can allow single calls.
 
-    `arrivals` counts the calls so far, the blocked one included.
+    `arrivals` counts all calls, including the blocked one.
     """
 
     def __init__(self, *, is_open: bool = True) -> None:
@@ -60,7 +60,7 @@ class Gate:
             self._changed.notify_all()
 
     def wait_for_arrivals(self, count: int) -> None:
-        """Block until there were `count` calls since the start."""
+        """Block until `arrivals` reaches `count`."""
         with self._changed:
             assert self._changed.wait_for(lambda: self.arrivals >= count, PATIENCE), f"there were {self.arrivals} calls"
 
@@ -79,7 +79,7 @@ TokenRule = Callable[[Sequence[int], RowSampling], Iterator[int]]
 
 
 def count_up(prompt: Sequence[int], sampling: RowSampling) -> Iterator[int]:
-    """The default answer: counts up from the prompt's last token plus the seed."""
+    """The default answer: consecutive numbers that follow the sum of the prompt's last token and the seed."""
     token = prompt[-1] + sampling.seed
     while True:
         token += 1
@@ -87,7 +87,7 @@ def count_up(prompt: Sequence[int], sampling: RowSampling) -> Iterator[int]:
 
 
 class FakePrefixes:
-    """The prefix cache of all fake models: sequences of tokens. Evicts the oldest first."""
+    """A prefix cache that fake models share. It keeps sequences of tokens, and evicts the oldest first."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[FakeBackend, tuple[int, ...]]] = []
@@ -116,7 +116,10 @@ class FakePrefixes:
 
 @dataclass(slots=True)
 class _FakePrompt:
-    """A prompt with `computed` tokens. The first step computes the last one. Cached at each length of `keep_at`."""
+    """A prompt whose first `computed` tokens are prefilled. The first decode step computes the prompt's last token.
+
+    `keep_at` has the lengths at which the prefix cache keeps the prompt.
+    """
 
     tokens: list[int]
     computed: int
@@ -138,16 +141,16 @@ class _FakeRow:
 
     @property
     def cached(self) -> list[int]:
-        """The tokens in its cache: all but the one that was sampled last."""
+        """The tokens in the row's KV cache: all except the last sampled token."""
         if not self.sampled:
             return self.prompt.tokens[: self.prompt.computed]
         return [*self.prompt.tokens, *self.sampled[:-1]]
 
 
 class FakeBackend:
-    """A Backend whose answers follow a rule. `gate` blocks its calls; fail() makes a method raise.
+    """A Backend whose answers follow a TokenRule. `gate` can block its calls, and fail() makes a method raise.
 
-    A step always fails while a decoding row's prompt begins with one of the `breaking` tokens. `computed` counts the
+    step() raises while the prompt of a decoding row begins with one of the `breaking` tokens. `computed` counts the
     prefilled tokens.
     """
 
@@ -251,7 +254,7 @@ class FakeBackend:
             prompt.keep_at.add(length)
 
     def prefill(self, rows: Sequence[int], limit: int) -> dict[int, int]:
-        """Computes other prompts along with the first if they end within the rest of the limit."""
+        """Prefill the first row's prompt, and other prompts that fit completely into the rest of the limit."""
         self._call("prefill")
         assert limit > 0
         remaining: dict[int, int] = {}
@@ -273,8 +276,9 @@ class FakeBackend:
             self._prefixes.keep(self, prompt.tokens[:length])
             prompt.keep_at.remove(length)
         if prompt.remaining == 0:
-            for one in self._rows.values():
-                one.is_decoding = one.is_decoding or one.prompt is prompt
+            for row in self._rows.values():
+                if row.prompt is prompt:
+                    row.is_decoding = True
         return prompt.remaining
 
     def step(self) -> list[SampledToken]:
@@ -298,7 +302,7 @@ class FakeBackend:
         self._rows.clear()
 
     def _sample(self, number: int, row: _FakeRow) -> Iterator[SampledToken]:
-        """One token, and all draft tokens: each is accepted."""
+        """Sample one token. With a draft model, also accept all draft tokens."""
         count = 1
         if row.draft:
             assert isinstance(row.draft.backend, FakeBackend)
@@ -327,14 +331,14 @@ def _fake_token(row: int, token: int, sampling: RowSampling) -> SampledToken:
 
 
 def played(deltas: AsyncGenerator[Delta, None]) -> DeltaStream:
-    """A stream fed by a generator, which is closed when the reader closes the stream."""
+    """A stream of the generator's deltas. Closing the stream closes the generator."""
 
     async def play() -> None:
         try:
             async with aclosing(deltas):
                 async for delta in deltas:
                     stream.feed([delta])
-        except Exception as error:  # noqa: BLE001  # whatever a script raises is the stream's end
+        except Exception as error:  # noqa: BLE001  # every exception of a script ends the stream
             stream.fail(error)
 
     task = asyncio.get_running_loop().create_task(play())
@@ -353,7 +357,7 @@ class FakeVocabulary:
 
 @dataclass
 class FakeParser:
-    """Turns each token into text. Stops at the token `stop_at`, raises at `break_at`."""
+    """Turns each token into text. Stops at the token `stop_at`, and raises at the token `break_at`."""
 
     stop_at: int | None = None
     index: int = 0
@@ -376,7 +380,7 @@ class FakeParser:
 
 @dataclass
 class ListSink:
-    """Records what an engine sends."""
+    """Records the deltas and the error that an engine sends."""
 
     deltas: list[Delta] = field(default_factory=list)
     error: PicoError | None = None

@@ -81,7 +81,7 @@ ANSWER: tuple[Step, ...] = (ACCEPTED, ReasoningDelta("hm"), TextDelta("4"), Text
 
 
 class ScriptedEngine:
-    """Plays `script` for every request: yields its deltas, raises its failures, waits for its events."""
+    """Plays `script` for every request: yields its deltas, raises its exceptions, waits for its events."""
 
     def __init__(self, script: Sequence[Step] = ANSWER) -> None:
         self.script = script
@@ -105,20 +105,20 @@ class ScriptedEngine:
         return played(self.play(request))
 
     async def play(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
-        whole = False
+        has_ended = False
         try:
             for step in self.script:
                 if isinstance(step, asyncio.Event):
                     self.reached.set()
                     await step.wait()
                 elif isinstance(step, Exception):
-                    whole = True
+                    has_ended = True
                     raise step
                 else:
                     yield step
-            whole = True
+            has_ended = True
         finally:
-            if not whole:
+            if not has_ended:
                 self.aborted.set()
 
     async def ask(self, question: AnyQuestion) -> Any:
@@ -153,7 +153,7 @@ class ScriptedEngine:
         self.notify = listener
 
     async def aclose(self) -> None:
-        """Await the event in `closing` or raise its exception, then close."""
+        """Close. If `closing` is an event, wait for it first. If it is an exception, raise it instead."""
         if isinstance(self.closing, asyncio.Event):
             await self.closing.wait()
         elif isinstance(self.closing, Exception):

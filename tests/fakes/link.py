@@ -19,9 +19,10 @@ NEVER = 1e9
 
 
 class Loopback:
-    """A connected `client` and `server`. `sent` are the client's messages, `published` and `replies` the server's.
+    """A connected `client` and `server`. `sent` lists the client's messages; `published` and `replies` list the server's.
 
-    `faults` has one entry for each reply, although a real link loses none. A late reply follows the next one, if any.
+    `faults` has one entry for each reply; later replies pass. A late reply is delivered after the next reply. A real
+    link loses and repeats no replies.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Loopback:
 
 
 class TextEngine(ScriptedEngine):
-    """Writes `deltas` between Accepted and Finished, with `pause()` before each."""
+    """Sends Accepted, `deltas` and Finished. Awaits `pause()` before each of the deltas."""
 
     def __init__(self, deltas: Iterable[Delta], pause: Callable[[], Any] | None = None) -> None:
         super().__init__()

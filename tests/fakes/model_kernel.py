@@ -1,9 +1,15 @@
 """A model kernel whose engine obeys the prompt, for tests of ModelKernel. Imports no mlx.
 
-Prompts: `count N [PAUSE [FILE]]` generates N numbers, then writes FILE; `hang` waits after Accepted; `talk` waits after
-a word; `die` kills the process before any text, `die late` after some, `die once FILE` only if FILE does not exist;
-`mark FILE` generates a word, and writes FILE when it is aborted; `freeze` stops the whole process; `orphan SECONDS`
-starts a child that holds the kernel's output open; `load` reports a loaded model.
+Prompts:
+
+- `count N [PAUSE [FILE]]` generates N numbers with a PAUSE in seconds after each, then creates FILE.
+- `hang` waits after Accepted, and `talk` waits after a word. Both wait until the request is aborted.
+- `mark FILE` waits after a word, and creates FILE when the request is aborted.
+- `die` kills the process before any text. `die late` does so after some text. `die once FILE` does so only if FILE does
+  not exist, and creates FILE.
+- `freeze` stops the whole process.
+- `orphan SECONDS` starts a child process that holds the kernel's output open.
+- `load` reports a loaded model.
 """
 
 from __future__ import annotations
@@ -76,6 +82,7 @@ def _touch(path: Path) -> None:
 
 
 def _exists_already(path: Path) -> bool:
+    """Whether the file exists. Creates it if it does not."""
     if path.exists():
         return True
     path.touch()

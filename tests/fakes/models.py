@@ -11,7 +11,7 @@ from tests.fakes.backend import FakeBackend, Gate, TokenRule
 
 @dataclass
 class FakeModels:
-    """Loads a FakeBackend for any model. All share one gate. Without `answer` they repeat "Hello "."""
+    """Loads a FakeBackend for any model. All backends share one gate. Without `answer`, a backend repeats "Hello "."""
 
     tokenizer: Tokenizer
     answer: TokenRule | None = None

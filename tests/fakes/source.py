@@ -11,7 +11,7 @@ from tests.fakes.engine_client import MEMORY
 
 
 class FakeSource:
-    """Answers with `pieces`, and raises the exceptions among them. Without `ends` it then waits to be stopped."""
+    """Answers with `pieces`, and raises exceptions among them. If `ends` is false, it waits after the last piece."""
 
     def __init__(self, *pieces: Piece | BaseException, ends: bool = True) -> None:
         self.calls: list[AnswerRequest] = []

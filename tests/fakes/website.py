@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Reply:
-    """The bytes of a response. After `sent`: close; or `hold` open until the client disconnects; or `repeat` bytes."""
+    """A response: the server sends `sent` and closes the connection.
+
+    With `hold`, it waits before the close until the client disconnects. With `repeat`, it sends these bytes until then.
+    """
 
     sent: bytes
     hold: bool = False
@@ -73,7 +76,7 @@ class Site:
 
 @asynccontextmanager
 async def running_site(tls: ssl.SSLContext | None = None) -> AsyncIterator[Site]:
-    """A site on loopback."""
+    """A site that listens on the loopback interface."""
     site = Site(scheme="https" if tls else "http")
     server = await asyncio.start_server(site.answer, "127.0.0.1", ssl=tls)
     site.port = server.sockets[0].getsockname()[1]

@@ -1,5 +1,5 @@
-/** Renders outputs of ChatPanel in notebooks: the widget, or the saved conversation without a kernel. The saved text is
- * updated while the conversation grows; the widget is kept. */
+/** Renders outputs of ChatPanel in notebooks: the live widget, or the saved conversation if there is no kernel. A change of
+ * the saved text does not render the widget again. */
 
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IDocumentManager } from '@jupyterlab/docmanager';
@@ -18,7 +18,7 @@ import { IPico } from './pico';
 const PANEL = 'application/vnd.pico-jupyter.panel+json';
 const WIDGET = 'application/vnd.jupyter.widget-view+json';
 const MARKDOWN = 'text/markdown';
-/** Ranks before the widget manager's own factory, which has -10. */
+/** Ranks this factory before that of the widget manager, which has rank -10. */
 const RANK = -20;
 
 export const outputPlugin: JupyterFrontEndPlugin<void> = {
@@ -37,7 +37,7 @@ export const outputPlugin: JupyterFrontEndPlugin<void> = {
     const services = { app, trans, notebooks, documents, browser };
     app.docRegistry.addWidgetExtension('Notebook', {
       createNew: ({ content: { rendermime }, sessionContext }: NotebookPanel): IDisposable => {
-        // The widget manager adds its factory once the kernel is known. It does not update nested renderers.
+        // The widget manager adds its factory when the session is ready. PanelOutput waits for that before it renders the widget.
         const managerReady = sessionContext.ready.then(() => new Promise<void>(resolve => setTimeout(resolve)));
         const createRenderer = (): PanelOutput => new PanelOutput(rendermime, managerReady, services);
         rendermime.addFactory({ safe: false, mimeTypes: [PANEL], createRenderer }, RANK);

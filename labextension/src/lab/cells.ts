@@ -6,7 +6,7 @@ import { array, object, string } from '../model/json';
 import { AttachmentCandidate } from '../model/types';
 import { Insertion } from '../view/services';
 
-/** Inserts code into the notebook that was used last. Returns false without one. */
+/** Inserts code into the notebook that was used last. Returns false if it has no active cell, or if no notebook is open. */
 export function insertCode(notebooks: INotebookTracker, code: string, where: Insertion): boolean {
   const notebook = notebooks.currentWidget?.content;
   if (!notebook) {
@@ -38,7 +38,7 @@ export function selectedCells(notebooks: INotebookTracker): readonly AttachmentC
   return notebook ? cellCandidates(notebooks, notebook, selected.map(cell => cell.model.toJSON())) : [];
 }
 
-/** Attachments of cells in notebook format, as a drag or a cell model has them. */
+/** Converts cells in notebook format to attachments. `source` is the notebook that contains the cells, if it is known. */
 export function cellCandidates(notebooks: INotebookTracker, source: unknown, cells: readonly unknown[]): readonly AttachmentCandidate[] {
   const panel = notebooks.find(({ content }) => content === source);
   const ids = source instanceof Notebook ? source.widgets.map(cell => cell.model.id) : [];
@@ -62,7 +62,7 @@ function outputText(output: ReturnType<typeof object>): string {
   return joined(output.text) || joined(object(output.data)['text/plain']) || traceback;
 }
 
-/** Joins text that the notebook format has as a string or as lines. */
+/** The text of a field that the notebook format stores as a string or as a list of lines. */
 function joined(text: unknown): string {
   return string(text) || array(text).map(line => string(line)).join('');
 }

@@ -13,7 +13,7 @@ const FILES = 'application/x-jupyter-icontents';
 const CELLS = 'application/vnd.jupyter.cells';
 const DRAG_CLASS = 'pico-mod-drag';
 
-/** Calls `attach` with what is dropped on `node`. Returns a function that removes the listeners. */
+/** Calls `attach` with the files and cells that are dropped on `node`. Returns a function that removes the listeners. */
 export function acceptDrops(node: HTMLElement, services: LabServices, attach: (candidates: readonly AttachmentCandidate[]) => void): () => void {
   const listen = (type: string, act: (event: Drag.Event) => void): (() => void) => {
     const listener = (event: Event): void => {
@@ -31,7 +31,7 @@ export function acceptDrops(node: HTMLElement, services: LabServices, attach: (c
     listen('lm-dragenter', () => node.classList.add(DRAG_CLASS)),
     listen('lm-dragleave', () => node.classList.remove(DRAG_CLASS)),
     listen('lm-dragover', event => {
-      // The file browser supports only 'move'. The files stay where they are.
+      // The file browser supports only the action 'move'. The drop still moves no files.
       event.dropAction = event.supportedActions.includes('copy') ? 'copy' : event.proposedAction;
     }),
     listen('lm-drop', event => {

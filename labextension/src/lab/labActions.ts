@@ -10,7 +10,7 @@ import { AppActions, Insertion } from '../view/services';
 import { insertCode, selectedCells } from './cells';
 import { pickFiles, writeExport } from './serverFiles';
 
-/** The services of JupyterLab that panels use; null if the page lacks one. */
+/** The services of JupyterLab that panels use. A service that the page lacks is null. */
 export interface LabServices {
   readonly app: JupyterFrontEnd;
   readonly trans: TranslationBundle;
@@ -37,7 +37,7 @@ export function labActions(services: LabServices): AppActions {
   };
 }
 
-/** Actions for panels in cell outputs. Their own cell is the active one, so code goes only into new cells below. */
+/** Actions for panels in cell outputs. The panel's own cell is the active one, so code is inserted only into new cells below. */
 export function cellActions(services: LabServices): AppActions {
   return { ...commonActions(services), ...(services.notebooks && { insertions: ['below'] }) };
 }

@@ -71,7 +71,7 @@ type Tabs = WidgetTracker<MainAreaWidget<ChatWidget>>;
 function addCommands(services: LabServices, pico: IPico, sidebar: ChatWidget, tabs: Tabs): void {
   const { commands, shell } = services.app;
   const { trans } = pico;
-  /** The chat in the current tab, or the one in the sidebar. */
+  /** The chat in the current tab. If that tab has no chat, the chat in the sidebar. */
   const current = (): ChatWidget => (tabs.currentWidget === shell.currentWidget && tabs.currentWidget?.content) || sidebar;
   commands.addCommand(FOCUS, {
     label: trans.__('Chat with a Local Model'),

@@ -1,4 +1,4 @@
-/** Provides what all panels of a page share: the models, the settings, and new chats. */
+/** Provides the models and settings that all panels of a page share, and creates chats. */
 
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { URLExt } from '@jupyterlab/coreutils';
@@ -22,7 +22,7 @@ export interface IPico {
   readonly preferences: Observable<Preferences>;
   readonly renderer: Observable<Renderer | null>;
   readonly trans: TranslationBundle;
-  /** A new chat. `role` distinguishes the chats of a page and is the same after a reload. */
+  /** Creates a chat. `role` becomes part of the chat's page id, which is the same after a reload. */
   newChat(role: 'sidebar' | 'tab'): Chat;
 }
 
@@ -67,7 +67,7 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
   }
 };
 
-/** Loads the renderer, with its parsers, in a separate chunk, so that JupyterLab starts without it. */
+/** Loads the renderer and its parsers from a separate bundle, so that JupyterLab's start does not wait for them. */
 function lazyRenderer(): Observable<Renderer | null> {
   const renderer = new Observable<Renderer | null>(null);
   void import('../view/renderMarkdown').then(module => renderer.set(module.renderer));

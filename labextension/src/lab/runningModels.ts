@@ -16,7 +16,7 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
   description: 'The models in memory in the Running panel.',
   autoStart: true,
   requires: [IPico],
-  // A notebook page of Notebook 7 has no such panel.
+  // A notebook page of Notebook 7 has no Running panel.
   optional: [IRunningSessionManagers],
   activate: (app: JupyterFrontEnd, pico: IPico, managers: IRunningSessionManagers | null) => {
     const { models, trans } = pico;

@@ -19,7 +19,7 @@ export async function readServerFiles(contents: Contents.IManager, paths: readon
   return candidates.filter(candidate => candidate !== null);
 }
 
-/** Reads one file. Returns null for a folder; `large` and `other` mark files that the chat rejects. */
+/** Reads one file. Returns null for a folder. The kinds `large` and `other` mark files that the chat rejects. */
 async function readServerFile(contents: Contents.IManager, path: string): Promise<AttachmentCandidate | null> {
   const { type, size, mimetype, name } = await contents.get(path, { content: false });
   if (type === 'directory') {

@@ -1,4 +1,4 @@
-/** Reads the user's settings of schema/panel.json. */
+/** Reads the user's settings. schema/panel.json describes them. */
 
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { number, object, oneOf, string } from '../model/json';
@@ -31,7 +31,7 @@ export function readSettings(composite: unknown): PanelSettings {
   };
 }
 
-/** The settings. They update when the user changes them; without a registry they are the defaults. */
+/** Loads the settings, and updates them when the user changes them. Without a registry they are the defaults. */
 export async function loadSettings(registry: ISettingRegistry | null): Promise<Observable<PanelSettings>> {
   const observable = new Observable(DEFAULTS);
   const settings = await registry?.load(SETTINGS_ID).catch(error => void console.warn('pico_jupyter: settings', error));

@@ -1,4 +1,4 @@
-/** Stores the sidebar's state in the browser tab, for reloads. */
+/** Stores the sidebar's state in session storage, so that it survives a reload of the page. */
 
 import { object, oneOf, parseJson, string } from '../model/json';
 import { Reasoning, REASONINGS } from '../model/types';

@@ -2,7 +2,7 @@
 
 import { Delta, Message } from './types';
 
-/** Milliseconds since the epoch; 0 for what has not happened yet. */
+/** Times in milliseconds since the epoch. 0 means that the event has not happened yet. */
 export interface Timing {
   readonly sent: number;
   readonly firstDelta: number;

@@ -1,4 +1,4 @@
-/** Saves one conversation to its file while it changes, and merges what other pages write to the same file. */
+/** Saves one conversation to its file while it changes, and merges changes that other pages write to the file. */
 
 import { Conversation, ConversationState } from './conversation';
 import { ConversationFolder, PageChannel, UnsavedStore } from './storage';
@@ -18,7 +18,7 @@ export interface ConversationStorage {
 
 /** The state of the file when autosaving starts. */
 export interface SavedState {
-  /** null if the file does not exist yet. */
+  /** Changes with every write to the file; null if the file does not exist yet. */
   readonly stamp: string | null;
   /** Whether the file has the conversation's current state. */
   readonly isWritten: boolean;
@@ -42,7 +42,7 @@ export class Autosave {
     this._checkWriters();
   }
 
-  /** Why the last save failed; null if it did not. */
+  /** Why the last save failed; null if it succeeded. */
   readonly problem = new Observable<string | null>(null);
 
   /** Resolves once the current state is saved, or the save has failed. */
@@ -52,14 +52,14 @@ export class Autosave {
     await this._enqueue(() => this._save());
   }
 
-  /** Store unsaved changes for the next page, because this one is closing. */
+  /** Store unsaved changes in the browser, because this page is closing. `loadTranscript` merges them later. */
   stashUnsaved(): void {
     if (this._isDirty) {
       this._storage.unsaved.set(this.name, writeTranscript(this.conversation.state.get()));
     }
   }
 
-  /** After this has resolved, the file is not written again. */
+  /** Stop autosaving. Once this resolves, the file is not written again. */
   async dispose(): Promise<void> {
     this._isDisposed = true;
     this._cancelSave?.();
@@ -129,7 +129,7 @@ export class Autosave {
     }
   }
 
-  /** Run one file operation after the other. */
+  /** Run a file operation after all earlier ones. */
   private _enqueue(work: () => Promise<void>): Promise<void> {
     this._queue = this._queue.then(work).catch(() => undefined);
     return this._queue;
@@ -144,7 +144,7 @@ export class Autosave {
   private _queue: Promise<void> = Promise.resolve();
 }
 
-/** The transcript of the file, merged with the unsaved changes of a page that was closed. */
+/** The transcript of the file, merged with the unsaved changes of a page that was closed. Null if both are missing. */
 export async function loadTranscript(name: string, storage: ConversationStorage): Promise<(SavedState & { transcript: Transcript }) | null> {
   const stamp = await storage.folder.stamp(name);
   const saved = stamp === null ? null : readTranscript((await storage.folder.read(name)) ?? '');

@@ -1,4 +1,4 @@
-/** Splits Markdown into blocks that are rendered one by one while the text grows. marked finds the blocks. */
+/** Splits Markdown into blocks that are rendered one by one while the text grows. The marked library finds the blocks. */
 
 import { Lexer, Marked, Token, Tokens } from 'marked';
 
@@ -11,7 +11,7 @@ export interface Block {
   readonly language: string;
 }
 
-/** A display formula that is not closed yet runs to the end of the text, so that its empty lines do not split it. */
+/** A display formula. If it is not closed yet, it extends to the end of the text, so that its empty lines do not split it. */
 const OPEN_MATH = /^ {0,3}(?:\$\$[^]*?(?:\$\$|$)|\\\[[^]*?(?:\\\]|$))[^\n]*(?:\n|$)/;
 const blockParser = new Marked({
   gfm: true,
@@ -29,7 +29,7 @@ const blockParser = new Marked({
   ]
 });
 
-/** Returns the same objects for blocks that have not changed, so that only the last one is rendered again. */
+/** Returns the same objects for blocks that have not changed, so that React does not render them again. */
 export class BlockSplitter {
   /** The blocks of `text`, which usually starts with the text of the last update. */
   update(text: string): readonly Block[] {
@@ -51,7 +51,7 @@ export class BlockSplitter {
 
   private _text = '';
   private _blocks: readonly Block[] = [];
-  /** The number of leading blocks that appended text cannot change, and the position behind them in the text. */
+  /** The number of leading blocks that appended text cannot change, and the position in the text where they end. */
   private _finished = 0;
   private _position = 0;
 }
@@ -62,17 +62,17 @@ function unchanged(block: Block, before: Block | undefined): Block {
 }
 
 /** The number of leading tokens that appended text cannot change: those before the last token that begins in a complete line. */
-function countFinished(tokens: readonly Token[], lastLine: number): number {
+function countFinished(tokens: readonly Token[], lastLineStart: number): number {
   let count = 0;
   let position = 0;
   tokens.forEach(({ type, raw }, index) => {
-    count = type !== 'space' && position < lastLine ? index : count;
+    count = type !== 'space' && position < lastLineStart ? index : count;
     position += raw.length;
   });
   return count;
 }
 
-/** The text's blocks. If its nesting overflows the stack, for example a long run of ">", the text is one paragraph. */
+/** The block tokens of a text. Deep nesting, for example a long run of ">", overflows marked's stack. Such a text is one paragraph. */
 export function blockTokens(text: string, parser: Marked): readonly Token[] {
   try {
     return new Lexer(parser.defaults).blockTokens(text, []);

@@ -2,7 +2,7 @@
 
 import { Attachment, AttachmentCandidate } from './types';
 
-/** Limits in bytes. No context holds a longer text. */
+/** Limits in bytes. A longer text exceeds the context of every model. */
 const MAX_BYTES: Readonly<Record<Attachment['kind'], number>> = { text: 1e6, image: 20e6, video: 40e6 };
 
 export function attachmentKind(mediaType: string): Attachment['kind'] {

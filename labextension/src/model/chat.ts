@@ -14,11 +14,11 @@ export interface ChatState {
   readonly file: string | null;
   readonly reasoning: Reasoning;
   readonly attachments: readonly Attachment[];
-  /** The last attachment that the model does not accept. */
+  /** An attachment that the model did not accept; null if it accepted all. */
   readonly rejected: AttachmentCandidate | null;
   /** The saved conversations; null without storage. */
   readonly library: Library | null;
-  /** Why the last save failed. */
+  /** Why the last save failed; null if it succeeded. */
   readonly saveError: string | null;
 }
 
@@ -26,7 +26,7 @@ export interface ChatOptions {
   readonly environment: Environment;
   readonly models: Models;
   readonly reasoning?: Reasoning;
-  /** Where conversations are saved. Without it they are lost with the page. */
+  /** Where conversations are saved. Without storage they are lost when the page closes. */
   readonly storage?: ConversationStorage;
   /** Called before each answer. */
   readonly parameters?: () => { readonly system: string; readonly temperature: number | null };
@@ -70,7 +70,7 @@ export class Chat {
     }
   }
 
-  /** Save conversations here from now on. `file` is the open conversation's file from before the page was loaded. */
+  /** Save conversations in `storage` from now on. `file` is the file of the open conversation before the page was reloaded. */
   async setStorage(storage: ConversationStorage, file: string): Promise<void> {
     const opened = file ? await loadTranscript(file, storage) : null;
     const { conversation } = this;
@@ -150,7 +150,7 @@ export class Chat {
     this.state.patch({ reasoning });
   }
 
-  /** Attach what the chosen model accepts. The state holds one of the rejected candidates. */
+  /** Attach the candidates that the chosen model accepts. The state keeps the first rejected one. */
   attach(candidates: readonly AttachmentCandidate[]): void {
     const { chosen } = this.models;
     const { environment } = this._options;
@@ -221,7 +221,7 @@ export class Chat {
   private _show(conversation: Conversation, autosave: Autosave | null): void {
     void this.flush();
     if (!this.state.get().file) {
-      this.conversation.stop(); // Without a file it cannot be opened again.
+      this.conversation.stop(); // A conversation without a file cannot be opened again.
     }
     this._followErrors(autosave);
     this.state.patch({ conversation, file: autosave?.name ?? null });

@@ -111,7 +111,7 @@ export class Conversation {
     }
   }
 
-  /** Stop the running answer. Closing its stream stops the model. */
+  /** Stop the running answer. This closes its stream, and so stops the model. */
   stop(): void {
     this._abort?.abort();
   }
@@ -183,7 +183,7 @@ export class Conversation {
     }
   }
 
-  /** The answer before its first delta. Text that is to be continued stays. */
+  /** The answer before its first delta. If it continues an unfinished answer, it has that answer's text. */
   private _startAnswer(unfinished: Message | undefined): Message {
     const { environment } = this._options;
     const fresh = { status: 'streaming', writer: environment.page, changed: environment.now() } as const;
@@ -206,7 +206,7 @@ function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return Promise.race([work, aborted]);
 }
 
-/** Runs at once on the first request. Requests that follow too soon share one later run. */
+/** Limits how often `run` is called. The first request calls it at once. Requests that follow too soon share one later call. */
 class Throttle {
   constructor(
     private readonly _environment: Environment,

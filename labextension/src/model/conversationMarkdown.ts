@@ -1,10 +1,10 @@
-/** A conversation as safe Markdown, saved in notebooks for readers without the panel. pico_jupyter/panel/transcript.py
- * writes the same. */
+/** Writes a conversation as safe Markdown, which notebooks save for readers without the panel. The Python module
+ * pico_jupyter/panel/transcript.py writes the same text. */
 
 import { safeMarkdown } from './safeMarkdown';
 import { Message } from './types';
 
-/** All messages, safe in every renderer. */
+/** All messages as Markdown that is safe in every renderer. */
 export function conversationMarkdown(messages: readonly Message[]): string {
   const turns = messages.map(message => turn(message, `**${line(speaker(message))}**`, safeMarkdown(message.content)));
   return turns.join('\n\n') || '*No messages yet.*';

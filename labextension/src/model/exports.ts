@@ -6,13 +6,13 @@ import { fenced, safeMarkdown } from './safeMarkdown';
 import { Message, Transcript } from './types';
 import { promptText } from './wire';
 
-/** The unchanged text of all messages, for an editor. */
+/** All messages as Markdown for a text editor. The text of the messages is unchanged. */
 export function toMarkdown({ title, messages }: Transcript): string {
   const turns = messages.map(message => turn(message, `## ${speaker(message)}`, promptText(message).trim()));
   return `${[`# ${title || 'Conversation'}`, ...turns].join('\n\n')}\n`;
 }
 
-/** Python code of answers becomes code cells. All else becomes Markdown cells, made safe because JupyterLab renders them. */
+/** A notebook as JSON. Python code in answers becomes code cells. Everything else becomes Markdown cells, which are safe to render. */
 export function toNotebook({ title, messages }: Transcript): string {
   const cells = [markdownCell(`# ${line(title) || 'Conversation'}`), ...messages.flatMap(messageCells)];
   const metadata = { kernelspec: { name: 'python3', display_name: 'Python 3', language: 'python' } };

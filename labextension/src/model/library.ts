@@ -87,7 +87,7 @@ export function search(entries: readonly ConversationEntry[], query: string): re
   return words.length ? entries.filter(({ text }) => words.every(word => text.includes(word))) : entries;
 }
 
-/** The start time and the id. No words of the conversation, because servers log file names. */
+/** A name from the start time and the id. It has no words of the conversation, because servers log file names. */
 export function fileName({ id, created }: Transcript): string {
   return `${new Date(created).toISOString().slice(0, 16).replace('T', ' ').replace(':', '-')} ${id}.json`;
 }

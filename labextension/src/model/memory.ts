@@ -22,7 +22,7 @@ export interface Memory {
   /** The limit for all models and their KV caches. */
   readonly budget: number;
   readonly used: number;
-  /** The memory that a model loaded now may use. Idle models are unloaded for it. */
+  /** The memory that the next model may use. It includes the memory of idle models, because they are unloaded for it. */
   readonly available: number;
   /** Whether the engine is starting. Requested models load after that. */
   readonly isStarting: boolean;
@@ -55,12 +55,12 @@ export function formatBytes(count: number): string {
   return format(count, Math.round);
 }
 
-/** A size rounded up, for what a model needs. */
+/** A size rounded up, for the memory that a model needs. */
 export function formatRoundedUp(count: number): string {
   return format(count, Math.ceil);
 }
 
-/** A size rounded down, for what is available. */
+/** A size rounded down, for available memory. */
 export function formatRoundedDown(count: number): string {
   return format(count, Math.floor);
 }

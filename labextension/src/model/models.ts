@@ -1,4 +1,4 @@
-/** The list of models, the chosen one, what a model supports, and the progress of loads. */
+/** Holds the list of models and the chosen one, loads and unloads models, and reports the progress of loads. */
 
 import { Memory } from './memory';
 import { Observable } from './observable';
@@ -18,9 +18,9 @@ export interface ModelsState {
   readonly chosenName: string;
   readonly loading: boolean;
   readonly problem: string | null;
-  /** null until the engine has reported it. */
+  /** null if the engine has not reported it. */
   readonly memory: Memory | null;
-  /** Models that load or unload because of this page. A name is listed once for each reason. */
+  /** Names of models that load or unload because of this page. A name is listed once for each operation. */
   readonly busy: readonly string[];
   /** Why a model could not be loaded or unloaded. */
   readonly failure: { readonly model: string; readonly reason: string } | null;

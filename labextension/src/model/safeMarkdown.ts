@@ -6,7 +6,7 @@
 import { Lexer, Marked, Token, Tokens } from 'marked';
 import { blockTokens } from './blocks';
 
-/** A formula of more than 999 characters is text, so that the search stays linear. */
+/** A formula, an escaped character, or dollar signs. Formulas have at most 999 characters, so that the search stays linear. */
 const MATH = new RegExp(
   [
     /^\$\$(?<block>.{1,999}?)(?<!\\)\$\$/,
@@ -23,9 +23,9 @@ const MATH = new RegExp(
 const LANGUAGE = /^[\p{L}\p{N}_+#.-]+/u;
 /** Group 1 could open HTML, code, an image or a formula. Group 2 is a backslash that could open a formula. */
 const LIVE = /\\?(<|`|~{3,}|!(?=\[)|\$)|\\(\\|(?=begin\{))|\\./gsu;
-/** The "(" of a link or the ":" of a link definition, before a destination with another scheme or with escapes. */
+/** The "(" of a link or the ":" of a link definition, if the destination has escapes or a scheme that is not in the list. */
 const UNSAFE_LINK = /(?<=\])[(:](?=[\x00-\x20]*(?![\x00-\x20]|(?:https?|ftp|mailto|tel):)[^:&\\/?#()"']*[:&\\])/giu;
-/** A link label that its block does not close. nbconvert would search for its end in a later fence. */
+/** The start of a link label that has no end in its block. nbconvert would search for the end in a later fence. */
 const OPEN_LABEL = /^( {0,3})\[(?=(?:[^[\]\\]|\\.|\\(?![^]))*(?![^]))/gmsu;
 /** A sign that would open a display formula inside another formula. TeX ignores a space after it. */
 const NESTED_OPENING = /(?<=.)(\\begin(?=\{)|\\\\(?=[[(]))/gsu;
@@ -41,12 +41,12 @@ const codeParser = new Marked({
   extensions: [{ name: 'math', level: 'inline', start: source => source.search(/[\\$]/), tokenizer: formulaToken, renderer: () => '' }]
 });
 
-/** `text`, safe to render. With `lineEnd` "  \n" every line break is a hard one. */
+/** Makes `text` safe to render. With "  \n" as `lineEnd`, every line break of the text is rendered. */
 export function safeMarkdown(text: string, lineEnd: '\n' | '  \n' = '\n'): string {
   return [...blocks(text.replace(/\r\n?/g, '\n'), lineEnd)].join('\n').replace(/^\n+|\n+$/g, '');
 }
 
-/** Code in a fence that nothing in the code closes. */
+/** Code in a fence that is longer than all runs of backticks in the code. */
 export function fenced(code: string, language: string): string {
   const longest = Math.max(2, ...Array.from(code.matchAll(/`+/g), run => run[0].length));
   const fence = '`'.repeat(longest + 1);
@@ -76,7 +76,7 @@ interface Leaf {
   readonly isNested: boolean;
 }
 
-/** The blocks that contain no others. Tokens inside lists and quotes have no positions, but all of their lines. */
+/** Yields the innermost blocks. Tokens in lists and quotes have no positions, but all their line breaks, so lines are counted. */
 function* leaves(tokens: readonly Token[], start: number, isNested: boolean): Generator<Leaf> {
   let line = start;
   for (const token of tokens) {
@@ -95,12 +95,12 @@ function newlines(text: string): number {
   return text.split('\n').length - 1;
 }
 
-/** `openingLine` is that of a fence in a list or a quote. */
+/** `openingLine` is the first line of a fence in a list or a quote. It is null for other code. */
 function safeCodeBlock({ text, lang = '' }: Tokens.Code, openingLine: string | null): string {
   if (openingLine === null) {
     return `\n${fenced(text.replace(/\n$/, ''), lang)}\n`;
   }
-  // On one line, because renderers that measure indentation differently would end the list item or quote.
+  // The code becomes one line, because renderers that measure indentation differently would end the list item or quote.
   const prefix = openingLine.slice(0, openingLine.search(/`{3}|~{3}/));
   const language = LANGUAGE.exec(lang)?.[0];
   return `${prefix}<pre><code${language ? ` class="language-${language}"` : ''}>${entities(text)}</code></pre>\n`;
@@ -137,7 +137,7 @@ function escapeLive(text: string): string {
     .replace(LIVE, (escaped, live?: string, slash?: string) => (live ? entities(live) : slash === undefined ? escaped : '&#92;'));
 }
 
-/** The inline token of a formula. If the markup is null, it is text: an escaped character or lone dollar signs. */
+/** The inline token of a formula. A token without markup is text: an escaped character or lone dollar signs. */
 function formulaToken(source: string): Tokens.Generic | undefined {
   const found = MATH.exec(source);
   if (!found?.groups) {
@@ -146,11 +146,12 @@ function formulaToken(source: string): Tokens.Generic | undefined {
   const { block, bracketed, inline, parenthesised, environment, text } = found.groups;
   const displayed = block ?? bracketed;
   const within = inline ?? parenthesised;
+  const delimiter = displayed !== undefined ? '$$' : within !== undefined ? '$' : '';
   return {
     type: 'math',
     raw: found[0],
     text: displayed ?? within?.trim() ?? environment ?? text,
-    markup: text !== undefined ? null : displayed !== undefined ? '$$' : within !== undefined ? '$' : ''
+    markup: text === undefined ? delimiter : null
   };
 }
 

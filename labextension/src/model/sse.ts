@@ -1,4 +1,4 @@
-/** Reads server-sent events from a response body, as far as the chat endpoints use them: data and comments. */
+/** Reads the data and the comments of server-sent events from a response body. */
 
 import { createParser } from 'eventsource-parser';
 

@@ -1,4 +1,4 @@
-/** Interfaces of where conversations are stored. */
+/** Interfaces for the storage of conversations. */
 
 export interface FolderFile {
   readonly name: string;
@@ -6,7 +6,7 @@ export interface FolderFile {
   readonly stamp: string;
 }
 
-/** A folder of text files. A missing file reads as null. The first write creates the folder. */
+/** A folder of text files. `stamp` and `read` return null for a missing file. `write` creates the folder and returns the new stamp. */
 export interface ConversationFolder {
   list(): Promise<FolderFile[]>;
   stamp(name: string): Promise<string | null>;

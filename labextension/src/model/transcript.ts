@@ -4,7 +4,7 @@ import { array, Json, number, object, oneOf, parseJson, string } from './json';
 import { Attachment, Message, Stats, Status, Transcript } from './types';
 
 const FORMAT = 'pico_jupyter.chat';
-/** An answer that has not grown for this long has lost its writer. */
+/** If an answer has not grown for this long, its writer has probably stopped. */
 const ABANDONED_MS = 30_000;
 const STATUSES: readonly Status[] = ['done', 'streaming', 'stopped', 'interrupted', 'failed'];
 
@@ -12,7 +12,7 @@ export function writeTranscript({ id, title, titled, created, messages, removed 
   return `${JSON.stringify({ format: FORMAT, id, title, titled, created, messages, removed }, null, 1)}\n`;
 }
 
-/** null if the text is not a conversation. */
+/** Decodes the text of a file. Returns null if it is not a conversation. */
 export function readTranscript(text: string): Transcript | null {
   const value = object(parseJson(text));
   if (value.format !== FORMAT || !string(value.id)) {
@@ -28,7 +28,7 @@ export function readTranscript(text: string): Transcript | null {
   };
 }
 
-/** Only role and content are required, so that messages can be written by hand. */
+/** Decodes messages. They need only a role and content, so that users can write them by hand. */
 export function readMessages(value: unknown): Message[] {
   return array(value)
     .map(object)
@@ -77,7 +77,7 @@ function readAttachment(attachment: Json, index: number): Attachment {
   };
 }
 
-/** Merges two versions in either order. The later version of a message wins; removed messages stay removed. */
+/** Merges two versions of a conversation. The later version of a message wins, and removed messages stay removed. */
 export function mergeTranscripts(ours: Transcript, theirs: Transcript): Transcript {
   const removed = new Set([...ours.removed, ...theirs.removed]);
   const latest = new Map(ours.messages.map(message => [message.id, message]));
@@ -88,11 +88,11 @@ export function mergeTranscripts(ours: Transcript, theirs: Transcript): Transcri
     }
   }
   const messages = [...latest.values()].filter(message => !removed.has(message.id));
-  const titled = theirs.titled > ours.titled ? theirs : ours;
+  const lastRenamed = theirs.titled > ours.titled ? theirs : ours;
   return {
     id: ours.id,
-    title: titled.title,
-    titled: titled.titled,
+    title: lastRenamed.title,
+    titled: lastRenamed.titled,
     created: ours.created,
     messages: messages.sort((one, other) => one.created - other.created || (one.id < other.id ? -1 : 1)),
     removed: [...removed].sort()

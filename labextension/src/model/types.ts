@@ -6,7 +6,7 @@ export type Reasoning = 'default' | 'on' | 'off';
 
 export const REASONINGS: readonly Reasoning[] = ['default', 'on', 'off'];
 
-/** `interrupted`: the page that received the answer was closed, and the message contains the part until then. */
+/** `interrupted`: the page closed while it received the answer. The message contains the deltas that arrived before. */
 export type Status = 'streaming' | 'done' | 'stopped' | 'interrupted' | 'failed';
 
 /** The writer of answers that Python code requested. */
@@ -20,7 +20,7 @@ export interface Attachment {
   readonly data: string;
 }
 
-/** A file before the model's support is checked. `other`: models accept no such files. `large`: it exceeds the size limit. */
+/** A file that a model may reject. `other`: no model accepts such files. `large`: the file exceeds the size limit. */
 export interface AttachmentCandidate {
   readonly kind: Attachment['kind'] | 'other' | 'large';
   readonly name: string;
@@ -49,7 +49,7 @@ export interface Message {
   /** Why the answer ended, for example 'stop' or 'length'. */
   readonly finish?: string;
   readonly stats?: Stats;
-  /** Milliseconds: from the request to the first delta, of reasoning, and from the first delta to the last. */
+  /** Durations in milliseconds: until the first delta, of the reasoning, and from the first delta to the last. */
   readonly firstMs?: number;
   readonly thinkingMs?: number;
   readonly decodeMs?: number;

@@ -19,7 +19,7 @@ export function chatBody(request: ChatRequest): Json {
   };
 }
 
-/** Leaves past reasoning out: chat templates drop it, and it costs prompt tokens. */
+/** Omits the reasoning of past answers, because most chat templates drop it and it would cost prompt tokens. */
 function wireMessage(message: Message): Json {
   const attachments = message.attachments ?? [];
   if (!attachments.length) {

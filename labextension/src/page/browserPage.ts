@@ -26,7 +26,7 @@ export function localUnsavedStore(scope: string): UnsavedStore {
       try {
         localStorage.setItem(full(key), text);
       } catch (error) {
-        // Large images exceed the quota. Then only the changes since the last save, at most a second, are lost.
+        // Large images can exceed the quota. Then the changes since the last save are lost: those of one second at most.
         console.warn('pico_jupyter: the last second of the conversation could not be stored', error);
       }
     },

@@ -1,4 +1,4 @@
-/** Shows attachments, and reads files of the browser as attachments. */
+/** Shows attachments, and reads files from the browser as attachments. */
 
 import * as React from 'react';
 import { attachmentKind, exceedsLimit, textCandidate } from '../model/candidates';
@@ -31,7 +31,7 @@ export function AttachmentList({ attachments, onRemove }: AttachmentListProps): 
   );
 }
 
-/** Reads images and videos as data URLs, and all else as text. */
+/** Reads a file: an image or a video as a data URL, any other file as text. */
 export async function readBrowserFile(file: File): Promise<AttachmentCandidate> {
   const name = file.name || 'clipboard';
   const kind = attachmentKind(file.type);

@@ -17,10 +17,10 @@ interface CodeCardProps {
 export const CodeCard = React.memo(function CodeCard({ source, language, isLive }: CodeCardProps) {
   const { actions, trans, renderer: observable } = useServices();
   const renderer = useObservable(observable);
-  const isUnhighlighted = !renderer || (isLive && source.length >= MAX_LIVE_LENGTH);
+  const isHighlighted = renderer !== null && (!isLive || source.length < MAX_LIVE_LENGTH);
   const html = React.useMemo(
-    () => (isUnhighlighted || !renderer ? '' : renderer.code(source, language)),
-    [isUnhighlighted, language, renderer, source]
+    () => (isHighlighted ? renderer.code(source, language) : ''),
+    [isHighlighted, language, renderer, source]
   );
   const labels = {
     cursor: trans.__('Insert into the active cell'),
@@ -37,7 +37,7 @@ export const CodeCard = React.memo(function CodeCard({ source, language, isLive 
         ))}
       </figcaption>
       <pre tabIndex={0}>
-        {isUnhighlighted ? <code>{source}</code> : <code dangerouslySetInnerHTML={{ __html: html }} />}
+        {isHighlighted ? <code dangerouslySetInnerHTML={{ __html: html }} /> : <code>{source}</code>}
       </pre>
     </figure>
   );

@@ -116,7 +116,7 @@ function AttachButtons(): React.JSX.Element {
         hidden
         accept={accept.join(',')}
         onChange={event => {
-          // Copies the list, which is emptied when the input is reset.
+          // Resetting the input empties its list of files, so this copies the list first.
           const files = [...(event.target.files ?? [])];
           event.target.value = '';
           void Promise.all(files.map(readBrowserFile)).then(read => chat.attach(read));

@@ -1,4 +1,4 @@
-/** Shows the progress of a load: bytes once the engine reads the weights, and before that what the engine does. */
+/** Shows the progress of a load: the bytes that are loaded, or the engine's state before it reads the weights. */
 
 import * as React from 'react';
 import { formatBytes, Memory } from '../model/memory';
@@ -24,7 +24,7 @@ export function LoadProgress({ model }: { model: string }): React.JSX.Element {
   );
 }
 
-/** From 0 to 1, or null before the engine reads this model's weights. */
+/** The loaded share of the weights, from 0 to 1. Null before the engine reads the weights of this model. */
 export function loadShare(model: string, memory: Memory | null): number | null {
   const loading = memory?.loading;
   return loading?.model === model && loading.total ? loading.done / loading.total : null;

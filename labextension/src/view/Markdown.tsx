@@ -1,4 +1,4 @@
-/** Renders text of a model block by block. While the text grows, only its last block is rendered again. */
+/** Renders text of a model block by block. While the text grows, only changed blocks are rendered again. */
 
 import * as React from 'react';
 import { createPortal } from 'react-dom';
@@ -9,7 +9,7 @@ import { useObservable, useServices } from './services';
 export const Markdown = React.memo(function Markdown({ source, isLive }: { source: string; isLive: boolean }) {
   const splitter = React.useRef(new BlockSplitter());
   const blocks = React.useMemo(() => splitter.current.update(source), [source]);
-  // Not for growing answers: a new definition would render all blocks again.
+  // Growing answers use no link definitions, because a new definition would render all blocks again.
   const definitions = React.useMemo(
     () => (isLive ? '' : blocks.filter(({ kind }) => kind === 'definitions').map(block => block.source).join('\n')),
     [blocks, isLive]
@@ -36,7 +36,7 @@ interface NestedCode {
   readonly language: string;
 }
 
-/** A block of Markdown. Code inside it, for example in lists, gets a CodeCard too. */
+/** A block of Markdown. Code inside it, for example in a list, is shown in a CodeCard too. */
 const Prose = React.memo(function Prose({ block, definitions }: { block: Block; definitions: string }) {
   const renderer = useObservable(useServices().renderer);
   const box = React.useRef<HTMLDivElement>(null);

@@ -75,13 +75,13 @@ function ModelList({ models, close }: { models: readonly Model[]; close: () => v
       choose(atCursor);
     }
   };
-  const group = (title: string, from: number, some: readonly Model[]): React.ReactNode =>
-    some.length > 0 && (
+  const group = (title: string, from: number, members: readonly Model[]): React.ReactNode =>
+    members.length > 0 && (
       <div role="group" aria-label={title}>
         <div className="pico-group-title" aria-hidden="true">
           {title}
         </div>
-        {some.map((model, index) => (
+        {members.map((model, index) => (
           <ModelRow
             key={model.name}
             id={`${listId}-${from + index}`}
@@ -115,7 +115,7 @@ function ModelList({ models, close }: { models: readonly Model[]; close: () => v
         />
         <IconButton icon="redo" size={14} label={trans.__('Refresh models')} onClick={() => void chat.models.refresh()} />
       </div>
-      {/* Clicks leave the focus in the search field. */}
+      {/* A click in the list does not move the focus from the search field. */}
       <div id={listId} role="listbox" aria-label={trans.__('Models')} className="pico-list" onMouseDown={event => event.preventDefault()}>
         {group(trans.__('In memory'), 0, loaded)}
         {group(trans.__('On disk'), loaded.length, shown.slice(loaded.length))}
@@ -186,7 +186,7 @@ function ModelRow({ id, model, isChosen, isAtCursor, onPoint, onChoose }: ModelR
   );
 }
 
-/** Says whether a model on disk fits into memory. */
+/** Shows whether a model on disk fits into memory. */
 function FitLine({ model }: { model: Model }): React.JSX.Element | null {
   const { chat, trans } = useServices();
   const { memory } = useObservable(chat.models.state);
@@ -246,9 +246,9 @@ function LoadControl({ model }: { model: Model }): React.JSX.Element {
   );
 }
 
-function residencyText(model: Model, memory: Memory | null, isMoving: boolean, trans: Translator): string {
+function residencyText(model: Model, memory: Memory | null, isBusy: boolean, trans: Translator): string {
   const need = memory?.needs.get(model.name);
-  if (isMoving) {
+  if (isBusy) {
     return model.resident === null ? trans.__('Loading %1…', model.name) : trans.__('Unloading %1…', model.name);
   }
   if (model.resident !== null) {
@@ -264,7 +264,7 @@ function residencyText(model: Model, memory: Memory | null, isMoving: boolean, t
   }
 }
 
-/** Shows the memory in use, and what this model would need. */
+/** Shows the memory in use, and the memory that loading this model would add. */
 function MemoryGauge({ model, memory }: { model: Model; memory: Memory }): React.JSX.Element {
   const { trans } = useServices();
   const { budget, used } = memory;

@@ -120,7 +120,7 @@ function Banner(): React.JSX.Element | null {
   );
 }
 
-/** Tells screen readers when an answer starts and ends, not each of its words. */
+/** Announces the start and the end of an answer to screen readers, but not its text. */
 function Announcement({ state }: { state: ConversationState }): React.JSX.Element {
   const { trans } = useServices();
   const last = state.messages.at(-1);

@@ -1,4 +1,4 @@
-/** Shows the reasoning of an answer: open while the model thinks, then closed, unless the user has opened or closed it. */
+/** Shows the reasoning of an answer. It is open while the model reasons, and closed afterwards. A click opens or closes it. */
 
 import * as React from 'react';
 import { Message } from '../model/types';

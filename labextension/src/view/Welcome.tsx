@@ -1,4 +1,4 @@
-/** Shown in an empty conversation: what the model is, suggested questions, and how to add models. */
+/** Fills an empty conversation with a description of the model, suggested questions, and instructions to add models. */
 
 import * as React from 'react';
 import { BUILT_IN, BUILT_IN_VISION } from '../model/models';

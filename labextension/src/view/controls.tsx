@@ -36,7 +36,7 @@ export function CopyButton({ label, text, size }: { label: string; text: string;
   return <IconButton icon={isDone ? 'check' : 'copy'} label={isDone ? trans.__('Copied') : label} size={size} onClick={copy} />;
 }
 
-/** navigator.clipboard is missing on pages without TLS. */
+/** Copies a text. Pages without TLS have no navigator.clipboard; there the text is copied from a temporary element. */
 async function copyText(text: string): Promise<void> {
   if (navigator.clipboard) {
     await navigator.clipboard.writeText(text);

@@ -6,9 +6,9 @@ import { AppActions } from './services';
 
 const REQUEST = 'pico-jupyter:actions';
 
-/** The panel, for the application around it. */
+/** The functions of a panel that the surrounding application calls. */
 export interface EmbeddedPanel {
-  /** Use these actions from now on. */
+  /** Give the panel the actions of the application. */
   setActions(actions: CellActions): void;
   /** Attach files or cells that were dropped. */
   attach(candidates: readonly AttachmentCandidate[]): void;

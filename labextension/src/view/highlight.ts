@@ -24,7 +24,7 @@ for (const [name, language] of Object.entries(LANGUAGES)) {
 hljs.registerAliases(['console', 'shell'], { languageName: 'bash' });
 hljs.registerAliases(['ipython', 'ipython3'], { languageName: 'python' });
 
-/** The code as highlighted HTML, or escaped if the language is unknown. */
+/** The code as highlighted HTML, or as escaped text if the language is unknown. */
 export function highlight(source: string, language: string): string {
   const known = hljs.getLanguage(language) ? language : '';
   return known

@@ -1,5 +1,5 @@
-/** Renders Markdown, code and formulas as safe HTML: HTML of the model is text, links open web pages and mail only, and no
- * image is loaded from another server. DOMPurify checks the result. */
+/** Renders Markdown, code and formulas as safe HTML: HTML in the source is shown as text, links open only web pages and
+ * mail, and no image is loaded from another server. DOMPurify removes everything else that is unsafe. */
 
 import DOMPurify from 'dompurify';
 import { Marked, Tokens } from 'marked';
@@ -75,7 +75,7 @@ function formula(token: Tokens.Generic, displayMode: boolean): string {
   return temml.renderToString(String(token.text), { displayMode, throwOnError: false, trust: false, maxExpand: 500 });
 }
 
-/** The source as HTML. If its nesting overflows the stack, for example a long run of ">", it is shown as text. */
+/** The source as HTML. Deep nesting, for example a long run of ">", overflows marked's stack. Such a source is shown as text. */
 function toHtml(source: string): string {
   try {
     return String(markdownParser.parse(source));

@@ -1,24 +1,24 @@
-/** The services that the view gets from the application around it. */
+/** The services that the application provides to the view. */
 
 import * as React from 'react';
 import { Chat } from '../model/chat';
 import { Observable } from '../model/observable';
 import { AttachmentCandidate } from '../model/types';
 
-/** Has the shape of JupyterLab's translation bundles: `%1` is the first argument. */
+/** Translates texts with the interface of JupyterLab's translation bundles. `%1` in a text is replaced by the first value. */
 export interface Translator {
   __(text: string, ...values: readonly unknown[]): string;
 }
 
-/** Where code is inserted: at the cursor of the active cell, in a new cell below it, or instead of its code. */
+/** Where code is inserted: at the cursor of the active cell, in a new cell below that, or in place of the cell's code. */
 export type Insertion = 'cursor' | 'below' | 'replace';
 
-/** What the application can do for the panel. The panel hides the controls of missing actions. */
+/** Actions that the application performs for the panel. The panel hides the controls of missing actions. */
 export interface AppActions {
   /** Insert code into the notebook that was used last. */
   readonly insertCode?: (code: string, where: Insertion) => void;
   readonly insertions?: readonly Insertion[];
-  /** The selected cells of that notebook, with their outputs. */
+  /** The selected cells, with their outputs, of the notebook that was used last. */
   readonly selectedCells?: () => readonly AttachmentCandidate[];
   /** Let the user pick files of the server. */
   readonly pickFiles?: () => Promise<readonly AttachmentCandidate[]>;
@@ -41,7 +41,7 @@ export interface Services {
   readonly chat: Chat;
   readonly actions: AppActions;
   readonly preferences: Observable<Preferences>;
-  /** null until it is loaded. Until then text is shown unrendered. */
+  /** null until the renderer is loaded. Until then the source is shown as text. */
   readonly renderer: Observable<Renderer | null>;
   readonly trans: Translator;
 }
@@ -62,7 +62,7 @@ export function useObservable<T>(observable: Observable<T>): T {
   return React.useSyncExternalStore(observable.subscribe, observable.get);
 }
 
-/** Leaves texts in English. */
+/** Inserts the values, and leaves the texts in English. */
 export const untranslated: Translator = {
   __: (text, ...values) => text.replace(/%(\d)/g, (_, position) => String(values[Number(position) - 1] ?? ''))
 };

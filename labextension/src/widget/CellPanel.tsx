@@ -1,4 +1,4 @@
-/** The panel in a cell's output. It uses the actions of the application around it, if there are any. */
+/** The panel in a cell's output. It uses the actions of the surrounding application, such as JupyterLab, if it offers any. */
 
 import * as React from 'react';
 import { conversationMarkdown } from '../model/conversationMarkdown';
@@ -7,14 +7,14 @@ import { Panel } from '../view/Panel';
 import { AppActions, Services } from '../view/services';
 import { subscribeToConversation } from './subscribeToConversation';
 
-/** The actions that need no application. */
+/** The actions of a page without such an application. */
 const PAGE_ACTIONS: AppActions = { exportText: download };
 
 export function CellPanel({ services, frame }: { services: Services; frame: HTMLElement }): React.JSX.Element {
   const { chat } = services;
   const [actions, setAppActions] = React.useState<CellActions | null>(null);
   React.useEffect(() => {
-    // The panel has a size once it is in the page. Its event reaches the application only then.
+    // An element has a size only once it is in the page, and only then do its events reach the application.
     const observer = new ResizeObserver(() => requestActions(frame, { setActions, attach: candidates => chat.attach(candidates) }));
     const setActions = (found: CellActions): void => {
       observer.disconnect();

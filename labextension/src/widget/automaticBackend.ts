@@ -7,7 +7,7 @@ import { hasPicoEndpoints, PageServer } from './pageServer';
 
 export type Transport = 'http' | 'kernel';
 
-/** Chooses at the first request. `onTransport` is called with the choice. */
+/** Chooses the transport at the first request, and calls `onTransport` with the choice. */
 export class AutomaticBackend implements Backend {
   constructor(
     private readonly _server: PageServer | null,

@@ -27,7 +27,7 @@ interface Views {
   render(props: { model: WidgetModel; el: HTMLElement }): () => void;
 }
 
-/** A function, so that each Python object gets its own chat, which its views share. */
+/** anywidget calls this function once for each Python object. The views of one object share a chat. */
 export default (): Views => {
   let services: Services;
   return {

@@ -67,7 +67,7 @@ class KernelCall {
     this._model.send({ type, id: this._id, content });
   }
 
-  /** The next reply. Rejects when the kernel reports a failure, and when the call was aborted. */
+  /** Waits for the next reply. Rejects if the kernel reports a failure or the call is aborted. */
   async next(): Promise<Json> {
     while (!this._received.length) {
       this._signal?.throwIfAborted();

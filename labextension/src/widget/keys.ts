@@ -1,4 +1,4 @@
-/** Keeps keys typed in the panel from the notebook. Shift+Enter would run the cell again and lose the chat. */
+/** Hides the panel's key and clipboard events from the notebook. Shift+Enter would run the cell again and lose the chat. */
 
 export function isolateKeys(element: HTMLElement): void {
   for (const type of ['keydown', 'keyup', 'keypress'] as const) {
@@ -13,7 +13,7 @@ export function isolateKeys(element: HTMLElement): void {
   }
 }
 
-/** Shortcuts for saving, the sidebar and the command palette. */
+/** Whether the keys are JupyterLab's shortcut for saving, the sidebar or the command palette. */
 function isForApplication(event: KeyboardEvent): boolean {
   const key = event.key.toLowerCase();
   const isAccel = (event.ctrlKey || event.metaKey) && !event.altKey;

@@ -1,4 +1,4 @@
-/** Finds the page's Jupyter server, and where it stores conversations. */
+/** Finds the page's Jupyter server, and the folder on it that stores conversations. */
 
 import { HttpFolder } from '../model/httpFolder';
 import { Send } from '../model/httpBackend';
@@ -15,7 +15,7 @@ export interface PageServer {
   readonly url: string;
 }
 
-/** null on a page without a Jupyter server. */
+/** The Jupyter server that sent this page, or null if another program sent it. */
 export function pageServer(): PageServer | null {
   const config = object(parseJson(document.getElementById('jupyter-config-data')?.textContent ?? ''));
   const base = string(config.baseUrl);
@@ -43,7 +43,7 @@ export async function hasPicoEndpoints(server: PageServer): Promise<boolean> {
   return (await getJson(server, 'pico/v1/models')) !== null;
 }
 
-/** The storage that the sidebar uses too, or null without a contents API. */
+/** The same storage that the sidebar uses, or null if the server has no contents API. */
 export async function findStorage(server: PageServer, environment: Environment): Promise<ConversationStorage | null> {
   if (!(await getJson(server, 'api/contents/?content=0'))) {
     return null;

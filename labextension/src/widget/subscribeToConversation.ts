@@ -1,4 +1,4 @@
-/** Subscribes to changes of a chat's open conversation, also after another one was opened. */
+/** Subscribes to the open conversation of a chat. When the user opens another conversation, the subscription changes to it. */
 
 import { Chat } from '../model/chat';
 

@@ -7,10 +7,10 @@ import { Environment, Message, REASONINGS } from '../model/types';
 import { subscribeToConversation } from './subscribeToConversation';
 import { WidgetModel } from './widgetModel';
 
-/** Delay between two updates of the kernel while an answer grows. A reload loses at most this much. */
+/** Delay between two updates of the Python object while an answer grows. A reload loses at most the text of this time. */
 const PUSH_MS = 1000;
 
-/** The messages that the chat and the trait had in common last. */
+/** The messages of the chat and of the trait when the two were last equal. */
 interface Common {
   messages: readonly Message[];
 }

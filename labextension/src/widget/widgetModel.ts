@@ -1,4 +1,4 @@
-/** The model that anywidget provides: the traits of the Python object, and messages to it. */
+/** The widget model that anywidget provides: the traits of the Python object, and messages to and from it. */
 
 export interface WidgetModel {
   get(key: string): unknown;
