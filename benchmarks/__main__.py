@@ -1,8 +1,8 @@
 """Compares pico_jupyter with mlx_lm.server (mlx_vlm.server for images) on one machine, with the same models and BLAS.
 
-This command starts two real servers. The first run builds the models. Each case measures one server and then the other
-(A B A B ...), while the other server is idle. The result of a case is written to the JSON file at once, so --resume can
-continue an interrupted run. Run no other programs meanwhile.
+This command starts two real servers. The first run builds the models. Each case measures the servers in turn
+(A B A B ...). The server that is not measured is idle. The result of a case is written to the JSON file at once, so
+--resume can continue an interrupted run. Run no other programs at the same time.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=0, help="visits to each server per case (default: 3, quick: 1)")
     parser.add_argument("--list", action="store_true", help="list the cases")
     parser.add_argument(
-        "--resume", action="store_true", help="keep the results in the JSON file; measure the missing cases and --only"
+        "--resume",
+        action="store_true",
+        help="keep the results in the JSON file; measure missing cases, or --only again",
     )
     parser.add_argument("--report", action="store_true", help="measure nothing; report the results in the JSON file")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS_PAGE.name} and {RESULTS_JSON.name}")
@@ -91,19 +93,20 @@ def _run(options: argparse.Namespace, cases: Sequence[Case], path: Path) -> Resu
     rounds = options.rounds or (1 if options.quick else 3)
     results = Results(about_this_run(is_quick=options.quick, rounds=rounds))
     if options.resume and path.exists():
-        now, results = results.about, _read(path)
-        results.forget(cases if options.only else [], now)
+        earlier = _read(path)
+        earlier.forget(cases if options.only else [], results.about)
+        results = earlier
     start = time.perf_counter()
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         print(f"{time.perf_counter() - start:6.0f} s  {text}", flush=True)
 
-    runner = Runner(options.folder, results, path, is_quick=options.quick, rounds=rounds, say=say)
+    runner = Runner(options.folder, results, path, is_quick=options.quick, rounds=rounds, log=log)
     try:
         runner.run(cases)
     except KeyboardInterrupt:
         sys.exit(f"\ninterrupted; the results so far are in {path}; --resume continues")
-    say(f"done, results in {path}")
+    log(f"done, results in {path}")
     return results
 
 

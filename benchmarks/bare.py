@@ -1,6 +1,6 @@
-"""Measures without a server, in separate processes with the same BLAS.
+"""Measures models without a server.
 
-The processes run bare_loop.py and tower_passes.py.
+Each measurement runs bare_loop.py or tower_passes.py in a separate process with the servers' BLAS.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ def bare_rate(checkpoint: Path, rows: int, prompt: int, tokens: int, blas: Mappi
 
 
 def batch_cache_bytes(checkpoint: Path, lengths: Sequence[int], tokens: int, blas: Mapping[str, str]) -> int:
-    """Bytes of the caches of mlx-lm's BatchGenerator after `tokens` steps, as it reports them."""
+    """The bytes that mlx-lm's BatchGenerator reports for its KV caches after `tokens` steps.
+
+    There is one row for each of `lengths`, which are the lengths of the prompts in tokens.
+    """
     return int(_run("bare_loop", ["cache", str(checkpoint), str(tokens), *map(str, lengths)], blas))
 
 
 def tower_passes(checkpoint: Path, server: str, questions: int, blas: Mapping[str, str]) -> float:
-    """Passes of a server's vision tower per further question about the same image."""
+    """The mean number of passes of a server's vision tower for each further question about the same image."""
     return _run("tower_passes", [server, str(checkpoint), str(questions)], blas)
 
 

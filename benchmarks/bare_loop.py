@@ -19,7 +19,8 @@ from pico_jupyter.engine.backends import loading
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.types import EngineOptions
 
-_ROOM = 4 << 30
+_FREE_BYTES = 4 << 30
+# The limit of one prefill call, in tokens.
 _CHUNK = 2048
 
 
@@ -27,27 +28,28 @@ def rate(checkpoint: Path, rows: int, prompt: int, tokens: int) -> float:
     """Tokens per second of LmBackend while all rows decode."""
     catalog = Catalog(EngineOptions(model_dirs=(str(checkpoint.parent),)), hub_cache=None)
     info = next(info for info in catalog.models() if info.name == checkpoint.name)
-    backend = loading.load(info, _ROOM)
+    backend = loading.load(info, _FREE_BYTES)
     while backend.load_step():
         pass
     for row in range(rows):
         backend.insert({row: RowSampling()}, _prompt(row, prompt))
         while backend.prefill([row], _CHUNK)[row]:
             pass
-    while len({draw.row for draw in backend.step()}) < rows:
+    # Time starts when one step has sampled a token for every row.
+    while len({token.row for token in backend.step()}) < rows:
         pass
-    start, drawn = time.perf_counter(), 0
-    while drawn < rows * tokens:
-        drawn += len(backend.step())
+    start, sampled = time.perf_counter(), 0
+    while sampled < rows * tokens:
+        sampled += len(backend.step())
     seconds = time.perf_counter() - start
     backend.close()
-    return drawn / seconds
+    return sampled / seconds
 
 
 def cache(checkpoint: Path, tokens: int, lengths: Sequence[int]) -> int:
-    """Bytes that BatchGenerator reports when every row has generated `tokens` tokens.
+    """The bytes that BatchGenerator reports when every row has generated `tokens` tokens.
 
-    The rows start with caches of the given lengths, as after a prefill. The caches contain zeros.
+    The rows start with KV caches of the given lengths. The caches contain zeros, so no prefill is needed.
     """
     model, _ = load_model(checkpoint)
     generator = BatchGenerator(model)
@@ -57,21 +59,21 @@ def cache(checkpoint: Path, tokens: int, lengths: Sequence[int]) -> int:
         for layer in layers:
             layer.update_and_fetch(mx.zeros((1, heads, length, size)), mx.zeros((1, heads, length, size)))
     generator.insert([_prompt(0, 1)] * len(lengths), max_tokens=[4 * tokens] * len(lengths), caches=caches)
-    drawn: dict[int, int] = {}
-    while len(drawn) < len(lengths) or min(drawn.values()) < tokens:
+    generated: dict[int, int] = {}
+    while len(generated) < len(lengths) or min(generated.values()) < tokens:
         _, responses = generator.next()
         for response in responses:
-            drawn[response.uid] = drawn.get(response.uid, 0) + 1
+            generated[response.uid] = generated.get(response.uid, 0) + 1
     return int(generator.prompt_cache_nbytes)
 
 
 def _prompt(seed: int, length: int) -> list[int]:
-    draw = random.Random(seed)
-    return [draw.randrange(len(SPECIAL), VOCABULARY) for _ in range(length)]
+    rng = random.Random(seed)
+    return [rng.randrange(len(SPECIAL), VOCABULARY) for _ in range(length)]
 
 
 def main() -> None:
-    """Print the result, one number."""
+    """Print the result, which is one number."""
     kind, checkpoint, *numbers = sys.argv[1:]
     counts = [int(number) for number in numbers]
     if kind == "rate":

@@ -39,9 +39,9 @@ class Setup:
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that a case measures: its key in the results, its title and unit, and its bar.
+    """A number that a case measures: its key in the results, its title, its unit, and its bar (the goal).
 
-    `is_ours`: only pico_jupyter has this figure.
+    `is_ours`: the figure is not measured for the other server.
     """
 
     key: str
@@ -53,7 +53,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Case:
-    """One benchmark on one checkpoint. `id` groups related cases. `rival` names the other server ("": none)."""
+    """One benchmark on one checkpoint. `id` groups related cases.
+
+    `rival` names the other server. It is "" if only pico_jupyter is measured.
+    """
 
     id: str
     title: str
@@ -86,7 +89,7 @@ class Visit:
     def __post_init__(self) -> None:
         self.notes: list[str] = []
         self.words = Words(self.folder, self.seed)
-        self.draw = random.Random(self.seed)
+        self.rng = random.Random(self.seed)
 
     @property
     def address(self) -> Address:
@@ -97,16 +100,16 @@ class Visit:
         return quick if self.is_quick else full
 
     def question(self, count: int) -> Messages:
-        """A short conversation that the checkpoint can answer. Random models get `count` random words."""
-        return arithmetic(self.draw) if self.checkpoint in BUILT_IN else self.words.question(count)
+        """A question that the checkpoint can answer. For models with random weights, it has `count` random words."""
+        return arithmetic(self.rng) if self.checkpoint in BUILT_IN else self.words.question(count)
 
     def about(self, png: bytes, count: int) -> Messages:
-        """A question about an image that the checkpoint can answer. Random models get `count` random words."""
-        text = about_a_picture(self.draw) if self.checkpoint in BUILT_IN else self.words.text(count)
+        """A question about an image. For models with random weights, its text has `count` random words."""
+        text = about_a_picture(self.rng) if self.checkpoint in BUILT_IN else self.words.text(count)
         return with_picture(png, text)
 
     def body(self, messages: Messages, tokens: int, checkpoint: str = "", **fields: Any) -> dict[str, Any]:
-        """The body of a chat request: streaming and greedy by default. `fields` override that."""
+        """The body of a chat request. It streams and is greedy, unless `fields` change that."""
         body = {"model": self.server.model(checkpoint or self.checkpoint), "messages": messages, "max_tokens": tokens}
         return {**body, **GREEDY, "stream": True, "stream_options": {"include_usage": True}, **fields}
 
@@ -115,7 +118,7 @@ class Visit:
         return await send(self.address, self.server.chat_path, self.body(messages, tokens, checkpoint, **fields))
 
     async def ask(self, messages: Messages, tokens: int, checkpoint: str = "", **fields: Any) -> Answer:
-        """Send a chat request and return the answer. Raises Broken if a random model returns too few tokens."""
+        """Send a chat request and return the answer. Raises Broken if a random model generates not exactly `tokens`."""
         answer = await ask(self.address, self.server.chat_path, self.body(messages, tokens, checkpoint, **fields))
         if (checkpoint or self.checkpoint) not in BUILT_IN and answer.completion_tokens != tokens:
             raise Broken(f"asked for {tokens} tokens and got {answer.completion_tokens}")
@@ -123,7 +126,7 @@ class Visit:
 
     @contextlib.asynccontextmanager
     async def streams(self, count: int) -> AsyncGenerator[list[Exchange], None]:
-        """`count` streams that decode inside the `async with` block. They are closed at its end."""
+        """Start `count` streams. All of them decode when the `async with` block begins, and its end closes them."""
         exchanges: list[Exchange] = []
         try:
             for _ in range(count):
@@ -136,16 +139,16 @@ class Visit:
                 exchange.close()
 
     async def resident_bytes(self) -> int:
-        """Bytes of all loaded models and their caches, as pico_jupyter's api/ps reports them now."""
+        """The bytes of all loaded models and their caches, from pico_jupyter's api/ps."""
         return sum(model["size"] for model in json.loads(await get(self.address, "/api/ps"))["models"])
 
     async def metric(self, name: str) -> float:
-        """The last published value of one of pico_jupyter's gauges, or 0."""
+        """The current value of a gauge of pico_jupyter, or 0 if it is not published."""
         lines = (await get(self.address, "/metrics")).splitlines()
         return next((float(line.split()[1]) for line in lines if line.startswith(name + " ")), 0.0)
 
     async def warm_up(self) -> None:
-        """Load the checkpoint and run one step, so that later measurements do not include it."""
+        """Load the checkpoint with a short chat, so that later measurements do not include the load."""
         await self.ask(self.question(8), 4)
 
 

@@ -31,7 +31,8 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>",
 IMAGE_TOKENS = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 VOCABULARY = 4096
 CONTEXT = 65536
-# Scale of the output rows of tokens that must not be sampled: their logits stay near 0. Logits of words reach +-11.
+# Factors for the output rows. QUIET, for tokens that must not be sampled, gives logits near 0. LOUD, for words, gives
+# logits up to +-11.
 QUIET = 0.05
 LOUD = 3.0
 
@@ -69,29 +70,29 @@ def build(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     words = list(invented_words(random.Random(0), 6000))
     tokenizer = train_tokenizer(words)
-    drawable = drawable_tokens(tokenizer, set(words))
-    (folder / WORDS_FILE).write_text("\n".join(sorted(drawable)) + "\n")
+    tokens = word_tokens(tokenizer, set(words))
+    (folder / WORDS_FILE).write_text("\n".join(sorted(tokens)) + "\n")
     # Vision models come last, because they add tokens to the shared tokenizer.
     for name, shape in sorted(SHAPES.items(), key=lambda item: item[1].tower is not None):
         if shape.tower:
             tokenizer.add_special_tokens(IMAGE_TOKENS)
-        _finish(folder / name, partial(_write_random, shape=shape, tokenizer=tokenizer, drawable=drawable.values()))
+        _finish(folder / name, partial(_write_random, shape=shape, tokenizer=tokenizer, loud=tokens.values()))
     for name, source in BUILT_IN.items():
         _finish(folder / name, partial(_write_built_in, source=source))
 
 
-def invented_words(draw: random.Random, count: int) -> Iterator[str]:
+def invented_words(rng: random.Random, count: int) -> Iterator[str]:
     """Different pronounceable words that exist in no language."""
     seen: set[str] = set()
     while len(seen) < count:
-        word = "".join(draw.choice("bcdfghjklmnprstvwz") + draw.choice("aeiou") for _ in range(draw.choice((2, 2, 3))))
+        word = "".join(rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.choice((2, 2, 3))))
         if word not in seen:
             seen.add(word)
             yield word
 
 
 def train_tokenizer(words: list[str]) -> Tokenizer:
-    """A byte-level BPE tokenizer whose tokens are mostly whole words with a space in front."""
+    """Train a byte-level BPE tokenizer. Most of its tokens are whole words with a leading space."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -107,8 +108,8 @@ def train_tokenizer(words: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def drawable_tokens(tokenizer: Tokenizer, words: Collection[str]) -> dict[str, int]:
-    """The token id of each word that is one token with its space."""
+def word_tokens(tokenizer: Tokenizer, words: Collection[str]) -> dict[str, int]:
+    """Maps each word that is a single token, including its leading space, to the token's id."""
     single = {word: tokenizer.encode(" " + word).ids for word in words}
     return {word: ids[0] for word, ids in single.items() if len(ids) == 1}
 
@@ -126,7 +127,8 @@ def _finish(target: Path, write: Callable[[Path], None]) -> None:
     print(f"built {target} ({size / 1e6:.0f} MB)", flush=True)
 
 
-def _write_random(target: Path, shape: Shape, tokenizer: Tokenizer, drawable: Collection[int]) -> None:
+def _write_random(target: Path, shape: Shape, tokenizer: Tokenizer, loud: Collection[int]) -> None:
+    """Write a model with random weights. It generates only the tokens in `loud`."""
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     fast.chat_template = VISION_TEMPLATE if shape.tower else TEMPLATE
     fast.save_pretrained(target)
@@ -138,7 +140,7 @@ def _write_random(target: Path, shape: Shape, tokenizer: Tokenizer, drawable: Co
     model = _model(config)
     weights = dict(tree_flatten(model.parameters()))
     scale = [QUIET] * shape.vocabulary
-    for token in drawable:
+    for token in loud:
         scale[token] = LOUD
     embedding = next(name for name in weights if name.endswith("embed_tokens.weight"))
     weights[embedding] = weights[embedding] * mx.array(scale)[:, None]
@@ -180,7 +182,7 @@ def _vision_config(shape: Shape, tower: Tower) -> dict[str, Any]:
     text = {
         **_config(shape),
         "model_type": "qwen3_vl_text",
-        # Shares of time, height and width in the 64 rotary pairs of a head.
+        # The numbers of rotary pairs for time, height and width. A head has 64 pairs.
         "rope_scaling": {"rope_type": "default", "mrope_section": [24, 20, 20], "mrope_interleaved": True},
     }
     vision_start, vision_end, image, video = (VOCABULARY + index for index in range(len(IMAGE_TOKENS)))
@@ -232,7 +234,7 @@ def _processor_files(tower: Tower) -> dict[str, dict[str, Any]]:
 
 def _model(config: dict[str, Any]) -> Any:
     if config["model_type"] == "qwen3_vl":
-        # mlx-vlm changes this object.
+        # mlx-vlm changes the configuration that it gets, so it gets a copy.
         return qwen3_vl.Model(qwen3_vl.ModelConfig.from_dict(json.loads(json.dumps(config))))
     family = gemma3_text if config["model_type"] == "gemma3_text" else qwen3
     return family.Model(family.ModelArgs.from_dict(config))
@@ -256,7 +258,9 @@ def _write_built_in(target: Path, source: str) -> None:
 def main() -> None:
     """Build missing models."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=default_folder(), help="where to (default: %(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, default=default_folder(), help="folder of the models (default: %(default)s)"
+    )
     build(parser.parse_args().folder)
 
 

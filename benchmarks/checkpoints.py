@@ -15,7 +15,7 @@ WORDS_FILE = "words.txt"
 
 @dataclass(frozen=True)
 class Tower:
-    """The dimensions of a random vision tower. `side` is the largest width and height of an image, in pixels."""
+    """The dimensions of a vision tower with random weights. Images are at most `side` pixels wide and high."""
 
     layers: int
     hidden: int
@@ -39,7 +39,10 @@ class Tower:
 
 @dataclass(frozen=True)
 class Shape:
-    """The dimensions of a random model. `window` limits all caches but the last, in tokens (0: no limit)."""
+    """The dimensions of a model with random weights.
+
+    `window` is the limit, in tokens, of the KV cache of every layer except the last. 0 means no limit.
+    """
 
     layers: int
     hidden: int
@@ -55,7 +58,7 @@ class Shape:
     def __str__(self) -> str:
         caches = f", rotating caches of {self.window} tokens in all layers but the last" if self.window else ""
         tower = self.tower
-        sees = (
+        vision = (
             f"; a vision tower of {tower.layers} layers of {tower.hidden}, {tower.parameters / 1e6:.0f} M parameters, "
             f"{tower.tokens} tokens for an image of {tower.side} x {tower.side}"
             if tower
@@ -63,7 +66,7 @@ class Shape:
         )
         return (
             f"{self.layers} layers of {self.hidden}, {self.heads} heads of {self.head_dim} ({self.kv_heads} for keys "
-            f"and values), {self.parameters / 1e6:.0f} M parameters, {self.vocabulary} tokens{caches}{sees}"
+            f"and values), {self.parameters / 1e6:.0f} M parameters, {self.vocabulary} tokens{caches}{vision}"
         )
 
     @property
@@ -82,13 +85,14 @@ _SMALL = Shape(layers=3, hidden=512, heads=4, kv_heads=1, feed_forward=2048, see
 SHAPES = {
     "small": _SMALL,
     "small-2": replace(_SMALL, seed=2),
-    # Sampling costs grow with the vocabulary, so this one has a realistic size. The tokenizer uses 4096 tokens.
+    # Sampling costs grow with the vocabulary, so this model has a realistic one. Its tokenizer still has 4096 tokens.
     "large": Shape(layers=8, hidden=768, heads=6, kv_heads=2, feed_forward=3072, seed=3, vocabulary=65536),
     "rotating": replace(_SMALL, seed=4, window=512),
-    # The same words, and four special tokens for images.
+    # Its vocabulary has the same words, and four special tokens for images.
     "small-vl": replace(_SMALL, seed=5, vocabulary=4100, tower=Tower(layers=8, hidden=512, heads=8, feed_forward=2048)),
 }
-# The built-in models in float32. They end an answer when it is complete. The random models never do.
+# The built-in models in float32. They end an answer when it is complete. Models with random weights always generate up
+# to the token limit.
 TINY, TINY_VL = "tiny", "tiny-vl"
 BUILT_IN = {TINY: "pico-tiny", TINY_VL: "pico-tiny-vl"}
 NAMES = (*BUILT_IN, *SHAPES)
@@ -101,6 +105,6 @@ def default_folder() -> Path:
 
 
 def ensure(folder: Path) -> None:
-    """Build missing models, in a separate process, so that this process does not import mlx."""
+    """Build missing models. This uses a separate process, so that this process does not import mlx."""
     if any(not (folder / name / "config.json").exists() for name in NAMES):
         subprocess.run([sys.executable, "-m", "benchmarks.checkpoint_builder", "--folder", str(folder)], check=True)

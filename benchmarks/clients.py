@@ -40,8 +40,8 @@ class Address:
 class Answer:
     """A finished answer. Times come from time.perf_counter().
 
-    `pieces` are (time, text); one piece can contain several tokens. `failures` counts connections that were lost before
-    the answer began and were retried.
+    `pieces` are (time, text). One piece can contain several tokens. `failures` counts the attempts that were repeated
+    because the connection was lost before the answer began.
     """
 
     sent: float
@@ -127,7 +127,10 @@ class Exchange:
 
 
 async def send(address: Address, path: str, body: dict[str, Any]) -> Exchange:
-    """Send a request. A refused connection is retried and counted; `sent` is the time of the first attempt."""
+    """Send a request. Retries if the connection is refused, and counts the failures.
+
+    The `sent` time of the Exchange is that of the first attempt. Raises Broken after too many failures.
+    """
     payload = json.dumps(body).encode()
     lines = [f"POST {path} HTTP/1.1", f"Host: {address.host}:{address.port}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in address.headers.items()]
@@ -146,7 +149,7 @@ async def send(address: Address, path: str, body: dict[str, Any]) -> Exchange:
 
 
 async def ask(address: Address, path: str, body: dict[str, Any]) -> Answer:
-    """Send a request and return its answer. A connection that is lost before the answer begins is retried."""
+    """Send a request and return its answer. Retries if the connection is lost before the answer begins."""
     sent, failures = time.perf_counter(), 0
     while True:
         exchange = await send(address, path, body)
@@ -181,6 +184,7 @@ async def get(address: Address, path: str, timeout: float = 30.0) -> str:
 
 
 def read_answer(reads: list[tuple[float, bytes]], sent: float, ended: float, *, whole: bool = True) -> Answer:
+    """Decode a response. Raises Refused for an error status, and Broken if `whole` is true but the end is missing."""
     status, parts = _split_head(reads)
     if status != 200:
         if not status:
@@ -198,7 +202,7 @@ def read_answer(reads: list[tuple[float, bytes]], sent: float, ended: float, *, 
 
 
 def _split_head(reads: list[tuple[float, bytes]]) -> tuple[int, list[tuple[float, bytes]]]:
-    """The status (0: no response) and the unchunked body, as bytes with their times."""
+    """The status, and the parts of the body with their arrival times. Without a response, the status is 0."""
     held = b""
     for index, (moment, data) in enumerate(reads):
         held += data
@@ -212,6 +216,7 @@ def _split_head(reads: list[tuple[float, bytes]]) -> tuple[int, list[tuple[float
 
 
 def _unchunk(reads: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+    """Decode HTTP's chunked transfer coding. Keeps the arrival times."""
     parts: list[tuple[float, bytes]] = []
     held, left = b"", 0
     for moment, data in reads:
@@ -222,7 +227,7 @@ def _unchunk(reads: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
                 left -= len(part)
                 parts.append((moment, part))
                 continue
-            # The size of a chunk is on its own line. An empty line ends the previous chunk.
+            # Each chunk begins with a line that has its size. A line break follows the previous chunk.
             line, found, rest = held.removeprefix(b"\r\n").partition(b"\r\n")
             if not found:
                 break
@@ -233,6 +238,7 @@ def _unchunk(reads: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
 
 
 def _lines(parts: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+    """Split the parts into lines, each with the time at which it was complete."""
     lines: list[tuple[float, bytes]] = []
     held = b""
     for moment, data in parts:

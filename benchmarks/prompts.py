@@ -19,16 +19,16 @@ SIDE = 448
 
 
 class Words:
-    """Random words that are one token each in the random models. The same seed gives the same words."""
+    """Makes texts of random words. Each word is one token of the random models. The same seed gives the same words."""
 
     def __init__(self, folder: Path, seed: str) -> None:
         self._words = (folder / WORDS_FILE).read_text().split()
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / next(iter(SHAPES)) / "tokenizer.json"))
-        self._draw = random.Random(seed)
+        self._rng = random.Random(seed)
 
     def text(self, count: int) -> str:
         """A text of `count` tokens: words with a space in front of each."""
-        return "".join(" " + word for word in self._draw.choices(self._words, k=count))
+        return "".join(" " + word for word in self._rng.choices(self._words, k=count))
 
     def question(self, count: int) -> Messages:
         """A conversation of one message with `count` tokens."""
@@ -44,28 +44,28 @@ class Words:
 
 
 def said(answer: str) -> dict[str, str]:
-    """An answer as a message of the next turn, with the first space, which a server may strip."""
+    """An answer as a message of the next turn. It starts with a space, even if the server stripped that."""
     return {"role": "assistant", "content": " " + answer.strip()}
 
 
-def arithmetic(draw: random.Random) -> Messages:
+def arithmetic(rng: random.Random) -> Messages:
     """A question that pico-tiny can answer."""
-    return [{"role": "user", "content": f"What is {draw.randrange(10, 50)} + {draw.randrange(10, 50)}?"}]
+    return [{"role": "user", "content": f"What is {rng.randrange(10, 50)} + {rng.randrange(10, 50)}?"}]
 
 
-def about_a_picture(draw: random.Random) -> str:
+def about_a_picture(rng: random.Random) -> str:
     """A question about an image of shapes that pico-tiny-vl can answer."""
-    kind = draw.choice(("How many shapes", "How many objects", "How many things"))
-    return f"{kind} {draw.choice(('do you see', 'can you see', 'are there', 'are in this picture'))}?"
+    kind = rng.choice(("How many shapes", "How many objects", "How many things"))
+    return f"{kind} {rng.choice(('do you see', 'can you see', 'are there', 'are in this picture'))}?"
 
 
-def picture(draw: random.Random) -> bytes:
+def picture(rng: random.Random) -> bytes:
     """A PNG of random coloured boxes."""
     image = Image.new("RGB", (SIDE, SIDE), "white")
     pen = ImageDraw.Draw(image)
-    for _ in range(draw.randrange(2, 6)):
-        left, top, size = (draw.randrange(SIDE // 8, SIDE // 2) for _ in range(3))
-        colour = (draw.randrange(256), draw.randrange(256), draw.randrange(256))
+    for _ in range(rng.randrange(2, 6)):
+        left, top, size = (rng.randrange(SIDE // 8, SIDE // 2) for _ in range(3))
+        colour = (rng.randrange(256), rng.randrange(256), rng.randrange(256))
         pen.rectangle((left, top, left + size, top + size), fill=colour)
     file = io.BytesIO()
     image.save(file, "PNG")

@@ -97,7 +97,7 @@ def results_page(cases: Sequence[Case], results: Results, remarks: str) -> str:
 
 
 def _beside(case: Case, space: str) -> str:
-    """A note that names the other server, if it is not the one in the table's head."""
+    """A note with the name of the other server, if it is not the server in the table's head."""
     return f"{space}(compared with {case.rival})" if case.rival not in ("", MLX_LM) else ""
 
 
@@ -114,13 +114,13 @@ def _row(case: Case, figure: Figure, result: CaseResult) -> Row:
     return Row(
         case,
         figure,
-        _written(comparison.our_spread, figure.unit, is_missing=FAILED),
+        _written(comparison.our_spread, figure.unit, missing=FAILED),
         _written(
-            comparison.their_spread, figure.unit, is_missing=FAILED if case.rival and not figure.is_ours else NOTHING
+            comparison.their_spread, figure.unit, missing=FAILED if case.rival and not figure.is_ours else NOTHING
         ),
         _ratio(comparison, figure),
         bar.text if bar else "",
-        "" if holds is None else "holds" if holds else "fails",
+        {None: "", True: "holds", False: "fails"}[holds],
     )
 
 
@@ -130,9 +130,10 @@ def _ratio(comparison: Comparison, figure: Figure) -> str:
     return _span(ratio, lambda value: f"{value:.2f}" if value < 100 else f"{value:.0f}")
 
 
-def _written(spread: Spread | None, unit: str, *, is_missing: str) -> str:
+def _written(spread: Spread | None, unit: str, *, missing: str) -> str:
+    """The spread as text in its unit, or `missing` without a spread."""
     if spread is None:
-        return is_missing
+        return missing
     match unit:
         case "pass":
             return "pass" if spread.low == 1 else "fail" if spread.high == 0 else "sometimes"

@@ -36,14 +36,14 @@ class CaseResult:
     def comparison(self, key: str, ours: str, theirs: str) -> Comparison:
         """The figure `key` of both servers, by round."""
         return Comparison(
-            tuple(one.get(ours, {}).get(key) for one in self.rounds),
-            tuple(one.get(theirs, {}).get(key) for one in self.rounds) if theirs else (),
+            tuple(figures.get(ours, {}).get(key) for figures in self.rounds),
+            tuple(figures.get(theirs, {}).get(key) for figures in self.rounds) if theirs else (),
         )
 
 
 @dataclass
 class Results:
-    """A run: its environment (`about`), and its cases by their keys."""
+    """The results of a run: its environment (`about`), and the result of each case by the case's key."""
 
     about: dict[str, Any]
     cases: dict[str, CaseResult] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Results:
         `now` is about_this_run() of the later run.
         """
         known = [case for case in cases if self.cases.pop(case.key, None)]
-        # A missing case belongs to the same run if that run was interrupted at the same commit.
+        # At the same commit, a case without a result continues the interrupted run. It does not belong to a later run.
         later = known if now["commit"] == self.about["commit"] else cases
         if later:
             again = self.about.setdefault("again", {})

@@ -1,13 +1,13 @@
-"""Count the Python calls of this package that a request and a delta make, in the server and in the model kernel.
+"""Counts the Python calls of this package for one request and for one delta, in the server and in the model kernel.
 
-    python -m benchmarks.road
+    python -m benchmarks.road [--names]
 
-Down: from the handler's `post` to the scheduler's `add`, which inserts the request into a backend and answers Accepted
-from its own thread. Up: from the return of the backend's `step` to the write of
-the frame. A call is a frame of pico_jupyter that is entered, which includes each time a coroutine or a generator
-continues. Both processes are profiled by a sitecustomize module; the package itself is not changed. Each step of the
-backend is slowed down, so that a delta arrives before the next one is computed. Set PYTHONPATH to another work tree to
-measure that one; --names lists the calls.
+- Down: the calls for a request, from the handler's `post` to `Scheduler.add` in the engine thread.
+- Up: the calls for a delta, from the return of the backend's `step` to the write of the HTTP frame.
+
+A call means that a function of pico_jupyter is entered, or that a coroutine or generator of pico_jupyter continues. A
+sitecustomize module profiles both processes, so the package is not changed. It delays each step of the backend, so that
+a delta arrives before the next delta is computed. --names lists the calls.
 """
 
 from __future__ import annotations
@@ -60,27 +60,21 @@ if folder:
         threading.setprofile(profile)
 """
 
-# Where a delta waits on its way up, by the function that puts it there.
-RESTING_PLACES = {
-    "Stream.put": "kernel: the parcel of one turn of the engine thread",
-    "EngineStream.put": "kernel: the outbox of one turn of the engine thread",
-    "Stream.receive": "kernel: the queue of the engine's stream",
-    "CommEngineServer._pump": "kernel: the reader task's pending deltas",
-    "_Stream.number": "kernel: the frames kept until they are acknowledged",
+# Functions that add a delta to a buffer, and the buffer.
+BUFFERS = {
+    "EngineStream.put": "kernel: the outbox of one iteration of the engine thread",
     "LinkServer._queue": "kernel: the queue of the stream, until the window has passed",
     "KernelProcess._listen": "between: the sockets",
-    "Assembly.accept": "server: the assembly of numbered frames",
-    "CommEngineClient._take": "server: the pending deltas of the stream",
-    "Arrivals._draw": "server: the batch that the reader task collects",
     "LinkClient._feed": "server: the queue of the stream, which the writer reads",
 }
-ENGINE_DOOR = ("engine/engine.py", "engine/stream.py", "engine/local_client.py", "engine/deferred.py")
+# Files of the engine that only forward requests and deltas.
+FORWARDING_FILES = ("engine/engine.py", "engine/stream.py", "engine/local_client.py")
 TOKENS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call, or a return, in one of the processes."""
+    """A call, or a return, in the server or in the model kernel. `at` is its time in nanoseconds."""
 
     at: int
     process: str
@@ -91,7 +85,7 @@ class Call:
 
 @contextmanager
 def traced_server(folder: Path) -> Iterator[httpx.Client]:
-    """A Jupyter server whose calls are written into `folder`."""
+    """Start a Jupyter server that writes its calls into `folder`. Yields an HTTP client of the server."""
     (folder / "sitecustomize.py").write_text(PROFILER)
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", os.getcwd())])
     environ = {**os.environ, "PICO_ROAD_FOLDER": str(folder), "PYTHONPATH": path, "JUPYTER_TOKEN": "road"}
@@ -126,14 +120,14 @@ def _wait_for(client: httpx.Client) -> None:
 
 
 def chat(client: httpx.Client, tokens: int) -> None:
-    """Generate with the built-in model, streamed."""
+    """Stream an answer of the built-in model."""
     body = {
         "model": "pico-tiny",
         "messages": [{"role": "user", "content": "What is 12 + 35?"}],
         "max_tokens": tokens,
         "temperature": 0,
         "stream": True,
-        # No end of the answer: every step has a token.
+        # The model cannot sample the tokens that end an answer, so every step has a token.
         "logit_bias": {"0": -100, "2": -100},
     }
     with client.stream("POST", "v1/chat/completions", json=body) as response:
@@ -141,7 +135,7 @@ def chat(client: httpx.Client, tokens: int) -> None:
 
 
 def read_calls(folder: Path) -> list[Call]:
-    """All calls of both processes, by time."""
+    """All calls of both processes, in order of time."""
     calls = []
     for process in ("server", "kernel"):
         for line in (folder / process).read_text().splitlines():
@@ -151,29 +145,29 @@ def read_calls(folder: Path) -> list[Call]:
 
 
 def between(calls: list[Call], start: int, end: int) -> list[Call]:
-    """The calls in a span of time."""
+    """The calls between two times. Leaves out returns."""
     return [call for call in calls if start <= call.at <= end and call.kind == "call"]
 
 
-def is_travel(call: Call) -> bool:
-    """Whether a call carries the request or the delta on, and is not the work of a dialect or of the engine."""
+def is_transport(call: Call) -> bool:
+    """Whether a call forwards the request or the delta. Other calls are work of a dialect or of the engine."""
     if call.file.startswith("engine/"):
-        return call.file in ENGINE_DOOR
+        return call.file in FORWARDING_FILES
     return not call.file.startswith("dialects/")
 
 
 def report(title: str, calls: list[Call], *, names: bool) -> None:
-    """Print how many calls there are, by process and folder."""
-    travel = Counter(call.process for call in calls if is_travel(call))
-    print(f"{title}: {travel.total()} calls to travel (server {travel['server']}, kernel {travel['kernel']})", end="")
-    print(f", {len(calls)} with the work of dialect and engine")
+    """Print the number of calls. With `names`, list the calls, and mark those of the transport with a star."""
+    transport = Counter(call.process for call in calls if is_transport(call))
+    by_process = f"server {transport['server']}, kernel {transport['kernel']}"
+    print(f"{title}: {transport.total()} calls of the transport ({by_process}), {len(calls)} calls in all")
     if names:
         for call in calls:
-            print(f"    {'*' if is_travel(call) else ' '} {call.process} {call.file}: {call.name}")
+            print(f"    {'*' if is_transport(call) else ' '} {call.process} {call.file}: {call.name}")
 
 
 def main() -> None:
-    """Measure the work tree that is imported."""
+    """Measure a chat, and print the calls for its request and for its median delta."""
     names = "--names" in sys.argv
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -197,8 +191,8 @@ def main() -> None:
     trip = next(trip for trip in trips if len(trip) == median)
     report(f"up, one delta (median of {len(trips)})", trip, names=names)
     reached = {call.name for call in trip}
-    places = [place for function, place in RESTING_PLACES.items() if function in reached]
-    print(f"resting places: {len(places)}", *places, sep="\n    ")
+    buffers = [buffer for function, buffer in BUFFERS.items() if function in reached]
+    print(f"buffers: {len(buffers)}", *buffers, sep="\n    ")
 
 
 if __name__ == "__main__":

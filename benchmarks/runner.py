@@ -33,7 +33,7 @@ from benchmarks.servers import (
 )
 
 VISIT_SECONDS = 240.0
-# Errors of a failing server. They end only one visit. asyncio.TimeoutError is an OSError since Python 3.11.
+# Errors of a failing server. Each ends only one visit. asyncio.TimeoutError is an OSError since Python 3.11.
 _SURVIVABLE = (
     *(Broken, Refused, NotStarted, OSError, ValueError, KeyError, RuntimeError),
     *(asyncio.TimeoutError, psutil.Error, subprocess.SubprocessError),
@@ -42,7 +42,7 @@ _SURVIVABLE = (
 
 @dataclass
 class Pair:
-    """Both running servers of a setup. The server that is not measured is idle."""
+    """The running servers of a setup. `theirs` is None if only pico_jupyter is measured."""
 
     ours: Server
     theirs: Server | None
@@ -54,27 +54,27 @@ class Pair:
 
 
 class _Bare:
-    """Takes the place of a server for measurements without a server."""
+    """Stands for the bare loop where a server is expected."""
 
     name = BARE
 
 
 class Runner:
-    """Measures cases and writes the results after each of them. `say` prints progress."""
+    """Measures cases and writes the results after each case. `log` prints progress."""
 
     def __init__(
-        self, folder: Path, results: Results, path: Path, *, is_quick: bool, rounds: int, say: Callable[[str], None]
+        self, folder: Path, results: Results, path: Path, *, is_quick: bool, rounds: int, log: Callable[[str], None]
     ) -> None:
         self._folder = folder
         self._results = results
         self._path = path
         self._is_quick = is_quick
         self._rounds = rounds
-        self._say = say
+        self._log = log
 
     def run(self, cases: Sequence[Case]) -> None:
         """Measure all cases that have no results yet."""
-        missing = [case for case in cases if not getattr(self._results.result(case), "rounds", [])]
+        missing = [case for case in cases if not self._has_rounds(case)]
         done = len(cases) - len(missing)
         for case in missing:
             self._results.cases.pop(case.key, None)
@@ -84,29 +84,33 @@ class Runner:
                 with self._pair(setup, rival=_rival(together)) as pair:
                     for case in together:
                         done += 1
-                        self._say(f"[{done}/{len(cases)}] {case.key}")
+                        self._log(f"[{done}/{len(cases)}] {case.key}")
                         self._results.add(case, self._measure(case, pair))
                         self._results.write(self._path)
             except _SURVIVABLE as error:
-                self._say(f"the servers cannot be started: {error}")
+                self._log(f"the servers cannot be started: {error}")
                 for case in together:
                     self._results.cases.setdefault(
                         case.key, CaseResult(errors=[self._without_folder(f"not started: {error}")])
                     )
                 self._results.write(self._path)
 
+    def _has_rounds(self, case: Case) -> bool:
+        result = self._results.result(case)
+        return result is not None and bool(result.rounds)
+
     @contextlib.contextmanager
     def _pair(self, setup: Setup, *, rival: str) -> Iterator[Pair]:
         environ = {"PICO_JUPYTER_MODEL_PATH": str(self._folder)}
         ours = JupyterServer(environ=environ, traits=setup.traits)
         with contextlib.ExitStack() as stack:
-            self._say(f"starting {PICO}")
+            self._log(f"starting {PICO}")
             stack.enter_context(running(ours))
             pair = Pair(ours, None)
             asyncio.run(self._visit(pair, setup.checkpoint, ours, "start").warm_up())
             pair.blas = blas_of(ours.engine)
             if rival:
-                self._say(f"starting {rival}")
+                self._log(f"starting {rival}")
                 theirs = RIVALS[rival](self._folder, setup.checkpoint, environ_with(pair.blas), setup.flags)
                 stack.enter_context(running(theirs))
                 pair.theirs = theirs
@@ -126,11 +130,11 @@ class Runner:
                 visit = self._visit(pair, case.checkpoint, side, f"{case.key}/{number}/{side.name}")
                 try:
                     round_[side.name] = self._figures(case, pair, side, visit)
-                    self._say(f"    {side.name}: {_brief(round_[side.name])}")
+                    self._log(f"    {side.name}: {_brief(round_[side.name])}")
                 except _SURVIVABLE as error:
                     text = self._without_folder(f"round {number + 1}, {side.name}: {type(error).__name__}: {error}")
                     result.errors.append(text)
-                    self._say(f"    {text}")
+                    self._log(f"    {text}")
                 notes = [self._without_folder(f"{side.name}: {note}") for note in visit.notes]
                 result.notes += [note for note in notes if note not in result.notes]
             result.rounds.append(round_)
@@ -138,6 +142,7 @@ class Runner:
         return result
 
     def _sides(self, case: Case, pair: Pair) -> list[Any]:
+        """What a round of the case measures: servers, or pico_jupyter and the bare loop."""
         if case.rival == BARE:
             return [pair.ours, _Bare()]
         return pair.servers if case.rival else [pair.ours]
@@ -156,7 +161,7 @@ class Runner:
         return asyncio.run(asyncio.wait_for(measure(), VISIT_SECONDS))
 
     def _without_folder(self, text: str) -> str:
-        """An error message on one line, without the path of the folder."""
+        """Put an error message on one line, and hide the path of the folder."""
         return " ".join(text.replace(str(self._folder.resolve()), "...").split())[:400]
 
     def _visit(self, pair: Pair, checkpoint: str, side: Any, seed: str) -> Visit:
@@ -164,7 +169,7 @@ class Runner:
 
 
 def _rival(cases: Sequence[Case]) -> str:
-    """The other server of these cases, which share a setup. "": there is no other server."""
+    """The name of the other server that these cases need, or "". The cases share a setup."""
     return next((case.rival for case in cases if case.rival in RIVALS), "")
 
 

@@ -1,8 +1,8 @@
-"""Measures what pico_jupyter costs a Jupyter server: `python -m benchmarks.server_cost`.
+"""Measures the cost of pico_jupyter for a Jupyter server: `python -m benchmarks.server_cost`.
 
-Starts servers with and without the extension in turn (A B A B ...), and compares start-up time and memory before the
-first chat. Then it measures the time from a request to its first token: cold (no model kernel yet), warm, and after the
-model kernel was killed.
+The command starts servers with and without the extension in turn (A B A B ...). It compares their start-up time, and
+their memory before the first chat. Then it measures the time from a request to its first token in three states: before
+the model kernel is started (cold), while it runs (warm), and after it was killed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def report(title: str, values: dict[str, list[float]]) -> None:
-    """Print one line: both medians, and the difference and ratio by pair."""
+    """Print one line: the spread of both kinds of server, and of the difference and the ratio in each pair."""
     pairs = list(zip(values[WITH], values[WITHOUT], strict=True))
     more = [a - b for a, b in pairs]
     ratios = [a / b for a, b in pairs]
@@ -63,7 +63,7 @@ def report(title: str, values: dict[str, list[float]]) -> None:
 
 
 def spread(values: list[float]) -> str:
-    """Median and range as text."""
+    """The median and the range as text."""
     return f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 

@@ -72,11 +72,11 @@ class Server(Protocol):
 
 
 class _Process:
-    """A child process whose output goes to a file. end() also kills its child processes."""
+    """A child process that writes its output to a file. end() also kills the child's own children."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by end()
-        # In a new session, Ctrl-C reaches only this process, which then stops the child.
+        # The child has its own session, so Ctrl-C reaches only this process, which then stops the child.
         self._popen = subprocess.Popen(
             command, env=dict(environ), stdout=self._output, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -88,6 +88,7 @@ class _Process:
 
     @property
     def family(self) -> list[psutil.Process]:
+        """The process and all its descendants."""
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self.pid)
             return [process, *process.children(recursive=True)]
@@ -132,7 +133,7 @@ class JupyterServer:
         self.seconds = 0.0
 
     def start(self) -> None:
-        """Start it and wait for its first response. Raises NotStarted."""
+        """Start the server and wait for its first response. Raises NotStarted."""
         self._folder = tempfile.TemporaryDirectory()
         runtime = Path(self._folder.name) / "runtime"
         environ = {**self._environ, "JUPYTER_RUNTIME_DIR": str(runtime), "JUPYTER_TOKEN": self._token}
@@ -217,7 +218,7 @@ class MlxLmServer:
         self._port = 0
 
     def start(self) -> None:
-        """Start it and wait for its first response. Raises NotStarted."""
+        """Start the server and wait for its first response. Raises NotStarted."""
         self._port = _free_port()
         command = [sys.executable, "-m", *self._module, "--model", self.model(self._checkpoint)]
         command += ["--host", "127.0.0.1", "--port", str(self._port), "--log-level", "WARNING", *self._flags]
@@ -227,7 +228,7 @@ class MlxLmServer:
         )
 
     def stop(self) -> None:
-        """Stop it."""
+        """Stop the server."""
         if self._process is not None:
             self._process.end()
             self._process = None
@@ -246,7 +247,10 @@ class MlxLmServer:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs and reports healthy. Its generation thread can be dead while it still accepts connections."""
+        """Whether the server runs and reports that it is healthy.
+
+        A server can accept connections although its generation thread has died, so its health check is necessary.
+        """
         if self._process is None or not self._process.is_running:
             return False
         try:
@@ -301,7 +305,7 @@ def without_folders(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def blas_libraries(process: psutil.Process) -> list[str]:
-    """The names of the BLAS libraries in a process's memory map (empty where the system has no memory maps)."""
+    """The names of the BLAS libraries that a process has loaded. Empty if the system reports no memory maps."""
     if not hasattr(process, "memory_maps"):
         return []
     with contextlib.suppress(psutil.Error):
@@ -311,7 +315,7 @@ def blas_libraries(process: psutil.Process) -> list[str]:
 
 
 def settle(servers: Sequence[Server], timeout: float = 90.0) -> bool:
-    """Wait until all servers are idle, so that they do not slow each other down. False: timeout, in seconds."""
+    """Wait until all servers are idle, so that they do not slow each other down. Returns False after `timeout` s."""
     deadline = time.perf_counter() + timeout
     while time.perf_counter() < deadline:
         before = _seconds_used(servers)

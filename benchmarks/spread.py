@@ -1,4 +1,4 @@
-"""Computes medians, ranges, rates and bars from numbers."""
+"""Computes medians, ranges and rates, and checks figures against bars (goals)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Compute it. Raises ValueError if `values` is empty."""
+        """Compute the spread of `values`. Raises ValueError if there are no values."""
         if not values:
             raise ValueError("no values")
         return cls(statistics.median(values), min(values), max(values))
@@ -28,7 +28,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure of pico_jupyter (`ours`) and of the other server, one value per round. None: the round failed."""
+    """The values of a figure by round, of pico_jupyter and of the other server. None means that the round failed."""
 
     ours: tuple[float | None, ...]
     theirs: tuple[float | None, ...] = ()
@@ -57,7 +57,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Bar:
-    """A goal for a figure: bounds of the median of our values, of the ratio or of the difference."""
+    """A goal for a figure: bounds for the median of our values, of the ratios, or of the differences."""
 
     text: str
     of: Literal["ours", "ratio", "difference"]
@@ -65,7 +65,7 @@ class Bar:
     at_least: float = -math.inf
 
     def holds(self, comparison: Comparison) -> bool | None:
-        """Whether the bar holds. None: there are no values. A failed round of ours fails the bar."""
+        """Whether the bar holds, or None without values. A failed round of pico_jupyter fails the bar."""
         if not comparison.ours:
             return None
         if any(value is None for value in comparison.ours):
@@ -76,20 +76,20 @@ class Bar:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that `share` (0 to 1) of all values do not exceed. Raises ValueError if `values` is empty."""
+    """The smallest value that is not exceeded by `share` (0 to 1) of all values. Raises ValueError without values."""
     if not values:
         raise ValueError("no values")
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def largest_gap(times: Sequence[float], start: float, end: float) -> float:
-    """The longest gap between two arrivals that overlaps the interval from `start` to `end`."""
+    """The longest gap between two arrivals, of the gaps that overlap the time from `start` to `end`."""
     edges = [*(time for time in times if time <= end), end] if times else [start, end]
     return max((b - a for a, b in itertools.pairwise(edges) if b >= start), default=0.0)
 
 
 def rate_together(streams: Sequence[Sequence[tuple[float, int]]]) -> float:
-    """Tokens per second of all streams together, over the time in which all of them run.
+    """Tokens per second of all streams together, while all of them run.
 
     A stream is a list of arrivals (time, tokens). Raises ValueError if the streams never run at the same time.
     """

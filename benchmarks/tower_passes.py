@@ -1,8 +1,8 @@
 """Counts the passes of a vision tower: `python -m benchmarks.tower_passes SERVER ...`, called by bare.py.
 
-Our Engine counts its passes itself. mlx_vlm.server has no such count, so its application runs with a wrapper that
-counts the calls of its vision tower. The first question about an image must take one pass; otherwise the count is
-wrong. In every other question the text stands before the image, so that the prefix cache does not contain the image.
+Our Engine counts its passes. mlx_vlm.server does not, so a wrapper counts the calls of its vision tower. The first
+question about an image must take one pass; otherwise the count is wrong. Every second message has its text before the
+image, so that the prefix cache cannot reuse the image.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def of_our_engine(checkpoint: Path, png: bytes, questions: list[str]) -> list[in
     engine.start()
     client = client_of(engine)
 
-    async def ask(question: str, is_first: bool) -> None:
+    async def ask(question: str, text_first: bool) -> None:
         parts = (TextPart(question), ImagePart(param="messages", data=png))
         request = GenerationRequest(
             question,
             checkpoint.name,
-            ChatPrompt((Message("user", parts if is_first else parts[::-1]),)),
+            ChatPrompt((Message("user", parts if text_first else parts[::-1]),)),
             SamplingParams(temperature=0.0),
             max_tokens=TOKENS,
         )
@@ -58,24 +58,24 @@ def of_our_engine(checkpoint: Path, png: bytes, questions: list[str]) -> list[in
             pass
 
     def passes() -> int:
-        # There is one VisionTowerCache in this process, once the model is loaded.
-        return sum(memo.passes for memo in gc.get_objects() if type(memo) is VisionTowerCache)
+        # When the model is loaded, this process has one VisionTowerCache.
+        return sum(cache.passes for cache in gc.get_objects() if type(cache) is VisionTowerCache)
 
     try:
-        return list(_passes(lambda *told: asyncio.run(ask(*told)), passes, questions))
+        return list(_passes(lambda question, text_first: asyncio.run(ask(question, text_first)), passes, questions))
     finally:
         engine.close()
 
 
 def of_mlx_vlm_server(checkpoint: Path, png: bytes, questions: list[str]) -> list[int]:
-    """The same for the application of mlx_vlm.server."""
-    from mlx_vlm.server import app, runtime  # noqa: PLC0415  # ours runs without it
+    """The number of tower passes for each of several questions about one image, in mlx_vlm.server's application."""
+    from mlx_vlm.server import app, runtime  # noqa: PLC0415  # our engine runs without it
 
     with TestClient(app) as client:
 
-        def ask(question: str, is_first: bool) -> None:
+        def ask(question: str, text_first: bool) -> None:
             messages = with_picture(png, question)
-            if is_first:
+            if text_first:
                 messages[0]["content"].reverse()
             send(messages)
 
@@ -106,18 +106,19 @@ class _Counter:
         return self._tower(*args, **kwargs)
 
 
-def _passes(ask: Ask, passes: Callable[[], int], questions: list[str]) -> Iterator[int]:
+def _passes(ask: Ask, count: Callable[[], int], questions: list[str]) -> Iterator[int]:
+    """Ask each question. Yields how much each of them increases the count of passes."""
     for number, question in enumerate(questions):
-        before = passes()
+        before = count()
         ask(question, number % 2 == 1)
-        yield passes() - before
+        yield count() - before
 
 
 def _questions(checkpoint: Path, count: int) -> list[str]:
     """`count` different questions."""
     if checkpoint.name in BUILT_IN:
-        draw = random.Random(0)
-        return [f"{about_a_picture(draw)} {number}" for number in range(count)]
+        rng = random.Random(0)
+        return [f"{about_a_picture(rng)} {number}" for number in range(count)]
     words = Words(checkpoint.parent, "tower passes")
     return [words.text(20) for _ in range(count)]
 

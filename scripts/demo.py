@@ -26,7 +26,7 @@ DIM, BOLD, RESET = ("\x1b[2m", "\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else
 
 
 def main() -> None:
-    """Ask for a sum over both dialects, with and without reasoning, then ask about an image. Exit with 1 on a wrong answer."""
+    """Ask for a sum over both dialects, with and without reasoning. Then ask about an image. Check the answers."""
     with jupyter_server() as (url, token):
         print(f"{BOLD}Jupyter server{RESET} at {url}, with the built-in models pico-tiny and pico-tiny-vl\n")
         answers = [

@@ -1,15 +1,15 @@
 """Writes reasoning traces of school arithmetic, one line for each column.
 
-A number is first taken apart from its end into labelled columns (U units, T tens, H hundreds, Th thousands ...),
-so that every later step finds its digits by label. Each step ends with all digits found so far, so the answer
-is a plain copy of the last line's end.
+A trace first splits each number into labelled columns, last digit first (U units, T tens, H hundreds, Th thousands),
+so that every later step finds its digits by label. Each step ends with all digits found so far, so the answer is a copy
+of the end of the last line.
 """
 
 LABELS = ("U", "T", "H", "Th", "TTh", "HTh", "M")
 
 
 def columns(number: int) -> str:
-    """348 -> '348: U8 T4 H3'."""
+    """A number and its labelled digits: 348 gives '348: U8 T4 H3'."""
     return f"{number}: " + " ".join(label + digit for label, digit in zip(LABELS, reversed(str(number)), strict=False))
 
 
@@ -36,7 +36,7 @@ def add_trace(a: int, b: int) -> str:
 
 
 def compare_lines(a: int, b: int) -> list[str]:
-    """Compare columns from the highest one down to the first difference."""
+    """Compare columns, from the highest column to the first column that differs."""
     lines = []
     for place in reversed(range(width(a, b))):
         x, y = digit(a, place), digit(b, place)
@@ -55,7 +55,7 @@ def compare_trace(a: int, b: int) -> str:
 
 
 def subtract_trace(a: int, b: int) -> str:
-    """Compare first. If a < b, compute b - a and negate it."""
+    """Compare a and b first. If a < b, compute b - a, which the answer negates."""
     lines = [f"{a} - {b}", columns(a), columns(b), *compare_lines(a, b)]
     if a < b:
         a, b = b, a
@@ -78,7 +78,7 @@ def _subtract_steps(a: int, b: int) -> list[str]:
 
 
 def multiply_by_digit_trace(a: int, b: int) -> str:
-    """b has one digit."""
+    """The trace of a product. b has one digit."""
     lines = [f"{a} × {b}", columns(a)]
     carry, found, places = 0, "", width(a)
     for place in range(places):
@@ -93,7 +93,7 @@ def multiply_by_digit_trace(a: int, b: int) -> str:
 
 
 def multiply_trace(a: int, b: int) -> str:
-    """b has one or two digits; a one-digit a becomes the second factor."""
+    """The trace of a product. b has one or two digits. If b has two digits and a has one, they are swapped."""
     if b < 10:
         return multiply_by_digit_trace(a, b)
     if a < 10:

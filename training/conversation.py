@@ -1,4 +1,4 @@
-"""Training samples and their text. Renders like chat_template.jinja, but faster (tests compare both)."""
+"""Defines training samples, and renders them as chat_template.jinja does, but faster (tests compare both)."""
 
 import json
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ NO_THINK = "<think>\n\n</think>\n\n"
 class Turn:
     """One question with its reasoning and answer, before it is placed in a conversation.
 
-    `value` is what a lenient check looks for in the answer; None asks for the exact answer.
+    In the evaluation, the last number of a right answer is `value`. If `value` is None, the whole text must be right.
     `reasoned` is the probability that the sample is rendered with reasoning on.
     """
 

@@ -45,7 +45,10 @@ class Dataset:
             return cls(file["tokens"], file["learned"], file["starts"])
 
     def batch(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """(samples, length): token ids, padded on the right with 0, and a mask of positions whose next token counts."""
+        """Two arrays (samples, length): the token ids, padded on the right with 0, and a mask.
+
+        The mask is true at positions whose next token is in the loss.
+        """
         longest = int(self.lengths()[indices].max())
         ids = np.zeros((len(indices), longest), np.int64)
         learned = np.zeros((len(indices), longest), np.bool_)
@@ -58,7 +61,10 @@ class Dataset:
 
 
 def encode(tokenizer: Tokenizer, draw: Drawer, samples: int, seed: int, *, learn_past: bool = False) -> Dataset:
-    """Generate samples. Drops samples longer than LONGEST."""
+    """Generate and encode samples, and drop those with more than LONGEST tokens. `draw` makes one random sample.
+
+    With `learn_past`, the answers of past turns are in the loss too.
+    """
     rng = Random(seed)
     rows: list[NDArray[np.uint16]] = []
     masks: list[NDArray[np.bool_]] = []
@@ -78,9 +84,10 @@ def encode(tokenizer: Tokenizer, draw: Drawer, samples: int, seed: int, *, learn
 
 
 def past_answers(ids: list[int], opening: list[int], end: int) -> list[bool]:
-    """Which tokens of a prompt are answers of past turns.
+    """Marks the tokens of a prompt that are answers of past turns.
 
-    The first token of each is left out: there the model is to open its reasoning, which past turns have lost.
+    The first token of each answer is not marked. The model should begin its reasoning there, but past turns have no
+    reasoning.
     """
     learned = [False] * len(ids)
     position = 0
@@ -98,7 +105,10 @@ def past_answers(ids: list[int], opening: list[int], end: int) -> list[bool]:
 
 
 def batches(dataset: Dataset, tokens: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Endless index arrays, each of at most `tokens` tokens with padding. An epoch contains each sample once."""
+    """Yields batches without end, as arrays of sample indices. An epoch contains each sample once.
+
+    A batch has at most `tokens` tokens, including padding.
+    """
     rng = np.random.default_rng(seed)
     lengths = dataset.lengths()
     while True:
@@ -111,6 +121,7 @@ def batches(dataset: Dataset, tokens: int, seed: int) -> Iterator[NDArray[np.int
 
 
 def _by_length(ordered: NDArray[np.int64], lengths: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:
+    """Split samples that are ordered by length into batches of at most `tokens` tokens, including padding."""
     groups, first = [], 0
     for last in range(1, len(ordered) + 1):
         if last == len(ordered) or lengths[ordered[last]] * (last + 1 - first) > tokens:
@@ -125,8 +136,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--samples", type=int, default=250_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--draw", default="training.generator:draw_sample", help="the drawing function, module:name")
-    parser.add_argument("--learn-past", action="store_true", help="also teach the answers of past turns")
+    parser.add_argument(
+        "--draw", default="training.generator:draw_sample", help="function that makes a sample, module:name"
+    )
+    parser.add_argument("--learn-past", action="store_true", help="include the answers of past turns in the loss")
     options = parser.parse_args()
     module, function = options.draw.split(":")
     tokenizer = Tokenizer.from_file(str(options.tokenizer))

@@ -1,8 +1,8 @@
-"""Measures a model folder through mlx-lm: greedy, held-out operands, reasoning on and off.
+"""Measures a model folder with mlx-lm: greedy answers for held-out operands, with reasoning on and off.
 
     python -m training.evaluate FOLDER --count 100 --json RESULT.json
 
-The table is printed as Markdown. What counts as held out is in held_out.py.
+The table is printed as Markdown. held_out.py defines which operands are held out.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SampleMaker = Callable[[Random], Sample]
 
 @dataclass(slots=True)
 class Cell:
-    """One skill with reasoning on or off; `failures` holds (question, expected, written)."""
+    """The results of one skill with reasoning on or off. `failures` holds (question, expected, written)."""
 
     correct: int = 0
     total: int = 0
@@ -43,7 +43,7 @@ class Cell:
 
 
 def alone(make: Callable[[Random], Turn]) -> SampleMaker:
-    """A conversation of one turn."""
+    """Makes conversations of one turn."""
 
     def sample(rng: Random) -> Sample:
         turn = make(rng)
@@ -57,7 +57,7 @@ def recall(rng: Random) -> Sample:
 
 
 def digits(operator: str, count: int) -> Callable[[Random], Turn]:
-    """Both operands have `count` digits."""
+    """Makes questions whose operands both have `count` digits."""
 
     def turn(rng: Random) -> Turn:
         while True:
@@ -149,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=100, help="samples per cell")
-    parser.add_argument("--skills", help="comma-separated prefixes of skill names")
+    parser.add_argument("--skills", help="prefixes of skill names, separated by ;")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--failures", type=int, default=0, help="failures to print per cell")
     options = parser.parse_args()

@@ -49,7 +49,7 @@ def model_config(tokenizer: Tokenizer, shape: ModelShape) -> dict[str, object]:
 
 
 def generation_config(tokenizer: Tokenizer) -> dict[str, object]:
-    """Greedy unless a request says otherwise."""
+    """The end tokens, and greedy sampling as the default."""
     ends = [tokenizer.token_to_id(token) for token in ("<|im_end|>", "<|endoftext|>")]
     return {"eos_token_id": ends, "pad_token_id": ends[1], "do_sample": False}
 

@@ -1,4 +1,4 @@
-"""Questions about pico-tiny and its package with answers, and answers to questions that pico-tiny cannot answer."""
+"""Makes questions about pico-tiny and its package, and questions that pico-tiny cannot answer."""
 
 from dataclasses import dataclass
 from random import Random
@@ -312,7 +312,7 @@ def frequently_asked(rng: Random) -> Turn:
 
 
 def _vary(rng: Random, question: str) -> str:
-    """People write in lower case, drop the question mark, or say please."""
+    """Vary a question as users do: write it in lower case, drop the question mark, or add an opening."""
     kind = rng.random()
     if kind < 0.15:
         return question.lower()

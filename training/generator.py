@@ -1,6 +1,7 @@
-"""The training mixtures: how often each skill occurs, alone, after other turns, or two in one sentence.
+"""Defines the training mixtures: how often each skill occurs.
 
-Everything is a function of the random generator that is passed in.
+A sample asks for one skill, or for two skills in one message, with or without earlier turns. Samples depend only on the
+random generator that is passed in.
 """
 
 import json
@@ -37,7 +38,7 @@ SKILLS: Skills = {
     memory.not_told: 0.7,
 }
 
-# The second stage: traces of sums are learned early, copying text is not.
+# The second stage: more copying of text, which the model learns later than sums.
 COPYING_SKILLS: Skills = {
     add: 11,
     subtract: 11,
@@ -60,7 +61,7 @@ COPYING_SKILLS: Skills = {
     memory.not_told: 1,
 }
 
-# The third stage: conversations in which every answer is learned, so past turns have short ones.
+# Past turns of the third stage. Every answer of a conversation is in the loss, so past turns have short answers.
 PAST_SKILLS: Skills = {
     partial(add, most=2): 9,
     partial(subtract, most=2): 7,
@@ -80,7 +81,7 @@ PAST_SKILLS: Skills = {
     memory.not_told: 1,
 }
 
-# The fourth stage: long traces and spelling again, while the learning rate goes down.
+# The fourth stage: long traces and spelling again, while the learning rate decreases.
 FINAL_SKILLS: Skills = {
     add: 12,
     subtract: 13,
@@ -103,7 +104,7 @@ FINAL_SKILLS: Skills = {
     memory.not_told: 1.5,
 }
 
-# Past turns state no facts, because a fact that contradicts the last question would be taught as right.
+# Past turns of the fourth stage. They state no facts, because the answer to the last question could contradict a fact.
 FINAL_PAST_SKILLS: Skills = {
     partial(add, most=2): 15,
     partial(subtract, most=2): 13,
@@ -168,7 +169,7 @@ LAST_SHORT_SKILLS: Skills = {
     frequently_asked: 2,
 }
 
-# The sixth stage: the same once more.
+# The sixth stage: the mixture of the fifth, with more of the skills that are still weak.
 POLISH_SKILLS: Skills = {
     **LAST_SKILLS,
     multiply: 9,
@@ -208,7 +209,7 @@ def draw(rng: Random, skills: Skills = SKILLS) -> Turn:
 
 
 def opened(rng: Random, skills: Skills = SHORT_SKILLS) -> Turn:
-    """'Hello, what is 3 + 4?' and 'My name is Ann. What is 12 + 9?'."""
+    """A question after an opening: 'Hello, what is 3 + 4?' or 'My name is Ann. What is 12 + 9?'."""
     turn = draw(rng, skills)
     if rng.random() < 0.5:
         told = memory.told_once(rng)
@@ -231,7 +232,7 @@ def opened(rng: Random, skills: Skills = SHORT_SKILLS) -> Turn:
 
 
 def two_questions(rng: Random, skills: Skills = SHORT_SKILLS) -> Turn:
-    """Two questions in one message, with one line for each answer."""
+    """Two questions in one message. The answer has one line for each."""
     first, second = draw(rng, skills), draw(rng, skills)
     start = first.question if first.question[-1] in ".?!" else first.question + rng.choice(".?")
     joint = rng.choice(JOINTS)
@@ -270,7 +271,7 @@ def past_turns(rng: Random, count: int, skills: Skills = SKILLS) -> list[Message
 
 
 def _history_length(rng: Random) -> int:
-    """Mostly none; some short ones; a few long ones, so that far positions are seen."""
+    """The number of past turns: usually 0, sometimes up to 4, rarely more, so that the model trains on long prompts."""
     kind = rng.random()
     if kind < 0.76:
         return 0
@@ -377,7 +378,10 @@ def draw_polish_sample(rng: Random) -> Sample:
 
 
 def repeat_digits(rng: Random, sample: Sample) -> None:
-    """Replace 5271 by 5225, for instance. Repeated digits are hard to copy. Use it where digits have no meaning."""
+    """Replace all digits by two random digits, for example 5271 by 5225. Repeated digits are hard to copy.
+
+    The sample must not depend on the values of its numbers.
+    """
     few = rng.sample("123456789", 2)
     table = str.maketrans({digit: rng.choice(few) for digit in "0123456789"})
     sample.messages = json.loads(json.dumps(sample.messages, ensure_ascii=False).translate(table))

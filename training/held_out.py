@@ -1,6 +1,6 @@
 """Decides which operand pairs are held out of the training for the evaluation.
 
-One-digit tables are the exception: there are only a hundred pairs of them, all are trained and all are evaluated.
+Pairs of one-digit numbers are an exception. There are only a hundred, so all of them are both trained and evaluated.
 """
 
 from zlib import crc32
@@ -9,7 +9,10 @@ COMMUTATIVE = ("+", "×", "?")
 
 
 def is_held_out(operator: str, a: int, b: int) -> bool:
-    """Whether the pair belongs to the evaluation. "?" is a comparison. The order of a sum does not matter."""
+    """Whether the pair belongs to the evaluation. The operator "?" is a comparison.
+
+    The order of the operands matters only for "-".
+    """
     if max(a, b) < 10:
         return False
     if operator in COMMUTATIVE and a > b:

@@ -1,4 +1,4 @@
-"""Conversations in which the user tells a fact and later asks for it."""
+"""Makes conversations in which the user states a fact and later asks for it."""
 
 from dataclasses import dataclass
 from random import Random
@@ -9,7 +9,10 @@ from training.conversation import Message, Sample, Turn, assistant, user
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Phrasings that state a fact {x}, phrasings that ask for it, and the answers."""
+    """A kind of fact. `told` are messages that state the fact {x}, and `reply` is the reply to them.
+
+    `asked` are messages that ask for the fact later, and `answer` is the answer to them.
+    """
 
     name: str
     told: tuple[str, ...]

@@ -1,7 +1,8 @@
 """Qwen3 in PyTorch for training on a CPU. Parameter names are those of the released models.
 
-Fewer passes over memory than the textbook version, and plain matrix products for attention: the fused kernel's
-backward is slow on a CPU. Only positions whose next token is learned reach the last feed-forward layer and the head.
+It makes fewer passes over memory than the textbook version. Attention uses plain matrix products, because the backward
+pass of PyTorch's fused attention is slow on a CPU. Only positions whose next token is in the loss reach the last
+feed-forward layer and the head.
 """
 
 import math
@@ -17,7 +18,7 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """Widths are divisible by 64, so that the weights can be quantised."""
+    """The dimensions. Widths of matrices are divisible by 64, so that the weights can be quantised."""
 
     vocabulary: int = 1536
     hidden: int = 128
@@ -106,7 +107,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
         """x: (batch, length, hidden); cos, sin: (length, head width); mask: (length, length), 0 or -inf.
 
-        Where rows differ, cos and sin begin with the batch, and the mask is (batch, 1, 1, length, length).
+        If the rows differ, cos and sin have the batch as first axis, and the mask is (batch, 1, 1, length, length).
         """
         batch, length, _ = x.shape
         shape = self.shape
@@ -121,7 +122,10 @@ class Attention(nn.Module):
         return self.o_proj(attended.view(batch, heads, length, width).transpose(1, 2).reshape(batch, length, -1))
 
     def _normed_and_turned(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Norm and rotary positions of queries and keys; the norms' weights are folded into the tables."""
+        """Normalise queries and keys, and rotate them to their positions.
+
+        The weights of the norms are multiplied into the rotary tables, which saves a pass over memory.
+        """
         shape, half = self.shape, self.shape.head_width // 2
         q_weight = self.q_norm.weight.expand(shape.heads, -1)
         weight = torch.cat([q_weight, self.k_norm.weight.expand(shape.key_value_heads, -1)])
@@ -190,7 +194,7 @@ class Qwen3(nn.Module):
             nn.init.normal_(parameter, 0, deviation)
 
     def forward(self, ids: Tensor, learned: Tensor) -> Tensor:
-        """ids: (batch, length); learned: the same, bool. Returns logits (learned positions, vocabulary)."""
+        """ids: (batch, length); learned: (batch, length), bool. Returns logits (learned positions, vocabulary)."""
         length = ids.shape[1]
         cos, sin = self.cos[:length], self.sin[:length]
         mask = self.mask[:length, :length].contiguous()

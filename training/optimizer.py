@@ -1,6 +1,6 @@
-"""Muon for the matrices of the layers and AdamW for all other parameters, with one schedule.
+"""Optimizes the matrices of the layers with Muon and all other parameters with AdamW, with one schedule.
 
-Everything is float32: the usual Muon orthogonalises in bfloat16, which a CPU without such units does very slowly.
+Everything is float32. PyTorch's Muon orthogonalises in bfloat16, which is very slow on a CPU without bfloat16 units.
 """
 
 from collections import defaultdict
@@ -56,7 +56,7 @@ class Muon(torch.optim.Optimizer):
 
 
 class Optimizer:
-    """Both optimizers; `factor` scales the learning rates of the step."""
+    """Both optimizers. The `factor` of a step multiplies both learning rates."""
 
     def __init__(self, model: nn.Module, matrix_rate: float, other_rate: float) -> None:
         self.parameters = list(model.parameters())
@@ -84,7 +84,7 @@ class Optimizer:
 
 
 def schedule(step: int, steps: int, warmup: int = 100, flat: float = 0.4) -> float:
-    """Linear warm-up, constant, then linear decay to zero."""
+    """The factor of a step: a linear warm-up, then constant, then a linear decay to zero."""
     progress = step / steps
     decay = 1.0 if progress < flat else (1 - progress) / (1 - flat)
     return min(1.0, (step + 1) / warmup) * decay

@@ -1,4 +1,4 @@
-"""Turns that ask for arithmetic: sums, comparisons, chains and word problems, on pairs that are not held out."""
+"""Makes turns that ask for arithmetic: sums, comparisons, chains and word problems."""
 
 from random import Random
 
@@ -57,7 +57,7 @@ def question(rng: Random, operator: str, a: int, b: int) -> str:
 
 
 def near(rng: Random, a: int) -> int:
-    """A number close to a or of its length, so that comparing is not trivial."""
+    """A number that is often close to a, or has as many digits as a, so that a comparison is not trivial."""
     digits = len(str(a))
     match rng.choices(("close", "length", "any"), (4, 4, 2))[0]:
         case "close":
@@ -69,7 +69,10 @@ def near(rng: Random, a: int) -> int:
 
 
 def draw_pair(rng: Random, operator: str, most: int = 4, *, held_out: bool = False) -> Pair:
-    """Draw until the pair is held out or not, as requested. Pairs of one-digit numbers count as both."""
+    """A random pair of operands, which is held out for the evaluation or not, as requested.
+
+    Pairs of one-digit numbers are returned in both cases.
+    """
     while True:
         a, b = _any_pair(rng, operator, most)
         if is_held_out(operator, a, b) == held_out or max(a, b) < 10:
@@ -100,7 +103,7 @@ def _factors(rng: Random, most: int) -> Pair:
 
 
 def _reasoned(a: int, b: int) -> float:
-    """Small sums are trained mostly without reasoning, long ones nearly always with it."""
+    """The probability of reasoning: below a half for up to two digits, near one for more."""
     return (0.4, 0.35, 0.92, 0.95)[min(len(str(max(a, b))), 4) - 1]
 
 

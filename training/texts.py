@@ -1,4 +1,4 @@
-"""Turns that handle text: repeat, reverse, spell, count, list and JSON."""
+"""Makes turns about text: repeat, reverse, spell, count, list and JSON."""
 
 import json
 from dataclasses import replace
@@ -108,7 +108,7 @@ def count_letter(rng: Random) -> Turn:
 
 
 def spelled_first(rng: Random) -> Turn:
-    """One of the two counts of letters; the reasoning spells the word before it counts."""
+    """A turn of count_letters or count_letter. The reasoning spells the word before it counts."""
     turn = count_letters(rng) if rng.random() < 0.4 else count_letter(rng)
     spelling = "-".join(step[0] for step in turn.reasoning.split())
     return replace(turn, reasoning=f"{spelling}\n{turn.reasoning}")
@@ -134,7 +134,7 @@ def count(rng: Random) -> Turn:
 
 
 def long_count(rng: Random) -> Turn:
-    """A count across a multiple of ten, where the last digit of the end occurs early."""
+    """A count of more than ten numbers. The last digit of the last number therefore also occurs early."""
     a = rng.randint(0, 85)
     b = a + rng.randint(10, 14)
     numbers, templates = rng.choice(((range(a, b + 1), COUNT_UP), (range(b, a - 1, -1), COUNT_DOWN)))
@@ -162,5 +162,6 @@ def write_json(rng: Random) -> Turn:
     pairs = [f"{key} {value}" for key, value in values.items()]
     if rng.random() < 0.2:
         pairs = [f"{key}: {value}" for key, value in values.items()]
-    joined = ", ".join(pairs) if rng.random() < 0.4 else " and ".join(filter(None, [", ".join(pairs[:-1]), pairs[-1]]))
+    only_commas = rng.random() < 0.4 or len(pairs) == 1
+    joined = ", ".join(pairs) if only_commas else f"{', '.join(pairs[:-1])} and {pairs[-1]}"
     return Turn("json", _pick(rng, JSON, p=joined), "I write a JSON object.", json.dumps(values))

@@ -1,4 +1,4 @@
-"""Builds pico-tiny's tokenizer: byte-level BPE with single digits, trained on the generator's own text.
+"""Builds pico-tiny's tokenizer: byte-level BPE with one token per digit, trained on text of the generator.
 
 python -m training.tokenizer OUT_FOLDER
 """
@@ -41,7 +41,7 @@ def corpus(seed: int = SEED) -> Iterator[str]:
 
 
 def picture_phrases(rng: Random) -> Iterator[str]:
-    """Sentences of a vision model, so that it can share the tokenizer."""
+    """Sentences about images and videos, so that pico-tiny-vl can use the same tokenizer."""
     for _ in range(600):
         yield f"<{rng.random() * 9:.1f} seconds>"
     colors = listed("red green blue yellow orange purple black white gray pink cyan brown")
@@ -103,7 +103,7 @@ def tokenizer_config(tokenizer: Tokenizer, template: str) -> dict[str, object]:
 
 
 def write(tokenizer: Tokenizer, folder: Path, template: Path = TEMPLATE) -> None:
-    """Write the files of a model folder that concern text."""
+    """Write the tokenizer and the chat template into a model folder."""
     folder.mkdir(parents=True, exist_ok=True)
     text = template.read_text()
     tokenizer.save(str(folder / "tokenizer.json"))

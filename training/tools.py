@@ -1,4 +1,4 @@
-"""Conversations with tools: which tool to call, with which arguments, and how to use the result."""
+"""Makes conversations with tools: the model calls a tool with the right arguments, or uses the result of a call."""
 
 import json
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ SIGNS = {"+": "+", "-": "-", "×": "*"}
 
 @dataclass(slots=True)
 class Request:
-    """A question that a tool answers, its call, and the result with the sentence that reports it."""
+    """A question that a tool answers. `content` is the result of the tool, and `report` is the model's answer."""
 
     question: str
     tool: Tool
@@ -42,7 +42,7 @@ class Request:
 
 
 def function(rng: Random, name: str, description: str, properties: dict[str, str]) -> Tool:
-    """An OpenAI tool, in the shapes that clients send."""
+    """A tool in OpenAI's format. Random details differ, as they do between clients."""
     described = rng.random() < 0.5
     fields = {
         key: {"type": kind, "description": f"The {key}"} if described else {"type": kind}

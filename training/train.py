@@ -27,7 +27,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(slots=True)
 class Progress:
-    """Counters of a run; they are saved with the weights."""
+    """Counters of a run, which are saved with the weights."""
 
     step: int = 0
     tokens: int = 0
@@ -101,7 +101,10 @@ def rank() -> int:
 
 
 def token_weights(learned: Tensor, power: float) -> Tensor:
-    """Weights of the learned tokens: the n tokens of a sample count n**-power each, so long traces do not drown all."""
+    """The weights of the learned tokens in the loss.
+
+    Each of the n tokens of a sample has the weight n**-power, so that long traces do not dominate the loss.
+    """
     counts = learned.sum(1, keepdim=True).float()
     return (counts**-power).expand(learned.shape)[learned]
 

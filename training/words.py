@@ -1,11 +1,11 @@
-"""The word lists for samples, and random choices from them."""
+"""Holds the word lists for samples, and makes random choices from them."""
 
 from random import Random
 from string import ascii_lowercase
 
 
 def listed(text: str, separator: str | None = None) -> list[str]:
-    """The parts of a text: its words, or what stands between separators."""
+    """Split a text at each separator, or into words without a separator."""
     return [part.strip() for part in text.split(separator)]
 
 
@@ -100,7 +100,7 @@ def number(rng: Random, fewest: int = 1, most: int = 4) -> int:
 
 
 def phrase(rng: Random, shortest: int = 1, longest: int = 8) -> str:
-    """Words, nonsense, numbers and names in a row: text that can only be copied."""
+    """A sequence of random words, letters, numbers and names. It has no meaning, so a model can only copy it."""
     text = " ".join(_phrase_word(rng) for _ in range(rng.randint(shortest, longest)))
     return text.capitalize() if rng.random() < 0.3 else text
 

@@ -1,4 +1,4 @@
-"""All cases in the order in which they run. Cases with the same setup are neighbours, so that they share servers."""
+"""Lists all cases in the order in which they run. Cases with the same setup are neighbours and share their servers."""
 
 from benchmarks.measures import correctness, ground, latency, pictures, prefixes, residency, throughput
 

@@ -24,10 +24,10 @@ OPTIONAL = (
 async def correctness(visit: Visit) -> Figures:
     """Each check passes or fails. A server that crashes is restarted for the next check.
 
-    The checks: a prompt, then the prompt with its completion, both as raw text, and then another chat. A stop string
-    that begins and ends inside tokens must end the answer exactly there. Every optional field may be null. 32
-    connections at once are all answered at the first attempt. The model process is killed during a stream: the stream
-    must end, and the server must answer the next request without help.
+    The checks: The server completes a prompt, then the prompt with its completion, both as raw text, and then answers a
+    chat. A stop string that begins and ends inside tokens ends the answer exactly there. Every optional field may be
+    null. Of 32 simultaneous connections, each is answered at the first attempt. When the model process is killed during
+    a stream, the stream ends, and the server answers the next request without help.
     """
     figures: Figures = {}
     for key, check in CHECKS.items():
@@ -74,7 +74,7 @@ async def nulls(visit: Visit) -> bool:
 
 
 async def burst(visit: Visit) -> bool:
-    """32 connections at once are all answered at the first attempt."""
+    """Of 32 simultaneous connections, each is answered at the first attempt."""
     chats = (visit.ask(visit.words.question(10), 4) for _ in range(32))
     answers = await asyncio.gather(*chats, return_exceptions=True)
     unharmed = sum(isinstance(answer, Answer) and answer.failures == 0 for answer in answers)
@@ -84,7 +84,7 @@ async def burst(visit: Visit) -> bool:
 
 
 async def killed(visit: Visit) -> bool:
-    """The model process is killed during a stream. The stream ends soon, and the next request is answered."""
+    """After the model process is killed during a stream, the stream ends soon, and the next request is answered."""
     stream = await visit.send(visit.words.question(20), ENDLESS)
     await stream.began()
     visit.server.engine.kill()
@@ -95,7 +95,10 @@ async def killed(visit: Visit) -> bool:
 
 
 async def recovery(visit: Visit) -> float:
-    """Seconds from a kill to the first text of the next answer. A server that does not recover is restarted at once."""
+    """Kill the model process. Returns the seconds until the first text of the next answer.
+
+    A server that exits because of the kill is restarted at once.
+    """
     start = time.perf_counter()
     visit.server.engine.kill()
     psutil.wait_procs(visit.server.processes, timeout=0.2)

@@ -1,4 +1,4 @@
-"""B15: what chats cost the Jupyter server, and what the server costs compared with a bare decode loop."""
+"""B15: the delay that chats cause in the Jupyter server, and the rate of the server compared with a bare loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLL_SECONDS = 0.02
 
 
 async def status_under_load(visit: Visit) -> Figures:
-    """GET /api/status on one open connection, first idle, then while 32 chats stream."""
+    """GET /api/status on one open connection, first while the server is idle, then while 32 chats stream."""
     count = visit.times(300, 120)
     idle = await _poll_status(visit, count)
     async with visit.streams(CHATS):
@@ -40,6 +40,7 @@ async def road(visit: Visit, *, clients: int) -> Figures:
 
 
 async def _poll_status(visit: Visit, count: int) -> list[float]:
+    """Request /api/status `count` times. Returns the duration of each request in seconds."""
     reader, writer = await asyncio.open_connection(visit.address.host, visit.address.port)
     lines = ["GET /api/status HTTP/1.1", f"Host: {visit.address.host}:{visit.address.port}"]
     lines += [f"{name}: {value}" for name, value in visit.address.headers.items()]

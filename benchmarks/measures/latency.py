@@ -11,7 +11,7 @@ from benchmarks.spread import Bar, largest_gap
 
 LONG = 9000
 SHORT = 20
-# B9: tokens that an abandoned request without a stream asks for.
+# B9: the token limit of the abandoned request that does not stream.
 WHOLE = 600
 
 
@@ -30,15 +30,15 @@ async def admission(visit: Visit) -> Figures:
     async with visit.streams(2):
         for _ in range(visit.times(20, 8)):
             seconds.append((await visit.ask(visit.question(SHORT), 2)).ttft)
-            await asyncio.sleep(visit.draw.uniform(0.02, 0.1))
+            await asyncio.sleep(visit.rng.uniform(0.02, 0.1))
     return {"mean": statistics.mean(seconds), "max": max(seconds)}
 
 
 async def long_prompt(visit: Visit) -> Figures:
     """A long prompt arrives while two streams decode, and a short request one second later.
 
-    A gap is the time between two arrivals at the client, until one second after the long prompt's first token.
-    pico_jupyter sends at most every 25 ms, and its gaps include that.
+    A gap is the time between two arrivals at the client. Gaps count until one second after the long prompt's first
+    token. pico_jupyter sends at most once in 25 ms, and its gaps include this interval.
     """
     async with visit.streams(2) as streams:
         start = time.perf_counter()
@@ -55,7 +55,7 @@ async def long_prompt(visit: Visit) -> Figures:
 async def abandoned(visit: Visit) -> Figures:
     """On a server with one slot, a client disconnects and the next client sends a request.
 
-    The first client disconnects in decode, in prefill, or without a stream.
+    The first client disconnects during decode, during prefill, or while it waits for an answer that is not streamed.
     """
     decoding = await visit.send(visit.words.question(PROMPT), ENDLESS)
     await decoding.began()

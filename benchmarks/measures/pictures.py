@@ -19,12 +19,12 @@ TOWER_DELAY_SECONDS = 0.25
 async def same_picture(visit: Visit) -> Figures:
     """Several questions about each of several images of 448 x 448 pixels. The first question about an image is cold.
 
-    The passes of the vision tower per further question are counted in separate processes: in our Engine, and in the
+    Separate processes count the passes of the vision tower for each further question: in our Engine, and in the
     application of mlx_vlm.server. In both, the first question takes one pass.
     """
     cold, warm = [], []
     for _ in range(visit.times(3, 1)):
-        png = picture(visit.draw)
+        png = picture(visit.rng)
         cold.append((await visit.ask(visit.about(png, QUESTION), 4)).ttft)
         for _ in range(visit.times(4, 2)):
             await asyncio.sleep(0.05)
@@ -37,7 +37,7 @@ async def beside_a_picture(visit: Visit) -> Figures:
     """A new image arrives, and a short text request a quarter of a second later."""
     text, seen = [], []
     for _ in range(visit.times(4, 1)):
-        exchange = await visit.send(visit.about(picture(visit.draw), QUESTION), 4)
+        exchange = await visit.send(visit.about(picture(visit.rng), QUESTION), 4)
         await asyncio.sleep(TOWER_DELAY_SECONDS)
         text.append((await visit.ask(visit.words.question(QUESTION), 4)).ttft)
         seen.append((await exchange.answer()).ttft)

@@ -15,8 +15,8 @@ from benchmarks.spread import Bar
 
 SYSTEM = 1100
 QUESTION = 20
-# B11: weights need 54 MB, one conversation up to 7 MB, and all fifty without sharing 350 MB. Half of the budget is for
-# the prefix cache.
+# B11: the weights need 54 MB. One conversation needs up to 7 MB, so fifty need 350 MB if they share nothing. The prefix
+# cache gets half of the budget.
 BUDGET = 400_000_000
 
 
@@ -57,8 +57,8 @@ async def conversations(visit: Visit) -> Figures:
     """Conversations with the same system prompt, four of them at a time.
 
     The hit rate is the number of cached tokens divided by the number of prompt tokens. `own` is the hit rate of a
-    conversation's earlier messages, without the shared system prompt. Memory is what pico_jupyter counts (models and
-    caches), and, for both servers, the growth of the model process since the first turn began.
+    conversation's earlier messages, without the shared system prompt. Memory is measured in two ways: pico_jupyter's
+    own count of models and caches, and, for both servers, the growth of the model process since the first turn began.
     """
     system = visit.words.text(2000)
     shared = visit.words.shared_tokens(system)
@@ -84,11 +84,11 @@ async def conversations(visit: Visit) -> Figures:
     rss, counted = await watching
     answers = [*first, *later]
     beyond = sum(max(0, answer.cached_tokens - shared) for answer in later)
-    # Earlier messages: the prompt without the shared part, this turn's question and the generation prompt.
-    said_before = sum(answer.prompt_tokens - shared - 45 for answer in later)
+    # The shared part, the question of the turn and the generation prompt (45 tokens) do not belong to earlier messages.
+    earlier = sum(answer.prompt_tokens - shared - 45 for answer in later)
     figures = {
         "hits": sum(answer.cached_tokens for answer in answers) / sum(answer.prompt_tokens for answer in answers),
-        "own": beyond / said_before,
+        "own": beyond / earlier,
         "computed": sum(answer.prompt_tokens - answer.cached_tokens for answer in answers),
         "growth": rss - before,
         "process": rss,
@@ -97,7 +97,8 @@ async def conversations(visit: Visit) -> Figures:
 
 
 async def _watch_memory(visit: Visit) -> tuple[float, float]:
-    """The largest resident size of the model process, and of what pico_jupyter counts, until cancelled."""
+    """Watch the memory until the task is cancelled. Returns the largest resident size of the model process, and the
+    largest count of pico_jupyter, in bytes."""
     rss = counted = 0.0
     with contextlib.suppress(asyncio.CancelledError):
         while True:

@@ -13,7 +13,7 @@ QUESTION = 20
 
 
 async def two_models(visit: Visit) -> Figures:
-    """Short chats with A, A, A, ..., then with B, A, B, A, ...; then B while A generates a long answer."""
+    """Short chats with model A only, then with B and A in turn, and then with B while A generates a long answer."""
     same, switched = [], []
     for model in (B, A):
         await visit.ask(visit.words.question(QUESTION), 4, model)

@@ -18,7 +18,8 @@ LENGTHS = (8000, *[64] * 7)
 
 
 async def throughput(visit: Visit, *, clients: int, tokens: int, sampling: dict[str, Any]) -> Figures:
-    """All clients send a request at once. The rate is the tokens of all answers over the time until the last one ends.
+    """All clients send a request at once. The rate is the number of tokens of all answers divided by the time until the
+    last answer ends.
 
     A connection that is lost before its answer begins counts as a failure and is retried. An answer that breaks off
     later is a failure too, and its tokens do not count.
@@ -36,9 +37,9 @@ async def throughput(visit: Visit, *, clients: int, tokens: int, sampling: dict[
 async def unlike_lengths(visit: Visit) -> Figures:
     """One long prompt and seven short ones decode together.
 
-    The rate counts the tokens of all eight while all eight decode. For pico_jupyter, the bytes are the growth in api/ps
-    between idle and decoding. mlx_lm.server reports no bytes, so its BatchGenerator counts them in a separate process
-    for the same lengths.
+    The rate counts the tokens of all eight while all eight decode. The KV bytes of pico_jupyter are the growth of the
+    size in api/ps from the idle server to the decoding server. mlx_lm.server reports no bytes, so its BatchGenerator
+    counts them in a separate process for the same lengths.
     """
     tokens = visit.times(192, 32)
     exact = sum(length + tokens // 2 for length in LENGTHS) * SHAPES[visit.checkpoint].kv_nbytes

@@ -26,7 +26,7 @@ ROUNDS = 20
 TOKENS = 20_000
 # Scripting time is averaged over this number of updates at the end of the long answer.
 UPDATES = 60
-# Records when the first pixel of the answer is painted: two frames after its text is in the page.
+# Records when the first text of the answer is painted: the timeout runs after the frame that contains the text.
 WATCH_FIRST_PAINT = """() => {
     window.firstPaint = new Promise(resolve => {
         const observer = new MutationObserver(() => {
@@ -92,9 +92,9 @@ def main() -> None:
         panel = lab_sidebar(page, lab)
         panel.reason("Off")
         panel.ask("What is 1 + 1?")
-        ours, servers = first_paint(panel, lab)
+        painted, server = first_paint(panel, lab)
         print(f"first token, median of {ROUNDS}")
-        print(f"  click to paint {ours:.1f} ms, the server alone {servers:.1f} ms: {ours - servers:+.1f} ms")
+        print(f"  click to paint {painted:.1f} ms, the server alone {server:.1f} ms: {painted - server:+.1f} ms")
         print(f"click on Stop to the engine's last token, {STOPS} times each")
         for times in stop_times(page, lab):
             print(f"  {times}")
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def bundles() -> Iterator[tuple[str, int, int]]:
-    """(name, bytes, bytes gzipped) of each bundle."""
+    """Yields (name, bytes, gzipped bytes) for each bundle."""
     groups = {
         "labextension": sorted((PACKAGE / "labextension" / "static").glob("*.js")),
         "widget.js": [PACKAGE / "static" / "widget.js"],
@@ -121,7 +121,7 @@ def bundles() -> Iterator[tuple[str, int, int]]:
 
 @contextmanager
 def lab_page() -> Iterator[tuple[Page, RunningServer]]:
-    """A page in a new browser, and a running JupyterLab."""
+    """Start JupyterLab and a browser. Yields a page of the browser, and the server."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         settings = Path(folder) / "settings"
         settings.mkdir()
@@ -134,22 +134,22 @@ def lab_page() -> Iterator[tuple[Page, RunningServer]]:
 
 
 def first_paint(panel: Panel, lab: RunningServer) -> tuple[float, float]:
-    """Medians in milliseconds: from the click on Send to the first painted token, and of the server alone."""
-    ours, servers = [], []
+    """Two medians in milliseconds: from a click on Send to the first painted token, and of the server alone."""
+    painted, server = [], []
     for number in range(ROUNDS):
         question = f"What is {number} + 1?"
         panel.button("New conversation").click()
-        servers.append(panel.page.evaluate(MEASURE_SERVER, [lab.url, lab.token, question]))
+        server.append(panel.page.evaluate(MEASURE_SERVER, [lab.url, lab.token, question]))
         panel.message.fill(question)
         panel.page.evaluate(WATCH_FIRST_PAINT)
         panel.button("Send").click()
-        ours.append(panel.page.evaluate("window.firstPaint.then(moment => moment - window.clicked)"))
+        painted.append(panel.page.evaluate("window.firstPaint.then(moment => moment - window.clicked)"))
         panel.figures.wait_for()
-    return statistics.median(ours), statistics.median(servers)
+    return statistics.median(painted), statistics.median(server)
 
 
 def long_answer_cost(panel: Panel) -> tuple[float, float]:
-    """Scripting time per update, and the longest task, over the last updates, in milliseconds."""
+    """Two times in milliseconds over the last updates: the mean scripting time of an update, and the longest task."""
     page = panel.page
     text = long_answer(TOKENS)
     page.evaluate(f"window.answer = {json.dumps({**text, 'updates': UPDATES})}")
@@ -172,7 +172,7 @@ def long_answer_cost(panel: Panel) -> tuple[float, float]:
 
 
 def jupyter_chat_cost(extension: Path) -> float:
-    """Scripting time per update of @jupyter/chat at the end of the same answer, in milliseconds."""
+    """The mean scripting time of an update in @jupyter/chat, at the end of the same answer, in milliseconds."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "labextensions").mkdir()
         (Path(folder) / "labextensions" / "pico-jupyter-chat-benchmark").symlink_to(extension)

@@ -1,4 +1,4 @@
-"""A long answer, and a fake stream that sends it to a page without a model."""
+"""Makes a long answer, and a script that streams the answer to a page without a model."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def part_{number}(n: int) -> float:
 | {number} | 5.0e-01 |
 
 """
-# Answers /v1/chat/completions with window.answer: first the head, and, when window.tail is "go", the tail in pieces,
-# at the interval of the panel's updates.
+# Replaces fetch. It answers /v1/chat/completions with window.answer: first the head, and then, when window.tail is
+# "go", the tail in pieces. A piece is sent every 40 ms, so that the panel is updated for each piece.
 FAKE_STREAM = """
 const real = window.fetch;
 window.fetch = async (input, init) => {
@@ -58,7 +58,7 @@ window.fetch = async (input, init) => {
 
 
 def long_answer(tokens: int) -> dict[str, str]:
-    """Markdown of about `tokens` tokens: the first 97 % as `head`, the rest as `tail`."""
+    """Markdown of about `tokens` tokens. `head` is the first 97 %, `tail` is the rest."""
     text = ""
     number = 1
     while len(text) < tokens * CHARACTERS_PER_TOKEN:

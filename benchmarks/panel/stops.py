@@ -1,4 +1,4 @@
-"""Measures the time from a click on Stop until the engine decodes its last token, by the engine's own statistics."""
+"""Measures the time from a click on Stop until the engine decodes its last token, which its statistics report."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WATCH_STOP = """() => {
 
 @dataclass(frozen=True)
 class StopTimes:
-    """Times from the click to the last token in one place, in milliseconds."""
+    """The times in milliseconds from the click to the last token, for a panel in the place `where`."""
 
     where: str
     times: list[float]
@@ -51,7 +51,7 @@ class StopTimes:
 
 
 def stop_times(page: Page, lab: RunningServer) -> Iterator[StopTimes]:
-    """Measure stops in each place where a panel can be."""
+    """Measure stops in each place of the panel: sidebar, tab and cells."""
     folder = lab.log.parent
     server = server_statistics(lab)
 
@@ -85,21 +85,21 @@ def stop_times(page: Page, lab: RunningServer) -> Iterator[StopTimes]:
     run(cells.nth(0))
     yield _measure("cell, the engine in its kernel", widget(page), file_statistics(path))
     run(cells.nth(1))
-    yield _measure("cell, the engine in its kernel, that busy", widget(page), file_statistics(path))
+    yield _measure("cell, the engine in its busy kernel", widget(page), file_statistics(path))
     release.touch()
 
 
-def _measure(where: str, panel: Panel, engine: ReadStatistics) -> StopTimes:
+def _measure(where: str, panel: Panel, read_statistics: ReadStatistics) -> StopTimes:
     panel.page.evaluate(WATCH_STOP)
-    return StopTimes(where, [_stop_time(panel, engine) for _ in range(STOPS)])
+    return StopTimes(where, [_stop_time(panel, read_statistics) for _ in range(STOPS)])
 
 
-def _stop_time(panel: Panel, engine: ReadStatistics) -> float:
+def _stop_time(panel: Panel, read_statistics: ReadStatistics) -> float:
     if panel.answers.count():
         panel.button("New conversation").click()
-    before = engine().decoded_tokens
+    before = read_statistics().decoded_tokens
     panel.send(LONG)
     panel.answers.get_by_text("oror").wait_for()
     panel.button("Stop").click()
     stopped_at = float(panel.page.evaluate("window.stoppedAt"))
-    return 1000 * max(0.0, wait_until_idle(engine, before).decoded_at - stopped_at)
+    return 1000 * max(0.0, wait_until_idle(read_statistics, before).decoded_at - stopped_at)

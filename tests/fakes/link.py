@@ -19,7 +19,7 @@ NEVER = 1e9
 
 
 class Loopback:
-    """A connected `client` and `server`. `sent` lists the client's messages; `published` and `replies` list the server's.
+    """A connected `client` and `server`. `sent` are the client's messages, `published` and `replies` the server's.
 
     `faults` has one entry for each reply; later replies pass. A late reply is delivered after the next reply. A real
     link loses and repeats no replies.

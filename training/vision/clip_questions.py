@@ -1,4 +1,4 @@
-"""Questions about a video, or about several images in one message, with exact answers."""
+"""Makes questions about a video, or about several images in one message, with exact answers."""
 
 from collections.abc import Sequence
 from random import Random
@@ -52,7 +52,7 @@ ORDINALS = ("first", "second", "third")
 
 
 def in_order(names: Sequence[str]) -> str:
-    """Red, red, blue reads "First red, then blue."."""
+    """A sentence about names in order. Repetitions are left out: red, red, blue gives "First red, then blue."."""
     changes = [name for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
     if len(changes) == 1:
         return f"Only {changes[0]}."
@@ -116,7 +116,7 @@ def ask_clip_background(rng: Random, clip: Clip) -> Asked:
 
 
 def ask_thing(rng: Random, clip: Clip) -> Asked:
-    """A question as about an image with one thing."""
+    """A question that would also fit an image with one thing."""
     kind = rng.random()
     if kind < 0.45:
         return _renamed("color in a clip", color_of(rng, clip.stages[0]))

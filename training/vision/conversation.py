@@ -18,7 +18,7 @@ KINDS = {"picture": 47, "several": 8, "clip": 42, "talk": 3}
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A message of the user and its answer; the scenes are attached before the text, or behind it."""
+    """A message of the user and its answer. The scenes are attached before the text, or after it if `behind` is set."""
 
     asked: Asked
     scenes: tuple[Scene, ...] = ()
@@ -27,9 +27,10 @@ class Turn:
 
 @dataclass(slots=True)
 class Conversation:
-    """`branched`: each turn is a conversation of its own about the scenes of the first; they share its beginning.
+    """Several turns about one or more scenes.
 
-    So a question is answered from the picture, and not from what was said about it before.
+    If `branched` is true, each turn is a separate conversation about the scenes of the first turn. The model then
+    answers each question from the scenes, and cannot copy from earlier answers.
     """
 
     turns: list[Turn] = field(default_factory=list)
@@ -41,9 +42,9 @@ class Conversation:
 
 
 def draw_conversation(rng: Random, frame: Size, kind: str | None = None, *, freely: float = 0.0) -> Conversation:
-    """`kind` is one of KINDS. All scenes have frames of one size, so that a batch is rectangular.
+    """A random conversation. `kind` is one of KINDS (None: random). All scenes have the same frame size.
 
-    `freely` is how often questions are put in words beyond the usual ones.
+    `freely` (0 to 1) is the probability that a question has unusual words.
     """
     system = "You are a helpful assistant." if rng.random() < 0.08 else None
     if kind is None:
@@ -80,17 +81,17 @@ def _add(
     rng: Random,
     conversation: Conversation,
     scenes: tuple[Scene, ...],
-    draw: Callable[[], Asked],
+    make: Callable[[], Asked],
     count: int,
     *,
     freely: float,
 ) -> None:
-    """Add turns about the scenes, which the first turn contains. No question occurs twice in a row."""
+    """Add turns. The first turn contains the scenes. Two turns in a row have different questions."""
     last = None
     for i in range(count):
-        asked = draw()
+        asked = make()
         while asked == last:
-            asked = draw()
+            asked = make()
         last = asked
         if i and rng.random() < 0.05:
             asked = ask_talk(rng)

@@ -1,4 +1,4 @@
-"""Draws scenes as pixels like typical scripts do: any size, with or without antialiasing, noise and JPEG artifacts."""
+"""Draws scenes as pixels. The size is random, and so are antialiasing, noise and JPEG artifacts."""
 
 import math
 from dataclasses import dataclass
@@ -13,16 +13,18 @@ from training.vision.palette import Rgb, contrasting_shade, shade
 from training.vision.scenes import Clip, Picture, Thing
 
 Pixels = NDArray[np.uint8]
-# Half heights and widths are all close to one, so that shapes of one size look alike in size.
+# Factors for a shape's size. With them, all shapes of the same size look about equally large.
 STAR_TIP, STAR_NOTCH = 1.1, 0.46
 SQUARE, BAR = 0.88, 0.36
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How all frames of a picture or clip are drawn; `scale` is the size of the source over that of the frame seen.
+    """The style of all frames of a picture or clip.
 
-    `stretch` is the height over width that the processor takes out again. `quality` is that of JPEG, or None.
+    `scale` is the size of the drawn image divided by the size of the frame that the model sees. `stretch` changes the
+    ratio of height to width, which the processor changes back. `smooth` is 2 for antialiasing, else 1. `quality` is
+    that of a JPEG, or None for an image without JPEG artifacts.
     """
 
     scale: float = 3.125
@@ -44,7 +46,7 @@ def draw_look(rng: Random, *, largest: float = 4.0) -> Look:
 
 
 def render_picture(rng: Random, picture: Picture, look: Look) -> Pixels:
-    """The image as in a file: (height, width, 3)."""
+    """The pixels of the image: (height, width, 3)."""
     background = shade(rng, picture.background)
     shades: dict[str, Rgb] = {}
     for thing in picture.things:
@@ -53,7 +55,7 @@ def render_picture(rng: Random, picture: Picture, look: Look) -> Pixels:
 
 
 def render_clip(rng: Random, clip: Clip, look: Look) -> Pixels:
-    """The sampled frames of the clip: (8, height, width, 3)."""
+    """The pixels of the clip's frames: (frames, height, width, 3)."""
     background = shade(rng, clip.background)
     shades = {stage.color: contrasting_shade(rng, stage.color, background) for stage in clip.stages}
     return np.stack(
@@ -86,7 +88,7 @@ def _render(
 
 
 def draw_shape(canvas: ImageDraw.ImageDraw, shape: str, color: Rgb, at: tuple[float, float], size: float) -> None:
-    """`size` is half of the height, in pixels of the canvas."""
+    """Draw a shape. `size` is half of its height, in pixels of the canvas."""
     x, y = at
     match shape:
         case "circle":

@@ -1,8 +1,8 @@
-"""Measures a model folder through mlx-vlm: greedy, from PNG and MP4 files of held-out scenes.
+"""Measures a model folder with mlx-vlm: greedy answers about PNG and MP4 files of held-out scenes.
 
     python -m training.vision.evaluate FOLDER --count 100 --json RESULT.json
 
-The table is printed as Markdown. What counts as held out is in held_out.py. An answer is right if it is exact.
+The table is printed as Markdown. held_out.py defines which scenes are held out. An answer is right if it is exact.
 """
 
 import argparse
@@ -54,7 +54,7 @@ ANY_NUMBER = (1, 2, 3, 4, 5)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A message and its right answer (None: any answer). `scenes` are attached before the text."""
+    """A message and its right answer. None accepts any answer. `scenes` are attached before the text."""
 
     question: str
     answer: str | None
@@ -67,7 +67,7 @@ CaseMaker = Callable[[Random, Size], Case]
 
 @dataclass(slots=True)
 class Cell:
-    """One row of the table; `failures` holds (question, expected, written)."""
+    """One row of the table. `failures` holds (question, expected, written)."""
 
     correct: int = 0
     total: int = 0
@@ -88,7 +88,7 @@ class Cell:
 
 
 class Reader:
-    """The model behind mlx-vlm, asked with files."""
+    """Runs the model with mlx-vlm on image and video files."""
 
     def __init__(self, folder: Path, scratch: Path) -> None:
         self.model, self.processor = load(str(folder))
@@ -98,7 +98,7 @@ class Reader:
         return f"<Reader [{self.scratch}]>"
 
     def answers(self, rng: Random, case: Case) -> list[str]:
-        """The model's answers to the messages, one after another. The history contains its own earlier answers."""
+        """The model's answers to the messages of a case. Each prompt contains the model's earlier answers."""
         messages: list[dict[str, Any]] = []
         media: dict[str, list[str]] = {"image": [], "video": []}
         written: list[str] = []
@@ -128,20 +128,20 @@ class Reader:
         return str(result.text).strip()
 
 
-def one(rng: Random, asked: Asked, *scenes: Scene) -> Case:
+def single_step(rng: Random, asked: Asked, *scenes: Scene) -> Case:
     asked = spoken(rng, asked)
     return [Step(asked.question, asked.answer, scenes)]
 
 
 def about_picture(draw: Callable[[Random, Picture], Asked | None], *counts: int) -> CaseMaker:
-    """A question about one picture; one of `counts` is the number of things in it."""
+    """Makes questions about one picture. The picture has one of `counts` things (default: one to five)."""
 
     def make(rng: Random, frame: Size) -> Case:
         while True:
             picture = draw_picture(rng, frame, count=rng.choice(counts or ANY_NUMBER), held_out=True)
             asked = draw(rng, picture)
             if asked is not None:
-                return one(rng, asked, picture)
+                return single_step(rng, asked, picture)
 
     return make
 
@@ -163,19 +163,19 @@ def clip_in_other_words(rng: Random, clip: Clip) -> Asked:
 
 
 def about_clip(draw: Callable[[Random, Clip], Asked], *kinds: str, stages: tuple[int, ...] = (1, 2, 3, 4)) -> CaseMaker:
-    """A question about one clip of one of the kinds, with one of these numbers of stages."""
+    """Makes questions about one clip. Its kind is one of `kinds`, and the number of its stages is one of `stages`."""
 
     def make(rng: Random, frame: Size) -> Case:
         while True:
             clip = draw_clip(rng, frame, kind=rng.choice(kinds), held_out=True)
             if len(clip.stages) in stages:
-                return one(rng, draw(rng, clip), clip)
+                return single_step(rng, draw(rng, clip), clip)
 
     return make
 
 
 def blank(draw: Callable[[Random, Picture], Asked | None]) -> CaseMaker:
-    """The control: shows a plain gray image, with the question and answer of a different image."""
+    """Makes controls: a plain gray image, with the question and the answer of a different image."""
 
     def make(rng: Random, frame: Size) -> Case:
         (step,) = about_picture(draw, *(ANY_NUMBER if draw is ask_count else (1,)))(rng, frame)
@@ -185,17 +185,17 @@ def blank(draw: Callable[[Random, Picture], Asked | None]) -> CaseMaker:
 
 
 def reversed_clip(rng: Random, frame: Size) -> Case:
-    """The video played backwards, with the right answer for that."""
+    """A question about the motion in a video that is played backwards."""
     clip = draw_clip(rng, frame, kind="motion", held_out=True)
     while clip.motion == "still":
         clip = draw_clip(rng, frame, kind="motion", held_out=True)
     backwards = clip.reversed()
-    return one(rng, ask_motion(rng, backwards), backwards)
+    return single_step(rng, ask_motion(rng, backwards), backwards)
 
 
 def message_of_several(rng: Random, frame: Size) -> Case:
     pictures = tuple(draw_picture(rng, frame, count=1, held_out=True) for _ in range(rng.choice((2, 2, 3))))
-    return one(rng, ask_several(rng, pictures), *pictures)
+    return single_step(rng, ask_several(rng, pictures), *pictures)
 
 
 def fourth_question(rng: Random, frame: Size) -> Case:
@@ -221,11 +221,11 @@ def new_picture(rng: Random, frame: Size) -> Case:
 
 
 def no_picture(rng: Random, frame: Size) -> Case:
-    return one(rng, ask_nothing(rng))
+    return single_step(rng, ask_nothing(rng))
 
 
 def talk(rng: Random, frame: Size) -> Case:
-    return one(rng, ask_talk(rng))
+    return single_step(rng, ask_talk(rng))
 
 
 ROWS: dict[str, CaseMaker] = {

@@ -96,7 +96,7 @@ def model_config(tokenizer: Tokenizer) -> dict[str, object]:
 
 
 def processor_config(least: int, most: int) -> dict[str, object]:
-    """The processor settings. `least` and `most` are pixels of an image, or of all frames of a video together."""
+    """The processor settings. `least` and `most` limit the pixels of an image, or of all frames of a video together."""
     return {
         "do_convert_rgb": True,
         "do_normalize": True,

@@ -17,14 +17,14 @@ def write_picture(rng: Random, picture: Picture, path: Path) -> None:
 
 
 def write_clip(rng: Random, clip: Clip, path: Path) -> None:
-    """Of 8 to 40 frames, 64 to 200 pixels wide or high."""
+    """Write an MP4 file of 8 to 40 frames, each up to about 200 pixels wide and high."""
     look = replace(draw_look(rng, largest=2.5), quality=None)
     frames = render_clip(rng, stretched(clip, rng.randint(FRAMES, 40)), look)
     encode_clip(frames, rng.choice((4, 8, 10, 24)), path)
 
 
 def encode_clip(frames: Pixels, rate: int, path: Path) -> None:
-    """(count, height, width, 3) at `rate` frames per second."""
+    """Write frames (count, height, width, 3) to an MP4 file with `rate` frames per second."""
     even = frames[:, : frames.shape[1] // 2 * 2, : frames.shape[2] // 2 * 2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, (even.shape[2], even.shape[1]))
     for frame in even:
@@ -38,7 +38,10 @@ def stretched(clip: Clip, count: int) -> Clip:
 
 
 def _at(clip: Clip, time: float) -> Thing:
-    """The thing at a time between two of the eight frames: moved in between, or at the nearer stage."""
+    """The thing at a time between two of the eight frames.
+
+    If the clip has one stage, the position is interpolated. Otherwise this is the thing of the nearer frame.
+    """
     before = clip.frames[int(time)]
     after = clip.frames[min(int(time) + 1, FRAMES - 1)]
     part = time - int(time)

@@ -1,7 +1,7 @@
 """Decides which images are held out of the training for the evaluation.
 
-An eighth of all triples (color, shape, background color) is held out. No picture and no clip of the training shows a
-shape of a held-out triple; the evaluation shows no others.
+An eighth of all triples (color, shape, background color) is held out. The training shows no shape of a held-out triple,
+and the evaluation shows only such shapes.
 """
 
 from zlib import crc32

@@ -1,4 +1,4 @@
-"""The labels of each cell of 16 by 16 pixels: the dense targets for training the vision tower."""
+"""Computes the labels of each cell of 16 by 16 pixels, which the vision tower learns to predict."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,17 +29,18 @@ Labels = NDArray[np.int64]
 
 
 def picture_labels(picture: Picture) -> Labels:
-    """(1, cells, 10)."""
+    """The labels of a picture: (1, cells, 10). The last axis has one entry for each of CLASSES."""
     return _pair_labels(picture, picture.things, picture.things, "still")[None]
 
 
 def clip_labels(clip: Clip) -> Labels:
-    """(4, cells, 10)."""
+    """The labels of a clip: (4, cells, 10), with one entry of the first axis for each pair of frames."""
     pairs = zip(clip.frames[::2], clip.frames[1::2], strict=True)
     return np.stack([_pair_labels(clip, (first,), (second,), clip.motion) for first, second in pairs])
 
 
 def _pair_labels(scene: Picture | Clip, first: tuple[Thing, ...], second: tuple[Thing, ...], motion: str) -> Labels:
+    # The last axis is in the order of CLASSES: 4 is the background, 7 the number of things.
     labels = np.zeros((cell_count(scene.frame), len(CLASSES)), np.int64)
     labels[:, 4] = COLORS.index(scene.background)
     labels[:, 7] = len(first)
@@ -61,7 +62,7 @@ def _pair_labels(scene: Picture | Clip, first: tuple[Thing, ...], second: tuple[
 
 
 def third(part: float) -> int:
-    """1, 2 or 3."""
+    """The third (1, 2 or 3) of the frame that contains `part`, a position from 0 to 1."""
     return 1 + (part > 0.4) + (part > 0.6)
 
 

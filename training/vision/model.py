@@ -1,6 +1,7 @@
-"""Qwen3-VL in PyTorch for training on a CPU: pico-tiny's layers behind a small vision tower.
+"""Qwen3-VL in PyTorch for training on a CPU: a small vision tower, followed by layers of pico-tiny.
 
-Parameter names are those of the released models. The tower sees a picture, or a pair of frames, at a time.
+Parameter names are those of the released models. The tower processes groups of patches. A group is a picture, or a pair
+of frames.
 """
 
 import math
@@ -22,7 +23,7 @@ SECTIONS = (6, 5, 5)
 
 @dataclass(frozen=True, slots=True)
 class VisionShape:
-    """Dimensions. The position table has grid * grid entries. Other sizes interpolate between them."""
+    """The dimensions of the vision tower. The position table has grid * grid entries, and is resized for each frame."""
 
     hidden: int = 128
     layers: int = 4
@@ -80,7 +81,7 @@ class VisionLayer(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """The convolution of the released models, computed as a product: patches do not overlap."""
+    """The convolution of the released models. Patches do not overlap, so it is computed as a matrix product."""
 
     def __init__(self, shape: VisionShape) -> None:
         super().__init__()
@@ -92,7 +93,7 @@ class PatchEmbedding(nn.Module):
 
 
 class Merger(nn.Module):
-    """Four patches become one token of the text's width."""
+    """Merges four patches into one token of the text model's width."""
 
     def __init__(self, shape: VisionShape, width: int) -> None:
         super().__init__()
@@ -132,7 +133,7 @@ class VisionTower(nn.Module):
         return torch.einsum("rg,ch,ghd->rcd", vertical, horizontal, table).flatten(0, 1)
 
     def _turns(self, rows: int, columns: int, order: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotary positions: half of a head encodes the row, the other half the column."""
+        """cos and sin: (patches, head width). Half of the frequencies encode the row, half the column."""
         half = self.shape.hidden // self.shape.heads // 2
         frequencies = 1.0 / THETA ** (torch.arange(0, half, 2).float() / half)
         row, column = order // columns, order % columns
@@ -183,8 +184,9 @@ class Qwen3VL(nn.Module):
     ) -> Tensor:
         """Logits (learned positions, vocabulary).
 
-        ids, branches: (rows, length); visual, learned: the same, bool; positions: (3, rows, length). Visual tokens
-        take the marked places in order. A position sees the positions before it of branch 0 and of its own branch.
+        ids, branches: (rows, length); visual, learned: (rows, length), bool; positions: (3, rows, length). `tokens`
+        replace the embeddings at the positions that `visual` marks. A position attends to earlier positions of branch 0
+        and of its own branch.
         """
         stack = self.model.language_model
         x = stack.embed_tokens(ids).masked_scatter(visual[..., None], tokens.float())
@@ -205,25 +207,26 @@ class Qwen3VL(nn.Module):
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate queries or keys to their positions."""
     half = x.shape[-1] // 2
     rotated = torch.cat([-x[..., half:], x[..., :half]], -1)
     return torch.addcmul(x * cos, rotated, sin)
 
 
 def cell_order(rows: int, columns: int) -> Tensor:
-    """Patch numbers, the four of a cell one after another."""
+    """The patch numbers of a frame, ordered so that the four patches of a cell follow each other."""
     grid = torch.arange(rows * columns).view(rows // MERGE, MERGE, columns // MERGE, MERGE)
     return grid.permute(0, 2, 1, 3).reshape(-1)
 
 
 def stretching(size: int, count: int) -> Tensor:
-    """(count, size): the weights of `size` table entries at `count` places spread evenly from end to end."""
+    """The weights (count, size) that interpolate a table of `size` entries at `count` evenly spaced places."""
     places = torch.linspace(0, size - 1, count)
     return (1 - (places[:, None] - torch.arange(size)).abs()).clamp(min=0)
 
 
 def frequency_dimensions(count: int) -> Tensor:
-    """What each frequency encodes: time (0), row (1) or column (2)."""
+    """The dimension that each frequency encodes: time (0), row (1) or column (2)."""
     dimensions = torch.zeros(count, dtype=torch.long)
     for dimension in (1, 2):
         dimensions[dimension : SECTIONS[dimension] * 3 : 3] = dimension

@@ -30,7 +30,7 @@ LEAST_CONTRAST = 90.0
 
 
 def shade(rng: Random, color: str) -> Rgb:
-    """An RGB value of that name: the pure color at times, else near one of its shades."""
+    """A random RGB value of a color: the pure color, or a value near one of its shades."""
     if rng.random() < PURE:
         return SHADES[color][0]
     red, green, blue = rng.choice(SHADES[color])
@@ -42,7 +42,7 @@ def contrast(one: Rgb, other: Rgb) -> float:
 
 
 def contrasting_shade(rng: Random, color: str, background: Rgb) -> Rgb:
-    """A shade that is distinguishable from the background. The names must differ."""
+    """A random shade of a color that contrasts with the background. The background must have another color."""
     candidates = [shade(rng, color) for _ in range(4)]
     return next((c for c in candidates if contrast(c, background) >= LEAST_CONTRAST), candidates[0])
 

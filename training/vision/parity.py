@@ -1,4 +1,4 @@
-"""Compares the exported model in mlx-vlm with the PyTorch model: tokens, patches and logits must be the same.
+"""Compares the logits of the exported model in mlx-vlm with those of the PyTorch model, which reference.py writes.
 
 python -m training.vision.parity FOLDER REFERENCE.npz
 """
@@ -16,7 +16,10 @@ from training.vision.processing import PATCH
 
 
 def logits_of(model: Any, ids: NDArray[np.int64], patches: NDArray[np.float32], frame: tuple[int, int]) -> mx.array:
-    """patches: (groups, patches, values), where each group is an image, or all four groups are one video."""
+    """The logits of mlx-vlm's model. patches: (groups, patches, values).
+
+    Each group is an image, or the groups are the pairs of frames of one video.
+    """
     rows, columns = (side // PATCH for side in frame)
     pixels = mx.array(patches.reshape(-1, patches.shape[-1]))
     if (ids == model.config.video_token_id).any():

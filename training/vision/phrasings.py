@@ -1,4 +1,4 @@
-"""Varies how a question is typed: other words, other spelling, less punctuation. The answer stays the same."""
+"""Varies the words, the spelling and the punctuation of a question. The answer stays the same."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Preprocesses images and videos for training like mlx-vlm's Qwen3-VL processor; parity.py compares both."""
+"""Preprocesses images and videos for training, as mlx-vlm's Qwen3-VL processor does (tests compare both)."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ PATCH, MERGE, PAIR = 8, 2, 2
 CELL = PATCH * MERGE
 LEAST_PIXELS, MOST_PIXELS = 48 * 48, 64 * 64
 LEAST_CLIP_PIXELS, MOST_CLIP_PIXELS = 2 * 64 * 64, 8 * 64 * 64
-# (height, width) after preprocessing of square, 4:3, 3:4, 16:9 and 9:16 images, and the frequency of each in training.
+# Sizes (height, width) of preprocessed images, from square to 16:9 and 9:16, with their relative frequency in training.
 FRAME_SIZES = {(64, 64): 7, (48, 48): 1, (48, 64): 3, (64, 48): 1, (48, 80): 1.5, (80, 48): 0.5}
 
 Patches = NDArray[np.float32]
@@ -26,18 +26,19 @@ def resized(pixels: Pixels, frame: tuple[int, int]) -> Pixels:
 
 
 def picture_patches(pixels: Pixels, frame: tuple[int, int]) -> Patches:
-    """(1, patches, 3 * 2 * 8 * 8): an image counts as a pair of equal frames."""
+    """The patches of an image: (1, patches, 3 * 2 * 8 * 8). An image is processed as a pair of equal frames."""
     seen = resized(pixels, frame)
     return to_patches(np.stack([seen, seen]))
 
 
 def clip_patches(frames: Pixels, frame: tuple[int, int]) -> Patches:
-    """(4, patches, 3 * 2 * 8 * 8)."""
+    """The patches of a clip: (4, patches, 3 * 2 * 8 * 8), with one group for each pair of frames."""
     return to_patches(np.stack([resized(pixels, frame) for pixels in frames]))
 
 
 def to_patches(frames: Pixels) -> Patches:
-    """Frames (count, height, width, 3) to pairs of frames, cut into patches, the four of a cell one after another."""
+    """Cut pairs of frames into patches. Takes frames (count, height, width, 3). The four patches of a cell follow each
+    other."""
     values = (frames.astype(np.float32) / 255 - 0.5) / 0.5
     count, height, width, _ = frames.shape
     rows, columns = height // PATCH, width // PATCH
@@ -54,7 +55,7 @@ def cell_count(frame: tuple[int, int]) -> int:
 
 
 def positions(ids: Sequence[int], visual: tuple[int, int], frame: tuple[int, int]) -> NDArray[np.int64]:
-    """Rotary positions (3, length): of time, row and column. `visual` are the ids of image and video tokens."""
+    """The rotary positions (3, length) for time, row and column. `visual` are the ids of image and video tokens."""
     rows, columns = frame[0] // CELL, frame[1] // CELL
     cells = np.arange(rows * columns)
     out = np.zeros((3, len(ids)), np.int64)

@@ -1,4 +1,4 @@
-"""Questions about an image, with exact answers."""
+"""Makes questions about an image, with exact answers."""
 
 from dataclasses import dataclass
 from random import Random
@@ -49,7 +49,7 @@ PRESENT = ("Is there {thing}?", "Do you see {thing}?", "Is there {thing} in the 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One question and its answer; `skill` names the row of the table that it counts for."""
+    """One question and its answer. `skill` names the kind of question."""
 
     skill: str
     question: str
@@ -133,7 +133,7 @@ def ask_background(rng: Random, picture: Picture) -> Asked:
 
 
 def description(picture: Picture) -> str:
-    """Names up to three different things, from left to right."""
+    """A sentence that describes the picture. It names up to three different things, from left to right."""
     things = picture.things
     if not things:
         return capitalized(f"{with_article(picture.background)} background.")
@@ -151,7 +151,7 @@ def ask_describe(rng: Random, picture: Picture) -> Asked:
 
 
 def ask_present(rng: Random, picture: Picture) -> Asked:
-    """Half of the questions are about a thing that is there, a quarter about one that shares its color or shape."""
+    """Ask whether a thing is in the picture. Absent things often share the color or the shape of a present thing."""
     name = f"{rng.choice(COLORS)} {rng.choice(SHAPES)}"
     if picture.things and rng.random() < 0.75:
         thing = rng.choice(picture.things)
@@ -198,7 +198,7 @@ def _third(part: float, names: tuple[str, str, str]) -> str | None:
 
 
 def ask_one_color(rng: Random, picture: Picture) -> Asked | None:
-    """The color of the only star, or the like, among several things."""
+    """Ask for the color of a random thing by its shape. Returns None if other things have the same shape."""
     thing = rng.choice(picture.things)
     if sum(other.shape == thing.shape for other in picture.things) > 1:
         return None
@@ -207,7 +207,7 @@ def ask_one_color(rng: Random, picture: Picture) -> Asked | None:
 
 
 def ask_one_shape(rng: Random, picture: Picture) -> Asked | None:
-    """The shape of the only red thing, or the like, among several."""
+    """Ask for the shape of a random thing by its color. Returns None if other things have the same color."""
     thing = rng.choice(picture.things)
     if sum(other.color == thing.color for other in picture.things) > 1:
         return None

@@ -1,4 +1,4 @@
-"""Writes the PyTorch model's logits for a few random conversations. parity.py compares them.
+"""Writes the PyTorch model's logits for a few random conversations. parity.py compares them with mlx-vlm's.
 
 python -m training.vision.reference CHECKPOINT.pt TOKENIZER.json OUT.npz
 """

@@ -53,7 +53,10 @@ def draw_times(rng: Random) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of text. All later text attends to branch 0. Other branches attend only to themselves and to branch 0."""
+    """A piece of text. `taught` means that its tokens are in the loss.
+
+    A token attends to earlier tokens of branch 0 and of its own branch.
+    """
 
     text: str
     taught: bool
@@ -61,7 +64,7 @@ class Piece:
 
 
 def pieces(rng: Random, conversation: Conversation) -> list[Piece]:
-    """The text in order; see Conversation for what branches are."""
+    """The text of a conversation, in order. In a branched conversation, each turn is a branch."""
     out = [Piece(render_system(conversation.system), taught=False)]
     if conversation.branched:
         media = "".join(render_slot(rng, scene) for scene in conversation.turns[0].scenes)
@@ -78,7 +81,10 @@ def pieces(rng: Random, conversation: Conversation) -> list[Piece]:
 
 @dataclass(slots=True)
 class Encoded:
-    """`weights` of the tokens as targets: the n tokens of an answer count n**-0.5 each, all others nothing."""
+    """An encoded conversation. `weights` are the weights of the tokens in the loss.
+
+    Each of the n tokens of an answer has the weight n**-0.5. All other tokens have the weight 0.
+    """
 
     ids: list[int]
     weights: list[float]
@@ -104,6 +110,7 @@ def encode(rng: Random, tokenizer: Tokenizer, conversation: Conversation) -> Enc
 
 
 def see(rng: Random, scene: Scene) -> tuple[Patches, Labels]:
+    """Draw and preprocess a scene. Returns its patches and its labels."""
     match scene:
         case Picture():
             pixels = render_picture(rng, scene, draw_look(rng))
@@ -115,10 +122,10 @@ def see(rng: Random, scene: Scene) -> tuple[Patches, Labels]:
 
 @dataclass(slots=True)
 class Batch:
-    """Rows padded on the right with 0. `weights` stand where the next token is to be learned.
+    """Encoded conversations as rows, padded on the right with 0. `weights` are those of the next token.
 
     ids, weights, branches: (rows, length); positions: (3, rows, length); patches: (groups, patches, values);
-    labels: (groups, cells, 10), a group being a picture or a pair of frames, in the order of the rows.
+    labels: (groups, cells, 10). A group is a picture or a pair of frames. Groups are in the order of the rows.
     """
 
     frame: Size
@@ -131,7 +138,7 @@ class Batch:
 
 
 def collate(rows: list[Encoded], frame: Size, visual: tuple[int, int]) -> Batch:
-    """`visual`: the ids of image and video tokens."""
+    """Collect rows into a batch. `visual` are the ids of image and video tokens."""
     shape = len(rows), max(len(row.ids) for row in rows)
     batch = Batch(
         frame,
@@ -152,7 +159,7 @@ def collate(rows: list[Encoded], frame: Size, visual: tuple[int, int]) -> Batch:
 
 
 def branched_positions(row: Encoded, frame: Size, visual: tuple[int, int]) -> NDArray[np.int64]:
-    """Positions: every branch continues at the end of branch 0."""
+    """The rotary positions (3, length) of a row. Every branch continues at the end of branch 0."""
     places = positions(row.ids, visual, frame)
     branches = np.array(row.branches)
     if not branches.any():

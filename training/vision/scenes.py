@@ -1,6 +1,6 @@
-"""Describes what an image or a video shows, and generates random scenes.
+"""Describes the content of an image or a video, and generates random scenes.
 
-Places and sizes are in pixels of the frame that the model sees, 48 to 80 wide and high.
+Places and sizes are in pixels of the frame that the model sees, which is 48 to 80 pixels wide and high.
 """
 
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A still picture, `frame` being (height, width); its things from left to right."""
+    """A still picture. `frame` is (height, width). `things` are in order from left to right."""
 
     frame: Size
     background: str
@@ -45,9 +45,9 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Eight frames of one thing each. `stages` are the different things in order; `motion` a direction, or still.
+    """Eight frames, each of which shows one thing. `stages` are the different things in order.
 
-    `steady`: all stages are at one place.
+    `motion` is one of DIRECTIONS, or "still". `steady` means that all stages are at the same place.
     """
 
     frame: Size
@@ -63,7 +63,7 @@ class Clip:
 
 
 def draw_picture(rng: Random, frame: Size, *, count: int | None = None, held_out: bool = False) -> Picture:
-    """Up to five things; rarely none. The same color and shape for all of them, or a different one for each."""
+    """A random picture of up to five things, rarely of none. The things look either all the same or all different."""
     background = draw_background(rng)
     if count is None:
         count = rng.choices(range(6), (3, 36, 20, 15, 13, 13))[0]
@@ -90,7 +90,7 @@ def _draw_kinds(rng: Random, background: str, count: int, *, held_out: bool) -> 
 
 
 def draw_places(rng: Random, frame: Size, count: int) -> list[tuple[float, float, float]]:
-    """(x, y, size) of each thing, without overlap. Returns fewer than requested if they do not fit."""
+    """Random (x, y, size) of things that do not overlap. Returns fewer than `count` if no more fit."""
     height, width = frame
     base = min(frame)
     low, high = ((0.13, 0.42), (0.13, 0.42), (0.12, 0.22), (0.12, 0.19), (0.11, 0.16), (0.11, 0.15))[count]
@@ -108,7 +108,7 @@ def draw_places(rng: Random, frame: Size, count: int) -> list[tuple[float, float
 
 
 def draw_clip(rng: Random, frame: Size, *, kind: str | None = None, held_out: bool = False) -> Clip:
-    """`kind`: motion, colors, shapes or both; what differs between the stages."""
+    """A random clip. `kind` says what changes: "motion", "colors", "shapes", or "both" (colors and shapes)."""
     if kind is None:
         kind = rng.choices(("motion", "colors", "shapes", "both"), (37, 23, 20, 20))[0]
     background = draw_background(rng)
@@ -118,7 +118,7 @@ def draw_clip(rng: Random, frame: Size, *, kind: str | None = None, held_out: bo
 
 
 def _draw_motion(rng: Random, frame: Size, background: str, *, held_out: bool) -> Clip:
-    """One thing that moves straight through half of the frame or more, or does not move."""
+    """One thing that does not move, or that moves straight along at least half of its possible way."""
     height, width = frame
     ((color, shape),) = _draw_kinds(rng, background, 1, held_out=held_out)
     size = max(5.5, rng.uniform(0.12, 0.28) * min(frame))
@@ -139,7 +139,7 @@ def _draw_motion(rng: Random, frame: Size, background: str, *, held_out: bool) -
 
 
 def _draw_stages(rng: Random, frame: Size, background: str, kind: str, *, held_out: bool) -> Clip:
-    """Two to four things one after another, each for two frames at least."""
+    """Two to four things, one after another. Each is visible for at least two frames."""
     count = rng.choices((2, 3, 4), (55, 38, 7))[0]
     kinds = _draw_sequence(rng, background, kind, count, held_out=held_out)
     steady = rng.random() < 0.6
@@ -165,7 +165,7 @@ def _draw_lengths(rng: Random, count: int) -> list[int]:
 
 
 def _draw_sequence(rng: Random, background: str, kind: str, count: int, *, held_out: bool) -> list[tuple[str, str]]:
-    """Neighbors differ; as many things as asked for, or the two or more that the rule leaves."""
+    """The (color, shape) of each stage. Returns fewer than `count`, but at least two, if too few pairs are allowed."""
     pairs = allowed_kinds(background, held_out=held_out)
     color, shape = rng.choice(pairs)
     match kind:

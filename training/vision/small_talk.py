@@ -1,4 +1,4 @@
-"""Turns without an image: greetings, questions about the model, and questions that it cannot answer."""
+"""Makes turns without an image: greetings, questions about the model, and questions that the model cannot answer."""
 
 from random import Random
 

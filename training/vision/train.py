@@ -1,4 +1,4 @@
-"""Trains pico-tiny-vl: first the vision tower alone on labels of cells, then the whole model on answers.
+"""Trains pico-tiny-vl: first the vision tower, on the labels of cells, then the whole model, on answers.
 
 python -m training.vision.train see TOKENIZER.json CHECKPOINT.pt --steps 3000
 python -m training.vision.train answer TOKENIZER.json CHECKPOINT.pt --steps 6000 --start-from SEEING.pt --text WEIGHTS
@@ -33,7 +33,7 @@ TEXT_LAYERS = (0, 1, 2, 5)
 
 @dataclass(slots=True)
 class Progress:
-    """Counters of a run; they are saved with the weights."""
+    """Counters of a run, which are saved with the weights."""
 
     step: int = 0
     groups: int = 0
@@ -43,7 +43,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Report:
-    """Means since the last log line: losses, and the accuracy of labels in cells with a thing."""
+    """The losses since the last log line, and the accuracy of the labels in cells that contain a thing."""
 
     losses: list[list[float]] = field(default_factory=list)
     right: list[list[float]] = field(default_factory=list)
@@ -83,14 +83,17 @@ class Run:
         self.progress = Progress(**state["progress"])
 
     def start_from(self, path: Path) -> None:
-        """Take over the weights only: a new stage, or a new schedule. Labels may have been added since, at the end."""
+        """Load the weights only, for a new stage or a new schedule.
+
+        If labels were added at the end of CLASSES since the checkpoint, their weights keep the initial values.
+        """
         weights = torch.load(path, weights_only=True)["model"]
         for name, old in self.model.state_dict().items():
             if name.startswith("dense_head"):
                 weights[name] = torch.cat([weights[name], old[len(weights[name]) :]])
         self.model.load_state_dict(weights)
 
-    def take_text(self, path: Path) -> None:
+    def load_text_layers(self, path: Path) -> None:
         """Initialise the text layers from pico-tiny's model.safetensors."""
         weights = load_file(path)
         stack = self.model.model.language_model
@@ -109,7 +112,7 @@ class Run:
         unfinished.replace(path)
 
     def step(self) -> None:
-        """Do one update. The data are a function of the seed, the step and the process."""
+        """Do one update. The data depend only on the seed, the step and the process."""
         rng = Random(f"{self.options.seed}:{self.progress.step}:{rank()}")
         frame = rng.choices(list(FRAME_SIZES), list(FRAME_SIZES.values()))[0]
         with torch.autocast("cpu", torch.bfloat16, enabled=self.options.half):
@@ -121,7 +124,7 @@ class Run:
         self.progress.step += 1
 
     def _see(self, rng: Random, frame: Size) -> Tensor:
-        """A quarter of the scenes are clips, which have four pairs of frames each."""
+        """The loss of a batch of scenes. A quarter of the scenes are clips, which have four pairs of frames each."""
         draws = [draw_clip if rng.random() < 0.25 else draw_picture for _ in range(self.options.batch)]
         seen = [see(rng, draw(rng, frame)) for draw in draws]
         patches, labels = (np.concatenate(arrays) for arrays in zip(*seen, strict=True))
@@ -140,7 +143,7 @@ class Run:
         return answers + self.options.dense_weight * dense
 
     def _dense_loss(self, patches: Patches, labels: Labels, frame: Size) -> tuple[Tensor, Tensor]:
-        """The visual tokens, and the loss of their labels."""
+        """Run the vision tower. Returns the visual tokens, and the loss of the labels of their cells."""
         tokens, logits = self.model.see(torch.from_numpy(patches), frame)
         targets = torch.from_numpy(labels)
         losses = [F.cross_entropy(x.flatten(0, 1), targets[..., i].flatten()) for i, x in enumerate(logits)]
@@ -218,7 +221,7 @@ def main() -> None:
     elif options.start_from:
         run.start_from(options.start_from)
     if options.text and not options.resume:
-        run.take_text(options.text)
+        run.load_text_layers(options.text)
     train(run)
     print("done", repr(run), f"{run.progress.seconds:.0f} s")
     if workers() > 1:
