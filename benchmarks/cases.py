@@ -30,7 +30,10 @@ BEGIN_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Setup:
-    """The options with which both servers are started. Cases with the same setup share running servers."""
+    """The options of both servers. Cases with the same setup share running servers.
+
+    `traits` are arguments of the Jupyter server, and `flags` are arguments of the other server.
+    """
 
     checkpoint: str = "small"
     traits: tuple[str, ...] = ()

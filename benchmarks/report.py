@@ -60,8 +60,10 @@ def terminal_table(cases: Sequence[Case], results: Results) -> str:
         title = f"  {verdict} {row.figure.title}"
         lines.append(f"{title:<{_TERMINAL_TITLE}}{row.ours:>30}{row.theirs:>30}{row.ratio:>24}   {row.bar}")
     head = f"{'':<{_TERMINAL_TITLE}}{PICO:>30}{MLX_LM:>30}{'ratio':>24}   bar"
-    seen_too = [f"  {key}: {note}" for key, result in results.cases.items() for note in [*result.notes, *result.errors]]
-    return "\n".join([head, *lines, *(["", "observations:", *seen_too] if seen_too else [])])
+    observations = [
+        f"  {key}: {note}" for key, result in results.cases.items() for note in [*result.notes, *result.errors]
+    ]
+    return "\n".join([head, *lines, *(["", "observations:", *observations] if observations else [])])
 
 
 def results_page(cases: Sequence[Case], results: Results, remarks: str) -> str:
@@ -193,6 +195,8 @@ def _methods(cases: Sequence[Case], results: Results) -> list[str]:
             seen.add(function.__name__)
             words = " ".join((function.__doc__ or "").split())
             lines.append(f"- **{case.id}** {words}")
-    seen_too = [f"- {key}: {note}" for key, result in results.cases.items() for note in [*result.notes, *result.errors]]
+    observations = [
+        f"- {key}: {note}" for key, result in results.cases.items() for note in [*result.notes, *result.errors]
+    ]
     method = [*_METHOD, *(f"- Model `{name}`: {shape}." for name, shape in SHAPES.items())]
-    return [*method, *lines, *(["", "## Other observations", "", *seen_too] if seen_too else [])]
+    return [*method, *lines, *(["", "## Other observations", "", *observations] if observations else [])]

@@ -78,8 +78,8 @@ class Results:
         later = known if now["commit"] == self.about["commit"] else cases
         if later:
             again = self.about.setdefault("again", {})
-            said = f"commit {now['commit']}, load before {now['load before']}"
-            again |= dict.fromkeys((case.id for case in later), said)
+            note = f"commit {now['commit']}, load before {now['load before']}"
+            again |= dict.fromkeys((case.id for case in later), note)
         self.about["versions"] = {**now["versions"], **self.about["versions"]}
 
     def result(self, case: Case) -> CaseResult | None:

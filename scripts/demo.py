@@ -68,7 +68,7 @@ def jupyter_server() -> Iterator[tuple[str, str]]:
 
 
 def wait_for_url(server: subprocess.Popen[bytes], home: Path) -> str:
-    """Wait until the server answers. Returns its URL, from the file that it writes."""
+    """Wait until the server answers. Returns the URL, which the server writes into a file."""
     info = home / "runtime" / f"jpserver-{server.pid}.json"
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:

@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def take(browser: Browser, lab: RunningServer, name: str, theme: str) -> None:
-    """Take a screenshot of the sidebar and a panel in a cell. In the light theme, take another one with open reasoning."""
+    """Take a screenshot of the sidebar and a panel in a cell. In the light theme, also take one of open reasoning."""
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     open_lab(page, lab, "/tree/sums.ipynb")
     use_theme(page, theme)

@@ -116,8 +116,8 @@ def batches(dataset: Dataset, tokens: int, seed: int) -> Iterator[NDArray[np.int
         for start in range(0, len(order), CHUNK):
             chunk = order[start : start + CHUNK]
             groups = _by_length(chunk[np.argsort(lengths[chunk], kind="stable")], lengths, tokens)
-            for group in rng.permutation(len(groups)):
-                yield groups[group]
+            for index in rng.permutation(len(groups)):
+                yield groups[index]
 
 
 def _by_length(ordered: NDArray[np.int64], lengths: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:

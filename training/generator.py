@@ -205,6 +205,7 @@ JOINTS = (" ", " ", " And ", " Then ", " Also: ", "\n")
 
 
 def draw(rng: Random, skills: Skills = SKILLS) -> Turn:
+    """A turn of a random skill. `skills` maps each skill to its weight."""
     return rng.choices(list(skills), list(skills.values()))[0](rng)
 
 

@@ -84,7 +84,7 @@ class Optimizer:
 
 
 def schedule(step: int, steps: int, warmup: int = 100, flat: float = 0.4) -> float:
-    """The factor of a step: a linear warm-up, then constant, then a linear decay to zero."""
+    """The learning-rate factor of a step. It rises linearly to one, is constant, and then falls linearly to zero."""
     progress = step / steps
     decay = 1.0 if progress < flat else (1 - progress) / (1 - flat)
     return min(1.0, (step + 1) / warmup) * decay

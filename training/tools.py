@@ -75,7 +75,7 @@ def clock(rng: Random) -> tuple[Tool, str]:
 
 
 def calculation(rng: Random) -> Request:
-    """A sum with the calculator. The result is sometimes wrong, so that the model learns to copy it from the tool."""
+    """A sum with the calculator. Half of the results are wrong, so that the model learns to copy the tool's result."""
     tool, argument = calculator(rng)
     operator = rng.choice("+-×")
     a, b = words.number(rng, 1, 5), words.number(rng, 1, 5)
@@ -137,7 +137,7 @@ def _same_kind(one: Tool, other: Tool) -> bool:
 
 def _kind(tool: Tool) -> str:
     name = tool["function"]["name"]
-    return "place" if "weather" in name else "clock" if "time" in name else "calculator"
+    return "weather" if "weather" in name else "clock" if "time" in name else "calculator"
 
 
 def call(rng: Random) -> Sample:

@@ -111,6 +111,7 @@ def token_weights(learned: Tensor, power: float) -> Tensor:
 
 def train(run: Run, dataset: Dataset) -> None:
     options = run.options
+    # All processes generate the same batches, and each process uses every n-th of them.
     first = run.progress.step * workers() + rank()
     own: Iterator[Indices] = islice(batches(dataset, options.batch, options.seed), first, None, workers())
     started = saved = time.monotonic() - run.progress.seconds

@@ -67,9 +67,9 @@ async def stop_in_context(visit: Visit) -> bool:
 
 
 async def nulls(visit: Visit) -> bool:
-    """Every optional field is null."""
-    fields: dict[str, Any] = dict.fromkeys(OPTIONAL)
-    exchange = await visit.send(visit.words.question(10), 4, **{**fields, "stream": None})
+    """A request whose optional fields are all null gets an answer."""
+    fields: dict[str, Any] = dict.fromkeys((*OPTIONAL, "stream"))
+    exchange = await visit.send(visit.words.question(10), 4, **fields)
     return bool((await exchange.answer()).text)
 
 

@@ -25,7 +25,7 @@ async def status_under_load(visit: Visit) -> Figures:
     return {"idle": idle_p99, "busy": busy_p99, "more": busy_p99 - idle_p99}
 
 
-async def road(visit: Visit, *, clients: int) -> Figures:
+async def decode_rate(visit: Visit, *, clients: int) -> Figures:
     """Greedy tokens per second while all rows decode: through the server, and in a bare loop.
 
     The bare loop runs our backend in a separate process. It inserts the same number of prompts of the same length,
@@ -60,11 +60,11 @@ async def _poll_status(visit: Visit, count: int) -> list[float]:
     return seconds
 
 
-def _road(clients: int, *, is_quick: bool) -> Case:
+def _decode_rate_case(clients: int, *, is_quick: bool) -> Case:
     return Case(
         "B15",
         f"server against bare loop, {clients} row{'s' if clients > 1 else ''}",
-        functools.partial(road, clients=clients),
+        functools.partial(decode_rate, clients=clients),
         (Figure("rate", "tokens per second while all decode", "", Bar(">= 0.95", "ratio", at_least=0.95)),),
         rival=BARE,
         is_quick=is_quick,
@@ -83,7 +83,7 @@ CASES = (
         ),
         rival="",
     ),
-    _road(1, is_quick=False),
-    _road(8, is_quick=False),
-    _road(32, is_quick=True),
+    _decode_rate_case(1, is_quick=False),
+    _decode_rate_case(8, is_quick=False),
+    _decode_rate_case(32, is_quick=True),
 )

@@ -63,13 +63,13 @@ async def conversations(visit: Visit) -> Figures:
     system = visit.words.text(2000)
     shared = visit.words.shared_tokens(system)
     talks: list[Messages] = [[{"role": "system", "content": system}] for _ in range(visit.times(50, 12))]
-    room = asyncio.Semaphore(4)
+    slots = asyncio.Semaphore(4)
     before = visit.server.engine.memory_info().rss
     first: list[Answer] = []
     later: list[Answer] = []
 
     async def take_turn(talk: Messages, answers: list[Answer]) -> None:
-        async with room:
+        async with slots:
             talk += visit.words.question(40)
             answer = await visit.ask(talk, 32)
             talk.append(said(answer.text))
@@ -83,12 +83,12 @@ async def conversations(visit: Visit) -> Figures:
     watching.cancel()
     rss, counted = await watching
     answers = [*first, *later]
-    beyond = sum(max(0, answer.cached_tokens - shared) for answer in later)
+    reused = sum(max(0, answer.cached_tokens - shared) for answer in later)
     # The shared part, the question of the turn and the generation prompt (45 tokens) do not belong to earlier messages.
     earlier = sum(answer.prompt_tokens - shared - 45 for answer in later)
     figures = {
         "hits": sum(answer.cached_tokens for answer in answers) / sum(answer.prompt_tokens for answer in answers),
-        "own": beyond / earlier,
+        "own": reused / earlier,
         "computed": sum(answer.prompt_tokens - answer.cached_tokens for answer in answers),
         "growth": rss - before,
         "process": rss,

@@ -172,7 +172,7 @@ def long_answer_cost(panel: Panel) -> tuple[float, float]:
 
 
 def jupyter_chat_cost(extension: Path) -> float:
-    """The mean scripting time of an update in @jupyter/chat, at the end of the same answer, in milliseconds."""
+    """The mean scripting time of an update in @jupyter/chat, at the end of the long answer, in milliseconds."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "labextensions").mkdir()
         (Path(folder) / "labextensions" / "pico-jupyter-chat-benchmark").symlink_to(extension)

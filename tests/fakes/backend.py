@@ -209,7 +209,7 @@ class FakeBackend:
         return self.bytes_per_token * sum(len(row.cached) for row in self._rows.values())
 
     def fail(self, method: str, error: Exception, times: int = 1) -> None:
-        """Make the next calls of a method raise."""
+        """Make the next `times` calls of a method raise `error`."""
         self._failures[method] = [error] * times
 
     def load_step(self) -> int:

@@ -36,7 +36,7 @@ def redirect(location: str, status: str = "302 Found") -> Reply:
 class Site:
     """Sends each path's reply and records the requests.
 
-    requested: set when a request arrives. disconnected: set when a client closes a reply that holds or repeats.
+    `requested` is set when a request arrives. `disconnected` is set when a client ends a reply that holds or repeats.
     """
 
     replies: dict[str, Reply] = field(default_factory=dict)

@@ -71,7 +71,8 @@ def ask_clip(rng: Random, clip: Clip) -> Asked:
 
 
 def ask_motion(rng: Random, clip: Clip) -> Asked:
-    it = rng.choice(("the shape", "it", f"the {clip.stages[0].shape}" if len(clip.stages) == 1 else "it"))
+    subject = f"the {clip.stages[0].shape}" if len(clip.stages) == 1 else "it"
+    it = rng.choice(("the shape", "it", subject))
     return Asked("motion", rng.choice(MOTION).format(it=it), f"{capitalized(it)} {moves(clip)}.")
 
 

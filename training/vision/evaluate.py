@@ -178,7 +178,8 @@ def blank(draw: Callable[[Random, Picture], Asked | None]) -> CaseMaker:
     """Makes controls: a plain gray image, with the question and the answer of a different image."""
 
     def make(rng: Random, frame: Size) -> Case:
-        (step,) = about_picture(draw, *(ANY_NUMBER if draw is ask_count else (1,)))(rng, frame)
+        counts = ANY_NUMBER if draw is ask_count else (1,)
+        (step,) = about_picture(draw, *counts)(rng, frame)
         return [Step(step.question, step.answer, (Picture(frame, "gray", ()),))]
 
     return make

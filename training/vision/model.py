@@ -236,6 +236,6 @@ def frequency_dimensions(count: int) -> Tensor:
 def branch_mask(branches: Tensor) -> Tensor:
     """The attention mask (rows, 1, 1, length, length): 0 where a position may attend, else -inf."""
     length = branches.shape[1]
-    behind = torch.ones(length, length, dtype=torch.bool).tril()
+    earlier = torch.ones(length, length, dtype=torch.bool).tril()
     reachable = (branches[:, None, :] == 0) | (branches[:, None, :] == branches[:, :, None])
-    return torch.zeros(reachable.shape).masked_fill_(~(behind & reachable), -torch.inf)[:, None, None]
+    return torch.zeros(reachable.shape).masked_fill_(~(earlier & reachable), -torch.inf)[:, None, None]

@@ -164,8 +164,8 @@ def branched_positions(row: Encoded, frame: Size, visual: tuple[int, int]) -> ND
     branches = np.array(row.branches)
     if not branches.any():
         return places
-    trunk = int(np.argmax(branches > 0))
+    first_branched = int(np.argmax(branches > 0))
     for branch in range(1, branches.max() + 1):
         own = branches == branch
-        places[:, own] += places[0, trunk] - places[0, own][0]
+        places[:, own] += places[0, first_branched] - places[0, own][0]
     return places

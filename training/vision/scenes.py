@@ -80,7 +80,7 @@ def draw_background(rng: Random) -> str:
 
 
 def allowed_kinds(background: str, *, held_out: bool) -> list[tuple[str, str]]:
-    """Pairs of color and shape that can stand in front of the background, in training or in the evaluation."""
+    """The pairs (color, shape) for things on a background: those of the evaluation if `held_out`, else the others."""
     pairs = [(color, shape) for color in COLORS if color != background for shape in SHAPES]
     return [pair for pair in pairs if is_held_out(*pair, background) == held_out]
 

@@ -40,7 +40,7 @@ export class ChatWidget extends ReactWidget {
 
   protected override onActivateRequest(message: Message): void {
     super.onActivateRequest(message);
-    // When the panel is shown for the first time, React must render it before it can have the focus.
+    // When the panel is shown for the first time, React must render the text field before it can have the focus.
     requestAnimationFrame(() => this.node.querySelector<HTMLElement>('.pico-composer textarea')?.focus());
   }
 

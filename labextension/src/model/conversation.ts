@@ -116,6 +116,7 @@ export class Conversation {
     this._abort?.abort();
   }
 
+  /** The messages before a message. Null while an answer is running, or if there is no such message. */
   private _before(id: string): readonly Message[] | null {
     const { busy, messages } = this.state.get();
     const index = messages.findIndex(message => message.id === id);

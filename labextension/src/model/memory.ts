@@ -24,7 +24,7 @@ export interface Memory {
   readonly used: number;
   /** The memory that the next model may use. It includes the memory of idle models, because they are unloaded for it. */
   readonly available: number;
-  /** Whether the engine is starting. Requested models load after that. */
+  /** Whether the engine is starting. Models can load only after the start. */
   readonly isStarting: boolean;
   readonly loading: Loading | null;
   readonly needs: ReadonlyMap<string, Need>;

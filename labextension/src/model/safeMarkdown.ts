@@ -70,9 +70,9 @@ function* blocks(text: string, lineEnd: string): Generator<string> {
 
 interface Leaf {
   readonly token: Token;
-  /** The index of its first line in the text. */
+  /** The index of the token's first line in the text. */
   readonly line: number;
-  /** Whether it is in a list or a quote. */
+  /** Whether the token is in a list or a quote. */
   readonly isNested: boolean;
 }
 
@@ -132,9 +132,12 @@ function prose(text: string): string {
 }
 
 function escapeLive(text: string): string {
-  return text
-    .replace(UNSAFE_LINK, entities)
-    .replace(LIVE, (escaped, live?: string, slash?: string) => (live ? entities(live) : slash === undefined ? escaped : '&#92;'));
+  return text.replace(UNSAFE_LINK, entities).replace(LIVE, (escaped, live?: string, slash?: string) => {
+    if (live) {
+      return entities(live);
+    }
+    return slash === undefined ? escaped : '&#92;';
+  });
 }
 
 /** The inline token of a formula. A token without markup is text: an escaped character or lone dollar signs. */

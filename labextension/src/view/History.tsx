@@ -4,7 +4,7 @@ import * as React from 'react';
 import { ConversationEntry, Library, search } from '../model/library';
 import { Icon } from './icons';
 import { IconButton, Popover, useFocus } from './controls';
-import { useObservable, useServices } from './services';
+import { Translator, useObservable, useServices } from './services';
 
 export function History({ library }: { library: Library }): React.JSX.Element {
   const { trans } = useServices();
@@ -40,12 +40,17 @@ function Conversations({ library, close }: { library: Library; close: () => void
         ))}
       </ul>
       {!found.length && (
-        <p className="pico-note">
-          {problem ?? (loading ? trans.__('Loading…') : query ? trans.__('No conversation matches.') : trans.__('No saved conversations yet.'))}
-        </p>
+        <p className="pico-note">{problem ?? emptyText(loading, query, trans)}</p>
       )}
     </>
   );
+}
+
+function emptyText(loading: boolean, query: string, trans: Translator): string {
+  if (loading) {
+    return trans.__('Loading…');
+  }
+  return query ? trans.__('No conversation matches.') : trans.__('No saved conversations yet.');
 }
 
 interface ConversationRowProps {
