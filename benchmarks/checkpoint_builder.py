@@ -217,7 +217,7 @@ def _vision_config(shape: Shape, tower: Tower) -> dict[str, Any]:
 
 
 def _processor_files(tower: Tower) -> dict[str, dict[str, Any]]:
-    cuts = {
+    common = {
         "processor_class": "Qwen3VLProcessor",
         "patch_size": tower.patch,
         "temporal_patch_size": 2,
@@ -227,8 +227,8 @@ def _processor_files(tower: Tower) -> dict[str, dict[str, Any]]:
     }
     size = {"shortest_edge": (2 * tower.patch * tower.merge) ** 2, "longest_edge": tower.side**2}
     return {
-        "preprocessor_config.json": {**cuts, "image_processor_type": "Qwen2VLImageProcessorFast", "size": size},
-        "video_preprocessor_config.json": {**cuts, "video_processor_type": "Qwen3VLVideoProcessor", "size": size},
+        "preprocessor_config.json": {**common, "image_processor_type": "Qwen2VLImageProcessorFast", "size": size},
+        "video_preprocessor_config.json": {**common, "video_processor_type": "Qwen3VLVideoProcessor", "size": size},
     }
 
 

@@ -47,7 +47,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def jupyter_server() -> Iterator[tuple[str, str]]:
-    """A Jupyter server with default settings on a free port of the loopback interface."""
+    """Run a Jupyter server with default settings on a free port of the loopback interface. Yields its URL and token."""
     token = secrets.token_hex(16)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -121,7 +121,7 @@ def openai_vision(url: str, token: str) -> Iterator[tuple[str, str]]:
 
 
 def openai_stream(url: str, token: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Stream an answer. Yields its pieces, each with its kind."""
+    """Stream an answer. Yields its pieces as (kind, text)."""
     for line in post(url + "v1/chat/completions", token, {**body, "stream": True}):
         data = line.removeprefix(b"data: ").strip()
         if not line.startswith(b"data: ") or data == b"[DONE]":
@@ -144,7 +144,7 @@ def messages() -> list[dict[str, Any]]:
 
 
 def pieces(thinking: str | None, text: str | None) -> Iterator[tuple[str, str]]:
-    """The pieces of one frame, each with its kind."""
+    """The pieces of one frame, as (kind, text)."""
     if thinking:
         yield "thinking", thinking
     if text:

@@ -34,7 +34,7 @@ async def throughput(visit: Visit, *, clients: int, tokens: int, sampling: dict[
     return {"rate": sum(answer.completion_tokens for answer in answers) / seconds, "success": unharmed / clients}
 
 
-async def unlike_lengths(visit: Visit) -> Figures:
+async def mixed_lengths(visit: Visit) -> Figures:
     """One long prompt and seven short ones decode together.
 
     The rate counts the tokens of all eight while all eight decode. The KV bytes of pico_jupyter are the growth of the
@@ -42,7 +42,7 @@ async def unlike_lengths(visit: Visit) -> Figures:
     counts them in a separate process for the same lengths.
     """
     tokens = visit.times(192, 32)
-    exact = sum(length + tokens // 2 for length in LENGTHS) * SHAPES[visit.checkpoint].kv_nbytes
+    unpadded = sum(length + tokens // 2 for length in LENGTHS) * SHAPES[visit.checkpoint].kv_nbytes
     before = await visit.resident_bytes() if visit.server.name == PICO else 0
     long = await visit.send(visit.words.question(LENGTHS[0]), ENDLESS)
     try:
@@ -56,7 +56,7 @@ async def unlike_lengths(visit: Visit) -> Figures:
     rate = rate_together([[(moment, len(text.split())) for moment, text in stream] for stream in streams])
     if visit.server.name != PICO:
         used = batch_cache_bytes(visit.folder / visit.checkpoint, LENGTHS, 4, visit.blas)
-    return {"padding": used / exact, "rate": rate}
+    return {"padding": used / unpadded, "rate": rate}
 
 
 def _throughput(clients: int, checkpoint: str, *, tokens: int, is_sampled: bool, is_quick: bool) -> Case:
@@ -85,7 +85,7 @@ CASES = (
     Case(
         "B7",
         "one 8k-token prompt with seven of 64",
-        unlike_lengths,
+        mixed_lengths,
         (
             Figure("padding", "KV bytes, as a multiple of the sum", "", Bar("<= 1.3x", "ours", at_most=1.3)),
             Figure("rate", "tokens per second while all decode", ""),

@@ -227,6 +227,7 @@ export class Chat {
     this.state.patch({ conversation, file: autosave?.name ?? null });
   }
 
+  /** Report the save errors of `autosave` in the state from now on. */
   private _followErrors(autosave: Autosave | null): void {
     this._unfollowErrors?.();
     this._unfollowErrors = autosave?.problem.subscribe(() => this.state.patch({ saveError: autosave.problem.get() }));

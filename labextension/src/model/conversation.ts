@@ -38,7 +38,7 @@ export class Conversation {
 
   readonly state: Observable<ConversationState>;
 
-  /** Send a message after any running answer has ended. Resolves when its answer has ended. */
+  /** Send a message once no other answer is running. Resolves when the answer to the message has ended. */
   async send(content: string, attachments: readonly Attachment[] = []): Promise<void> {
     if (this._running) {
       await this._running;
@@ -184,7 +184,7 @@ export class Conversation {
     }
   }
 
-  /** The answer before its first delta. If it continues an unfinished answer, it has that answer's text. */
+  /** The answer before its first delta. It is empty, or has the text of the unfinished answer that it continues. */
   private _startAnswer(unfinished: Message | undefined): Message {
     const { environment } = this._options;
     const fresh = { status: 'streaming', writer: environment.page, changed: environment.now() } as const;

@@ -117,7 +117,7 @@ export function Popover({ icon, label, face, className, kind, onOpen, children }
   );
 }
 
-/** Focuses the element once, when it is first rendered. */
+/** Returns a ref whose element gets the focus when it is rendered for the first time. */
 export function useFocus<T extends HTMLElement>(): React.RefObject<T> {
   const ref = React.useRef<T>(null);
   React.useEffect(() => ref.current?.focus(), []);
