@@ -20,10 +20,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from pico_jupyter.delta_stream import DeltaStream
-from pico_jupyter.engine.backend import Backend
 from pico_jupyter.engine.backends.lm import release_thread
 from pico_jupyter.engine.backends.loading import load
 from pico_jupyter.engine.catalog.catalog import Catalog
@@ -60,7 +60,7 @@ _PREFIX_CACHE_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Command:
-    """A function for the engine thread to run. `refuse` is called if it fails, or if the thread ends before it runs."""
+    """A function for the engine thread to run. If that fails or the thread has ended, `refuse` gets the error."""
 
     run: Callable[[], None]
     refuse: Callable[[PicoError], None]
@@ -123,13 +123,7 @@ class Engine:
             clock=clock,
             wall_clock=wall_clock,
         )
-        self._preparation = Preparation(
-            catalog,
-            options,
-            new_seed=new_seed,
-            new_call_id=new_call_id,
-            clock=clock,
-        )
+        self._preparation = Preparation(catalog, options, new_seed=new_seed, new_call_id=new_call_id, clock=clock)
         self._dispatcher = DeltaDispatcher()
         self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._preparing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-prepare")
@@ -338,10 +332,7 @@ class Engine:
 
 
 def _mlx_loader(options: EngineOptions, prefixes: PrefixCache) -> LoadBackend:
-    def load_backend(info: ModelInfo, free: int) -> Backend:
-        return load(info, free, prefixes=prefixes, kv_bits=options.kv_bits, float32_on_cpu=options.float32_on_cpu)
-
-    return load_backend
+    return partial(load, prefixes=prefixes, kv_bits=options.kv_bits, float32_on_cpu=options.float32_on_cpu)
 
 
 def _not_running() -> EngineUnavailable:

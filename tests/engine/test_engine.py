@@ -312,7 +312,7 @@ async def test_all_commands_sent_during_a_step_run_before_the_next_step(
         0
     )  # the tasks begin; the preparation thread has prepared their requests once it runs the next call
     await asyncio.wrap_future(client._engine._preparing.submit(lambda: None))
-    statistics = client._started.statistics()
+    statistics = client._engine.statistics()
     # The engine thread itself calls this, before its next step.
     seen: list[int] = []
     statistics.add_done_callback(lambda _: seen.append(fake_models.gate.arrivals))
