@@ -75,8 +75,6 @@ class Preparation:
     ) -> None:
         self._catalog = catalog
         self._options = options
-        self._keep_alive = options.keep_alive
-        self._draft_models = options.draft_models
         self._warned: set[str] = set()
         self._new_seed = new_seed
         self._new_call_id = new_call_id
@@ -108,7 +106,7 @@ class Preparation:
             reasoning=prompt.reasoning,
             sequences=self._sequences(request, info, tokenizer, prompt),
             vocabulary=tokenizer,
-            keep_alive=self._keep_alive if request.keep_alive is None else request.keep_alive,
+            keep_alive=self._options.keep_alive if request.keep_alive is None else request.keep_alive,
             sink=sink,
             times=Timestamps(submitted),
             return_context=request.return_context,
@@ -130,7 +128,7 @@ class Preparation:
             reasoning=False,
             sequences=[],
             vocabulary=None,
-            keep_alive=self._keep_alive if keep_alive is None else keep_alive,
+            keep_alive=self._options.keep_alive if keep_alive is None else keep_alive,
             sink=sink,
             times=Timestamps(self._clock()),
         )
@@ -141,7 +139,7 @@ class Preparation:
             return None
         if request.draft_model:
             return self._find_draft_model(request.draft_model, info, tokenizer)
-        if configured := self._draft_models.get(info.name):
+        if configured := self._options.draft_models.get(info.name):
             try:
                 return self._find_draft_model(configured, info, tokenizer)
             except (InvalidRequest, ModelNotFound, ModelLoadFailed) as error:

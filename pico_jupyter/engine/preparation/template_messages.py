@@ -66,10 +66,7 @@ def template_messages(
 
 
 def merge_roles(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Merge consecutive template messages of one role, for templates that require alternating roles.
-
-    Tool results are not merged.
-    """
+    """Merge consecutive template messages of one role, except tool results. Some templates need alternating roles."""
     merged: list[dict[str, Any]] = []
     for role, group in groupby(messages, key=lambda message: str(message["role"])):
         same = list(group)
@@ -113,11 +110,8 @@ def _split_reasoning(message: Message, output_format: OutputFormat) -> tuple[str
 
 
 def _tool_call(call: ToolCall) -> dict[str, Any]:
-    return {
-        "id": call.id,
-        "type": "function",
-        "function": {"name": call.name, "arguments": _parse_arguments(call.arguments)},
-    }
+    function = {"name": call.name, "arguments": _parse_arguments(call.arguments)}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 def _parse_arguments(text: str) -> Any:
