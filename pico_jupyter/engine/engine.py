@@ -191,7 +191,7 @@ class Engine:
         return loaded
 
     def unload(self, info: ModelInfo) -> Future[None]:
-        """Unload a model when its last request ends. The future does not wait for that."""
+        """Unload a model when its last request ends. The future may be resolved earlier."""
         return self._call(lambda: self._models.unload(info.name))
 
     def resident(self) -> Future[tuple[ResidentModel, ...]]:

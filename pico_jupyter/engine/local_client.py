@@ -135,7 +135,7 @@ class LocalEngineClient:
         loop = asyncio.get_running_loop()
 
         def notify(event: ModelEvent) -> None:
-            with contextlib.suppress(RuntimeError):  # The loop is closed.
+            with contextlib.suppress(RuntimeError):  # It is raised if the loop is closed.
                 loop.call_soon_threadsafe(listener, event)
 
         self._notify = notify
@@ -234,7 +234,7 @@ def _when_done(starting: Future[Engine], callback: Callable[[], object]) -> None
     loop = asyncio.get_running_loop()
 
     def notify(_: Future[Engine]) -> None:
-        with contextlib.suppress(RuntimeError):  # The loop is closed.
+        with contextlib.suppress(RuntimeError):  # It is raised if the loop is closed.
             loop.call_soon_threadsafe(callback)
 
     starting.add_done_callback(notify)

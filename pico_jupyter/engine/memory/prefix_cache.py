@@ -168,9 +168,9 @@ class ModelPrefixes:
 
     def match(self, tokens: Sequence[int], *, is_trimmable: bool) -> int:
         """The number of leading tokens of a prompt that check_out() would find."""
-        whole, in_whole = self._best_whole(tokens, is_trimmable=is_trimmable)
+        in_whole = self._best_whole(tokens, is_trimmable=is_trimmable)[1]
         in_blocks = self._longest_in_blocks(tokens, is_trimmable=is_trimmable)[0]
-        return max(in_whole if whole else 0, in_blocks)
+        return max(in_whole, in_blocks)
 
     def overlap(self, tokens: Sequence[int]) -> int:
         """The most leading tokens of a prompt in any entry, even in one that check_out() could not use."""

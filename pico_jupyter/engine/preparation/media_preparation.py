@@ -66,7 +66,8 @@ class MediaPreparation:
     def template_content(self, parts: Sequence[Part]) -> Content:
         """Convert the content of an escaped message for the chat template: to a string or to a list of dicts.
 
-        If the template has no placeholder for a part, a string contains the processor's one. Raises TemplateFailed.
+        If the template has no placeholder for a part, the result is a string with the placeholders of the processor.
+        Raises TemplateFailed.
         """
         media = [part for part in parts if not isinstance(part, TextPart)]
         if not media and self._format.accepts_strings:
@@ -107,8 +108,8 @@ class MediaPreparation:
         videos = [content_digest(part.data) for part in parts if isinstance(part, VideoPart)]
         for ids, digests in ((self.processor.image_ids, images), (self.processor.video_ids, videos)):
             kind_spans = [(start, end) for start, end in spans if tokens[start] in ids]
-            is_one_each = len(kind_spans) == len(digests)
-            span_digests = digests if is_one_each else [b"".join(digests)] * len(kind_spans)
+            is_one_to_one = len(kind_spans) == len(digests)
+            span_digests = digests if is_one_to_one else [b"".join(digests)] * len(kind_spans)
             for (start, end), digest in zip(kind_spans, span_digests, strict=True):
                 replaced[start:end] = [_content_id(digest)] * (end - start)
         return replaced
@@ -167,6 +168,7 @@ class MediaPreparation:
         for kind in MEDIA_KINDS:
             expected = [part for part in parts if _kind(part) == kind]
             token = self.processor.placeholder(kind)
+            # The placeholder of the template may contain several tokens of the processor.
             placeholder = self._format.placeholder(kind) or token
             if token and text.count(token) > len(expected) * placeholder.count(token):
                 reason = f"{token} is not allowed in a prompt with images or videos"

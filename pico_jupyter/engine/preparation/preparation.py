@@ -117,9 +117,9 @@ class Preparation:
         )
 
     def prepare_load(self, name: str, keep_alive: float | None, sink: Sink) -> Generation:
-        """Build a generation that only loads a model. Loads the tokenizer at once. Raises the errors of prepare()."""
+        """Build a generation that only loads a model. Raises the errors of prepare()."""
         info = self._catalog.find(name)
-        self._media_preparation(info, self._tokenizers.get(info))
+        self._media_preparation(info, self._tokenizers.get(info))  # Caches the tokenizer and the processor.
         return Generation(
             id=f"load {info.name}",
             info=info,

@@ -243,11 +243,10 @@ def _encode(text: str, context: Sequence[int], tokenizer: Tokenizer, limit: int)
 def _boundaries(
     prompt: Prompt, rendered: _TokenizedText, tokenizer: Tokenizer, *, strips_reasoning: bool
 ) -> tuple[int, ...]:
-    """The lengths in tokens of two beginnings of the prompt. The first ends with the system message.
+    """Two lengths in tokens: where other conversations and where the next turn will probably diverge from this prompt.
 
-    With `strips_reasoning`, the template removes the reasoning from past answers, so the next turn diverges after the
-    last message, where the second beginning ends. Otherwise the next turn begins with this prompt and its answer, and
-    the second beginning is the whole prompt.
+    Other conversations diverge after the system message. With `strips_reasoning`, the template removes the reasoning
+    from past answers, so the next turn diverges after the last message. Otherwise it begins with the whole prompt.
     """
     if isinstance(prompt, RawPrompt) or prompt.continue_final_message:
         return ()
@@ -257,14 +256,16 @@ def _boundaries(
     if len(system) >= LONG_SYSTEM and start >= 0:
         before = tokenizer.encode(rendered.text[: start + len(system)], add_special_tokens=False)
         ends.append(common_length(rendered.tokens, [*prompt.context, *before]))
-    continuation_start = len(rendered.tokens) - 1
+    continuation_start = len(rendered.tokens) - 1  # The first decode step computes the last token.
     last = text_of(prompt.messages[-1].content).strip()
     end = rendered.text.rfind(last) + len(last)
     if strips_reasoning and last and end >= len(last) and isinstance(prompt.messages[-1].content[-1], TextPart):
         after = tokenizer.encode(rendered.text[end:], add_special_tokens=False)
         continuation_start = len(rendered.tokens) - len(after)
         ends.append(continuation_start)
-    return tuple(sorted({end for end in (*ends, continuation_start) if end > 0})) if any(ends) else ()
+    if not any(ends):
+        return ()
+    return tuple(sorted({length for length in (*ends, continuation_start) if length > 0}))
 
 
 def reasoning_at_end(text: str, output_format: OutputFormat) -> tuple[bool, bool]:

@@ -99,7 +99,7 @@ def _join(contents: Sequence[Content]) -> Content:
 
 
 def _split_reasoning(message: Message, output_format: OutputFormat) -> tuple[str | None, Sequence[Part]]:
-    """The reasoning and the content of a message. Some clients send both in the content, with tags around the first."""
+    """The reasoning and the content of a message. Some clients begin the content with the reasoning in tags."""
     opened, closed = output_format.reasoning_open, output_format.reasoning_close
     if message.role != "assistant" or message.reasoning is not None or not opened or not closed:
         return message.reasoning, message.content

@@ -106,7 +106,7 @@ class Admission:
     def _begin_load(self, generation: Generation, info: ModelInfo) -> ManagedModel | None:
         """Begin to load a model. Returns None if memory is short, or after a PicoError.
 
-        A PicoError ends the generation, unless the model is its draft model.
+        A PicoError ends the generation, unless `info` is the draft model of the generation.
         """
         try:
             with BackendCall("load", (generation,), model=info):

@@ -110,7 +110,7 @@ class Lanes:
             self._insert(lane, task)
 
     def prefill(self, lane: Lane) -> None:
-        """Compute one chunk: a part of one prompt, or several short prompts. Raises BackendCallFailed."""
+        """Prefill one chunk: a part of one prompt, or several short prompts. Raises BackendCallFailed."""
         spent = 0
         while True:
             decoding = sum(len(other.decoding) for other in self._lanes)
@@ -128,7 +128,7 @@ class Lanes:
                 lane.advance(task, remaining[task.row])
             if any(remaining.values()):
                 return
-            spent += max(computed, MIN_CHUNK)
+            spent += max(computed, MIN_CHUNK)  # Most of the time of a smaller call is overhead.
 
     def _insert(self, lane: Lane, task: PrefillTask) -> None:
         generation = task.generation

@@ -59,7 +59,7 @@ class Recovery:
         self._lifecycle.fail(generation, as_pico_error(error, generation))
 
     def _recover_load(self, call: BackendCall, error: Exception) -> None:
-        """Fail the generations of the model that could not be loaded. Those that need it as a draft run without one."""
+        """Fail the generations of the failed model. Generations that use it as a draft model continue without it."""
         if loading := self._models.loading:
             self._models.discard(loading)
         for generation in call.generations:
@@ -67,7 +67,7 @@ class Recovery:
                 self._lifecycle.fail(generation, as_pico_error(error, generation, is_loading=True))
             else:
                 generation.phase = "queue"
-                self._lifecycle.drop_draft_model(generation, f"{type(error).__name__} while it was loaded")
+                self._lifecycle.drop_draft_model(generation, f"{type(error).__name__} while it was loading")
 
     def _recover_prefill(self, call: BackendCall, error: Exception) -> None:
         for generation in call.generations:
