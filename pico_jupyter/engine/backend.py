@@ -11,10 +11,10 @@ from typing import Any, Protocol
 class RowSampling:
     """How the tokens of one row are sampled.
 
-    `temperature` 0 is greedy. Values without effect: `top_p` 1, `top_k` 0, `min_p` 0, `repetition_penalty` 1,
-    `presence_penalty` 0 and `frequency_penalty` 0. A context size is the number of latest tokens, prompt included, that
-    its penalty counts. `logit_bias` holds (token, bias) pairs. `top_logprobs` is the number of likeliest tokens to
-    report beside the log-probability of the sampled one; None: no log-probabilities.
+    `temperature` 0 always selects the likeliest token. Values without effect: `top_p` 1, `top_k` 0, `min_p` 0,
+    `repetition_penalty` 1, `presence_penalty` 0 and `frequency_penalty` 0. Each penalty considers the latest tokens of
+    prompt and answer; its context size is their number. `logit_bias` holds (token, bias) pairs. `top_logprobs` is the
+    number of likeliest tokens to report with each sampled token; None: report no log-probabilities.
     """
 
     temperature: float = 0.0
@@ -36,8 +36,8 @@ class RowSampling:
 class SampledToken:
     """A token sampled for a row.
 
-    `logprob` is its natural log-probability in the model's own distribution, before penalties and filters; None unless
-    the row requests it. `top` holds the likeliest tokens with their log-probabilities, in descending order.
+    `logprob` is the natural logarithm of the token's probability before penalties and filters. It is None if the row
+    does not request it. `top` holds (token, log-probability) pairs of the likeliest tokens, in descending order.
     """
 
     row: int
@@ -48,7 +48,7 @@ class SampledToken:
 
 @dataclass(frozen=True, slots=True)
 class DraftModel:
-    """The backend of a smaller model with the same tokens, which proposes up to `tokens` tokens a step."""
+    """The backend of a smaller model with the same vocabulary. It proposes up to `tokens` tokens in each step."""
 
     backend: Backend
     tokens: int
@@ -56,11 +56,12 @@ class DraftModel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Media:
-    """The images and videos of one prompt, as the model's own processor prepared them.
+    """The images and videos of one prompt, as the model's processor prepared them.
 
-    `spans` are their (start, end) positions in the prompt, ascending. The prompt's tokens in a span are negative and
-    derived from the content, so that equal prompts have equal tokens; `tokens` is the same prompt with the model's own
-    placeholder tokens. `inputs` are numpy arrays, lists of arrays or plain values, by the model's parameter names.
+    `spans` are the (start, end) positions of images and videos in the prompt, in ascending order. In the spans, the
+    prompt passed to insert() has negative hashes of the content, so that the prefix cache can compare images. `tokens`
+    is the same prompt with the placeholder tokens of the model in the spans. `inputs` are numpy arrays, lists of arrays
+    or plain values, keyed by the parameter names of the model.
     """
 
     tokens: Sequence[int]
@@ -69,23 +70,23 @@ class Media:
 
 
 class Backend(Protocol):
-    """One model: its weights, the KV caches of its rows, and its computation. Called by the engine thread only.
+    """One model: its weights, the KV caches of its rows, and its computation. Only the engine thread calls it.
 
-    A row is inserted, prefilled until prefill() returns 0, stepped, and removed. The caller numbers the rows.
-    Computation may run ahead of step(), so a row may return its first token one step late. Any method may raise any
-    exception; the scheduler then removes the rows concerned.
+    The calls for a row are insert(), prefill() until no tokens remain, step() any number of times, and remove(). The
+    caller numbers the rows. A backend may compute the next step in advance, so the first token of a row may be one step
+    late. Any method may raise any exception. The scheduler then removes the rows of that call.
     """
 
     @property
     def weights_nbytes(self) -> int:
-        """Bytes of all weights, loaded or not."""
+        """Bytes of all weights, including those that are not loaded yet."""
 
     @property
     def cache_nbytes(self) -> int:
         """Bytes of the KV caches of all rows, without the prefix cache."""
 
     def load_step(self) -> int:
-        """Load the next share of the weights. Returns the bytes that remain; 0: the model is ready."""
+        """Load the next share of the weights. Returns the remaining bytes. At 0 the model is ready."""
 
     def estimate_cache(self, tokens: int) -> int:
         """The bytes of the KV cache of one row with `tokens` tokens."""
@@ -106,9 +107,9 @@ class Backend(Protocol):
         """Add rows that share a prompt of at least one token. Computes nothing yet.
 
         Returns the number of the prompt's tokens that were in the prefix cache. The last `generated` tokens of the
-        prompt were sampled by the row before it was removed; the row continues with the token after them.
-        `boundaries` are prefix lengths in ascending order: other prompts probably start with the same tokens up to one
-        of them, and the next turn of the conversation up to the last one. `media` needs a model with vision.
+        prompt are an answer that the row began before it was removed; the row continues this answer. `boundaries` are
+        ascending lengths in tokens at which later prompts will probably diverge from this one. The next turn of the
+        conversation diverges at the last boundary. `media` requires a model with vision.
         """
 
     def keep(self, row: int, length: int) -> None:
@@ -117,15 +118,15 @@ class Backend(Protocol):
     def prefill(self, rows: Sequence[int], limit: int) -> dict[int, int]:
         """Compute at most `limit` more tokens of the first row's prompt.
 
-        Prompts of other rows that end within the same limit may be computed along with it. Returns the tokens that
-        remain, for each of `rows` that was computed. If none remain, all rows of that prompt decode in the next step.
+        The backend may also compute prompts of the other rows if they end within the limit. Returns the number of
+        remaining tokens for each row that it computed. At 0, all rows of that prompt decode in the next step.
         """
 
     def step(self) -> list[SampledToken]:
-        """Advance every decoding row. Returns the tokens of each row in order: at most one, or more with drafts."""
+        """Decode every row that is prefilled. Returns at most one token of each row, or several with a draft model."""
 
     def remove(self, rows: Collection[int], *, keep: bool) -> None:
-        """Remove rows in any phase; with `keep` their KV caches go to the prefix cache. Unknown rows are ignored."""
+        """Remove rows in any phase. With `keep`, add their KV caches to the prefix cache. Ignores unknown rows."""
 
     def close(self) -> None:
-        """Free all memory, the model's entries in the prefix cache included. No other call may follow."""
+        """Free all memory, including the model's entries in the prefix cache. No method may be called afterwards."""

@@ -1,8 +1,8 @@
-"""Engine: runs the one thread that uses MLX, and accepts commands from other threads.
+"""Engine: runs all use of MLX on one thread, and accepts commands from other threads.
 
-There are three kinds of thread. Callers post commands and return at once. Preparation threads turn requests into
-generations, because templates and tokenizers are slow Python; requests with media, which are slower, have a second one.
-The engine thread runs the posted commands, then a step of the scheduler, and delivers the deltas of both.
+- The threads of callers only queue commands, and do not wait.
+- Two preparation threads turn requests into generations: one is for requests with images or videos, which take longer.
+- The engine thread repeats: run the queued commands, run one step of the scheduler, deliver the new deltas.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from pico_jupyter.delta_stream import DeltaStream
-from pico_jupyter.engine.backend import Backend
 from pico_jupyter.engine.backends.lm import release_thread
 from pico_jupyter.engine.backends.loading import load
 from pico_jupyter.engine.catalog.catalog import Catalog
@@ -54,13 +54,13 @@ T = TypeVar("T")
 
 _CALL_ID_LETTERS = string.ascii_lowercase + string.digits
 _MAX_SLEEP = 3600.0
-# The largest share of the memory budget that the prefix cache uses while no model needs it.
+# The limit of the prefix cache, as a share of the memory budget. Models that need memory shrink it further.
 _PREFIX_CACHE_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Command:
-    """A function that the engine thread runs. `refuse` is called instead if the thread has ended."""
+    """A function for the engine thread to run. If that fails or the thread has ended, `refuse` gets the error."""
 
     run: Callable[[], None]
     refuse: Callable[[PicoError], None]
@@ -68,7 +68,7 @@ class _Command:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LoadSink:
-    """Resolves a future when a model is loaded."""
+    """The sink of a request that only loads a model. Resolves a future when the model is loaded."""
 
     loaded: Future[None]
 
@@ -83,10 +83,10 @@ class _LoadSink:
 class Engine:
     """Owns the engine thread, the scheduler on it, and the models.
 
-    `load_backend` opens a model's files (default: with mlx-lm or mlx-vlm); `clock` is in monotonic seconds,
-    `wall_clock` in seconds since the epoch. Futures that methods return are resolved by other threads and cannot be
-    cancelled. `on_event` is called on the engine thread when a model is loaded or unloaded. It may be set at any time.
-    It must not block.
+    `load_backend` opens a model's files; the default uses mlx-lm or mlx-vlm. `clock` is in monotonic seconds,
+    `wall_clock` in seconds since the epoch. Other threads resolve the futures that methods return. These futures cannot
+    be cancelled. `on_event` may be set at any time. The engine thread calls it when a model is loaded or unloaded, so
+    it must not block.
     """
 
     def __init__(
@@ -123,19 +123,13 @@ class Engine:
             clock=clock,
             wall_clock=wall_clock,
         )
-        self._preparation = Preparation(
-            catalog,
-            options,
-            new_seed=new_seed,
-            new_call_id=new_call_id,
-            clock=clock,
-        )
+        self._preparation = Preparation(catalog, options, new_seed=new_seed, new_call_id=new_call_id, clock=clock)
         self._dispatcher = DeltaDispatcher()
         self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._preparing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-prepare")
         self._preparing_media = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-media")
         self._thread = threading.Thread(target=self._run, name="pico-engine", daemon=True)
-        # Guards _closing: after it is set, nothing is posted or prepared, so no caller waits forever.
+        # Guards _closing. Once it is set, new requests are refused, so no caller waits forever.
         self._lock = threading.Lock()
         self._closing = False
 
@@ -150,16 +144,16 @@ class Engine:
 
     def start(self) -> None:
         """Start the engine thread."""
-        # Ending the interpreter while MLX computes on this thread aborts the process.
+        # The process aborts if the interpreter exits while MLX computes on the engine thread.
         atexit.register(self.close)
         self._thread.start()
 
     def close(self) -> None:
-        """Fail running requests with EngineUnavailable, unload all models and end the threads. Blocks until then."""
+        """Fail all requests with EngineUnavailable, unload all models, and wait until the threads have ended."""
         with self._lock:
             self._closing = True
-        self._post(lambda: None, lambda error: None)
-        if self._thread.ident is None:
+        self._post(lambda: None, lambda error: None)  # Wakes the engine thread.
+        if self._thread.ident is None:  # It was never started.
             self._preparing.shutdown()
             self._preparing_media.shutdown()
         else:
@@ -167,8 +161,9 @@ class Engine:
         atexit.unregister(self.close)
 
     def submit(self, request: GenerationRequest, deltas: DeltaStream) -> EngineStream:
-        """Prepare a request and queue it. Its deltas are fed to `deltas` in the running event loop. Returns the stream
-        for abort(). Raises EngineUnavailable.
+        """Prepare and queue a request. Returns the stream, to be passed to abort(). Raises EngineUnavailable.
+
+        `deltas` receives the deltas in the running event loop.
         """
         stream = EngineStream(deltas, asyncio.get_running_loop(), self._dispatcher)
         submitted = self._clock()
@@ -181,12 +176,12 @@ class Engine:
         return stream
 
     def abort(self, stream: EngineStream) -> None:
-        """Abort a stream's request in any phase. Returns at once; it takes effect before the next step."""
+        """Abort the request of a stream, in any phase. Does not block. The request ends before the next step."""
         stream.aborted = True
         self._post(lambda: self._abort(stream), lambda error: None)
 
     def load(self, name: str, keep_alive: float | None) -> Future[None]:
-        """Load a model and start its keep_alive timer."""
+        """Load a model. The future is resolved after the load. `keep_alive` is in seconds; None: as configured."""
         loaded: Future[None] = Future()
         loaded.set_running_or_notify_cancel()
         sink = _LoadSink(loaded)
@@ -196,11 +191,11 @@ class Engine:
         return loaded
 
     def unload(self, info: ModelInfo) -> Future[None]:
-        """Unload a model once its requests have finished; the future does not wait for them."""
+        """Unload a model when its last request ends. The future may be resolved earlier."""
         return self._call(lambda: self._models.unload(info.name))
 
     def resident(self) -> Future[tuple[ResidentModel, ...]]:
-        """The loaded models, latest expiry first."""
+        """The loaded models, in descending order of expiry."""
 
         def listed() -> tuple[ResidentModel, ...]:
             self._models.expire()
@@ -209,7 +204,7 @@ class Engine:
         return self._call(listed)
 
     def memory(self) -> Future[MemoryReport]:
-        """The memory for models: budget, use and needs. Reads the catalog first, on the calling thread."""
+        """The memory budget, its use, and the needs of all models. Blocks while it reads the catalog."""
         catalog = self._catalog.models()
 
         def report() -> MemoryReport:
@@ -219,19 +214,19 @@ class Engine:
         return self._call(report)
 
     def statistics(self) -> Future[EngineStatistics]:
-        """The counts of sequences, tokens and bytes."""
+        """The current load and the counts since the start."""
         return self._call(lambda: self._scheduler.statistics)
 
     def _prepare(
         self,
-        thread: ThreadPoolExecutor,
+        executor: ThreadPoolExecutor,
         prepare: Callable[[], Generation],
         add: Callable[[Generation], None],
         sink: Sink,
     ) -> None:
-        """Run `prepare` on a preparation thread, then `add` on the engine thread; errors are passed to the sink."""
+        """Run `prepare` on `executor`, then `add` on the engine thread. The sink receives the errors of both."""
 
-        def prepared(future: Future[Generation]) -> None:
+        def post_result(future: Future[Generation]) -> None:
             if future.cancelled():
                 self._post(lambda: sink.fail(_not_running()), sink.fail)
             elif error := future.exception():
@@ -243,11 +238,11 @@ class Engine:
 
         with self._lock:
             self._check_open()
-            future = thread.submit(prepare)
-        future.add_done_callback(prepared)
+            future = executor.submit(prepare)
+        future.add_done_callback(post_result)
 
     def _call(self, function: Callable[[], T]) -> Future[T]:
-        """Run `function` on the engine thread."""
+        """Run `function` on the engine thread. The future receives its result."""
         answer: Future[T] = Future()
         answer.set_running_or_notify_cancel()
         with self._lock:
@@ -263,26 +258,27 @@ class Engine:
         self._commands.put(_Command(run, refuse))
 
     def _run(self) -> None:
-        """The engine thread."""
+        """The main loop of the engine thread."""
         try:
             while not self._closing:
-                self._turn()
+                self._iterate()
         finally:
             self._shut_down()
 
-    def _turn(self) -> None:
-        """Run the queued commands, then one step; deliver the deltas of each at once."""
+    def _iterate(self) -> None:
+        """Run the queued commands, then one step of the scheduler. Deliver the deltas after each of the two."""
         commands = self._next_commands()
         for command in commands:
             self._attempt(command.run, command.refuse)
         if commands:
             self._dispatcher.flush(self.abort)
+        # Without commands, the wait ended because a model expires. A step unloads it.
         if self._scheduler.has_work or not commands:
             self._attempt(self._scheduler.step)
         self._dispatcher.flush(self.abort)
 
     def _attempt(self, run: Callable[[], None], refuse: Callable[[PicoError], None] | None = None) -> None:
-        """Run a command or a step. Errors are passed to `refuse`, if given, and to the scheduler if they concern it."""
+        """Run a command (with `refuse`) or a step (without it), and handle all exceptions."""
         try:
             run()
         except BackendCallFailed as failed:
@@ -296,16 +292,17 @@ class Engine:
                 self._scheduler.fail(error)
 
     def _next_commands(self) -> list[_Command]:
-        """All queued commands. Without other work, wait for one, at most until a model expires."""
-        due: list[_Command] = []
+        """All queued commands. If the scheduler has no work, first wait for a command or for a model to expire."""
+        commands: list[_Command] = []
         if not self._scheduler.has_work:
             expiry = self._models.next_expiry()
             with suppress(queue.Empty):
-                due.append(self._commands.get(timeout=_MAX_SLEEP if expiry is None else min(expiry, _MAX_SLEEP)))
-        # Only the commands that are queued now, so that later ones do not delay the next step.
+                timeout = _MAX_SLEEP if expiry is None else min(expiry, _MAX_SLEEP)
+                commands.append(self._commands.get(timeout=timeout))
+        # qsize() is read once, so that commands that arrive in this loop do not delay the next step.
         for _ in range(self._commands.qsize()):
-            due.append(self._commands.get_nowait())
-        return due
+            commands.append(self._commands.get_nowait())
+        return commands
 
     def _handle_event(self, event: ModelEvent) -> None:
         limit_wired_memory(self._models.weights_nbytes)
@@ -321,11 +318,11 @@ class Engine:
             self._scheduler.abort(stream.generation)
 
     def _shut_down(self) -> None:
-        """Fail all waiting callers. After _closing is set under the lock, nothing new is queued."""
+        """Fail all requests and commands, and unload all models. Once _closing is set, no new ones are accepted."""
         with self._lock:
             self._closing = True
-        for thread in (self._preparing, self._preparing_media):
-            thread.shutdown(wait=True, cancel_futures=True)
+        for executor in (self._preparing, self._preparing_media):
+            executor.shutdown(wait=True, cancel_futures=True)
         self._scheduler.close(_not_running())
         while not self._commands.empty():
             self._commands.get().refuse(_not_running())
@@ -335,10 +332,7 @@ class Engine:
 
 
 def _mlx_loader(options: EngineOptions, prefixes: PrefixCache) -> LoadBackend:
-    def load_backend(info: ModelInfo, free: int) -> Backend:
-        return load(info, free, prefixes=prefixes, kv_bits=options.kv_bits, float32_on_cpu=options.float32_on_cpu)
-
-    return load_backend
+    return partial(load, prefixes=prefixes, kv_bits=options.kv_bits, float32_on_cpu=options.float32_on_cpu)
 
 
 def _not_running() -> EngineUnavailable:
@@ -348,5 +342,5 @@ def _not_running() -> EngineUnavailable:
 def _to_pico_error(error: BaseException) -> PicoError:
     if isinstance(error, PicoError):
         return error
-    log.error("the engine refused a request: %s", type(error).__name__, exc_info=error)
+    log.error("an unexpected error failed a request: %s", type(error).__name__, exc_info=error)
     return EngineFailed(f"the engine failed: {type(error).__name__}")

@@ -1,7 +1,7 @@
-"""LocalEngineClient: an engine in this process, which starts at the first request that computes.
+"""LocalEngineClient: a client of an engine in this process. The first generation or LoadModel starts the engine.
 
-Importing an engine takes seconds and hundreds of megabytes, so questions about the catalog are answered without it.
-This module imports no mlx.
+Importing the engine takes seconds and hundreds of megabytes, so questions about the catalog are answered without it.
+This module therefore imports mlx and the engine only in functions.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 
 def device_capacity(options: EngineOptions) -> Capacity:
-    """The memory for models on this device. Imports mlx but no other part of an engine, which is fast."""
+    """The memory for models on this device. Imports mlx, but not the engine, whose import is slow."""
     from pico_jupyter.engine.memory import device  # noqa: PLC0415  # imports mlx
 
     return device.device_capacity(options)
 
 
 def start_engine(catalog: Catalog, options: EngineOptions) -> Engine:
-    """Start an engine in this process. Importing it takes seconds."""
+    """Start an engine in this process. Takes seconds, because it imports mlx and transformers."""
     from pico_jupyter.engine.engine import Engine  # noqa: PLC0415  # imports mlx and transformers
 
     engine = Engine(catalog, options)
@@ -55,8 +55,8 @@ def start_engine(catalog: Catalog, options: EngineOptions) -> Engine:
 class LocalEngineClient:
     """An EngineClient that may be used from any number of event loops.
 
-    `start` returns a running engine; it is called on a thread, once, and again after a failure. `capacity` returns the
-    memory for models while no engine runs.
+    `start` returns a running engine. It is called once, on a thread, and again if it raised an exception. `capacity`
+    returns the memory for models. It is called only while no engine runs.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class LocalEngineClient:
         self._notify: Callable[[ModelEvent], None] = lambda event: None
 
     def __repr__(self) -> str:
-        if (engine := self._started) is not None:
+        if (engine := self._engine) is not None:
             return f"<LocalEngineClient {engine!r}>"
         return f"<LocalEngineClient {'starting' if self._is_starting else 'not started'}>"
 
     def prepare(self) -> Future[Engine]:
-        """Start the engine in the background before the first request. Raises EngineUnavailable after aclose()."""
+        """Start the engine in the background, if it is not started yet. Raises EngineUnavailable after aclose()."""
         with self._lock:
             if self._closed:
                 raise EngineUnavailable("the engine is not running")
@@ -105,7 +105,7 @@ class LocalEngineClient:
 
     async def ask(self, question: Question[A]) -> A:
         """See EngineClient.ask. Only LoadModel starts the engine."""
-        return cast(A, await self._answer(cast(AnyQuestion, question), self._started))
+        return cast(A, await self._answer(cast(AnyQuestion, question), self._engine))
 
     async def _answer(self, question: AnyQuestion, engine: Engine | None) -> object:
         match question:
@@ -118,7 +118,7 @@ class LocalEngineClient:
             case DescribeMemory():
                 return await self._describe_memory(engine)
             case LoadModel():
-                engine = await self._running()
+                engine = await self._started_engine()
                 await _result(engine.load(question.name, question.keep_alive))
             case UnloadModel():
                 info = await asyncio.to_thread(self._catalog.find, question.name)
@@ -131,20 +131,20 @@ class LocalEngineClient:
         return None
 
     def listen(self, listener: Callable[[ModelEvent], None]) -> None:
-        """See LocalEngine.listen. Starts nothing."""
+        """See LocalEngine.listen. Does not start the engine."""
         loop = asyncio.get_running_loop()
 
         def notify(event: ModelEvent) -> None:
-            with contextlib.suppress(RuntimeError):  # The loop is closed.
+            with contextlib.suppress(RuntimeError):  # It is raised if the loop is closed.
                 loop.call_soon_threadsafe(listener, event)
 
         self._notify = notify
 
     async def aclose(self) -> None:
-        """See EngineClient.aclose. An engine that is starting is closed when it has started."""
+        """See EngineClient.aclose. An engine that is still starting is closed after its start."""
         with self._lock:
             self._closed = True
-        engine = self._started
+        engine = self._engine
         if engine is not None:
             await asyncio.to_thread(engine.close)
         elif self._starting is not None:
@@ -156,7 +156,8 @@ class LocalEngineClient:
         return self._starting is not None and not self._starting.done()
 
     @property
-    def _started(self) -> Engine | None:
+    def _engine(self) -> Engine | None:
+        """The engine, once it has started without an error."""
         starting = self._starting
         if starting is None or not starting.done() or starting.exception() is not None:
             return None
@@ -170,8 +171,8 @@ class LocalEngineClient:
     def _forward(self, event: ModelEvent) -> None:
         self._notify(event)
 
-    async def _running(self) -> Engine:
-        """The engine, started if need be. Raises EngineUnavailable."""
+    async def _started_engine(self) -> Engine:
+        """Start the engine if it is not started yet, and wait for it. Raises EngineUnavailable."""
         starting = self.prepare()
         started = asyncio.Event()
         _when_done(starting, started.set)
@@ -187,7 +188,7 @@ class LocalEngineClient:
             raise EngineUnavailable(f"the memory use cannot be determined: {type(error).__name__}: {error}") from error
 
     def _report_empty(self, *, is_starting: bool) -> MemoryReport:
-        """The memory while nothing is loaded."""
+        """The memory report while no engine runs."""
         capacity = self._capacity()
         needs = tuple(capacity.need(info, capacity.budget) for info in self._catalog.models())
         return MemoryReport(capacity.budget, 0, capacity.budget, is_starting, None, needs)
@@ -201,7 +202,7 @@ def client_of(engine: Engine) -> LocalEngineClient:
 
 
 def local_engine(options: EngineOptions) -> LocalEngineClient:
-    """A client whose engine starts when it is needed."""
+    """A client that starts its engine at the first generation or LoadModel."""
     catalog = Catalog(options)
     return LocalEngineClient(catalog, lambda: start_engine(catalog, options), lambda: device_capacity(options))
 
@@ -233,7 +234,7 @@ def _when_done(starting: Future[Engine], callback: Callable[[], object]) -> None
     loop = asyncio.get_running_loop()
 
     def notify(_: Future[Engine]) -> None:
-        with contextlib.suppress(RuntimeError):  # The loop is closed.
+        with contextlib.suppress(RuntimeError):  # It is raised if the loop is closed.
             loop.call_soon_threadsafe(callback)
 
     starting.add_done_callback(notify)

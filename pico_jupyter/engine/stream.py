@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class DeltaDispatcher:
-    """Collects the deltas of one iteration of the engine thread and delivers them to each event loop in one call."""
+    """Collects deltas on the engine thread, and delivers all deltas for one event loop in one call."""
 
     def __init__(self) -> None:
         self.changed: set[EngineStream] = set()
@@ -25,26 +25,26 @@ class DeltaDispatcher:
         return f"<DeltaDispatcher [{len(self.changed)} streams]>"
 
     def flush(self, on_lost: Callable[[EngineStream], None]) -> None:
-        """Deliver everything. `on_lost` is called with each stream whose event loop is closed."""
+        """Deliver all collected deltas and errors. Calls `on_lost` with each stream whose event loop is closed."""
         changed, self.changed = self.changed, set()
-        parcels: dict[asyncio.AbstractEventLoop, list[_Parcel]] = {}
+        deliveries: dict[asyncio.AbstractEventLoop, list[_Delivery]] = {}
         for stream in changed:
-            parcels.setdefault(stream.loop, []).append((stream, stream.outbox, stream.error))
+            deliveries.setdefault(stream.loop, []).append((stream, stream.outbox, stream.error))
             stream.outbox = []
-        for loop, ready in parcels.items():
+        for loop, ready in deliveries.items():
             try:
                 loop.call_soon_threadsafe(_deliver, ready)
             except RuntimeError:
-                log.warning("an event loop was closed before %d answers reached it", len(ready))
+                log.warning("the event loop of %d requests is closed", len(ready))
                 for stream, _, _ in ready:
                     on_lost(stream)
 
 
 class EngineStream:
-    """The engine thread's end of a DeltaStream, and the sink of one generation.
+    """The sink of one generation. Delivers its deltas to a DeltaStream in another thread.
 
-    `outbox` and `error` are delivered by the next flush. The engine sets `aborted` when the reader closes the stream
-    and `generation` when the request is prepared.
+    The next flush delivers `outbox` and `error`. The engine sets `aborted` when the reader closes the DeltaStream, and
+    `generation` when the request is prepared.
     """
 
     def __init__(self, deltas: DeltaStream, loop: asyncio.AbstractEventLoop, dispatcher: DeltaDispatcher) -> None:
@@ -70,11 +70,11 @@ class EngineStream:
         self._dispatcher.changed.add(self)
 
 
-_Parcel: TypeAlias = tuple[EngineStream, list[Delta], PicoError | None]
+_Delivery: TypeAlias = tuple[EngineStream, list[Delta], PicoError | None]
 
 
-def _deliver(parcels: list[_Parcel]) -> None:
-    for stream, deltas, error in parcels:
+def _deliver(deliveries: list[_Delivery]) -> None:
+    for stream, deltas, error in deliveries:
         if deltas:
             stream.deltas.feed(deltas)
         if error is not None:

@@ -285,7 +285,7 @@ async def test_the_statistics_count_running_and_waiting_requests(start: StartEng
         await asyncio.sleep(
             0
         )  # the task begins; the preparation thread has prepared its request once it runs the next call
-        await asyncio.wrap_future(client._started._preparing.submit(lambda: None))
+        await asyncio.wrap_future(client._engine._preparing.submit(lambda: None))
         asked = asyncio.ensure_future(client.ask(ReadStatistics()))
         await asyncio.sleep(0)
         fake_models.gate.allow()
@@ -311,8 +311,8 @@ async def test_all_commands_sent_during_a_step_run_before_the_next_step(
     await asyncio.sleep(
         0
     )  # the tasks begin; the preparation thread has prepared their requests once it runs the next call
-    await asyncio.wrap_future(client._started._preparing.submit(lambda: None))
-    statistics = client._started.statistics()
+    await asyncio.wrap_future(client._engine._preparing.submit(lambda: None))
+    statistics = client._engine.statistics()
     # The engine thread itself calls this, before its next step.
     seen: list[int] = []
     statistics.add_done_callback(lambda _: seen.append(fake_models.gate.arrivals))

@@ -1,1 +1,1 @@
-"""Memory: ModelManager counts all memory against one budget. PrefixCache, Capacity and the limits of the device."""
+"""Memory: loads and unloads models within one memory budget, and caches the prefixes of prompts."""

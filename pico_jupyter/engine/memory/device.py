@@ -17,17 +17,17 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def device_capacity(options: EngineOptions) -> Capacity:
-    """The memory for models, from the options or else from the device."""
+    """The memory for models: `memory_budget` of the options, or else a share of the device's memory."""
     return Capacity(options.memory_budget or device_budget(), in_float32=options.float32_on_cpu and is_on_cpu())
 
 
 def is_on_cpu() -> bool:
-    """Whether MLX computes on the CPU, because it has no GPU."""
+    """Whether MLX computes on the CPU."""
     return bool(mx.default_device() == mx.Device(mx.cpu))
 
 
 def device_budget(cgroup_limit: Path = _CGROUP_LIMIT) -> int:
-    """Bytes for all weights and caches together: a share of the device's memory, within the limit of the cgroup."""
+    """Bytes for all weights and caches: a share of the GPU's memory, or else of the RAM that the cgroup allows."""
     device = mx.device_info()
     for key in ("max_recommended_working_set_size", "total_memory", "memory_size"):
         if size := device.get(key):
@@ -36,17 +36,16 @@ def device_budget(cgroup_limit: Path = _CGROUP_LIMIT) -> int:
 
 
 def limit_wired_memory(weights_nbytes: int) -> None:
-    """Keep the weights of the models from being paged out. Does nothing without Metal.
+    """Wire as much memory as the weights need, so that macOS does not page them out. Does nothing without Metal.
 
-    Only the weights are wired: macOS panicked with two streams when the recommended maximum was wired and caches were
-    allocated and freed.
+    More is not wired: with the recommended maximum wired, macOS panicked while two streams allocated and freed caches.
     """
     if mx.metal.is_available():
         mx.set_wired_limit(wired_limit(weights_nbytes, int(mx.device_info()["max_recommended_working_set_size"])))
 
 
 def wired_limit(weights_nbytes: int, recommended: int) -> int:
-    """Bytes to wire: those of the weights, at most the device's `recommended` maximum."""
+    """Bytes to wire: the size of the weights, but not more than the device's `recommended` maximum."""
     return max(0, min(weights_nbytes, recommended))
 
 

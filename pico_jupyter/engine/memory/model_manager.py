@@ -33,9 +33,9 @@ from pico_jupyter.types import (
 
 log = logging.getLogger(__name__)
 
-# The share of the memory beside the weights that rows may reserve.
+# The KV caches of rows may reserve this share of the memory that the weights leave free.
 _ADMISSION_SHARE = 0.85
-# The share of the budget at which eviction of prefixes begins, and the share at which it ends.
+# Prefixes are evicted if more than the first share of the budget is used, until at most the second share is used.
 _EVICT_ABOVE = 0.92
 _EVICT_TO = 0.85
 
@@ -51,15 +51,15 @@ class EvictablePrefixes(Protocol):
         """Bytes in use."""
 
     def evict(self, nbytes: int) -> int:
-        """Free at least this many bytes, or all. Returns the bytes freed."""
+        """Free at least `nbytes`, or everything if there is less. Returns the bytes freed."""
 
 
 @dataclass(slots=True, eq=False)
 class ManagedModel:
     """A model that is loaded or loading. `to_load` bytes of its weights are not in memory yet.
 
-    Times are in seconds of the engine's clock. `running` counts the requests that compute on it, `reserved` the bytes
-    that the caches of their rows may use.
+    Times are in seconds of the engine's clock. `running` is the number of running requests for the model, `reserved`
+    the bytes that the KV caches of their rows may use.
     """
 
     info: ModelInfo
@@ -79,20 +79,20 @@ class ManagedModel:
 
     @property
     def rows_nbytes(self) -> int:
-        """Bytes that the caches of its rows use or have reserved."""
+        """Bytes that the KV caches of rows use, or their reserved bytes if that is more."""
         return max(self.backend.cache_nbytes, self.reserved)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the weights and of the caches of its rows."""
+        """Bytes of the weights and of the KV caches of rows."""
         return self.backend.weights_nbytes + self.backend.cache_nbytes
 
 
 class ModelManager:
-    """Loads models for requests; unloads them on expiry, on request, or to free memory for others.
+    """Loads models for requests. Unloads them when they expire, on request, or to free memory for other models.
 
-    `keep_alive` is the default, in seconds, for models that no request has used yet. `on_event` is called with
-    ModelLoaded and ModelUnloaded. Only begin_load() and load_step() block.
+    `keep_alive` is the time in seconds after which a model expires that no request has used yet. `on_event` is called
+    with ModelLoaded and ModelUnloaded. Only begin_load() and load_step() block.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class ModelManager:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of all weights, of the caches of rows, and of the prefix cache."""
+        """Bytes of all weights, of the KV caches of rows, and of the prefix cache."""
         return sum(resident.nbytes for resident in self._residents.values()) + self._prefixes.nbytes
 
     @property
@@ -156,7 +156,7 @@ class ModelManager:
         return self._residents.get(info.name)
 
     def acquire(self, info: ModelInfo) -> None:
-        """Count a request for a model. The model does not expire before release()."""
+        """Count a request for a model. The model does not expire before release() is called for the request."""
         self._requests[info.name] += 1
 
     def release(self, info: ModelInfo, keep_alive: float) -> None:
@@ -177,11 +177,12 @@ class ModelManager:
         self.expire()
 
     def begin_load(self, info: ModelInfo, *, beside: Collection[ModelInfo] = ()) -> ManagedModel | None:
-        """Begin to load a model. Evicts prefixes and unloads idle models for it, except those in `beside`.
+        """Begin to load a model. Evicts prefixes and unloads idle models for it, but keeps the models in `beside`.
 
         Returns None while running models use the memory. Raises OutOfMemory if the model can never fit.
         """
-        others = [one for one in self._idle() if one.info.name not in [other.name for other in beside]]
+        kept = {other.name for other in beside}
+        others = [one for one in self._idle() if one.info.name not in kept]
         need = self._capacity.need(info, self._available(others))
         self._capacity.refuse_too_large(need)
         if not self._free_memory(self._committed + need.size - self._budget, others):
@@ -205,7 +206,7 @@ class ModelManager:
             self._on_event(ModelLoaded(resident.info.name, resident.nbytes, now - resident.load_began))
 
     def check_fits(self, models: tuple[ManagedModel, ...], rows_nbytes: int) -> None:
-        """Raises OutOfMemory if rows would not fit beside the weights of their models even if they ran alone."""
+        """Raise OutOfMemory if the weights of `models` and `rows_nbytes` for their rows exceed the whole budget."""
         weights = sum(resident.backend.weights_nbytes for resident in models)
         if weights + rows_nbytes <= self._budget:
             return
@@ -218,21 +219,23 @@ class ModelManager:
         )
 
     def reserve(self, models: tuple[ManagedModel, ...], rows_nbytes: int, *, is_alone: bool) -> bool:
-        """Reserve memory for a request's rows, recorded on the first of its models. Returns whether there was enough.
+        """Reserve memory for the rows of a request. Returns whether there was enough.
 
-        Rows may reserve a share of the memory beside the weights; a request that runs alone may reserve all of it.
+        The first of `models` records the reserved bytes. Rows may reserve a share of the memory that the weights leave
+        free. A request that runs alone may reserve all of it, and unload idle models that waiting requests need.
         """
         share = 1.0 if is_alone else _ADMISSION_SHARE
         limit = int(share * (self._budget - self.weights_nbytes))
         used = sum(resident.rows_nbytes for resident in self._residents.values()) + self._prefixes.nbytes
-        idle = [one for one in self._idle() if one not in models and (is_alone or not self._requests[one.info.name])]
-        if not self._free_memory(used + rows_nbytes - limit, idle):
+        others = [one for one in self._idle() if one not in models]
+        removable = [one for one in others if is_alone or not self._requests[one.info.name]]
+        if not self._free_memory(used + rows_nbytes - limit, removable):
             return False
         models[0].reserved += rows_nbytes
         return True
 
     def relieve_pressure(self) -> bool:
-        """Evict prefixes and unload idle models while memory is short. Returns whether it is still over the budget."""
+        """Evict prefixes and unload unused models if memory is short. Returns whether the budget is still exceeded."""
         used = self.used_bytes
         if used > _EVICT_ABOVE * self._budget:
             self._prefixes.evict(used - int(_EVICT_TO * self._budget))
@@ -242,7 +245,7 @@ class ModelManager:
         return self.used_bytes > self._budget
 
     def evict_prefixes(self) -> None:
-        """Evict the whole prefix cache, because the device has no memory left although the budget is not exceeded."""
+        """Evict all prefixes. Called when the device has no memory left, even within the budget."""
         self._prefixes.evict(self._prefixes.nbytes)
 
     def unload(self, name: str) -> None:
@@ -266,7 +269,7 @@ class ModelManager:
                 self._unload(resident, "idle")
 
     def next_expiry(self) -> float | None:
-        """Seconds until the next model expires. None: none will expire."""
+        """Seconds until the next model expires, or None if no model will expire."""
         times = [
             resident.expires_at
             for resident in self._residents.values()
@@ -275,7 +278,7 @@ class ModelManager:
         return max(0.0, min(times) - self._clock()) if times else None
 
     def resident(self) -> tuple[ResidentModel, ...]:
-        """The loaded models, latest expiry first."""
+        """The loaded models, in descending order of expiry."""
         now, wall = self._clock(), self._wall_clock()
         listed: list[ResidentModel] = []
         for resident in self._residents.values():
@@ -287,7 +290,7 @@ class ModelManager:
         return tuple(sorted(listed, key=lambda one: one.expires_at or math.inf, reverse=True))
 
     def report(self, catalog: Collection[ModelInfo]) -> MemoryReport:
-        """The use of the memory, and for each model of the catalog whether it fits."""
+        """The use of the memory, and for each model of the catalog, whether it fits."""
         available = self._available(self._idle())
         return MemoryReport(
             budget=self._budget,
@@ -310,7 +313,7 @@ class ModelManager:
         return used + self._prefixes.nbytes
 
     def _available(self, idle: list[ManagedModel]) -> int:
-        """Bytes that a model could use now if the prefix cache were evicted and the `idle` models unloaded."""
+        """Bytes that a new model could use if the prefix cache were evicted and the `idle` models unloaded."""
         freeable = self._prefixes.nbytes + sum(one.backend.weights_nbytes + one.rows_nbytes for one in idle)
         return max(0, self._budget - self._committed + freeable)
 
@@ -326,7 +329,7 @@ class ModelManager:
         return sorted(idle, key=lambda one: one.last_used)
 
     def _free_memory(self, missing: int, idle: list[ManagedModel]) -> bool:
-        """Free `missing` bytes: prefixes, then `idle` models in their order. Frees nothing if that is not enough."""
+        """Free `missing` bytes from the prefix cache, then from `idle` models in order. Returns False if it cannot."""
         if missing > self._prefixes.nbytes + sum(one.nbytes for one in idle):
             return False
         if missing > 0:

@@ -1,9 +1,9 @@
-"""PrefixCache: KV caches that are kept after their rows end, for prompts that begin with the same tokens.
+"""PrefixCache: keeps the KV caches of rows that ended, for later prompts that begin with the same tokens.
 
 It holds four kinds of entries:
-- A whole cache of a row. The next prompt of its conversation removes it and uses it without a copy.
+- The whole KV cache of a row. The next prompt of the same conversation removes the entry and uses it without a copy.
 - Blocks of 256 tokens, in a tree in which only full blocks have children. Any number of prompts copy from them.
-- Checkpoints, for models with layers that are not trimmable (rotating, state space): the state of those layers after a
+- Checkpoints, for models with layers that cannot be trimmed (rotating, state space): the state of those layers after a
   certain number of tokens.
 - Features of images and videos, by a digest of their pixels.
 
@@ -15,6 +15,7 @@ Invariants:
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +24,7 @@ from typing import Any, TypeAlias
 from pico_jupyter.sizes import about
 
 BLOCK = 256
-# A shorter common beginning is prefilled again, because all prompts of one chat template have that much in common.
+# A shorter common beginning is prefilled again. All prompts of one chat template have that many tokens in common.
 MIN_SHARED_TOKENS = 32
 
 
@@ -35,7 +36,7 @@ class CachedValue:
     nbytes: int
 
 
-# Copies the tokens from start to end of one KV cache, or of the KV cache that is the first argument.
+# Copies a range of tokens from a KV cache. The arguments are start and end; CopyTokensOf has the KV cache before them.
 CopyTokens: TypeAlias = Callable[[int, int], CachedValue]
 CopyTokensOf: TypeAlias = Callable[[Any, int, int], CachedValue]
 
@@ -60,7 +61,7 @@ class _Entry:
 
 @dataclass(slots=True, eq=False)
 class _Block:
-    """The tokens after those of its parents. `checkpoints` are keyed by their offset in the block."""
+    """A node of the tree. `tokens` follow those of the parent. `checkpoints` are keyed by their offset in the block."""
 
     tokens: tuple[int, ...]
     cached: CachedValue
@@ -74,7 +75,7 @@ class _Block:
 class _Whole:
     """The cache of a row that ended.
 
-    A prompt with the same first `continuation_start` tokens continues its conversation.
+    A prompt with the same first `continuation_start` tokens continues the conversation of that row.
     """
 
     tokens: list[int]
@@ -87,8 +88,8 @@ class _Whole:
 class FoundPrefix:
     """The cached beginning of a prompt: `length` tokens, in a whole cache or in blocks, with a checkpoint if needed.
 
-    A whole cache belongs to the caller and may hold more than `length` tokens. Blocks must not be changed; the last
-    one may hold more tokens than are needed.
+    A whole cache belongs to the caller, blocks must not be changed. The whole cache and the last block may hold more
+    tokens than `length`.
     """
 
     length: int
@@ -98,7 +99,7 @@ class FoundPrefix:
 
 
 class PrefixCache:
-    """Entries of all models. `limit` is in bytes, `block` in tokens. Fewer than `min_shared` tokens do not match."""
+    """The entries of all models. `limit` is in bytes; `block` and `min_shared`, the least common length, in tokens."""
 
     def __init__(self, limit: int, *, block: int = BLOCK, min_shared: int = MIN_SHARED_TOKENS) -> None:
         self._limit = limit
@@ -122,8 +123,9 @@ class PrefixCache:
         return self._models[model]
 
     def evict(self, nbytes: int) -> int:
-        """Evict the least recently used entries until `nbytes` are free, or all entries. Returns the bytes freed."""
+        """Evict the least recently used entries until at least `nbytes` are freed, or all. Returns the bytes freed."""
         before = self.nbytes
+        # A block can be evicted only after its children, so the entries are listed repeatedly.
         while before - self.nbytes < nbytes and (entries := self._evictable()):
             for _, evict in entries:
                 if before - self.nbytes >= nbytes:
@@ -135,12 +137,12 @@ class PrefixCache:
         return next(self._clock)
 
     def _evictable(self) -> list[tuple[int, Callable[[], None]]]:
-        """The entries that can be evicted now, the least recently used first."""
+        """The time of last use and an evicting function of each entry that can be evicted now, the oldest first."""
         entries = [entry for prefixes in self._models.values() for entry in prefixes.evictable()]
         return sorted(entries, key=lambda entry: entry[0])
 
     def _reserve(self, nbytes: int) -> bool:
-        """Free space for `nbytes` more. Returns False if they alone are over the limit."""
+        """Evict entries until `nbytes` more are within the limit. Returns False if they alone exceed it."""
         if nbytes > self._limit:
             return False
         self.evict(self.nbytes + nbytes - self._limit)
@@ -148,7 +150,7 @@ class PrefixCache:
 
 
 class ModelPrefixes:
-    """The entries of one model. `reserve` frees space for a number of bytes, and returns False if it cannot."""
+    """The entries of one model. `tick` numbers each use. `reserve` frees a number of bytes, or returns False."""
 
     def __init__(self, tick: Callable[[], int], reserve: Callable[[int], bool], block: int, min_shared: int) -> None:
         self.nbytes = 0
@@ -166,19 +168,19 @@ class ModelPrefixes:
 
     def match(self, tokens: Sequence[int], *, is_trimmable: bool) -> int:
         """The number of leading tokens of a prompt that check_out() would find."""
-        whole, in_whole = self._best_whole(tokens, is_trimmable=is_trimmable)
+        in_whole = self._best_whole(tokens, is_trimmable=is_trimmable)[1]
         in_blocks = self._longest_in_blocks(tokens, is_trimmable=is_trimmable)[0]
-        return max(in_whole if whole else 0, in_blocks)
+        return max(in_whole, in_blocks)
 
     def overlap(self, tokens: Sequence[int]) -> int:
-        """The number of leading tokens of a prompt that any entry holds, usable or not."""
+        """The most leading tokens of a prompt in any entry, even in one that check_out() could not use."""
         return max([self._walk(tokens)[0], *(common_length(tokens, whole.tokens) for whole in self._wholes)])
 
     def check_out(self, tokens: Sequence[int], copy: CopyTokensOf, *, is_trimmable: bool) -> FoundPrefix | None:
         """Find the longest cached beginning of a prompt, without its last token.
 
-        Removes a whole cache whose conversation the prompt continues. `copy` copies tokens from a whole cache.
-        `is_trimmable`: all layers of the model can be trimmed to any length.
+        If the prompt continues the conversation of a whole cache, that entry is removed. `copy` copies tokens from a
+        whole cache. `is_trimmable`: all layers of the model can be trimmed to any length.
         """
         whole, length = self._best_whole(tokens, is_trimmable=is_trimmable)
         in_blocks, path, checkpoint = self._longest_in_blocks(tokens, is_trimmable=is_trimmable)
@@ -186,7 +188,7 @@ class ModelPrefixes:
             self._remove_whole(whole)
             return FoundPrefix(length, whole=whole.cached.value)
         if whole and length > in_blocks:
-            # Another conversation with the same beginning: later ones will probably need these tokens, too.
+            # This is another conversation with the same beginning. Later ones will probably begin alike.
             whole.last_used = self._tick()
             self.keep_blocks(tokens[:length], lambda start, end: copy(whole.cached.value, start, end))
             in_blocks, path, checkpoint = self._longest_in_blocks(tokens, is_trimmable=is_trimmable)
@@ -201,7 +203,7 @@ class ModelPrefixes:
     def keep_whole(
         self, tokens: list[int], cached: CachedValue, copy: CopyTokensOf, *, continuation_start: int, is_trimmable: bool
     ) -> None:
-        """Keep the cache of a row that ended: as blocks if blocks hold much of it already, else whole."""
+        """Keep the cache of a row that ended. It is split into blocks if blocks already hold a quarter of it."""
         if is_trimmable:
             shared = self._walk(tokens)[0] // self._block * self._block
             if shared and 4 * shared >= len(tokens):
@@ -209,13 +211,13 @@ class ModelPrefixes:
                 return
         for other in list(self._wholes):
             if common_length(other.tokens, tokens) >= other.continuation_start:
-                self._remove_whole(other)  # an earlier turn of the same conversation
+                self._remove_whole(other)  # It is from an earlier turn of the same conversation.
         if tokens and self._reserve(cached.nbytes):
             self.nbytes += cached.nbytes
             self._wholes.append(_Whole(tokens, cached, min(continuation_start, len(tokens)), self._tick()))
 
     def keep_blocks(self, tokens: Sequence[int], copy: CopyTokens, checkpoint: CachedValue | None = None) -> None:
-        """Keep copies of the tokens that no block holds yet, and a checkpoint after the last token."""
+        """Copy the tokens that no block holds yet into new blocks. Keep `checkpoint` after the last token."""
         block, start = self._root, 0
         path: list[_Block] = []
         while start < len(tokens):
@@ -233,7 +235,7 @@ class ModelPrefixes:
             self.nbytes += checkpoint.nbytes
 
     def features(self, key: bytes) -> Any:
-        """The features that keep_features() kept under a key. None if they were evicted."""
+        """The features that were kept under a key, or None if they were evicted."""
         if entry := self._features.get(key):
             entry.last_used = self._tick()
             return entry.cached.value
@@ -254,7 +256,7 @@ class ModelPrefixes:
         self.nbytes = 0
 
     def evictable(self) -> Iterator[tuple[int, Callable[[], None]]]:
-        """The entries that can be evicted now: the time of their last use, and a function that evicts each."""
+        """For each entry that can be evicted now, yield the time of its last use and a function that evicts it."""
         for whole in self._wholes:
             yield whole.last_used, partial(self._remove_whole, whole)
         for key, entry in self._features.items():
@@ -267,7 +269,7 @@ class ModelPrefixes:
                 yield checkpoint.last_used, partial(self._drop_checkpoint, block, offset)
 
     def _child_for(self, parent: _Block, wanted: tuple[int, ...], copy: CopyTokens, start: int) -> _Block | None:
-        """The child block that begins with the `wanted` tokens, created if necessary. None if there is no memory."""
+        """The child block that begins with `wanted`, created if it does not exist. None if there is no memory."""
         shorter = None
         for child in parent.children:
             if child.tokens[: len(wanted)] == wanted:
@@ -276,7 +278,9 @@ class ModelPrefixes:
                 shorter = child
         cached = copy(start, start + len(wanted))
         self._touch([parent])
-        if not self._reserve(cached.nbytes) or (parent is not self._root and parent not in _siblings(parent)):
+        has_space = self._reserve(cached.nbytes)
+        is_parent_evicted = parent is not self._root and parent not in _siblings(parent)
+        if not has_space or is_parent_evicted:
             return None
         child = _Block(wanted, cached, parent, self._tick())
         if shorter and shorter in parent.children:
@@ -287,7 +291,7 @@ class ModelPrefixes:
         return child
 
     def _walk(self, tokens: Sequence[int]) -> tuple[int, list[_Block]]:
-        """The number of leading tokens of a prompt that blocks hold, and these blocks. The last may match in part."""
+        """The number of leading tokens of a prompt that blocks hold, and these blocks. The last may match partly."""
         block, length = self._root, 0
         path: list[_Block] = []
         while length < len(tokens):
@@ -309,12 +313,14 @@ class ModelPrefixes:
     def _longest_in_blocks(
         self, tokens: Sequence[int], *, is_trimmable: bool
     ) -> tuple[int, list[_Block], _Entry | None]:
-        """The longest beginning that blocks can restore: its length, its blocks, and its checkpoint."""
+        """The longest beginning of a prompt that blocks can restore: its length, blocks and checkpoint."""
         limit = len(tokens) - 1
         length, path = self._walk(tokens)
         if is_trimmable:
             length = min(length, limit)
-            return (length, path[: -(-length // self._block)], None) if length >= self._min_shared else (0, [], None)
+            if length < self._min_shared:
+                return 0, [], None
+            return length, path[: math.ceil(length / self._block)], None
         for index in reversed(range(len(path))):
             for offset in sorted(path[index].checkpoints, reverse=True):
                 if index * self._block + offset <= min(length, limit):

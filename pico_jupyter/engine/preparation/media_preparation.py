@@ -1,7 +1,7 @@
 """MediaPreparation: decodes the images and videos of a request and tokenizes the prompt that contains them.
 
-In the prompt's tokens each image or video is replaced by its content id, a negative number that is a hash of its bytes.
-The prefix cache therefore reuses the tokens of an image only for the same image.
+The placeholder tokens of an image or video are replaced by its content id: a hash of the file's bytes, as a negative
+number. The prefix cache compares these ids, so it finds an image only if the bytes are the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MediaKind: TypeAlias = Literal["image", "video"]
 
 MEDIA_KINDS: tuple[MediaKind, ...] = ("image", "video")
 
-# Pixels of a decoded video frame. Processors shrink frames further, by the number of frames in the video.
+# The most pixels of a decoded video frame. Processors shrink the frames of a long video further.
 FRAME_AREA = 512 * 512
 
 
@@ -49,7 +49,7 @@ class MediaPreparation:
         return self.tokenizer.content_format
 
     def escape(self, message: Message) -> Message:
-        """Escape all placeholders of images and videos in the text of a message."""
+        """Escape the placeholders of images and videos in all texts of a message, so that they remain plain text."""
         return replace(
             message,
             content=tuple(self._escape_parts(message.content)),
@@ -64,21 +64,22 @@ class MediaPreparation:
         return text
 
     def template_content(self, parts: Sequence[Part]) -> Content:
-        """The content of an escaped message for the chat template: a string if it accepts one, else a list of parts.
+        """Convert the content of an escaped message for the chat template: to a string or to a list of dicts.
 
-        A template without placeholders gets a string with the processor's placeholders. Raises TemplateFailed.
+        If the template has no placeholder for a part, the result is a string with the placeholders of the processor.
+        Raises TemplateFailed.
         """
         media = [part for part in parts if not isinstance(part, TextPart)]
         if not media and self._format.accepts_strings:
             return text_of(parts)
         if not all(self._format.placeholder(_kind(part)) for part in media):
             return "".join(self._text_or_placeholder(part) for part in parts)
-        return [_as_item(part) for part in parts]
+        return [_template_part(part) for part in parts]
 
     def tokenize(self, text: str, parts: Sequence[MediaPart]) -> tuple[list[int], Media]:
-        """The tokens of a rendered prompt that contains `parts`, with their content ids, and the backend's input.
+        """Tokenize a rendered prompt that contains `parts`. Returns the tokens with content ids, and the media.
 
-        Raises InvalidRequest, with the field of the invalid part, and TemplateFailed.
+        Raises InvalidRequest with the field of the invalid part, and TemplateFailed.
         """
         self._check_placeholders(text, parts)
         images = [self._decode_image(part) for part in parts if isinstance(part, ImagePart)]
@@ -99,15 +100,17 @@ class MediaPreparation:
     ) -> list[int]:
         """The tokens, with content ids in the spans.
 
-        If an image has several spans, spans cannot be assigned to images. Each then gets the content id of all images.
+        If there are more spans than images, it is unknown which image a span belongs to. Each span then gets one common
+        id, a hash of all images. The same holds for videos.
         """
         replaced = list(tokens)
         images = [content_digest(part.data) for part in parts if isinstance(part, ImagePart)]
         videos = [content_digest(part.data) for part in parts if isinstance(part, VideoPart)]
         for ids, digests in ((self.processor.image_ids, images), (self.processor.video_ids, videos)):
-            own = [(start, end) for start, end in spans if tokens[start] in ids]
-            each = digests if len(own) == len(digests) else [b"".join(digests)] * len(own)
-            for (start, end), digest in zip(own, each, strict=True):
+            kind_spans = [(start, end) for start, end in spans if tokens[start] in ids]
+            is_one_to_one = len(kind_spans) == len(digests)
+            span_digests = digests if is_one_to_one else [b"".join(digests)] * len(kind_spans)
+            for (start, end), digest in zip(kind_spans, span_digests, strict=True):
                 replaced[start:end] = [_content_id(digest)] * (end - start)
         return replaced
 
@@ -133,7 +136,7 @@ class MediaPreparation:
         return self._videos[part.param]
 
     def _escape_parts(self, parts: Sequence[Part]) -> Iterator[Part]:
-        """Consecutive texts are joined first, because a placeholder may be split over them."""
+        """Escape the texts. Consecutive texts are joined first, because a placeholder may be split between them."""
         for is_text, group in groupby(parts, key=lambda part: isinstance(part, TextPart)):
             if is_text:
                 yield TextPart(self.escape_text(text_of(tuple(group))))
@@ -150,30 +153,32 @@ class MediaPreparation:
         return placeholder
 
     def _placeholders(self) -> list[str]:
-        """All texts that a processor may replace by an image or a video, the longest first."""
+        """All texts that the processor may replace by an image or a video, the longest first."""
         found = [self._format.image_placeholder, self._format.video_placeholder]
         found += [self.processor.placeholder(kind) for kind in MEDIA_KINDS]
         found += [token for placeholder in found for token in self.tokenizer.added_tokens_in(placeholder)]
         return sorted({text for text in found if len(text) > 1}, key=len, reverse=True)
 
     def _check_placeholders(self, text: str, parts: Sequence[MediaPart]) -> None:
-        """Check that each part has one placeholder in the prompt. Some templates drop parts that they do not expect.
+        """Check that the prompt has one placeholder for each part. Raises InvalidRequest and TemplateFailed.
 
-        An additional placeholder, from a tool for example, would be replaced by an image.
+        Some templates drop parts that they do not expect. A placeholder in a text, such as the description of a tool,
+        would be replaced by an image.
         """
         for kind in MEDIA_KINDS:
-            own = [part for part in parts if _kind(part) == kind]
+            expected = [part for part in parts if _kind(part) == kind]
             token = self.processor.placeholder(kind)
+            # The placeholder of the template may contain several tokens of the processor.
             placeholder = self._format.placeholder(kind) or token
-            if token and text.count(token) > len(own) * placeholder.count(token):
+            if token and text.count(token) > len(expected) * placeholder.count(token):
                 reason = f"{token} is not allowed in a prompt with images or videos"
                 raise InvalidRequest(reason, param="messages")
-            if own and text.count(placeholder) != len(own):
-                reason = f"chat template error: the template does not render {_noun(own[-1])} here"
-                raise TemplateFailed(reason, param=own[-1].param)
+            if expected and text.count(placeholder) != len(expected):
+                reason = f"chat template error: the template does not render {_noun(expected[-1])} here"
+                raise TemplateFailed(reason, param=expected[-1].param)
 
 
-def _as_item(part: Part) -> dict[str, str]:
+def _template_part(part: Part) -> dict[str, str]:
     match part:
         case TextPart(text):
             return {"type": "text", "text": text}
@@ -198,7 +203,7 @@ def _data_of(part: MediaPart) -> bytes:
 
 
 def _runs(tokens: Sequence[int], searched: frozenset[int]) -> Iterator[tuple[int, int]]:
-    """The start and end of each run of equal tokens that are in `searched`."""
+    """For each run of equal tokens that are in `searched`, yield its start and end."""
     for token, positions in groupby(range(len(tokens)), key=tokens.__getitem__):
         if token in searched:
             run = list(positions)
@@ -206,5 +211,5 @@ def _runs(tokens: Sequence[int], searched: frozenset[int]) -> Iterator[tuple[int
 
 
 def _content_id(digest: bytes) -> int:
-    """A negative number of 62 bits."""
+    """The content id for a digest: a negative number of 62 bits."""
     return -1 - (int.from_bytes(hashlib.blake2b(digest, digest_size=8).digest(), "big") >> 2)

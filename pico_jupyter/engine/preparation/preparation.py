@@ -1,6 +1,6 @@
 """Preparation: turns a request into a Generation that the scheduler can run.
 
-All invalid requests are refused here, before they are queued. Runs on the preparation threads.
+Invalid requests are refused here, before they are queued. The engine calls this module on its preparation threads.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Tokenizers use tens of megabytes and are slow to load.
+# The number of models whose tokenizers are cached. A tokenizer uses tens of megabytes and is slow to load.
 _CACHED_MODELS = 4
-# Draft tokens for each step when the request does not set them.
+# The number of draft tokens in each step if the request does not set it.
 _DRAFT_TOKENS = 4
-# Vocabularies of equal size are compared by about this many tokens.
+# Two vocabularies of equal size are assumed to be the same if about this many of their tokens are the same.
 _COMPARED_TOKENS = 512
 
 
@@ -47,7 +47,7 @@ class _LoadCache(Generic[T]):
         return len(self._loaded)
 
     def get(self, info: ModelInfo) -> T:
-        """The object of a model, loaded on the first call. Other threads wait for it. Raises what `load` raises."""
+        """The object of a model. The first call loads it while other threads wait. Raises the errors of `load`."""
         key = (info.path, info.digest)
         with self._lock:
             if key not in self._loaded:
@@ -75,8 +75,6 @@ class Preparation:
     ) -> None:
         self._catalog = catalog
         self._options = options
-        self._keep_alive = options.keep_alive
-        self._draft_models = options.draft_models
         self._warned: set[str] = set()
         self._new_seed = new_seed
         self._new_call_id = new_call_id
@@ -89,7 +87,7 @@ class Preparation:
         return f"<Preparation [{len(self._tokenizers)} tokenizers]>"
 
     def prepare(self, request: GenerationRequest, sink: Sink, submitted: float) -> Generation:
-        """Build the generation of a request. `sink` receives its deltas; `submitted` is the time of its arrival.
+        """Build the generation of a request. `sink` receives the deltas. `submitted` is the time of arrival.
 
         Raises ModelNotFound, ModelLoadFailed, InvalidRequest and subclasses of these.
         """
@@ -99,7 +97,7 @@ class Preparation:
         prompt = render_prompt(request, info, tokenizer, self._media_preparation(info, tokenizer))
         if not prompt.tokens and prompt.max_tokens:
             raise InvalidRequest("the prompt is empty", param="prompt")
-        draft = self._draft(request, info, tokenizer)
+        draft = self._draft_for(request, info, tokenizer)
         return Generation(
             id=request.id,
             info=info,
@@ -108,7 +106,7 @@ class Preparation:
             reasoning=prompt.reasoning,
             sequences=self._sequences(request, info, tokenizer, prompt),
             vocabulary=tokenizer,
-            keep_alive=self._keep_alive if request.keep_alive is None else request.keep_alive,
+            keep_alive=self._options.keep_alive if request.keep_alive is None else request.keep_alive,
             sink=sink,
             times=Timestamps(submitted),
             return_context=request.return_context,
@@ -119,9 +117,9 @@ class Preparation:
         )
 
     def prepare_load(self, name: str, keep_alive: float | None, sink: Sink) -> Generation:
-        """Build a generation that only loads a model. Loads its tokenizer. Raises the errors of prepare()."""
+        """Build a generation that only loads a model. Raises the errors of prepare()."""
         info = self._catalog.find(name)
-        self._media_preparation(info, self._tokenizers.get(info))
+        self._media_preparation(info, self._tokenizers.get(info))  # Caches the tokenizer and the processor.
         return Generation(
             id=f"load {info.name}",
             info=info,
@@ -130,28 +128,28 @@ class Preparation:
             reasoning=False,
             sequences=[],
             vocabulary=None,
-            keep_alive=self._keep_alive if keep_alive is None else keep_alive,
+            keep_alive=self._options.keep_alive if keep_alive is None else keep_alive,
             sink=sink,
             times=Timestamps(self._clock()),
         )
 
-    def _draft(self, request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo | None:
-        """The draft model of the request, else of the options. Errors of the latter are only logged."""
+    def _draft_for(self, request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo | None:
+        """The draft model of the request, or else of the options. Logs a warning if the configured one is unusable."""
         if request.draft_tokens == 0 or request.n != 1:
             return None
         if request.draft_model:
-            return self._draft_model(request.draft_model, info, tokenizer)
-        if configured := self._draft_models.get(info.name):
+            return self._find_draft_model(request.draft_model, info, tokenizer)
+        if configured := self._options.draft_models.get(info.name):
             try:
-                return self._draft_model(configured, info, tokenizer)
+                return self._find_draft_model(configured, info, tokenizer)
             except (InvalidRequest, ModelNotFound, ModelLoadFailed) as error:
                 if info.name not in self._warned:
                     log.warning("draft_models: %s is used without a draft model: %s", info.name, error)
                     self._warned.add(info.name)
         return None
 
-    def _draft_model(self, name: str, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo:
-        """Find a draft model. Raises ModelNotFound, ModelLoadFailed, and InvalidRequest if its tokens differ."""
+    def _find_draft_model(self, name: str, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo:
+        """Find a draft model for `info`. Raises ModelNotFound, ModelLoadFailed, and InvalidRequest if unusable."""
         try:
             draft = self._catalog.find(name)
         except ModelNotFound as error:

@@ -29,10 +29,10 @@ from pico_jupyter.errors import (
 )
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, ModelInfo, Prompt, RawPrompt, TextPart, VideoPart
 
-# Characters. The tokens of a longer text are first counted in pieces of this size, because encoding 30 MB in one call
-# takes minutes and gigabytes, and such a prompt is refused.
+# In characters. A longer text is first encoded in pieces of this size, until it is clear whether it is too long.
+# Encoding 30 MB in one call takes minutes and gigabytes.
 LARGE_TEXT = 64 * 1024
-# Characters. A shorter system message gets no boundary.
+# In characters. A shorter system message gets no boundary.
 LONG_SYSTEM = 256
 
 
@@ -41,12 +41,12 @@ class RenderedPrompt:
     """A tokenized prompt that fits the context.
 
     - `tokens` are negative in the spans of `media`.
-    - `max_tokens` is that of the request, limited to the rest of the context.
+    - `max_tokens` is the limit of the request, or the rest of the context if that is less.
     - `reasoning`: the model may reason in this answer. `reasoning_started`: the prompt ends inside a reasoning block.
-    - `tools` is the JSON array that the template received. `continuation`: the answer continues a text.
-    - `boundaries` are ascending lengths at which other prompts will probably diverge from this one: other conversations
-      after the system message, the next turn of this conversation at the last boundary. Without boundaries, the next
-      turn begins with the whole prompt.
+    - `tools` is the JSON array that the template received. `continuation`: the answer continues a given text.
+    - `boundaries` are ascending lengths in tokens at which later prompts will probably diverge from this one. Other
+      conversations diverge after the system message, the next turn of this conversation at the last boundary. Without
+      boundaries, the next turn probably begins with the whole prompt.
     """
 
     tokens: list[int]
@@ -61,7 +61,7 @@ class RenderedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class _TokenizedText:
-    """`is_complete` is false if only the beginning of a too long text was encoded."""
+    """A text and its tokens. `is_complete` is false if the text is too long and only its beginning was encoded."""
 
     text: str
     tokens: list[int]
@@ -184,21 +184,21 @@ def _truncate(
     limit: int,
     render: Callable[[Sequence[Message]], _TokenizedText],
 ) -> _TokenizedText:
-    """The longest shortened conversation that fits, found by binary search; if none fits, the last one tried."""
+    """Remove as few of the oldest turns as possible, by binary search. If nothing fits, returns the last attempt."""
     candidates = list(shortened_conversations(messages))
     low, high, best = 0, len(candidates), whole
     while low < high:
         middle = (low + high) // 2
         candidate = render(candidates[middle])
-        if len(candidate.tokens) < limit:
-            high, best = middle, candidate
-        else:
-            low, best = middle + 1, best if len(best.tokens) < limit else candidate
+        is_fitting = len(candidate.tokens) < limit
+        low, high = (low, middle) if is_fitting else (middle + 1, high)
+        if is_fitting or len(best.tokens) >= limit:
+            best = candidate
     return best
 
 
 def _template_variables(request: GenerationRequest, prompt: ChatPrompt) -> dict[str, Any]:
-    """The template's variables other than messages and tools. A switch that the request does not set is undefined."""
+    """The template's variables other than messages and tools. Those for reasoning exist only if requested."""
     variables: dict[str, Any] = json.loads(prompt.template_kwargs)
     if request.reasoning is not None:
         variables |= {"enable_thinking": request.reasoning, "thinking": request.reasoning}
@@ -214,7 +214,7 @@ def _apply_template(
     continue_final_message: bool,
     tokenizer: Tokenizer,
 ) -> str:
-    """Apply the chat template. If it raises an error, try again with consecutive messages of one role merged."""
+    """Apply the chat template. If it fails, merge consecutive messages of the same role and apply it again."""
 
     def apply(messages: Sequence[dict[str, Any]]) -> str:
         return tokenizer.render(messages, tools, variables, continue_final_message=continue_final_message)
@@ -229,12 +229,12 @@ def _apply_template(
 
 
 def _encode(text: str, context: Sequence[int], tokenizer: Tokenizer, limit: int) -> _TokenizedText:
-    """The tokens of `context` and a text. Of a text with far more tokens than `limit` only the beginning is encoded."""
+    """Encode a text and prepend `context`. If the text has far more tokens than `limit`, encode only its beginning."""
     beginning = [*context]
     if len(text) > LARGE_TEXT:
         for start in range(0, len(text), LARGE_TEXT):
             beginning += tokenizer.encode(text[start : start + LARGE_TEXT], add_special_tokens=False)
-            # Splitting may add tokens, so a number slightly above `limit` does not prove that the text is too long.
+            # A split text may have more tokens, so a count slightly above `limit` does not prove that it is too long.
             if len(beginning) > 2 * limit:
                 return _TokenizedText(text, beginning, is_complete=False)
     return _TokenizedText(text, [*context, *tokenizer.encode(text, add_special_tokens=False)])
@@ -243,11 +243,10 @@ def _encode(text: str, context: Sequence[int], tokenizer: Tokenizer, limit: int)
 def _boundaries(
     prompt: Prompt, rendered: _TokenizedText, tokenizer: Tokenizer, *, strips_reasoning: bool
 ) -> tuple[int, ...]:
-    """Two prompt lengths in tokens: to the end of the system message, and to the end of the last message.
+    """Two lengths in tokens: where other conversations and where the next turn will probably diverge from this prompt.
 
-    With `strips_reasoning`, the template removes the reasoning from past answers, so the next turn diverges after the
-    last message. Otherwise the next turn begins with this prompt and its answer, and the last boundary is the prompt's
-    end.
+    Other conversations diverge after the system message. With `strips_reasoning`, the template removes the reasoning
+    from past answers, so the next turn diverges after the last message. Otherwise it begins with the whole prompt.
     """
     if isinstance(prompt, RawPrompt) or prompt.continue_final_message:
         return ()
@@ -257,14 +256,16 @@ def _boundaries(
     if len(system) >= LONG_SYSTEM and start >= 0:
         before = tokenizer.encode(rendered.text[: start + len(system)], add_special_tokens=False)
         ends.append(common_length(rendered.tokens, [*prompt.context, *before]))
-    continuation_start = len(rendered.tokens) - 1
+    continuation_start = len(rendered.tokens) - 1  # The first decode step computes the last token.
     last = text_of(prompt.messages[-1].content).strip()
     end = rendered.text.rfind(last) + len(last)
     if strips_reasoning and last and end >= len(last) and isinstance(prompt.messages[-1].content[-1], TextPart):
         after = tokenizer.encode(rendered.text[end:], add_special_tokens=False)
         continuation_start = len(rendered.tokens) - len(after)
         ends.append(continuation_start)
-    return tuple(sorted({end for end in (*ends, continuation_start) if end > 0})) if any(ends) else ()
+    if not any(ends):
+        return ()
+    return tuple(sorted({length for length in (*ends, continuation_start) if length > 0}))
 
 
 def reasoning_at_end(text: str, output_format: OutputFormat) -> tuple[bool, bool]:
@@ -280,7 +281,7 @@ def reasoning_at_end(text: str, output_format: OutputFormat) -> tuple[bool, bool
 
 
 def _continues_reasoning(prompt: Prompt, output_format: OutputFormat) -> bool:
-    """Whether the message to be continued ends inside its reasoning."""
+    """Whether the request continues a message that ends inside its reasoning."""
     if isinstance(prompt, RawPrompt) or not prompt.continue_final_message:
         return False
     opened, closed = output_format.reasoning_open, output_format.reasoning_close

@@ -33,7 +33,7 @@ def merge_system_messages(messages: Sequence[Message]) -> list[Message]:
 
 
 def shortened_conversations(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """The conversation without its oldest turns, the longest first. The system message and the last message remain."""
+    """Yield the conversation without its oldest turn, without its two oldest, etc. System and last message remain."""
     system = [message for message in messages if message.role == "system"]
     others = [message for message in messages if message.role != "system"]
     for start in range(1, len(others)):
@@ -46,7 +46,7 @@ def template_messages(
 ) -> Iterator[dict[str, Any]]:
     """The messages as a chat template expects them. `content_of` converts the parts of one message.
 
-    A tool result without a name gets the name of the latest call with its id.
+    A tool result without a name gets the name of the latest tool call with the same id.
     """
     names: dict[str, str] = {}
     for message in messages:
@@ -66,10 +66,7 @@ def template_messages(
 
 
 def merge_roles(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Merge consecutive template messages of one role, for templates that require alternating roles.
-
-    Tool results are not merged.
-    """
+    """Merge consecutive template messages of one role, except tool results. Some templates need alternating roles."""
     merged: list[dict[str, Any]] = []
     for role, group in groupby(messages, key=lambda message: str(message["role"])):
         same = list(group)
@@ -90,7 +87,7 @@ def _merge(role: str, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _join(contents: Sequence[Content]) -> Content:
-    """Several contents as one, each a paragraph."""
+    """Join contents as paragraphs: to a string if all are strings, else to a list of parts."""
     texts = [content for content in contents if isinstance(content, str)]
     if len(texts) == len(contents):
         return PARAGRAPH.join(texts)
@@ -102,7 +99,7 @@ def _join(contents: Sequence[Content]) -> Content:
 
 
 def _split_reasoning(message: Message, output_format: OutputFormat) -> tuple[str | None, Sequence[Part]]:
-    """A message's reasoning and content. Some clients return the reasoning at the start of the content, in tags."""
+    """The reasoning and the content of a message. Some clients begin the content with the reasoning in tags."""
     opened, closed = output_format.reasoning_open, output_format.reasoning_close
     if message.role != "assistant" or message.reasoning is not None or not opened or not closed:
         return message.reasoning, message.content
@@ -113,15 +110,12 @@ def _split_reasoning(message: Message, output_format: OutputFormat) -> tuple[str
 
 
 def _tool_call(call: ToolCall) -> dict[str, Any]:
-    return {
-        "id": call.id,
-        "type": "function",
-        "function": {"name": call.name, "arguments": _parse_arguments(call.arguments)},
-    }
+    function = {"name": call.name, "arguments": _parse_arguments(call.arguments)}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 def _parse_arguments(text: str) -> Any:
-    """The arguments of a tool call as an object. Agents may return invalid JSON, which remains text."""
+    """The arguments of a tool call as a dict. Agents may send anything else, which remains a string."""
     try:
         value = json.loads(text)
     except ValueError:

@@ -1,1 +1,1 @@
-"""Scheduling: which generation runs next and on which model, and how the engine recovers from a failing step."""
+"""Scheduling: decides which generation runs next and on which model, and recovers from failed backend calls."""

@@ -1,8 +1,8 @@
 """Admission: starts waiting generations. Loads their models, reserves memory, drops draft models that do not fit.
 
 Invariants:
-- Generations start in the order of the queue. One is passed over only while its model is loading, or while its lane
-  isolates generations after a failed step.
+- Generations start in the order of the queue. A generation is skipped only while its model is loading, or while its
+  lane isolates generations after a failed step.
 - A generation starts only with memory reserved for its prompt and for the next ADMISSION_ANSWER_TOKENS of its answer.
 """
 
@@ -24,7 +24,7 @@ _NO_MEMORY_FOR_DRAFTS = "there is no memory for it"
 
 
 class Admission:
-    """Starts waiting generations. admit() and load_step() are called once a step and raise BackendCallFailed."""
+    """Starts waiting generations. Each step calls admit() and load_step() once. Both raise BackendCallFailed."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class Admission:
         return f"<Admission {'paused' if self._lifecycle.is_admission_paused else 'open'}>"
 
     def admit(self) -> None:
-        """Start each waiting generation for which there are rows, models and memory."""
+        """Start the waiting generations for which there are rows, models and memory."""
         if self._lifecycle.is_admission_paused:
             return
         for generation in self._queue:
-            # A generation with more sequences than the limit of rows runs alone; otherwise it would never start.
+            # Without lanes, the limit of rows does not apply, so that a generation with more sequences can run alone.
             if self._lanes and self._lanes.free_rows < len(generation.open_sequences):
                 return
             if not self._admit(generation):
@@ -58,7 +58,7 @@ class Admission:
     def load_step(self) -> None:
         """Load the next share of the weights of the model that is loading."""
         if resident := self._models.loading:
-            waiting = tuple(one for one in self._queue if resident.info in one.models)
+            waiting = tuple(generation for generation in self._queue if resident.info in generation.models)
             with BackendCall("load", waiting, model=resident.info):
                 self._models.load_step(resident)
             if resident.is_ready:
@@ -67,10 +67,10 @@ class Admission:
                     generation.times.load_ended = self._clock()
 
     def _admit(self, generation: Generation) -> bool:
-        """Start or end a generation, or leave it in the queue. Returns whether the next one may be admitted."""
+        """Start a generation, end it, or leave it in the queue. Returns whether the next generation may be admitted."""
         models = self._loaded_models(generation)
         if models is None:
-            # The model waits until running models end. Later generations must not keep those busy.
+            # If nothing is loading, the model waits for the memory of busy models. Later generations must not use them.
             return generation.phase != "queue" or self._models.loading is not None
         lane = self._lanes.lane_of(generation)
         if lane and lane.is_isolating:
@@ -83,18 +83,16 @@ class Admission:
         if self._reserve_memory(generation, models):
             self._lifecycle.start(generation, models[0])
             return True
-        # The caches of running rows grow. A later, smaller generation must not use the memory that they need.
+        # Memory is short. A later, smaller generation must not use the memory that the running rows will need.
         return generation.phase == "done"
 
     def _loaded_models(self, generation: Generation) -> tuple[ManagedModel, ...] | None:
-        """The models of a generation. None while one is not loaded; begins to load that one if there is memory."""
+        """The models of a generation, or None while one is not loaded. Begins to load that model if there is memory."""
         for info in generation.models:
             resident = self._models.get(info)
             if resident is None and self._models.loading is None:
                 resident = self._begin_load(generation, info)
-                if generation.phase == "done" or (resident is None and info == generation.info):
-                    return None
-                if resident is None:
+                if resident is None and info != generation.info:
                     self._lifecycle.drop_draft_model(generation, _NO_MEMORY_FOR_DRAFTS)
                     break
             if resident is None or not resident.is_ready:
@@ -106,7 +104,10 @@ class Admission:
         return tuple(resident for resident in found if resident)
 
     def _begin_load(self, generation: Generation, info: ModelInfo) -> ManagedModel | None:
-        """Begin to load a model. None if there is no memory now; fails the generation if the model can never fit."""
+        """Begin to load a model. Returns None if memory is short, or after a PicoError.
+
+        A PicoError ends the generation, unless `info` is the draft model of the generation.
+        """
         try:
             with BackendCall("load", (generation,), model=info):
                 return self._models.begin_load(info, beside=generation.models)

@@ -1,4 +1,4 @@
-"""BackendCall: one call of a backend. If it fails, it raises BackendCallFailed, which recovery handles."""
+"""BackendCall: wraps the exceptions of one call of a backend, so that recovery knows the generations concerned."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pico_jupyter.engine.scheduling.lane import Lane
 from pico_jupyter.engine.scheduling.sequence import Generation
 from pico_jupyter.types import ModelInfo
 
-# "parse" calls no backend: a generation's parser reads a sampled token.
+# "parse" is not a call of a backend: the parser of a generation reads a sampled token.
 Operation: TypeAlias = Literal["load", "prefill", "decode", "parse", "remove"]
 
 
@@ -18,7 +18,7 @@ Operation: TypeAlias = Literal["load", "prefill", "decode", "parse", "remove"]
 class BackendCall:
     """A context manager around one call: an exception raised inside becomes BackendCallFailed.
 
-    `generations` are those that the call serves. `lane` is None while they wait. `model` is the model to load, and
+    The call computes for `generations`. `lane` is None if they wait in the queue. `model` is the model to load, and
     None for every other operation.
     """
 

@@ -1,4 +1,4 @@
-"""ChunkSizer: how many tokens of a prompt are prefilled at once, so that decoding rows wait only briefly."""
+"""ChunkSizer: limits the tokens of one prefill call, so that decoding rows wait only briefly."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _MAX_CHUNK_WHILE_DECODING = 512
 # The time that a chunk should take: short while decoding rows wait for it, longer while no row decodes.
 _SECONDS_WHILE_DECODING = 0.1
 _SECONDS_WITHOUT_DECODING = 0.15
-# The largest factor by which that time grows while more prompts are prefilled than rows decode.
+# With more prompts than decoding rows, this time is multiplied by their ratio, but at most by this factor.
 _MAX_TIME_FACTOR = 2.5
 
 
 @dataclass(slots=True)
 class ChunkSizer:
-    """Sizes the chunks of one model by the speed of its latest ones. `max_chunk` is the configured limit in tokens."""
+    """Sizes the chunks of one model by the speed of earlier chunks. `max_chunk` is the configured limit in tokens."""
 
     max_chunk: int
     _seconds_per_token: float | None = None
@@ -26,9 +26,9 @@ class ChunkSizer:
         """Update the speed after a chunk. Small chunks are ignored, because most of their time is overhead."""
         if tokens < min(MIN_CHUNK, self.max_chunk):
             return
-        now = seconds / tokens
-        before = now if self._seconds_per_token is None else self._seconds_per_token
-        self._seconds_per_token = (before + now) / 2
+        latest = seconds / tokens
+        previous = latest if self._seconds_per_token is None else self._seconds_per_token
+        self._seconds_per_token = (previous + latest) / 2
 
     def next_chunk(self, *, decoding: int, prefilling: int) -> int:
         """The size of the next chunk in tokens. `decoding` counts the decoding rows, `prefilling` the prompts."""

@@ -22,9 +22,9 @@ from pico_jupyter.engine.scheduling.sequence import Generation, Sequence
 class PrefillTask:
     """A prompt that is being prefilled, for the sequences that share it.
 
-    The last `generated` of its `tokens` were sampled before the sequence was requeued. `remaining` counts the tokens
-    to prefill, without the very last one, which the first decode step computes. A follower is not in the backend yet:
-    it waits until its `leader` has computed the first `shared` tokens.
+    The last `generated` of the `tokens` were sampled before the sequence was requeued. `remaining` is the number of
+    tokens to prefill. It excludes the last token, which the first decode step computes. A follower is not in the
+    backend yet: it waits until its `leader` has computed the first `shared` tokens.
     """
 
     generation: Generation
@@ -35,7 +35,7 @@ class PrefillTask:
     leader: PrefillTask | None = None
     shared: int = 0
     is_inserted: bool = False
-    # Lengths that followers wait for. They are passed to the backend's keep() once the prompt is inserted.
+    # The `shared` values of followers. They are passed to the backend's keep() once the prompt is inserted.
     lengths_to_keep: list[int] = field(default_factory=list)
 
     @property
@@ -45,16 +45,16 @@ class PrefillTask:
 
     @property
     def computed(self) -> int:
-        """The number of tokens in the KV cache."""
+        """The number of tokens that are in the KV cache."""
         return len(self.tokens) - 1 - self.remaining
 
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """One model's prompts being prefilled, its decoding rows, and its sampled tokens that are not delivered yet.
+    """The work of one model: prompts to prefill, decoding rows, and sampled tokens that are not delivered yet.
 
-    `prefilling` is in the order of turns. `seconds_used` is the time that counts against other lanes; `last_turn` is
-    the number of the lane's latest turn.
+    The first prompt of `prefilling` is prefilled next. `decoding` is keyed by row. `seconds_used` is compared with
+    other lanes to choose the next lane. `last_turn` is the number of the lane's latest turn.
     """
 
     resident: ManagedModel
@@ -88,25 +88,27 @@ class Lane:
 
     @property
     def row_count(self) -> int:
-        """The number of rows, followers included."""
+        """The number of rows, including those of followers."""
         return len(self.decoding) + sum(len(task.sequences) for task in self.prefilling)
 
     @property
     def is_isolating(self) -> bool:
-        """Whether a generation runs alone to find the one that made a batch fail. No other is admitted meanwhile."""
+        """Whether a generation runs alone, to find the one that made a batch fail. No other one is admitted then."""
         return any(generation.is_isolated for generation in self.generations)
 
     def add(self, generation: Generation) -> list[PrefillTask]:
         """Add a generation. Returns its prompts, to be passed to insert() one after the other.
 
-        Sequences without tokens share one prompt. A sequence that has tokens continues with a prompt of its own.
+        All sequences share one prompt until one of them has tokens. Then each sequence has its own prompt.
         """
         unfinished = generation.open_sequences
-        groups = [[sequence] for sequence in unfinished] if any(one.tokens for one in unfinished) else [unfinished]
+        is_shared = not any(sequence.tokens for sequence in unfinished)
+        groups = [unfinished] if is_shared else [[sequence] for sequence in unfinished]
         tasks = []
         for group in groups:
             tokens = [*generation.prompt, *group[0].tokens]
-            tasks.append(PrefillTask(generation, group, tokens, len(group[0].tokens), len(tokens) - 1))
+            generated = len(group[0].tokens)
+            tasks.append(PrefillTask(generation, group, tokens, generated, remaining=len(tokens) - 1))
         self.prefilling.extend(tasks)
         self._by_arrival.extend(tasks)
         return tasks
@@ -115,10 +117,10 @@ class Lane:
         """Insert a prompt into the backend, or make it a follower of an earlier one with the same beginning."""
         task.leader, task.shared = self._leader_for(task)
         if leader := task.leader:
-            if not leader.is_inserted:
-                leader.lengths_to_keep.append(task.shared)
-            else:
+            if leader.is_inserted:
                 self.backend.keep(leader.row, task.shared)
+            else:
+                leader.lengths_to_keep.append(task.shared)
             return
         generation = task.generation
         rows = {sequence.row: sequence.sampling for sequence in task.sequences}
@@ -142,16 +144,17 @@ class Lane:
         return [task for task in self.prefilling if task.leader and not self._is_pending(task.leader, task.shared)]
 
     def next_prefills(self, limit: int) -> list[PrefillTask]:
-        """The prompts of the next chunk: the first, and if it ends within `limit` tokens, all others that do.
+        """The prompts of the next chunk: all that end within `limit` tokens if the first one does, else the first one.
 
-        Followers are left out. A prompt whose call has failed before is computed alone.
+        Followers are excluded. A prompt of a generation that failed before is computed alone.
         """
         ready = [task for task in self.prefilling if task.is_inserted]
         short = [task for task in ready if task.remaining <= limit and not task.generation.failures]
-        return short if ready[:1] == short[:1] else ready[:1]
+        is_first_short = ready[:1] == short[:1]
+        return short if is_first_short else ready[:1]
 
     def advance(self, task: PrefillTask, remaining: int) -> None:
-        """Record the tokens that remain after a chunk. At 0 its rows decode; else its next turn is last."""
+        """Record the remaining tokens of a prompt after a chunk. At 0, its rows decode, else it moves to the end."""
         task.remaining = remaining
         task.generation.prefilled = min(task.computed, len(task.generation.prompt))
         self.prefilling.remove(task)
@@ -189,13 +192,13 @@ class Lane:
             if self._is_pending(other, shared):
                 leader, longest = other, shared
             elif other.is_inserted:
-                # These tokens are computed. The backend caches them at once where it can.
+                # These tokens are computed. The backend adds them to the prefix cache at once if it can.
                 self.backend.keep(other.row, shared)
                 cached = self.backend.match(task.tokens)
         return (leader, longest) if longest >= cached + MIN_SHARED_TOKENS else (None, 0)
 
     def _is_pending(self, leader: PrefillTask, shared: int) -> bool:
-        """Whether a leader has yet to compute some of its first `shared` tokens."""
+        """Whether a leader still runs and has not computed all of its first `shared` tokens."""
         return leader.computed < shared and leader in self.prefilling
 
 

@@ -1,4 +1,4 @@
-"""Lanes: all models with running work, their rows, and their shares of the time.
+"""Lanes: the running work of all models, which share the time of the engine thread.
 
 Invariants:
 - Lanes have equal shares of the time. A new lane starts with the time of the lane that has used the least.
@@ -17,12 +17,12 @@ from pico_jupyter.engine.scheduling.chunk_sizer import MIN_CHUNK, ChunkSizer
 from pico_jupyter.engine.scheduling.lane import Lane, PrefillTask
 from pico_jupyter.engine.scheduling.sequence import Generation
 
-# The most seconds above its share that count against a lane.
+# In seconds. The time of a lane exceeds that of the least used other lane by at most this.
 _MAX_DEBT = 0.25
 
 
 class Lanes:
-    """`max_rows` limits the rows of all lanes; one generation alone may have more. `max_chunk` is in tokens."""
+    """All lanes. `max_rows` limits their rows, but one generation alone may have more. `max_chunk` is in tokens."""
 
     def __init__(self, models: ModelManager, *, max_rows: int, max_chunk: int, clock: Callable[[], float]) -> None:
         self._models = models
@@ -30,7 +30,7 @@ class Lanes:
         self._max_chunk = max_chunk
         self._clock = clock
         self._lanes: list[Lane] = []
-        # By model name. Kept while a model is idle, because its speed does not change.
+        # Keyed by model name. Kept when a lane ends, because the speed of its model does not change.
         self._chunk_sizers: dict[str, ChunkSizer] = {}
         self._turns = itertools.count(1)
 
@@ -52,7 +52,7 @@ class Lanes:
 
     @property
     def free_rows(self) -> int:
-        """The number of rows that may still start; negative while one generation has more than the limit."""
+        """The number of rows that may still start. Negative while one generation has more rows than the limit."""
         return self._max_rows - self.row_count
 
     def lane_of(self, generation: Generation) -> Lane | None:
@@ -77,7 +77,7 @@ class Lanes:
         With `keep` the KV caches of its rows are stored in the prefix cache.
         """
         lane = self.lane_of(generation)
-        assert lane, "the generation runs"
+        assert lane, "the generation does not run"
         lane.remove(generation)
         if not lane.row_count:
             self._lanes.remove(lane)
@@ -92,14 +92,14 @@ class Lanes:
         self._lanes.clear()
 
     def next_lane(self) -> Lane | None:
-        """The lane that has used the least time. If several are equal, the one that has waited longest for a turn."""
+        """Choose the lane that has used the least time; among equals, the one whose latest turn is the oldest."""
         lane = min(self._lanes, key=lambda lane: (lane.seconds_used, lane.last_turn), default=None)
         if lane:
             lane.last_turn = next(self._turns)
         return lane
 
     def charge(self, lane: Lane, seconds: float) -> None:
-        """Count the seconds of a turn against a lane."""
+        """Add the seconds of a turn to the time of a lane."""
         lane.seconds_used += seconds
         if others := [other.seconds_used for other in self._lanes if other is not lane]:
             lane.seconds_used = min(lane.seconds_used, min(others) + _MAX_DEBT)
@@ -110,7 +110,7 @@ class Lanes:
             self._insert(lane, task)
 
     def prefill(self, lane: Lane) -> None:
-        """Compute one chunk: a part of one prompt, or several short prompts. Raises BackendCallFailed."""
+        """Prefill one chunk: a part of one prompt, or several short prompts. Raises BackendCallFailed."""
         spent = 0
         while True:
             decoding = sum(len(other.decoding) for other in self._lanes)
@@ -128,7 +128,7 @@ class Lanes:
                 lane.advance(task, remaining[task.row])
             if any(remaining.values()):
                 return
-            spent += max(computed, MIN_CHUNK)
+            spent += max(computed, MIN_CHUNK)  # Most of the time of a smaller call is overhead.
 
     def _insert(self, lane: Lane, task: PrefillTask) -> None:
         generation = task.generation
@@ -136,7 +136,7 @@ class Lanes:
         with BackendCall("prefill", (generation,), lane):
             lane.insert(task, DraftModel(draft.backend, generation.draft_tokens) if draft else None)
 
-    def _count_running(self, generation: Generation, step: int) -> None:
+    def _count_running(self, generation: Generation, change: int) -> None:
         for info in generation.models:
             if resident := self._models.get(info):
-                resident.running += step
+                resident.running += change

@@ -2,7 +2,7 @@
 
 Invariants:
 - A generation ends exactly once: finished, failed or aborted.
-- A requeued generation continues later with the tokens that it has; its sink receives nothing about it.
+- A requeued generation later continues after its generated tokens. Its sink is not notified.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Lifecycle:
-    """Queues, starts, requeues and ends generations. All methods that remove rows raise BackendCallFailed.
+    """Queues, starts, requeues and ends generations. Methods that add or remove rows raise BackendCallFailed.
 
     `preemptions` counts the generations that were preempted since the start.
     """
@@ -46,7 +46,7 @@ class Lifecycle:
 
     @property
     def is_admission_paused(self) -> bool:
-        """Whether a generation was preempted and none has ended since: the running ones need all the memory."""
+        """Whether admission waits for a running generation to end, because one was preempted."""
         return self._is_preempting and bool(self._lanes)
 
     def accept(self, generation: Generation) -> None:
@@ -79,7 +79,7 @@ class Lifecycle:
         self.requeue([generation])
 
     def finish(self, generation: Generation, *, keep: bool = True) -> None:
-        """End a generation whose sequences have all finished. With `keep` its KV caches are stored."""
+        """End a generation whose sequences have all finished. With `keep`, the prefix cache keeps its KV caches."""
         now = self._clock()
         if generation.times.prefill_started is not None:
             self._queue.record_duration(now - generation.times.prefill_started)
@@ -94,7 +94,7 @@ class Lifecycle:
         generation.sink.fail(error)
 
     def abort(self, generation: Generation) -> None:
-        """End a generation in any phase; its sink receives nothing more. Does nothing if it has ended."""
+        """End a generation in any phase without notifying its sink. Does nothing if it has already ended."""
         if generation.phase != "done":
             self._remove(generation, keep=True)
 
@@ -106,7 +106,7 @@ class Lifecycle:
             self._models.release(draft, generation.keep_alive)
 
     def close(self, error: PicoError) -> None:
-        """Fail all generations. Their rows stay in the backends, which are closed next."""
+        """Fail all generations. Does not remove their rows, because the caller closes the backends next."""
         ended = self.generations
         self._lanes.clear()
         self._queue.clear()

@@ -1,7 +1,7 @@
-"""Recovery: what happens after a backend call failed.
+"""Recovery: requeues, isolates or fails generations after a failed backend call.
 
 Invariants:
-- The first failure of a call requeues its generations; a generation that fails again, alone, ends with an error.
+- The first failure of a call requeues its generations. A generation that then fails alone ends with an error.
 - After a failed decode step no row of its lane stays in the backend, because their caches may be half updated.
 - Other lanes keep running.
 """
@@ -18,7 +18,7 @@ from pico_jupyter.errors import EngineFailed, ModelLoadFailed, OutOfMemory, Pico
 
 
 class Recovery:
-    """Requeues, isolates or fails the generations of a failed call."""
+    """Handles failed backend calls."""
 
     def __init__(self, models: ModelManager, lifecycle: Lifecycle) -> None:
         self._models = models
@@ -28,7 +28,7 @@ class Recovery:
         return f"<Recovery {self._lifecycle!r}>"
 
     def recover(self, failed: BackendCallFailed) -> None:
-        """Restore a consistent state after a failed call."""
+        """Requeue, isolate or fail the generations of a failed call."""
         call, error = failed.call, failed.error
         if is_out_of_memory(error):
             self._models.evict_prefixes()
@@ -59,7 +59,7 @@ class Recovery:
         self._lifecycle.fail(generation, as_pico_error(error, generation))
 
     def _recover_load(self, call: BackendCall, error: Exception) -> None:
-        """Fail the generations of a model. Generations that use it as a draft model run without one."""
+        """Fail the generations of the failed model. Generations that use it as a draft model continue without it."""
         if loading := self._models.loading:
             self._models.discard(loading)
         for generation in call.generations:
@@ -67,7 +67,7 @@ class Recovery:
                 self._lifecycle.fail(generation, as_pico_error(error, generation, is_loading=True))
             else:
                 generation.phase = "queue"
-                self._lifecycle.drop_draft_model(generation, f"{type(error).__name__} while it was loaded")
+                self._lifecycle.drop_draft_model(generation, f"{type(error).__name__} while it was loading")
 
     def _recover_prefill(self, call: BackendCall, error: Exception) -> None:
         for generation in call.generations:
@@ -80,8 +80,8 @@ class Recovery:
     def _isolate(self, call: BackendCall, error: Exception) -> None:
         """Find the generation that makes a batch fail.
 
-        After the first failure all generations of the batch are isolated: each starts alone. The one that fails alone
-        ends with the error, and the isolation of the others ends.
+        After the first failure, all generations of the batch are isolated: each is started alone. A generation that
+        fails alone ends with the error. This also ends the isolation of the others.
         """
         isolated = [one for one in call.generations if one.is_isolated] or list(call.generations)
         if len(isolated) > 1 or not isolated[0].failures:
@@ -95,7 +95,7 @@ class Recovery:
         self._fail(isolated[0], error)
 
     def _requeue_lane(self, call: BackendCall) -> None:
-        """Requeue all generations of a lane and finish those whose answer is complete."""
+        """Requeue the unfinished generations of a lane, and finish the others."""
         generations = call.lane.generations if call.lane else []
         self._lifecycle.requeue([one for one in generations if one.open_sequences])
         for generation in generations:
@@ -104,7 +104,7 @@ class Recovery:
 
 
 def _drop_rows(call: BackendCall) -> None:
-    """Remove all rows of a lane in one call, because removing only some computes on the caches of the others."""
+    """Remove all rows of a lane in one call. Removing only some would compute on the broken caches of the others."""
     if lane := call.lane:
         generations = [*lane.generations, *call.generations]
         lane.backend.remove([row for generation in generations for row in generation.rows], keep=False)
@@ -116,7 +116,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def as_pico_error(error: Exception, generation: Generation, *, is_loading: bool = False) -> PicoError:
-    """Convert an exception of a backend. Its text may hold paths or prompts, so only load errors quote it."""
+    """Convert an exception of a backend. Its text may contain a prompt, so it is quoted only after a failed load."""
     name = generation.info.name
     if isinstance(error, PicoError):
         return error

@@ -1,7 +1,6 @@
 """RequestQueue: the generations that wait for admission, first come, first served, up to a limit.
 
-Invariants:
-- A requeued generation is ahead of those that never ran, and has no timeout.
+A requeued generation is placed before those that never ran, and has no timeout.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _WEIGHT = 0.2
 
 
 class RequestQueue:
-    """`max_queue` limits the waiting generations, `max_rows` the running rows. `timeout` is in seconds."""
+    """Waiting generations, at most `max_queue`. At most `max_rows` rows run at once. `timeout` is in seconds."""
 
     def __init__(self, *, max_queue: int, max_rows: int, timeout: float, clock: Callable[[], float]) -> None:
         self._max_queue = max_queue
@@ -36,17 +35,17 @@ class RequestQueue:
         return len(self._waiting)
 
     def __iter__(self) -> Iterator[Generation]:
-        """The generations that wait now. The queue may change during the iteration."""
+        """Iterate over a copy, so the queue may change during the iteration."""
         return iter(list(self._waiting))
 
     def add(self, generation: Generation, *, free_rows: int) -> None:
-        """Append a generation. Raises QueueFull. The limit is `max_queue` plus `free_rows`."""
+        """Append a generation. Raises QueueFull if `max_queue` plus `free_rows` generations are waiting."""
         if len(self._waiting) >= self._max_queue + max(0, free_rows):
             raise self._queue_full(f"{len(self._waiting)} requests are waiting already; try again later")
         self._waiting.append(generation)
 
     def requeue(self, generations: Collection[Generation]) -> None:
-        """Insert generations that ran before at the front, in their order of arrival."""
+        """Insert previously running generations at the front, in their order of arrival."""
         self._waiting.extendleft(sorted(generations, key=lambda one: one.arrival, reverse=True))
 
     def remove(self, generation: Generation) -> None:
@@ -70,7 +69,7 @@ class RequestQueue:
         self._mean_duration = (1 - _WEIGHT) * before + _WEIGHT * seconds
 
     def _queue_full(self, message: str) -> QueueFull:
-        """An error with the seconds after which the queue is probably empty, from the mean duration."""
+        """The error to raise. `retry_after` estimates from the mean duration when the queue will be empty."""
         rounds = 1 + len(self._waiting) / self._max_rows
         seconds = rounds * (1.0 if self._mean_duration is None else self._mean_duration)
         return QueueFull(message, retry_after=min(_MAX_RETRY_SECONDS, max(1, math.ceil(seconds))))

@@ -1,4 +1,4 @@
-"""Scheduler: decides which generation runs next. State changes only in calls of its methods.
+"""Scheduler: decides which generation runs next. Its state changes only when its methods are called.
 
 Invariants:
 - Admission is first come, first served (admission.py).
@@ -86,10 +86,7 @@ class Scheduler:
         self._lifecycle.accept(generation)
 
     def abort(self, generation: Generation) -> None:
-        """End a generation in any phase; its sink receives nothing more. Raises BackendCallFailed.
-
-        Does nothing if the generation has ended.
-        """
+        """End a generation without notifying its sink, unless it has already ended. Raises BackendCallFailed."""
         self._lifecycle.abort(generation)
 
     def step(self) -> None:
@@ -108,7 +105,7 @@ class Scheduler:
         self._report_progress()
 
     def recover(self, failed: BackendCallFailed) -> None:
-        """Requeue or fail the generations of a failed call; all others continue."""
+        """Requeue or fail the generations of a failed call. The others continue."""
         _log_failure(failed.error)
         self._recovery.recover(failed)
 
@@ -118,7 +115,7 @@ class Scheduler:
         self._recovery.fail_all(error)
 
     def close(self, error: PicoError) -> None:
-        """End all generations with `error`. The backends are closed next, so their rows are not removed."""
+        """Fail all generations. Does not remove their rows, because the engine closes the backends next."""
         self._lifecycle.close(error)
 
     def _run_turn(self, lane: Lane) -> None:
@@ -129,7 +126,7 @@ class Scheduler:
         self._lanes.charge(lane, self._clock() - began)
 
     def _decode(self, lane: Lane) -> None:
-        # Tokens of the last step remain if the parser of one generation failed before they were delivered.
+        # `sampled` still has tokens of the last step if the parser of one generation raised an exception.
         if lane.decoding and not lane.sampled:
             with BackendCall("decode", tuple(lane.decoding_generations), lane):
                 lane.sampled.extend(lane.backend.step())
@@ -140,19 +137,19 @@ class Scheduler:
         self._remove_finished_rows(lane)
 
     def _deliver(self, lane: Lane, sampled: SampledToken) -> None:
-        """Pass a token to its generation. Tokens after the end of a sequence are dropped."""
+        """Pass a token to its generation, unless its sequence has finished."""
         generation, sequence = lane.decoding.get(sampled.row, (None, None))
         if generation is None or sequence is None or sequence.finish_reason is not None:
             return
         if generation.times.first_token is None:
             generation.times.first_token = self._clock()
         if generation.phase == "decode":
-            generation.is_isolated = False
+            generation.is_isolated = False  # It has decoded without a failure.
         with BackendCall("parse", (generation,), lane):
             generation.append(sequence, sampled)
 
     def _remove_finished_rows(self, lane: Lane) -> None:
-        """Remove finished rows from the backend, and finish the generations without other rows."""
+        """Remove finished rows from the backend, and finish the generations that have no other rows."""
         finished = [row for row, (_, sequence) in lane.decoding.items() if sequence.finish_reason is not None]
         if not finished:
             return
@@ -166,7 +163,7 @@ class Scheduler:
             lane.decoding.pop(row, None)
 
     def _relieve_memory(self) -> None:
-        """Preempt the newest generation while several run and their memory is over the budget."""
+        """Preempt the newest generations until the memory is within the budget or only one runs."""
         while self._models.relieve_pressure() and len(running := self._lanes.generations) > 1:
             self._lifecycle.preempt(max(running, key=lambda one: one.arrival))
 
@@ -188,6 +185,6 @@ class Scheduler:
 
 
 def _log_failure(error: Exception) -> None:
-    # InvalidRequest is the client's error: a model refused media that only it can check.
+    # InvalidRequest is an error of the client: a model refused an image or a video.
     if not isinstance(error, InvalidRequest):
         log.error("a step of the engine failed: %s", type(error).__name__, exc_info=error)

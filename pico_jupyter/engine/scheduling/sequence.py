@@ -55,7 +55,7 @@ class TokenParser(Protocol):
         """Parse the next token. Returns the deltas that are certain now."""
 
     def flush(self) -> Items[Delta]:
-        """End the choice. Returns the deltas that were held back."""
+        """End the choice. Returns the deltas that push() held back."""
 
 
 class TokenTable(Protocol):
@@ -71,7 +71,7 @@ class TokenTable(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """One choice being generated: a row of the backend. `row` is unique for the life of the engine."""
+    """One choice of a generation. `row` is its number in the backend, unique for the life of the engine."""
 
     row: int
     index: int
@@ -83,7 +83,7 @@ class Sequence:
 
 @dataclass(slots=True)
 class Timestamps:
-    """When a generation reached each phase, in seconds of the engine's clock. None: not yet, or skipped."""
+    """When a generation reached each phase, in seconds of the engine's clock. None: not reached, or skipped."""
 
     submitted: float
     load_started: float | None = None
@@ -109,12 +109,12 @@ class Generation:
     """One request that is ready to run: its prompt is tokens, and every parameter has a value.
 
     A generation with max_tokens 0 or without sequences only loads its model. The prompt's tokens are negative in the
-    spans of its `media`. `boundaries` are ascending lengths at which other prompts will probably diverge from this
-    one. The model `draft` proposes `draft_tokens` tokens a step; None: no draft model. `keep_alive` is in seconds.
+    spans of its `media`. `boundaries` are ascending lengths in tokens at which later prompts will probably diverge
+    from this one. `draft` is the draft model; it proposes `draft_tokens` tokens a step. `keep_alive` is in seconds.
 
-    The fields from `phase` on belong to the scheduler. `arrival` is the position in order of arrival, `reserved` the
-    bytes reserved for KV caches, `prefilled` the computed tokens of the prompt, `failures` the number of backend calls
-    that failed for it. An isolated generation runs alone, because a batch with it has failed.
+    The scheduler sets the fields from `phase` on. `arrival` is the position in the order of arrival, `reserved` the
+    bytes reserved for KV caches, `prefilled` the number of computed prompt tokens, `failures` the number of failed
+    backend calls for the generation. An isolated generation runs alone, because a batch that contained it failed.
     """
 
     id: str
@@ -146,7 +146,7 @@ class Generation:
 
     @property
     def rows(self) -> list[int]:
-        """The backend's rows of all sequences."""
+        """The rows of all sequences in the backend."""
         return [sequence.row for sequence in self.sequences]
 
     @property
@@ -156,7 +156,7 @@ class Generation:
 
     @property
     def models(self) -> tuple[ModelInfo, ...]:
-        """The models that must be loaded before it runs."""
+        """The models that must be loaded before the generation starts."""
         return (self.info,) if self.draft is None else (self.info, self.draft)
 
     @property
@@ -177,7 +177,7 @@ class Generation:
         return (*self.prompt, *self.sequences[0].tokens)
 
     def append(self, sequence: Sequence, sampled: SampledToken) -> None:
-        """Parse a sampled token and send its deltas to the sink. Sets finish_reason if it is the last one."""
+        """Parse a sampled token and send the deltas to the sink. Sets finish_reason if the token is the last one."""
         assert self.vocabulary is not None
         sequence.tokens.append(sampled.token)
         if sampled.token in self.vocabulary.eos_token_ids:
@@ -204,10 +204,8 @@ def _logprob(sampled: SampledToken, vocabulary: TokenTable) -> TokenLogprob | No
     def text(raw: bytes) -> str:
         return raw.decode("utf-8", "replace")
 
-    top = tuple(
-        TopLogprob(text(raw), logprob, raw)
-        for raw, logprob in ((vocabulary.token_bytes(token), logprob) for token, logprob in sampled.top)
-    )
+    likeliest = [(vocabulary.token_bytes(token), logprob) for token, logprob in sampled.top]
+    top = tuple(TopLogprob(text(raw), logprob, raw) for raw, logprob in likeliest)
     raw = vocabulary.token_bytes(sampled.token)
     return TokenLogprob(text(raw), sampled.logprob, raw, top)
 
@@ -215,7 +213,7 @@ def _logprob(sampled: SampledToken, vocabulary: TokenTable) -> TokenLogprob | No
 def resolve_sampling(
     request: SamplingParams, model: SamplingParams, fallback: SamplingParams, *, seed: int, top_logprobs: int | None
 ) -> RowSampling:
-    """Choose each parameter: the value of the request, else of the model, else of the dialect, else off."""
+    """Resolve each parameter: the value of `request`, else of `model`, else of `fallback`, else one without effect."""
 
     def value(name: str, off: Any) -> Any:
         values = (getattr(params, name) for params in (request, model, fallback))
