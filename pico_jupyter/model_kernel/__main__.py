@@ -1,4 +1,4 @@
-"""`python -m pico_jupyter.model_kernel -f CONNECTION_FILE`: the command that starts a model kernel."""
+"""Runs a model kernel: `python -m pico_jupyter.model_kernel -f CONNECTION_FILE`."""
 
 from pico_jupyter.model_kernel.kernel import main
 

@@ -1,7 +1,7 @@
-"""The model kernel's process: a Jupyter kernel that hosts models and runs no code.
+"""The model kernel's process: a Jupyter kernel that hosts models and runs no user code.
 
-Everything here runs on one event loop and returns at once; the engine has its own threads. The process ends when its
-parent does, and ignores Ctrl-C in the parent's terminal.
+This module runs on one event loop and never blocks it; the engine has its own threads. The process ends when its parent
+process ends. It ignores Ctrl-C in the parent's terminal.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from pico_jupyter.model_kernel.link_server import LinkServer
 from pico_jupyter.model_kernel.openblas import check_preloaded
 from pico_jupyter.types import EngineOptions
 
-# Seconds between two messages with deltas of one stream.
+# The shortest time between two messages with text of one stream, in seconds.
 PUBLISHING_WINDOW = 0.025
-# The engine thread steps without a pause and holds the GIL for much of each step. With Python's default switch interval
-# of 5 ms, a delta or an abort waits that long for the event loop.
+# The engine thread holds the GIL most of the time. With Python's default switch interval of 5 ms, the event loop would
+# send each delta and handle each abort up to 5 ms later.
 SWITCH_SECONDS = 0.0005
 PROTOCOL_VERSION = "5.3"
 CLOSE_SECONDS = 2.0
@@ -65,7 +65,7 @@ def read_connection(path: Path) -> Connection:
 
 
 class Kernel:
-    """Serves an engine on the five sockets of a Jupyter kernel. `window` is in seconds, see LinkServer."""
+    """Serves an engine on the five sockets of a Jupyter kernel. For `window`, see LinkServer."""
 
     def __init__(self, connection: Connection, engine: LocalEngine, window: float) -> None:
         self._connection = connection
@@ -92,7 +92,7 @@ class Kernel:
         return f"<Kernel {self._link!r} {self._engine!r}>"
 
     async def serve(self) -> None:
-        """Serve until a shutdown request or stop()."""
+        """Serve until a shutdown request arrives or stop() is called."""
         self._iopub = self._bind(SocketType.PUB, self._connection.iopub_port)
         shell = self._bind(SocketType.ROUTER, self._connection.shell_port)
         control = self._bind(SocketType.ROUTER, self._connection.control_port)
@@ -106,7 +106,7 @@ class Kernel:
         ]
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            # A listener ends only by an error; a kernel without listeners must end, so that it is started again.
+            # A listener ends only with an error. It is raised here, so that the process ends and can be replaced.
             ended.pop().result()
         finally:
             for task in tasks:
@@ -115,7 +115,7 @@ class Kernel:
             await self._close()
 
     def stop(self) -> None:
-        """End serve()."""
+        """Make serve() return."""
         self._stop.set()
 
     async def _close(self) -> None:
@@ -123,14 +123,14 @@ class Kernel:
         try:
             await asyncio.wait_for(self._engine.aclose(), CLOSE_SECONDS)
         except TimeoutError:
-            log.warning("the engine is still busy; ending without closing it")
+            log.warning("the engine is still busy; the process ends without closing it")
         self._context.destroy(linger=LINGER_MS)
 
     def _bind(self, kind: int, port: int) -> zmq.asyncio.Socket:
         socket = self._context.socket(kind)
         socket.linger = LINGER_MS
         if kind == SocketType.ROUTER:
-            # Without a limit, no reply is dropped. iopub keeps its limit and may drop heartbeats.
+            # The queue of replies is unlimited, so no reply is dropped. The queue of iopub may drop heartbeats.
             socket.set_hwm(0)
         socket.bind(self._connection.endpoint(port))
         return socket
@@ -161,7 +161,7 @@ class Kernel:
         self._link.receive(payload, reply)
 
     def _answer(self, socket: zmq.asyncio.Socket, idents: list[bytes], message: dict[str, Any]) -> None:
-        """Answer one of Jupyter's own messages, so that Jupyter's tools work with this kernel."""
+        """Answer a request of the Jupyter protocol, so that Jupyter's tools work with this kernel."""
         kind = str(message["msg_type"])
         if not kind.endswith("_request"):
             return
@@ -226,7 +226,7 @@ def _unsupported() -> dict[str, Any]:
 
 
 def _watch_parent() -> None:
-    """End this process when its parent has ended for any reason."""
+    """Start a thread that ends this process when the parent process ends."""
     parent = int(os.environ.get("JPY_PARENT_PID", "0"))
     if sys.platform == "win32":
         if parent:
@@ -236,7 +236,7 @@ def _watch_parent() -> None:
 
 
 def hide_preloaded(environ: MutableMapping[str, str]) -> None:
-    """Remove the preloaded library from the environment, so that child processes run without it."""
+    """Remove the preloaded BLAS from `environ`, so that child processes start without it."""
     library = environ.pop(wire.PRELOADED_VARIABLE, "")
     if not library:
         return
@@ -256,7 +256,7 @@ async def _serve(connection: Connection, engine: LocalEngine, window: float, on_
     await kernel.serve()
     sys.stdout.flush()
     sys.stderr.flush()
-    # A thread may be loading or importing, which cannot be interrupted: do not wait for it.
+    # Do not wait for threads: one may be loading a model, which cannot be interrupted.
     os._exit(0)
 
 
@@ -267,17 +267,17 @@ def run(
     window: float = PUBLISHING_WINDOW,
     on_start: Callable[[], object] = lambda: None,
 ) -> None:
-    """Serve `engine` at `connection`, then end this process. Does not return. `on_start` runs in the event loop."""
+    """Serve `engine` on the sockets of `connection`, then end this process. `on_start` is called in the event loop."""
     _watch_parent()
     asyncio.run(_serve(connection, engine, window, on_start))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """`python -m pico_jupyter.model_kernel -f CONNECTION_FILE --options JSON [--prepare]`."""
+    """Run `python -m pico_jupyter.model_kernel -f CONNECTION_FILE --options JSON [--prepare]`."""
     parser = argparse.ArgumentParser(prog="python -m pico_jupyter.model_kernel", description=__doc__)
     parser.add_argument("-f", dest="connection_file", type=Path, required=True, help="the Jupyter connection file")
     parser.add_argument("--options", type=wire.options_from, default=EngineOptions(), help="EngineOptions as JSON")
-    parser.add_argument("--prepare", action="store_true", help="start the engine before the first request needs it")
+    parser.add_argument("--prepare", action="store_true", help="start the engine before the first request")
     arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
     sys.setswitchinterval(SWITCH_SECONDS)

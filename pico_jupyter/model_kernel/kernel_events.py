@@ -10,12 +10,12 @@ from pico_jupyter.types import EngineStatistics, ModelLoaded, ModelUnloaded
 
 @dataclass(frozen=True, slots=True)
 class KernelStarted:
-    """A model kernel has started and answers."""
+    """A model kernel has started and answers requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class KernelCrashed:
-    """The model kernel crashed, and no model is loaded any more. `exit`: such as "killed by SIGKILL"."""
+    """The model kernel crashed, and with it all loaded models are gone. `exit` is, for example, "killed by SIGKILL"."""
 
     exit: str
 

@@ -1,6 +1,6 @@
 """KernelProcess: starts and stops one process of the model kernel, and connects its sockets.
 
-After stop() no process, socket or file remains. It may be called at any time, and more than once.
+stop() may be called at any time, and more than once. After it, no process, socket or file remains.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from pico_jupyter.types import EngineOptions
 
 KERNEL_COMMAND = (sys.executable, "-m", "pico_jupyter.model_kernel")
 MODEL_PATH_VARIABLE = "PICO_JUPYTER_MODEL_PATH"
-# A Unix socket's path is at most 103 bytes on macOS and 107 on Linux, its "-5" included.
+# The path of a Unix socket has at most 103 bytes on macOS and 107 on Linux. Each socket appends its number, up to "-5".
 MAX_SOCKET_PATH = 100
 RETRY_SECONDS = 0.1
-# Timeouts for the end of the kernel after a shutdown request, and after a kill.
+# How long to wait until the process has ended: after a shutdown request, and after a kill.
 STOP_SECONDS = 6.0
 KILL_SECONDS = 3.0
-# How long to wait for the last lines of its output.
+# How long to wait for the last lines of output of a process that has ended.
 OUTPUT_SECONDS = 1.0
 LINGER_MS = 500
 TAIL_LINES = 20
@@ -52,9 +52,9 @@ LOG_LEVELS = {"WARNING": logging.WARNING, "ERROR": logging.ERROR, "CRITICAL": lo
 
 
 def kernel_environment(environ: Mapping[str, str], openblas: Path | None = None) -> dict[str, str]:
-    """The model kernel's environment. Paths are absolute, because the kernel runs in a folder of its own.
+    """Return the environment variables of the model kernel. `openblas` is the library to preload, see find_openblas().
 
-    `openblas` is a library that replaces mlx's own BLAS, see find_openblas().
+    Relative paths of models become absolute, because the kernel runs in another folder.
     """
     environment = dict(environ)
     folders = [entry for entry in environ.get(MODEL_PATH_VARIABLE, "").split(os.pathsep) if entry]
@@ -74,14 +74,14 @@ _contents = msgspec.json.Decoder(dict[str, Any])
 
 
 def read_message(session: Session, parts: list[bytes]) -> tuple[str, bytes]:
-    """The type and the payload of a message from the model kernel. Raises ValueError for a wrong signature.
+    """Return the type and the payload of a message from the model kernel. Raises ValueError for a wrong signature.
 
-    Session.deserialize() also parses dates and remembers signatures against replay, for every frame of every answer.
-    A replayed message does no harm, because requests and deltas are numbered.
+    Session.deserialize() is slower: it also parses dates, and remembers signatures to detect replayed messages. A
+    replay does no harm here, because requests and deltas are numbered.
     """
-    _, (signature, *signed) = session.feed_identities(parts)
-    header, content, payload = signed[0], signed[3], b"".join(signed[4:5])
-    if not hmac.compare_digest(session.sign(signed[:4]), signature):
+    _, (signature, header, parent, metadata, content, *buffers) = session.feed_identities(parts)
+    payload = buffers[0] if buffers else b""
+    if not hmac.compare_digest(session.sign([header, parent, metadata, content]), signature):
         raise ValueError("the signature is wrong")
     if payload and not wire.matches_digest(_contents.decode(content), payload):
         raise ValueError("the payload does not match its signature")
@@ -89,7 +89,7 @@ def read_message(session: Session, parts: list[bytes]) -> tuple[str, bytes]:
 
 
 class KernelProcess:
-    """A process of the model kernel; `client` is an EngineClient for the engine in it.
+    """A process of the model kernel. `client` is the EngineClient of its engine.
 
     `on_exit` is called once, in the event loop, when the process has ended for any reason.
     """
@@ -127,7 +127,7 @@ class KernelProcess:
         return "\n".join(self._tail)
 
     def describe_exit(self) -> str:
-        """How the process ended, such as "killed by SIGKILL"."""
+        """Return how the process ended, for example "killed by SIGKILL"."""
         if self.exit_status is None:
             return "running"
         if self.exit_status >= 0:
@@ -138,16 +138,16 @@ class KernelProcess:
             return f"killed by signal {-self.exit_status}"
 
     def send(self, channel: wire.Channel, payload: bytes) -> None:
-        """Send a message of the link to the kernel. This is the transport of `client`."""
+        """Send a message of the link to the kernel. Implements LinkTransport for `client`."""
         self._send(channel, wire.REQUEST_TYPE, wire.digest_of(payload), [payload])
 
     def kill(self) -> None:
-        """Kill the process, if it runs; on_exit follows."""
+        """Kill the process if it is running. `on_exit` is called when it has ended."""
         if self._process is not None:
             self._process.kill()
 
     async def start(self, environ: Mapping[str, str], timeout: float, openblas: Path | None = None) -> None:
-        """Start the process and wait until all channels work. Raises EngineUnavailable; stop() cleans up."""
+        """Start the process and wait until all channels work. After EngineUnavailable, the caller must call stop()."""
         self.openblas = openblas
         connection = self._launch(kernel_environment(environ, openblas))
         self._connect(connection)
@@ -160,13 +160,13 @@ class KernelProcess:
         self._is_ready = True
 
     async def stop(self) -> None:
-        """End the process, close its sockets and remove its files. Takes bounded time."""
+        """End the process, close its sockets and remove its files. Each wait has a timeout."""
         try:
             if self._is_ready and not self.exited.is_set() and not self._context.closed:
                 self._send("control", "shutdown_request", {"restart": False})
                 await self._wait_for_exit(STOP_SECONDS)
         finally:
-            # Nothing here awaits, so that a cancelled stop() also leaves no process.
+            # This block does not await, so it also runs to its end if stop() is cancelled.
             self.kill()
             for listener in self._listeners:
                 listener.cancel()
@@ -181,7 +181,7 @@ class KernelProcess:
             await asyncio.wait_for(self.exited.wait(), seconds)
 
     def _launch(self, environment: dict[str, str]) -> dict[str, Any]:
-        """Start the process without awaiting, so that stop() always finds it. Returns its connection information."""
+        """Start the process and return its connection information. Does not await, so stop() finds every process."""
         transport, address = "tcp", "127.0.0.1"
         socket_path = str(self._folder / "k")
         if sys.platform != "win32" and len(os.fsencode(socket_path)) < MAX_SOCKET_PATH:
@@ -213,7 +213,7 @@ class KernelProcess:
             if channel == "iopub":
                 socket.subscribe(b"")
             else:
-                # Without a limit, sending neither drops messages nor blocks.
+                # The queue is unlimited, so sending neither drops a message nor blocks.
                 socket.set_hwm(0)
                 socket.identity = self._session.bsession
             port = connection[channel + "_port"]
@@ -222,12 +222,13 @@ class KernelProcess:
             self._listeners.append(asyncio.create_task(self._listen(channel, socket)))
 
     async def _handshake(self) -> None:
-        """Send requests until each channel has returned a message: subscriptions reach the kernel with a delay."""
+        """Repeat requests until a message has arrived on each channel. The subscription to iopub takes some time."""
         exited = asyncio.create_task(self.exited.wait())
         try:
             while not {"shell", "control", "iopub"} <= self._ready_channels:
                 self._received.clear()
-                for channel in {"shell", "control"} - self._ready_channels or {"shell"}:
+                silent = {"shell", "control"} - self._ready_channels
+                for channel in silent or {"shell"}:  # The kernel also publishes its status on iopub.
                     self._send(channel, "kernel_info_request", {})
                 received = asyncio.create_task(self._received.wait())
                 await asyncio.wait([received, exited], timeout=RETRY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -245,7 +246,7 @@ class KernelProcess:
             parts = await socket.recv_multipart()
             try:
                 kind, payload = read_message(self._session, parts)
-            except (ValueError, IndexError) as error:
+            except ValueError as error:
                 self._log.warning("ignoring a message that the model kernel did not sign: %s", type(error).__name__)
                 continue
             if not self._is_ready:
@@ -259,7 +260,7 @@ class KernelProcess:
         self._sockets[channel].send_multipart([*self._session.serialize(message), *buffers])
 
     def _watch(self, process: subprocess.Popen[bytes], output: IO[str], loop: asyncio.AbstractEventLoop) -> None:
-        """Log the kernel's output and report its end, each on a thread."""
+        """Start two threads: one logs the output of the process, the other waits for its end and reports it."""
 
         def read() -> None:
             with output:
@@ -270,7 +271,7 @@ class KernelProcess:
 
         def wait() -> None:
             status = process.wait()
-            # Wait for the last lines, but not for the end of the pipe: a child of the kernel may keep it open.
+            # Wait for the last lines, with a timeout: a child process of the kernel may keep the pipe open.
             reader.join(OUTPUT_SECONDS)
             with contextlib.suppress(RuntimeError):  # The loop is closed.
                 loop.call_soon_threadsafe(self._note_exit, status)

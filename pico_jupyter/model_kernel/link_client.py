@@ -1,7 +1,7 @@
 """LinkClient: the server's end of the link, an EngineClient for the engine behind a LinkServer.
 
-A stream ends once, with Finished or with an error; closing it before its end sends an Abort. A request fails if the
-kernel sends nothing about it for `silence_limit` seconds.
+A stream ends once, with Finished or with an error. Closing a stream before its end sends an Abort. A request fails if
+the kernel sends no message about it for `silence_limit` seconds.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from pico_jupyter.model_kernel import wire
 from pico_jupyter.questions import A, AnyQuestion, Question
 from pico_jupyter.types import Delta, EngineEvent, Finished, GenerationRequest
 
-# The silence limit is counted in this many ticks.
+# The number of timer ticks in the silence limit.
 TICKS = 10
 
 log = logging.getLogger("pico_jupyter")
 
 
 class LinkTransport(Protocol):
-    """Sends bytes to the model kernel without loss, and passes its messages to LinkClient.receive."""
+    """Sends messages to the model kernel without loss, and passes the kernel's messages to LinkClient.receive()."""
 
     def send(self, channel: wire.Channel, payload: bytes) -> None: ...
 
 
 class DeltaSink(Protocol):
-    """Accepts the deltas of one stream, or the error that ends it. A DeltaStream is one."""
+    """Receives the deltas of one stream, or the error that ends the stream. DeltaStream implements this protocol."""
 
     def feed(self, deltas: Sequence[Delta], /) -> None: ...
 
@@ -44,7 +44,7 @@ class DeltaSink(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _OpenStream:
-    """A running stream: the sink of its deltas, their number, and the ticks since the latest message about it."""
+    """A running stream. `received` counts its deltas; `silent_ticks` the ticks since the last message about it."""
 
     sink: DeltaSink
     received: int = 0
@@ -58,11 +58,11 @@ class _OpenQuestion:
 
 
 class LinkClient:
-    """An EngineClient behind a transport.
+    """An EngineClient that sends requests over `transport`.
 
-    `silence_limit`: seconds without a message about a request after which it fails. `unread_limit`: bytes of a stream
-    that may be unread. `on_silence` is called if requests are running and no message at all arrives; `on_event` is
-    called with each published event.
+    A request fails after `silence_limit` seconds without a message about it. A stream fails when more than
+    `unread_limit` bytes of it are unread. `on_silence` is called when requests are running and no message at all has
+    arrived for `silence_limit` seconds. `on_event` is called with each published event.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class LinkClient:
         return stream
 
     def open_stream(self, request: GenerationRequest, sink: DeltaSink) -> Callable[[], None]:
-        """Send a request and feed its deltas to `sink`. Returns a function that aborts the request."""
+        """Send a request and pass its deltas to `sink`. Returns a function that aborts the request."""
         if self._failure is not None:
             asyncio.get_running_loop().call_soon(sink.fail, _copy(self._failure))
             return lambda: None
@@ -123,7 +123,7 @@ class LinkClient:
             del self._questions[id_]
 
     async def aclose(self) -> None:
-        """Fail every request. The kernel keeps running."""
+        """Fail all running and later requests. The kernel keeps running."""
         self.fail(EngineUnavailable("the connection to the model kernel is closed"))
 
     def fail(self, error: PicoError) -> None:
@@ -133,18 +133,18 @@ class LinkClient:
         for stream in streams.values():
             stream.sink.fail(_copy(error))
         for question in self._questions.values():
-            _refuse(question, _copy(error))
+            _fail_question(question, _copy(error))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def receive(self, payload: bytes | memoryview) -> None:
-        """Handle a message from the kernel, of any channel."""
+        """Handle a message that the kernel sent, on any channel."""
         self._silent_ticks = 0
         try:
             message = wire.decode_message(payload)
         except msgspec.DecodeError as error:
-            log.error("the model kernel sent a message that cannot be read: %s", error)
+            log.error("a message from the model kernel cannot be decoded: %s", error)
             return
         match message:
             case wire.DeltaBatches():
@@ -188,7 +188,7 @@ class LinkClient:
         if stream := self._streams.pop(id_, None):
             stream.sink.fail(error)
         elif question := self._questions.get(id_):
-            _refuse(question, error)
+            _fail_question(question, error)
 
     def _fail_and_abort(self, id_: int, reason: str) -> None:
         self._send(wire.Abort(id_))
@@ -208,13 +208,13 @@ class LinkClient:
         self._timer = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick)
 
     def _tick(self) -> None:
-        """Count silence in ticks, not by the clock: while the event loop is blocked, no message is received."""
+        """Fail the silent requests. A blocked event loop receives no messages, and then no tick is counted either."""
         self._timer = None
         self._silent_ticks += 1
         running: dict[int, _OpenStream | _OpenQuestion] = {**self._streams, **self._questions}
-        for id_, waiting in running.items():
-            waiting.silent_ticks += 1
-            if waiting.silent_ticks > TICKS:
+        for id_, request in running.items():
+            request.silent_ticks += 1
+            if request.silent_ticks > TICKS:
                 self._fail_and_abort(id_, "the model kernel does not answer")
         if self._silent_ticks > TICKS:
             self._on_silence()
@@ -222,11 +222,11 @@ class LinkClient:
             self._schedule_tick()
 
 
-def _refuse(question: _OpenQuestion, error: PicoError) -> None:
+def _fail_question(question: _OpenQuestion, error: PicoError) -> None:
     if not question.answer.done():
         question.answer.set_exception(error)
 
 
 def _copy(error: PicoError) -> PicoError:
-    """A copy for one waiter, because raising an exception adds a traceback to it."""
+    """Copy an error that several callers raise. Each `raise` adds to the traceback of its exception."""
     return wire.error_from(wire.report(error))

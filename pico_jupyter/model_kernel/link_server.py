@@ -1,7 +1,7 @@
-"""LinkServer: the model kernel's end of the link, which answers a LinkClient from a LocalEngine.
+"""LinkServer: the model kernel's end of the link. It answers the requests of a LinkClient with a LocalEngine.
 
-A stream's text is sent at most once in `spacing` seconds, its first text and its end at once. Every request that is
-not aborted is answered.
+The text of a stream is sent at most once in `spacing` seconds; its first text and its end are sent at once. Every
+request is answered unless it is aborted.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from pico_jupyter.types import Accepted, ModelEvent, Progress
 Reply = Callable[[bytes], None]
 # The number of remembered aborts that arrived before their request.
 MAX_EARLY_ABORTS = 1024
-# Streams whose window ends within this time are sent in the same message, and so stay synchronized.
+# Streams that become due within this time are sent in one message. After that, they become due at the same time.
 SLACK_SECONDS = 0.005
-# This many streams double the spacing.
+# The number of streams that doubles the spacing.
 DOUBLING_STREAMS = 32
 
 log = logging.getLogger("pico_jupyter")
@@ -37,7 +37,7 @@ log = logging.getLogger("pico_jupyter")
 
 @dataclass(slots=True, eq=False)
 class _Outgoing:
-    """A stream to the client; `sent` is the number of its deltas that were sent."""
+    """A stream to the client. `sent` counts the deltas that were sent; `sent_at` is the time of the latest text."""
 
     id: int
     deltas: DeltaStream
@@ -46,23 +46,24 @@ class _Outgoing:
     sent_at: float = float("-inf")
 
     def batch(self, now: float) -> wire.DeltaBatch | None:
-        """The unsent deltas, joined; None without one."""
+        """Return the unsent deltas, with their text joined, or None if every delta was sent."""
         deltas = self.deltas.pop_unread()
         if not deltas:
             return None
         if len(deltas) > 1:
             deltas = join(deltas)
         first, self.sent = self.sent + 1, self.sent + len(deltas)
-        # Deltas before the text are rare, and must not delay the first text.
+        # These two precede the text. They do not start the wait for the spacing, which would delay the first text.
         if not isinstance(deltas[-1], Accepted | Progress):
             self.sent_at = now
         return wire.DeltaBatch(self.id, first, tuple(deltas))
 
 
 class LinkServer:
-    """Serves one client. The `reply` of each of its requests reaches it.
+    """Serves one client, which the `reply` of any of its requests reaches.
 
-    `publish` may lose messages, `reply` must not. Times are in seconds. `window` is the shortest `spacing`.
+    `publish` may lose messages, `reply` must not. `window` is the shortest `spacing`, and `heartbeat` the time between
+    two heartbeats, both in seconds.
     """
 
     def __init__(
@@ -71,8 +72,8 @@ class LinkServer:
         self._engine = engine
         self._publish = publish
         self._window = window
-        # Seconds between two batches of one stream's text. It grows with the number of streams, because a batch costs
-        # the Jupyter server about the same with one token as with three.
+        # Seconds between two batches of one stream's text. The spacing grows with the number of streams, because the
+        # Jupyter server needs about as much time for a batch of three tokens as for one token.
         self.spacing = window
         self._heartbeat = heartbeat
         self._streams: dict[int, _Outgoing] = {}
@@ -88,11 +89,11 @@ class LinkServer:
         return f"<LinkServer [{len(self._streams)} streams | {len(self._questions)} questions]>"
 
     def receive(self, payload: bytes | memoryview, reply: Reply) -> None:
-        """Handle a message from the client; `reply` sends bytes back to it. Returns at once."""
+        """Handle a message from the client without blocking. `reply` sends bytes to the client."""
         try:
             request = wire.decode_request(payload)
         except msgspec.DecodeError as error:
-            log.error("a message to the model kernel cannot be read: %s", error)
+            log.error("a message to the model kernel cannot be decoded: %s", error)
             return
         match request:
             case wire.Generate():
@@ -107,7 +108,7 @@ class LinkServer:
                 assert_never(request)
 
     async def aclose(self) -> None:
-        """Abort every request. The engine keeps running."""
+        """Abort all requests. The engine keeps running."""
         for timer in (self._send_timer, self._heartbeat_timer):
             if timer is not None:
                 timer.cancel()
@@ -157,7 +158,7 @@ class LinkServer:
         self.spacing = self._window * (1 + len(self._streams) / DOUBLING_STREAMS)
 
     def _queue(self, stream: _Outgoing) -> None:
-        """Send on the next turn of the loop, with all deltas of this engine step, or when the window has passed."""
+        """Schedule the next batch: at the loop's next iteration for first text and the end, else after the spacing."""
         if stream.deltas.is_complete:
             stream.sent_at = float("-inf")
         elif stream in self._waiting:
@@ -177,8 +178,7 @@ class LinkServer:
     def _send_due(self) -> None:
         self._send_timer = None
         now = asyncio.get_running_loop().time()
-        latest = now + SLACK_SECONDS - self.spacing
-        due = [stream for stream in self._waiting if stream.sent_at <= latest]
+        due = [stream for stream in self._waiting if stream.sent_at + self.spacing <= now + SLACK_SECONDS]
         self._waiting.difference_update(due)
         batches = [batch for stream in due if (batch := stream.batch(now)) is not None]
         if batches:
@@ -209,12 +209,12 @@ class LinkServer:
         self._heartbeat_timer = asyncio.get_running_loop().call_later(self._heartbeat, self._send_heartbeat)
 
     def _publish_event(self, event: ModelEvent) -> None:
-        """Publish that a model was loaded or unloaded, and the statistics that changed with it."""
+        """Publish that a model was loaded or unloaded, and the new statistics."""
         self._publish(wire.encode(wire.PublishedEvent(event)))
         self._publish_statistics()
 
     def _publish_statistics(self) -> None:
-        """Publish the engine's statistics. One question runs at a time, because a long step delays its answer."""
+        """Ask the engine for its statistics and publish them, unless an earlier question is not answered yet."""
         if self._statistics_task is None:
             self._statistics_task = asyncio.get_running_loop().create_task(self._read_statistics())
 
@@ -228,7 +228,7 @@ class LinkServer:
 
 
 def _unexpected(error: Exception) -> EngineFailed:
-    """Log where it was raised, but not its text, which may quote a prompt."""
+    """Convert an error to EngineFailed and log its traceback, but not its text, which may quote a prompt."""
     where = "".join(traceback.format_tb(error.__traceback__))
     log.error("the engine raised %s\n%s", type(error).__name__, where)
     return EngineFailed(f"the engine failed: {type(error).__name__}: {error}")

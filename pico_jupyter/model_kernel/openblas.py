@@ -1,4 +1,4 @@
-"""Finds an OpenBLAS that replaces the slow BLAS of mlx's Linux wheels, and detects one that does not work."""
+"""Finds an OpenBLAS library to replace the slow BLAS of mlx's Linux wheels, and checks that the library works."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 from pico_jupyter.model_kernel import wire
 
-# The wheels link the reference BLAS; a library loaded before it replaces it, symbol by symbol. So the symbols need the
-# plain names (those of numpy and scipy have a prefix) and 32-bit integers ("64" and "ilp64" in a file's name mean 64
-# bits). Builds for OpenMP, whose names end in "o", ignore OPENBLAS_NUM_THREADS.
+# mlx's wheels link the reference BLAS. The functions of a preloaded library replace it if they have the same names (in
+# the libraries of numpy and scipy, names have a prefix) and use 32-bit integers ("64" or "ilp64" in a file's name means
+# 64 bits). Builds for OpenMP, whose names end in "o", ignore OPENBLAS_NUM_THREADS.
 LIBRARY_NAME = re.compile(r"libopenblasp?([.-][\w.-]*)?\.so[\d.]*")
 UNFIT_FOLDER = re.compile(r"64_?-|openmp|ilp64")
 LOADER_CACHE = Path("/etc/ld.so.cache")
 CACHED_PATH = re.compile(rb"/[^\0]*/libopenblas[^\0/]*")
-# ld.so splits LD_PRELOAD at both and has no way to quote them.
+# ld.so splits LD_PRELOAD at spaces and colons, which cannot be quoted.
 SEPARATORS = re.compile(r"[ :]+")
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
 LOADER_ERROR = re.compile(
@@ -42,26 +42,27 @@ def find_openblas(
     packages: Sequence[str] | None = None,
     loader_cache: Path = LOADER_CACHE,
 ) -> Path | None:
-    """The library to preload; None if none is found, or the user preloads a BLAS already.
+    """Return the library to preload; None if no library is found, or if the user preloads a BLAS already.
 
-    Searches LD_LIBRARY_PATH, the environment's own libraries (conda), the loader's cache, and Python packages:
-    opencv-python, which mlx-vlm needs, contains one.
+    Searches LD_LIBRARY_PATH, the libraries of the conda environment, the cache of ldconfig, and the Python packages:
+    opencv-python, which mlx-vlm needs, contains an OpenBLAS.
     """
     if platform != "linux" or "blas" in environ.get("LD_PRELOAD", "").lower():
         return None
     folders = [entry for entry in environ.get("LD_LIBRARY_PATH", "").split(":") if os.path.isabs(entry)]
-    beside = _in_folders([*folders, os.path.join(prefix, "lib")])
-    for path in (*beside, *_known_to_loader(loader_cache), *_in_packages(sys.path if packages is None else packages)):
+    in_folders = _in_folders([*folders, os.path.join(prefix, "lib")])
+    in_packages = _in_packages(sys.path if packages is None else packages)
+    for path in (*in_folders, *_in_loader_cache(loader_cache), *in_packages):
         if _is_suitable(path):
             return path
     return None
 
 
 def preloading(environ: Mapping[str, str], library: Path) -> dict[str, str]:
-    """The variables that load `library` before mlx's BLAS and after the user's libraries, with one thread.
+    """Return the environment variables that preload `library`, after libraries that the user preloads, with one thread.
 
-    More threads spin while they wait for each other. On two cores they decode 1.5 times as fast alone, and two to three
-    times slower next to one busy process.
+    Threads of OpenBLAS spin while they wait. On two cores, two threads decode 1.5 times as fast as one if the machine
+    is idle, but two to three times slower if one other process is busy.
     """
     variables = {
         "LD_PRELOAD": " ".join(filter(None, (environ.get("LD_PRELOAD", ""), str(library)))),
@@ -73,10 +74,10 @@ def preloading(environ: Mapping[str, str], library: Path) -> dict[str, str]:
 
 
 def is_library_fault(output: str, exit_status: int | None) -> bool:
-    """Whether a kernel that did not start failed because of the preloaded library.
+    """Whether the preloaded library is the reason why a kernel did not start.
 
-    It did if the loader reports an error, or if the self-check reported a wrong result or crashed (a library built for
-    another processor crashes with SIGILL). A kernel that was killed from outside is no evidence against the library.
+    The library is at fault if the loader reports an error, or if check_preloaded() found a wrong result or crashed (a
+    library built for another processor crashes with SIGILL). It is not at fault if the kernel was killed from outside.
     """
     if exit_status in KILLS:
         return False
@@ -87,7 +88,7 @@ def is_library_fault(output: str, exit_status: int | None) -> bool:
 
 
 def check_preloaded(environ: Mapping[str, str]) -> None:
-    """Multiply two matrices with the library that was preloaded into this process. Ends the process if it is wrong."""
+    """Multiply two matrices with the BLAS that this process has preloaded. A wrong result ends the process."""
     library = environ.get(wire.PRELOADED_VARIABLE)
     multiply = getattr(ctypes.CDLL(None), "cblas_sgemm", None) if library else None
     if multiply is None:
@@ -109,8 +110,8 @@ def _in_folders(folders: Iterable[str]) -> Iterator[Path]:
         yield from sorted(Path(folder).glob("libopenblas*.so*"))
 
 
-def _known_to_loader(cache: Path) -> Iterator[Path]:
-    """ldconfig's cache holds full paths as plain strings."""
+def _in_loader_cache(cache: Path) -> Iterator[Path]:
+    """Find the paths in the cache of ldconfig, which contains them as plain strings."""
     try:
         content = cache.read_bytes()
     except OSError:
@@ -120,7 +121,7 @@ def _known_to_loader(cache: Path) -> Iterator[Path]:
 
 
 def _in_packages(folders: Iterable[str]) -> Iterator[Path]:
-    """Wheels carry their libraries in a folder NAME.libs beside the package."""
+    """Find the libraries in folders NAME.libs, where wheels install them."""
     for folder in folders:
         if folder.endswith("-packages"):
             yield from sorted(Path(folder).glob("*.libs/libopenblas*.so*"))
@@ -128,14 +129,13 @@ def _in_packages(folders: Iterable[str]) -> Iterator[Path]:
 
 def _is_suitable(path: Path) -> bool:
     real = Path(os.path.realpath(path))
-    has_suitable_name = LIBRARY_NAME.fullmatch(real.name) and not UNFIT_FOLDER.search(real.parent.name)
-    return (
-        bool(has_suitable_name) and not SEPARATORS.search(str(path)) and _format(real) == _format(Path(sys.executable))
-    )
+    if LIBRARY_NAME.fullmatch(real.name) is None or UNFIT_FOLDER.search(real.parent.name):
+        return False
+    return not SEPARATORS.search(str(path)) and _format(real) == _format(Path(sys.executable))
 
 
 def _format(path: Path) -> bytes:
-    """The file format, word size and machine, which a program and its libraries share. Empty if there is no file."""
+    """Return the ELF fields for word size, byte order and machine; b"" if the file cannot be read."""
     try:
         with path.open("rb") as file:
             head = file.read(20)

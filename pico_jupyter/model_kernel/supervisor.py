@@ -1,7 +1,8 @@
 """ModelKernel: an EngineClient that starts the model kernel on demand and restarts it after a crash.
 
-At most one kernel runs. All requests wait for the same start, and cancelling one of them does not cancel it. A request
-is tried at most twice, and not again after its first text. After aclose() no process remains.
+At most one kernel runs. Requests that arrive during its start wait for the start, and cancelling a request does not
+cancel the start. A request whose kernel crashes before its first text is sent once more. After aclose(), no process
+remains.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ from pico_jupyter.types import (
 START_SECONDS = 60.0
 MAX_CRASHES = 2
 REMEMBERED_CRASHES = 256
-# The longest time that a request is refused. It may be harmless, and have run beside the one that crashes the kernel.
+# How long a request is refused after two crashes. The time is limited, because another request may be at fault.
 CRASH_MEMORY_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Crashes:
-    """The number of crashes while a request ran, and the time of the latest."""
+    """The crashes while a request ran: their number, and the time of the latest."""
 
     count: int
     latest: float
@@ -53,7 +54,7 @@ class _Crashes:
 
 @dataclass(slots=True, eq=False)
 class _Attempt:
-    """A request and the sink of its deltas. After a crash, a second kernel can run it."""
+    """A request, the stream of its answer, and the process that runs it. After a crash, another process can run it."""
 
     kernel: ModelKernel
     request: GenerationRequest
@@ -64,7 +65,7 @@ class _Attempt:
 
     def feed(self, deltas: Sequence[Delta]) -> None:
         if isinstance(deltas[0], Accepted) and self.is_accepted:
-            deltas = deltas[1:]
+            deltas = deltas[1:]  # The first kernel has already sent Accepted.
         self.is_accepted = True
         self.has_text = self.has_text or any(not isinstance(delta, Accepted | Progress) for delta in deltas)
         if deltas:
@@ -79,10 +80,10 @@ class _Attempt:
 class ModelKernel:
     """An EngineClient whose engine runs in a separate process.
 
-    `command` starts the kernel; `-f CONNECTION_FILE --options JSON` are added, and `--prepare` when the request needs
-    the engine. `silence_limit`: see LinkClient. A kernel that crashes within `stable_seconds` of its start is restarted
-    only when a request needs it. `on_event` is called in the event loop. `find_openblas` returns the library to
-    preload; it is called at each start.
+    `command` starts the kernel; `-f CONNECTION_FILE --options JSON` is appended, and `--prepare` if a request needs the
+    engine. For `silence_limit`, see LinkClient. A kernel that crashes within `stable_seconds` of its start is restarted
+    only when a request needs it. `on_event` is called in the event loop. `find_openblas` is called at each start and
+    returns the library to preload.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class ModelKernel:
 
     @property
     def pid(self) -> int | None:
-        """The kernel's process id, None while none runs."""
+        """The kernel's process id; None if no kernel is running."""
         return self._process.pid if self._process is not None else None
 
     def generate(self, request: GenerationRequest) -> DeltaStream:
@@ -148,12 +149,12 @@ class ModelKernel:
         return await (await self._running(prepare=prepare)).client.ask(question)
 
     async def aclose(self) -> None:
-        """End the kernel; running requests fail with EngineUnavailable. Takes bounded time; may be called twice."""
+        """End the kernel. Running requests fail with EngineUnavailable. May be called twice."""
         self._closed = True
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait({self._starting})
-        # After the wait: a start that completed meanwhile has set the process.
+        # Read the process after the wait, because a start that completed during the wait has set it.
         if (process := self._process) is not None:
             process.client.fail(_shutting_down())
             self._stop_soon(process)
@@ -161,7 +162,7 @@ class ModelKernel:
         await asyncio.gather(*self._stopping, return_exceptions=True)
 
     def retry(self, attempt: _Attempt, error: PicoError) -> None:
-        """Send a request again if the kernel died before its first text; otherwise fail its stream."""
+        """Send a request again if the kernel died before the first text of the answer. Otherwise fail the stream."""
         process = attempt.process
         if isinstance(error, EngineFailed) and process is not None and process.exit_status is not None:
             self._record_crash(attempt.request)
@@ -176,7 +177,7 @@ class ModelKernel:
             self._crashes.pop(_fingerprint(request), None)
 
     def _dispatch(self, attempt: _Attempt) -> None:
-        """Send a request to the kernel, once it runs."""
+        """Send a request to the kernel. Starts the kernel first if it is not running."""
         try:
             self._refuse_crashing(attempt.request)
         except EngineFailed as error:
@@ -204,7 +205,7 @@ class ModelKernel:
         attempt.stream.on_close = process.client.open_stream(attempt.request, attempt)
 
     async def _running(self, *, prepare: bool = False) -> KernelProcess:
-        """The kernel, started if need be; `prepare` starts its engine too. Raises EngineUnavailable."""
+        """Return the running kernel, or start one. `prepare` also starts the engine. Raises EngineUnavailable."""
         if self._closed:
             raise _shutting_down()
         if self._process is not None:
@@ -238,7 +239,7 @@ class ModelKernel:
         return process
 
     async def _launch(self, command: Sequence[str], openblas: Path | None, *, is_retry: bool = False) -> KernelProcess:
-        """Start a process, once more if it is killed, and without `openblas` if that is at fault."""
+        """Start a process. If it is killed, try once more. If `openblas` is at fault, try without that library."""
         process = KernelProcess(command, self._options, self._log, self._silence_limit)
         try:
             await process.start(self._environ, START_SECONDS, openblas)
@@ -258,7 +259,7 @@ class ModelKernel:
         return await self._launch(command, openblas, is_retry=True)
 
     def _handle_start(self, starting: asyncio.Task[KernelProcess]) -> None:
-        """Handle the end of a start, before the requests that wait for it continue."""
+        """Handle the end of a start. Called before the callbacks of the requests that wait for the start."""
         self._starting = None
         if starting.cancelled():
             return
@@ -271,14 +272,14 @@ class ModelKernel:
             self._on_event(KernelStarted())
 
     def _stop_soon(self, process: KernelProcess) -> asyncio.Task[None]:
-        """Stop a process in a separate task, which is not cancelled with its caller."""
+        """Start a task that stops a process. Cancelling the caller does not cancel the task."""
         stopping = asyncio.get_running_loop().create_task(process.stop())
         self._stopping.add(stopping)
         stopping.add_done_callback(self._stopping.discard)
         return stopping
 
     def _handle_exit(self, process: KernelProcess) -> None:
-        """Fail the requests of a crashed kernel, clean up, and start a new one if it was stable."""
+        """Clean up after a crash and fail the running requests. Start a new kernel if the old one ran long enough."""
         if self._closed:
             return
         self._process = None
@@ -321,12 +322,12 @@ def _needs_no_kernel(question: Question[object]) -> bool:
 
 
 def _answer_without_kernel(question: Question[A]) -> A:
-    """The answer to such a question while no kernel runs."""
+    """Return the answer while no kernel is running: no resident models, or statistics of zero."""
     return cast(A, () if isinstance(question, ListResident) else EngineStatistics())
 
 
 def _fingerprint(request: GenerationRequest) -> str:
-    """The hash of a request without its id. A repeated request has the same hash."""
+    """Return the hash of a request without its id. A repeated request has the same hash."""
     return hashlib.sha256(msgspec.msgpack.encode(msgspec.structs.replace(request, id=""))).hexdigest()
 
 

@@ -1,8 +1,8 @@
-"""The link: the messages between the Jupyter server and the model kernel, and their bytes.
+"""Defines the link: the messages between the Jupyter server and the model kernel, and their encoding.
 
-`id` numbers the requests of one client, from 1. The deltas of a stream are numbered from 1; a gap fails the stream.
-Requests travel on the shell and control channels and are answered there: ROUTER and DEALER sockets without a
-high-water mark lose nothing and keep the order. Heartbeats and events are published on iopub, which may lose some.
+The `id` of a request is its number, from 1. The deltas of a stream are numbered from 1, too; a gap fails the stream.
+Requests and replies travel on the shell and control channels. Their ROUTER and DEALER sockets have no high-water mark,
+so they lose no message and keep the order. Heartbeats and events are published on iopub, which may lose messages.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from pico_jupyter.types import Delta, EngineEvent, EngineOptions, GenerationRequ
 
 Channel: TypeAlias = Literal["shell", "control"]
 
-# The types of the Jupyter messages that carry ours, each as its only buffer.
+# The types of the Jupyter messages. Each carries one message of the link as its only buffer.
 REQUEST_TYPE = "pico_request"
 REPLY_TYPE = "pico_reply"
 PUBLISHED_TYPE = "pico_published"
 
-# Names the library that the launcher added to the kernel's LD_PRELOAD. The kernel's own children run without it.
+# The variable with the path that the launcher added to LD_PRELOAD. The kernel removes it for its child processes.
 PRELOADED_VARIABLE = "PICO_JUPYTER_PRELOADED"
 
 
 class ErrorReport(msgspec.Struct, frozen=True):
-    """A PicoError; `kind` is the name of its class."""
+    """A PicoError as data. `kind` is the name of its class."""
 
     kind: str
     message: str
@@ -42,21 +42,21 @@ class ErrorReport(msgspec.Struct, frozen=True):
 
 
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
-    """Shell: start a stream. Answered by DeltaBatches, the last of which ends with Finished, or by Failed."""
+    """Starts a stream. Sent on shell. The replies are DeltaBatches until Finished, or Failed."""
 
     id: int
     request: GenerationRequest
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
-    """Shell or control: a question. Answered by Answered or Failed."""
+    """Asks a question. Sent on shell or control, see channel_of(). The reply is Answered or Failed."""
 
     id: int
     question: AnyQuestion
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
-    """Control: abort request `id`. Not answered. May overtake the request, which travels on shell."""
+    """Aborts request `id`, without a reply. Sent on control, so it may arrive before the request, which uses shell."""
 
     id: int
 
@@ -65,7 +65,7 @@ LinkRequest: TypeAlias = Generate | Ask | Abort
 
 
 class DeltaBatch(msgspec.Struct, frozen=True):
-    """Consecutive deltas of one stream; the first has number `first`."""
+    """Consecutive deltas of one stream. `first` is the number of the first delta."""
 
     id: int
     first: int
@@ -73,35 +73,33 @@ class DeltaBatch(msgspec.Struct, frozen=True):
 
 
 class DeltaBatches(msgspec.Struct, frozen=True, tag="deltas"):
-    """Reply: new deltas of one or more streams."""
+    """A reply with new deltas of one or more streams."""
 
     batches: tuple[DeltaBatch, ...]
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """Reply: request `id` failed; a stream after the deltas that were sent before."""
+    """A reply: request `id` failed. A stream can fail after some of its deltas."""
 
     id: int
     error: ErrorReport
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
-    """Reply to Ask: the bytes of the answer, see answer_to."""
+    """The reply to Ask. answer_to() decodes `answer`."""
 
     id: int
     answer: bytes
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
-    """Published each second while requests are running: their ids."""
+    """Published each second while requests are running. `active` contains their ids."""
 
     active: tuple[int, ...]
 
 
 class PublishedEvent(msgspec.Struct, frozen=True, tag="event"):
-    """Published: a model was loaded or unloaded, or the engine's statistics, each second while requests are running and
-    once after.
-    """
+    """Published when a model is loaded or unloaded; with statistics each second while requests run, and once after."""
 
     event: EngineEvent
 
@@ -110,7 +108,7 @@ KernelMessage: TypeAlias = DeltaBatches | Failed | Answered | Heartbeat | Publis
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[LinkRequest] = msgspec.msgpack.Decoder(LinkRequest)
-# The type of a question's answer is the argument of its base class.
+# Each question derives from Question[A], where A is the type of its answer.
 _answers_to = {kind: msgspec.msgpack.Decoder(get_args(kind.__orig_bases__[0])[0]) for kind in get_args(AnyQuestion)}
 _kernel_messages: msgspec.msgpack.Decoder[KernelMessage] = msgspec.msgpack.Decoder(KernelMessage)
 
@@ -127,7 +125,7 @@ ERROR_CLASSES = _error_classes(PicoError)
 
 
 def encode(message: LinkRequest | KernelMessage) -> bytes:
-    """The bytes of a message."""
+    """Encode a message."""
     return _encoder.encode(message)
 
 
@@ -142,17 +140,17 @@ def decode_message(payload: bytes | memoryview) -> KernelMessage:
 
 
 def encode_answer(answer: object) -> bytes:
-    """The bytes of a question's answer."""
+    """Encode the answer to a question."""
     return _encoder.encode(answer)
 
 
 def answer_to(question: Question[A], answer: bytes) -> A:
-    """Decode what encode_answer wrote for `question`. Raises msgspec.DecodeError."""
+    """Decode the answer to `question`, encoded by encode_answer(). Raises msgspec.DecodeError."""
     return cast(A, _answers_to[type(question)].decode(answer))
 
 
 def channel_of(request: LinkRequest) -> Channel:
-    """Control for requests that must not wait for a long load, shell for the others."""
+    """Return the channel of a request: control if it must not wait for a model to load, else shell."""
     match request:
         case Generate() | Ask(question=ListModels() | FindModel() | LoadModel()):
             return "shell"
@@ -169,7 +167,7 @@ def report(error: PicoError) -> ErrorReport:
 
 
 def error_from(report: ErrorReport) -> PicoError:
-    """The error of a report; EngineFailed if this process has no class of that name."""
+    """Convert a report to its error; EngineFailed if this process has no class of that name."""
     kind = ERROR_CLASSES.get(report.kind, EngineFailed)
     return kind(
         report.message, param=report.param, code=report.code, model=report.model, retry_after=report.retry_after
@@ -177,20 +175,20 @@ def error_from(report: ErrorReport) -> PicoError:
 
 
 def digest_of(payload: bytes) -> dict[str, str]:
-    """The content of the Jupyter message that carries `payload`: Jupyter signs contents, but not buffers."""
+    """Return a message content with the hash of `payload`, because Jupyter signs the content but not the buffers."""
     return {"sha256": hashlib.sha256(payload).hexdigest()}
 
 
 def matches_digest(content: Mapping[str, object], payload: bytes | memoryview) -> bool:
-    """Whether `payload` has the hash that the signed content holds."""
+    """Whether the hash in `content`, which is signed, is that of `payload`."""
     return content.get("sha256") == hashlib.sha256(payload).hexdigest()
 
 
 def options_text(options: EngineOptions) -> str:
-    """The options as text for a command line; JSON with Python's Infinity."""
+    """Encode the options for a command line: JSON, in which infinity is Python's `Infinity`."""
     return json.dumps(msgspec.to_builtins(options))
 
 
 def options_from(text: str) -> EngineOptions:
-    """Parse what options_text wrote. Raises ValueError."""
+    """Decode the text of options_text(). Raises ValueError."""
     return msgspec.convert(json.loads(text), EngineOptions)
