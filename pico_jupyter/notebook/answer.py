@@ -33,9 +33,9 @@ REMARKS = {
 class Answer:
     """An answer of a model.
 
-    `request` is its request. `reasoning` is the model's reasoning, `text` the visible answer. `finish_reason` is
-    "stop", "length" (a limit was reached), "tool_calls", "stopped", "failed", or "" while the model generates. `usage`
-    has the token counts, which arrive with the last piece.
+    `request` is the request that it answers. `text` is the visible answer, and `reasoning` the model's reasoning.
+    `finish_reason` is "stop", "length" (a limit was reached), "tool_calls", "stopped", "failed", or "" while the model
+    generates. `usage` has the token counts, which arrive with the last piece.
     """
 
     request: AnswerRequest
@@ -57,9 +57,9 @@ class Answer:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The whole conversation with this answer as its last message, in the format of `history` and ChatPanel."""
+        """The conversation up to this answer, which is the last message. The format is that of `history`."""
         system = [{"role": "system", "content": self.request.system}] if self.request.system else []
-        turns = [_message(turn) for turn in msgspec.to_builtins(self.request.messages)]
+        turns = [_without_empty_attachments(turn) for turn in msgspec.to_builtins(self.request.messages)]
         return [*system, *turns, {"role": "assistant", "content": self.text}]
 
     @property
@@ -68,14 +68,14 @@ class Answer:
         return bool(self.text or self.reasoning or self.finish_reason not in ("", "failed", "stopped"))
 
     def add(self, piece: Piece) -> None:
-        """Add a piece."""
+        """Add a piece to the answer."""
         match piece:
             case TextPiece():
                 self.text += piece.text
             case ReasoningPiece():
                 self.reasoning += piece.text
             case FinishPiece():
-                self.finish_reason = piece.reason  # type: ignore[assignment]  # servers send one of the three
+                self.finish_reason = piece.reason  # type: ignore[assignment]  # a str in the Struct
             case UsagePiece():
                 self.usage = piece.stats
             case ProgressPiece():
@@ -98,5 +98,5 @@ class Answer:
         return {"text/markdown": self.to_markdown(), "text/plain": printable(self.text)}
 
 
-def _message(turn: dict[str, Any]) -> dict[str, Any]:
+def _without_empty_attachments(turn: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in turn.items() if key != "attachments" or value}

@@ -32,7 +32,7 @@ class ChatArguments(TypedDict, total=False):
 
 
 def read_arguments(question: str, options: ChatArguments) -> AnswerRequest:
-    """Build a request. Its model is "" if no argument names one. Raises InvalidRequest, with the argument's name."""
+    """Build a request. Its model is "" if no argument names a model. Raises InvalidRequest that names the argument."""
     if not isinstance(question, str):
         raise InvalidRequest(f"the question must be text, not {_kind(question)}", param="question")
     history = options.get("history")
@@ -51,7 +51,7 @@ def read_arguments(question: str, options: ChatArguments) -> AnswerRequest:
 
 
 def read_reasoning(switch: object) -> Reasoning:
-    """Convert a reasoning switch in any spelling. Raises InvalidRequest."""
+    """Convert a string, a boolean or None to "on", "off" or "default". Raises InvalidRequest."""
     if switch is None or switch == "default":
         return "default"
     if switch is True or switch == "on":
@@ -62,7 +62,7 @@ def read_reasoning(switch: object) -> Reasoning:
 
 
 def _read_history(history: History) -> tuple[str, tuple[Turn, ...]]:
-    """Return the leading system message, or "", and the turns."""
+    """Return the text of the leading system message ("" without one), and the turns."""
     if history is None:
         return "", ()
     if isinstance(history, Answer):

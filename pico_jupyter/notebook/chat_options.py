@@ -19,7 +19,7 @@ VALUE = re.compile(r"""\s*(?:"[^"]*"|'[^']*'|\S+)""")
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
-    """The options of one cell. "" and None: not given. `images` are paths or names of variables."""
+    """The question and the options of one cell. Omitted options are "" or None. `images` are paths or variables."""
 
     question: str
     model: str
@@ -45,7 +45,15 @@ def _parser() -> _Parser:
     add("--model", "-m", default="", metavar="NAME", help="the model, for this cell")
     add("--reasoning", "-r", choices=SWITCH, help="reasoning, for this cell")
     add("--system", "-s", default="", metavar="TEXT", help="the system message, from this cell on")
-    add("--image", "-i", action="append", default=[], metavar="IMAGE", help="a path or a variable; may be repeated")
+    add(
+        "--image",
+        "-i",
+        dest="images",
+        action="append",
+        default=[],
+        metavar="IMAGE",
+        help="a path or a variable; may be repeated",
+    )
     add("--temperature", type=float, metavar="NUMBER", help="0 to 2; 0 always picks the most likely token")
     add("--max-tokens", type=int, metavar="N", help="maximum number of tokens, including reasoning")
     add("--seed", type=int, metavar="N", help="the same seed gives the same answer")
@@ -75,29 +83,18 @@ def read_options(line: str, cell: str | None) -> ChatOptions:
         raise InvalidRequest(f"--into {options.into}: not a valid name of a variable")
     if not question.strip():
         raise InvalidRequest("the question is missing. %%chat? shows the help.")
-    return ChatOptions(
-        question=question.strip(),
-        model=options.model,
-        reasoning=options.reasoning,
-        system=options.system,
-        images=tuple(options.image),
-        temperature=options.temperature,
-        max_tokens=options.max_tokens,
-        seed=options.seed,
-        into=options.into,
-        new=options.new,
-        code=options.code,
-    )
+    options.images = tuple(options.images)
+    return ChatOptions(question=question.strip(), **vars(options))
 
 
 def describe_options() -> str:
-    """Return the list of options."""
+    """Return the help of all options."""
     _, _, options = PARSER.format_help().partition("\n\n")
     return options
 
 
 def _split(line: str) -> tuple[str, str]:
-    """Split the line of %chat into its options and the question, which needs no quotes."""
+    """Split the line of %chat into its options and the question. The question needs no quotes."""
     position = 0
     while found := OPTION.match(line, position):
         position = found.end()

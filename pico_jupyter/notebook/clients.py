@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pico_jupyter.sources.server_address import ServerAddress
 
@@ -17,26 +17,22 @@ NO_KEY = "none"
 
 def openai_client(address: ServerAddress) -> OpenAI:
     """Return an openai.OpenAI. Raises ImportError if the package is not installed."""
-    client: OpenAI = _package("openai").OpenAI(**_for_openai(address))
-    return client
+    return cast("OpenAI", _package("openai").OpenAI(**_for_openai(address)))
 
 
 def async_openai_client(address: ServerAddress) -> AsyncOpenAI:
     """Return an openai.AsyncOpenAI. Raises ImportError if the package is not installed."""
-    client: AsyncOpenAI = _package("openai").AsyncOpenAI(**_for_openai(address))
-    return client
+    return cast("AsyncOpenAI", _package("openai").AsyncOpenAI(**_for_openai(address)))
 
 
 def ollama_client(address: ServerAddress) -> Client:
     """Return an ollama.Client. Raises ImportError if the package is not installed."""
-    client: Client = _package("ollama").Client(**_for_ollama(address))
-    return client
+    return cast("Client", _package("ollama").Client(**_for_ollama(address)))
 
 
 def async_ollama_client(address: ServerAddress) -> AsyncClient:
     """Return an ollama.AsyncClient. Raises ImportError if the package is not installed."""
-    client: AsyncClient = _package("ollama").AsyncClient(**_for_ollama(address))
-    return client
+    return cast("AsyncClient", _package("ollama").AsyncClient(**_for_ollama(address)))
 
 
 def _package(name: str) -> Any:

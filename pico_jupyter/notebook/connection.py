@@ -31,7 +31,7 @@ T = TypeVar("T")
 class Pico:
     """The models of this machine, for code in a notebook. `connect()` returns it.
 
-    `last` is the latest answer (None before the first one). It may still grow, or be incomplete because it was stopped.
+    `last` is the latest answer (None before the first). The answer may be incomplete: still growing, or stopped.
     """
 
     def __init__(self, source: Source, loop: BackgroundLoop) -> None:
@@ -45,7 +45,7 @@ class Pico:
 
     @property
     def origin(self) -> str:
-        """The source of answers, as a text that is the same in every run."""
+        """A description of the source of answers. It is the same in every run of a notebook."""
         if not isinstance(self._source, ServerSource):
             return "an engine in this kernel"
         address = self._source.address
@@ -100,7 +100,7 @@ class Pico:
             seed=seed,
             history=history,
         )
-        pieces = AnswerStream(self._loop, self._source, read_arguments(question, options), self._complete)
+        pieces = AnswerStream(self._loop, self._source, read_arguments(question, options), self._fill_model)
         self.last = pieces.answer
         if stream:
             return pieces
@@ -121,9 +121,9 @@ class Pico:
     ) -> Coroutine[Any, Any, Answer] | AsyncAnswerStream:
         """Like `chat`, for coroutines: `await pico.achat(…)`, or `async for piece in pico.achat(…, stream=True)`.
 
-        The request is sent when the result is first awaited. Cancelling aborts it.
+        The request is sent when the result is first awaited. Cancelling aborts the request.
         """
-        pieces = AsyncAnswerStream(self._loop, self._source, read_arguments(question, options), self._complete)
+        pieces = AsyncAnswerStream(self._loop, self._source, read_arguments(question, options), self._fill_model)
         self.last = pieces.answer
         return pieces if stream else _whole(pieces)
 
@@ -134,10 +134,10 @@ class Pico:
 
     @property
     def default_model(self) -> str:
-        """The model of requests that name none: the first of `models`, until another one is assigned.
+        """The model of requests without a model: the first of `models`, unless another model is assigned.
 
-        While none is assigned, a question with images or videos uses the first model that accepts them. Raises
-        PicoError.
+        If no model is assigned, a question with images or videos uses the first model that accepts them.
+        Raises PicoError.
         """
         return self._default_model or choose_model(self.models).name
 
@@ -176,8 +176,8 @@ class Pico:
     def _address(self) -> ServerAddress:
         return self._source.address if isinstance(self._source, ServerSource) else own_server()
 
-    async def _complete(self, request: AnswerRequest) -> AnswerRequest:
-        """Fill in the model if `request` names none."""
+    async def _fill_model(self, request: AnswerRequest) -> AnswerRequest:
+        """Return the request with a model."""
         if request.model:
             return request
         name = self._default_model or choose_model(await self._source.models(), request.messages).name
@@ -190,9 +190,9 @@ class Pico:
 def connect(*, url: str = "", token: str = "") -> Pico:
     """Return this process's connection to its models. Later calls for the same server return the same object.
 
-    With `url` (like "http://localhost:8888/") and `token`, it uses the Jupyter server at that address. Otherwise it
-    uses the server that PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN name, or else the server that started this kernel.
-    Without a server, or if pico_jupyter is not installed there, it uses an engine in this kernel.
+    With `url` (like "http://localhost:8888/") and `token`, the connection uses the Jupyter server at that address.
+    Otherwise it uses the server of PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN, else the server that started this kernel.
+    Without a server, or if that server lacks pico_jupyter, the connection uses an engine in this kernel.
 
     Raises InvalidRequest if the URL is not an http or https URL, Unauthenticated or Forbidden if the token is wrong,
     and EngineUnavailable if there is no pico_jupyter server at the address.
@@ -206,7 +206,7 @@ def _connection(address: ServerAddress | None) -> Pico:
 
 
 def wait(future: concurrent.futures.Future[T]) -> T:
-    """Wait for `future` and return its result. An interrupt cancels it."""
+    """Wait for `future` and return its result. An interrupt cancels the future."""
     try:
         while not future.done():
             concurrent.futures.wait([future], INTERRUPTIBLE_SECONDS)

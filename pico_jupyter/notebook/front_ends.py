@@ -13,17 +13,17 @@ from pico_jupyter.notebook.magics_conversation import CellRun
 
 
 def choose_display(shell: InteractiveShell) -> Display:
-    """Return the display for a notebook, for a console or a terminal, or for a program that runs notebooks."""
+    """Return the display for the front end: a notebook, a console or terminal, or a program that runs notebooks."""
     if getattr(shell, "kernel", None) is None:
         return TextDisplay(_write, dims=sys.stdout.isatty())
-    # Only front ends with a user allow requests for input.
+    # Programs that run notebooks do not allow requests for input. Consoles send no cell ids.
     if not _request(shell).get("content", {}).get("allow_stdin"):
         return WholeDisplay(_publisher(shell))
     return LiveDisplay(_publisher(shell)) if current_cell(shell).id else TextDisplay(_write, dims=True)
 
 
 def current_cell(shell: InteractiveShell) -> CellRun:
-    """Return the running cell."""
+    """Return the execution of the running cell."""
     metadata = _request(shell).get("metadata", {})
     return CellRun(str(metadata.get("cellId") or ""), shell.execution_count)
 

@@ -1,6 +1,6 @@
 """Displays an answer during generation: as an output that grows, as one output at the end, or as text.
 
-nbval ignores updates of outputs, so a growing output and one that is published at the end are equal once complete.
+nbval ignores updates of outputs. The single output at the end equals the final state of a growing output.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.notebook.markdown import printable
 from pico_jupyter.sources.calls import Piece, ProgressPiece
 
-# The least time between two updates. A long output is updated less often, because each update renders all of it.
+# The shortest time between two updates. A long output is updated less often, because each update renders all of it.
 UPDATE_SECONDS = 0.1
 CHARACTERS_PER_SECOND = 100_000
 # nbval 0.11 fails when text is flushed more often than this.
 FLUSH_SECONDS = 0.05
 DIM, RESET = "\x1b[2m", "\x1b[0m"
 
-# Publishes a message, of the type display_data or update_display_data, with its content.
+# Publishes a message. The arguments are its type, display_data or update_display_data, and its content.
 Publish: TypeAlias = Callable[[str, dict[str, Any]], object]
 
 
@@ -38,7 +38,7 @@ class Display(Protocol):
 
 
 class WholeDisplay:
-    """Publishes one output at the end, for programs that run notebooks. An answer without pieces has no output."""
+    """Publishes one output at the end, for programs that run notebooks. An answer that never began has no output."""
 
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
@@ -88,14 +88,15 @@ class LiveDisplay:
 
 
 class TextDisplay:
-    """Writes text, for terminals and consoles. With `dims` reasoning is dimmed, otherwise it has <think> tags."""
+    """Writes text, for terminals and consoles. With `dims`, reasoning is dim; otherwise it is in <think> tags."""
 
     def __init__(self, write: Callable[[str], object], *, dims: bool, clock: Callable[[], float] = time.monotonic):
         self._write = write
         self._clock = clock
         self._due = 0.0
         self._reasoning_written = self._text_written = 0
-        self._before, self._after = (DIM, f"{RESET}\n\n") if dims else ("<think>\n", "\n</think>\n\n")
+        self._reasoning_start = DIM if dims else "<think>\n"
+        self._reasoning_end = f"{RESET}\n\n" if dims else "\n</think>\n\n"
 
     def __repr__(self) -> str:
         return f"<TextDisplay [{self._text_written} characters]>"
@@ -111,7 +112,7 @@ class TextDisplay:
         """See Display.end."""
         self._write_more(answer)
         if self._reasoning_written and not self._text_written:
-            self._write(self._after.rstrip("\n"))
+            self._write(self._reasoning_end.rstrip("\n"))
         if self._reasoning_written or self._text_written:
             self._write("\n")
 
@@ -119,10 +120,10 @@ class TextDisplay:
         reasoning = printable(answer.reasoning)[self._reasoning_written :]
         text = printable(answer.text)[self._text_written :]
         if reasoning:
-            self._write(("" if self._reasoning_written else self._before) + reasoning)
+            self._write(("" if self._reasoning_written else self._reasoning_start) + reasoning)
         self._reasoning_written += len(reasoning)
         if text:
-            self._write((self._after if self._reasoning_written and not self._text_written else "") + text)
+            self._write((self._reasoning_end if self._reasoning_written and not self._text_written else "") + text)
         self._text_written += len(text)
 
 

@@ -9,7 +9,7 @@ from pico_jupyter.notebook.commands import WORDS
 
 
 def words_at(line: str, model_names: Callable[[], list[str]]) -> list[str]:
-    """Return the completions of the last word of `line`, which ends at the cursor."""
+    """Return the completions of the last word of `line`. The line ends at the cursor."""
     command, *words = line.split(" ")
     if not words:
         return []

@@ -53,9 +53,9 @@ class ChatMagics(Magics):
         system message, {name}, {name.attribute} and {name[0]} are replaced by the values of your variables. {{name}}
         becomes {name}, and all other braces stay as they are.
 
-        Each cell continues the conversation of the cells before it. A cell that runs again continues from where it
-        first ran: its old answer, and those of the cells that ran after it, are removed from the conversation. In a
-        terminal, where cells have no identity, each question is added at the end.
+        Each cell continues the conversation of the cells that ran before it. When a cell runs again, its old answer
+        and the answers of all cells that ran after it are removed from the conversation first. In a terminal, cells
+        have no ids, so each question is added at the end.
         """
         with _errors_in_one_line():
             self._ask(read_options(line, cell))
@@ -88,7 +88,7 @@ class ChatMagics(Magics):
             self._insert_code(answer.text)
 
     def _images(self, word: str) -> list[Any]:
-        """Return the value of a variable, or its items if it is a list. Any other word is a path."""
+        """Return the images of an --image: the value of a variable, the items of a list, or else `word`, a path."""
         name = re.split(r"[.\[]", word, maxsplit=1)[0]
         if name not in self._shell.user_ns or not is_expression(word):
             return [word]
@@ -119,10 +119,12 @@ class ChatMagics(Magics):
         match command, argument:
             case "", "":
                 return self._status()
-            case "load" | "unload", name if name:
-                pico = self._connect()
-                (pico.load if command == "load" else pico.unload)(name)
-                return f"{name} is {'' if command == 'load' else 'not '}in memory."
+            case "load", name if name:
+                self._connect().load(name)
+                return f"{name} is in memory."
+            case "unload", name if name:
+                self._connect().unload(name)
+                return f"{name} is not in memory."
             case "model", name if name:
                 return self._set_model(name)
             case "reasoning", "on" | "off" | "default":
@@ -156,7 +158,7 @@ class ChatMagics(Magics):
         return "\n".join(f"{name:<19}{value}" for name, value in lines.items())
 
     def match(self, context: CompletionContext) -> SimpleMatcherResult:
-        """Match for IPython's completer. In lines of these magics all other completions are suppressed."""
+        """Return the completions for IPython's completer. They suppress all others; an empty list does not."""
         is_body = context.cursor_line > 0 and context.full_text.startswith("%%")
         words = [] if is_body else words_at(context.text_until_cursor, self._names)
         found = {"completions": [SimpleCompletion(word) for word in words], "suppress": bool(words)}
@@ -170,7 +172,7 @@ class ChatMagics(Magics):
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magics, their completer, and the rewriting of lines that end in a question mark."""
+    """Register the magics, their completer, and ChatLine."""
     magics = ChatMagics(shell)
     shell.register_magics(magics)
 
@@ -183,13 +185,13 @@ def load(shell: InteractiveShell) -> None:
 
 
 def _register(functions: list[Any], function: Any) -> None:
-    """Append `function`, and remove the one that an earlier load appended."""
+    """Append `function`. If an earlier load() has appended its own version, remove that one."""
     functions[:] = [known for known in functions if getattr(known, "__qualname__", "") != function.__qualname__]
     functions.append(function)
 
 
 def code_of(text: str) -> str:
-    """Return the Python code blocks of an answer, or all code blocks if none is Python."""
+    """Return the Python code of an answer, or the code in other languages if it has no Python."""
     blocks = [(language.lower(), code.strip("\n")) for _, language, code in CODE.findall(text)]
     python = [code for language, code in blocks if language in PYTHON]
     return "\n\n".join(python or [code for _, code in blocks])
@@ -197,7 +199,7 @@ def code_of(text: str) -> str:
 
 @contextmanager
 def _errors_in_one_line() -> Iterator[None]:
-    """Show errors without a traceback, because one through this package does not help the user."""
+    """Show errors in one line. A traceback through this package would not help the user."""
     try:
         yield
     except InvalidRequest as error:
@@ -209,6 +211,6 @@ def _errors_in_one_line() -> Iterator[None]:
         raise
 
 
-# The help ends with the lists that the parsers use, so the two never differ.
+# The help ends with the lists that the parsers use, so the help and the parsers never differ.
 ChatMagics.chat.__doc__ = f"{inspect.getdoc(ChatMagics.chat)}\n\n{describe_options()}"
 ChatMagics.pico.__doc__ = f"{inspect.getdoc(ChatMagics.pico)}\n\n{describe_commands()}"

@@ -1,6 +1,6 @@
 """MagicsConversation: the conversation of %%chat and %chat, in the order of execution.
 
-Invariant: a cell that runs again continues from where it first ran, so its old answer and all later ones are dropped.
+Invariant: when a cell runs again, its old answer and all later answers are removed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pico_jupyter.notebook.answer import Answer
 
 @dataclass(frozen=True, slots=True)
 class CellRun:
-    """One execution of a cell. `id` is "" if the front end sends none; `run` is the execution count."""
+    """One execution of a cell. `id` is the cell's id ("" if the front end sends no ids), `run` the execution count."""
 
     id: str
     run: int
@@ -32,25 +32,25 @@ class MagicsConversation:
         return len(self._answers)
 
     def before(self, cell: CellRun) -> list[dict[str, Any]]:
-        """Return the messages that `cell` continues."""
+        """Return the messages before `cell`."""
         answers = self._answers[: self._index(cell)]
         return answers[-1][1].messages if answers else []
 
     def add(self, cell: CellRun, answer: Answer, *, starts_over: bool = False) -> None:
-        """Add the answer of `cell`. With `starts_over`, drop all earlier ones.
+        """Add an answer. If `cell` ran before, replace its old answer and all later answers; with `starts_over`, all.
 
-        An answer without text is not added, because it cannot be continued.
+        An answer without text is not added, because a conversation cannot continue it.
         """
         if answer.text:
             index = 0 if starts_over else self._index(cell)
             self._answers[index:] = [(cell, answer)]
 
     def clear(self) -> None:
-        """Drop all answers."""
+        """Remove all answers."""
         self._answers.clear()
 
     def _index(self, cell: CellRun) -> int:
-        """Return the index of an earlier run of `cell`, or the end."""
+        """Return the index of the earlier run of `cell`, or the number of answers if there is no such run."""
         for index, (known, _) in enumerate(self._answers):
             if cell.id and known.id == cell.id and known.run != cell.run:
                 return index

@@ -1,12 +1,12 @@
-"""Makes text of a model safe in every Markdown renderer: HTML is text, images are links, code remains code.
+"""Makes text of a model safe in every Markdown renderer: HTML becomes text, images become links, code remains code.
 
-markdown-it finds the code. These invariants hold even if another renderer treats other text as code:
+markdown-it finds the code. These invariants hold even in renderers that find code in other places:
 
-- A "<" of the model stays only inside fences that this module writes: at the start of a line, after an empty line, and
-  longer than any fence in the code. All other code is written as entities.
-- Backticks, tildes and dollar signs that could open code or a formula are entities. nbconvert 7.17 searches for
-  formulas before fences: every formula is closed, and a display formula that starts inside a line is put on one line.
-- A link needs a safe scheme or a relative destination. nbconvert 7.17 would render a javascript: link.
+- A "<" of the model remains only in fences that this module writes. Such a fence is at the start of a line, after an
+  empty line, and longer than any fence in the code. Markup in other code is replaced by entities.
+- Backticks, tildes and dollar signs that could open code or a formula are replaced by entities. nbconvert 7.17 searches
+  for formulas before fences. So every formula is closed, and a display formula inside a line has no line breaks.
+- A link has a safe scheme or a relative destination, because nbconvert 7.17 renders javascript: links.
 
 labextension/src/model/safeMarkdown.ts does the same; tests/panel/safe.json checks that both give the same result.
 """
@@ -20,7 +20,7 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-# A formula of more than 999 characters is text, so that the search stays linear.
+# A formula of more than 999 characters remains text, so that the search takes linear time.
 MATH = re.compile(
     r"\$\$(?P<block>.{1,999}?)(?<!\\)\$\$"
     r"|\\\[(?P<bracketed>.{1,999}?)\\\]"
@@ -37,9 +37,9 @@ LIVE = re.compile(r"\\?(<|`|~{3,}|!(?=\[)|\$)|\\(\\|(?=begin\{))|\\.", re.DOTALL
 UNSAFE_LINK = re.compile(
     r"(?<=\])[(:](?=[\x00-\x20]*(?![\x00-\x20]|(?:https?|ftp|mailto|tel):)[^:&\\/?#()\"']*[:&\\])", re.IGNORECASE
 )
-# A link label that its block does not close. nbconvert would search for its end in a later fence.
+# A "[" at the start of a line whose block has no "]" for it. nbconvert would find the "]" in a later fence.
 OPEN_LABEL = re.compile(r"^( {0,3})\[(?=(?:[^\[\]\\]|\\.|\\\Z)*\Z)", re.MULTILINE | re.DOTALL)
-# The opening of a display formula inside another formula. TeX ignores a space after it.
+# The start of a display formula inside another formula. A space disables it in renderers, and TeX ignores the space.
 NESTED_OPENING = re.compile(r"(?<=.)(\\begin(?=\{)|\\\\(?=[\[(]))", re.DOTALL)
 MARKUP = re.compile(r"[^\w ]")
 # Terminals interpret these characters.
@@ -47,18 +47,18 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def safe_markdown(text: str, *, keeps_lines: bool = False) -> str:
-    """`text`, safe to render. With `keeps_lines` every line break is a hard one."""
+    """Return `text` as Markdown that is safe to render. With `keeps_lines`, each line break is rendered as one."""
     normalized = text.replace("\r\n", "\n").replace("\r", "\n")
     return "\n".join(_blocks(normalized, "  \n" if keeps_lines else "\n")).strip("\n")
 
 
 def printable(text: str) -> str:
-    """`text` without control characters, safe to print in a terminal."""
+    """Return `text` without control characters, which is safe to print in a terminal."""
     return CONTROLS.sub("", text)
 
 
 def fold(reasoning: str, *, is_open: bool) -> str:
-    """Reasoning in a collapsible block; "" without reasoning."""
+    """Return a collapsible block with the reasoning, or "" if it is blank."""
     if not reasoning.strip():
         return ""
     state = " open" if is_open else ""
@@ -71,13 +71,14 @@ def _blocks(text: str, line_end: str) -> Iterator[str]:
     PARSER.block.parse(text, PARSER, {}, tokens)
     position = 0
     for token in tokens:
-        is_fence = token.type == "fence" or (token.type == "code_block" and token.level == 0)
-        if token.map is not None and (is_fence or token.type == "inline"):
+        is_code = token.type == "fence" or (token.type == "code_block" and token.level == 0)
+        if token.map is not None and (is_code or token.type == "inline"):
             start, end = token.map
             yield from map(_prose, lines[position:start])
-            yield (
-                _code(token, lines[start]) if is_fence else _prose("\n".join(lines[start:end])).replace("\n", line_end)
-            )
+            if is_code:
+                yield _code(token, lines[start])
+            else:
+                yield _prose("\n".join(lines[start:end])).replace("\n", line_end)
             position = end
     yield from map(_prose, lines[position:])
 
@@ -87,11 +88,12 @@ def _code(token: Token, first_line: str) -> str:
     language = found.group() if found else ""
     code = token.content.removesuffix("\n")
     if token.level:
-        # On one line, so that it stays in its list item or quote in renderers that count indents differently.
+        # Code in a list item or a quote is written on one line, because renderers count its indent differently.
         kind = f' class="language-{language}"' if language else ""
         prefix = first_line[: first_line.index(token.markup)]
         return f"{prefix}<pre><code{kind}>{_entities(code)}</code></pre>\n"
-    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", code)), 0)
+    longest = max(map(len, re.findall("`+", code)), default=0)
+    fence = "`" * max(3, longest + 1)
     return f"\n{fence}{language}\n{code}\n{fence}\n"
 
 
@@ -106,7 +108,7 @@ def _prose(text: str) -> str:
             case "code_inline":
                 shown += f"<code>{_entities(token.content)}</code>"
             case "math":
-                # Two formulas without a space between them would be read as one.
+                # Without a space between them, two formulas would be rendered as one.
                 shown += " " if shown.endswith("$") else ""
                 shown += _formula(token, is_inside_line=shown != "" and not shown.endswith("\n"))
             case _:
@@ -116,15 +118,17 @@ def _prose(text: str) -> str:
 
 
 def _formula(token: Token, *, is_inside_line: bool) -> str:
-    formula = UNSAFE_LINK.sub(lambda sign: f" {sign[0]}", LIVE.sub(_escape_in_formula, token.content))
+    formula = UNSAFE_LINK.sub(r" \g<0>", LIVE.sub(_escape_in_formula, token.content))
     if token.markup != "$$":
+        # NESTED_OPENING needs a character before the match, so it gets the opening dollar sign too.
         formula = NESTED_OPENING.sub(r"\1 ", token.markup + formula)[len(token.markup) :]
     elif is_inside_line:
         formula = re.sub(r"\s*\n[\s>]*", " ", formula)
     if not formula.strip():
         return ""
-    # A backslash would escape the closing dollar sign.
-    return f"{token.markup}{formula}{' ' if formula.endswith(chr(92)) else ''}{token.markup}"
+    # A backslash at the end would escape the closing dollar sign.
+    space = " " if formula.endswith("\\") else ""
+    return f"{token.markup}{formula}{space}{token.markup}"
 
 
 def _live_entities(markup: re.Match[str]) -> str:
@@ -136,7 +140,7 @@ def _live_entities(markup: re.Match[str]) -> str:
 def _escape_in_formula(markup: re.Match[str]) -> str:
     r"""Replace "<" by \lt, and remove backticks and dollar signs, which TeX does not need.
 
-    Add a space after each other character, so that it opens nothing.
+    Add a space after "!" and each "~", so that they start no image and no code.
     """
     if not markup[1]:
         return markup[0]
@@ -148,7 +152,7 @@ def _entities(text: str) -> str:
 
 
 def _math(state: StateInline, silent: bool) -> bool:
-    """The inline rule for formulas. Escaped characters and single dollar signs remain text."""
+    """Find a formula, as an inline rule of markdown-it. Escaped characters and unmatched dollar signs remain text."""
     found = MATH.match(state.src, state.pos)
     if found is None:
         return False

@@ -1,4 +1,4 @@
-"""Models: the list of models on this machine, which notebooks display as a table."""
+"""Models: the list of the models on this machine. Notebooks display it as a table."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.sources.background import BackgroundLoop
 from pico_jupyter.sources.calls import AnswerRequest, Piece, Source
 
-# SIGINT does not wake a thread that waits for a queue. Python handles the signal after this timeout.
+# SIGINT does not wake a thread that waits for a queue, so Python handles the signal only after this timeout.
 INTERRUPTIBLE_SECONDS = 0.1
 
-# Fills in the model of a request that names none.
-Complete: TypeAlias = Callable[[AnswerRequest], Awaitable[AnswerRequest]]
+# Returns the request with a model. The request may lack one.
+FillModel: TypeAlias = Callable[[AnswerRequest], Awaitable[AnswerRequest]]
 
 
 class AnswerStream:
@@ -33,11 +33,11 @@ class AnswerStream:
     `answer` is the answer so far, and the complete one at the end.
     """
 
-    def __init__(self, loop: BackgroundLoop, source: Source, request: AnswerRequest, complete: Complete) -> None:
+    def __init__(self, loop: BackgroundLoop, source: Source, request: AnswerRequest, fill_model: FillModel) -> None:
         self.answer = Answer(request)
         self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._has_ended = False
-        self._pump = loop.submit(_pump(source, self.answer, complete, self._pieces.put))
+        self._pump = loop.submit(_pump(source, self.answer, fill_model, self._pieces.put))
         weakref.finalize(self, self._pump.cancel)
 
     def __repr__(self) -> str:
@@ -78,15 +78,15 @@ class AsyncAnswerStream:
     """An asynchronous iterator over the pieces of an answer. Each piece has a `text`.
 
     `answer` is the answer so far, and the complete one at the end. The request is sent when the first piece is awaited.
-    Cancelling the reader aborts it.
+    Cancelling the reader aborts the request.
     """
 
-    def __init__(self, loop: BackgroundLoop, source: Source, request: AnswerRequest, complete: Complete) -> None:
+    def __init__(self, loop: BackgroundLoop, source: Source, request: AnswerRequest, fill_model: FillModel) -> None:
         self.answer = Answer(request)
         self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
         self._pump: concurrent.futures.Future[None] | None = None
         self._has_ended = False
-        self._loop, self._source, self._complete = loop, source, complete
+        self._loop, self._source, self._fill_model = loop, source, fill_model
 
     def __repr__(self) -> str:
         return f"<AsyncAnswerStream [{self.answer.finish_reason or 'streaming'}]>"
@@ -98,7 +98,7 @@ class AsyncAnswerStream:
         """Return the next piece. Raises PicoError."""
         if self._has_ended:
             raise StopAsyncIteration
-        pump = self._running()
+        pump = self._started_pump()
         try:
             piece = await self._pieces.get()
         except asyncio.CancelledError:
@@ -118,27 +118,27 @@ class AsyncAnswerStream:
             self._pump.cancel()
         self.answer.end("stopped")
 
-    def _running(self) -> concurrent.futures.Future[None]:
+    def _started_pump(self) -> concurrent.futures.Future[None]:
         if self._pump is None:
             put = _putter(asyncio.get_running_loop(), self._pieces)
-            self._pump = self._loop.submit(_pump(self._source, self.answer, self._complete, put))
+            self._pump = self._loop.submit(_pump(self._source, self.answer, self._fill_model, put))
             weakref.finalize(self, self._pump.cancel)
         return self._pump
 
 
 def _putter(reader: asyncio.AbstractEventLoop, pieces: asyncio.Queue[Piece | None]) -> Callable[[Piece | None], None]:
     def put(piece: Piece | None) -> None:
-        # The reader's loop may be closed. It then needs no pieces.
+        # A closed loop raises RuntimeError, and its reader needs no pieces.
         with contextlib.suppress(RuntimeError):
             reader.call_soon_threadsafe(pieces.put_nowait, piece)
 
     return put
 
 
-async def _pump(source: Source, answer: Answer, complete: Complete, put: Callable[[Piece | None], None]) -> None:
-    """Pass the pieces to `put`, then None. Holds no reference to the stream, so that it can be garbage-collected."""
+async def _pump(source: Source, answer: Answer, fill_model: FillModel, put: Callable[[Piece | None], None]) -> None:
+    """Pass each piece to `put`, and None at the end. Keeps no stream, so that unused streams are garbage-collected."""
     try:
-        answer.request = await complete(answer.request)
+        answer.request = await fill_model(answer.request)
         async with aclosing(source.chat(answer.request)) as pieces:
             async for piece in pieces:
                 put(piece)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class AnswerTiming:
-    """The times of an answer, in seconds since the request."""
+    """`first` and `last` are the times of the first and the latest piece with text, in seconds since the request."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
