@@ -1,4 +1,4 @@
-"""Runs a chat kernel with the sockets and threads of ipykernel, without the shell of IPython."""
+"""Runs a chat kernel with the sockets and threads of ipykernel, but without IPython's shell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pico_jupyter.chat_kernel.jupyter_kernel import ChatKernel
 
 
 class ChatKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel is imported without its types
-    """Does not redirect stdout and stderr: the output of libraries appears in the server's log, not below a cell."""
+    """The application of the chat kernel. stdout is not redirected, so libraries write to the server's log."""
 
     name = "pico-chat-kernel"
     kernel_class = ChatKernel

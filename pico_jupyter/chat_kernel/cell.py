@@ -17,7 +17,7 @@ MAGICS = {
     "models": "%models: the models on this machine",
     "help": "%help: this list",
 }
-# Also accepts what users of terminals type: ":" or "=" instead of the space, and "%%" as for IPython's cell magics.
+# For users who are used to other tools, ":" or "=" can replace the space, and "%%" (IPython's cell magics) the "%".
 MAGIC = re.compile(r"\s*%{1,2}(?P<name>[A-Za-z_]\w*)(?:[ \t:=]+(?P<argument>.*))?$")
 
 
@@ -48,14 +48,15 @@ class PromptCell:
 
 
 def read_cell(source: str) -> PromptCell:
-    """Parse a cell. Unknown magics are kept; `check_magics` refuses them."""
+    """Parse a cell. Unknown magics are kept; check_magics() refuses them."""
     magics: list[Magic] = []
     lines = source.strip().splitlines()
     for index, line in enumerate(lines):
         found = MAGIC.match(line)
         if found is None and line.strip():
             prompt = "\n".join(lines[index:])
-            return PromptCell(tuple(magics), prompt.removeprefix("\\") if prompt.startswith("\\%") else prompt)
+            # A prompt that starts with "%" is written with a backslash before it.
+            return PromptCell(tuple(magics), prompt[1:] if prompt.startswith("\\%") else prompt)
         if found is not None:
             magics.append(Magic(found["name"].lower(), _unquoted((found["argument"] or "").strip())))
     return PromptCell(tuple(magics), "")

@@ -1,7 +1,7 @@
 """ChatKernel: handles Jupyter's messages for a NotebookChat.
 
 Invariants:
-- Everything but `interrupt_request` and `do_shutdown` runs in the event loop of the main thread.
+- All methods except `interrupt_request` and `do_shutdown` run in the event loop of the main thread.
 - One cell runs at a time. Cancelling the task of a cell aborts its answer.
 """
 
@@ -19,7 +19,7 @@ from pico_jupyter import __version__
 from pico_jupyter.chat_kernel.cell import MAGICS
 from pico_jupyter.chat_kernel.notebook_chat import NotebookChat
 from pico_jupyter.chat_kernel.notes import note_magic
-from pico_jupyter.chat_kernel.outputs import CellOutput
+from pico_jupyter.chat_kernel.outputs import CellOutput, Reader
 from pico_jupyter.chat_kernel.prompt_completion import complete, word_at
 from pico_jupyter.chat_kernel.session_notebook import this_notebook
 from pico_jupyter.errors import PicoError
@@ -93,9 +93,8 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel is imported without
             # The message is not logged, because it may quote a prompt.
             trace = "".join(traceback.format_tb(error.__traceback__))
             self.log.error("a cell failed: %s\n%s", type(error).__name__, trace)
-            return self._report_failure(
-                type(error).__name__, "the kernel failed; see the log of the Jupyter server", silent
-            )
+            message = "the kernel failed; see the log of the Jupyter server"
+            return self._report_failure(type(error).__name__, message, silent)
         finally:
             self._running = None
         unknown = self._failure("NotSupported", "this kernel does not evaluate expressions")
@@ -113,13 +112,13 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel is imported without
         return {"status": "ok", "restart": restart}
 
     async def do_is_complete(self, code: str) -> dict[str, Any]:
-        """Report, for terminals, an input that ends in a backslash or has an open code fence as incomplete."""
-        lines = [line.strip() for line in code.splitlines()]
-        is_open = sum(line.startswith(FENCES) for line in lines) % 2 or code.endswith("\\")
-        return {"status": "incomplete", "indent": ""} if is_open else {"status": "complete"}
+        """Tell terminals that an input is incomplete if it ends in a backslash or has an open code fence."""
+        fences = sum(line.strip().startswith(FENCES) for line in code.splitlines())
+        is_incomplete = fences % 2 == 1 or code.endswith("\\")
+        return {"status": "incomplete", "indent": ""} if is_incomplete else {"status": "complete"}
 
     async def do_complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
-        """Complete magics, models and paths."""
+        """Complete magics, names of models, and paths."""
         found = await complete(code, cursor_pos, self._models)
         span = {"cursor_start": found.start, "cursor_end": cursor_pos}
         return {"status": "ok", "matches": found.matches, **span, "metadata": {}}
@@ -127,7 +126,7 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel is imported without
     async def do_inspect(
         self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
     ) -> dict[str, Any]:
-        """Return the help of a magic, or the row of a model."""
+        """Return the help of the magic at the cursor, or the table row of the model at the cursor."""
         word = word_at(code, cursor_pos)
         magic = word.lstrip("%").lower() if word.startswith("%") else ""
         if magic in MAGICS:
@@ -150,7 +149,7 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel is imported without
         pattern: str = "*",
         unique: bool = False,
     ) -> dict[str, Any]:
-        """Return the prompts since this kernel started, as session 1."""
+        """Return the prompts of this kernel. They belong to session 1, which began when the kernel started."""
         inputs = self._inputs
         if hist_access_type == "range":
             inputs = [entry for entry in inputs if start <= entry[0] and (stop is None or entry[0] < stop)]
@@ -163,23 +162,23 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel is imported without
         return {"status": "ok", "history": [(1, line, (code, None) if output else code) for line, code in inputs]}
 
     def pre_handler_hook(self) -> None:
-        """Keep ignoring SIGINT, because this kernel is interrupted by messages."""
+        """Do nothing. ipykernel would enable SIGINT here, but this kernel is interrupted by messages only."""
 
     def post_handler_hook(self) -> None:
-        """See pre_handler_hook."""
+        """Do nothing, see pre_handler_hook."""
 
     def _stop(self) -> None:
         if self._running is not None:
             self._running.cancel()
 
-    async def _run(self, code: str, silent: bool, cell: str | None, meta: dict[str, Any], allow_stdin: bool) -> None:
+    async def _run(self, code: str, silent: bool, cell_id: str | None, meta: dict[str, Any], allow_stdin: bool) -> None:
         if silent:
             await self._chat.apply_magics(code)
             return
-        # Only notebooks have cell ids, and only front ends with a user allow input.
-        output = CellOutput(self._show, ("cells" if cell else "text") if allow_stdin else "file")
-        name = cell or f"execution {self.execution_count}"
-        await self._chat.run(code, name, output, meta.get("deletedCells") or ())
+        # Programs that run notebooks do not allow input. Consoles send no cell ids.
+        reader: Reader = "file" if not allow_stdin else "cells" if cell_id else "text"
+        name = cell_id or f"execution {self.execution_count}"
+        await self._chat.run(code, name, CellOutput(self._show, reader), meta.get("deletedCells") or ())
 
     def _show(self, kind: str, content: dict[str, Any]) -> None:
         self.send_response(self.iopub_socket, kind, content)

@@ -22,12 +22,12 @@ from pico_jupyter.notebook.models import Models
 from pico_jupyter.sources.calls import AnswerRequest, ListedModel, Source, Turn, choose_model
 
 HIGHEST_TEMPERATURE = 2.0
-# The ids of cells in a saved notebook. Consoles and some editors use names of other forms.
+# The form of cell ids in a saved notebook. Consoles and some editors use names of other forms.
 CELL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class NotebookChat:
-    """The conversation and the settings of one notebook. `find` returns the source of answers, and is called once."""
+    """The conversation and the settings of one notebook. `find` is called once, and returns the source of answers."""
 
     def __init__(self, find: Callable[[], Awaitable[Source]], notebook: SavedNotebook) -> None:
         self._find = find
@@ -47,7 +47,7 @@ class NotebookChat:
         return await (await self._get_source()).models()
 
     async def apply_magics(self, source: str) -> PromptCell:
-        """Apply all magics of the cell, or none if one is wrong, and return the cell. Raises PicoError."""
+        """Parse a cell, apply its magics, and return it. Raises PicoError; then none of the magics is applied."""
         cell = read_cell(source)
         check_magics(cell)
         settings = self._settings
@@ -58,7 +58,7 @@ class NotebookChat:
         return cell
 
     async def run(self, source: str, name: str, output: CellOutput, deleted: Iterable[str] = ()) -> None:
-        """Run the cell `name`, after removing the `deleted` cells from the conversation.
+        """Run the cell with the id `name`. The cells `deleted` are first removed from the conversation.
 
         Raises PicoError. Cancelling aborts the request and keeps the text so far.
         """
@@ -99,7 +99,7 @@ class NotebookChat:
             shown.end()
 
     async def _check_media_above(self, past: tuple[Turn, ...], model: str) -> None:
-        """Refuse media of other cells here, because the engine's message would not mention those cells."""
+        """Refuse media in the cells above if the model lacks vision. The engine's message would not mention cells."""
         if any(turn.attachments for turn in past):
             with_vision = [known.name for known in await self.models() if "vision" in known.capabilities]
             if model not in with_vision:
@@ -107,7 +107,7 @@ class NotebookChat:
                 raise MediaUnsupported(f"{model} does not accept the images of the cells above: {advice}", model=model)
 
     async def _read_saved(self, deleted: Iterable[str]) -> None:
-        """Read the saved notebook. A new version no longer has the cells that were deleted before."""
+        """Read the saved notebook, and remove deleted cells. They are in the file until it is saved without them."""
         saved = await self._notebook.cells()
         if saved is not self._saved:
             self._saved = saved
@@ -116,17 +116,19 @@ class NotebookChat:
         self._conversation.remove(self._deleted)
 
     def _follow_saved(self, name: str) -> None:
-        """Follow the saved notebook, unless it has no cell that ran in this session.
+        """Arrange the conversation like the saved notebook. `name` is the cell that runs now.
 
-        Another notebook may then have replaced the file.
+        If no cell of this session is in the saved notebook, another notebook may have replaced the file.
         """
         self._deleted.discard(name)
-        if name in self._saved or not self._ran or not self._ran.isdisjoint(self._saved):
+        is_first_run = not self._ran
+        self._ran.add(name)
+        if is_first_run or not self._ran.isdisjoint(self._saved):
             order = [cell for cell in self._saved if cell not in self._deleted]
             self._conversation.arrange(order, lambda cell: self._recover(self._saved[cell]))
-        self._ran.add(name)
 
     def _recover(self, saved: SavedCell) -> CellContent:
+        """Return the content of a saved cell that has not run in this session."""
         cell = read_cell(saved.source)
         starts_over = saved.ran and cell.starts_over
         if saved.answer is None:
@@ -155,15 +157,13 @@ class NotebookChat:
                 return settings
 
     async def _known_model(self, name: str) -> str:
-        names = [model.name for model in await self.models()]
-        known = {known.lower(): known for known in names}
+        known = {model.name.lower(): model.name for model in await self.models()}
         if name.lower() in known:
             return known[name.lower()]
         near = difflib.get_close_matches(name.lower(), known, n=1)
         guess = f" Did you mean {known[near[0]]}?" if near else ""
-        raise ModelNotFound(
-            f"there is no model {name!r}.{guess} %models lists the models on this machine.", param="%model"
-        )
+        message = f"there is no model {name!r}.{guess} %models lists the models on this machine."
+        raise ModelNotFound(message, param="%model")
 
     async def _get_source(self) -> Source:
         if self._source is None:

@@ -13,7 +13,7 @@ from pico_jupyter.sources.calls import Turn
 
 @dataclass(frozen=True, slots=True)
 class CellExchange:
-    """A question and its answer, which is incomplete if it was stopped."""
+    """A question and its answer. The answer is incomplete if it was stopped."""
 
     question: Turn
     answer: str
@@ -21,14 +21,14 @@ class CellExchange:
 
 @dataclass(frozen=True, slots=True)
 class CellContent:
-    """What a cell adds: an exchange, or None without an answer. `starts_over`: the cells above it are ignored."""
+    """A cell's part of the conversation: an exchange (None without an answer), or a new start (`starts_over`)."""
 
     exchange: CellExchange | None = None
     starts_over: bool = False
 
 
 class NotebookConversation:
-    """The contents of the cells by their ids, in the order of the notebook if it is known."""
+    """The contents of the cells by their ids, in the order of the saved notebook, or else of their first runs."""
 
     def __init__(self) -> None:
         self._cells: dict[str, CellContent] = {}
@@ -60,18 +60,21 @@ class NotebookConversation:
             self._cells.pop(cell, None)
 
     def arrange(self, saved: Sequence[str], recover: Callable[[str], CellContent]) -> None:
-        """Follow a saved notebook: adopt its order, remove cells that it lacks, and call `recover` for new ones.
+        """Adopt the order of a saved notebook, and remove cells that are no longer in it.
 
-        A cell that is not saved yet keeps its position after the cell before it.
+        `recover` returns the content of a cell that is unknown here. A cell that is not saved yet stays behind the
+        saved cell before it.
         """
         self.remove(self._saved - set(saved))
         self._saved = frozenset(saved)
-        followers: dict[str, list[str]] = {"": []}
         anchor = ""
+        unsaved_after: dict[str, list[str]] = {}
         for cell in self._cells:
             if cell in self._saved:
                 anchor = cell
             else:
-                followers.setdefault(anchor, []).append(cell)
-        order = [follower for cell in ("", *saved) for follower in ([cell] if cell else []) + followers.get(cell, [])]
+                unsaved_after.setdefault(anchor, []).append(cell)
+        order = unsaved_after.get("", [])
+        for cell in saved:
+            order += [cell, *unsaved_after.get(cell, [])]
         self._cells = {cell: self._cells.get(cell) or recover(cell) for cell in order}

@@ -33,7 +33,7 @@ class Note:
 
 
 def note_help() -> Note:
-    """Return the help: all magics."""
+    """Return the list of all magics."""
     head = "A cell is a prompt, and continues the conversation of the cells above it. It may begin with these lines:"
     foot = "![](PATH) in a prompt attaches an image, too. An interrupt of the kernel stops the answer."
     magics = [usage.partition(": ") for usage in MAGICS.values()]
@@ -51,17 +51,16 @@ def note_magic(name: str) -> Note:
 def note_settings(settings: ChatSettings, *, starts_over: bool) -> Note:
     """Return the settings in one line."""
     temperature = "the model's default" if settings.temperature is None else f"{settings.temperature:g}"
-    values = [
-        f"reasoning: {settings.reasoning}",
-        f"temperature: {temperature}",
-        *(["new conversation"] if starts_over else []),
-    ]
+    values = [f"reasoning: {settings.reasoning}", f"temperature: {temperature}"]
+    if starts_over:
+        values.append("new conversation")
     model = settings.model or "the first on this machine"
-    markdown = [f"model: {_code(model) if settings.model else model}", *values, f"system: {_code(settings.system)}"]
-    plain = [f"model: {model}", *values, f"system: {settings.system}"]
-    # Omit an empty system message.
-    end = None if settings.system else -1
-    return Note(" · ".join(markdown[:end]), " · ".join(plain[:end]))
+    markdown = [f"model: {_code(model) if settings.model else model}", *values]
+    plain = [f"model: {model}", *values]
+    if settings.system:
+        markdown.append(f"system: {_code(settings.system)}")
+        plain.append(f"system: {settings.system}")
+    return Note(" · ".join(markdown), " · ".join(plain))
 
 
 def _code(text: str) -> str:

@@ -12,7 +12,7 @@ from pico_jupyter.notebook.markdown import printable
 from pico_jupyter.notebook.timing import AnswerTiming
 from pico_jupyter.sources.calls import Piece
 
-# A shorter answer has no speed, because its first piece may contain any number of tokens.
+# The speed of a shorter answer is not displayed: its first piece may contain any number of tokens.
 LEAST_SECONDS = 0.1
 
 # "cells": a user reads a notebook. "text": a user reads a terminal. "file": a program runs the notebook.
@@ -44,12 +44,12 @@ class CellOutput:
             self.publish("display_data", {"data": data, "metadata": {}, "transient": {}})
 
     def write(self, text: str) -> None:
-        """Append to stdout."""
+        """Append text to the cell's stdout."""
         self.publish("stream", {"name": "stdout", "text": text})
 
 
 class AnswerOutput:
-    """An answer that is displayed in `output` as it grows."""
+    """Displays a growing answer in `output`."""
 
     def __init__(self, output: CellOutput, answer: Answer) -> None:
         self._output = output
@@ -61,7 +61,7 @@ class AnswerOutput:
         return f"<AnswerOutput {self._answer!r} {self._timing!r}>"
 
     def add(self, piece: Piece) -> None:
-        """Add a piece to the answer, and update the output if it is due."""
+        """Add a piece to the answer, and update the output if an update is due."""
         self._answer.add(piece)
         if self._answer.text or self._answer.reasoning:
             self._timing.stamp()
@@ -72,8 +72,8 @@ class AnswerOutput:
         answer = self._answer
         self._display.end(answer)
         if answer.has_begun and self._output.reader == "text":
-            reason = [] if answer.finish_reason == "stop" else [answer.finish_reason]
-            self._output.write(f"[{' · '.join([self._figures(with_speed=True), *reason])}]\n")
+            reason = "" if answer.finish_reason == "stop" else f" · {answer.finish_reason}"
+            self._output.write(f"[{self._figures(with_speed=True)}{reason}]\n")
         elif not answer.has_begun and answer.finish_reason == "stopped":
             self._output.note(Note("*Stopped.*", "Stopped."))
 
@@ -89,20 +89,20 @@ class AnswerOutput:
                 assert_never(self._output.reader)
 
     def _publish(self, kind: str, content: dict[str, Any]) -> None:
-        """Publish with the answer's metadata, and at its end with its token count and speed."""
+        """Publish a message with the answer in its metadata. The last message also has the token count and speed."""
         answer = self._answer
         if answer.has_begun:
             fields = {"answer": answer.text, "model": answer.model, "finish_reason": answer.finish_reason}
             content = {**content, "metadata": {ANSWER_KEY: fields}}
         if answer.has_begun and answer.finish_reason:
-            # Without the speed, a notebook that a program runs has the same outputs in every run.
+            # Programs that run notebooks get no speed, so that the outputs are the same in every run.
             figures = self._figures(with_speed=self._output.reader != "file")
             markdown = f"{content['data']['text/markdown']}\n\n<small>{figures}</small>"
             content["data"] = {**content["data"], "text/markdown": markdown}
         self._output.publish(kind, content)
 
     def _figures(self, *, with_speed: bool) -> str:
-        """Return the model, the number of tokens and the speed."""
+        """Return the model, the number of tokens and the speed in one line."""
         tokens, seconds = self._answer.usage.completion_tokens, self._timing.decode
         counted = [f"{tokens:,} tokens"] if tokens else []
         speed = [f"{tokens / seconds:.0f} tokens/s"] if with_speed and tokens and seconds > LEAST_SECONDS else []

@@ -24,7 +24,7 @@ class CursorMatches:
 
 
 async def complete(code: str, cursor: int, models: Callable[[], Awaitable[list[ListedModel]]]) -> CursorMatches:
-    """Return the matches at `cursor`, an index of characters. `models` is called to complete names of models."""
+    """Return the matches at `cursor`, an index into `code`. `models` is called if the name of a model is completed."""
     line = code[:cursor].rpartition("\n")[2]
     if (found := IMAGE_START.search(line)) is not None:
         return _matches(_paths(found["path"]), found["path"], cursor)
@@ -46,7 +46,7 @@ async def complete(code: str, cursor: int, models: Callable[[], Awaitable[list[L
 
 
 def word_at(code: str, cursor: int) -> str:
-    """Return the word at the cursor, "" between words."""
+    """Return the word at the cursor, or "" if there is no word."""
     return next((found[0] for found in WORD.finditer(code) if found.start() <= cursor <= found.end()), "")
 
 

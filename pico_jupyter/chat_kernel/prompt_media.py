@@ -1,4 +1,4 @@
-"""Attaches the images and videos of a cell: those of `%image PATH`, and of `![…](PATH)` in its prompt."""
+"""Attaches images and videos to a prompt: those that `%image PATH` names, and those of `![…](PATH)` in the prompt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ URL_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 def read_prompt(cell: PromptCell) -> Turn:
-    """Return the prompt with its attachments. Raises InvalidRequest, with the path.
+    """Return the prompt with its attachments. Raises InvalidRequest that names the path.
 
     `![…](URL)` stays text. Only the server fetches URLs, and only those of `%image`.
     """

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-# The key of an output's metadata that holds the text of its answer, without the rest of its Markdown.
+# A key in an output's metadata. Its value contains the answer's text, without the rest of the displayed Markdown.
 ANSWER_KEY = "pico_jupyter"
 
 
 @dataclass(frozen=True, slots=True)
 class SavedCell:
-    """A code cell. `answer` is None if its outputs contain no answer. `ran`: it has an execution count."""
+    """A code cell. `answer` is None if its outputs contain no answer. `ran` means that it has an execution count."""
 
     source: str
     answer: str | None
@@ -44,9 +44,9 @@ class SavedNotebook(Protocol):
     """A notebook as it was last saved."""
 
     async def cells(self) -> Mapping[str, SavedCell]:
-        """Return the code cells by their ids, in order: the same object until the notebook is saved again.
+        """Return the code cells by their ids, in order. Returns the same object until the notebook is saved again.
 
-        The result is empty if the notebook cannot be read, or its cells have no ids.
+        The result is empty if the notebook cannot be read, or if its cells have no ids.
         """
         ...
 
@@ -67,10 +67,12 @@ class NotebookFile:
         return await asyncio.to_thread(self._read)
 
     def _read(self) -> Mapping[str, SavedCell]:
+        if self._path is None:
+            return self._cells
         try:
-            status = self._path.stat() if self._path is not None else None
-            state = (0, 0) if status is None else (status.st_mtime_ns, status.st_size)
-            if self._path is not None and state != self._state:
+            status = self._path.stat()
+            state = (status.st_mtime_ns, status.st_size)
+            if state != self._state:
                 self._cells = saved_cells(msgspec.json.decode(self._path.read_bytes()))
                 self._state = state
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
@@ -79,13 +81,13 @@ class NotebookFile:
 
 
 def session_file(environ: Mapping[str, str] = os.environ) -> NotebookFile:
-    """Return the notebook file that JPY_SESSION_NAME names. A Jupyter server sets it when it starts this kernel."""
+    """Return the notebook file in JPY_SESSION_NAME, which a Jupyter server sets when it starts this kernel."""
     path = Path(environ.get("JPY_SESSION_NAME", ""))
     return NotebookFile(path if path.suffix == ".ipynb" else None)
 
 
 def saved_cells(notebook: Any) -> Mapping[str, SavedCell]:
-    """Return the code cells of a notebook in its JSON form. Raises msgspec.ValidationError."""
+    """Return the code cells of a notebook, given as decoded JSON. Raises msgspec.ValidationError."""
     cells = msgspec.convert(notebook, _NotebookJson).cells
     return {cell.id: _saved(cell) for cell in cells if cell.id and cell.cell_type == "code"}
 

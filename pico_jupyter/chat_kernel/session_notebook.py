@@ -1,4 +1,4 @@
-"""Reads the notebook of this kernel from its Jupyter server, which knows its current path after a rename."""
+"""Reads this kernel's notebook from the Jupyter server, which knows the path even after the notebook is renamed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def this_notebook(connection_file: str) -> NotebookFile | SessionNotebook:
 
 
 class SessionNotebook:
-    """The notebook of the server's session with this kernel id, or `file` if the server does not answer."""
+    """The notebook of the session with the kernel id `kernel`. If the server does not answer, `file` is used."""
 
     def __init__(self, address: ServerAddress, kernel: str, file: NotebookFile) -> None:
         self._address = address
@@ -57,12 +57,11 @@ class SessionNotebook:
 
     def _path(self) -> str:
         """Return the path of the notebook. Raises LookupError unless exactly one notebook has this kernel."""
-        sessions = [
-            session for session in get_json(self._address, "api/sessions") if session["kernel"]["id"] == self._kernel
-        ]
-        paths = [str(session["path"]) for session in sessions if session["type"] == "notebook"]
+        sessions = get_json(self._address, "api/sessions")
+        own = [session for session in sessions if session["kernel"]["id"] == self._kernel]
+        paths = [str(session["path"]) for session in own if session["type"] == "notebook"]
         if len(paths) != 1:
-            raise LookupError(f"{len(paths)} notebooks")
+            raise LookupError(f"{len(paths)} notebooks have this kernel")
         return paths[0]
 
     def _contents(self, path: str, *, content: int) -> dict[str, Any]:

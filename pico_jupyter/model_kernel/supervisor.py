@@ -136,7 +136,7 @@ class ModelKernel:
         """See EngineClient.ask. Starts the kernel if the answer needs it."""
         if self._process is None and _needs_no_kernel(question):
             return _answer_without_kernel(question)
-        prepare = _needs_engine(question)
+        prepare = isinstance(question, LoadModel)
         process = await self._running(prepare=prepare)
         try:
             return await process.client.ask(question)
@@ -311,10 +311,6 @@ class ModelKernel:
         self._crashes[fingerprint] = _Crashes(1 if earlier is None else earlier.count + 1, self._clock())
         while len(self._crashes) > REMEMBERED_CRASHES:
             self._crashes.popitem(last=False)
-
-
-def _needs_engine(question: Question[object]) -> bool:
-    return isinstance(question, LoadModel)
 
 
 def _needs_no_kernel(question: Question[object]) -> bool:

@@ -1,4 +1,4 @@
-"""AnswerMessage: an answer as a message of the panel's page, with its timing."""
+"""AnswerMessage: collects an answer, and converts it to a message for the panel's page, with its timing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.notebook.timing import AnswerTiming
 from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, Piece, ReasoningPiece, TextPiece, UsagePiece
 
-# The least time between two updates of a growing answer on the page.
+# The shortest time between two updates of a growing answer on the page.
 UPDATE_SECONDS = 0.1
 
 
 class AnswerMessage:
-    """The answer to a request of Python code."""
+    """The answer to a question that Python code asked with ChatPanel.ask()."""
 
     def __init__(self, request: AnswerRequest) -> None:
         self._answer = Answer(request)
@@ -34,12 +34,12 @@ class AnswerMessage:
         return self._answer.text
 
     def message(self) -> dict[str, Any]:
-        """Return the message in its current state."""
+        """Return the current state of the answer as a message."""
         reasoning = {"reasoning": self._answer.reasoning} if self._answer.reasoning else {}
         return {**self._fields, **reasoning, "content": self.text, "changed": _now()}
 
     def add(self, piece: Piece) -> bool:
-        """Add a piece. Returns whether the page is due for an update."""
+        """Add a piece of the answer. Returns whether the page should be updated now."""
         self._answer.add(piece)
         if isinstance(piece, TextPiece | ReasoningPiece):
             self._timing.stamp()
@@ -65,14 +65,14 @@ class AnswerMessage:
 
 
 def new_message(role: str, **fields: Any) -> dict[str, Any]:
-    """Return a message as the page encodes it, with `fields` in place of the defaults."""
+    """Return a message in the page's format. `fields` replace the defaults."""
     now = _now()
     defaults = {"id": uuid4().hex[:10], "role": role, "content": "", "status": "done", "created": now, "changed": now}
     return {**defaults, **fields}
 
 
 def _now() -> int:
-    """Milliseconds since the epoch."""
+    """Return the milliseconds since the epoch."""
     return int(time.time() * 1000)
 
 

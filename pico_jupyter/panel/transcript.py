@@ -1,4 +1,4 @@
-"""Renders a conversation as safe Markdown. labextension/src/model/conversationMarkdown.ts does the same."""
+"""Renders a conversation as safe Markdown, with the same result as labextension/src/model/conversationMarkdown.ts."""
 
 from __future__ import annotations
 

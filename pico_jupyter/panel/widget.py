@@ -1,7 +1,7 @@
 """ChatPanel: a chat panel in an output cell.
 
-The page sends requests to its Jupyter server directly. The Python side holds the transcript, implements `ask`, and
-answers requests of pages that cannot reach a server.
+The page in the browser sends requests to its Jupyter server directly. The Python side keeps the transcript, implements
+`ask`, and answers the requests of pages that cannot reach a server.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if not (STATIC / "widget.js").is_file():
 class ChatPanel(anywidget.AnyWidget):
     """A chat panel for a local model. Display it as the last value of a cell.
 
-    Every trait can be set, and follows the user's actions in the panel:
+    Python code can set each trait, and the user's actions in the panel change the traits:
 
     - `messages`: the transcript, a list of dicts with at least `role` ("user" or "assistant") and `content`.
-    - `model`: the name of the model ("": the first one).
+    - `model`: the name of the model ("": the first model).
     - `reasoning`: "default" (the model's default), "on" or "off".
     - `system`: the system message ("": none).
     - `temperature`: 0 to 2 (None: the model's default).
@@ -70,8 +70,8 @@ class ChatPanel(anywidget.AnyWidget):
         self._source = source
         self._loop = shared_loop()
         self._running: dict[str, concurrent.futures.Future[Any]] = {}
-        # The context of the page's latest message. ipykernel 7 assigns the page's next message to the context that
-        # last sent to the page. If that were a cell that waits in `ask`, a stop from the page would wait for the cell.
+        # The context of the page's latest message. ipykernel 7 queues the page's next message behind the request in
+        # whose context Python last sent to the page. Behind a cell in `ask`, a stop would wait for the end of the cell.
         self._page = contextvars.copy_context()
         self.observe(self._remember_page, "transport")
         self.on_msg(self._handle_message)
@@ -97,8 +97,8 @@ class ChatPanel(anywidget.AnyWidget):
     def ask(self, text: str) -> str:
         """Ask the model, wait, and return the text of its answer.
 
-        Raises PicoError if the request fails, and concurrent.futures.CancelledError if the panel or `stop` stops it;
-        `messages` then has the answer so far. An interrupt of the cell aborts the request.
+        Raises PicoError if the request fails, and concurrent.futures.CancelledError if the user or `stop` stops the
+        answer; `messages` then has the answer so far. An interrupt of the cell aborts the request.
         """
         future = self._begin(text)
         try:
@@ -119,7 +119,7 @@ class ChatPanel(anywidget.AnyWidget):
             self._show_all()
 
     def stop(self) -> None:
-        """Abort all running requests of this panel, those of its page included."""
+        """Abort all running requests of this panel, including those of its page."""
         self.send({"type": "stop"})
         for future in list(self._running.values()):
             future.cancel()
@@ -133,7 +133,6 @@ class ChatPanel(anywidget.AnyWidget):
     def _publish(self, update: bool) -> None:
         data, metadata = self._repr_mimebundle_()
         identity = {"display_id": self.model_id}
-        # IPython does not annotate this function.
         publish_display_data(data, metadata, transient=identity, update=update)  # type: ignore[no-untyped-call]
 
     def _begin(self, text: str) -> concurrent.futures.Future[str]:
@@ -168,7 +167,7 @@ class ChatPanel(anywidget.AnyWidget):
         return answer.text
 
     async def _get_source(self) -> Source:
-        """Return the source of this panel. It is found only once."""
+        """Return the source of this panel. The first call finds it."""
         if self._source is None:
             self._source = await find_source()
         return self._source
@@ -177,7 +176,7 @@ class ChatPanel(anywidget.AnyWidget):
         self._page = contextvars.copy_context()
 
     def _handle_message(self, _: object, message: dict[str, Any], buffers: object) -> None:
-        """Handle a request of a page that cannot reach a server, or a stop of any page."""
+        """Handle a message of the page: a stop, or a request if the page cannot reach a server."""
         self._remember_page()
         kind, key = message.get("type"), str(message.get("id", ""))
         if kind == "stop":
@@ -199,7 +198,8 @@ class ChatPanel(anywidget.AnyWidget):
             elif kind == "memory":
                 self.send({"type": "memory", "id": key, "memory": msgspec.to_builtins(await source.memory())})
             else:
-                await (source.load if kind == "load" else source.unload)(str(content["name"]))
+                load_or_unload = source.load if kind == "load" else source.unload
+                await load_or_unload(str(content["name"]))
                 self.send({"type": "done", "id": key})
         except (PicoError, msgspec.ValidationError) as error:
             self.send({"type": "failed", "id": key, "message": str(getattr(error, "message", error))})
