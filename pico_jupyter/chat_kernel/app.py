@@ -8,7 +8,7 @@ from pico_jupyter.chat_kernel.jupyter_kernel import ChatKernel
 
 
 class ChatKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel is imported without its types
-    """The application of the chat kernel. stdout is not redirected, so libraries write to the server's log."""
+    """The application of the chat kernel. Without `outstream_class`, output of libraries goes to the server's log."""
 
     name = "pico-chat-kernel"
     kernel_class = ChatKernel

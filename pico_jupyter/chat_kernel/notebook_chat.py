@@ -47,7 +47,7 @@ class NotebookChat:
         return await (await self._get_source()).models()
 
     async def apply_magics(self, source: str) -> PromptCell:
-        """Parse a cell, apply its magics, and return it. Raises PicoError; then none of the magics is applied."""
+        """Parse a cell, apply its magics, and return the cell. If a magic raises PicoError, no magic is applied."""
         cell = read_cell(source)
         check_magics(cell)
         settings = self._settings
@@ -58,7 +58,7 @@ class NotebookChat:
         return cell
 
     async def run(self, source: str, name: str, output: CellOutput, deleted: Iterable[str] = ()) -> None:
-        """Run the cell with the id `name`. The cells `deleted` are first removed from the conversation.
+        """Run the cell with the id `name`. First removes the cells with the ids `deleted` from the conversation.
 
         Raises PicoError. Cancelling aborts the request and keeps the text so far.
         """
@@ -94,8 +94,7 @@ class NotebookChat:
             raise
         finally:
             if answer.text and answer.finish_reason != "failed":
-                exchange = CellExchange(question, answer.text)
-                self._conversation.set(name, CellContent(exchange, cell.starts_over))
+                self._conversation.set(name, CellContent(CellExchange(question, answer.text), cell.starts_over))
             shown.end()
 
     async def _check_media_above(self, past: tuple[Turn, ...], model: str) -> None:

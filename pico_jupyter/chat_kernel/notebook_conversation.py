@@ -21,7 +21,7 @@ class CellExchange:
 
 @dataclass(frozen=True, slots=True)
 class CellContent:
-    """A cell's part of the conversation: an exchange (None without an answer), or a new start (`starts_over`)."""
+    """A cell's part of the conversation. `exchange` is None without an answer. `starts_over` starts a conversation."""
 
     exchange: CellExchange | None = None
     starts_over: bool = False
@@ -62,8 +62,8 @@ class NotebookConversation:
     def arrange(self, saved: Sequence[str], recover: Callable[[str], CellContent]) -> None:
         """Adopt the order of a saved notebook, and remove cells that are no longer in it.
 
-        `recover` returns the content of a cell that is unknown here. A cell that is not saved yet stays behind the
-        saved cell before it.
+        `recover` returns the content of a saved cell that is not in this conversation. A cell that is not saved yet
+        stays behind the saved cell before it.
         """
         self.remove(self._saved - set(saved))
         self._saved = frozenset(saved)

@@ -66,5 +66,6 @@ def note_settings(settings: ChatSettings, *, starts_over: bool) -> Note:
 def _code(text: str) -> str:
     """Quote text as Markdown code."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence, blank = "`" * (longest + 1), " " * bool(longest)
+    fence = "`" * (longest + 1)
+    blank = " " if longest else ""
     return f"{fence}{blank}{text}{blank}{fence}".replace("\n", " ")

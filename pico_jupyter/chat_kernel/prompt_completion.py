@@ -60,4 +60,5 @@ def _paths(prefix: str) -> list[str]:
         entries = sorted(Path(folder + slash).expanduser().iterdir())
     except (OSError, RuntimeError, ValueError):
         return []
-    return [f"{folder}{slash}{entry.name}{'/' * entry.is_dir()}" for entry in entries if not entry.name.startswith(".")]
+    visible = [entry for entry in entries if not entry.name.startswith(".")]
+    return [f"{folder}{slash}{entry.name}{'/' if entry.is_dir() else ''}" for entry in visible]

@@ -283,7 +283,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     check_preloaded(os.environ)
     hide_preloaded(os.environ)
-    options: EngineOptions = arguments.options
-    engine = local_engine(options)
+    engine = local_engine(arguments.options)
     on_start = engine.prepare if arguments.prepare else lambda: None
     run(read_connection(arguments.connection_file), engine, on_start=on_start)

@@ -15,7 +15,7 @@ class KernelStarted:
 
 @dataclass(frozen=True, slots=True)
 class KernelCrashed:
-    """The model kernel crashed, and with it all loaded models are gone. `exit` is, for example, "killed by SIGKILL"."""
+    """The model kernel crashed, so no model is loaded. `exit` tells how it ended, for example "killed by SIGKILL"."""
 
     exit: str
 

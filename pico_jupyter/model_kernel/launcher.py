@@ -147,7 +147,7 @@ class KernelProcess:
             self._process.kill()
 
     async def start(self, environ: Mapping[str, str], timeout: float, openblas: Path | None = None) -> None:
-        """Start the process and wait until all channels work. After EngineUnavailable, the caller must call stop()."""
+        """Start the process and wait until all channels work. Raises EngineUnavailable; then call stop()."""
         self.openblas = openblas
         connection = self._launch(kernel_environment(environ, openblas))
         self._connect(connection)

@@ -1,7 +1,7 @@
 """LinkServer: the model kernel's end of the link. It answers the requests of a LinkClient with a LocalEngine.
 
-The text of a stream is sent at most once in `spacing` seconds; its first text and its end are sent at once. Every
-request is answered unless it is aborted.
+The text of a stream is sent at most once in `spacing` seconds. The first text and the end of a stream are sent at once.
+Every request is answered unless it is aborted.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class _Outgoing:
         if len(deltas) > 1:
             deltas = join(deltas)
         first, self.sent = self.sent + 1, self.sent + len(deltas)
-        # These two precede the text. They do not start the wait for the spacing, which would delay the first text.
+        # Accepted and Progress precede the text. They do not start the spacing, which would delay the first text.
         if not isinstance(deltas[-1], Accepted | Progress):
             self.sent_at = now
         return wire.DeltaBatch(self.id, first, tuple(deltas))
 
 
 class LinkServer:
-    """Serves one client, which the `reply` of any of its requests reaches.
+    """Serves one client. The `reply` of each request sends to this client.
 
     `publish` may lose messages, `reply` must not. `window` is the shortest `spacing`, and `heartbeat` the time between
     two heartbeats, both in seconds.
@@ -114,7 +114,9 @@ class LinkServer:
                 timer.cancel()
         for stream in self._streams.values():
             stream.deltas.close()
-        tasks = [*self._questions.values(), *([self._statistics_task] if self._statistics_task is not None else [])]
+        tasks = list(self._questions.values())
+        if self._statistics_task is not None:
+            tasks.append(self._statistics_task)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -158,7 +160,7 @@ class LinkServer:
         self.spacing = self._window * (1 + len(self._streams) / DOUBLING_STREAMS)
 
     def _queue(self, stream: _Outgoing) -> None:
-        """Schedule the next batch: at the loop's next iteration for first text and the end, else after the spacing."""
+        """Schedule the next batch: at once for the first text and the end, otherwise when the spacing has passed."""
         if stream.deltas.is_complete:
             stream.sent_at = float("-inf")
         elif stream in self._waiting:

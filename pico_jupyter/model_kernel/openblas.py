@@ -59,7 +59,7 @@ def find_openblas(
 
 
 def preloading(environ: Mapping[str, str], library: Path) -> dict[str, str]:
-    """Return the environment variables that preload `library`, after libraries that the user preloads, with one thread.
+    """Return the environment variables that preload `library` (after the user's libraries) and set it to one thread.
 
     Threads of OpenBLAS spin while they wait. On two cores, two threads decode 1.5 times as fast as one if the machine
     is idle, but two to three times slower if one other process is busy.

@@ -1,8 +1,7 @@
 """ModelKernel: an EngineClient that starts the model kernel on demand and restarts it after a crash.
 
-At most one kernel runs. Requests that arrive during its start wait for the start, and cancelling a request does not
-cancel the start. A request whose kernel crashes before its first text is sent once more. After aclose(), no process
-remains.
+At most one kernel runs. Requests that arrive during a start wait for it, and cancelling a request does not cancel it.
+If the kernel crashes before the first text of an answer, the request is sent once more. aclose() ends all processes.
 """
 
 from __future__ import annotations
@@ -146,7 +145,8 @@ class ModelKernel:
         # The kernel has died.
         if _needs_no_kernel(question):
             return _answer_without_kernel(question)
-        return await (await self._running(prepare=prepare)).client.ask(question)
+        process = await self._running(prepare=prepare)
+        return await process.client.ask(question)
 
     async def aclose(self) -> None:
         """End the kernel. Running requests fail with EngineUnavailable. May be called twice."""
@@ -284,10 +284,8 @@ class ModelKernel:
             return
         self._process = None
         self._stop_soon(process)
-        how = process.describe_exit()
-        self._log.warning(
-            "pico_jupyter: the model kernel died (%s). Its last lines:\n%s", how, process.tail or "(none)"
-        )
+        how, tail = process.describe_exit(), process.tail or "(none)"
+        self._log.warning("pico_jupyter: the model kernel died (%s). Its last lines:\n%s", how, tail)
         self._on_event(KernelCrashed(how))
         process.client.fail(EngineFailed(f"the model kernel died in the middle of the request ({how})"))
         if self._clock() - self._started_at >= self._stable_seconds:
@@ -299,10 +297,8 @@ class ModelKernel:
             return
         left = crashes.latest + CRASH_MEMORY_SECONDS - self._clock()
         if left > 0:
-            raise EngineFailed(
-                "the model kernel died twice during this request; the request is refused for "
-                f"{math.ceil(left / 60)} min"
-            )
+            wait = f"{math.ceil(left / 60)} min"
+            raise EngineFailed(f"the model kernel died twice during this request; the request is refused for {wait}")
         self.forget_crashes(request)
 
     def _record_crash(self, request: GenerationRequest) -> None:
@@ -318,7 +314,7 @@ def _needs_no_kernel(question: Question[object]) -> bool:
 
 
 def _answer_without_kernel(question: Question[A]) -> A:
-    """Return the answer while no kernel is running: no resident models, or statistics of zero."""
+    """Return the answer while no kernel is running: no resident models, or statistics that are all zero."""
     return cast(A, () if isinstance(question, ListResident) else EngineStatistics())
 
 

@@ -26,7 +26,7 @@ REQUEST_TYPE = "pico_request"
 REPLY_TYPE = "pico_reply"
 PUBLISHED_TYPE = "pico_published"
 
-# The variable with the path that the launcher added to LD_PRELOAD. The kernel removes it for its child processes.
+# The environment variable with the path that the launcher added to LD_PRELOAD, see hide_preloaded().
 PRELOADED_VARIABLE = "PICO_JUPYTER_PRELOADED"
 
 
@@ -42,7 +42,7 @@ class ErrorReport(msgspec.Struct, frozen=True):
 
 
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
-    """Starts a stream. Sent on shell. The replies are DeltaBatches until Finished, or Failed."""
+    """Starts a stream. Sent on shell. The replies are DeltaBatches, which end with Finished, or Failed."""
 
     id: int
     request: GenerationRequest
@@ -167,7 +167,7 @@ def report(error: PicoError) -> ErrorReport:
 
 
 def error_from(report: ErrorReport) -> PicoError:
-    """Convert a report to its error; EngineFailed if this process has no class of that name."""
+    """Convert a report to a PicoError: an EngineFailed if this process has no class of the reported name."""
     kind = ERROR_CLASSES.get(report.kind, EngineFailed)
     return kind(
         report.message, param=report.param, code=report.code, model=report.model, retry_after=report.retry_after
@@ -175,12 +175,12 @@ def error_from(report: ErrorReport) -> PicoError:
 
 
 def digest_of(payload: bytes) -> dict[str, str]:
-    """Return a message content with the hash of `payload`, because Jupyter signs the content but not the buffers."""
+    """Return the hash of `payload` as a message content. Jupyter signs contents but not buffers."""
     return {"sha256": hashlib.sha256(payload).hexdigest()}
 
 
 def matches_digest(content: Mapping[str, object], payload: bytes | memoryview) -> bool:
-    """Whether the hash in `content`, which is signed, is that of `payload`."""
+    """Whether the signed `content` has the hash of `payload`."""
     return content.get("sha256") == hashlib.sha256(payload).hexdigest()
 
 

@@ -152,13 +152,13 @@ class ChatMagics(Magics):
             "answers come from": pico.origin,
             "model": self._model or pico.default_model,
             "reasoning": self._reasoning,
-            "conversation": f"{answers} answer{'s' * (answers > 1)}" if answers else "empty",
+            "conversation": "empty" if answers == 0 else "1 answer" if answers == 1 else f"{answers} answers",
             "in memory": ", ".join(resident) or "no model",
         }
         return "\n".join(f"{name:<19}{value}" for name, value in lines.items())
 
     def match(self, context: CompletionContext) -> SimpleMatcherResult:
-        """Return the completions for IPython's completer. They suppress all others; an empty list does not."""
+        """Return the completions for IPython's completer. If there are any, all other completions are suppressed."""
         is_body = context.cursor_line > 0 and context.full_text.startswith("%%")
         words = [] if is_body else words_at(context.text_until_cursor, self._names)
         found = {"completions": [SimpleCompletion(word) for word in words], "suppress": bool(words)}

@@ -132,6 +132,7 @@ def _formula(token: Token, *, is_inside_line: bool) -> str:
 
 
 def _live_entities(markup: re.Match[str]) -> str:
+    """Replace group 1 or 2 of LIVE by entities. Other escaped characters stay."""
     if markup[1]:
         return _entities(markup[1])
     return markup[0] if markup[2] is None else "&#92;"

@@ -136,7 +136,7 @@ def _putter(reader: asyncio.AbstractEventLoop, pieces: asyncio.Queue[Piece | Non
 
 
 async def _pump(source: Source, answer: Answer, fill_model: FillModel, put: Callable[[Piece | None], None]) -> None:
-    """Pass each piece to `put`, and None at the end. Keeps no stream, so that unused streams are garbage-collected."""
+    """Pass the pieces and then None to `put`. Holds no reference to the stream, so unused streams are collected."""
     try:
         answer.request = await fill_model(answer.request)
         async with aclosing(source.chat(answer.request)) as pieces:

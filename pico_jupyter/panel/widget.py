@@ -136,7 +136,8 @@ class ChatPanel(anywidget.AnyWidget):
         publish_display_data(data, metadata, transient=identity, update=update)  # type: ignore[no-untyped-call]
 
     def _begin(self, text: str) -> concurrent.futures.Future[str]:
-        return self._track(uuid4().hex, self._page.copy().run(self._loop.submit, self._answer(text)))
+        future = self._page.copy().run(self._loop.submit, self._answer(text))
+        return self._track(uuid4().hex, future)
 
     def _track(self, key: str, future: concurrent.futures.Future[Any]) -> concurrent.futures.Future[Any]:
         self._running[key] = future
