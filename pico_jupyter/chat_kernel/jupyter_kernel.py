@@ -156,7 +156,8 @@ class ChatKernel(Kernel):  # type: ignore[misc]  # ipykernel is imported without
         elif hist_access_type == "search":
             inputs = [entry for entry in inputs if fnmatch.fnmatchcase(entry[1], pattern)]
         if unique:
-            inputs = list({code: (line, code) for line, code in inputs}.values())
+            latest = {code: line for line, code in inputs}
+            inputs = [(line, code) for code, line in latest.items()]
         if n is not None and hist_access_type != "range":
             inputs = inputs[max(0, len(inputs) - n) :]
         return {"status": "ok", "history": [(1, line, (code, None) if output else code) for line, code in inputs]}

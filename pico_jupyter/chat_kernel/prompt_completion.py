@@ -57,8 +57,7 @@ def _matches(candidates: list[str], prefix: str, cursor: int) -> CursorMatches:
 def _paths(prefix: str) -> list[str]:
     folder, slash, _ = prefix.rpartition("/")
     try:
-        entries = sorted(Path(folder + slash).expanduser().iterdir())
+        paths = sorted(path for path in Path(folder + slash).expanduser().iterdir() if not path.name.startswith("."))
     except (OSError, RuntimeError, ValueError):
         return []
-    visible = [entry for entry in entries if not entry.name.startswith(".")]
-    return [f"{folder}{slash}{entry.name}{'/' if entry.is_dir() else ''}" for entry in visible]
+    return [f"{folder}{slash}{path.name}{'/' if path.is_dir() else ''}" for path in paths]

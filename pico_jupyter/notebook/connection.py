@@ -177,7 +177,7 @@ class Pico:
         return self._source.address if isinstance(self._source, ServerSource) else own_server()
 
     async def _fill_model(self, request: AnswerRequest) -> AnswerRequest:
-        """Return the request with a model."""
+        """Add a model to a request without a model."""
         if request.model:
             return request
         name = self._default_model or choose_model(await self._source.models(), request.messages).name

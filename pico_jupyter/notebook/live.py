@@ -120,10 +120,12 @@ class TextDisplay:
         reasoning = printable(answer.reasoning)[self._reasoning_written :]
         text = printable(answer.text)[self._text_written :]
         if reasoning:
-            self._write(("" if self._reasoning_written else self._reasoning_start) + reasoning)
+            start = "" if self._reasoning_written else self._reasoning_start
+            self._write(start + reasoning)
         self._reasoning_written += len(reasoning)
         if text:
-            self._write((self._reasoning_end if self._reasoning_written and not self._text_written else "") + text)
+            end = self._reasoning_end if self._reasoning_written and not self._text_written else ""
+            self._write(end + text)
         self._text_written += len(text)
 
 

@@ -47,13 +47,13 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def safe_markdown(text: str, *, keeps_lines: bool = False) -> str:
-    """Return `text` as Markdown that is safe to render. With `keeps_lines`, each line break is rendered as one."""
+    """Return `text` as Markdown that is safe to render. With `keeps_lines`, the rendered text has the same lines."""
     normalized = text.replace("\r\n", "\n").replace("\r", "\n")
     return "\n".join(_blocks(normalized, "  \n" if keeps_lines else "\n")).strip("\n")
 
 
 def printable(text: str) -> str:
-    """Return `text` without control characters, which is safe to print in a terminal."""
+    """Return `text` without control characters. The result is safe to print in a terminal."""
     return CONTROLS.sub("", text)
 
 
@@ -120,7 +120,7 @@ def _prose(text: str) -> str:
 def _formula(token: Token, *, is_inside_line: bool) -> str:
     formula = UNSAFE_LINK.sub(r" \g<0>", LIVE.sub(_escape_in_formula, token.content))
     if token.markup != "$$":
-        # NESTED_OPENING needs a character before the match, so it gets the opening dollar sign too.
+        # NESTED_OPENING matches only after another character. The opening dollar sign is that character here.
         formula = NESTED_OPENING.sub(r"\1 ", token.markup + formula)[len(token.markup) :]
     elif is_inside_line:
         formula = re.sub(r"\s*\n[\s>]*", " ", formula)

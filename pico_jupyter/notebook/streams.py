@@ -23,7 +23,7 @@ from pico_jupyter.sources.calls import AnswerRequest, Piece, Source
 # SIGINT does not wake a thread that waits for a queue, so Python handles the signal only after this timeout.
 INTERRUPTIBLE_SECONDS = 0.1
 
-# Returns the request with a model. The request may lack one.
+# Adds a model to a request without a model.
 FillModel: TypeAlias = Callable[[AnswerRequest], Awaitable[AnswerRequest]]
 
 
@@ -136,7 +136,7 @@ def _putter(reader: asyncio.AbstractEventLoop, pieces: asyncio.Queue[Piece | Non
 
 
 async def _pump(source: Source, answer: Answer, fill_model: FillModel, put: Callable[[Piece | None], None]) -> None:
-    """Pass the pieces and then None to `put`. Holds no reference to the stream, so unused streams are collected."""
+    """Pass the pieces to `put`, then None. Has no reference to the stream, so unused streams are garbage-collected."""
     try:
         answer.request = await fill_model(answer.request)
         async with aclosing(source.chat(answer.request)) as pieces:

@@ -25,5 +25,5 @@ class AnswerTiming:
 
     @property
     def decode(self) -> float:
-        """The seconds between the first piece and the latest one."""
+        """The seconds between the first and the latest piece with text."""
         return self.last - self.first
