@@ -297,8 +297,9 @@ class ModelKernel:
             return
         left = crashes.latest + CRASH_MEMORY_SECONDS - self._clock()
         if left > 0:
-            wait = f"{math.ceil(left / 60)} min"
-            raise EngineFailed(f"the model kernel died twice during this request; the request is refused for {wait}")
+            minutes = math.ceil(left / 60)
+            message = f"the model kernel died twice during this request; the request is refused for {minutes} min"
+            raise EngineFailed(message)
         self.forget_crashes(request)
 
     def _record_crash(self, request: GenerationRequest) -> None:
