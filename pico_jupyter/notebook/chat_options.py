@@ -69,7 +69,7 @@ NAMES = tuple(name for name in PARSER.format_help().split() if re.fullmatch(r"--
 
 
 def read_options(line: str, cell: str | None) -> ChatOptions:
-    """Parse the line and the body of %%chat, or, if `cell` is None, the line of %chat. Raises InvalidRequest."""
+    """Parse the line and the body of %%chat. If `cell` is None, parse the line of %chat. Raises InvalidRequest."""
     line, question = _split(line) if cell is None else (line, cell)
     try:
         words = shlex.split(line)
