@@ -139,7 +139,7 @@ class KernelProcess:
 
     def send(self, channel: wire.Channel, payload: bytes) -> None:
         """Send a message of the link to the kernel. This is the transport of `client`."""
-        self._send(channel, wire.REQUEST_TYPE, wire.digest_of(payload), [payload])
+        self._sockets[channel].send_multipart(wire.serialize(self._session, wire.REQUEST_TYPE, payload))
 
     def kill(self) -> None:
         """Kill the process, if it runs; on_exit follows."""
@@ -254,9 +254,8 @@ class KernelProcess:
             if payload and kind in (wire.REPLY_TYPE, wire.PUBLISHED_TYPE):
                 self.client.receive(payload)
 
-    def _send(self, channel: str, kind: str, content: dict[str, Any], buffers: Sequence[bytes] = ()) -> None:
-        message = self._session.msg(kind, content)
-        self._sockets[channel].send_multipart([*self._session.serialize(message), *buffers])
+    def _send(self, channel: str, kind: str, content: dict[str, Any]) -> None:
+        self._sockets[channel].send_multipart(self._session.serialize(self._session.msg(kind, content)))
 
     def _watch(self, process: subprocess.Popen[bytes], output: IO[str], loop: asyncio.AbstractEventLoop) -> None:
         """Log the kernel's output and report its end, each on a thread."""
