@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 import re
 import stat
@@ -51,7 +52,7 @@ def list_files(folder: Path) -> Files:
     """The regular files of a folder by name, with their status. Links are followed; broken links are left out."""
     files: dict[str, os.stat_result] = {}
     with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
+        for entry in sorted(entries, key=operator.attrgetter("name")):
             try:
                 status = entry.stat()
             except FileNotFoundError:
