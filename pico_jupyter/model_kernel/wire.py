@@ -116,7 +116,7 @@ class PublishedEvent(msgspec.Struct, frozen=True, tag="event"):
 
 KernelMessage: TypeAlias = DeltaBatches | Failed | Answered | Heartbeat | PublishedEvent
 
-# The bytes of a message or of an answer, and the message of such bytes. Decoding raises msgspec.DecodeError.
+# encode() returns the bytes of a message, or of the answer to a question. Decoding raises msgspec.DecodeError.
 encode = msgspec.msgpack.Encoder().encode
 decode_request: Callable[[bytes | memoryview], LinkRequest] = msgspec.msgpack.Decoder(LinkRequest).decode
 decode_message: Callable[[bytes | memoryview], KernelMessage] = msgspec.msgpack.Decoder(KernelMessage).decode

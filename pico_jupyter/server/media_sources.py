@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from jupyter_server.base.handlers import JupyterHandler
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from pico_jupyter.errors import Forbidden, InvalidRequest
 from pico_jupyter.server.byte_budget import ByteBudget
 from pico_jupyter.server.download import Downloader
 from pico_jupyter.server.files import read_file
-from pico_jupyter.types import ChatPrompt, GenerationRequest, ImagePart, Message, VideoPart
+from pico_jupyter.types import ChatPrompt, GenerationRequest, ImagePart, Message, Part, VideoPart
 
 MAX_PARALLEL = 8
 
@@ -40,12 +40,7 @@ class MediaSources:
         """
         if not isinstance(request.prompt, ChatPrompt):
             return request
-        parts = [
-            part
-            for message in request.prompt.messages
-            for part in message.content
-            if isinstance(part, MediaPart) and part.url
-        ]
+        parts = [part for message in request.prompt.messages for part in message.content if _has_url(part)]
         if not parts:
             return request
         fetched = await self._fetch_all(parts, handler)
@@ -89,9 +84,12 @@ class MediaSources:
             return await self.downloader.fetch(url, budget)
 
 
+def _has_url(part: Part) -> TypeGuard[MediaPart]:
+    return isinstance(part, ImagePart | VideoPart) and bool(part.url)
+
+
 def _with_media(message: Message, fetched: Mapping[str, bytes]) -> Message:
     content = tuple(
-        replace(part, data=fetched[part.url], url="") if isinstance(part, MediaPart) and part.url else part
-        for part in message.content
+        replace(part, data=fetched[part.url], url="") if _has_url(part) else part for part in message.content
     )
     return replace(message, content=content)

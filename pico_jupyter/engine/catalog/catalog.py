@@ -3,7 +3,8 @@
 Invariants:
 - A repository that has several sources is listed once: built-in before folders, folders before the Hugging Face cache.
 - find() returns for each listed name the model that is listed under it. It lists the folders again if the name is not
-  listed or the model's folder has changed.
+  listed or the model's folder has changed. A new model that gets the short name of a listed one has it from the next
+  listing on.
 - A model folder is read again only if the size or the time of one of its files has changed.
 """
 
