@@ -11,7 +11,6 @@ import asyncio
 import atexit
 import logging
 import queue
-import random
 import secrets
 import string
 import threading
@@ -97,7 +96,7 @@ class Engine:
         load_backend: LoadBackend | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
-        new_seed: Callable[[], int] = lambda: random.SystemRandom().getrandbits(63),
+        new_seed: Callable[[], int] = lambda: secrets.randbits(63),
         new_call_id: Callable[[], str] = lambda: "call_" + "".join(secrets.choice(_CALL_ID_LETTERS) for _ in range(8)),
     ) -> None:
         self.on_event: Callable[[ModelEvent], None] = lambda event: None
@@ -152,8 +151,8 @@ class Engine:
         """Fail all requests with EngineUnavailable, unload all models, and wait until the threads have ended."""
         with self._lock:
             self._closing = True
-        self._post(lambda: None, lambda error: None)  # Wakes the engine thread.
-        if self._thread.ident is None:  # It was never started.
+        self._commands.put(_Command(lambda: None, lambda error: None))
+        if self._thread.ident is None:
             self._preparing.shutdown()
             self._preparing_media.shutdown()
         else:
@@ -166,11 +165,10 @@ class Engine:
         `deltas` receives the deltas in the running event loop.
         """
         stream = EngineStream(deltas, asyncio.get_running_loop(), self._dispatcher)
-        submitted = self._clock()
         self._prepare(
             self._preparing_media if media_of(request.prompt) else self._preparing,
-            lambda: self._preparation.prepare(request, stream, submitted),
-            lambda generation: self._add(generation, stream),
+            partial(self._preparation.prepare, request, stream, submitted=self._clock()),
+            partial(self._add, stream),
             stream,
         )
         return stream
@@ -178,16 +176,15 @@ class Engine:
     def abort(self, stream: EngineStream) -> None:
         """Abort the request of a stream, in any phase. Does not block. The request ends before the next step."""
         stream.aborted = True
-        self._post(lambda: self._abort(stream), lambda error: None)
+        self._commands.put(_Command(partial(self._abort, stream), lambda error: None))
 
     def load(self, name: str, keep_alive: float | None) -> Future[None]:
         """Load a model. The future is resolved after the load. `keep_alive` is in seconds; None: as configured."""
         loaded: Future[None] = Future()
         loaded.set_running_or_notify_cancel()
         sink = _LoadSink(loaded)
-        self._prepare(
-            self._preparing, lambda: self._preparation.prepare_load(name, keep_alive, sink), self._scheduler.add, sink
-        )
+        prepare = partial(self._preparation.prepare_load, name, keep_alive, sink)
+        self._prepare(self._preparing, prepare, self._scheduler.add, sink)
         return loaded
 
     def unload(self, info: ModelInfo) -> Future[None]:
@@ -228,13 +225,12 @@ class Engine:
 
         def post_result(future: Future[Generation]) -> None:
             if future.cancelled():
-                self._post(lambda: sink.fail(_not_running()), sink.fail)
+                command = partial(sink.fail, _not_running())
             elif error := future.exception():
-                refusal = _to_pico_error(error)
-                self._post(lambda: sink.fail(refusal), sink.fail)
+                command = partial(sink.fail, _to_pico_error(error))
             else:
-                generation = future.result()
-                self._post(lambda: add(generation), sink.fail)
+                command = partial(add, future.result())
+            self._commands.put(_Command(command, sink.fail))
 
         with self._lock:
             self._check_open()
@@ -247,15 +243,12 @@ class Engine:
         answer.set_running_or_notify_cancel()
         with self._lock:
             self._check_open()
-            self._post(lambda: answer.set_result(function()), answer.set_exception)
+            self._commands.put(_Command(lambda: answer.set_result(function()), answer.set_exception))
         return answer
 
     def _check_open(self) -> None:
         if self._closing or not self._thread.is_alive():
             raise _not_running()
-
-    def _post(self, run: Callable[[], None], refuse: Callable[[PicoError], None]) -> None:
-        self._commands.put(_Command(run, refuse))
 
     def _run(self) -> None:
         """The main loop of the engine thread."""
@@ -308,7 +301,7 @@ class Engine:
         limit_wired_memory(self._models.weights_nbytes)
         self.on_event(event)
 
-    def _add(self, generation: Generation, stream: EngineStream) -> None:
+    def _add(self, stream: EngineStream, generation: Generation) -> None:
         if not stream.aborted:
             stream.generation = generation
             self._scheduler.add(generation)

@@ -72,6 +72,7 @@ class LocalEngineClient:
         self._lock = threading.Lock()
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-start")
         self._starting: Future[Engine] | None = None
+        self._engine: Engine | None = None
         self._closed = False
         self._notify: Callable[[ModelEvent], None] = lambda event: None
 
@@ -92,15 +93,15 @@ class LocalEngineClient:
     def generate(self, request: GenerationRequest) -> DeltaStream:
         """See EngineClient.generate."""
         deltas = DeltaStream()
+        if self._engine is not None:
+            _submit(request, deltas, self._engine)
+            return deltas
         try:
             starting = self.prepare()
         except EngineUnavailable as error:
             deltas.fail(error)
-            return deltas
-        if starting.done():
-            _submit(request, deltas, starting)
         else:
-            _when_done(starting, partial(_submit, request, deltas, starting))
+            _when_done(starting, partial(_submit_started, request, deltas, starting))
         return deltas
 
     async def ask(self, question: Question[A]) -> A:
@@ -118,7 +119,7 @@ class LocalEngineClient:
             case DescribeMemory():
                 return await self._describe_memory(engine)
             case LoadModel():
-                engine = await self._started_engine()
+                engine = await self._wait_for_engine()
                 await _result(engine.load(question.name, question.keep_alive))
             case UnloadModel():
                 info = await asyncio.to_thread(self._catalog.find, question.name)
@@ -155,23 +156,16 @@ class LocalEngineClient:
     def _is_starting(self) -> bool:
         return self._starting is not None and not self._starting.done()
 
-    @property
-    def _engine(self) -> Engine | None:
-        """The engine, once it has started without an error."""
-        starting = self._starting
-        if starting is None or not starting.done() or starting.exception() is not None:
-            return None
-        return starting.result()
-
     def _start_and_listen(self) -> Engine:
         engine = self._start()
         engine.on_event = self._forward
+        self._engine = engine
         return engine
 
     def _forward(self, event: ModelEvent) -> None:
         self._notify(event)
 
-    async def _started_engine(self) -> Engine:
+    async def _wait_for_engine(self) -> Engine:
         """Start the engine if it is not started yet, and wait for it. Raises EngineUnavailable."""
         starting = self.prepare()
         started = asyncio.Event()
@@ -217,16 +211,24 @@ def _engine_of(starting: Future[Engine]) -> Engine:
     return starting.result()
 
 
-def _submit(request: GenerationRequest, deltas: DeltaStream, starting: Future[Engine]) -> None:
-    if deltas.is_complete:
-        return  # The reader closed the stream during the start.
+def _submit(request: GenerationRequest, deltas: DeltaStream, engine: Engine) -> None:
     try:
-        engine = _engine_of(starting)
         stream = engine.submit(request, deltas)
     except PicoError as error:
         deltas.fail(error)
     else:
         deltas.on_close = partial(engine.abort, stream)
+
+
+def _submit_started(request: GenerationRequest, deltas: DeltaStream, starting: Future[Engine]) -> None:
+    if deltas.is_complete:
+        return  # The reader closed the stream during the start.
+    try:
+        engine = _engine_of(starting)
+    except EngineUnavailable as error:
+        deltas.fail(error)
+    else:
+        _submit(request, deltas, engine)
 
 
 def _when_done(starting: Future[Engine], callback: Callable[[], object]) -> None:

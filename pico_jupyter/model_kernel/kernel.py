@@ -156,7 +156,7 @@ class Kernel:
             return
 
         def reply(answer: bytes) -> None:
-            self._send(socket, wire.REPLY_TYPE, wire.digest_of(answer), idents=idents, buffers=[answer])
+            socket.send_multipart(wire.serialize(self._session, wire.REPLY_TYPE, answer, idents))
 
         self._link.receive(payload, reply)
 
@@ -166,27 +166,25 @@ class Kernel:
         if not kind.endswith("_request"):
             return
         answer = self._answers.get(kind, _unsupported)
-        self._send(self._iopub, "status", {"execution_state": "busy"}, idents=[b"status"], parent=message)
-        self._send(socket, kind.removesuffix("request") + "reply", answer(), idents=idents, parent=message)
-        self._send(self._iopub, "status", {"execution_state": "idle"}, idents=[b"status"], parent=message)
+        self._send(self._iopub, "status", {"execution_state": "busy"}, [b"status"], message)
+        self._send(socket, kind.removesuffix("request") + "reply", answer(), idents, message)
+        self._send(self._iopub, "status", {"execution_state": "idle"}, [b"status"], message)
         if kind == "shutdown_request":
             self.stop()
 
     def _publish(self, payload: bytes) -> None:
-        self._send(self._iopub, wire.PUBLISHED_TYPE, wire.digest_of(payload), idents=[b"pico"], buffers=[payload])
+        self._iopub.send_multipart(wire.serialize(self._session, wire.PUBLISHED_TYPE, payload, [b"pico"]))
 
     def _send(
         self,
         socket: zmq.asyncio.Socket,
         kind: str,
         content: dict[str, Any],
-        *,
         idents: list[bytes],
-        parent: dict[str, Any] | None = None,
-        buffers: Sequence[bytes] = (),
+        parent: dict[str, Any],
     ) -> None:
         message = self._session.msg(kind, content, parent=parent)
-        socket.send_multipart([*self._session.serialize(message, idents), *buffers])
+        socket.send_multipart(self._session.serialize(message, idents))
 
 
 async def _echo(heartbeat: zmq.asyncio.Socket) -> None:

@@ -139,7 +139,7 @@ class KernelProcess:
 
     def send(self, channel: wire.Channel, payload: bytes) -> None:
         """Send a message of the link to the kernel. Implements LinkTransport for `client`."""
-        self._send(channel, wire.REQUEST_TYPE, wire.digest_of(payload), [payload])
+        self._sockets[channel].send_multipart(wire.serialize(self._session, wire.REQUEST_TYPE, payload))
 
     def kill(self) -> None:
         """Kill the process if it is running. `on_exit` is called when it has ended."""
@@ -255,9 +255,8 @@ class KernelProcess:
             if payload and kind in (wire.REPLY_TYPE, wire.PUBLISHED_TYPE):
                 self.client.receive(payload)
 
-    def _send(self, channel: str, kind: str, content: dict[str, Any], buffers: Sequence[bytes] = ()) -> None:
-        message = self._session.msg(kind, content)
-        self._sockets[channel].send_multipart([*self._session.serialize(message), *buffers])
+    def _send(self, channel: str, kind: str, content: dict[str, Any]) -> None:
+        self._sockets[channel].send_multipart(self._session.serialize(self._session.msg(kind, content)))
 
     def _watch(self, process: subprocess.Popen[bytes], output: IO[str], loop: asyncio.AbstractEventLoop) -> None:
         """Start two threads: one logs the output of the process, the other waits for its end and reports it."""

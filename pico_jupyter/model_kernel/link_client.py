@@ -99,28 +99,28 @@ class LinkClient:
         if self._failure is not None:
             asyncio.get_running_loop().call_soon(sink.fail, _copy(self._failure))
             return lambda: None
-        id_ = next(self._ids)
-        self._streams[id_] = _OpenStream(sink)
+        message = wire.Generate(next(self._ids), request)
+        self._streams[message.id] = _OpenStream(sink)
         self._start_timer()
-        self._send(wire.Generate(id_, request))
-        return partial(self._abort, id_)
+        self._transport.send(message.channel, wire.encode(message))
+        return partial(self._abort, message.id)
 
     async def ask(self, question: Question[A]) -> A:
         """See EngineClient.ask."""
         if self._failure is not None:
             raise _copy(self._failure)
-        id_ = next(self._ids)
+        message = wire.Ask(next(self._ids), cast(AnyQuestion, question))
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._questions[id_] = _OpenQuestion(answer)
+        self._questions[message.id] = _OpenQuestion(answer)
         self._start_timer()
-        self._send(wire.Ask(id_, cast(AnyQuestion, question)))
+        self._transport.send(message.channel, wire.encode(message))
         try:
             return wire.answer_to(question, await answer)
         except asyncio.CancelledError:
-            self._send(wire.Abort(id_))
+            self._send_abort(message.id)
             raise
         finally:
-            del self._questions[id_]
+            del self._questions[message.id]
 
     async def aclose(self) -> None:
         """Fail all running and later requests. The kernel keeps running."""
@@ -163,13 +163,13 @@ class LinkClient:
             case _:
                 assert_never(message)
 
-    def _send(self, request: wire.LinkRequest) -> None:
-        if self._failure is None:
-            self._transport.send(wire.channel_of(request), wire.encode(request))
-
     def _abort(self, id_: int) -> None:
         if self._streams.pop(id_, None) is not None:
-            self._send(wire.Abort(id_))
+            self._send_abort(id_)
+
+    def _send_abort(self, id_: int) -> None:
+        if self._failure is None:
+            self._transport.send(wire.Abort.channel, wire.encode(wire.Abort(id_)))
 
     def _feed(self, batch: wire.DeltaBatch) -> None:
         stream = self._streams.get(batch.id)
@@ -191,7 +191,7 @@ class LinkClient:
             _fail_question(question, error)
 
     def _fail_and_abort(self, id_: int, reason: str) -> None:
-        self._send(wire.Abort(id_))
+        self._send_abort(id_)
         self._fail_request(id_, EngineFailed(reason))
 
     def _reset_silence(self, active: Sequence[int]) -> None:
@@ -201,11 +201,7 @@ class LinkClient:
 
     def _start_timer(self) -> None:
         if self._timer is None:
-            self._silent_ticks = 0
-            self._schedule_tick()
-
-    def _schedule_tick(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick)
+            self._timer = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick)
 
     def _tick(self) -> None:
         """Fail the silent requests. A blocked event loop receives no messages, and then no tick is counted either."""
@@ -219,7 +215,9 @@ class LinkClient:
         if self._silent_ticks > TICKS:
             self._on_silence()
         if self._streams or self._questions:
-            self._schedule_tick()
+            self._start_timer()
+        else:
+            self._silent_ticks = 0
 
 
 def _fail_question(question: _OpenQuestion, error: PicoError) -> None:

@@ -139,7 +139,7 @@ class LinkServer:
     async def _answer(self, request: wire.Ask, reply: Reply) -> None:
         answer: wire.KernelMessage
         try:
-            answer = wire.Answered(request.id, wire.encode_answer(await self._engine.ask(request.question)))
+            answer = wire.Answered(request.id, wire.encode(await self._engine.ask(request.question)))
         except PicoError as error:
             answer = wire.Failed(request.id, wire.report(error))
         except Exception as error:  # noqa: BLE001  # this process answers a waiting client

@@ -178,12 +178,9 @@ class ModelKernel:
 
     def _dispatch(self, attempt: _Attempt) -> None:
         """Send a request to the kernel. Starts the kernel first if it is not running."""
-        try:
-            self._refuse_crashing(attempt.request)
-        except EngineFailed as error:
-            attempt.stream.fail(error)
-            return
-        if self._closed:
+        if self._crashes and (refusal := self._crash_refusal(attempt.request)):
+            attempt.stream.fail(refusal)
+        elif self._closed:
             attempt.stream.fail(_shutting_down())
         elif self._process is not None:
             self._open_stream(attempt, self._process)
@@ -291,16 +288,19 @@ class ModelKernel:
         if self._clock() - self._started_at >= self._stable_seconds:
             self._start_soon(prepare=True)
 
-    def _refuse_crashing(self, request: GenerationRequest) -> None:
-        crashes = self._crashes.get(_fingerprint(request)) if self._crashes else None
+    def _crash_refusal(self, request: GenerationRequest) -> EngineFailed | None:
+        """The error for a request during which the kernel has crashed too often."""
+        crashes = self._crashes.get(_fingerprint(request))
         if crashes is None or crashes.count < MAX_CRASHES:
-            return
+            return None
         left = crashes.latest + CRASH_MEMORY_SECONDS - self._clock()
         if left > 0:
             minutes = math.ceil(left / 60)
-            message = f"the model kernel died twice during this request; the request is refused for {minutes} min"
-            raise EngineFailed(message)
+            return EngineFailed(
+                f"the model kernel died twice during this request; the request is refused for {minutes} min"
+            )
         self.forget_crashes(request)
+        return None
 
     def _record_crash(self, request: GenerationRequest) -> None:
         fingerprint = _fingerprint(request)

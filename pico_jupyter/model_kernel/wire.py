@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Literal, TypeAlias, assert_never, cast, get_args
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal, TypeAlias, cast, get_args
 
 import msgspec
+from jupyter_client.session import Session
 
 from pico_jupyter import errors
 from pico_jupyter.errors import EngineFailed, PicoError
@@ -44,6 +45,7 @@ class ErrorReport(msgspec.Struct, frozen=True):
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
     """Starts a stream. Sent on shell. The replies are DeltaBatches, which end with Finished, or Failed."""
 
+    channel: ClassVar[Channel] = "shell"
     id: int
     request: GenerationRequest
 
@@ -54,10 +56,16 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
     id: int
     question: AnyQuestion
 
+    @property
+    def channel(self) -> Channel:
+        """Control for questions that must not wait for a long load, shell for the others."""
+        return "shell" if isinstance(self.question, ListModels | FindModel | LoadModel) else "control"
+
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
     """Aborts request `id`, without a reply. Sent on control, so it may arrive before the request, which uses shell."""
 
+    channel: ClassVar[Channel] = "control"
     id: int
 
 
@@ -106,11 +114,12 @@ class PublishedEvent(msgspec.Struct, frozen=True, tag="event"):
 
 KernelMessage: TypeAlias = DeltaBatches | Failed | Answered | Heartbeat | PublishedEvent
 
-_encoder = msgspec.msgpack.Encoder()
-_requests: msgspec.msgpack.Decoder[LinkRequest] = msgspec.msgpack.Decoder(LinkRequest)
+# encode() returns the bytes of a message, or of the answer to a question. Decoding raises msgspec.DecodeError.
+encode = msgspec.msgpack.Encoder().encode
+decode_request: Callable[[bytes | memoryview], LinkRequest] = msgspec.msgpack.Decoder(LinkRequest).decode
+decode_message: Callable[[bytes | memoryview], KernelMessage] = msgspec.msgpack.Decoder(KernelMessage).decode
 # Each question derives from Question[A], where A is the type of its answer.
 _answers_to = {kind: msgspec.msgpack.Decoder(get_args(kind.__orig_bases__[0])[0]) for kind in get_args(AnyQuestion)}
-_kernel_messages: msgspec.msgpack.Decoder[KernelMessage] = msgspec.msgpack.Decoder(KernelMessage)
 
 
 def _error_classes(base: type[PicoError]) -> dict[str, type[PicoError]]:
@@ -124,40 +133,9 @@ def _error_classes(base: type[PicoError]) -> dict[str, type[PicoError]]:
 ERROR_CLASSES = _error_classes(PicoError)
 
 
-def encode(message: LinkRequest | KernelMessage) -> bytes:
-    """Encode a message."""
-    return _encoder.encode(message)
-
-
-def decode_request(payload: bytes | memoryview) -> LinkRequest:
-    """Decode a message to the kernel. Raises msgspec.DecodeError."""
-    return _requests.decode(payload)
-
-
-def decode_message(payload: bytes | memoryview) -> KernelMessage:
-    """Decode a message from the kernel. Raises msgspec.DecodeError."""
-    return _kernel_messages.decode(payload)
-
-
-def encode_answer(answer: object) -> bytes:
-    """Encode the answer to a question."""
-    return _encoder.encode(answer)
-
-
 def answer_to(question: Question[A], answer: bytes) -> A:
-    """Decode the answer to `question`, encoded by encode_answer(). Raises msgspec.DecodeError."""
+    """Decode the encoded answer to `question`. Raises msgspec.DecodeError."""
     return cast(A, _answers_to[type(question)].decode(answer))
-
-
-def channel_of(request: LinkRequest) -> Channel:
-    """Return the channel of a request: control if it must not wait for a model to load, else shell."""
-    match request:
-        case Generate() | Ask(question=ListModels() | FindModel() | LoadModel()):
-            return "shell"
-        case Ask() | Abort():
-            return "control"
-        case _:
-            assert_never(request)
 
 
 def report(error: PicoError) -> ErrorReport:
@@ -174,9 +152,12 @@ def error_from(report: ErrorReport) -> PicoError:
     )
 
 
-def digest_of(payload: bytes) -> dict[str, str]:
-    """Return the hash of `payload` as a message content. Jupyter signs contents but not buffers."""
-    return {"sha256": hashlib.sha256(payload).hexdigest()}
+def serialize(session: Session, kind: str, payload: bytes, idents: list[bytes] | None = None) -> list[bytes]:
+    """The parts of the Jupyter message that carries `payload`. Jupyter signs the content, but not the buffer, so the
+    content is the payload's hash.
+    """
+    message = session.msg(kind, {"sha256": hashlib.sha256(payload).hexdigest()})
+    return [*session.serialize(message, idents), payload]
 
 
 def matches_digest(content: Mapping[str, object], payload: bytes | memoryview) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import traceback
 import uuid
+from functools import cached_property
 from http.client import responses
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
@@ -59,12 +60,10 @@ class ErrorResponder(APIHandler):
     methods: tuple[str, ...]
     closes_connection = False
 
-    @property
+    @cached_property
     def request_id(self) -> str:
         """A unique id of this request, in its response headers and in log lines."""
-        if not hasattr(self, "_request_id"):
-            self._request_id = uuid.uuid4().hex
-        return self._request_id
+        return uuid.uuid4().hex
 
     def set_default_headers(self) -> None:
         """Add `x-request-id` to every response."""

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -19,7 +19,7 @@ from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.dialects.framing import FrameStream
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.error_responses import as_pico_error
-from pico_jupyter.server.handlers import DialectHandler
+from pico_jupyter.server.handlers import DialectHandler, permitted
 from pico_jupyter.server.metrics import ABORTED
 from pico_jupyter.types import Accepted, Finished, GenerationRequest, Progress
 
@@ -36,8 +36,12 @@ Call = TypeVar("Call")
 
 
 class GenerationHandler(DialectHandler):
-    """Base of the handlers that generate answers. `dialect_name` and `endpoint` become labels of the metrics."""
+    """Base of the handlers that generate answers. Subclasses define answer().
 
+    `dialect_name` and `endpoint` become labels of the metrics.
+    """
+
+    methods = ("POST",)
     dialect_name: str
     endpoint: str
     _work: asyncio.Task[None] | None = None
@@ -49,9 +53,14 @@ class GenerationHandler(DialectHandler):
         super().initialize(context)
         self.meter = context.metrics.request(self.dialect_name, self.endpoint)
 
-    async def run_while_connected(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work`, and cancel it if the client disconnects. A disconnect raises no exception."""
-        self._work = asyncio.ensure_future(work)
+    async def answer(self) -> None:
+        """Parse the request, generate, and write the answer."""
+        raise NotImplementedError
+
+    @permitted("execute")
+    async def post(self) -> None:
+        """Run answer(), and cancel it if the client disconnects. A disconnect raises no exception."""
+        self._work = asyncio.ensure_future(self.answer())
         if self._is_disconnected:
             self._work.cancel()
         try:
@@ -86,24 +95,21 @@ class GenerationHandler(DialectHandler):
 
     def warn_of_unknown_options(self, names: Sequence[str]) -> None:
         """Log the names of options that are unknown and therefore ignored."""
-        if names:
-            shown = ", ".join(repr(name[:MAX_LOGGED_NAME_LENGTH]) for name in names[:MAX_LOGGED_NAMES])
-            self.log.warning("pico_jupyter: request %s: unknown options ignored: %s", self.request_id, shown)
+        shown = ", ".join(repr(name[:MAX_LOGGED_NAME_LENGTH]) for name in names[:MAX_LOGGED_NAMES])
+        self.log.warning("pico_jupyter: request %s: unknown options ignored: %s", self.request_id, shown)
 
     async def completion(self, request: GenerationRequest) -> Completion:
         """Generate an answer and return it as a whole."""
-        async with aclosing(await self._start(request)) as deltas:
+        request = await self.context.media.resolve(request, self)
+        async with aclosing(self.context.engine.generate(request)) as deltas:
             return await collect(deltas, request.n, self.meter.observe)
 
     async def answer_stream(self, request: GenerationRequest, stream: FrameStream) -> None:
         """Generate an answer and write its deltas as frames when they arrive."""
-        async with aclosing(await self._start(request)) as deltas:
+        request = await self.context.media.resolve(request, self)
+        async with aclosing(self.context.engine.generate(request)) as deltas:
             await self._write_stream(deltas, stream)
         self.finish(set_content_type=stream.content_type)
-
-    async def _start(self, request: GenerationRequest) -> DeltaStream:
-        """Fetch the images and videos of the request, then start its generation."""
-        return self.context.engine.generate(await self.context.media.resolve(request, self))
 
     async def _write_stream(self, deltas: DeltaStream, stream: FrameStream) -> None:
         now = asyncio.get_running_loop().time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 
@@ -30,14 +31,16 @@ class OllamaAnsweringHandler(GenerationHandler):
 
     dialect = ollama_answer
     dialect_name = "ollama"
-    methods = ("POST",)
+    parser: Callable[..., OllamaAnswerCall | OllamaLoadCall]
 
-    async def answer(self, call: OllamaAnswerCall | OllamaLoadCall) -> None:
-        """Run `call` and write its answer."""
+    async def answer(self) -> None:
+        """Answer a chat or complete a prompt, or load or unload a model."""
+        call = await self.parse(self.parser, request_id=self.request_id, settings=self.context.settings)
         if isinstance(call, OllamaLoadCall):
             await self._load(call)
             return
-        self.warn_of_unknown_options(call.unknown_options)
+        if call.unknown_options:
+            self.warn_of_unknown_options(call.unknown_options)
         if call.stream:
             await self.answer_stream(call.request, OllamaAnswerStream(call, time.time))
         else:
@@ -58,30 +61,14 @@ class OllamaChatHandler(OllamaAnsweringHandler):
     """POST api/chat."""
 
     endpoint = "api/chat"
-
-    @permitted("execute")
-    async def post(self) -> None:
-        """Answer a chat, or load or unload a model."""
-        await self.run_while_connected(self._chat())
-
-    async def _chat(self) -> None:
-        settings = self.context.settings
-        await self.answer(await self.parse(parse_ollama_chat, request_id=self.request_id, settings=settings))
+    parser = staticmethod(parse_ollama_chat)
 
 
 class OllamaGenerateHandler(OllamaAnsweringHandler):
     """POST api/generate."""
 
     endpoint = "api/generate"
-
-    @permitted("execute")
-    async def post(self) -> None:
-        """Complete a prompt, or load or unload a model."""
-        await self.run_while_connected(self._generate())
-
-    async def _generate(self) -> None:
-        settings = self.context.settings
-        await self.answer(await self.parse(parse_ollama_generate, request_id=self.request_id, settings=settings))
+    parser = staticmethod(parse_ollama_generate)
 
 
 class OllamaTagsHandler(DialectHandler):

@@ -18,7 +18,6 @@ class OpenAIChatHandler(GenerationHandler):
 
     dialect = openai_answer
     dialect_name = "openai"
-    methods = ("POST",)
 
     def initialize(self, context: ServerContext, path: ChatPath = "v1/chat/completions") -> None:
         """`path` is the endpoint. It decides whether a request without `stream` is streamed."""
@@ -26,12 +25,8 @@ class OpenAIChatHandler(GenerationHandler):
         self.endpoint = path
         super().initialize(context)
 
-    @permitted("execute")
-    async def post(self) -> None:
+    async def answer(self) -> None:
         """Answer a chat."""
-        await self.run_while_connected(self._chat())
-
-    async def _chat(self) -> None:
         call = await self.parse(
             parse_openai_chat,
             request_id=self.request_id,
@@ -39,7 +34,8 @@ class OpenAIChatHandler(GenerationHandler):
             accept=self.request.headers.get("Accept", ""),
             settings=self.context.settings,
         )
-        self.warn_of_unknown_options(call.unknown_options)
+        if call.unknown_options:
+            self.warn_of_unknown_options(call.unknown_options)
         completion_id, created = f"chatcmpl-{self.request_id}", int(time.time())
         if call.stream:
             await self.answer_stream(call.request, OpenAIChatStream(call, completion_id, created))

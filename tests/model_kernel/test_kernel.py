@@ -56,12 +56,9 @@ class RunningKernel:
 
     def ask_engine(self, request: wire.LinkRequest) -> wire.KernelMessage:
         """Send one of our requests and wait for the next reply."""
-        payload = wire.encode(request)
-        message = self.client.session.msg(wire.REQUEST_TYPE, wire.digest_of(payload))
-        channel = wire.channel_of(request)
-        socket = self.channel(channel).socket
-        socket.send_multipart([*self.client.session.serialize(message), payload])
-        return self.next_reply(channel)
+        parts = wire.serialize(self.client.session, wire.REQUEST_TYPE, wire.encode(request))
+        self.channel(request.channel).socket.send_multipart(parts)
+        return self.next_reply(request.channel)
 
     def next_reply(self, channel: str = "shell") -> wire.KernelMessage:
         """Wait for the next of our replies."""
@@ -194,8 +191,8 @@ def test_a_message_that_is_not_signed_is_ignored(kernel: RunningKernel) -> None:
 
 
 def test_a_payload_that_differs_from_the_signed_one_is_ignored(kernel: RunningKernel) -> None:
-    message = kernel.client.session.msg(wire.REQUEST_TYPE, wire.digest_of(wire.encode(wire.Ask(1, ListModels()))))
-    parts = [*kernel.client.session.serialize(message), wire.encode(wire.Ask(2, ListModels()))]
+    parts = wire.serialize(kernel.client.session, wire.REQUEST_TYPE, wire.encode(wire.Ask(1, ListModels())))
+    parts[-1] = wire.encode(wire.Ask(2, ListModels()))
     kernel.client.shell_channel.socket.send_multipart(parts)
     answer = kernel.ask_engine(wire.Ask(3, ListModels()))
     assert isinstance(answer, wire.Answered)

@@ -75,14 +75,9 @@ async def test_the_exit_of_a_process_is_described_in_words(status: int, words: s
     await process.stop()
 
 
-def message(session: Session, payload: bytes, content: dict[str, str]) -> list[bytes]:
-    """A message as the model kernel publishes it."""
-    return [*session.serialize(session.msg("pico_published", content), [b"topic"]), payload]
-
-
 def test_a_message_of_the_kernel_is_read() -> None:
     session = Session(key=b"key")
-    parts = message(session, b"payload", wire.digest_of(b"payload"))
+    parts = wire.serialize(session, "pico_published", b"payload", [b"topic"])
     assert read_message(session, parts) == ("pico_published", b"payload")
     assert read_message(session, parts[:-1]) == ("pico_published", b"")
 
@@ -90,7 +85,7 @@ def test_a_message_of_the_kernel_is_read() -> None:
 @pytest.mark.parametrize("part", range(2, 8))
 def test_a_modified_message_is_refused(part: int) -> None:
     session = Session(key=b"key")
-    parts = message(session, b"payload", wire.digest_of(b"payload"))
+    parts = wire.serialize(session, "pico_published", b"payload", [b"topic"])
     parts[part] += b" "
     with pytest.raises(ValueError, match=r"signature|signed"):
         read_message(session, parts)
@@ -98,8 +93,9 @@ def test_a_modified_message_is_refused(part: int) -> None:
 
 def test_a_payload_without_a_hash_is_refused() -> None:
     session = Session(key=b"key")
+    parts = [*session.serialize(session.msg("pico_published", {}), [b"topic"]), b"payload"]
     with pytest.raises(ValueError, match="does not match"):
-        read_message(session, message(session, b"payload", {}))
+        read_message(session, parts)
 
 
 @pytest.mark.parametrize("parts", [[], [b"<IDS|MSG>"], [b"<IDS|MSG>", b"signature", b"{}"]])

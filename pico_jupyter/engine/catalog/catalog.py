@@ -2,7 +2,8 @@
 
 Invariants:
 - A model with several sources is listed once: built-in before folders, folders before the Hugging Face cache.
-- find() finds every listed model by its listed name.
+- find() finds every listed model by its listed name. It lists the folders again if the name is not listed, or if the
+  folder of its model has changed. A new model that takes the short name of a listed one has it after the next listing.
 - A model folder is read again only if the size or the modification time of one of its files has changed.
 """
 
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import huggingface_hub.constants
 import msgspec
@@ -30,6 +32,8 @@ HUB_CACHE = Path(huggingface_hub.constants.HF_HUB_CACHE)
 HUB_PREFIXES = ("hf.co/", "huggingface.co/")
 NAME_PART = re.compile(r"[\w.-]+")
 MODEL_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]*)?")
+
+Signature: TypeAlias = tuple[tuple[str, int, int], ...]
 
 log = logging.getLogger("pico_jupyter")
 
@@ -52,7 +56,7 @@ class _ModelFolder:
 class _CachedModel:
     """The result of reading a folder; `info` is None without a usable model. `signature`: file names, sizes, times."""
 
-    signature: tuple[tuple[str, int, int], ...]
+    signature: Signature
     info: ModelInfo | None
 
 
@@ -60,7 +64,7 @@ class Catalog:
     """The built-in models, the models in the model folders and those in the Hugging Face cache.
 
     The model folders are `options.model_dirs` and those in the variable PICO_JUPYTER_MODEL_PATH of `environ`. With
-    `hub_cache` None, no cache is searched. Each call lists the folders again, so new models are found. Thread-safe.
+    `hub_cache` None, no cache is searched. New models are found without a restart. Thread-safe.
     """
 
     def __init__(
@@ -77,6 +81,8 @@ class Catalog:
         self._hub_cache = hub_cache
         self._builtin_dir = builtin_dir
         self._cached: dict[Path, _CachedModel] = {}
+        # The models of the latest scan, by name and by repository, in lower case.
+        self._listed: dict[str, ModelInfo] = {}
         self._warnings: dict[Path, str] = {}
         self._lock = threading.Lock()
 
@@ -94,15 +100,26 @@ class Catalog:
 
         Raises InvalidRequest for a malformed name and ModelNotFound for an unknown one.
         """
-        lower_name, tag = _parse_name(name)
-        models = self.models() if tag in ("", "latest") else ()
-        for info in models:
-            if lower_name == info.name.lower():
-                return info
-        for info in models:
-            if info.repo and lower_name == info.repo.lower():
-                return info
+        spelling, tag = _parse_name(name)
+        if tag in ("", "latest"):
+            with self._lock:
+                if not self._is_current(spelling):
+                    self._scan()
+                if spelling in self._listed:
+                    return self._listed[spelling]
         raise ModelNotFound(f"model '{name}' not found", param="model", model=name)
+
+    def _is_current(self, spelling: str) -> bool:
+        """Whether a model is listed under a name and its folder has not changed since it was read."""
+        info = self._listed.get(spelling)
+        if info is None:
+            return False
+        folder = Path(info.path)
+        try:
+            is_same = _signature(list_files(folder)) == self._cached[folder].signature
+        except OSError:
+            return False
+        return is_same and (info.source != "hub" or _main_snapshot(folder.parents[1]) == folder)
 
     def _scan(self) -> list[ModelInfo]:
         found: dict[str, tuple[_ModelFolder, ModelInfo]] = {}
@@ -116,7 +133,10 @@ class Catalog:
         for removed in self._cached.keys() - visited:
             del self._cached[removed]
             self._warnings.pop(removed, None)
-        return _name_models(list(found.values()), self._preferred_org)
+        models = _name_models(list(found.values()), self._preferred_org)
+        repos = {info.repo.lower(): info for info in models if info.repo}
+        self._listed = repos | {info.name.lower(): info for info in models}
+        return models
 
     def _model_folders(self) -> Iterator[_ModelFolder]:
         for folder in _subfolders(self._builtin_dir):
@@ -148,7 +168,7 @@ class Catalog:
         except OSError as error:
             self._warn_once(folder.path, f"cannot be listed: {error}")
             return None
-        signature = tuple((name, status.st_size, status.st_mtime_ns) for name, status in files.items())
+        signature = _signature(files)
         known = self._cached.get(folder.path)
         if known is None or known.signature != signature:
             known = _CachedModel(signature, self._read_files(folder, files))
@@ -212,6 +232,10 @@ def _name_models(found: list[tuple[_ModelFolder, ModelInfo]], preferred_org: str
     ]
 
 
+def _signature(files: Files) -> Signature:
+    return tuple((name, status.st_size, status.st_mtime_ns) for name, status in files.items())
+
+
 def _subfolders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
@@ -237,10 +261,15 @@ def _hub_snapshots(cache: Path) -> Iterator[_ModelFolder]:
         if kind != "models" or not rest:
             continue
         org, _, name = rest.rpartition("--")
-        try:
-            revision = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            continue
-        snapshot = folder / "snapshots" / revision
-        if revision and snapshot.is_dir():
+        snapshot = _main_snapshot(folder)
+        if snapshot is not None and snapshot.is_dir():
             yield _ModelFolder(snapshot, org, name, "hub")
+
+
+def _main_snapshot(repository: Path) -> Path | None:
+    """The snapshot that refs/main names."""
+    try:
+        revision = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return repository / "snapshots" / revision if revision else None

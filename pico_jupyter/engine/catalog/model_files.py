@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 import re
 import stat
@@ -52,7 +53,7 @@ def list_files(folder: Path) -> Files:
     """The status of each regular file in a folder, by name. Follows links. Skips hidden files and broken links."""
     files: dict[str, os.stat_result] = {}
     with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
+        for entry in sorted(entries, key=operator.attrgetter("name")):
             try:
                 status = entry.stat()
             except FileNotFoundError:

@@ -6,6 +6,8 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+import msgspec
+
 from pico_jupyter.engine.backend import Media, RowSampling, SampledToken
 from pico_jupyter.errors import PicoError
 from pico_jupyter.types import (
@@ -215,27 +217,27 @@ def resolve_sampling(
 ) -> RowSampling:
     """Resolve each parameter: the value of `request`, else of `model`, else of `fallback`, else one without effect."""
 
-    def value(name: str, off: Any) -> Any:
-        values = (getattr(params, name) for params in (request, model, fallback))
-        return next((one for one in values if one is not None), off)
+    chosen: dict[str, Any] = {}
+    for params in (fallback, model, request):
+        chosen |= {name: value for name, value in msgspec.structs.asdict(params).items() if value is not None}
 
     def context_size(name: str) -> int:
-        size = int(value(name, _DEFAULT_CONTEXT_SIZE))
+        size = int(chosen.get(name, _DEFAULT_CONTEXT_SIZE))
         return _ALL_TOKENS if size < 0 else size
 
-    top_p = value("top_p", 1.0)
+    top_p = chosen.get("top_p", 1.0)
     return RowSampling(
-        temperature=_GREEDY if top_p <= 0 else value("temperature", 1.0),
+        temperature=_GREEDY if top_p <= 0 else chosen.get("temperature", 1.0),
         top_p=top_p,
-        top_k=max(0, int(value("top_k", 0))),
-        min_p=value("min_p", 0.0),
+        top_k=max(0, int(chosen.get("top_k", 0))),
+        min_p=chosen.get("min_p", 0.0),
         seed=seed,
-        repetition_penalty=value("repetition_penalty", 1.0),
+        repetition_penalty=chosen.get("repetition_penalty", 1.0),
         repetition_context_size=context_size("repetition_context_size"),
-        presence_penalty=value("presence_penalty", 0.0),
+        presence_penalty=chosen.get("presence_penalty", 0.0),
         presence_context_size=context_size("presence_context_size"),
-        frequency_penalty=value("frequency_penalty", 0.0),
+        frequency_penalty=chosen.get("frequency_penalty", 0.0),
         frequency_context_size=context_size("frequency_context_size"),
-        logit_bias=tuple(sorted(value("logit_bias", {}).items())),
+        logit_bias=tuple(sorted(chosen.get("logit_bias", {}).items())),
         top_logprobs=top_logprobs,
     )

@@ -243,6 +243,35 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert found.find("name").context_length == 20_000
 
 
+def test_a_removed_model_is_not_found_by_its_name(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "name")
+    found = catalog(tmp_path)
+    assert found.find("name").path == str(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(ModelNotFound):
+        found.find("name")
+
+
+def test_a_new_revision_in_the_hub_cache_is_found(tmp_path: Path) -> None:
+    write_hub_model(tmp_path, "org/name", "old")
+    found = catalog(hub=tmp_path)
+    assert Path(found.find("name").path).name == "old"
+    write_hub_model(tmp_path, "org/name", "new")
+    assert Path(found.find("name").path).name == "new"
+
+
+def test_a_known_model_is_found_without_listing_the_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A listing logs the broken folder."""
+    write_model(tmp_path / "name")
+    found = catalog(tmp_path)
+    found.find("name")
+    write_model(tmp_path / "broken", model_type=None)
+    found.find("name")
+    assert caplog.records == []
+    found.models()
+    assert len(caplog.records) == 1
+
+
 def test_an_unchanged_folder_is_not_read_again(tmp_path: Path) -> None:
     """The same object is returned, so its files were not parsed again."""
     write_model(tmp_path / "name")
