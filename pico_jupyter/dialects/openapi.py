@@ -215,7 +215,7 @@ _REQUEST_ID: Json = {
 
 
 def openapi_document(*, base_url: str, version: str, authenticated: bool) -> Json:
-    """Build the document of a server at `base_url`, such as "/user/a/". `authenticated`: requests need a token."""
+    """Build the document of a server at `base_url` ("/user/a/"). `authenticated`: whether a token is required."""
     paths: Json = {}
     for operation in OPERATIONS:
         item = paths.setdefault(f"/{operation.path}", _servers(base_url, operation.mount))

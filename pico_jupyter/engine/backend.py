@@ -86,7 +86,7 @@ class Backend(Protocol):
         """Bytes of the KV caches of all rows, without the prefix cache."""
 
     def load_step(self) -> int:
-        """Load the next share of the weights. Returns the remaining bytes. At 0 the model is ready."""
+        """Load the next part of the weights. Returns the remaining bytes. At 0 the model is ready."""
 
     def estimate_cache(self, tokens: int) -> int:
         """The bytes of the KV cache of one row with `tokens` tokens."""

@@ -21,7 +21,7 @@ UNFIT_FOLDER = re.compile(r"64_?-|openmp|ilp64")
 LOADER_CACHE = Path("/etc/ld.so.cache")
 CACHED_PATH = re.compile(rb"/[^\0]*/libopenblas[^\0/]*")
 # ld.so splits LD_PRELOAD at spaces and colons, which cannot be quoted.
-SEPARATORS = re.compile(r"[ :]+")
+LD_PRELOAD_SEPARATORS = re.compile(r"[ :]+")
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
 LOADER_ERROR = re.compile(
     "cannot be preloaded|error while loading shared libraries|symbol lookup error|undefined symbol"
@@ -131,7 +131,7 @@ def _is_suitable(path: Path) -> bool:
     real = Path(os.path.realpath(path))
     if LIBRARY_NAME.fullmatch(real.name) is None or UNFIT_FOLDER.search(real.parent.name):
         return False
-    return not SEPARATORS.search(str(path)) and _format(real) == _format(Path(sys.executable))
+    return not LD_PRELOAD_SEPARATORS.search(str(path)) and _format(real) == _format(Path(sys.executable))
 
 
 def _format(path: Path) -> bytes:

@@ -1,7 +1,8 @@
 """ModelKernel: an EngineClient that starts the model kernel on demand and restarts it after a crash.
 
-At most one kernel runs. Requests that arrive during a start wait for it, and cancelling a request does not cancel it.
-If the kernel crashes before the first text of an answer, the request is sent once more. aclose() ends all processes.
+At most one kernel runs. Requests that arrive during a start wait for its end. Cancelling a request does not cancel the
+start. If the kernel crashes, a request that has sent no text, reasoning or tool call yet is retried once. aclose() ends
+all processes.
 """
 
 from __future__ import annotations
@@ -60,13 +61,13 @@ class _Attempt:
     stream: DeltaStream
     process: KernelProcess | None = None
     is_accepted: bool = False
-    has_text: bool = False
+    has_output: bool = False  # whether a text, reasoning or tool call was sent
 
     def feed(self, deltas: Sequence[Delta]) -> None:
         if isinstance(deltas[0], Accepted) and self.is_accepted:
             deltas = deltas[1:]  # The first kernel has already sent Accepted.
         self.is_accepted = True
-        self.has_text = self.has_text or any(not isinstance(delta, Accepted | Progress) for delta in deltas)
+        self.has_output = self.has_output or any(not isinstance(delta, Accepted | Progress) for delta in deltas)
         if deltas:
             if isinstance(deltas[-1], Finished):
                 self.kernel.forget_crashes(self.request)
@@ -162,11 +163,11 @@ class ModelKernel:
         await asyncio.gather(*self._stopping, return_exceptions=True)
 
     def retry(self, attempt: _Attempt, error: PicoError) -> None:
-        """Send a request again if the kernel died before the first text of the answer. Otherwise fail the stream."""
+        """Send a request again if the kernel died and the request has no output yet. Otherwise fail the stream."""
         process = attempt.process
         if isinstance(error, EngineFailed) and process is not None and process.exit_status is not None:
             self._record_crash(attempt.request)
-            if not attempt.has_text:
+            if not attempt.has_output:
                 self._dispatch(attempt)
                 return
         attempt.stream.fail(error)

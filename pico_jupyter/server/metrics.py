@@ -75,7 +75,7 @@ class ServerMetrics:
         self._reasoning_tokens = counter("reasoning_tokens", "Generated reasoning tokens", BY_MODEL)
         self._first_token = seconds(
             "time_to_first_token",
-            "Time from the arrival of a request's headers until the server has its first text, reasoning or tool call",
+            "Time from the arrival of a request's headers until the first text, reasoning or tool call of its answer",
             FIRST_TOKEN,
             BY_MODEL,
         )

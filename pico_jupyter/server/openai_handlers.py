@@ -1,4 +1,4 @@
-"""Handles the endpoints of the OpenAI dialect and v1/memory, which OpenAI does not have."""
+"""Handles the endpoints of the OpenAI dialect. v1/chat and v1/memory are not part of OpenAI's API."""
 
 from __future__ import annotations
 

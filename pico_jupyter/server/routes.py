@@ -69,7 +69,10 @@ def rules(context: ServerContext) -> list[Rule]:
 
 
 def fallback_rules(base_url: str, context: ServerContext) -> list[Rule]:
-    """The rules for unknown paths, including the base URL. They must be added after the rules of other extensions."""
+    """The rules for unknown paths. Their patterns begin with the server's base URL.
+
+    They must be added after the rules of other extensions.
+    """
     shared = {"context": context}
     return [
         (url_path_join(base_url, "v1/.*"), openai.OpenAIUnknownPathHandler, shared),

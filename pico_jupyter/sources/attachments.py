@@ -23,13 +23,13 @@ DEFAULT_MIME = {"image": "image/png", "video": "video/mp4"}
 
 
 def read_images(images: Any) -> Iterator[Attachment]:
-    """Convert one image, or a list or tuple of images, to attachments. Raises InvalidRequest with the index."""
+    """Convert one image, or a list or tuple of images, to attachments. An InvalidRequest names the index."""
     for index, image in enumerate(_as_list(images)):
         yield _read_image(image, f"images[{index}]")
 
 
 def read_videos(videos: Any) -> Iterator[Attachment]:
-    """Convert one video, or a list or tuple of videos, to attachments. Raises InvalidRequest with the index."""
+    """Convert one video, or a list or tuple of videos, to attachments. An InvalidRequest names the index."""
     for index, video in enumerate(_as_list(videos)):
         yield _read_media("video", video, f"videos[{index}]", "a path, bytes or a URL")
 

@@ -305,7 +305,7 @@ class LmBackend:
             new_batches = [DecodeBatch(rows, kv.merge([cache] * len(rows)) if is_shared else cache, inputs)]
         else:
             copies = [copy.deepcopy(cache) if index else cache for index in range(len(rows))]
-            new_batches = [DecodeBatch([row], own, inputs[:1]) for row, own in zip(rows, copies, strict=True)]
+            new_batches = [DecodeBatch([row], copied, inputs[:1]) for row, copied in zip(rows, copies, strict=True)]
         for batch in new_batches:
             if logits is not None:
                 batch.begin(logits if len(prefills) > 1 else mx.repeat(logits, len(batch.rows), axis=0))

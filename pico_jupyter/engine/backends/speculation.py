@@ -148,19 +148,20 @@ class Speculation:
         if self._cache:
             self._draft_backend.keep_cache(row.tokens[: self._cache_length], self._cache, row.continuation_start)
 
-    def _open(self, row: Row) -> kv.Cache:
+    def _opened_cache(self, row: Row) -> kv.Cache:
+        """Return the draft model's cache, which the first call creates."""
         if self._cache is None:
             self._cache, self._cache_length = self._draft_backend.open_cache(row.tokens)
         return self._cache
 
     def _lag(self, row: Row) -> int:
         """The number of the row's tokens that the draft model's cache does not hold."""
-        self._open(row)
+        self._opened_cache(row)
         return len(row.tokens) - self._cache_length
 
     def _catch_up(self, row: Row) -> None:
         """Queue the draft model's pass over tokens of the row that it has not computed yet. Does not wait."""
-        cache = self._open(row)
+        cache = self._opened_cache(row)
         chunk = row.tokens[self._cache_length : self._cache_length + _MAX_CATCH_UP]
         self._draft_backend.logits(mx.array(chunk, mx.uint32), cache)
         kv.evaluate(cache)
@@ -184,14 +185,14 @@ class Speculation:
         started = self._clock()
         sampled, accepted = batch.verify(model, self._draft(row, batch.inputs, count))
         self._statistics.record_drafts(count, accepted, self._clock() - started)
-        # Remove rejected draft tokens from the draft model's cache, which never contains the last draft token.
+        # Remove rejected draft tokens from the draft model's cache. The last draft token was never added to it.
         self._cache_length = min(self._cache_length, len(row.tokens))
-        kv.trim(self._open(row), self._cache_length)
+        kv.trim(self._opened_cache(row), self._cache_length)
         return sampled
 
     def _draft(self, row: Row, pending: mx.array, count: int) -> mx.array:
         """Draft `count` tokens after the row's tokens and its `pending` input token. The result is lazy."""
-        cache = self._open(row)
+        cache = self._opened_cache(row)
         fed = mx.concatenate([mx.array(row.tokens[self._cache_length :], mx.uint32), pending])
         latest = pending
         for index in range(count):

@@ -77,7 +77,7 @@ class ModelWeights:
         return total
 
     def quantization_name(self, quantization: Mapping[str, object]) -> str:
-        """The mode ("mxfp4") or the bits ("4bit") of `quantization`; else the dtype of most bytes ("bf16")."""
+        """The mode ("mxfp4") or the bits ("4bit") of `quantization`; else the most common dtype ("bf16")."""
         mode = quantization.get("mode")
         if isinstance(mode, str) and mode != "affine":
             return mode

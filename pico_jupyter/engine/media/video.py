@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -202,16 +203,16 @@ def _decode_animation(data: bytes, job: _DecodeJob) -> DecodedVideo:
 
 
 def _animation_frames(data: bytes, job: _DecodeJob) -> Iterator[tuple[float, ImageFile.ImageFile]]:
-    """The delay in milliseconds and the image of each frame, up to the first damaged frame."""
+    """The delay in milliseconds and the image of each frame, up to the end or the first damaged frame."""
     image = open_image(data, "video", job.param, max_pixels=job.max_pixels)
-    for index in range(MAX_SOURCE_FRAMES + 2):
-        job.check_limits(index)
+    for index in itertools.count():
+        job.check_limits(index)  # raises if there are too many frames
         try:
             image.seek(index)
             # A later frame of a GIF may enlarge the image.
             job.check_size(image.size)
             image.load()
-        except DAMAGED:
+        except DAMAGED:  # includes EOFError, which seek() raises after the last frame
             return
         delay = image.info.get("duration", 0)
         yield delay if delay > _NO_DELAY_MS else _DEFAULT_DELAY_MS, image

@@ -197,7 +197,7 @@ class ModelManager:
         return resident
 
     def load_step(self, resident: ManagedModel) -> None:
-        """Load the next share of a model's weights."""
+        """Load the next part of a model's weights."""
         resident.to_load = resident.backend.load_step()
         if resident.is_ready:
             now = self._clock()

@@ -142,7 +142,7 @@ class PrefixCache:
         return sorted(entries, key=lambda entry: entry[0])
 
     def _reserve(self, nbytes: int) -> bool:
-        """Evict entries until `nbytes` more are within the limit. Returns False if they alone exceed it."""
+        """Evict entries until `nbytes` more are within the limit. Returns False if `nbytes` exceeds the limit."""
         if nbytes > self._limit:
             return False
         self.evict(self.nbytes + nbytes - self._limit)
@@ -291,7 +291,7 @@ class ModelPrefixes:
         return child
 
     def _walk(self, tokens: Sequence[int]) -> tuple[int, list[_Block]]:
-        """The number of leading tokens of a prompt that blocks hold, and these blocks. The last may match partly."""
+        """The number of leading tokens of a prompt that blocks hold, and the blocks. The last one may match in part."""
         block, length = self._root, 0
         path: list[_Block] = []
         while length < len(tokens):

@@ -56,7 +56,7 @@ class Admission:
                 return
 
     def load_step(self) -> None:
-        """Load the next share of the weights of the model that is loading."""
+        """Load the next part of the weights of the model that is loading."""
         if resident := self._models.loading:
             waiting = tuple(generation for generation in self._queue if resident.info in generation.models)
             with BackendCall("load", waiting, model=resident.info):

@@ -144,9 +144,10 @@ class Lane:
         return [task for task in self.prefilling if task.leader and not self._is_pending(task.leader, task.shared)]
 
     def next_prefills(self, limit: int) -> list[PrefillTask]:
-        """The prompts of the next chunk: all that end within `limit` tokens if the first one does, else the first one.
+        """The prompts of the next chunk, without followers.
 
-        Followers are excluded. A prompt of a generation that failed before is computed alone.
+        If the first prompt ends within `limit` tokens, all such prompts are returned, otherwise only the first one. A
+        prompt of a generation that failed before is computed alone.
         """
         ready = [task for task in self.prefilling if task.is_inserted]
         short = [task for task in ready if task.remaining <= limit and not task.generation.failures]

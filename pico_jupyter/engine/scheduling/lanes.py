@@ -105,12 +105,16 @@ class Lanes:
             lane.seconds_used = min(lane.seconds_used, min(others) + _MAX_DEBT)
 
     def insert_followers(self, lane: Lane) -> None:
-        """Insert the prompts that no longer wait for an earlier one. Raises BackendCallFailed."""
+        """Insert the followers that no longer wait for their leaders. Raises BackendCallFailed."""
         for task in lane.ready_followers():
             self._insert(lane, task)
 
     def prefill(self, lane: Lane) -> None:
-        """Prefill one chunk: a part of one prompt, or several short prompts. Raises BackendCallFailed."""
+        """Prefill at most one chunk of tokens. Raises BackendCallFailed.
+
+        Each call of the backend computes a part of one long prompt, or several short prompts. The loop ends when a
+        prompt remains incomplete, or when no prompt or too little of the chunk is left.
+        """
         spent = 0
         while True:
             decoding = sum(len(other.decoding) for other in self._lanes)
@@ -128,7 +132,8 @@ class Lanes:
                 lane.advance(task, remaining[task.row])
             if any(remaining.values()):
                 return
-            spent += max(computed, MIN_CHUNK)  # Most of the time of a smaller call is overhead.
+            # A call counts as at least MIN_CHUNK tokens, because most of the time of a smaller call is overhead.
+            spent += max(computed, MIN_CHUNK)
 
     def _insert(self, lane: Lane, task: PrefillTask) -> None:
         generation = task.generation

@@ -90,9 +90,9 @@ class Scheduler:
         self._lifecycle.abort(generation)
 
     def step(self) -> None:
-        """Admit generations, load a share of a model, and run a turn of the lane that has used the least time.
+        """Admit generations, load a part of a model, and run a turn of the lane that has used the least time.
 
-        Raises BackendCallFailed, to be passed to recover(). After any other exception the caller calls fail().
+        If it raises BackendCallFailed, the caller calls recover(). After any other exception, the caller calls fail().
         """
         self._models.expire()
         for generation, error in self._queue.overdue():
