@@ -85,7 +85,7 @@ def _decode_data_url(url: str) -> bytes:
 def _decode_base64(text: str, start: int = 0) -> bytes:
     """Decode base64 from index `start` on. Returns b"" for other text. Padding may be missing.
 
-    The URL-safe alphabet and white space are only replaced if needed, because that copies the text.
+    The URL-safe alphabet and white space are replaced only if needed, because the replacement copies the text.
     """
     return _decode_exactly(text, start) or _decode_exactly(_clean(text[start:]), 0)
 

@@ -66,7 +66,7 @@ class PublicResolver(Resolver):
     async def resolve(
         self, host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[tuple[int, Any]]:
-        """The addresses to connect to. Raises InvalidRequest if any is not public or the name does not resolve."""
+        """The addresses to connect to. Raises InvalidRequest if an address is not public or `host` does not resolve."""
         try:
             found = await self._look_up(host, port)
         except (OSError, ValueError):

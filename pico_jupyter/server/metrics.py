@@ -207,7 +207,7 @@ class RequestMeter:
                 assert_never(delta)
 
     def end(self, outcome: str = "") -> None:
-        """End the measurement. Later calls do nothing. If `outcome` is "", it is the answer's finish reason."""
+        """End the measurement. Later calls do nothing. The default outcome is the answer's finish reason."""
         if not self._ended:
             self._ended = True
             seconds = self._clock() - self._began

@@ -71,7 +71,7 @@ def rules(context: ServerContext) -> list[Rule]:
 def fallback_rules(base_url: str, context: ServerContext) -> list[Rule]:
     """The rules for unknown paths. Their patterns begin with the server's base URL.
 
-    They must be added after the rules of other extensions.
+    Add these rules after those of other extensions.
     """
     shared = {"context": context}
     return [

@@ -277,7 +277,7 @@ def _count_frames(cv2: Any, path: str, job: _DecodeJob) -> int:
 
 
 def _sample_frames(cv2: Any, path: str, indices: Sequence[int], job: _DecodeJob) -> tuple[Frames, int]:
-    """The frames at `indices`, up to the first that cannot be decoded, and the number of source frames read so far."""
+    """The frames at `indices`, up to the first that cannot be decoded, and the number of source frames read."""
     frames = _allocate(0, (0, 0))
     sampled = seen = 0
     with _capture(cv2, path) as capture:

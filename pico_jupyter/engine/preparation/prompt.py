@@ -234,7 +234,7 @@ def _encode(text: str, context: Sequence[int], tokenizer: Tokenizer, limit: int)
     if len(text) > LARGE_TEXT:
         for start in range(0, len(text), LARGE_TEXT):
             beginning += tokenizer.encode(text[start : start + LARGE_TEXT], add_special_tokens=False)
-            # Splitting a text can add tokens, so a count slightly over `limit` does not prove that the text is too long.
+            # Splitting a text can add tokens, so a count just over `limit` does not prove that the text is too long.
             if len(beginning) > 2 * limit:
                 return _TokenizedText(text, beginning, is_complete=False)
     return _TokenizedText(text, [*context, *tokenizer.encode(text, add_special_tokens=False)])
