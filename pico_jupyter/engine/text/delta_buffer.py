@@ -5,16 +5,23 @@ Invariant: each log-probability is returned once and in order, with the first te
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCall, ToolCallDelta
 
 OutputDelta = TextDelta | ReasoningDelta | ToolCallDelta
 
 
 class DeltaBuffer:
-    """Deltas of choice `index`. Strings in `hidden` are removed from all text."""
+    """Deltas of choice `index`. Strings in `hidden` are removed from all text.
 
-    def __init__(self, index: int) -> None:
-        self.hidden: set[str] = set()
+    `has_text` and `has_reasoning` are true once text of the answer or reasoning was added.
+    """
+
+    def __init__(self, index: int, hidden: AbstractSet[str] = frozenset()) -> None:
+        self._hidden = hidden
+        self.has_text = False
+        self.has_reasoning = False
         self._index = index
         self._deltas: list[OutputDelta] = []
         self._logprobs: list[TokenLogprob] = []
@@ -25,10 +32,12 @@ class DeltaBuffer:
 
     def add_text(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
         """Append text to the last delta if that has the same kind, else add a new delta."""
-        for special in self.hidden:
+        for special in self._hidden:
             text = text.replace(special, "")
         if not text:
             return
+        self.has_text |= kind is TextDelta
+        self.has_reasoning |= kind is ReasoningDelta
         last = self._deltas[-1] if self._deltas else None
         if isinstance(last, kind):
             self._deltas[-1] = kind(last.text + text, self._index)

@@ -1,67 +1,153 @@
-"""OutputFormat: the strings with which a model marks reasoning and tool calls in its output.
+"""OutputFormat: how one model marks reasoning, tool calls and messages in its output.
 
 A format is chosen by the tokenizer and the chat template of a model, never by the model's name.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Container
 
 import msgspec
 
-# Reasoning tags that some tokenizers treat as ordinary text. For those, the chat template is searched.
-TEXT_TAGS = (
-    ("<think>", "</think>"),
-    ("<thinking>", "</thinking>"),
-    ("<seed:think>", "</seed:think>"),
-    ("[THINK]", "[/THINK]"),
-)
+from pico_jupyter.engine.text.call_formats import CALL_FORMATS, JSON_ALONE, JSON_IN_TAGS, PYTHON_ALONE, CallFormat
 
-# The harmony format (gpt-oss): the analysis channel is the reasoning. The headers of other channels are removed.
-HARMONY_TAGS = ("<|channel|>analysis<|message|>", "<|end|>")
-HARMONY_MARKERS = ("<|start|>assistant", "<|channel|>final<|message|>", "<|channel|>commentary<|message|>")
+
+class ReasoningFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """The tags around reasoning.
+
+    - `markers`: structural texts without content. They are removed from the answer.
+    - `evidence`: all of these occur in the template, or all are tokens; by default the closing tag in the template, or
+      both tags as tokens.
+    - `anywhere`: reasoning may begin in the middle of an answer, because the tags are special tokens.
+    """
+
+    open: str
+    close: str
+    markers: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+    anywhere: bool = False
+
+
+class MessageFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """Answers of several messages, each with a header that names its channel or its recipient.
+
+    - `starts` and `header_end`: a header extends from one of the starts to its end.
+    - `ends`: the texts after a message.
+    - `recipient`: the regular expression of the recipient in a header. `readers` are the recipients that are no tool.
+    - `has_arguments`: a message to a tool holds the arguments of a call. Otherwise the call stands in the text.
+    """
+
+    starts: tuple[str, ...]
+    header_end: str
+    ends: tuple[str, ...] = ()
+    recipient: str = r"to=([^\s<]+)"
+    readers: tuple[str, ...] = ("user", "assistant")
+    has_arguments: bool = True
 
 
 class OutputFormat(msgspec.Struct, frozen=True):
     """How one model marks the parts of its output.
 
-    The tags are None for a model without reasoning or without tool calls. With an empty `tool_close`, a tool call
-    extends to the end of the output. `markers` are structural strings without content; the parser removes them.
+    The tags are None for a model without reasoning. `calls` are the formats of tool calls, each tried in order.
     """
 
     reasoning_open: str | None = None
     reasoning_close: str | None = None
-    tool_open: str | None = None
-    tool_close: str = ""
+    calls: tuple[CallFormat, ...] = ()
     markers: tuple[str, ...] = ()
+    reasoning_anywhere: bool = False
+    messages: MessageFormat | None = None
 
 
-class ParsedToolCall(msgspec.Struct, frozen=True):
-    """A tool call as the model wrote it. `arguments` is meant to be JSON, but may be invalid."""
+HARMONY = MessageFormat(
+    starts=("<|start|>assistant", "<|channel|>"),
+    header_end="<|message|>",
+    ends=("<|end|>", "<|call|>", "<|return|>"),
+)
+MUSE = MessageFormat(
+    starts=("<|start|>assistant",), header_end="<|message|>", ends=("<|eom|>", "<|eot|>"), has_arguments=False
+)
+FUNCTIONARY = MessageFormat(starts=(">>>",), header_end="\n", recipient=r"^(?:>>>)?(.+)$", readers=("all",))
+THINK = ReasoningFormat(open="<think>", close="</think>")
+REASONING_FORMATS = (
+    ReasoningFormat(open="<|channel>thought", close="<channel|>", markers=("<channel|>",), anywhere=True),
+    ReasoningFormat(
+        open="<|START_THINKING|>",
+        close="<|END_THINKING|>",
+        markers=("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"),
+        anywhere=True,
+    ),
+    ReasoningFormat(
+        open="<|open|>think<|sep|>",
+        close="<|close|>think<|sep|>",
+        markers=("<|open|>response<|sep|>", "<|close|>response<|sep|>", "<|close|>message<|sep|>"),
+        evidence=("<|open|>",),
+    ),
+    ReasoningFormat(
+        open="<|think|>",
+        close="<|end|>",
+        markers=("<|begin|>assistant", "<|content|>"),
+        evidence=("<|begin|>", "<|think|>", "<|content|>"),
+    ),
+    ReasoningFormat(
+        open="Here are my reasoning steps:",
+        close="[BEGIN FINAL RESPONSE]",
+        markers=("[END FINAL RESPONSE]",),
+    ),
+    ReasoningFormat(open="[THINK]", close="[/THINK]", anywhere=True),
+    ReasoningFormat(open="<seed:think>", close="</seed:think>"),
+    ReasoningFormat(open="<mm:think>", close="</mm:think>"),
+    ReasoningFormat(open="<think:opensource>", close="</think:opensource>", evidence=("'<think{}>'",)),
+    ReasoningFormat(open="<longcat_think>", close="</longcat_think>"),
+    ReasoningFormat(open="<|think:begin|>", close="<|think:end|>"),
+    ReasoningFormat(open="<|inner_prefix|>", close="<|inner_suffix|>"),
+    ReasoningFormat(open="<thought>", close="</thought>"),
+    ReasoningFormat(open="<thinking>", close="</thinking>"),
+    ReasoningFormat(open="<think>", close="</think>", markers=("<response>", "</response>"), evidence=("<response>",)),
+    THINK,
+)
 
-    name: str
-    arguments: str
 
+def detect_output_format(template: str, tokens: Container[str]) -> OutputFormat:
+    """The format that a chat template and a vocabulary show.
 
-def detect_output_format(wrapper: Any) -> OutputFormat:
-    """Detect the format from a tokenizer's vocabulary and chat template. `wrapper` is mlx-lm's TokenizerWrapper."""
-    reasoning_open, reasoning_close, markers = _reasoning_tags(wrapper)
+    `tokens` holds the added tokens of the vocabulary. A model without other evidence reasons between <think> and
+    </think>, because models trained for reasoning do so even if their template does not name the tags.
+    """
+    calls = detect_call_formats(template, tokens)
+    if "<|channel|>" in template or ("<|channel|>" in tokens and "<|message|>" in tokens):
+        return OutputFormat("<|channel|>analysis<|message|>", "<|end|>", messages=HARMONY)
+    if "<|eom|>" in template and "<|message|>" in template:
+        return OutputFormat(" to=self<|message|>", "<|eom|>", calls, messages=MUSE)
+    if ">>>" in template:
+        return OutputFormat(messages=FUNCTIONARY)
+    reasoning = detect_reasoning(template, tokens) or THINK
     return OutputFormat(
-        reasoning_open=reasoning_open,
-        reasoning_close=reasoning_close,
-        tool_open=wrapper.tool_call_start,
-        tool_close=wrapper.tool_call_end or "",
-        markers=(*wrapper.structural_markers, *markers),
+        reasoning.open, reasoning.close, calls, reasoning.markers, reasoning_anywhere=reasoning.anywhere
     )
 
 
-def _reasoning_tags(wrapper: Any) -> tuple[str | None, str | None, tuple[str, ...]]:
-    """The opening tag, the closing tag, and the markers that belong to this kind of reasoning."""
-    if wrapper.has_thinking:
-        return wrapper.think_start, wrapper.think_end, ()
-    vocabulary = wrapper.get_vocab()
-    if "<|channel|>" in vocabulary and "<|message|>" in vocabulary:
-        return *HARMONY_TAGS, HARMONY_MARKERS
-    template = str(wrapper.chat_template or "")
-    named = [tags for tags in TEXT_TAGS if tags[1] in template]
-    return (*named[0], ()) if named else (None, None, ())
+def detect_reasoning(template: str, tokens: Container[str]) -> ReasoningFormat | None:
+    """The format of reasoning that a template names, else one of which the vocabulary has the tags."""
+    for reasoning in REASONING_FORMATS:
+        if all(text in template for text in reasoning.evidence or (reasoning.close,)):
+            return reasoning
+    for reasoning in REASONING_FORMATS:
+        if all(text in tokens for text in (reasoning.open.removesuffix("thought"), reasoning.close)):
+            return reasoning
+    return None
+
+
+def detect_call_formats(template: str, tokens: Container[str]) -> tuple[CallFormat, ...]:
+    """The formats of calls that a template or the vocabulary shows.
+
+    Small models often write the JSON of a call without its tags, so that is read too where calls are JSON.
+    """
+    found = next((call for call in CALL_FORMATS if any(text in template for text in call.evidence)), None)
+    found = found or next(
+        (call for call in CALL_FORMATS if any(text in tokens for text in call.evidence)), JSON_IN_TAGS
+    )
+    if found is JSON_IN_TAGS:
+        return (JSON_IN_TAGS, JSON_ALONE)
+    is_llama = found.title.startswith("Llama") or found.guards
+    return tuple(dict.fromkeys((found, PYTHON_ALONE, JSON_ALONE))) if is_llama else (found,)

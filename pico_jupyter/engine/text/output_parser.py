@@ -4,58 +4,48 @@ Invariants:
 - The joined deltas do not depend on how the text is split into tokens.
 - Text that may still become part of a tag, a stop string or a character is held back.
 
-Stop strings are searched in visible text only. For example, "\\n\\n" does not stop the model within its reasoning or
-within a tool call. Tags are searched in text and not in token ids, because some tokenizers split them. A reasoning tag
-is recognized only at the start of the answer and after reasoning or a tool call, so an answer may contain the tag.
+Stop strings are searched in visible text only: the stop string "\\n\\n" ends the answer but not the reasoning before
+it, and the arguments of a tool call are data. Tags are searched in text and not in token ids, because some tokenizers
+split them. A reasoning tag is recognized only at the start of the answer and after reasoning or a tool call, so that
+an answer may mention the tag.
+
+Reasoning that ends in a tool call without its closing tag was not closed by mistake: the call counts. A call in closed
+reasoning is part of the reasoning.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import Any, Protocol, assert_never
+from typing import assert_never
 
+from pico_jupyter.engine.text.call_collector import CallCollector
+from pico_jupyter.engine.text.call_reader import ParsedToolCall, tool_name
+from pico_jupyter.engine.text.call_values import NotACall, arguments_text, parse_object
 from pico_jupyter.engine.text.delta_buffer import DeltaBuffer, OutputDelta
 from pico_jupyter.engine.text.matching import first_match, partial_length
-from pico_jupyter.engine.text.output_format import OutputFormat, ParsedToolCall
+from pico_jupyter.engine.text.message_headers import MessageKind, may_be_header, read_header
+from pico_jupyter.engine.text.text_space import WHITESPACE, LeadingSpace
+from pico_jupyter.engine.text.visible_text import ParserTokenizer, VisibleText
 from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCall
-
-WHITESPACE = " \t\r\n"
-
-
-class ParserTokenizer(Protocol):
-    """The part of a Tokenizer that the parser uses."""
-
-    @property
-    def output_format(self) -> OutputFormat:
-        """The tags in the model's output."""
-
-    @property
-    def special_token_ids(self) -> frozenset[int]:
-        """Tokens whose text is not part of an answer."""
-
-    @property
-    def strips_leading_space(self) -> bool:
-        """Whether decoding removes the first space of a text."""
-
-    def token_bytes(self, token_id: int) -> bytes:
-        """The bytes of a token."""
-
-    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> list[ParsedToolCall]:
-        """The tool calls in a text. Raises ValueError if the text is not a tool call."""
 
 
 class OutputPhase(Enum):
     """The part of the answer that the parser is reading."""
 
+    HEADER = auto()
     BEFORE_CONTENT = auto()
     BEFORE_REASONING = auto()
     REASONING = auto()
     CONTENT = auto()
-    TOOL_CALL = auto()
+    CALL = auto()
+    TOOL_MESSAGE = auto()
     STOPPED = auto()
+
+
+# In headers and calls, special tokens are part of the text.
+PHASES_WITH_SPECIAL_TOKENS = (OutputPhase.CALL, OutputPhase.TOOL_MESSAGE, OutputPhase.HEADER)
 
 
 class OutputParser:
@@ -82,31 +72,35 @@ class OutputParser:
         continuation: bool = False,
     ) -> None:
         output_format = tokenizer.output_format
-        self._tokenizer = tokenizer
-        self._special_token_ids = tokenizer.special_token_ids
         self._index = index
         self._new_call_id = new_call_id
-        self._tools: list[dict[str, Any]] = json.loads(tools)
+        request_tools = json.loads(tools)
+        self._tool_names = frozenset(map(tool_name, request_tools))
+        self._collector = CallCollector(output_format.calls if request_tools else (), request_tools)
 
         self._stops = tuple(s for s in stop if s)
         self._open = output_format.reasoning_open or ""
         self._close = output_format.reasoning_close or ""
         self._markers = output_format.markers
-        self._tool_open = (output_format.tool_open or "") if self._tools else ""
-        self._tool_close = output_format.tool_close
-        call_tags = (self._tool_open, self._tool_close) if self._tool_open else ()
-        self._needles = tuple(n for n in (*self._stops, self._tool_open, *self._markers) if n)
+        self._messages = output_format.messages
+        self._message_ends = (*self._messages.ends, *self._messages.starts) if self._messages else ()
+        tags = (*self._collector.needles, *self._markers, *self._message_ends)
+        if output_format.reasoning_anywhere:
+            tags = (*tags, self._open)
+        self._needles = (*self._stops, *tags)
         self._needle_starts = frozenset(n[0] for n in self._needles)
-        self._tags = tuple(n for n in (self._open, self._close, *self._markers, *call_tags) if n)
-
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._strip_space = tokenizer.strips_leading_space and not continuation
-        # `_held` may become a tag or a stop string. `_space` is the whitespace before it, which may be dropped.
+        self._reasoning_needles = (*(self._message_ends or (self._close,)), *self._markers, *self._collector.needles)
+        strips_space = tokenizer.strips_leading_space and not continuation
+        self._visible = VisibleText(tokenizer, (*tags, self._open, self._close), strips_space=strips_space)
+        # `_held` is text that may become a tag or a stop string; `_space` is whitespace before it that may be dropped.
         self._held = ""
-        self._space = ""
-        self._call_parts: list[str] = []
-        self._enter(self._first_phase(reasoning_started))
-        self._output = DeltaBuffer(index)
+        self._space = LeadingSpace()
+        self._is_call_in_reasoning = False
+        # The tool to which the current message is sent, and its text.
+        self._recipient = ""
+        self._tool_message = ""
+        self._output = DeltaBuffer(index, hidden=self._visible.special_texts)
+        self._enter(self._first_phase(reasoning_started, continuation))
 
         self._undecided_tokens = 0
         self._token_has_reasoning = False
@@ -128,7 +122,7 @@ class OutputParser:
         if logprob is not None:
             self._output.add_logprob(logprob)
         self._token_has_reasoning = self._is_reasoning
-        text = self._decoder.decode(self._visible_bytes(token_id))
+        text = self._visible.decode(token_id, keeps_special=self._phase in PHASES_WITH_SPECIAL_TOKENS)
         if text:
             self._read(text)
         self._count_reasoning()
@@ -137,40 +131,29 @@ class OutputParser:
     def flush(self) -> list[OutputDelta]:
         """Parse the text that was held back, at the end of the answer. Returns the last deltas."""
         if self._phase is not OutputPhase.STOPPED:
-            self._read(self._decoder.decode(b"", final=True))
+            self._read(self._visible.decode_end())
             self._finish()
         return self._output.pop_last()
 
-    def _first_phase(self, reasoning_started: bool) -> OutputPhase:
+    def _first_phase(self, reasoning_started: bool, continuation: bool) -> OutputPhase:
         if reasoning_started and self._close:
-            return OutputPhase.BEFORE_REASONING
-        return OutputPhase.BEFORE_CONTENT if self._open or self._markers else OutputPhase.CONTENT
+            return OutputPhase.REASONING if continuation else OutputPhase.BEFORE_REASONING
+        if self._messages and not continuation:
+            return OutputPhase.HEADER
+        may_begin_otherwise = self._open or self._markers or self._collector.may_be_bare_call("")
+        return OutputPhase.BEFORE_CONTENT if may_begin_otherwise else OutputPhase.CONTENT
 
     def _count_reasoning(self) -> None:
-        # An opening tag may have several tokens. They are undecided, and not counted, until the last one is parsed.
+        # A tag may have several tokens. They are counted at its last one, which completes the tag.
         if self._is_reasoning or self._token_has_reasoning:
             self.reasoning_tokens += 1 + self._undecided_tokens
             self._undecided_tokens = 0
-        elif self._phase is OutputPhase.BEFORE_CONTENT:
+        elif self._phase in (OutputPhase.BEFORE_CONTENT, OutputPhase.HEADER):
             self._undecided_tokens += 1
         else:
             self._undecided_tokens = 0
 
-    def _visible_bytes(self, token_id: int) -> bytes:
-        """The bytes of a token; b"" for a special token that is not part of a tag."""
-        data = self._tokenizer.token_bytes(token_id)
-        if token_id not in self._special_token_ids:
-            return data
-        text = data.decode("utf-8", "replace")
-        if text and any(text in tag for tag in self._tags):
-            self._output.hidden.add(text)
-            return data
-        return b""
-
     def _read(self, text: str) -> None:
-        if self._strip_space and text:
-            self._strip_space = False
-            text = text.removeprefix(" ")
         text = self._held + text
         self._held = ""
         while text:
@@ -187,52 +170,118 @@ class OutputParser:
                 return self._read_before_content(text)
             case OutputPhase.BEFORE_REASONING:
                 return self._read_before_reasoning(text)
-            case OutputPhase.TOOL_CALL:
-                return self._read_tool_call(text)
+            case OutputPhase.HEADER:
+                return self._read_header(text)
+            case OutputPhase.CALL:
+                return self._read_call(text, final=False)
+            case OutputPhase.TOOL_MESSAGE:
+                return self._read_tool_message(text)
             case OutputPhase.STOPPED:
                 return ""
             case _:
                 assert_never(self._phase)
 
+    def _read_header(self, text: str) -> str:
+        assert self._messages is not None
+        if not may_be_header(text, self._messages, self._tool_names):
+            self._enter(OutputPhase.BEFORE_CONTENT)
+            return text
+        header, end, rest = text.partition(self._messages.header_end)
+        if not end:
+            self._held = text
+            return ""
+        kind, self._recipient = read_header(header, self._messages, self._tool_names)
+        match kind:
+            case MessageKind.REASONING:
+                self._token_has_reasoning = True
+                self._enter(OutputPhase.BEFORE_REASONING)
+            case MessageKind.CONTENT:
+                self._enter(OutputPhase.BEFORE_CONTENT, keeps_space=False)
+            case MessageKind.CALL | MessageKind.IGNORED:
+                self._enter(OutputPhase.TOOL_MESSAGE)
+            case _:
+                assert_never(kind)
+        return rest
+
+    def _read_tool_message(self, text: str) -> str:
+        found = first_match(text, self._message_ends)
+        if found is None:
+            self._tool_message += self._hold_back(text, self._message_ends)
+            return ""
+        self._tool_message += text[: found[0]]
+        self._end_tool_message()
+        return self._end_message(text, found)
+
+    def _end_tool_message(self) -> None:
+        """Parse a message to a tool of the request as the arguments of a call. Other messages to tools are dropped."""
+        text, self._tool_message = self._tool_message, ""
+        if not self._recipient or not self._tool_names:
+            return
+        try:
+            arguments = parse_object(text.strip() or "{}")
+            self._add_calls([ParsedToolCall(self._recipient, arguments_text(arguments))])
+        except NotACall:
+            self._output.add_text(TextDelta, text)
+
+    def _end_message(self, text: str, found: tuple[int, str]) -> str:
+        """The text after a message, with the beginning of the next header."""
+        assert self._messages is not None
+        at, needle = found
+        self._enter(OutputPhase.HEADER)
+        return text[at:] if needle in self._messages.starts else text[at + len(needle) :]
+
     def _read_before_content(self, text: str) -> str:
-        text = self._move_leading_space(text)
+        text = self._space.move_from(text)
         if self._open and text.startswith(self._open):
             self._token_has_reasoning = True
-            self._enter(OutputPhase.BEFORE_REASONING, keeps_space=False)
+            self._enter(OutputPhase.BEFORE_REASONING)
             return text[len(self._open) :]
-        # The prompt may have closed the reasoning already. A second closing tag is dropped, like a marker.
+        # A closing tag here ends a reasoning block that the prompt has already closed.
         for tag in (self._close, *self._markers):
             if tag and text.startswith(tag):
-                self._enter(OutputPhase.BEFORE_CONTENT, keeps_space=False)
+                self._space.reset(is_kept=False)
                 return text[len(tag) :]
         if any(tag.startswith(text) for tag in (self._open, self._close, *self._markers)):
             self._held = text
             return ""
-        text = (self._space if self._keeps_space else "") + text
+        space = self._space.kept(has_text=True)
+        if not self._output.has_text and self._collector.may_be_bare_call(text):
+            self._space.text = space
+            self._enter_call(in_reasoning=False)
+            return text
         self._enter(OutputPhase.CONTENT)
-        return text
+        return space + text
 
     def _read_before_reasoning(self, text: str) -> str:
-        text = self._move_leading_space(text)
-        if text.startswith(self._close):
-            self._enter(OutputPhase.BEFORE_CONTENT, keeps_space=False)
-            return text[len(self._close) :]
+        text = self._space.move_from(text)
+        for tag in (self._close, *self._markers):
+            if text.startswith(tag):
+                return self._close_reasoning(text, (0, tag))
         if self._open and text.startswith(self._open):
             return text[len(self._open) :]
-        if self._close.startswith(text) or self._open.startswith(text):
+        if any(tag.startswith(text) for tag in (self._open, self._close, *self._markers)):
             self._held = text
             return ""
         self._enter(OutputPhase.REASONING)
         return text
 
     def _read_reasoning(self, text: str) -> str:
-        at = text.find(self._close)
-        if at >= 0:
-            self._emit_trimmed(ReasoningDelta, text[:at])
-            self._enter(OutputPhase.BEFORE_CONTENT, keeps_space=False)
-            return text[at + len(self._close) :]
-        self._emit_trimmed(ReasoningDelta, self._hold_back(text, (self._close,)))
-        return ""
+        found = first_match(text, self._reasoning_needles)
+        if found is None:
+            self._emit_trimmed(ReasoningDelta, self._hold_back(text, self._reasoning_needles))
+            return ""
+        at, needle = found
+        self._emit_trimmed(ReasoningDelta, text[:at])
+        if needle in self._collector.needles:
+            self._enter_call(in_reasoning=True)
+            return text[at:]
+        return self._close_reasoning(text, found)
+
+    def _close_reasoning(self, text: str, found: tuple[int, str]) -> str:
+        if self._messages:
+            return self._end_message(text, found)
+        self._enter(OutputPhase.BEFORE_CONTENT, keeps_space=False)
+        return text[found[0] + len(found[1]) :]
 
     def _read_content(self, text: str) -> str:
         # Most tokens contain no character that begins a needle.
@@ -246,74 +295,107 @@ class OutputParser:
         at, needle = found
         before, after = text[:at], text[at + len(needle) :]
         if needle in self._stops:
-            self._output.add_text(TextDelta, self._space + before)
+            self._output.add_text(TextDelta, self._space.text + before)
             self._enter(OutputPhase.STOPPED)
-        elif needle == self._tool_open:
-            self._emit_trimmed(TextDelta, before)
-            self._phase = OutputPhase.TOOL_CALL
-        else:
-            self._emit_trimmed(TextDelta, before)
-            self._enter(OutputPhase.BEFORE_CONTENT, keeps_space=False)
+            return after
+        self._emit_trimmed(TextDelta, before)
+        if needle in self._collector.needles:
+            self._enter_call(in_reasoning=False)
+            return text[at:]
+        if needle in self._message_ends:
+            return self._end_message(text, found)
+        is_reasoning = needle == self._open
+        self._enter(OutputPhase.BEFORE_REASONING if is_reasoning else OutputPhase.BEFORE_CONTENT, keeps_space=False)
         return after
 
-    def _read_tool_call(self, text: str) -> str:
-        at = text.find(self._tool_close) if self._tool_close else -1
-        if at < 0:
-            self._call_parts.append(self._hold_back(text, (self._tool_close,)) if self._tool_close else text)
-            return ""
-        self._call_parts.append(text[:at])
-        self._end_tool_call(self._tool_close)
-        return text[at + len(self._tool_close) :]
+    def _enter_call(self, *, in_reasoning: bool) -> None:
+        """Collect a call. The whitespace before it stays in `_space`."""
+        self._phase = OutputPhase.CALL
+        self._is_call_in_reasoning = in_reasoning
 
-    def _end_tool_call(self, closing_tag: str) -> None:
-        """Parse the collected text as tool calls. Other text becomes content, together with its tags."""
-        text = "".join(self._call_parts)
-        self._call_parts = []
+    def _read_call(self, text: str, *, final: bool = False) -> str:
+        if self._is_call_in_reasoning:
+            return self._read_call_in_reasoning(text, final)
         try:
-            calls = self._tokenizer.parse_tool_calls(text, self._tools)
-        except ValueError:
-            self._output.add_text(TextDelta, self._space + self._tool_open + text + closing_tag)
-            self._enter(OutputPhase.BEFORE_CONTENT)
-            return
+            collected = self._collector.collect(text, final=final)
+        except NotACall:
+            return self._reject_call()
+        if collected is None:
+            return ""
+        self._collector.pop()
+        calls, rest = collected
+        self._add_calls(calls)
+        self._space.reset_after_call(follows_text=self._output.has_text)
+        self._phase = OutputPhase.BEFORE_CONTENT
+        return rest
+
+    def _read_call_in_reasoning(self, text: str, final: bool) -> str:
+        """Collect a call in reasoning. It counts only if the answer ends with it, and the reasoning is not closed."""
+        try:
+            collected = self._collector.collect(text, final=final)
+        except NotACall:
+            return self._reject_call()
+        text = self._collector.text
+        if (at := text.find(self._close)) >= 0:
+            self._emit_trimmed(ReasoningDelta, self._collector.pop()[:at])
+            return self._close_reasoning(text, (at, self._close))
+        if collected is None:
+            return ""
+        rest = collected[1].lstrip(WHITESPACE)
+        may_follow = (*self._collector.needles, self._close)
+        if (
+            rest
+            and self._output.has_reasoning
+            and not any(n.startswith(rest) or rest.startswith(n) for n in may_follow)
+        ):
+            return self._reject_call()
+        if final:
+            self._is_call_in_reasoning = False
+            return self._read_call("", final=True)
+        return ""
+
+    def _reject_call(self) -> str:
+        """Emit the opening of what is not a call as text. Returns the text after it."""
+        text = self._collector.pop()
+        length = self._collector.opening_length(text)
+        is_reasoning = self._is_call_in_reasoning
+        self._phase = OutputPhase.REASONING if is_reasoning else OutputPhase.CONTENT
+        self._emit_trimmed(ReasoningDelta if is_reasoning else TextDelta, text[:length])
+        return text[length:]
+
+    def _add_calls(self, calls: Sequence[ParsedToolCall]) -> None:
         for call in calls:
             self._output.add_tool_call(ToolCall(self._new_call_id(), call.name, call.arguments))
         self.has_tool_calls = True
-        self._enter(OutputPhase.BEFORE_CONTENT, keeps_space=False)
 
     def _finish(self) -> None:
-        """Parse the held text at the end of the answer."""
-        held, self._held = self._held, ""
-        if self._phase is OutputPhase.BEFORE_CONTENT:
-            held = (self._space if self._keeps_space else "") + held
-            self._enter(OutputPhase.CONTENT)
-            while held:
-                held = self._advance(held)
-            held, self._held = self._held, ""
+        """Parse the held text as if nothing can follow it."""
+        while self._phase is OutputPhase.CALL:
+            self._read(self._read_call(self._pop_held(), final=True))
+        held = self._pop_held()
         match self._phase:
+            case OutputPhase.BEFORE_CONTENT | OutputPhase.HEADER:
+                self._output.add_text(TextDelta, self._space.kept(has_text=bool(held)) + held)
             case OutputPhase.CONTENT:
-                self._output.add_text(TextDelta, self._space + held)
+                self._output.add_text(TextDelta, self._space.text + held)
             case OutputPhase.REASONING | OutputPhase.BEFORE_REASONING:
                 self._emit_trimmed(ReasoningDelta, held)
-            case OutputPhase.TOOL_CALL:
-                self._call_parts.append(held)
-                self._end_tool_call("")
-            case OutputPhase.BEFORE_CONTENT | OutputPhase.STOPPED:
+            case OutputPhase.TOOL_MESSAGE:
+                self._tool_message += held
+                self._end_tool_message()
+            case OutputPhase.STOPPED:
                 pass
             case _:
                 assert_never(self._phase)
 
+    def _pop_held(self) -> str:
+        held, self._held = self._held, ""
+        return held
+
     def _enter(self, phase: OutputPhase, *, keeps_space: bool = True) -> None:
-        """Start a phase. `keeps_space`: whitespace at the start of the next content is not dropped."""
         self._phase = phase
         self._is_reasoning = phase is OutputPhase.REASONING or phase is OutputPhase.BEFORE_REASONING
-        self._space = ""
-        self._keeps_space = keeps_space
-
-    def _move_leading_space(self, text: str) -> str:
-        """Move the text's leading whitespace to `_space`. Returns the rest."""
-        rest = text.lstrip(WHITESPACE)
-        self._space += text[: len(text) - len(rest)]
-        return rest
+        self._space.reset(is_kept=keeps_space)
 
     def _hold_back(self, text: str, needles: Sequence[str]) -> str:
         """Hold back the end of the text that may become a needle. Returns the text before it."""
@@ -322,7 +404,7 @@ class OutputParser:
         return text[:cut]
 
     def _emit_content(self, text: str) -> None:
-        if self._tool_open:
+        if self._collector.needles or self._message_ends:
             self._emit_trimmed(TextDelta, text)
         else:
             self._output.add_text(TextDelta, text)
@@ -331,7 +413,7 @@ class OutputParser:
         """Emit text and hold back its trailing whitespace, which a tag may follow."""
         body = text.rstrip(WHITESPACE)
         if body:
-            self._output.add_text(kind, self._space + body)
-            self._space = text[len(body) :]
+            self._output.add_text(kind, self._space.text + body)
+            self._space.text = text[len(body) :]
         else:
-            self._space += text
+            self._space.text += text

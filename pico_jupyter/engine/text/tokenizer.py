@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,12 @@ from mlx_lm import tokenizer_utils
 from transformers import PreTrainedTokenizerBase
 
 from pico_jupyter.engine.catalog.content_format import ContentFormat, detect_content_format
-from pico_jupyter.engine.text.output_format import OutputFormat, ParsedToolCall, detect_output_format
+from pico_jupyter.engine.text.output_format import OutputFormat, detect_output_format
 from pico_jupyter.engine.text.token_decoder import TokenDecoder, token_decoder
 from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
 
 # A template may raise jinja2's errors, and Python's errors for unexpected data.
 TEMPLATE_FAILURES = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
-TOOL_PARSER_FAILURES = (TypeError, ValueError, LookupError, AttributeError, SyntaxError)
 
 # Template variables that a request cannot set, because they are arguments of the renderer.
 _RENDERER_ARGUMENTS = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
@@ -46,11 +45,9 @@ class Tokenizer:
         decoder: TokenDecoder,
         output_format: OutputFormat,
         eos_token_ids: frozenset[int],
-        tool_parser: Callable[[str, Any], Any] | None,
     ) -> None:
         self._hf = hf
         self._decoder = decoder
-        self._tool_parser = tool_parser
         self._bytes: dict[int, bytes] = {}
         # Some tokenizer classes cannot encode in two threads at once. Decoding needs no lock.
         self._lock = threading.Lock()
@@ -130,16 +127,6 @@ class Tokenizer:
             raise TemplateFailed(f"chat template error: {error}") from error
         return text
 
-    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> list[ParsedToolCall]:
-        """Parse the text between the tags of a tool call. Raises ValueError if the text is not a tool call."""
-        if self._tool_parser is None:
-            raise ValueError("this model has no tool-call parser")
-        try:
-            parsed = self._tool_parser(text, list(tools))
-            return [_tool_call(call) for call in (parsed if isinstance(parsed, list) else [parsed])]
-        except TOOL_PARSER_FAILURES as error:
-            raise ValueError("not a tool call") from error
-
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """Load the tokenizer of the model folder `path`. Raises ModelLoadFailed."""
@@ -152,15 +139,15 @@ def load_tokenizer(path: Path) -> Tokenizer:
     hf = wrapper.get_chat_template.__self__
     if not hf.chat_template:
         hf.chat_template = _read_json(path / "chat_template.json").get("chat_template")
+    template = hf.chat_template if isinstance(hf.chat_template, str) else ""
     # transformers creates some tokenizers even without files. These have only added tokens and encode each text as [].
     if len(hf) <= len(hf.added_tokens_decoder):
         raise ModelLoadFailed("the tokenizer cannot be loaded: it has no vocabulary; a file may be missing")
     return Tokenizer(
         hf,
         decoder=token_decoder(hf),
-        output_format=detect_output_format(wrapper),
+        output_format=detect_output_format(template, {str(token) for token in hf.added_tokens_decoder.values()}),
         eos_token_ids=eos_token_ids,
-        tool_parser=wrapper.tool_parser,
     )
 
 
@@ -186,12 +173,3 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
     content = json.loads(path.read_text(encoding="utf-8"))
     return content if isinstance(content, dict) else {}
-
-
-def _tool_call(call: Any) -> ParsedToolCall:
-    name, arguments = call["name"], call.get("arguments", call.get("parameters", {}))
-    if not isinstance(name, str) or not name:
-        raise ValueError("the tool call has no name")
-    if isinstance(arguments, str):
-        return ParsedToolCall(name, arguments or "{}")
-    return ParsedToolCall(name, json.dumps(arguments or {}, ensure_ascii=False))

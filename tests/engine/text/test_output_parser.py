@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,17 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pico_jupyter.engine.text.call_formats import CALL_FORMATS, JSON_IN_TAGS
 from pico_jupyter.engine.text.delta_buffer import OutputDelta
-from pico_jupyter.engine.text.output_format import HARMONY_MARKERS, HARMONY_TAGS, OutputFormat, ParsedToolCall
+from pico_jupyter.engine.text.output_format import OutputFormat, detect_output_format
 from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCallDelta
 
-THINK = OutputFormat(
-    reasoning_open="<think>", reasoning_close="</think>", tool_open="<tool_call>", tool_close="</tool_call>"
-)
+THINK = OutputFormat("<think>", "</think>", (JSON_IN_TAGS,))
 PLAIN = OutputFormat()
-HARMONY = OutputFormat(*HARMONY_TAGS, markers=HARMONY_MARKERS)
-OPEN_CALLS = OutputFormat(tool_open="[TOOL_CALLS]")
+HARMONY = detect_output_format("<|channel|>", ())
+OPEN_CALLS = OutputFormat(calls=tuple(call for call in CALL_FORMATS if call.title == "Mistral"))
 TOOLS = '[{"type":"function","function":{"name":"add"}}]'
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 
@@ -44,10 +42,6 @@ class ChunkVocabulary:
 
     def token_bytes(self, token_id: int) -> bytes:
         return self._tokens[token_id]
-
-    def parse_tool_calls(self, text: str, tools: Sequence[Mapping[str, Any]]) -> list[ParsedToolCall]:
-        call = json.loads(text)
-        return [ParsedToolCall(call["name"], json.dumps(call["arguments"]))]
 
 
 @dataclass
@@ -111,8 +105,8 @@ ROWS = {
     "outer whitespace of a plain answer is kept": (THINK, {}, " \n hi \n ", Answer(text=" \n hi \n ")),
     "only whitespace": (THINK, {}, " \n ", Answer(text=" \n ")),
     "reasoning, then content": (THINK, {}, "<think>a b</think>c", Answer("a b", "c")),
-    "whitespace around the tags is removed": (
-        THINK, {}, "\n<think>\n a\n\nb \n</think>\n\n c \n", Answer("a\n\nb", "c \n"),
+    "blank lines around the tags are removed": (
+        THINK, {}, "\n<think>\n a\n\nb \n</think>\n\n c \n", Answer("a\n\nb", " c \n"),
     ),
     "an empty block": (THINK, {}, "<think>\n\n</think>\n\nhi", Answer("", "hi")),
     "a block that the prompt opens": (

@@ -1,0 +1,178 @@
+"""Reads the values in tool calls: JSON with the errors of small models, Python literals, and text with a schema."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import regex
+
+
+class NotACall(ValueError):
+    """The text is not a tool call."""
+
+
+class Incomplete(Exception):
+    """The text may become a tool call when more of it is known. One of `awaited` must follow; () for any text."""
+
+    def __init__(self, *awaited: str) -> None:
+        super().__init__()
+        self.awaited = awaited
+
+
+_BRACKETS = {"{": "}", "[": "]", "(": ")"}
+_SCANNERS = {
+    '"': regex.compile(r'"(?:[^"\\]|\\.)*+"|["{}\[\]()]', regex.DOTALL),
+    "'": regex.compile(r""""(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|["'{}\[\]()]""", regex.DOTALL),
+}
+_BAD_ESCAPE = regex.compile(r'\\(?:u(?![0-9a-fA-F]{4})|[^"\\/bfnrtu])')
+_PYTHON_NAMES = {"true": True, "false": False, "null": None}
+
+
+def bracket_end(text: str, start: int, closings: Sequence[str], *, single_quotes: bool) -> tuple[int, str]:
+    """The end of the bracketed value that begins at `start`, and the brackets that it lacks.
+
+    Brackets in strings do not count. Of `closings`, one that stands outside strings ends a value whose last brackets
+    are missing. Raises Incomplete, and NotACall for brackets that do not match.
+    """
+    stack: list[str] = []
+    for match in _SCANNERS["'" if single_quotes else '"'].finditer(text, start):
+        token, at = match[0], match.start()
+        if stack and (end := _closing_before(text, match.start(), closings, start)) is not None:
+            return end, "".join(reversed(stack))
+        if token in _BRACKETS:
+            stack.append(_BRACKETS[token])
+        elif len(token) > 1:
+            start = match.end()
+        elif token in "\"'":
+            raise Incomplete(token)
+        elif not stack or stack.pop() != token:
+            raise NotACall("brackets do not match")
+        elif not stack:
+            return at + 1, ""
+        start = match.end()
+    if stack and (end := _closing_before(text, len(text), closings, start)) is not None:
+        return end, "".join(reversed(stack))
+    raise Incomplete("}", "]", ")", *closings)
+
+
+def _closing_before(text: str, limit: int, closings: Sequence[str], start: int) -> int | None:
+    """The first position of a closing between two tokens of a value."""
+    found = [at for closing in closings if closing and 0 <= (at := text.find(closing, start)) < limit]
+    return min(found) if found else None
+
+
+def parse_object(text: str) -> Any:
+    """A JSON value. Raw line breaks in strings, unknown escapes, trailing commas and Python literals are accepted.
+
+    Raises NotACall.
+    """
+    for candidate in (text, _BAD_ESCAPE.sub(lambda match: "\\" + match[0], text)):
+        try:
+            return json.loads(candidate, strict=False)
+        except ValueError:
+            pass
+    return _literal(_parse_python(text))
+
+
+def parse_python_calls(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """The names and arguments of calls in Python's syntax: one call, one on each line, or a list. Raises NotACall."""
+    text = text.strip()
+    calls: list[tuple[str, dict[str, Any]]] = []
+    expression = _parse_python(text if text.startswith("[") else "[" + regex.sub(r"\)\s*\n", "),\n", text) + "]")
+    if not isinstance(expression, ast.List) or not expression.elts:
+        raise NotACall("not a list of calls")
+    for node in expression.elts:
+        if not isinstance(node, ast.Call) or node.args or any(keyword.arg is None for keyword in node.keywords):
+            raise NotACall("not a call with named arguments")
+        calls.append((ast.unparse(node.func), {str(keyword.arg): _literal(keyword.value) for keyword in node.keywords}))
+    return calls
+
+
+def _parse_python(text: str) -> ast.expr:
+    escaped = _SCANNERS["'"].sub(lambda match: match[0].replace("\n", "\\n") if len(match[0]) > 1 else match[0], text)
+    try:
+        return ast.parse(escaped.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise NotACall("not valid JSON") from error
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of a literal, in which the names of JSON's constants are allowed."""
+    match node:
+        case ast.Dict(keys, values):
+            return {str(_literal(key)): _literal(value) for key, value in zip(keys, values, strict=True) if key}
+        case ast.List(elements) | ast.Tuple(elements):
+            return [_literal(element) for element in elements]
+        case ast.Name(name) if name in _PYTHON_NAMES:
+            return _PYTHON_NAMES[name]
+        case ast.Constant(value) if value is None or isinstance(value, str | int | float | bool):
+            return value
+        case ast.UnaryOp(ast.USub(), ast.Constant(int() | float() as number)):
+            return -number
+        case _:
+            raise NotACall("not a literal")
+
+
+def convert_text(text: str, schema: Any) -> Any:
+    """The value of a parameter that a model wrote as plain text, with the type that its JSON schema names.
+
+    A schema without a type accepts any JSON value. Text that is no value of the schema's types stays text.
+    """
+    types = _schema_types(schema)
+    if types == {"string"}:
+        return text
+    try:
+        value = parse_object(text.strip())
+    except NotACall:
+        return text
+    if isinstance(value, float) and value.is_integer() and "integer" in types and "number" not in types:
+        value = int(value)
+    return value if not types or _type_names(value) & types else text
+
+
+def _schema_types(schema: Any) -> set[str]:
+    """The names of the JSON types that a schema allows; the empty set for any type."""
+    if not isinstance(schema, Mapping):
+        return set()
+    named = schema.get("type")
+    types = {named} if isinstance(named, str) else {str(name) for name in named} if isinstance(named, list) else set()
+    for keyword in ("anyOf", "oneOf"):
+        for option in schema.get(keyword) or ():
+            types |= _schema_types(option)
+    if not types and isinstance(schema.get("enum"), list):
+        types = {name for value in schema["enum"] for name in _type_names(value)}
+    return types | ({"null"} if types and schema.get("nullable") else set())
+
+
+def _type_names(value: Any) -> set[str]:
+    match value:
+        case None:
+            return {"null"}
+        case bool():
+            return {"boolean"}
+        case int():
+            return {"integer", "number"}
+        case float():
+            return {"number"}
+        case str():
+            return {"string"}
+        case list():
+            return {"array"}
+        case _:
+            return {"object"}
+
+
+def arguments_text(arguments: Any) -> str:
+    """The arguments of a call as JSON text. Raises NotACall for a value that JSON does not have."""
+    if arguments is None or arguments == "":
+        return "{}"
+    if isinstance(arguments, str):
+        return arguments
+    try:
+        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise NotACall("no JSON value") from error
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,44 @@
+"""LeadingSpace: the whitespace between the parts of an answer, which is dropped or kept by what follows."""
+
+from __future__ import annotations
+
+WHITESPACE = " \t\r\n"
+
+
+class LeadingSpace:
+    """The whitespace before the next text. `text` is all of it; `kept()` is the part that belongs to the answer."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._is_kept = True
+        # The whitespace between the last text and the calls after it; None if no call follows text.
+        self._before_call: str | None = None
+
+    def reset(self, *, is_kept: bool) -> None:
+        """Begin a part of the answer. `is_kept`: blank lines at its start belong to it."""
+        self.text = ""
+        self._is_kept = is_kept
+        self._before_call = None
+
+    def reset_after_call(self, *, follows_text: bool) -> None:
+        """Begin the part after a call. `follows_text`: text of the answer stands before the call."""
+        before = self._before_call if self._before_call is not None else self.text if follows_text else None
+        self.reset(is_kept=False)
+        self._before_call = before
+
+    def move_from(self, text: str) -> str:
+        """Move the whitespace at the start of `text` here. Returns the rest."""
+        rest = text.lstrip(WHITESPACE)
+        self.text += text[: len(text) - len(rest)]
+        return rest
+
+    def kept(self, *, has_text: bool) -> str:
+        """The whitespace to write before the text of this part. `has_text` is false at the end of the answer."""
+        if self._before_call is not None:
+            # The line breaks beside the tags of the call are markup.
+            return (self._before_call.removesuffix("\n") + self.text.removeprefix("\n") or "\n") if has_text else ""
+        if self._is_kept:
+            return self.text
+        # Blank lines are dropped, but not the indentation of the first line.
+        _, line_break, indentation = self.text.rpartition("\n")
+        return indentation if line_break and has_text else ""

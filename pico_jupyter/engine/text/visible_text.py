@@ -1,0 +1,64 @@
+"""VisibleText: decodes the tokens of one answer to the text that the parser reads."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+from typing import Protocol
+
+from pico_jupyter.engine.text.output_format import OutputFormat
+
+
+class ParserTokenizer(Protocol):
+    """The part of a Tokenizer that the parser uses."""
+
+    @property
+    def output_format(self) -> OutputFormat:
+        """The tags in the model's output."""
+
+    @property
+    def special_token_ids(self) -> frozenset[int]:
+        """Tokens whose text is not part of an answer."""
+
+    @property
+    def strips_leading_space(self) -> bool:
+        """Whether decoding removes the first space of a text."""
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes of a token."""
+
+
+class VisibleText:
+    """Decodes tokens, of which special ones are left out unless they may be part of one of `tags`.
+
+    With `strips_space`, the first space of the answer is removed. `special_texts` are the special tokens that were
+    decoded: they are markup, so that they are removed from text that is not parsed as a tag.
+    """
+
+    def __init__(self, tokenizer: ParserTokenizer, tags: Iterable[str], *, strips_space: bool) -> None:
+        self.special_texts: set[str] = set()
+        self._tokenizer = tokenizer
+        self._special_token_ids = tokenizer.special_token_ids
+        self._tags = tuple(tags)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._strips_space = strips_space
+
+    def decode(self, token_id: int, *, keeps_special: bool) -> str:
+        """The text that a token completes. With `keeps_special`, a special token has its text."""
+        data = self._tokenizer.token_bytes(token_id)
+        if token_id in self._special_token_ids:
+            special = data.decode("utf-8", "replace")
+            if not special or not (keeps_special or any(special in tag for tag in self._tags)):
+                return ""
+            self.special_texts.add(special)
+        return self._without_first_space(self._decoder.decode(data))
+
+    def decode_end(self) -> str:
+        """The text of an incomplete character at the end of the answer."""
+        return self._without_first_space(self._decoder.decode(b"", final=True))
+
+    def _without_first_space(self, text: str) -> str:
+        if self._strips_space and text:
+            self._strips_space = False
+            return text.removeprefix(" ")
+        return text
