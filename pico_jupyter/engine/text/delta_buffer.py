@@ -36,8 +36,10 @@ class DeltaBuffer:
             text = text.replace(special, "")
         if not text:
             return
-        self.has_text |= kind is TextDelta
-        self.has_reasoning |= kind is ReasoningDelta
+        if kind is TextDelta:
+            self.has_text = True
+        else:
+            self.has_reasoning = True
         last = self._deltas[-1] if self._deltas else None
         if isinstance(last, kind):
             self._deltas[-1] = kind(last.text + text, self._index)

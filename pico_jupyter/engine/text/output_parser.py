@@ -44,10 +44,6 @@ class OutputPhase(Enum):
     STOPPED = auto()
 
 
-# In headers and calls, special tokens are part of the text.
-PHASES_WITH_SPECIAL_TOKENS = (OutputPhase.CALL, OutputPhase.TOOL_MESSAGE, OutputPhase.HEADER)
-
-
 class OutputParser:
     """Parses the tokens of choice `index`.
 
@@ -99,6 +95,16 @@ class OutputParser:
         # The tool to which the current message is sent, and its text.
         self._recipient = ""
         self._tool_message = ""
+        self._readers = {
+            OutputPhase.HEADER: self._read_header,
+            OutputPhase.BEFORE_CONTENT: self._read_before_content,
+            OutputPhase.BEFORE_REASONING: self._read_before_reasoning,
+            OutputPhase.REASONING: self._read_reasoning,
+            OutputPhase.CONTENT: self._read_content,
+            OutputPhase.CALL: self._read_call,
+            OutputPhase.TOOL_MESSAGE: self._read_tool_message,
+            OutputPhase.STOPPED: self._skip,
+        }
         self._output = DeltaBuffer(index, hidden=self._visible.special_texts)
         self._enter(self._first_phase(reasoning_started, continuation))
 
@@ -122,7 +128,7 @@ class OutputParser:
         if logprob is not None:
             self._output.add_logprob(logprob)
         self._token_has_reasoning = self._is_reasoning
-        text = self._visible.decode(token_id, keeps_special=self._phase in PHASES_WITH_SPECIAL_TOKENS)
+        text = self._visible.decode(token_id, self._keeps_special)
         if text:
             self._read(text)
         self._count_reasoning()
@@ -156,30 +162,12 @@ class OutputParser:
     def _read(self, text: str) -> None:
         text = self._held + text
         self._held = ""
+        # Each reader parses the text up to the next change of phase and returns the rest.
         while text:
-            text = self._advance(text)
+            text = self._reader(text)
 
-    def _advance(self, text: str) -> str:
-        """Parse the text up to the next change of phase. Returns the rest."""
-        match self._phase:
-            case OutputPhase.CONTENT:
-                return self._read_content(text)
-            case OutputPhase.REASONING:
-                return self._read_reasoning(text)
-            case OutputPhase.BEFORE_CONTENT:
-                return self._read_before_content(text)
-            case OutputPhase.BEFORE_REASONING:
-                return self._read_before_reasoning(text)
-            case OutputPhase.HEADER:
-                return self._read_header(text)
-            case OutputPhase.CALL:
-                return self._read_call(text, final=False)
-            case OutputPhase.TOOL_MESSAGE:
-                return self._read_tool_message(text)
-            case OutputPhase.STOPPED:
-                return ""
-            case _:
-                assert_never(self._phase)
+    def _skip(self, text: str) -> str:
+        return ""
 
     def _read_header(self, text: str) -> str:
         assert self._messages is not None
@@ -310,7 +298,7 @@ class OutputParser:
 
     def _enter_call(self, *, in_reasoning: bool) -> None:
         """Collect a call. The whitespace before it stays in `_space`."""
-        self._phase = OutputPhase.CALL
+        self._set_phase(OutputPhase.CALL)
         self._is_call_in_reasoning = in_reasoning
 
     def _read_call(self, text: str, *, final: bool = False) -> str:
@@ -326,7 +314,7 @@ class OutputParser:
         calls, rest = collected
         self._add_calls(calls)
         self._space.reset_after_call(follows_text=self._output.has_text)
-        self._phase = OutputPhase.BEFORE_CONTENT
+        self._set_phase(OutputPhase.BEFORE_CONTENT)
         return rest
 
     def _read_call_in_reasoning(self, text: str, final: bool) -> str:
@@ -359,7 +347,7 @@ class OutputParser:
         text = self._collector.pop()
         length = self._collector.opening_length(text)
         is_reasoning = self._is_call_in_reasoning
-        self._phase = OutputPhase.REASONING if is_reasoning else OutputPhase.CONTENT
+        self._set_phase(OutputPhase.REASONING if is_reasoning else OutputPhase.CONTENT)
         self._emit_trimmed(ReasoningDelta if is_reasoning else TextDelta, text[:length])
         return text[length:]
 
@@ -393,9 +381,15 @@ class OutputParser:
         return held
 
     def _enter(self, phase: OutputPhase, *, keeps_space: bool = True) -> None:
-        self._phase = phase
-        self._is_reasoning = phase is OutputPhase.REASONING or phase is OutputPhase.BEFORE_REASONING
+        self._set_phase(phase)
         self._space.reset(is_kept=keeps_space)
+
+    def _set_phase(self, phase: OutputPhase) -> None:
+        self._phase = phase
+        self._reader = self._readers[phase]
+        self._is_reasoning = phase in (OutputPhase.REASONING, OutputPhase.BEFORE_REASONING)
+        # In headers and calls, special tokens are part of the text.
+        self._keeps_special = phase in (OutputPhase.HEADER, OutputPhase.CALL, OutputPhase.TOOL_MESSAGE)
 
     def _hold_back(self, text: str, needles: Sequence[str]) -> str:
         """Hold back the end of the text that may become a needle. Returns the text before it."""
@@ -411,9 +405,10 @@ class OutputParser:
 
     def _emit_trimmed(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
         """Emit text and hold back its trailing whitespace, which a tag may follow."""
+        space = self._space
         body = text.rstrip(WHITESPACE)
         if body:
-            self._output.add_text(kind, self._space.text + body)
-            self._space.text = text[len(body) :]
+            self._output.add_text(kind, space.text + body)
+            space.text = text[len(body) :]
         else:
-            self._space.text += text
+            space.text += text

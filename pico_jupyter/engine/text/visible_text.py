@@ -37,28 +37,47 @@ class VisibleText:
 
     def __init__(self, tokenizer: ParserTokenizer, tags: Iterable[str], *, strips_space: bool) -> None:
         self.special_texts: set[str] = set()
-        self._tokenizer = tokenizer
+        self._token_bytes = tokenizer.token_bytes
         self._special_token_ids = tokenizer.special_token_ids
         self._tags = tuple(tags)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        # Whether the decoder holds the first bytes of a character, and the texts of tokens that have whole characters.
+        self._is_partial = False
+        self._texts: dict[int, str] = {}
         self._strips_space = strips_space
 
-    def decode(self, token_id: int, *, keeps_special: bool) -> str:
+    def decode(self, token_id: int, keeps_special: bool) -> str:
         """The text that a token completes. With `keeps_special`, a special token has its text."""
-        data = self._tokenizer.token_bytes(token_id)
-        if token_id in self._special_token_ids:
-            special = data.decode("utf-8", "replace")
-            if not special or not (keeps_special or any(special in tag for tag in self._tags)):
-                return ""
-            self.special_texts.add(special)
-        return self._without_first_space(self._decoder.decode(data))
+        text = self._texts.get(token_id)
+        if text is not None and not self._is_partial:
+            return text
+        data = self._token_bytes(token_id)
+        if token_id in self._special_token_ids and not self._is_visible(data, keeps_special):
+            return ""
+        return self._decode(token_id, data)
+
+    def _decode(self, token_id: int, data: bytes) -> str:
+        was_partial = self._is_partial or self._strips_space
+        text = self._without_first_space(self._decoder.decode(data))
+        self._is_partial = bool(self._decoder.getstate()[0])
+        is_special = token_id in self._special_token_ids
+        if not (was_partial or self._is_partial or is_special or "\ufffd" in text):
+            self._texts[token_id] = text
+        return text
 
     def decode_end(self) -> str:
         """The text of an incomplete character at the end of the answer."""
         return self._without_first_space(self._decoder.decode(b"", final=True))
 
+    def _is_visible(self, data: bytes, keeps_special: bool) -> bool:
+        special = data.decode("utf-8", "replace")
+        if not special or not (keeps_special or any(special in tag for tag in self._tags)):
+            return False
+        self.special_texts.add(special)
+        return True
+
     def _without_first_space(self, text: str) -> str:
-        if self._strips_space and text:
-            self._strips_space = False
-            return text.removeprefix(" ")
-        return text
+        if not text or not self._strips_space:
+            return text
+        self._strips_space = False
+        return text.removeprefix(" ")
