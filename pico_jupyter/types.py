@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -10,6 +11,8 @@ Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 # stop: end-of-sequence token or stop string. length: max_tokens or the context is used up.
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 Fit: TypeAlias = Literal["loaded", "fits", "later", "never"]
+# The efforts of reasoning that templates know, ascending.
+EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")
 Capability: TypeAlias = Literal["completion", "thinking", "tools", "vision", "video"]
 
 
@@ -239,6 +242,39 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
 Delta: TypeAlias = Accepted | Progress | TextDelta | ReasoningDelta | ToolCallDelta | Finished
 
 
+class TemplateSwitch(msgspec.Struct, frozen=True):
+    """How a request turns a model's reasoning on and off.
+
+    on, off: the template variables that do so. off is None for a model that always reasons.
+    effort_variable: the template variable for the effort; "" without one. efforts: its values, ascending.
+    system_on, system_off: texts in the system message that do so, for templates that read the switch from there.
+    """
+
+    on: dict[str, Any] = {}
+    off: dict[str, Any] | None = None
+    effort_variable: str = ""
+    efforts: tuple[str, ...] = ()
+    system_on: str = ""
+    system_off: str = ""
+
+    def variables(self, reasoning: bool | None, effort: str | None) -> dict[str, Any]:
+        """The template variables of a request. `reasoning` None: the model's default.
+
+        An effort that the template does not have becomes the next higher one that it has, else the highest. A model
+        that cannot stop reasoning reasons with the lowest effort.
+        """
+        if reasoning is None:
+            return {}
+        if not reasoning:
+            return self._effort(self.efforts[:1]) if self.off is None else dict(self.off)
+        rank = EFFORTS.index(effort) if effort in EFFORTS else None
+        higher = () if rank is None else [name for name in self.efforts if EFFORTS.index(name) >= rank]
+        return dict(self.on) | (self._effort(higher[:1] or self.efforts[-1:]) if rank is not None else {})
+
+    def _effort(self, names: Sequence[str]) -> dict[str, Any]:
+        return {self.effort_variable: names[0]} if names else {}
+
+
 class ModelInfo(msgspec.Struct, frozen=True):
     """Facts about a model, read from its files by the catalog.
 
@@ -248,7 +284,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     modified: seconds since the epoch. digest: 64 hexadecimal digits that change with the model's files.
     family: the architecture, such as "qwen3". quantization: such as "4bit" or "bf16".
     context_length: tokens. embedding_length: hidden size; 0: unknown. block_count: layers; 0: unknown.
-    reasoning_switch: the chat template can turn reasoning on and off.
+    reasoning_switch: how a request turns reasoning on and off; None without reasoning.
     reasoning_default: the model reasons if the request sets nothing.
     parameters: sampling defaults from generation_config.json. stop: the model's own stop strings.
     """
@@ -269,7 +305,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     embedding_length: int
     block_count: int
     capabilities: tuple[Capability, ...]
-    reasoning_switch: bool
+    reasoning_switch: TemplateSwitch | None
     reasoning_default: bool
     parameters: SamplingParams = SamplingParams()
     stop: tuple[str, ...] = ()

@@ -67,7 +67,7 @@ def print_resident(server: ServerAddress | None) -> None:
 
 
 def _reasoning(info: ModelInfo) -> str:
-    if info.reasoning_switch:
+    if info.reasoning_switch and info.reasoning_switch.off is not None:
         return f"switchable, {'on' if info.reasoning_default else 'off'} by default"
     return "always on" if "thinking" in info.capabilities else "none"
 

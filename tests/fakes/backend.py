@@ -429,6 +429,6 @@ def fake_info(name: str = "fake", size: int = 1000) -> ModelInfo:
         embedding_length=1,
         block_count=1,
         capabilities=("completion",),
-        reasoning_switch=False,
+        reasoning_switch=None,
         reasoning_default=False,
     )

@@ -20,6 +20,8 @@ from pico_jupyter.types import Capability, ModelInfo, SamplingParams
 
 UNKNOWN_LICENSE = "unknown license"
 LICENSE_LIMIT = 32_768
+# Characters at the beginning of tokenizer.json in which the added tokens are searched.
+ADDED_TOKENS_LIMIT = 1 << 20
 # Larger files are not hashed whole, but in samples of SAMPLE_SIZE bytes.
 WHOLE_FILE_LIMIT = 16 << 20
 SAMPLE_SIZE = 1 << 16
@@ -74,7 +76,7 @@ def read_model(folder: Path, files: Files, *, name: str, repo: str, source: Sour
     weights = _read_weights(folder, files)
     tokenizer_config = _read_object(folder, files, "tokenizer_config.json", required=False)
     template = _read_template_text(folder, files, tokenizer_config)
-    features = _template_features(template, tokenizer_config)
+    features = _template_features(template, tokenizer_config, _added_tokens(folder, files, tokenizer_config))
     quantization = _object(config.get("quantization")) or _object(config.get("quantization_config"))
     text_config = _text_config(config)
     generation = _read_object(folder, files, "generation_config.json", required=False)
@@ -223,16 +225,33 @@ def _read_template_text(folder: Path, files: Files, tokenizer_config: Mapping[st
     return template if isinstance(template, str) else ""
 
 
-def _template_features(template: str, tokenizer_config: Mapping[str, object]) -> TemplateFeatures:
-    special_tokens: dict[str, str] = {}
+def _template_features(
+    template: str, tokenizer_config: Mapping[str, object], added_tokens: frozenset[str]
+) -> TemplateFeatures:
+    special_tokens: list[tuple[str, str]] = []
     for key in ("bos_token", "eos_token", "pad_token", "unk_token"):
         token = tokenizer_config.get(key)
         token = token.get("content") if isinstance(token, dict) else token
-        special_tokens[key] = token if isinstance(token, str) else ""
+        special_tokens.append((key, token if isinstance(token, str) else ""))
     try:
-        return detect_template_features(template, special_tokens)
+        return detect_template_features(template, tuple(special_tokens), added_tokens)
     except jinja2.TemplateSyntaxError as error:
         raise BrokenModel(f"the chat template cannot be parsed: {error}") from error
+
+
+def _added_tokens(folder: Path, files: Files, tokenizer_config: Mapping[str, object]) -> frozenset[str]:
+    """The texts of the added tokens, from tokenizer_config.json, else from the beginning of tokenizer.json."""
+    decoder = _object(tokenizer_config.get("added_tokens_decoder"))
+    if not decoder and "tokenizer.json" in files:
+        with (folder / "tokenizer.json").open(encoding="utf-8", errors="replace") as file:
+            beginning = file.read(ADDED_TOKENS_LIMIT)
+        found = re.search(r'"added_tokens"\s*:\s*(\[.*?\}\s*\])', beginning, re.DOTALL)
+        try:
+            tokens = msgspec.json.decode(found[1]) if found else []
+        except msgspec.DecodeError:
+            tokens = []
+        return frozenset(str(_object(token).get("content")) for token in tokens)
+    return frozenset(str(_object(token).get("content")) for token in decoder.values())
 
 
 def _capabilities(config: Mapping[str, object], files: Files, features: TemplateFeatures) -> tuple[Capability, ...]:
@@ -240,7 +259,7 @@ def _capabilities(config: Mapping[str, object], files: Files, features: Template
     has_video_token = any(config.get(key) is not None for key in ("video_token_id", "video_token_index"))
     supported: dict[Capability, bool] = {
         "completion": True,
-        "thinking": features.reasoning,
+        "thinking": features.reasoning_switch is not None,
         "tools": features.tools,
         "vision": vision,
         "video": vision and (has_video_token or "video_preprocessor_config.json" in files),

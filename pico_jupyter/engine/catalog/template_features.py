@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
 
 import jinja2
 import jinja2.ext
@@ -14,18 +17,9 @@ import jinja2.nodes
 import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-# Closing tags of reasoning. A reasoning channel has no closing tag of its own, so its opening tag is listed.
-REASONING_TAGS = (
-    "</think>",
-    "</thinking>",
-    "</longcat_think>",
-    "</seed:think>",
-    "<|think:end|>",
-    "[/THINK]",
-    "<|channel>thought",
-    "<|channel|>analysis",
-)
-SWITCHES = ("enable_thinking", "thinking")  # variables that turn reasoning on and off
+from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format, names_reasoning
+from pico_jupyter.types import EFFORTS, TemplateSwitch
+
 PROBE_NAME = "probe_the_template"
 PROBE_TOOL = {
     "type": "function",
@@ -35,24 +29,41 @@ PROBE_TOOL = {
         "parameters": {"type": "object", "properties": {"x": {"type": "string"}}, "required": ["x"]},
     },
 }
+# Template variables that turn reasoning on and off, with the values of both. The first that changes a prompt is used.
+SWITCH_VARIABLES: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
+    ("enable_thinking", {"enable_thinking": True}, {"enable_thinking": False}),
+    ("thinking", {"thinking": True}, {"thinking": False}),
+    ("thinking_mode", {"thinking_mode": "enabled"}, {"thinking_mode": "disabled"}),
+    ("thinking_option", {"thinking_option": "on"}, {"thinking_option": "off"}),
+    ("thinking_budget", {}, {"thinking_budget": 0}),
+)
+EFFORT_VARIABLES = ("reasoning_effort", "thinking_effort", "reasoning_strength")
+# Efforts that mean no reasoning. The last two do so in some templates only.
+NO_EFFORTS = ("none", "no_think", "minimal", "low")
+# Models trained with this text in the system message read the switch from there.
+SYSTEM_ON, SYSTEM_OFF = "/think", "/no_think"
+# The efforts of a template that writes any value into the prompt.
+COMMON_EFFORTS = ("low", "medium", "high")
+UNKNOWN_EFFORT = "qzj"
+WORD = "Qzjreasoning"
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 
 
 @dataclass(slots=True, frozen=True)
 class TemplateFeatures:
     """What a chat template supports.
 
-    `reasoning_switch`: the template can turn reasoning on and off. `reasoning_default`: whether the model reasons when
-    a request does not set the switch.
+    `tools`: it prints tools, and calls in its format can be read back. `reasoning_switch` is None if the model does not
+    reason. `reasoning_default`: whether the model reasons when a request does not set the switch.
     """
 
     tools: bool = False
-    reasoning: bool = False
-    reasoning_switch: bool = False
+    reasoning_switch: TemplateSwitch | None = None
     reasoning_default: bool = False
 
 
 class _GenerationBlock(jinja2.ext.Extension):
-    """Renders the body of a `{% generation %}` block. Such blocks mark the assistant's tokens for training."""
+    """Renders `{% generation %}` blocks as their body. Training code marks the assistant's tokens with them."""
 
     tags = {"generation"}  # noqa: RUF012  jinja2's Extension declares it as a plain set
 
@@ -76,54 +87,156 @@ def _environment() -> ImmutableSandboxedEnvironment:
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
-    # The time is fixed, so that only the variables can make two renderings differ.
+    # The clock is fixed, so that two renderings differ by their variables only.
     environment.globals["strftime_now"] = datetime.datetime(2026, 1, 1).strftime
     return environment
 
 
-def detect_template_features(text: str, special_tokens: dict[str, str]) -> TemplateFeatures:
+@lru_cache(maxsize=256)
+def detect_template_features(
+    text: str, special_tokens: tuple[tuple[str, str], ...], added_tokens: frozenset[str]
+) -> TemplateFeatures:
     """Detect what the chat template `text` supports. Raises jinja2.TemplateSyntaxError.
 
-    `special_tokens` are the variables bos_token, eos_token and so on. An empty text supports nothing.
+    `special_tokens` are the names and values of the variables bos_token, eos_token and so on. `added_tokens` are the
+    added tokens of the vocabulary. An empty text supports nothing.
     """
     if not text:
         return TemplateFeatures()
-    variables = jinja2.meta.find_undeclared_variables(_environment().parse(text))
-    template = _environment().from_string(text)
-    switch, default = _detect_switch(template, special_tokens, variables)
-    reasoning = switch or any(tag in text for tag in REASONING_TAGS)
+    probe = _Probe(text, dict(special_tokens), detect_output_format(text, added_tokens))
+    switch = _detect_switch(probe)
+    is_reasoning = switch is not None or _reasons_always(probe, text)
     return TemplateFeatures(
-        tools=_detect_tools(template, special_tokens, variables),
-        reasoning=reasoning,
-        reasoning_switch=switch,
-        reasoning_default=default if switch else reasoning,
+        tools=_detect_tools(probe),
+        reasoning_switch=(switch or TemplateSwitch()) if is_reasoning else None,
+        reasoning_default=is_reasoning and _reasons_by_default(probe, switch),
     )
 
 
-def _detect_switch(template: jinja2.Template, special_tokens: dict[str, str], variables: set[str]) -> tuple[bool, bool]:
-    """Whether there is a reasoning switch, and its default. Compares renderings with True, False and no value."""
-    named = [switch for switch in SWITCHES if switch in variables]
-    if not named:
-        return False, False
-    with_true = _render_probe(template, special_tokens, **dict.fromkeys(named, True))
-    with_false = _render_probe(template, special_tokens, **dict.fromkeys(named, False))
-    unset = _render_probe(template, special_tokens)
-    if with_true is None or with_false is None:  # The probe failed, so a switch is assumed.
-        return True, True
-    return with_true != with_false, unset == with_true
+class _Probe:
+    """Renders a template. `variables` are the names that the template reads."""
+
+    def __init__(self, text: str, special_tokens: Mapping[str, str], output_format: OutputFormat) -> None:
+        self.variables = jinja2.meta.find_undeclared_variables(_environment().parse(text))
+        self.text = text
+        self._template = _environment().from_string(text)
+        self._special_tokens = special_tokens
+        self._open = (output_format.reasoning_open or "").strip()
+        self._close = (output_format.reasoning_close or "").strip()
+        self._markers = output_format.markers
+
+    def render(
+        self, variables: Mapping[str, Any] = MappingProxyType({}), *, history: Mapping[str, Any] | None = None
+    ) -> str | None:
+        """The prompt for one short user message, after the answer `history`; None if the template fails."""
+        messages: list[Mapping[str, Any]] = []
+        if history is not None:
+            messages += [{"role": "user", "content": "Hello"}, history]
+        messages.append({"role": "user", "content": "Hello"})
+        try:
+            return self._template.render(
+                messages=messages, add_generation_prompt=True, **self._special_tokens, **variables
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError):
+            return None
+
+    def ends_open(self, prompt: str | None) -> bool:
+        """Whether a prompt ends inside reasoning."""
+        return prompt is not None and prompt.rstrip().endswith(self._open)
+
+    def ends_closed(self, prompt: str | None) -> bool:
+        """Whether a prompt ends after reasoning that is closed."""
+        if prompt is None:
+            return False
+        for marker in self._markers:
+            prompt = prompt.rstrip().removesuffix(marker)
+        return prompt.rstrip().endswith(self._close)
+
+    def explains_reasoning(self) -> bool:
+        """Whether the template writes the closing tag into every prompt, or into every past answer."""
+        prompts = (self.render(), self.render(history={"role": "assistant", "content": "Hello"}))
+        return any(prompt is not None and self._close in prompt and not self.ends_closed(prompt) for prompt in prompts)
 
 
-def _detect_tools(template: jinja2.Template, special_tokens: dict[str, str], variables: set[str]) -> bool:
-    if "tools" not in variables:
+def _detect_switch(probe: _Probe) -> TemplateSwitch | None:
+    variable, efforts = _detect_efforts(probe)
+    for name, on, off in SWITCH_VARIABLES:
+        if name in probe.variables and (probe.render() is None or probe.render(on) != probe.render(off)):
+            return TemplateSwitch(dict(on), dict(off), variable, efforts)
+    no_effort = next((effort for effort in NO_EFFORTS if _stops_reasoning(probe, variable, effort)), None)
+    if no_effort is not None:
+        remaining = tuple(effort for effort in efforts if not _stops_reasoning(probe, variable, effort))
+        on = {variable: remaining[-1]} if remaining and _is_default(probe, variable, no_effort) else {}
+        return TemplateSwitch(on, {variable: no_effort}, variable, remaining)
+    if SYSTEM_OFF in probe.text:
+        return TemplateSwitch(off={}, system_on=SYSTEM_ON, system_off=SYSTEM_OFF)
+    return TemplateSwitch(effort_variable=variable, efforts=efforts) if efforts else None
+
+
+def _detect_efforts(probe: _Probe) -> tuple[str, tuple[str, ...]]:
+    """The variable for the effort and its values; "" and () without one."""
+    on = _all_on(probe)
+    for variable in EFFORT_VARIABLES:
+        if variable not in probe.variables:
+            continue
+        unknown = probe.render({variable: UNKNOWN_EFFORT} | on)
+        if unknown is not None and UNKNOWN_EFFORT in unknown:
+            return variable, COMMON_EFFORTS
+        renderings = {effort: probe.render({variable: effort} | on) for effort in EFFORTS}
+        return variable, tuple(effort for effort, text in renderings.items() if text is not None and text != unknown)
+    return "", ()
+
+
+def _all_on(probe: _Probe) -> dict[str, Any]:
+    """Every switch of a template set to on. Some templates read the effort only then."""
+    return {key: value for name, on, _ in SWITCH_VARIABLES if name in probe.variables for key, value in on.items()}
+
+
+def _stops_reasoning(probe: _Probe, variable: str, effort: str) -> bool:
+    if not variable:
         return False
-    rendered = _render_probe(template, special_tokens, tools=[PROBE_TOOL])
+    prompt = probe.render({variable: effort})
+    if effort in ("none", "no_think"):
+        unknown = probe.render({variable: UNKNOWN_EFFORT})
+        return prompt is not None and prompt != unknown and not (unknown and UNKNOWN_EFFORT in unknown)
+    return probe.ends_closed(prompt)
+
+
+def _is_default(probe: _Probe, variable: str, effort: str) -> bool:
+    return probe.render() == probe.render({variable: effort})
+
+
+def _reasons_always(probe: _Probe, text: str) -> bool:
+    """Whether a model without a switch reasons: its prompt opens reasoning, or its template tells that it does."""
+    prompt = probe.render()
+    if probe.ends_open(prompt) or probe.explains_reasoning() or names_reasoning(text):
+        return True
+    return any("think" in name for name in probe.variables) and any(
+        _prints_reasoning(probe, key) for key in REASONING_KEYS
+    )
+
+
+def _prints_reasoning(probe: _Probe, key: str) -> bool:
+    history = {"role": "assistant", "content": "Hello", key: WORD}
+    keep = {name: True for name in probe.variables if name.startswith(("preserve", "keep"))}
+    prompt = probe.render(keep, history=history)
+    return prompt is not None and WORD in prompt
+
+
+def _reasons_by_default(probe: _Probe, switch: TemplateSwitch | None) -> bool:
+    prompt = probe.render()
+    if switch is None or switch.off is None or prompt is None:
+        return True
+    if switch.system_off:
+        return not probe.ends_closed(prompt)
+    if prompt == probe.render(switch.on):
+        return True
+    return prompt != probe.render(switch.off) and not probe.ends_closed(prompt)
+
+
+def _detect_tools(probe: _Probe) -> bool:
+    """Whether a template prints the tools of a request. Unusual places for tools are read as well."""
+    if "tools" not in probe.variables:
+        return False
+    rendered = probe.render({"tools": [PROBE_TOOL]})
     return rendered is None or PROBE_NAME in rendered
-
-
-def _render_probe(template: jinja2.Template, special_tokens: dict[str, str], **variables: object) -> str | None:
-    """The prompt for one short user message; None when the template raises an error."""
-    messages = [{"role": "user", "content": "Hello"}]
-    try:
-        return template.render(messages=messages, add_generation_prompt=True, **special_tokens, **variables)
-    except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError):
-        return None

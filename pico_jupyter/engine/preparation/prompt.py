@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from pico_jupyter.engine.backend import Media
+from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.engine.memory.prefix_cache import common_length
 from pico_jupyter.engine.preparation.media_preparation import MediaPart, MediaPreparation
 from pico_jupyter.engine.preparation.template_messages import (
@@ -18,7 +19,6 @@ from pico_jupyter.engine.preparation.template_messages import (
     template_messages,
     text_of,
 )
-from pico_jupyter.engine.text.output_format import OutputFormat
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import (
     ContextLengthExceeded,
@@ -81,7 +81,7 @@ def render_prompt(
     limit = min(info.context_length, request.max_context or info.context_length)
     match request.prompt:
         case ChatPrompt() as prompt:
-            rendered = _render_chat(request, prompt, tokenizer, limit, media_preparation)
+            rendered = _render_chat(request, info, tokenizer, limit, media_preparation)
             tools, continuation, param = prompt.tools, prompt.continue_final_message, "messages"
         case RawPrompt(text):
             rendered = _encode(text, (), tokenizer, limit)
@@ -140,14 +140,16 @@ def _check_capabilities(request: GenerationRequest, info: ModelInfo) -> None:
 
 def _render_chat(
     request: GenerationRequest,
-    prompt: ChatPrompt,
+    info: ModelInfo,
     tokenizer: Tokenizer,
     limit: int,
     media_preparation: MediaPreparation | None,
 ) -> _TokenizedText:
+    prompt = request.prompt
+    assert isinstance(prompt, ChatPrompt)
     _check_chat(prompt, tokenizer)
-    messages = merge_system_messages(prompt.messages)
-    variables = _template_variables(request, prompt)
+    messages = _with_system_switch(merge_system_messages(prompt.messages), request, info)
+    variables = _template_variables(request, prompt, info)
     tools = json.loads(media_preparation.escape_text(prompt.tools) if media_preparation else prompt.tools)
     content_of = media_preparation.template_content if media_preparation else text_of
     if media_preparation:
@@ -197,14 +199,20 @@ def _truncate(
     return best
 
 
-def _template_variables(request: GenerationRequest, prompt: ChatPrompt) -> dict[str, Any]:
-    """The template's variables other than messages and tools. Those for reasoning exist only if requested."""
+def _template_variables(request: GenerationRequest, prompt: ChatPrompt, info: ModelInfo) -> dict[str, Any]:
+    """The template's variables other than messages and tools. A switch that the request does not set is undefined."""
     variables: dict[str, Any] = json.loads(prompt.template_kwargs)
-    if request.reasoning is not None:
-        variables |= {"enable_thinking": request.reasoning, "thinking": request.reasoning}
-    if request.reasoning_effort is not None:
-        variables["reasoning_effort"] = request.reasoning_effort
-    return variables
+    switch = info.reasoning_switch
+    return variables | (switch.variables(request.reasoning, request.reasoning_effort) if switch else {})
+
+
+def _with_system_switch(messages: list[Message], request: GenerationRequest, info: ModelInfo) -> list[Message]:
+    """The messages with the text that switches reasoning in the system message, for models that read it there."""
+    switch = info.reasoning_switch
+    if switch is None or request.reasoning is None or not switch.system_off:
+        return messages
+    text = switch.system_on if request.reasoning else switch.system_off
+    return merge_system_messages([*messages, Message("system", (TextPart(text),))])
 
 
 def _apply_template(
@@ -292,6 +300,7 @@ def _continues_reasoning(prompt: Prompt, output_format: OutputFormat) -> bool:
 def _may_reason(request: GenerationRequest, info: ModelInfo) -> bool:
     if "thinking" not in info.capabilities:
         return False
-    if request.reasoning is None or not info.reasoning_switch:
+    switch = info.reasoning_switch
+    if request.reasoning is None or switch is None or switch.off is None:
         return info.reasoning_default
     return request.reasoning

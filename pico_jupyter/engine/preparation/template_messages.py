@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from pico_jupyter.engine.catalog.content_format import Content
-from pico_jupyter.engine.text.output_format import OutputFormat
+from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.types import Message, Part, TextPart, ToolCall
 
 PARAGRAPH = "\n\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pico_jupyter.engine.text.call_formats import CallFormat
+from pico_jupyter.engine.formats.call_formats import CallFormat
 from pico_jupyter.engine.text.call_reader import ParsedToolCall, read_calls
 from pico_jupyter.engine.text.call_values import Incomplete, NotACall
 

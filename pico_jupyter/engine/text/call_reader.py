@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import regex
 
-from pico_jupyter.engine.text.call_formats import Body, CallFormat
+from pico_jupyter.engine.formats.call_formats import Body, CallFormat
 from pico_jupyter.engine.text.call_values import (
     Incomplete,
     NotACall,

@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 import regex
 
-from pico_jupyter.engine.text.output_format import MessageFormat
+from pico_jupyter.engine.formats.output_format import MessageFormat
 
 _CHANNEL = regex.compile(r"<\|channel\|>\s*(\w+)")
 _NAMESPACE = "functions."

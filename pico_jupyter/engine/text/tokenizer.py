@@ -19,7 +19,7 @@ from mlx_lm import tokenizer_utils
 from transformers import PreTrainedTokenizerBase
 
 from pico_jupyter.engine.catalog.content_format import ContentFormat, detect_content_format
-from pico_jupyter.engine.text.output_format import OutputFormat, detect_output_format
+from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format
 from pico_jupyter.engine.text.token_decoder import TokenDecoder, token_decoder
 from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
 

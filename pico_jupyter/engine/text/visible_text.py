@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Iterable
 from typing import Protocol
 
-from pico_jupyter.engine.text.output_format import OutputFormat
+from pico_jupyter.engine.formats.output_format import OutputFormat
 
 
 class ParserTokenizer(Protocol):

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 import pico_jupyter
+from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt, reasoning_at_end, render_prompt
-from pico_jupyter.engine.text.output_format import OutputFormat
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.errors import (
     ContextLengthExceeded,
@@ -28,6 +28,7 @@ from pico_jupyter.types import (
     ModelInfo,
     RawPrompt,
     Role,
+    TemplateSwitch,
     TextPart,
     ToolCall,
     VideoPart,
@@ -80,16 +81,19 @@ def with_template(tmp_path: Path) -> WithTemplate:
     return with_template
 
 
+SWITCH = TemplateSwitch({"enable_thinking": True}, {"enable_thinking": False}, "reasoning_effort", ("low", "high"))
+
+
 def info(**changes: Any) -> ModelInfo:
     thinks: dict[str, Any] = {
         "capabilities": ("completion", "thinking", "tools"),
-        "reasoning_switch": True,
+        "reasoning_switch": SWITCH,
         "reasoning_default": True,
     }
     return msgspec.structs.replace(fake_info("tiny"), **(thinks | changes))
 
 
-NO_FEATURES = info(capabilities=("completion",), reasoning_switch=False, reasoning_default=False)
+NO_FEATURES = info(capabilities=("completion",), reasoning_switch=None, reasoning_default=False)
 
 
 def message_of(role: Role, text: str, **more: Any) -> Message:
@@ -202,12 +206,12 @@ def test_the_template_and_the_parser_get_the_tools(pico: Tokenizer) -> None:
     ("request_", "expected"),
     [
         (request_for(), "none none none none"),
-        (request_for(reasoning=True), "True True none none"),
-        (request_for(reasoning=False), "False False none none"),
-        (request_for(reasoning=True, reasoning_effort="high"), "True True high none"),
+        (request_for(reasoning=True), "True none none none"),
+        (request_for(reasoning=False), "False none none none"),
+        (request_for(reasoning=True, reasoning_effort="high"), "True none high none"),
         (request_for(chat(template_kwargs='{"extra": "x"}')), "none none none x"),
         (request_for(chat(template_kwargs='{"enable_thinking": false}')), "False none none none"),
-        (request_for(chat(template_kwargs='{"enable_thinking": false}'), reasoning=True), "True True none none"),
+        (request_for(chat(template_kwargs='{"enable_thinking": false}'), reasoning=True), "True none none none"),
     ],
     ids=["unset", "on", "off", "effort", "another variable", "only the variable", "the switch wins"],
 )
@@ -234,7 +238,7 @@ def test_reserved_variables_of_a_request_are_ignored(pico: Tokenizer, variable: 
         (info(), False, False),
         (info(reasoning_default=False), None, False),
         (info(reasoning_default=False), True, True),
-        (info(reasoning_switch=False), False, True),
+        (info(reasoning_switch=TemplateSwitch()), False, True),
         (NO_FEATURES, None, False),
         (NO_FEATURES, True, False),
     ],
@@ -248,13 +252,13 @@ def test_a_rendered_prompt_has_whether_the_model_may_reason(
 
 
 def test_a_template_that_opens_the_block_starts_the_reasoning(with_template: WithTemplate) -> None:
-    rendered = render_prompt(request_for(), info(reasoning_switch=False), with_template(OPENS_THE_BLOCK))
+    rendered = render_prompt(request_for(), info(reasoning_switch=TemplateSwitch()), with_template(OPENS_THE_BLOCK))
     assert rendered.reasoning
     assert rendered.reasoning_started
 
 
 def test_a_template_that_closes_an_empty_block_ends_the_reasoning(pico: Tokenizer) -> None:
-    rendered = render_prompt(request_for(reasoning=False), info(reasoning_switch=False), pico)
+    rendered = render_prompt(request_for(reasoning=False), info(), pico)
     assert text_of(rendered, pico).endswith("<think>\n\n</think>\n\n")
     assert not rendered.reasoning
     assert not rendered.reasoning_started

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pico_jupyter.engine.text.call_formats import CALL_FORMATS, JSON_IN_TAGS
+from pico_jupyter.engine.formats.call_formats import CALL_FORMATS, JSON_IN_TAGS
+from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format
 from pico_jupyter.engine.text.delta_buffer import OutputDelta
-from pico_jupyter.engine.text.output_format import OutputFormat, detect_output_format
 from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCallDelta
 

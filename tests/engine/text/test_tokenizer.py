@@ -201,7 +201,7 @@ def test_the_reasoning_tags_of_the_vocabulary_are_found(pico: Tokenizer) -> None
     [
         ("{{ messages[0].content.split('</think>')[-1] }}", ("<think>", "</think>")),
         ("[THINK]{{ messages }}[/THINK]", ("[THINK]", "[/THINK]")),
-        ("{{ messages }}", (None, None)),
+        ("{{ messages }}", ("<think>", "</think>")),
     ],
 )
 def test_tags_that_are_not_tokens_are_found_in_the_template(
@@ -215,23 +215,6 @@ def test_a_harmony_channel_is_the_reasoning(save: Save) -> None:
     raw = sentencepiece()
     raw.add_special_tokens(["<|channel|>", "<|message|>"])
     assert load_tokenizer(save(raw)).output_format.reasoning_open == "<|channel|>analysis<|message|>"
-
-
-def test_tool_calls_are_parsed_by_the_models_own_parser(pico: Tokenizer) -> None:
-    calls = pico.parse_tool_calls('\n{"name": "add", "arguments": {"a": "é"}}\n', [])
-    assert [(call.name, call.arguments) for call in calls] == [("add", '{"a": "é"}')]
-
-
-@pytest.mark.parametrize("text", ["nope", "{}", '{"name": 3}', '{"name": ""}', "[]]", "7", '"name"', "null", ""])
-def test_other_text_than_a_tool_call_is_a_value_error(pico: Tokenizer, text: str) -> None:
-    with pytest.raises(ValueError, match="not a tool call"):
-        pico.parse_tool_calls(text, [])
-
-
-def test_without_a_tool_parser_a_tool_call_is_a_value_error(save: Save) -> None:
-    tokenizer = load_tokenizer(save(sentencepiece()))
-    with pytest.raises(ValueError, match="no tool-call parser"):
-        tokenizer.parse_tool_calls("{}", [])
 
 
 def test_a_template_gets_only_the_given_variables(pico: Tokenizer) -> None:

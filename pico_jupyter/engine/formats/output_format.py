@@ -9,7 +9,7 @@ from collections.abc import Container
 
 import msgspec
 
-from pico_jupyter.engine.text.call_formats import CALL_FORMATS, JSON_ALONE, JSON_IN_TAGS, PYTHON_ALONE, CallFormat
+from pico_jupyter.engine.formats.call_formats import CALL_FORMATS, JSON_ALONE, JSON_IN_TAGS, PYTHON_ALONE, CallFormat
 
 
 class ReasoningFormat(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +125,14 @@ def detect_output_format(template: str, tokens: Container[str]) -> OutputFormat:
     return OutputFormat(
         reasoning.open, reasoning.close, calls, reasoning.markers, reasoning_anywhere=reasoning.anywhere
     )
+
+
+def names_reasoning(template: str) -> bool:
+    """Whether a template names tags that only models with reasoning have, so not those in texts of all families."""
+    if "<|channel|>" in template or ("<｜Assistant｜>" in template and "</think>" in template):
+        return True
+    reasoning = detect_reasoning(template, ())
+    return reasoning is not None and reasoning.anywhere
 
 
 def detect_reasoning(template: str, tokens: Container[str]) -> ReasoningFormat | None:

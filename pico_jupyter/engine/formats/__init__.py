@@ -1,0 +1,1 @@
+"""Declarative descriptions of how models write reasoning, tool calls and messages."""
