@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import operator
 import os
@@ -14,10 +15,21 @@ from typing import Literal
 import jinja2
 import msgspec
 
+from pico_jupyter.engine.catalog.architectures import architecture_context
 from pico_jupyter.engine.catalog.template_features import TemplateFeatures, detect_template_features
 from pico_jupyter.engine.catalog.weights import BrokenModel, ModelWeights
-from pico_jupyter.types import Capability, ModelInfo, SamplingParams
+from pico_jupyter.types import Capability, ModelInfo, SamplingParams, TemplateSwitch
 
+# The folder of further chat templates. Each file name is that of a template.
+ADDITIONAL_TEMPLATES = "additional_chat_templates"
+# Models whose template is a Python function of mlx-lm, by the `chat_template_type` of their tokenizer_config.json.
+PYTHON_TEMPLATES = {
+    "deepseek_v32": TemplateFeatures(
+        tools=True,
+        reasoning_switch=TemplateSwitch({"enable_thinking": True}, {"enable_thinking": False}),
+        reasoning_default=True,
+    )
+}
 UNKNOWN_LICENSE = "unknown license"
 LICENSE_LIMIT = 32_768
 # Characters at the beginning of tokenizer.json in which the added tokens are searched.
@@ -40,6 +52,8 @@ CONTEXT_KEYS = (
 )
 WIDTH_KEYS = ("hidden_size", "n_embd", "d_model", "model_dim", "dim")
 DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers")
+# Tokens. The context of a model whose files and architecture name none, such as Mamba.
+DEFAULT_CONTEXT = 8192
 # transformers writes a number above this for a tokenizer without a limit.
 NO_LIMIT = 10**9
 
@@ -75,8 +89,8 @@ def read_model(folder: Path, files: Files, *, name: str, repo: str, source: Sour
     _check_architecture(config, files)
     weights = _read_weights(folder, files)
     tokenizer_config = _read_object(folder, files, "tokenizer_config.json", required=False)
-    template = _read_template_text(folder, files, tokenizer_config)
-    features = _template_features(template, tokenizer_config, _added_tokens(folder, files, tokenizer_config))
+    templates = _read_templates(folder, files, tokenizer_config)
+    features = _template_features(templates, tokenizer_config, _added_tokens(folder, files, tokenizer_config))
     quantization = _object(config.get("quantization")) or _object(config.get("quantization_config"))
     text_config = _text_config(config)
     generation = _read_object(folder, files, "generation_config.json", required=False)
@@ -101,7 +115,7 @@ def read_model(folder: Path, files: Files, *, name: str, repo: str, source: Sour
         reasoning_default=features.reasoning_default,
         parameters=_sampling(generation),
         stop=_stop(generation),
-        template=template,
+        template=templates["default"],
         license=_license(folder, files),
     )
 
@@ -204,39 +218,61 @@ def _first_count(keys: tuple[str, ...], *configs: Mapping[str, object]) -> int |
 def _context_length(
     config: Mapping[str, object], text_config: Mapping[str, object], tokenizer_config: Mapping[str, object]
 ) -> int:
-    found = _first_count(CONTEXT_KEYS, text_config, config) or _first_count(("model_max_length",), tokenizer_config)
-    if found is None:
-        raise BrokenModel("neither config.json nor tokenizer_config.json contains the context length")
-    return found
+    """The context length of a model, of its architecture where the model's files have none, else DEFAULT_CONTEXT."""
+    return (
+        _first_count(CONTEXT_KEYS, text_config, config)
+        or _first_count(("model_max_length",), tokenizer_config)
+        or architecture_context(str(text_config.get("model_type", "")), str(config["model_type"]))
+        or DEFAULT_CONTEXT
+    )
 
 
-def _read_template_text(folder: Path, files: Files, tokenizer_config: Mapping[str, object]) -> str:
-    """The chat template from the first file that has one, in the order that transformers uses."""
-    if "chat_template.jinja" in files:
-        try:
-            return (folder / "chat_template.jinja").read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BrokenModel(f"chat_template.jinja cannot be read: {error}") from error
-    template_file = _read_object(folder, files, "chat_template.json", required=False)
-    template = template_file.get("chat_template", tokenizer_config.get("chat_template"))
+def _read_templates(folder: Path, files: Files, tokenizer_config: Mapping[str, object]) -> Mapping[str, str]:
+    """The chat templates by name, from the files that transformers reads. "default" is used without tools.
+
+    A template named "tool_use" is used with tools. Without any template the text of "default" is empty.
+    """
+    named: dict[str, str] = {}
+    template = _read_object(folder, files, "chat_template.json", required=False).get("chat_template")
+    template = tokenizer_config.get("chat_template") if template is None else template
     if isinstance(template, list):
-        named = {str(_object(item).get("name")): _object(item).get("template") for item in template}
-        template = named.get("default", next(iter(named.values()), ""))
-    return template if isinstance(template, str) else ""
+        template = {str(_object(item).get("name")): _object(item).get("template") for item in template}
+    if isinstance(template, dict):
+        named = {name: text for name, text in template.items() if isinstance(text, str)}
+    elif isinstance(template, str):
+        named["default"] = template
+    if "chat_template.jinja" in files:
+        named = {"default": _read_text(folder / "chat_template.jinja")}
+        for path in sorted((folder / ADDITIONAL_TEMPLATES).glob("*.jinja")):
+            named[path.stem] = _read_text(path)
+    return {"default": next(iter(named.values()), "")} | named
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BrokenModel(f"{path.name} cannot be read: {error}") from error
 
 
 def _template_features(
-    template: str, tokenizer_config: Mapping[str, object], added_tokens: frozenset[str]
+    templates: Mapping[str, str], tokenizer_config: Mapping[str, object], added_tokens: frozenset[str]
 ) -> TemplateFeatures:
+    if not templates["default"] and (known := PYTHON_TEMPLATES.get(str(tokenizer_config.get("chat_template_type")))):
+        return known
     special_tokens: list[tuple[str, str]] = []
     for key in ("bos_token", "eos_token", "pad_token", "unk_token"):
         token = tokenizer_config.get(key)
         token = token.get("content") if isinstance(token, dict) else token
         special_tokens.append((key, token if isinstance(token, str) else ""))
     try:
-        return detect_template_features(template, tuple(special_tokens), added_tokens)
+        features, with_tools = (
+            detect_template_features(templates.get(name, ""), tuple(special_tokens), added_tokens)
+            for name in ("default", "tool_use")
+        )
     except jinja2.TemplateSyntaxError as error:
         raise BrokenModel(f"the chat template cannot be parsed: {error}") from error
+    return dataclasses.replace(features, tools=features.tools or with_tools.tools)
 
 
 def _added_tokens(folder: Path, files: Files, tokenizer_config: Mapping[str, object]) -> frozenset[str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 import json
 import threading
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ RESERVED_VARIABLES = (frozenset(_RENDERER_ARGUMENTS) | {"conversations", "messag
 class Tokenizer:
     """A model's tokenizer, its chat template and its output format.
 
-    `output_format` names the tags in the model's output, `eos_token_ids` the tokens that end an answer,
+    `has_template`: the model has a chat template. `output_format` names the tags in the model's output, `eos_token_ids` the tokens that end an answer,
     `special_token_ids` the tokens without visible text. `vocab_size` is the number of tokens.
     """
 
@@ -45,8 +45,12 @@ class Tokenizer:
         decoder: TokenDecoder,
         output_format: OutputFormat,
         eos_token_ids: frozenset[int],
+        render: Callable[..., Any] | None = None,
     ) -> None:
         self._hf = hf
+        # The renderer of a chat template: the tokenizer's own, or a function of mlx-lm.
+        self._render = render or partial(hf.apply_chat_template, tokenize=False)
+        self.has_template = bool(render or hf.chat_template)
         self._decoder = decoder
         self._bytes: dict[int, bytes] = {}
         # Some tokenizer classes cannot encode in two threads at once. Decoding needs no lock.
@@ -63,11 +67,6 @@ class Tokenizer:
     def strips_leading_space(self) -> bool:
         """Whether decoding removes the space that encoding adds before a text (sentencepiece)."""
         return self._decoder.strips_leading_space
-
-    @property
-    def has_template(self) -> bool:
-        """Whether the model has a chat template."""
-        return bool(self._hf.chat_template)
 
     @cached_property
     def content_format(self) -> ContentFormat:
@@ -115,12 +114,11 @@ class Tokenizer:
             raise TemplateFailed("chat template error: this model has no chat template; send a raw prompt")
         visible = {name: value for name, value in variables.items() if name not in RESERVED_VARIABLES}
         try:
-            text: str = self._hf.apply_chat_template(
+            text: str = self._render(
                 [dict(message) for message in messages],
                 tools=[dict(tool) for tool in tools] or None,
                 add_generation_prompt=not continue_final_message,
                 continue_final_message=continue_final_message,
-                tokenize=False,
                 **visible,
             )
         except TEMPLATE_FAILURES as error:
@@ -139,15 +137,20 @@ def load_tokenizer(path: Path) -> Tokenizer:
     hf = wrapper.get_chat_template.__self__
     if not hf.chat_template:
         hf.chat_template = _read_json(path / "chat_template.json").get("chat_template")
-    template = hf.chat_template if isinstance(hf.chat_template, str) else ""
+    if isinstance(hf.chat_template, dict) and "default" not in hf.chat_template:
+        hf.chat_template["default"] = next(iter(hf.chat_template.values()), "")
+    templates = hf.chat_template.values() if isinstance(hf.chat_template, dict) else (hf.chat_template or "",)
     # transformers creates some tokenizers even without files. These have only added tokens and encode each text as [].
     if len(hf) <= len(hf.added_tokens_decoder):
         raise ModelLoadFailed("the tokenizer cannot be loaded: it has no vocabulary; a file may be missing")
     return Tokenizer(
         hf,
         decoder=token_decoder(hf),
-        output_format=detect_output_format(template, {str(token) for token in hf.added_tokens_decoder.values()}),
+        output_format=detect_output_format(
+            "\n".join(templates), {str(token) for token in hf.added_tokens_decoder.values()}
+        ),
         eos_token_ids=eos_token_ids,
+        render=wrapper._chat_template,
     )
 
 

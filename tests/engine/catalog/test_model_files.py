@@ -13,6 +13,8 @@ from pico_jupyter.engine.catalog.weights import BrokenModel
 from pico_jupyter.types import ModelInfo, SamplingParams
 from tests.engine.model_folders import CONFIG, SWITCH_TEMPLATE, write_model, write_safetensors
 
+TOOLS_TEMPLATE = "{% for tool in tools %}{{ tool.function.name }}{% endfor %}"
+
 
 def info(folder: Path, **model: Any) -> ModelInfo:
     return described(write_model(folder / "m", **model))
@@ -77,9 +79,13 @@ def test_the_tokenizers_limit_is_used_when_the_config_has_no_limit(tmp_path: Pat
     assert found.context_length == 512
 
 
-def test_a_model_without_any_limit_is_broken(tmp_path: Path) -> None:
-    with pytest.raises(BrokenModel, match="context length"):
-        info(tmp_path, max_position_embeddings=None, tokenizer_config={"model_max_length": 1e30})
+@pytest.mark.parametrize(("model_type", "length"), [("gemma3_text", 131_072), ("mamba", 8192), ("unknown", 8192)])
+def test_the_context_of_the_architecture_is_used_when_no_file_has_one(
+    tmp_path: Path, model_type: str, length: int
+) -> None:
+    no_limit = {"model_max_length": 1e30}
+    found = info(tmp_path, model_type=model_type, max_position_embeddings=None, tokenizer_config=no_limit)
+    assert found.context_length == length
 
 
 def test_each_element_of_plain_weights_is_a_parameter(tmp_path: Path) -> None:
@@ -187,6 +193,20 @@ def test_the_template_file_precedes_the_tokenizer_config(tmp_path: Path) -> None
 def test_the_default_of_several_named_templates_is_used(tmp_path: Path) -> None:
     named = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "plain"}]
     assert info(tmp_path, tokenizer_config={"chat_template": named}).template == "plain"
+
+
+def test_a_template_for_tools_gives_the_capability_tools(tmp_path: Path) -> None:
+    named = [{"name": "tool_use", "template": TOOLS_TEMPLATE}, {"name": "default", "template": "plain"}]
+    assert "tools" in info(tmp_path, tokenizer_config={"chat_template": named}).capabilities
+    folder = write_model(tmp_path / "2", files={"chat_template.jinja": "plain"})
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text(TOOLS_TEMPLATE)
+    assert "tools" in described(folder).capabilities
+
+
+def test_a_template_of_mlx_lm_is_known_by_its_type(tmp_path: Path) -> None:
+    found = info(tmp_path, tokenizer_config={"chat_template_type": "deepseek_v32"})
+    assert found.capabilities == ("completion", "thinking", "tools")
 
 
 def test_a_base_model_without_a_template_has_the_capability_completion(tmp_path: Path) -> None:
