@@ -34,8 +34,9 @@ RESERVED_VARIABLES = (frozenset(_RENDERER_ARGUMENTS) | {"conversations", "messag
 class Tokenizer:
     """A model's tokenizer, its chat template and its output format.
 
-    `has_template`: the model has a chat template. `output_format` names the tags in the model's output, `eos_token_ids` the tokens that end an answer,
-    `special_token_ids` the tokens without visible text. `vocab_size` is the number of tokens.
+    `has_template`: the model has a chat template. `output_format` names the tags in the model's output,
+    `eos_token_ids` the tokens that end an answer, `special_token_ids` the tokens without visible text. `vocab_size` is
+    the number of tokens.
     """
 
     def __init__(
