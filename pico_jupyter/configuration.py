@@ -88,6 +88,12 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
         config=True,
         help="Maximum number of tokens for all images and videos of one prompt together.",
     )
+    generic_tools = Bool(
+        True,
+        config=True,
+        help="Accept tools for every chat model. If a chat template has no place for them, they are described in the "
+        "system message. False: such a model refuses a request with tools, with status 400.",
+    )
 
     @validate("keep_alive")  # type: ignore[untyped-decorator]  # mypy does not follow traitlets here
     def _check_keep_alive(self, proposal: dict[str, Any]) -> str:
@@ -115,6 +121,7 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
             max_video_frames=self.max_video_frames,
             video_fps=self.video_fps,
             max_media_tokens=self.max_media_tokens,
+            generic_tools=self.generic_tools,
         )
 
     def model_kernel(self, log: Log, on_event: Callable[[KernelEvent], None] = lambda _: None) -> ModelKernel:

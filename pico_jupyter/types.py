@@ -414,6 +414,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     float32_on_cpu: without a GPU, compute 16-bit models in float32 if memory allows.
     max_image_pixels: limit for an image or a video frame. video_fps: frames sampled per second of video.
     max_video_frames: limit for one video. max_media_tokens: limit for all images and videos of a prompt together.
+    generic_tools: describe tools in the system message of models whose chat template has no place for them.
     """
 
     model_dirs: tuple[str, ...] = ()
@@ -431,3 +432,4 @@ class EngineOptions(msgspec.Struct, frozen=True):
     max_video_frames: int = 64
     video_fps: float = 2.0
     max_media_tokens: int = 16384
+    generic_tools: bool = True

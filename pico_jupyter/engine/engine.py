@@ -12,7 +12,6 @@ import atexit
 import logging
 import queue
 import secrets
-import string
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.memory.device import device_capacity, limit_wired_memory
 from pico_jupyter.engine.memory.model_manager import LoadBackend, ModelManager
 from pico_jupyter.engine.memory.prefix_cache import PrefixCache
+from pico_jupyter.engine.preparation.call_ids import make_call_id
 from pico_jupyter.engine.preparation.preparation import Preparation
 from pico_jupyter.engine.preparation.prompt import media_of
 from pico_jupyter.engine.scheduling.backend_call import BackendCallFailed
@@ -51,7 +51,6 @@ from pico_jupyter.types import (
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_CALL_ID_LETTERS = string.ascii_lowercase + string.digits
 _MAX_SLEEP = 3600.0
 # The limit of the prefix cache, as a share of the memory budget. Models that need memory shrink it further.
 _PREFIX_CACHE_SHARE = 0.5
@@ -97,7 +96,7 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         new_seed: Callable[[], int] = lambda: secrets.randbits(63),
-        new_call_id: Callable[[], str] = lambda: "call_" + "".join(secrets.choice(_CALL_ID_LETTERS) for _ in range(8)),
+        new_call_id: Callable[[], str] = make_call_id,
     ) -> None:
         self.on_event: Callable[[ModelEvent], None] = lambda event: None
         self._catalog = catalog

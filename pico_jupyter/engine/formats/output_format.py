@@ -58,6 +58,14 @@ class OutputFormat(msgspec.Struct, frozen=True):
     reasoning_anywhere: bool = False
     messages: MessageFormat | None = None
 
+    @property
+    def tags(self) -> frozenset[str]:
+        """The texts that mark reasoning and tool calls in an answer."""
+        sections = (text for call in self.calls for section in call.sections for text in section)
+        quotes = (call.quote for call in self.calls)
+        tags = (self.reasoning_open, self.reasoning_close, *self.markers, *sections, *quotes)
+        return frozenset(tag for tag in tags if tag)
+
 
 HARMONY = MessageFormat(
     starts=("<|start|>assistant", "<|channel|>"),

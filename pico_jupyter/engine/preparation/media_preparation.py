@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal, TypeAlias, assert_never
 
-from msgspec.structs import replace
 from PIL.Image import Image
 
 from pico_jupyter.engine.backend import Media
@@ -23,7 +22,7 @@ from pico_jupyter.engine.media.video import DecodedVideo, decode_video
 from pico_jupyter.engine.preparation.template_messages import text_of
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import InvalidRequest, TemplateFailed
-from pico_jupyter.types import EngineOptions, ImagePart, Message, Part, TextPart, VideoPart
+from pico_jupyter.types import EngineOptions, ImagePart, Part, TextPart, VideoPart
 
 MediaPart: TypeAlias = ImagePart | VideoPart
 MediaKind: TypeAlias = Literal["image", "video"]
@@ -48,20 +47,13 @@ class MediaPreparation:
     def _format(self) -> ContentFormat:
         return self.tokenizer.content_format
 
-    def escape(self, message: Message) -> Message:
-        """Escape the placeholders of images and videos in all texts of a message, so that they remain plain text."""
-        return replace(
-            message,
-            content=tuple(self._escape_parts(message.content)),
-            reasoning=None if message.reasoning is None else self.escape_text(message.reasoning),
-            tool_calls=tuple(replace(call, arguments=self.escape_text(call.arguments)) for call in message.tool_calls),
-        )
-
-    def escape_text(self, text: str) -> str:
-        """Insert a space after the first character of each placeholder in a text."""
-        for placeholder in self._placeholders():
-            text = text.replace(placeholder, f"{placeholder[:1]} {placeholder[1:]}")
-        return text
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """All texts that the processor may replace by an image or a video."""
+        found = [self._format.image_placeholder, self._format.video_placeholder]
+        found += [self.processor.placeholder(kind) for kind in MEDIA_KINDS]
+        found += [token for placeholder in found for token in self.tokenizer.added_tokens_in(placeholder)]
+        return frozenset(text for text in found if len(text) > 1)
 
     def template_content(self, parts: Sequence[Part]) -> Content:
         """Convert the content of an escaped message for the chat template: to a string or to a list of dicts.
@@ -135,14 +127,6 @@ class MediaPreparation:
             )
         return self._videos[part.param]
 
-    def _escape_parts(self, parts: Sequence[Part]) -> Iterator[Part]:
-        """Escape the texts. Consecutive texts are joined first, because a placeholder may be split between them."""
-        for is_text, group in groupby(parts, key=lambda part: isinstance(part, TextPart)):
-            if is_text:
-                yield TextPart(self.escape_text(text_of(tuple(group))))
-            else:
-                yield from group
-
     def _text_or_placeholder(self, part: Part) -> str:
         if isinstance(part, TextPart):
             return part.text
@@ -151,13 +135,6 @@ class MediaPreparation:
             reason = f"chat template error: the template has no placeholder for {_noun(part)}"
             raise TemplateFailed(reason, param=part.param)
         return placeholder
-
-    def _placeholders(self) -> list[str]:
-        """All texts that the processor may replace by an image or a video, the longest first."""
-        found = [self._format.image_placeholder, self._format.video_placeholder]
-        found += [self.processor.placeholder(kind) for kind in MEDIA_KINDS]
-        found += [token for placeholder in found for token in self.tokenizer.added_tokens_in(placeholder)]
-        return sorted({text for text in found if len(text) > 1}, key=len, reverse=True)
 
     def _check_placeholders(self, text: str, parts: Sequence[MediaPart]) -> None:
         """Check that the prompt has one placeholder for each part. Raises InvalidRequest and TemplateFailed.

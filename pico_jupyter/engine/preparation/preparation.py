@@ -94,7 +94,9 @@ class Preparation:
         info = self._catalog.find(request.model)
         tokenizer = self._tokenizers.get(info)
         _check_bias(request, tokenizer)
-        prompt = render_prompt(request, info, tokenizer, self._media_preparation(info, tokenizer))
+        media_preparation = self._media_preparation(info, tokenizer)
+        generic_tools = self._options.generic_tools
+        prompt = render_prompt(request, info, tokenizer, media_preparation, generic_tools=generic_tools)
         if not prompt.tokens and prompt.max_tokens:
             raise InvalidRequest("the prompt is empty", param="prompt")
         draft = self._draft_for(request, info, tokenizer)
@@ -183,6 +185,7 @@ class Preparation:
                     stop=(*request.stop, *info.stop),
                     reasoning_started=prompt.reasoning_started,
                     tools=prompt.tools,
+                    calls=prompt.calls,
                     index=index,
                     new_call_id=self._new_call_id,
                     continuation=prompt.continuation,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
 from pico_jupyter.engine.backend import Media
+from pico_jupyter.engine.formats.call_formats import CallFormat
 from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.engine.memory.prefix_cache import common_length
+from pico_jupyter.engine.preparation.call_ids import map_call_ids
+from pico_jupyter.engine.preparation.chat_renderer import ChatRenderer, answer_call_formats
 from pico_jupyter.engine.preparation.media_preparation import MediaPart, MediaPreparation
 from pico_jupyter.engine.preparation.template_messages import (
-    merge_roles,
     merge_system_messages,
     shortened_conversations,
     system_text,
-    template_messages,
     text_of,
 )
 from pico_jupyter.engine.text.tokenizer import Tokenizer
@@ -32,6 +33,8 @@ from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, ModelInfo
 # In characters. A longer text is first encoded in pieces of this size, until it is clear whether it is too long.
 # Encoding 30 MB in one call takes minutes and gigabytes.
 LARGE_TEXT = 64 * 1024
+# The same holds for a text with more pieces.
+MANY_PIECES = 1024
 # In characters. A shorter system message gets no boundary.
 LONG_SYSTEM = 256
 
@@ -43,7 +46,8 @@ class RenderedPrompt:
     - `tokens` are negative in the spans of `media`.
     - `max_tokens` is the limit of the request, or the rest of the context if that is less.
     - `reasoning`: the model may reason in this answer. `reasoning_started`: the prompt ends inside a reasoning block.
-    - `tools` is the JSON array that the template received. `continuation`: the answer continues a given text.
+    - `tools` is the JSON array of the request, `calls` are the formats of tool calls in the answer.
+    - `continuation`: the answer continues a given text.
     - `boundaries` are ascending lengths in tokens at which later prompts will probably diverge from this one. Other
       conversations diverge after the system message, the next turn of this conversation at the last boundary. Without
       boundaries, the next turn probably begins with the whole prompt.
@@ -54,6 +58,7 @@ class RenderedPrompt:
     reasoning: bool
     reasoning_started: bool
     tools: str = "[]"
+    calls: tuple[CallFormat, ...] = ()
     continuation: bool = False
     boundaries: tuple[int, ...] = ()
     media: Media | None = None
@@ -61,30 +66,48 @@ class RenderedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class _TokenizedText:
-    """A text and its tokens. `is_complete` is false if the text is too long and only its beginning was encoded."""
+    """A text and its tokens.
+
+    `is_complete` is false if the text is too long and only its beginning was encoded. `last_piece` is the end of the
+    text that was encoded in one piece; None for the whole text.
+    """
 
     text: str
     tokens: list[int]
     is_complete: bool = True
     media: Media | None = None
+    last_piece: str | None = None
+
+    @property
+    def end(self) -> str:
+        """The end of the text, from the last control token on that is part of a message's text."""
+        return self.text if self.last_piece is None else self.last_piece
 
 
 def render_prompt(
-    request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer, media_preparation: MediaPreparation | None = None
+    request: GenerationRequest,
+    info: ModelInfo,
+    tokenizer: Tokenizer,
+    media_preparation: MediaPreparation | None = None,
+    *,
+    generic_tools: bool = True,
 ) -> RenderedPrompt:
     """Render a request's prompt with the model's chat template and tokenize it.
 
-    A model with the capability "vision" needs `media_preparation`, which prepares images and videos. Raises
+    A model with the capability "vision" needs `media_preparation`, which prepares images and videos. `generic_tools`:
+    describe tools in the system message if the template has no place for them, instead of refusing them. Raises
     ReasoningUnsupported, MediaUnsupported, TemplateFailed, ContextLengthExceeded and InvalidRequest.
     """
-    _check_capabilities(request, info)
+    _check_capabilities(request, info, generic_tools=generic_tools)
+    calls: tuple[CallFormat, ...] = ()
     limit = min(info.context_length, request.max_context or info.context_length)
     match request.prompt:
         case ChatPrompt() as prompt:
             rendered = _render_chat(request, info, tokenizer, limit, media_preparation)
             tools, continuation, param = prompt.tools, prompt.continue_final_message, "messages"
+            calls = answer_call_formats(prompt, tokenizer)
         case RawPrompt(text):
-            rendered = _encode(text, (), tokenizer, limit)
+            rendered = _encode([text], (), tokenizer, limit)
             tools, continuation, param = "[]", True, "prompt"
         case _:
             assert_never(request.prompt)
@@ -93,7 +116,7 @@ def render_prompt(
         length = str(len(rendered.tokens)) if rendered.is_complete else f"more than {limit}"
         reason = f"the prompt has {length} tokens, and the context holds {limit} with the answer"
         raise ContextLengthExceeded(reason, param=param)
-    started, closed = reasoning_at_end(rendered.text, tokenizer.output_format)
+    started, closed = reasoning_at_end(rendered.end, tokenizer.output_format)
     started = started or _continues_reasoning(request.prompt, tokenizer.output_format)
     return RenderedPrompt(
         tokens=rendered.tokens,
@@ -101,6 +124,7 @@ def render_prompt(
         reasoning=started or (not closed and _may_reason(request, info)),
         reasoning_started=started,
         tools=tools,
+        calls=calls,
         continuation=continuation,
         boundaries=_boundaries(request.prompt, rendered, tokenizer, strips_reasoning="thinking" in info.capabilities),
         media=rendered.media,
@@ -116,7 +140,7 @@ def _media_in(messages: Sequence[Message]) -> list[MediaPart]:
     return [part for message in messages for part in message.content if not isinstance(part, TextPart)]
 
 
-def _check_capabilities(request: GenerationRequest, info: ModelInfo) -> None:
+def _check_capabilities(request: GenerationRequest, info: ModelInfo, *, generic_tools: bool) -> None:
     """Raise an error if the request needs a capability that the model does not have."""
     name = request.model or info.name
     if request.reasoning_required and request.reasoning is not False and "thinking" not in info.capabilities:
@@ -134,7 +158,7 @@ def _check_capabilities(request: GenerationRequest, info: ModelInfo) -> None:
         else:
             continue
         raise MediaUnsupported(reason, param=part.param, model=name)
-    if request.prompt.tools != "[]" and "tools" not in info.capabilities:
+    if request.prompt.tools != "[]" and not generic_tools and "tools" not in info.capabilities:
         raise InvalidRequest(f"{name} does not support tools", param="tools", model=name)
 
 
@@ -149,24 +173,25 @@ def _render_chat(
     assert isinstance(prompt, ChatPrompt)
     _check_chat(prompt, tokenizer)
     messages = _with_system_switch(merge_system_messages(prompt.messages), request, info)
-    variables = _template_variables(request, prompt, info)
-    tools = json.loads(media_preparation.escape_text(prompt.tools) if media_preparation else prompt.tools)
-    content_of = media_preparation.template_content if media_preparation else text_of
-    if media_preparation:
-        messages = [media_preparation.escape(message) for message in messages]
+    messages = map_call_ids(messages, _history_id(tokenizer))
+    renderer = ChatRenderer(prompt, _template_variables(request, prompt, info), tokenizer, media_preparation)
 
     def render(kept: Sequence[Message]) -> _TokenizedText:
-        converted = [*template_messages(kept, tokenizer.output_format, content_of)]
-        text = _apply_template(converted, tools, variables, prompt.continue_final_message, tokenizer)
+        marked = renderer.render(kept)
         if media_preparation and (parts := _media_in(kept)):
+            text = marked.replace(renderer.mark, " ")
             tokens, media = media_preparation.tokenize(text, parts)
             return _TokenizedText(text, tokens, media=media)
-        return _encode(text, prompt.context, tokenizer, limit)
+        return _encode(marked.split(renderer.mark), prompt.context, tokenizer, limit)
 
     rendered = render(messages)
     if len(rendered.tokens) < limit or not prompt.truncate:
         return rendered
     return _truncate(rendered, messages, limit, render)
+
+
+def _history_id(tokenizer: Tokenizer) -> str:
+    return next((call.history_id for call in tokenizer.output_format.calls), "")
 
 
 def _check_chat(prompt: ChatPrompt, tokenizer: Tokenizer) -> None:
@@ -186,12 +211,20 @@ def _truncate(
     limit: int,
     render: Callable[[Sequence[Message]], _TokenizedText],
 ) -> _TokenizedText:
-    """Remove as few of the oldest turns as possible, by binary search. If nothing fits, returns the last attempt."""
+    """Remove as few of the oldest turns as possible, by binary search. If nothing fits, returns the last attempt.
+
+    A conversation that the template refuses is skipped.
+    """
     candidates = list(shortened_conversations(messages))
     low, high, best = 0, len(candidates), whole
     while low < high:
         middle = (low + high) // 2
-        candidate = render(candidates[middle])
+        try:
+            candidate = render(candidates[middle])
+        except TemplateFailed:
+            del candidates[middle]
+            high -= 1
+            continue
         is_fitting = len(candidate.tokens) < limit
         low, high = (low, middle) if is_fitting else (middle + 1, high)
         if is_fitting or len(best.tokens) >= limit:
@@ -215,37 +248,28 @@ def _with_system_switch(messages: list[Message], request: GenerationRequest, inf
     return merge_system_messages([*messages, Message("system", (TextPart(text),))])
 
 
-def _apply_template(
-    messages: Sequence[dict[str, Any]],
-    tools: Sequence[dict[str, Any]],
-    variables: dict[str, Any],
-    continue_final_message: bool,
-    tokenizer: Tokenizer,
-) -> str:
-    """Apply the chat template. If it fails, merge consecutive messages of the same role and apply it again."""
+def _encode(pieces: Sequence[str], context: Sequence[int], tokenizer: Tokenizer, limit: int) -> _TokenizedText:
+    """Encode pieces of a text apart and prepend `context`.
 
-    def apply(messages: Sequence[dict[str, Any]]) -> str:
-        return tokenizer.render(messages, tools, variables, continue_final_message=continue_final_message)
-
-    try:
-        return apply(messages)
-    except TemplateFailed:
-        merged = merge_roles(messages)
-        if len(merged) == len(messages):
-            raise
-        return apply(merged)
-
-
-def _encode(text: str, context: Sequence[int], tokenizer: Tokenizer, limit: int) -> _TokenizedText:
-    """Encode a text and prepend `context`. If the text has far more tokens than `limit`, encode only its beginning."""
+    If the text has far more tokens than `limit`, encode only its beginning.
+    """
+    text = "".join(pieces)
     beginning = [*context]
-    if len(text) > LARGE_TEXT:
-        for start in range(0, len(text), LARGE_TEXT):
-            beginning += tokenizer.encode(text[start : start + LARGE_TEXT], add_special_tokens=False)
-            # Splitting a text can add tokens, so a count just over `limit` does not prove that the text is too long.
+    if len(text) > LARGE_TEXT or len(pieces) > MANY_PIECES:
+        for piece in _cut_pieces(pieces):
+            beginning += tokenizer.encode(piece, add_special_tokens=False)
+            # A split text may have more tokens, so a count slightly above `limit` does not prove that it is too long.
             if len(beginning) > 2 * limit:
                 return _TokenizedText(text, beginning, is_complete=False)
-    return _TokenizedText(text, [*context, *tokenizer.encode(text, add_special_tokens=False)])
+    tokens = [*context, *tokenizer.encode(pieces[0], add_special_tokens=False)]
+    for piece in pieces[1:]:
+        tokens += tokenizer.encode_continuation(piece)
+    return _TokenizedText(text, tokens, last_piece=pieces[-1])
+
+
+def _cut_pieces(pieces: Sequence[str]) -> Iterator[str]:
+    for piece in pieces:
+        yield from (piece[start : start + LARGE_TEXT] for start in range(0, len(piece), LARGE_TEXT))
 
 
 def _boundaries(

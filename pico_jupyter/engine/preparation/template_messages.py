@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from pico_jupyter.engine.catalog.content_format import Content
+from pico_jupyter.engine.catalog.history_format import (
+    REASONING_KEYS,
+    THINKING_PART,
+    HistoryFormat,
+    TemplateMessage,
+)
+from pico_jupyter.engine.preparation.call_history import (
+    arguments_as_text,
+    calls_as_text,
+    parse_arguments,
+    result_as_text,
+)
+from pico_jupyter.engine.preparation.control_text import ControlText
+from pico_jupyter.engine.formats.call_formats import CallFormat
 from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.types import Message, Part, TextPart, ToolCall
 
@@ -41,33 +55,125 @@ def shortened_conversations(messages: Sequence[Message]) -> Iterator[list[Messag
             yield [*system, *others[start:]]
 
 
-def template_messages(
-    messages: Sequence[Message], output_format: OutputFormat, content_of: Callable[[Sequence[Part]], Content]
-) -> Iterator[dict[str, Any]]:
-    """The messages as a chat template expects them. `content_of` converts the parts of one message.
+@dataclass(frozen=True, slots=True)
+class MessageForm:
+    """How messages are converted for one chat template.
+
+    `texts` escapes control tokens in texts. `answers` does so in past answers, in which the tags of reasoning and of
+    tool calls remain. `content_of` converts the parts of one message. `calls_as_text`: the template prints no calls, so
+    they become text in the format `call_format`. `results_as_text`: tool results become messages of the user.
+    """
+
+    output_format: OutputFormat
+    history: HistoryFormat
+    texts: ControlText
+    answers: ControlText
+    content_of: Callable[[Sequence[Part]], Content]
+    call_format: CallFormat
+    calls_as_text: bool
+    results_as_text: bool
+
+
+def template_messages(messages: Sequence[Message], form: MessageForm) -> Iterator[TemplateMessage]:
+    """The messages as a chat template expects them.
 
     A tool result without a name gets the name of the latest tool call with the same id.
     """
     names: dict[str, str] = {}
     for message in messages:
         names |= {call.id: call.name for call in message.tool_calls}
-        reasoning, content = _split_reasoning(message, output_format)
-        converted: dict[str, Any] = {"role": message.role, "content": content_of(content)}
-        if reasoning is not None:
-            converted["reasoning_content"] = reasoning
-        if message.tool_calls:
-            converted["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
-        if message.tool_call_id is not None:
-            converted["tool_call_id"] = message.tool_call_id
-        name = message.name or (names.get(message.tool_call_id or "") if message.role == "tool" else None)
-        if name is not None:
-            converted["name"] = name
-        yield converted
+        if message.role == "tool":
+            yield _template_result(message, message.name or names.get(message.tool_call_id or ""), form)
+        else:
+            yield _template_message(message, form)
 
 
-def merge_roles(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _template_message(message: Message, form: MessageForm) -> TemplateMessage:
+    control = form.answers if message.role == "assistant" else form.texts
+    reasoning, content = _split_reasoning(message, form.output_format)
+    parts = tuple(_escape_parts(content, control))
+    calls = [_PastCall.read(call, form.texts) for call in message.tool_calls]
+    if calls and form.calls_as_text:
+        text = calls_as_text([(call.call, call.arguments) for call in calls], form.call_format)
+        parts = (*parts, TextPart("\n" + text if text_of(parts) else text))
+    converted: TemplateMessage = {"role": message.role, "content": form.content_of(parts)}
+    if reasoning is not None:
+        _add_reasoning(converted, form.texts.escape(reasoning), form.history.reasoning_key)
+    if calls and not form.calls_as_text:
+        converted["tool_calls"] = [call.template_call(form) for call in calls]
+    if message.name is not None:
+        converted["name"] = form.texts.escape(message.name)
+    return converted
+
+
+def _template_result(message: Message, name: str | None, form: MessageForm) -> TemplateMessage:
+    parts = tuple(_escape_parts(message.content, form.texts))
+    if form.results_as_text:
+        return {"role": "user", "content": form.content_of(result_as_text(parts))}
+    converted: TemplateMessage = {"role": "tool", "content": form.content_of(parts)}
+    if message.tool_call_id is not None:
+        converted["tool_call_id"] = form.texts.escape(message.tool_call_id)
+    if name is not None:
+        converted["name"] = form.texts.escape(name)
+    return converted
+
+
+@dataclass(frozen=True, slots=True)
+class _PastCall:
+    """A past call without control tokens, and its arguments."""
+
+    call: ToolCall
+    arguments: dict[str, Any]
+
+    @classmethod
+    def read(cls, call: ToolCall, texts: ControlText) -> _PastCall:
+        arguments = parse_arguments(call.arguments)
+        text = texts.escape(arguments_as_text(call.arguments, arguments))
+        return cls(ToolCall(texts.escape(call.id), texts.escape(call.name), text), texts.escape(arguments))
+
+    def template_call(self, form: MessageForm) -> dict[str, Any]:
+        arguments = self.call.arguments if form.history.arguments == "text" else self.arguments
+        function = {"name": self.call.name, "arguments": arguments}
+        return {"id": self.call.id, "type": "function", "function": function}
+
+
+def _escape_parts(parts: Sequence[Part], control: ControlText) -> Iterator[Part]:
+    """Escape the texts. Consecutive texts are joined first, because a token may be split between them."""
+    for is_text, group in groupby(parts, key=lambda part: isinstance(part, TextPart)):
+        if is_text:
+            yield TextPart(control.escape(text_of(tuple(group))))
+        else:
+            yield from group
+
+
+def _add_reasoning(message: TemplateMessage, reasoning: str, key: str) -> None:
+    if key != THINKING_PART:
+        message[key] = reasoning
+    elif reasoning:
+        message["content"] = join_contents([[{"type": "thinking", "thinking": reasoning}], message["content"]], "")
+
+
+def add_instructions(messages: Sequence[TemplateMessage], text: str, form: MessageForm) -> list[TemplateMessage]:
+    """The messages with a text at the end of the system message.
+
+    If the template prints no system message, the text stands at the start of the first message of the user.
+    """
+    content = form.content_of((TextPart(text),))
+    if messages and messages[0]["role"] == "system":
+        return [{**messages[0], "content": join_contents([messages[0]["content"], content])}, *messages[1:]]
+    if form.history.system:
+        return [{"role": "system", "content": content}, *messages]
+    first = next((index for index, message in enumerate(messages) if message["role"] == "user"), None)
+    if first is None:
+        return [{"role": "user", "content": content}, *messages]
+    question = messages[first]
+    changed = {**question, "content": join_contents([content, question["content"]])}
+    return [*messages[:first], changed, *messages[first + 1 :]]
+
+
+def merge_roles(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
     """Merge consecutive template messages of one role, except tool results. Some templates need alternating roles."""
-    merged: list[dict[str, Any]] = []
+    merged: list[TemplateMessage] = []
     for role, group in groupby(messages, key=lambda message: str(message["role"])):
         same = list(group)
         if role == "tool" or len(same) == 1:
@@ -77,23 +183,38 @@ def merge_roles(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return merged
 
 
-def _merge(role: str, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    merged: dict[str, Any] = {"role": role, "content": _join([m["content"] for m in messages if m["content"]])}
-    if reasoning := [m["reasoning_content"] for m in messages if m.get("reasoning_content")]:
-        merged["reasoning_content"] = PARAGRAPH.join(reasoning)
+def fold_reasoning(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
+    """Append the content of messages with calls to their reasoning. gpt-oss accepts only one of both there."""
+    return [_fold(message) for message in messages]
+
+
+def _fold(message: TemplateMessage) -> TemplateMessage:
+    key = next((key for key in REASONING_KEYS if message.get(key)), None)
+    content = message["content"]
+    if key is None or not message.get("tool_calls") or not content or not isinstance(content, str):
+        return message
+    return {**message, key: message[key] + PARAGRAPH + content, "content": ""}
+
+
+def _merge(role: str, messages: Sequence[TemplateMessage]) -> TemplateMessage:
+    merged: TemplateMessage = {"role": role, "content": join_contents([m["content"] for m in messages if m["content"]])}
+    for key in REASONING_KEYS:
+        if reasoning := [m[key] for m in messages if m.get(key)]:
+            merged[key] = PARAGRAPH.join(reasoning)
     if calls := [call for m in messages for call in m.get("tool_calls", ())]:
         merged["tool_calls"] = calls
     return merged
 
 
-def _join(contents: Sequence[Content]) -> Content:
-    """Join contents as paragraphs: to a string if all are strings, else to a list of parts."""
+def join_contents(contents: Sequence[Content], separator: str = PARAGRAPH) -> Content:
+    """Join contents, by default as paragraphs: to a string if all are strings, else to a list of parts."""
+    contents = [content for content in contents if content]
     texts = [content for content in contents if isinstance(content, str)]
     if len(texts) == len(contents):
-        return PARAGRAPH.join(texts)
+        return separator.join(texts)
     joined: list[dict[str, str]] = []
     for content in contents:
-        joined += [{"type": "text", "text": PARAGRAPH}] if joined else []
+        joined += [{"type": "text", "text": separator}] if joined and separator else []
         joined += [{"type": "text", "text": content}] if isinstance(content, str) else content
     return joined
 
@@ -107,17 +228,3 @@ def _split_reasoning(message: Message, output_format: OutputFormat) -> tuple[str
     if not tag or not head.lstrip().startswith(opened):
         return None, message.content
     return head.lstrip().removeprefix(opened).strip(), (TextPart(rest.lstrip()),)
-
-
-def _tool_call(call: ToolCall) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": _parse_arguments(call.arguments)}
-    return {"id": call.id, "type": "function", "function": function}
-
-
-def _parse_arguments(text: str) -> Any:
-    """The arguments of a tool call as a dict. Agents may send anything else, which remains a string."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, dict) else text

@@ -21,6 +21,7 @@ from enum import Enum, auto
 from typing import assert_never
 
 from pico_jupyter.engine.text.call_collector import CallCollector
+from pico_jupyter.engine.formats.call_formats import CallFormat
 from pico_jupyter.engine.text.call_reader import ParsedToolCall, tool_name
 from pico_jupyter.engine.text.call_values import NotACall, arguments_text, parse_object
 from pico_jupyter.engine.text.delta_buffer import DeltaBuffer, OutputDelta
@@ -48,9 +49,9 @@ class OutputParser:
     """Parses the tokens of choice `index`.
 
     `stop` are strings that end the answer. With `reasoning_started`, the prompt ends inside a reasoning block. `tools`
-    is the JSON array that the template received; tool calls are parsed only if it is not empty. `new_call_id`
-    returns the id of the next tool call. With `continuation`, the answer continues a text (a raw prompt or an open
-    message) and keeps its first space.
+    is the JSON array of the request; tool calls are parsed only if it is not empty. `calls` are their formats, by
+    default those of the tokenizer. `new_call_id` returns the id of the next tool call. With `continuation`, the answer
+    continues a text (a raw prompt or an open message) and keeps its first space.
 
     `reasoning_tokens` counts the tokens of reasoning, its tags included. `has_tool_calls` is true once a tool call was
     parsed.
@@ -63,6 +64,7 @@ class OutputParser:
         stop: Sequence[str] = (),
         reasoning_started: bool = False,
         tools: str = "[]",
+        calls: Sequence[CallFormat] | None = None,
         index: int = 0,
         new_call_id: Callable[[], str],
         continuation: bool = False,
@@ -71,8 +73,9 @@ class OutputParser:
         self._index = index
         self._new_call_id = new_call_id
         request_tools = json.loads(tools)
+        call_formats = output_format.calls if calls is None else calls
         self._tool_names = frozenset(map(tool_name, request_tools))
-        self._collector = CallCollector(output_format.calls if request_tools else (), request_tools)
+        self._collector = CallCollector(call_formats if request_tools else (), request_tools)
 
         self._stops = tuple(s for s in stop if s)
         self._open = output_format.reasoning_open or ""

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import regex
 from mlx_lm import tokenizer_utils
 from transformers import PreTrainedTokenizerBase
 
 from pico_jupyter.engine.catalog.content_format import ContentFormat, detect_content_format
+from pico_jupyter.engine.catalog.history_format import HistoryFormat, detect_history_format
 from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format
 from pico_jupyter.engine.text.token_decoder import TokenDecoder, token_decoder
 from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
@@ -29,6 +31,9 @@ TEMPLATE_FAILURES = (jinja2.TemplateError, TypeError, ValueError, LookupError, A
 # Template variables that a request cannot set, because they are arguments of the renderer.
 _RENDERER_ARGUMENTS = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
 RESERVED_VARIABLES = (frozenset(_RENDERER_ARGUMENTS) | {"conversations", "messages"}) - {"documents"}
+
+# Text before a continuation while it is encoded. No continuation begins with whitespace.
+_BEFORE_CONTINUATION = "\n"
 
 
 class Tokenizer:
@@ -74,6 +79,24 @@ class Tokenizer:
         """The form in which the chat template accepts the content of a message."""
         return detect_content_format(lambda messages: self.render(messages, (), {}))
 
+    @cached_property
+    def history_format(self) -> HistoryFormat:
+        """The form in which the chat template accepts tools, past calls and past reasoning."""
+        return detect_history_format(self.render, accepts_strings=self.content_format.accepts_strings)
+
+    @cached_property
+    def control_tokens(self) -> frozenset[str]:
+        """The tokens that structure a prompt: the special ones, and the other added ones that the template names.
+
+        Added tokens without both a letter and another character are ordinary text, such as a run of line breaks.
+        """
+        template, tags = str(self._hf.chat_template), self.output_format.tags
+        added = self._hf.added_tokens_decoder.values()
+        texts = {str(token) for token in added if token.special or str(token) in template or str(token) in tags}
+        return frozenset(
+            text for text in texts if text in tags or (regex.search(r"\p{L}", text) and not text.isalnum())
+        )
+
     def added_tokens_in(self, text: str) -> list[str]:
         """The texts of those added tokens that occur in `text`."""
         return [str(token) for token in self._hf.added_tokens_decoder.values() if str(token) in text]
@@ -83,6 +106,16 @@ class Tokenizer:
         with self._lock:
             ids: list[int] = self._hf.encode(text, add_special_tokens=add_special_tokens)
         return ids
+
+    def encode_continuation(self, text: str) -> list[int]:
+        """The token ids of a text that follows other text: without the space that sentencepiece adds at the start."""
+        if not self.strips_leading_space:
+            return self.encode(text, add_special_tokens=False)
+        before = self.encode(_BEFORE_CONTINUATION, add_special_tokens=False)
+        tokens = self.encode(_BEFORE_CONTINUATION + text, add_special_tokens=False)
+        if tokens[: len(before)] == before:
+            return tokens[len(before) :]
+        return self.encode(text, add_special_tokens=False)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens. Special tokens are left out, and invalid UTF-8 becomes U+FFFD."""

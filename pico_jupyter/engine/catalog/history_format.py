@@ -1,0 +1,178 @@
+"""HistoryFormat: how a chat template accepts tools, past tool calls and past reasoning. Detected by test renderings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from pico_jupyter.errors import TemplateFailed
+
+TemplateMessage: TypeAlias = dict[str, Any]
+RenderHistory: TypeAlias = Callable[[Sequence[TemplateMessage], Sequence[Mapping[str, Any]], Mapping[str, Any]], str]
+
+# Texts that occur in no template.
+_TOOL, _CALLED, _KEY, _VALUE = "qzj_tool", "qzj_called", "qzj_key", "qzj_value"
+_RESULT, _REASONING, _SYSTEM = "qzj result", "qzj reasoning", "qzj system"
+_FUNCTION = {
+    "name": _TOOL,
+    "description": "Nothing.",
+    "parameters": {"type": "object", "properties": {"x": {"type": "string", "description": "Nothing."}}},
+}
+# The fields in which templates read the reasoning of a past answer.
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+# The reasoning key for templates that expect reasoning as a part of the content.
+THINKING_PART = "part"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolsPlace:
+    """Where a template reads the tools: in a variable, or in a field of the system message.
+
+    `is_text`: as JSON text, not as a list. `is_bare`: each tool is only its function.
+    """
+
+    variable: str = ""
+    field: str = ""
+    is_text: bool = False
+    is_bare: bool = False
+
+    def insert(
+        self,
+        tools: Sequence[Mapping[str, Any]],
+        messages: Sequence[TemplateMessage],
+        variables: Mapping[str, Any],
+        system_content: Any = "",
+    ) -> tuple[Sequence[TemplateMessage], Sequence[Mapping[str, Any]], Mapping[str, Any]]:
+        """The messages, tools and variables for the renderer. `system_content` is that of a new system message."""
+        if self.variable == "tools" or not tools:
+            return messages, tools, variables
+        listed = [tool["function"] for tool in tools] if self.is_bare else list(tools)
+        value = json.dumps(listed, ensure_ascii=False) if self.is_text else listed
+        if self.variable:
+            return messages, (), {**variables, self.variable: value}
+        has_system = bool(messages) and messages[0]["role"] == "system"
+        system = messages[0] if has_system else {"role": "system", "content": system_content}
+        return [{**system, self.field: value}, *messages[has_system:]], (), variables
+
+
+TOOLS_PLACES = (
+    ToolsPlace(variable="tools"),
+    ToolsPlace(variable="xml_tools", is_bare=True),
+    ToolsPlace(field="tools"),
+    ToolsPlace(field="tools", is_text=True, is_bare=True),
+    ToolsPlace(field="functions", is_text=True, is_bare=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFormat:
+    """What a chat template prints, and in which form.
+
+    - `tools`: where it reads the tools; None if it has no place for them.
+    - `arguments`: the form of the arguments of past calls; None if it prints no calls.
+    - `results`: it prints messages of the role "tool". `system`: it prints system messages.
+    - `reasoning_key`: the field of a past answer's reasoning, or THINKING_PART.
+    """
+
+    tools: ToolsPlace | None = TOOLS_PLACES[0]
+    arguments: Literal["object", "text"] | None = "object"
+    results: bool = True
+    system: bool = True
+    reasoning_key: str = "reasoning_content"
+
+
+def detect_history_format(render: RenderHistory, *, accepts_strings: bool) -> HistoryFormat:
+    """Detect the format by rendering small conversations. `render` may raise TemplateFailed.
+
+    `accepts_strings`: the content of a message may be a string.
+    """
+    probe = _Probe(render, accepts_strings)
+    probe.place = next((place for place in TOOLS_PLACES if probe.prints_tools(place)), None)
+    arguments = probe.arguments_form()
+    return HistoryFormat(
+        tools=probe.place,
+        arguments=arguments,
+        results=probe.prints_results(arguments),
+        system=_SYSTEM in probe.rendered([probe.message("system", _SYSTEM), probe.user]),
+        reasoning_key=next((key for key in (*REASONING_KEYS, THINKING_PART) if probe.prints_reasoning(key)), "")
+        or REASONING_KEYS[0],
+    )
+
+
+@dataclass(slots=True)
+class _Probe:
+    render: RenderHistory
+    accepts_strings: bool
+    place: ToolsPlace | None = None
+
+    @property
+    def user(self) -> TemplateMessage:
+        return self.message("user", "hi")
+
+    def message(self, role: str, text: str, **fields: Any) -> TemplateMessage:
+        return {"role": role, "content": self._content(text), **fields}
+
+    def rendered(self, messages: Sequence[TemplateMessage], place: ToolsPlace | None = None) -> str:
+        """The rendered conversation, with tools if there is a place; "" if the template fails."""
+        tools = [{"type": "function", "function": _FUNCTION}]
+        place = place or self.place
+        try:
+            arguments = place.insert(tools, messages, {}, self._content("")) if place else (messages, (), {})
+            return self.render(*arguments)
+        except TemplateFailed:
+            return ""
+
+    def prints_tools(self, place: ToolsPlace) -> bool:
+        return _TOOL in self.rendered([self.user], place)
+
+    def arguments_form(self) -> Literal["object", "text"] | None:
+        """The form in which arguments are printed as JSON, else any form in which they are printed."""
+        as_object, as_text = self._call({_KEY: _VALUE}), self._call(json.dumps({_KEY: _VALUE}))
+        printed_object, printed_text = self._printed_call(as_object), self._printed_call(as_text)
+        if printed_object and not (f"'{_KEY}'" in printed_object and f'"{_KEY}"' in printed_text):
+            return "object"
+        if printed_text:
+            return "text"
+        return None
+
+    def prints_results(self, arguments: str | None) -> bool:
+        call = self.message("assistant", "call")
+        if arguments:
+            call = self._call({_KEY: _VALUE} if arguments == "object" else json.dumps({_KEY: _VALUE}))
+        return _RESULT in self.rendered([self.user, call, self._result()])
+
+    def prints_reasoning(self, key: str) -> bool:
+        return any(self._is_printed_reasoning(messages) for messages in self._reasoning_conversations(key))
+
+    def _is_printed_reasoning(self, messages: Sequence[TemplateMessage]) -> bool:
+        text = self.rendered(messages)
+        return _REASONING in text and not any(f"{quote}thinking{quote}" in text for quote in "'\"")
+
+    def _reasoning_conversations(self, key: str) -> Iterator[Sequence[TemplateMessage]]:
+        fields: TemplateMessage = {key: _REASONING}
+        if key == THINKING_PART:
+            parts = [{"type": "thinking", "thinking": _REASONING}, {"type": "text", "text": "yes"}]
+            fields = {"content": parts}
+        answer = {**self.message("assistant", "yes"), **fields}
+        yield [self.user, answer]
+        yield [self.user, answer, self.user]
+        yield [self.user, self._call({_KEY: _VALUE}) | fields, self._result()]
+
+    def _printed_call(self, call: TemplateMessage) -> str:
+        for following in (self._result(), self.user):
+            text = self.rendered([self.user, call, following])
+            if _CALLED in text and _VALUE in text:
+                return text
+        return ""
+
+    def _call(self, arguments: Any) -> TemplateMessage:
+        function = {"name": _CALLED, "arguments": arguments}
+        return self.message("assistant", "", tool_calls=[{"id": "abcdef123", "type": "function", "function": function}])
+
+    def _result(self) -> TemplateMessage:
+        return self.message("tool", _RESULT, tool_call_id="abcdef123", name=_CALLED)
+
+    def _content(self, text: str) -> Any:
+        return text if self.accepts_strings else [{"type": "text", "text": text}]

@@ -1,0 +1,133 @@
+"""ChatRenderer: renders conversations of one request with the chat template of its model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pico_jupyter.engine.catalog.history_format import TemplateMessage
+from pico_jupyter.engine.preparation.control_text import ControlText, free_mark
+from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
+from pico_jupyter.engine.preparation.template_messages import (
+    MessageForm,
+    add_instructions,
+    fold_reasoning,
+    merge_roles,
+    template_messages,
+    text_of,
+)
+from pico_jupyter.engine.preparation.tool_schemas import complete_tools, describe_tools
+from pico_jupyter.engine.formats.call_formats import JSON_ALONE, JSON_IN_TAGS, CallFormat
+from pico_jupyter.engine.formats.output_format import OutputFormat
+from pico_jupyter.engine.text.tokenizer import Tokenizer
+from pico_jupyter.errors import TemplateFailed
+from pico_jupyter.types import ChatPrompt, Message, TextPart
+
+# The variable with the documents of a request. Its texts are from users; other variables are settings.
+_DOCUMENTS = "documents"
+
+
+class ChatRenderer:
+    """Renders conversations of one request. `variables` are those of the template other than messages and tools.
+
+    A template that has no place for tools gets their description in the system message. `mark` is in the rendered text
+    wherever a text of the request contains a control token (see ControlText).
+    """
+
+    def __init__(
+        self,
+        prompt: ChatPrompt,
+        variables: dict[str, Any],
+        tokenizer: Tokenizer,
+        media_preparation: MediaPreparation | None,
+    ) -> None:
+        history, output_format = tokenizer.history_format, tokenizer.output_format
+        self.mark = free_mark("".join(_texts_of(prompt)))
+        placeholders = media_preparation.placeholders if media_preparation else frozenset()
+        tokens = tokenizer.control_tokens | _reasoning_tags(output_format) | placeholders
+        texts = ControlText(tokens, self.mark)
+        tools = json.loads(prompt.tools)
+        is_generic = describes_tools(prompt, tokenizer)
+        self._form = MessageForm(
+            output_format=output_format,
+            history=history,
+            texts=texts,
+            answers=ControlText((tokens - output_format.tags) | placeholders, self.mark),
+            content_of=media_preparation.template_content if media_preparation else text_of,
+            call_format=JSON_IN_TAGS if is_generic or not output_format.calls else output_format.calls[0],
+            calls_as_text=is_generic or history.arguments is None,
+            results_as_text=is_generic or not history.results,
+        )
+        self._tools = [] if is_generic else texts.escape(tools)
+        self._instructions = describe_tools(texts.escape(tools)) if is_generic else ""
+        self._variables = variables
+        if _DOCUMENTS in variables:
+            self._variables = {**variables, _DOCUMENTS: texts.escape(variables[_DOCUMENTS])}
+        self._continues = prompt.continue_final_message
+        self._tokenizer = tokenizer
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """Render messages.
+
+        If the template fails, optional fields of tools are added, and consecutive messages of one role are merged.
+        Raises TemplateFailed, as the first attempt did.
+        """
+        converted = list(template_messages(messages, self._form))
+        if self._instructions:
+            converted = add_instructions(converted, self._instructions, self._form)
+        failure: TemplateFailed | None = None
+        for variant, tools in self._attempts(converted):
+            try:
+                return self._form.texts.in_rendered(self._apply(variant, tools))
+            except TemplateFailed as error:
+                failure = failure or error
+        raise failure or TemplateFailed("chat template error")
+
+    def _attempts(
+        self, messages: list[TemplateMessage]
+    ) -> Iterator[tuple[list[TemplateMessage], Sequence[dict[str, Any]]]]:
+        """Variants of the messages and tools, the plain ones first."""
+        variants = [messages]
+        for change in (merge_roles, fold_reasoning):
+            variants += [changed for variant in variants if (changed := change(variant)) != variant]
+        completed = complete_tools(self._tools)
+        for variant in variants:
+            yield variant, self._tools
+            if completed != self._tools:
+                yield variant, completed
+
+    def _apply(self, messages: list[TemplateMessage], tools: Sequence[dict[str, Any]]) -> str:
+        place = self._tokenizer.history_format.tools
+        arguments: Any = (messages, tools, self._variables)
+        if place is not None:
+            arguments = place.insert(tools, messages, self._variables, self._form.content_of(()))
+        return self._tokenizer.render(*arguments, continue_final_message=self._continues)
+
+
+def describes_tools(prompt: ChatPrompt, tokenizer: Tokenizer) -> bool:
+    """Whether the tools of a prompt are described in the system message, because the template has no place for them."""
+    return prompt.tools != "[]" and tokenizer.history_format.tools is None
+
+
+def answer_call_formats(prompt: ChatPrompt, tokenizer: Tokenizer) -> tuple[CallFormat, ...]:
+    """The formats of tool calls in the answer to a prompt."""
+    native = tokenizer.output_format.calls
+    if not describes_tools(prompt, tokenizer):
+        return native
+    return tuple(dict.fromkeys((JSON_IN_TAGS, *native, JSON_ALONE)))
+
+
+def _reasoning_tags(output_format: OutputFormat) -> frozenset[str]:
+    """The tags of reasoning that are not ordinary text. They count even if the vocabulary has no tokens for them."""
+    tags = (output_format.reasoning_open, output_format.reasoning_close)
+    return frozenset(tag for tag in tags if tag and tag[0] in "<[")
+
+
+def _texts_of(prompt: ChatPrompt) -> Iterator[str]:
+    yield prompt.tools
+    yield prompt.template_kwargs
+    for message in prompt.messages:
+        yield from (part.text for part in message.content if isinstance(part, TextPart))
+        yield message.reasoning or ""
+        yield from (call.arguments for call in message.tool_calls)
