@@ -45,7 +45,7 @@ def detect_content_format(render: Render) -> ContentFormat:
         return _added_text(text_part, _render_content(render, [{"type": kind}, _TEXT]))
 
     return ContentFormat(
-        accepts_strings=string is not None and _WORD in string,
+        accepts_strings=not accepts_parts or (string is not None and _WORD in string),
         image_placeholder=placeholder("image"),
         video_placeholder=placeholder("video"),
     )

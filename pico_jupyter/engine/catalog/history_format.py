@@ -14,11 +14,16 @@ RenderHistory: TypeAlias = Callable[[Sequence[TemplateMessage], Sequence[Mapping
 
 # Texts that occur in no template.
 _TOOL, _CALLED, _KEY, _VALUE = "qzj_tool", "qzj_called", "qzj_key", "qzj_value"
+_SECOND_VALUE = "qzj_second"
 _RESULT, _REASONING, _SYSTEM = "qzj result", "qzj reasoning", "qzj system"
 _FUNCTION = {
     "name": _TOOL,
     "description": "Nothing.",
-    "parameters": {"type": "object", "properties": {"x": {"type": "string", "description": "Nothing."}}},
+    "parameters": {
+        "type": "object",
+        "properties": {"x": {"type": "string", "description": "Nothing."}},
+        "required": ["x"],
+    },
 }
 # The fields in which templates read the reasoning of a past answer.
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
@@ -72,12 +77,14 @@ class HistoryFormat:
 
     - `tools`: where it reads the tools; None if it has no place for them.
     - `arguments`: the form of the arguments of past calls; None if it prints no calls.
+    - `parallel_calls`: it prints several calls of one message. Some templates refuse them or print only the first.
     - `results`: it prints messages of the role "tool". `system`: it prints system messages.
     - `reasoning_key`: the field of a past answer's reasoning, or THINKING_PART.
     """
 
     tools: ToolsPlace | None = TOOLS_PLACES[0]
     arguments: Literal["object", "text"] | None = "object"
+    parallel_calls: bool = True
     results: bool = True
     system: bool = True
     reasoning_key: str = "reasoning_content"
@@ -94,6 +101,7 @@ def detect_history_format(render: RenderHistory, *, accepts_strings: bool) -> Hi
     return HistoryFormat(
         tools=probe.place,
         arguments=arguments,
+        parallel_calls=probe.prints_parallel_calls(arguments),
         results=probe.prints_results(arguments),
         system=_SYSTEM in probe.rendered([probe.message("system", _SYSTEM), probe.user]),
         reasoning_key=next((key for key in (*REASONING_KEYS, THINKING_PART) if probe.prints_reasoning(key)), "")
@@ -137,10 +145,16 @@ class _Probe:
             return "text"
         return None
 
+    def prints_parallel_calls(self, arguments: str | None) -> bool:
+        if arguments is None:
+            return True
+        call = self._call_in_form(arguments)
+        second = self._call_in_form(arguments, _SECOND_VALUE)
+        call["tool_calls"] += second["tool_calls"]
+        return _SECOND_VALUE in self._printed_call(call)
+
     def prints_results(self, arguments: str | None) -> bool:
-        call = self.message("assistant", "call")
-        if arguments:
-            call = self._call({_KEY: _VALUE} if arguments == "object" else json.dumps({_KEY: _VALUE}))
+        call = self._call_in_form(arguments) if arguments else self.message("assistant", "call")
         return _RESULT in self.rendered([self.user, call, self._result()])
 
     def prints_reasoning(self, key: str) -> bool:
@@ -170,6 +184,10 @@ class _Probe:
     def _call(self, arguments: Any) -> TemplateMessage:
         function = {"name": _CALLED, "arguments": arguments}
         return self.message("assistant", "", tool_calls=[{"id": "abcdef123", "type": "function", "function": function}])
+
+    def _call_in_form(self, form: str, value: str = _VALUE) -> TemplateMessage:
+        arguments = {_KEY: value}
+        return self._call(arguments if form == "object" else json.dumps(arguments))
 
     def _result(self) -> TemplateMessage:
         return self.message("tool", _RESULT, tool_call_id="abcdef123", name=_CALLED)

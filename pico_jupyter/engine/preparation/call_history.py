@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any
+
+from msgspec.structs import replace
 
 from pico_jupyter.engine.formats.call_formats import JSON_IN_TAGS, Body, CallFormat
 from pico_jupyter.engine.text.call_values import NotACall, parse_object
-from pico_jupyter.types import Part, TextPart, ToolCall
+from pico_jupyter.types import Message, Part, TextPart, ToolCall
 
 # The key of arguments that are no JSON object.
 _WRAPPING_KEY = "value"
@@ -43,6 +46,33 @@ def calls_as_text(calls: Sequence[tuple[ToolCall, dict[str, Any]]], call_format:
         return f"{opening}{json.dumps(objects, ensure_ascii=False)}{closing}"
     opening, closing = JSON_IN_TAGS.sections[0]
     return "\n".join(f"{opening}\n{json.dumps(item, ensure_ascii=False)}\n{closing}" for item in objects)
+
+
+def split_parallel_calls(messages: Sequence[Message]) -> list[Message]:
+    """The messages with one call each: a message with several calls is followed by each call with its result."""
+    split: list[Message] = []
+    rest = list(messages)
+    while rest:
+        message = rest.pop(0)
+        if len(message.tool_calls) < 2:
+            split.append(message)
+            continue
+        results = list(takewhile(lambda following: following.role == "tool", rest))
+        del rest[: len(results)]
+        split += _one_by_one(message, results)
+    return split
+
+
+def _one_by_one(message: Message, results: list[Message]) -> Iterator[Message]:
+    for index, call in enumerate(message.tool_calls):
+        if index == 0:
+            yield replace(message, tool_calls=(call,))
+        else:
+            yield Message("assistant", tool_calls=(call,))
+        is_last = index == len(message.tool_calls) - 1
+        for result in [result for result in results if is_last or result.tool_call_id == call.id]:
+            results.remove(result)
+            yield result
 
 
 def result_as_text(content: Sequence[Part]) -> tuple[Part, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from pico_jupyter.engine.catalog.content_format import Content
 from pico_jupyter.engine.catalog.history_format import TemplateMessage
+from pico_jupyter.engine.preparation.call_history import split_parallel_calls
 from pico_jupyter.engine.preparation.control_text import ControlText, free_mark
 from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
 from pico_jupyter.engine.preparation.template_messages import (
@@ -14,6 +16,7 @@ from pico_jupyter.engine.preparation.template_messages import (
     add_instructions,
     fold_reasoning,
     merge_roles,
+    move_system_text,
     template_messages,
     text_of,
 )
@@ -22,7 +25,7 @@ from pico_jupyter.engine.formats.call_formats import JSON_ALONE, JSON_IN_TAGS, C
 from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import TemplateFailed
-from pico_jupyter.types import ChatPrompt, Message, TextPart
+from pico_jupyter.types import ChatPrompt, Message, Part, TextPart
 
 # The variable with the documents of a request. Its texts are from users; other variables are settings.
 _DOCUMENTS = "documents"
@@ -54,7 +57,7 @@ class ChatRenderer:
             history=history,
             texts=texts,
             answers=ControlText((tokens - output_format.tags) | placeholders, self.mark),
-            content_of=media_preparation.template_content if media_preparation else text_of,
+            content_of=media_preparation.template_content if media_preparation else _text_content(tokenizer),
             call_format=JSON_IN_TAGS if is_generic or not output_format.calls else output_format.calls[0],
             calls_as_text=is_generic or history.arguments is None,
             results_as_text=is_generic or not history.results,
@@ -70,9 +73,11 @@ class ChatRenderer:
     def render(self, messages: Sequence[Message]) -> str:
         """Render messages.
 
-        If the template fails, optional fields of tools are added, and consecutive messages of one role are merged.
-        Raises TemplateFailed, as the first attempt did.
+        If the template fails, optional fields of tools are added, consecutive messages of one role are merged, and the
+        system message becomes part of the first question. Raises TemplateFailed, as the first attempt did.
         """
+        if not self._form.calls_as_text and not self._form.history.parallel_calls:
+            messages = split_parallel_calls(messages)
         converted = list(template_messages(messages, self._form))
         if self._instructions:
             converted = add_instructions(converted, self._instructions, self._form)
@@ -89,7 +94,7 @@ class ChatRenderer:
     ) -> Iterator[tuple[list[TemplateMessage], Sequence[dict[str, Any]]]]:
         """Variants of the messages and tools, the plain ones first."""
         variants = [messages]
-        for change in (merge_roles, fold_reasoning):
+        for change in (merge_roles, fold_reasoning, move_system_text):
             variants += [changed for variant in variants if (changed := change(variant)) != variant]
         completed = complete_tools(self._tools)
         for variant in variants:
@@ -103,6 +108,12 @@ class ChatRenderer:
         if place is not None:
             arguments = place.insert(tools, messages, self._variables, self._form.content_of(()))
         return self._tokenizer.render(*arguments, continue_final_message=self._continues)
+
+
+def _text_content(tokenizer: Tokenizer) -> Callable[[Sequence[Part]], Content]:
+    if tokenizer.content_format.accepts_strings:
+        return text_of
+    return lambda parts: [{"type": "text", "text": text_of(parts)}]
 
 
 def describes_tools(prompt: ChatPrompt, tokenizer: Tokenizer) -> bool:

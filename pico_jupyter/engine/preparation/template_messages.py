@@ -183,6 +183,14 @@ def merge_roles(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
     return merged
 
 
+def move_system_text(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
+    """The system message's text at the start of the first message of the user, for templates that refuse the former."""
+    if len(messages) < 2 or messages[0]["role"] != "system" or messages[1]["role"] != "user":
+        return list(messages)
+    content = join_contents([messages[0]["content"], messages[1]["content"]])
+    return [{**messages[1], "content": content}, *messages[2:]]
+
+
 def fold_reasoning(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
     """Append the content of messages with calls to their reasoning. gpt-oss accepts only one of both there."""
     return [_fold(message) for message in messages]

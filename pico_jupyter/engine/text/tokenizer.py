@@ -26,7 +26,15 @@ from pico_jupyter.engine.text.token_decoder import TokenDecoder, token_decoder
 from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
 
 # A template may raise jinja2's errors, and Python's errors for unexpected data.
-TEMPLATE_FAILURES = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+TEMPLATE_FAILURES = (
+    jinja2.TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 # Template variables that a request cannot set, because they are arguments of the renderer.
 _RENDERER_ARGUMENTS = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
@@ -147,17 +155,27 @@ class Tokenizer:
         if not self.has_template:
             raise TemplateFailed("chat template error: this model has no chat template; send a raw prompt")
         visible = {name: value for name, value in variables.items() if name not in RESERVED_VARIABLES}
-        try:
+
+        def apply(tools: list[dict[str, Any]] | None) -> str:
             text: str = self._render(
                 [dict(message) for message in messages],
-                tools=[dict(tool) for tool in tools] or None,
+                tools=tools,
                 add_generation_prompt=not continue_final_message,
                 continue_final_message=continue_final_message,
                 **visible,
             )
+            return text
+
+        try:
+            return apply([dict(tool) for tool in tools] or None)
         except TEMPLATE_FAILURES as error:
-            raise TemplateFailed(f"chat template error: {error}") from error
-        return text
+            failure = TemplateFailed(f"chat template error: {error}")
+            if tools:
+                raise failure from error
+        try:
+            return apply([])  # Templates for tool use only iterate over the tools in any case.
+        except TEMPLATE_FAILURES as error:
+            raise failure from error
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

@@ -273,8 +273,8 @@ def test_a_placeholder_elsewhere_in_a_conversation_is_only_text(with_template: W
 
 
 def test_a_placeholder_that_cannot_be_escaped_is_refused(with_template: WithTemplate) -> None:
-    named = msgspec.structs.replace(message_of("Hello", turn=1), name="<|image_pad|>")
-    error = error_of(with_template(SHOWS_ALL), ChatPrompt((message_of(RED, "?"), named)))
+    prompt = msgspec.structs.replace(chat(RED, "?"), template_kwargs='{"word": "<|image_pad|>"}')
+    error = error_of(with_template(SHOWS_ALL + "{{ word }}"), prompt)
     assert (type(error), error.param) == (InvalidRequest, "messages")
     assert "<|image_pad|>" in error.message
 

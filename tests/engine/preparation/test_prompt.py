@@ -167,9 +167,24 @@ def test_a_tag_inside_an_earlier_answer_is_content(with_template: WithTemplate, 
 
 
 @pytest.mark.parametrize(
-    ("written", "given"), [('{"a": 1}', {"a": 1}), ("{bad", "{bad"), ("[1]", "[1]"), ("", "")], ids=str
+    ("written", "given"),
+    [
+        ('{"a": 1}', {"a": 1}),
+        ("", {}),
+        (" ", {}),
+        ("null", {}),
+        ('"Paris"', {"value": "Paris"}),
+        ('""', {"value": ""}),
+        ("[1]", {"value": [1]}),
+        ("7", {"value": 7}),
+        ("{bad", {"value": "{bad"}),
+        ("{'a': None}", {"a": None}),
+        ('"{\\"a\\": 1}"', {"a": 1}),
+        ('{"a": "\\ud83d"}', {"a": "?"}),
+    ],
+    ids=str,
 )
-def test_tool_arguments_are_parsed_if_they_are_an_object(
+def test_the_arguments_of_a_past_call_become_an_object(
     with_template: WithTemplate, written: str, given: object
 ) -> None:
     tokenizer = with_template(SHOWS_ALL)
@@ -178,6 +193,15 @@ def test_tool_arguments_are_parsed_if_they_are_an_object(
     assert turn["tool_calls"] == [
         {"id": "c1", "type": "function", "function": {"name": "add", "arguments": given}},
     ]
+
+
+def test_deeply_nested_arguments_are_text(with_template: WithTemplate) -> None:
+    written = "[" * 100_000
+    call = Message("assistant", tool_calls=(ToolCall("c1", "add", written),))
+    request = request_for(chat(message_of("user", "q"), call))
+    tokenizer = with_template(SHOWS_ALL)
+    rendered = render_prompt(request, info(context_length=10**6), tokenizer)
+    assert printed(rendered, tokenizer)[1]["tool_calls"][0]["function"]["arguments"] == {"value": written}
 
 
 def test_a_tool_result_without_a_name_gets_that_of_the_latest_call_with_its_id(with_template: WithTemplate) -> None:
@@ -320,10 +344,10 @@ def test_optional_reasoning_is_ignored_by_a_model_without_it(with_template: With
     )
 
 
-def test_tools_are_refused_by_a_model_without_them(pico: Tokenizer) -> None:
+def test_tools_are_refused_by_a_model_without_them_if_generic_tools_are_off(pico: Tokenizer) -> None:
     tools = '[{"type": "function", "function": {"name": "add", "parameters": {}}}]'
     with pytest.raises(InvalidRequest, match="tiny does not support tools") as failure:
-        render_prompt(request_for(chat(tools=tools)), NO_FEATURES, pico)
+        render_prompt(request_for(chat(tools=tools)), NO_FEATURES, pico, generic_tools=False)
     assert failure.value.param == "tools"
 
 
@@ -381,10 +405,16 @@ def test_merged_messages_keep_calls_and_reasoning_and_tool_results_are_not_merge
     assert [result["name"] for result in results] == ["add", "sub"]
 
 
+def test_a_system_message_that_the_template_refuses_joins_the_question(with_template: WithTemplate) -> None:
+    tokenizer = with_template(NO_SYSTEM)
+    prompt = chat(message_of("system", "s"), message_of("user", "u"))
+    assert text_of(render_prompt(request_for(prompt), NO_FEATURES, tokenizer), tokenizer) == "[user]s\n\nu"
+
+
 @pytest.mark.parametrize(
     ("template", "prompt", "words"),
     [
-        (NO_SYSTEM, chat(message_of("system", "s"), message_of("user", "u")), "System role not supported"),
+        (NO_SYSTEM, chat(message_of("system", "s"), message_of("assistant", "a")), "System role not supported"),
         (ALTERNATES, chat(message_of("assistant", "a"), message_of("assistant", "b")), "roles must alternate"),
     ],
 )
@@ -508,6 +538,18 @@ def test_the_last_message_is_kept_even_if_it_is_a_tool_result(with_template: Wit
     ]
     request = request_for(chat(*messages, truncate=True), max_context=40)
     assert text_of(render_prompt(request, NO_FEATURES, tokenizer), tokenizer) == "[tool]result[assistant]"
+
+
+@pytest.mark.parametrize("limit", range(40, 90, 10))
+def test_a_cut_that_the_template_refuses_is_skipped(with_template: WithTemplate, limit: int) -> None:
+    tokenizer = with_template(
+        "{% if messages | selectattr('role', 'eq', 'user') | list | length == 0 %}"
+        "{{ raise_exception('No user query found in messages.') }}{% endif %}" + PLAIN
+    )
+    last = [message_of("user", "last"), message_of("assistant", "let me look"), message_of("tool", "result")]
+    request = request_for(chat(*conversation(6)[:-1], *last, truncate=True), max_context=limit)
+    text = text_of(render_prompt(request, NO_FEATURES, tokenizer), tokenizer)
+    assert text.endswith("[user]last[assistant]let me look[tool]result[assistant]")
 
 
 def test_without_truncation_a_long_conversation_is_refused(with_template: WithTemplate) -> None:
