@@ -41,6 +41,7 @@ def test_the_configuration_reaches_the_engine() -> None:
         max_video_frames=10,
         video_fps=1.5,
         max_media_tokens=11,
+        generic_tools=False,
     ).engine_options
     assert options == EngineOptions(
         model_dirs=("a", "b"),
@@ -56,6 +57,7 @@ def test_the_configuration_reaches_the_engine() -> None:
         max_video_frames=10,
         video_fps=1.5,
         max_media_tokens=11,
+        generic_tools=False,
     )
     settings = set(EngineOptions.__struct_fields__) & set(EngineConfiguration.class_trait_names(config=True))
     assert len(settings) > 10

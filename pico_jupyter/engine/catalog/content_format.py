@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from pico_jupyter.errors import TemplateFailed
@@ -21,10 +21,12 @@ class ContentFormat:
     """The forms of content that a chat template renders.
 
     `accepts_strings`: the content may be a string. Some templates drop a string silently and render only lists of
-    parts. A placeholder is the text that the template writes for an image or a video; "" if it supports none.
+    parts (`accepts_parts`). A placeholder is the text that the template writes for an image or a video; "" if it
+    supports none.
     """
 
     accepts_strings: bool = True
+    accepts_parts: bool = field(default=False, compare=False)
     image_placeholder: str = ""
     video_placeholder: str = ""
 
@@ -45,7 +47,8 @@ def detect_content_format(render: Render) -> ContentFormat:
         return _added_text(text_part, _render_content(render, [{"type": kind}, _TEXT]))
 
     return ContentFormat(
-        accepts_strings=not accepts_parts or (string is not None and _WORD in string),
+        accepts_strings=string is not None and _WORD in string,
+        accepts_parts=accepts_parts,
         image_placeholder=placeholder("image"),
         video_placeholder=placeholder("video"),
     )

@@ -8,6 +8,8 @@ from typing import Any
 
 from pico_jupyter.engine.catalog.content_format import Content
 from pico_jupyter.engine.catalog.history_format import TemplateMessage
+from pico_jupyter.engine.formats.call_formats import JSON_ALONE, JSON_IN_TAGS, CallFormat
+from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.engine.preparation.call_history import split_parallel_calls
 from pico_jupyter.engine.preparation.control_text import ControlText, free_mark
 from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
@@ -21,8 +23,6 @@ from pico_jupyter.engine.preparation.template_messages import (
     text_of,
 )
 from pico_jupyter.engine.preparation.tool_schemas import complete_tools, describe_tools
-from pico_jupyter.engine.formats.call_formats import JSON_ALONE, JSON_IN_TAGS, CallFormat
-from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import TemplateFailed
 from pico_jupyter.types import ChatPrompt, Message, Part, TextPart
@@ -111,7 +111,8 @@ class ChatRenderer:
 
 
 def _text_content(tokenizer: Tokenizer) -> Callable[[Sequence[Part]], Content]:
-    if tokenizer.content_format.accepts_strings:
+    content_format = tokenizer.content_format
+    if content_format.accepts_strings or not content_format.accepts_parts:
         return text_of
     return lambda parts: [{"type": "text", "text": text_of(parts)}]
 

@@ -14,6 +14,8 @@ from pico_jupyter.engine.catalog.history_format import (
     HistoryFormat,
     TemplateMessage,
 )
+from pico_jupyter.engine.formats.call_formats import CallFormat
+from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.engine.preparation.call_history import (
     arguments_as_text,
     calls_as_text,
@@ -21,8 +23,6 @@ from pico_jupyter.engine.preparation.call_history import (
     result_as_text,
 )
 from pico_jupyter.engine.preparation.control_text import ControlText
-from pico_jupyter.engine.formats.call_formats import CallFormat
-from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.types import Message, Part, TextPart, ToolCall
 
 PARAGRAPH = "\n\n"

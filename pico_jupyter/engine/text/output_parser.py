@@ -20,8 +20,8 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import assert_never
 
-from pico_jupyter.engine.text.call_collector import CallCollector
 from pico_jupyter.engine.formats.call_formats import CallFormat
+from pico_jupyter.engine.text.call_collector import CallCollector
 from pico_jupyter.engine.text.call_reader import ParsedToolCall, tool_name
 from pico_jupyter.engine.text.call_values import NotACall, arguments_text, parse_object
 from pico_jupyter.engine.text.delta_buffer import DeltaBuffer, OutputDelta

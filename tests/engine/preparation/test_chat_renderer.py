@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 import pico_jupyter
-from pico_jupyter.engine.preparation.prompt import render_prompt
 from pico_jupyter.engine.formats.call_formats import JSON_IN_TAGS
+from pico_jupyter.engine.preparation.prompt import render_prompt
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, Role, TextPart, ToolCall
 from tests.fakes.backend import fake_info
@@ -76,9 +76,7 @@ TWO_CALLS = Message(
     tool_calls=(ToolCall("first0000", "weather", '{"city": "A"}'), ToolCall("second000", "weather", '{"city": "B"}')),
 )
 RESULT = message_of("tool", "22", tool_call_id="abcdef123")
-INFO = msgspec.structs.replace(
-    fake_info("tiny"), capabilities=("completion", "thinking"), reasoning_switch=True, reasoning_default=True
-)
+INFO = msgspec.structs.replace(fake_info("tiny"), capabilities=("completion", "thinking"), reasoning_default=True)
 
 
 def rendered_by(tokenizer: Tokenizer, *messages: Message, **prompt: Any) -> Any:
@@ -194,7 +192,7 @@ def test_a_past_call_is_text_in_the_format_of_the_template(with_template: WithTe
     "template",
     [
         "{% for tool in xml_tools %}{{ tool.name }}{% endfor %}" + PLAIN,
-        "{% for m in messages %}{% for tool in m.tools %}{{ tool.function.name }}{% endfor %}{{ m.content }}{% endfor %}",
+        "{% for m in messages %}{% for t in m.tools %}{{ t.function.name }}{% endfor %}{{ m.content }}{% endfor %}",
         "{% for m in messages %}{% if m.tools %}{{ 'tools: ' + m.tools }}{% endif %}{{ m.content }}{% endfor %}",
     ],
     ids=["xml_tools", "a list in the message", "text in the message"],

@@ -303,3 +303,9 @@ def test_several_threads_may_use_one_tokenizer(pico: Tokenizer) -> None:
 
 def test_the_repr_shows_the_size_and_the_decoder(pico: Tokenizer) -> None:
     assert repr(pico) == f"<Tokenizer [{pico.vocab_size} tokens | byte-level]>"
+
+
+def test_a_continuation_gets_no_space(save: Save) -> None:
+    tokenizer = load_tokenizer(save(sentencepiece()))
+    assert b"".join(map(tokenizer.token_bytes, tokenizer.encode("ab", add_special_tokens=False))) == b" ab"
+    assert b"".join(map(tokenizer.token_bytes, tokenizer.encode_continuation("ab"))) == b"ab"
