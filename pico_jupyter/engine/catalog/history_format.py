@@ -95,7 +95,7 @@ def detect_history_format(render: RenderHistory, *, accepts_strings: bool) -> Hi
 
     `accepts_strings`: the content of a message may be a string.
     """
-    probe = _Probe(render, accepts_strings)
+    probe = _HistoryProbe(render, accepts_strings)
     probe.place = next((place for place in TOOLS_PLACES if probe.prints_tools(place)), None)
     arguments = probe.arguments_form()
     return HistoryFormat(
@@ -110,7 +110,7 @@ def detect_history_format(render: RenderHistory, *, accepts_strings: bool) -> Hi
 
 
 @dataclass(slots=True)
-class _Probe:
+class _HistoryProbe:
     render: RenderHistory
     accepts_strings: bool
     place: ToolsPlace | None = None
