@@ -6,7 +6,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-ReasoningOutput: TypeAlias = Literal["separate", "inline"]
+# Where an answer has its reasoning. hidden: the model reasons, and the answer leaves it out.
+ReasoningOutput: TypeAlias = Literal["separate", "inline", "hidden"]
 
 
 class DialectSettings(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from pico_jupyter.dialects.durations import read_keep_alive
-from pico_jupyter.dialects.reasoning import read_reasoning
+from pico_jupyter.dialects.reasoning_switch import read_reasoning
 from pico_jupyter.dialects.request_bodies import JsonObject
 from pico_jupyter.dialects.request_fields import FLOAT32_MAX, GenerationFields, OllamaOptions
 from pico_jupyter.errors import InvalidRequest
@@ -99,7 +99,7 @@ def read_options(options: OllamaOptions | None) -> Options:
     max_context = num_ctx if num_ctx is not None and num_ctx > 0 else None
     return Options(
         sampling=_options_sampling(options, max_context),
-        max_tokens=num_predict if num_predict is None else max(num_predict, -1),
+        max_tokens=num_predict if num_predict is None or num_predict > 0 else -1,
         max_context=max_context,
         stop=None if options.stop is None else _stop_texts(options.stop),
         draft_tokens=draft if draft is None else max(draft, 0),

@@ -12,7 +12,8 @@ from pico_jupyter.dialects.dialect_settings import DialectSettings, ReasoningOut
 from pico_jupyter.dialects.generation_options import OLLAMA_FALLBACK, build_request, unknown_options
 from pico_jupyter.dialects.media import read_ollama_images
 from pico_jupyter.dialects.messages import order_turns, read_content, read_tool_calls
-from pico_jupyter.dialects.reasoning import read_reasoning_output, read_template_kwargs
+from pico_jupyter.dialects.reasoning import read_reasoning_output
+from pico_jupyter.dialects.reasoning_switch import read_template_kwargs, refuse_unknown_switches
 from pico_jupyter.dialects.request_bodies import JsonObject, decode_fields, decode_object
 from pico_jupyter.dialects.request_errors import ErrorTexts, Fault, describe_generally, invalid, wrong_value
 from pico_jupyter.dialects.request_fields import (
@@ -158,6 +159,7 @@ def parse_ollama_chat(body: bytes, *, request_id: str, settings: DialectSettings
     """Parse the body of a POST to api/chat. Raises InvalidRequest, which names the wrong field."""
     raw = decode_object(body)
     fields = decode_fields(raw, OllamaChatRequest, _TEXTS)
+    refuse_unknown_switches(raw)
     model = fields.model or settings.default_model
     if not model:
         raise _model_required()
@@ -174,6 +176,7 @@ def parse_ollama_generate(
     """
     raw = decode_object(body)
     fields = decode_fields(raw, OllamaGenerateRequest, _TEXTS)
+    refuse_unknown_switches(raw)
     model = fields.model or settings.default_model
     if not model:
         raise ModelNotFound("model '' not found", param="model")

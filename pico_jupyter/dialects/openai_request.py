@@ -12,7 +12,8 @@ from pico_jupyter.dialects import media
 from pico_jupyter.dialects.dialect_settings import DialectSettings, ReasoningOutput
 from pico_jupyter.dialects.generation_options import OPENAI_FALLBACK, build_request, unknown_options
 from pico_jupyter.dialects.messages import order_turns, read_content, read_tool_calls
-from pico_jupyter.dialects.reasoning import read_reasoning_output, read_template_kwargs
+from pico_jupyter.dialects.reasoning import read_reasoning_output
+from pico_jupyter.dialects.reasoning_switch import read_template_kwargs, refuse_unknown_switches
 from pico_jupyter.dialects.request_bodies import JsonObject, decode_fields, decode_object
 from pico_jupyter.dialects.request_errors import ErrorTexts, Fault, describe_generally, invalid, wrong_value
 from pico_jupyter.dialects.request_fields import (
@@ -167,6 +168,7 @@ def parse_openai_chat(
     """
     raw = decode_object(body)
     fields = decode_fields(raw, OpenAIChatRequest, _TEXTS)
+    refuse_unknown_switches(raw)
     model = fields.model or settings.default_model
     if not model:
         raise invalid("model", "model is required", "missing_required_parameter")

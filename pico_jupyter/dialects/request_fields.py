@@ -48,6 +48,9 @@ TokenId: TypeAlias = Annotated[str, Meta(pattern="^[0-9]{1,18}$")]
 Bias: TypeAlias = Annotated[float, Meta(ge=-100, le=100)]
 TopLogprobs: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
 ThinkLevel: TypeAlias = Literal["high", "medium", "low", "max"]
+ThinkingType: TypeAlias = Literal["enabled", "disabled", "adaptive", "auto"]
+ReasoningFormat: TypeAlias = Literal["auto", "parsed", "deepseek", "raw", "none", "hidden"]
+TokenBudget: TypeAlias = Annotated[int, Meta(ge=-1)]
 TrueOrFalse: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": ["true", "false"]})]
 Effort: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": [*EFFORTS_OFF, *EFFORTS_ON]})]
 
@@ -232,9 +235,23 @@ ToolChoice: TypeAlias = Literal["none", "auto", "required"] | AllowedTools | For
 class ReasoningField(RequestStruct, frozen=True):
     """The reasoning switch as in OpenAI's Responses API and in OpenRouter's API."""
 
-    ignored = frozenset({"summary"})
+    ignored = frozenset({"summary", "generate_summary"})
     effort: Annotated[Effort | None, about("none, off, low and minimal turn reasoning off; the others on.")] = None
     enabled: Annotated[bool | None, about("Used if effort is omitted.")] = None
+    max_tokens: Annotated[
+        TokenBudget | None, about("Like thinking_budget. Used if effort and enabled are omitted.")
+    ] = None
+    exclude: Annotated[bool | None, about("true: the model may reason, and the answer leaves the reasoning out.")] = (
+        None
+    )
+
+
+class ThinkingField(RequestStruct, frozen=True):
+    """The reasoning switch of Anthropic's API, which DeepSeek, GLM and Kimi also have."""
+
+    ignored = frozenset({"clear_thinking", "display", "keep"})
+    type: Annotated[ThinkingType | None, about("adaptive and auto: the model's default.")] = None
+    budget_tokens: Annotated[TokenBudget | None, about("Like thinking_budget. Used if type is omitted.")] = None
 
 
 class TemplateArguments(RequestStruct, frozen=True):
@@ -242,9 +259,12 @@ class TemplateArguments(RequestStruct, frozen=True):
 
     enable_thinking: Annotated[bool | TrueOrFalse | None, about("The reasoning switch.")] = None
     thinking: Annotated[Any, about("If it is a boolean and enable_thinking is omitted: the reasoning switch.")] = None
+    reasoning_effort: Annotated[Any, about("Passed to the template, also as the level if reasoning is on.")] = None
 
 
-_REASONING = about("The third switch. Used if think and chat_template_kwargs are omitted.")
+_BUDGET = about("0: reasoning off; more: on, and passed to the template as thinking_budget; -1: no limit.")
+_REASONING_FORMAT = about("raw, none: in <think> tags in the text. parsed, deepseek: separate. hidden: left out.")
+_SAME_BUDGET = about("The same as thinking_budget.")
 _TEMPERATURE = about("The randomness of sampling; 0: always the likeliest token. Omitted: the model's default.")
 _TOP_K = about("Sample from this many of the likeliest tokens; 0 or less: from all.")
 _TOP_P = about("Sample from the likeliest tokens whose probabilities add up to this; 0: only the likeliest.")
@@ -269,7 +289,8 @@ class OllamaOptions(RequestStruct, frozen=True):
         {"embedding_only", "f16_kv", "logits_all", "low_vram", "mirostat", "mirostat_eta", "mirostat_tau"}
     ) | {"num_gqa", "numa", "penalize_newline", "tfs_z", "use_mlock", "vocab_only"}
     num_ctx: Annotated[Whole | None, about("Limit for the tokens of prompt and answer together.")] = None
-    num_predict: Annotated[Whole | None, about("Limit for the tokens of the answer; -1: as many as fit.")] = None
+    think: Annotated[bool | ThinkLevel | None, about("The last of the reasoning switches.")] = None
+    num_predict: Annotated[Whole | None, about("Limit for the tokens of the answer; 0 or less: as many as fit.")] = None
     temperature: Annotated[Float32 | None, _TEMPERATURE] = None
     top_k: Annotated[Whole | None, _TOP_K] = None
     top_p: Annotated[Float32 | None, _TOP_P] = None
@@ -295,14 +316,20 @@ class GenerationFields(RequestStruct, frozen=True):
 
     ignored = frozenset({"user", "format"})
     model: Annotated[ModelNameOrEmpty | None, about("A name from the list of models. Omitted: default_model.")] = None
-    think: Annotated[bool | ThinkLevel | None, about("Reasoning on or off. The first of the four switches.")] = None
-    chat_template_kwargs: Annotated[TemplateArguments | None, about("The second switch. Used if think is omitted.")] = (
-        None
-    )
-    reasoning: Annotated[ReasoningField | Effort | None, _REASONING] = None
-    reasoning_effort: Annotated[Effort | None, about("Used if the other three switches are omitted.")] = None
+    think: Annotated[bool | ThinkLevel | None, about("Reasoning on or off. The first of the switches.")] = None
+    chat_template_kwargs: Annotated[TemplateArguments | None, about("The second switch.")] = None
+    enable_thinking: Annotated[bool | TrueOrFalse | None, about("The third switch.")] = None
+    thinking: Annotated[ThinkingField | bool | ThinkingType | None, about("The fourth switch.")] = None
+    reasoning: Annotated[ReasoningField | Effort | None, about("The fifth switch.")] = None
+    reasoning_effort: Annotated[Effort | None, about("The sixth switch.")] = None
+    thinking_budget: Annotated[TokenBudget | None, _BUDGET] = None
+    thinking_token_budget: Annotated[TokenBudget | None, _SAME_BUDGET] = None
+    thinking_budget_tokens: Annotated[TokenBudget | None, _SAME_BUDGET] = None
+    reasoning_budget: Annotated[TokenBudget | None, _SAME_BUDGET] = None
+    include_reasoning: Annotated[bool | None, about("false: the answer leaves the reasoning out.")] = None
     separate_reasoning: Annotated[bool | None, about("false: reasoning is in the text, in <think> tags.")] = None
-    include_reasoning: Annotated[bool | None, about("The same. Used if separate_reasoning is omitted.")] = None
+    reasoning_split: Annotated[bool | None, about("The same as separate_reasoning.")] = None
+    reasoning_format: Annotated[ReasoningFormat | None, _REASONING_FORMAT] = None
     max_completion_tokens: Annotated[Positive | None, about("Token limit for answer and reasoning together.")] = None
     max_tokens: Annotated[MaxTokens | None, about("Used if max_completion_tokens is omitted; -1: as many as fit.")] = (
         None

@@ -1,0 +1,184 @@
+"""Reads the fields that switch reasoning on or off. Every server spells this switch differently.
+
+Order of precedence: think, chat_template_kwargs, enable_thinking, thinking, reasoning, reasoning_effort, the budgets,
+options.think. The first field that says on or off decides. If it says on without a level, the first level that a
+later field gives is used. A known switch that this server does not support is refused, never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from pico_jupyter.dialects.request_bodies import JsonObject, json_text
+from pico_jupyter.dialects.request_errors import invalid, wrong_value
+from pico_jupyter.dialects.request_fields import (
+    EFFORTS_OFF,
+    EFFORTS_ON,
+    GenerationFields,
+    ReasoningField,
+    TemplateArguments,
+    ThinkingField,
+    ThinkingType,
+    ThinkLevel,
+)
+from pico_jupyter.errors import InvalidRequest
+
+DEFAULT_LEVEL = "medium"
+# These values only switch reasoning. Chat templates have no levels of these names.
+_PLAIN_SWITCHES = ("none", "off", "on")
+# A model decides itself for the types that are not listed.
+_THINKING_TYPES = {"enabled": True, "disabled": False}
+_BUDGETS = ("thinking_budget", "thinking_token_budget", "thinking_budget_tokens", "reasoning_budget")
+_READ = ("think", "enable_thinking", "thinking", "reasoning", "reasoning_effort", *_BUDGETS)
+# Spellings of other servers and of common mistakes. They are refused.
+_REFUSED = (
+    *("enable_reasoning", "reasoning_enabled", "thinking_enabled", "enableThinking", "use_thinking", "no_think"),
+    *("disable_thinking", "disable_reasoning", "thinking_mode", "reasoning_mode", "thinking_level", "thinkingLevel"),
+    *("thinking_config", "thinkingConfig", "reasoning_config", "thinking_effort", "budget_tokens"),
+)
+# Objects in which clients send switches by mistake, such as the openai package's argument `extra_body`.
+_CONTAINERS = ("options", "extra_body", "template_kwargs", "chat_template_args")
+
+
+class ReasoningSwitch(msgspec.Struct, frozen=True):
+    """The reasoning switch of a request.
+
+    on: whether the model reasons; None: not given. effort: the level for chat templates that have levels. required: the
+    request turns `think` on, which is an error on Ollama's endpoints if the model cannot reason.
+    """
+
+    on: bool | None = None
+    effort: str | None = None
+    required: bool = False
+
+
+def read_reasoning(fields: GenerationFields) -> ReasoningSwitch:
+    """Check all fields that switch reasoning, and combine them in the order of precedence. Raises InvalidRequest."""
+    given = list(_switches(fields))
+    decisive = next((switch for switch in given if switch.on is not None), None)
+    if decisive is None:
+        return ReasoningSwitch()
+    if not decisive.on or decisive.effort:
+        return decisive
+    later = given[given.index(decisive) :]
+    level = next((switch.effort for switch in later if switch.effort), DEFAULT_LEVEL)
+    return ReasoningSwitch(on=True, effort=level, required=decisive.required)
+
+
+def read_template_kwargs(raw: JsonObject) -> str:
+    """Return the decoded body's chat_template_kwargs as JSON text, without the members that switch reasoning.
+
+    A budget of reasoning tokens is added as `thinking_budget`, which some chat templates print.
+    """
+    kwargs: JsonObject = raw.get("chat_template_kwargs") or {}
+    switches = ["enable_thinking"]
+    if _truth(kwargs.get("thinking")) is not None:
+        switches.append("thinking")
+    rest = {key: value for key, value in kwargs.items() if key not in switches}
+    budget = next((value for value in _raw_budgets(raw) if type(value) is int and value > 0), None)
+    if budget is not None:
+        rest.setdefault("thinking_budget", budget)
+    return json_text(rest, "chat_template_kwargs")
+
+
+def refuse_unknown_switches(raw: JsonObject) -> None:
+    """Raise InvalidRequest if a decoded body has a known switch that this server does not read."""
+    for name in _REFUSED:
+        if raw.get(name) is not None:
+            raise _refusal(name)
+    for container in _CONTAINERS:
+        members = raw.get(container)
+        if not isinstance(members, dict):
+            continue
+        for name in (*_READ, *_REFUSED, "chat_template_kwargs"):
+            if members.get(name) is not None and (container, name) != ("options", "think"):
+                raise _refusal(f"{container}.{name}")
+
+
+def _refusal(param: str) -> InvalidRequest:
+    text = f"'{param}' does not switch reasoning on this server. Use 'think': true or false, at the top level."
+    return invalid(param, text, "unsupported_value")
+
+
+def _switches(fields: GenerationFields) -> Iterator[ReasoningSwitch]:
+    """Yield what each field says, in the order of precedence."""
+    yield _read_think(fields.think)
+    yield _read_template_switch(fields.chat_template_kwargs)
+    yield ReasoningSwitch(_read_truth(fields.enable_thinking, "enable_thinking"))
+    yield _read_thinking(fields.thinking)
+    yield _read_reasoning_field(fields.reasoning)
+    yield _read_effort(fields.reasoning_effort, "reasoning_effort")
+    for name in _BUDGETS:
+        yield _read_budget(getattr(fields, name))
+    yield _read_think(fields.options.think if fields.options else None)
+
+
+def _read_think(think: bool | ThinkLevel | None) -> ReasoningSwitch:
+    if isinstance(think, bool) or think is None:
+        return ReasoningSwitch(think, required=think is True)
+    # reasoning_effort "low" turns reasoning off, but Ollama's think "low" turns it on.
+    return ReasoningSwitch(on=True, effort=think, required=True)
+
+
+def _read_template_switch(kwargs: TemplateArguments | None) -> ReasoningSwitch:
+    if kwargs is None:
+        return ReasoningSwitch()
+    value = _read_truth(kwargs.enable_thinking, "chat_template_kwargs.enable_thinking")
+    if value is None:
+        # Templates of DeepSeek and Granite call the switch `thinking`. Other values are variables of the template.
+        value = _truth(kwargs.thinking)
+    effort = kwargs.reasoning_effort
+    return ReasoningSwitch(value, effort if isinstance(effort, str) and effort and value is not False else None)
+
+
+def _read_thinking(value: ThinkingField | bool | ThinkingType | None) -> ReasoningSwitch:
+    if isinstance(value, bool) or value is None:
+        return ReasoningSwitch(value)
+    if isinstance(value, str):
+        return ReasoningSwitch(_THINKING_TYPES.get(value))
+    return _read_budget(value.budget_tokens) if value.type is None else ReasoningSwitch(_THINKING_TYPES.get(value.type))
+
+
+def _read_reasoning_field(value: ReasoningField | str | None) -> ReasoningSwitch:
+    if not isinstance(value, ReasoningField):
+        return _read_effort(value, "reasoning")
+    by_effort = _read_effort(value.effort, "reasoning.effort")
+    if by_effort.on is not None:
+        return by_effort
+    return _read_budget(value.max_tokens) if value.enabled is None else ReasoningSwitch(value.enabled)
+
+
+def _read_effort(value: str | None, param: str) -> ReasoningSwitch:
+    effort = (value or "").strip().lower()
+    if not effort:
+        return ReasoningSwitch()
+    if effort not in EFFORTS_OFF + EFFORTS_ON:
+        raise wrong_value(param, effort, EFFORTS_OFF + EFFORTS_ON)
+    return ReasoningSwitch(effort in EFFORTS_ON, None if effort in _PLAIN_SWITCHES else effort)
+
+
+def _read_budget(tokens: int | None) -> ReasoningSwitch:
+    """A budget of 0 turns reasoning off. -1 is no limit, which leaves the switch as it is."""
+    return ReasoningSwitch(None if tokens is None or tokens < 0 else tokens > 0)
+
+
+def _raw_budgets(raw: JsonObject) -> Iterator[object]:
+    for name, member in (("thinking", "budget_tokens"), ("reasoning", "max_tokens")):
+        value = raw.get(name)
+        yield value.get(member) if isinstance(value, dict) else None
+    yield from (raw.get(name) for name in _BUDGETS)
+
+
+def _truth(value: object) -> bool | None:
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower())
+    return value if isinstance(value, bool) else None
+
+
+def _read_truth(value: bool | str | None, param: str) -> bool | None:
+    truth = _truth(value)
+    if truth is None and value is not None:
+        raise wrong_value(param, str(value), ("true", "false"))
+    return truth
