@@ -56,12 +56,13 @@ class LocalEngine(EngineClient, Protocol):
 
 @dataclass(slots=True)
 class Choice:
-    """One of the `n` completed answers to a request."""
+    """One of the `n` completed answers to a request. `reasoning_logprobs` are those of the reasoning and its tags."""
 
     text: str = ""
     reasoning: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
+    reasoning_logprobs: list[TokenLogprob] = field(default_factory=list)
     finish_reason: FinishReason = "stop"
 
 
@@ -92,7 +93,7 @@ async def collect(
                 choices[delta.index].logprobs.extend(delta.logprobs)
             case ReasoningDelta():
                 choices[delta.index].reasoning += delta.text
-                choices[delta.index].logprobs.extend(delta.logprobs)
+                choices[delta.index].reasoning_logprobs.extend(delta.logprobs)
             case ToolCallDelta():
                 choices[delta.index].tool_calls.append(delta.call)
             case Finished():

@@ -216,7 +216,7 @@ class TextDelta(msgspec.Struct, frozen=True, tag="text"):
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning"):
-    """Reasoning text of choice `index`, without its tags. Fields as in TextDelta."""
+    """Reasoning text of choice `index`, without its tags. Its log-probabilities include those of the tags."""
 
     text: str
     index: int = 0

@@ -55,7 +55,7 @@ async def test_choices_are_collected_separately() -> None:
     assert [(choice.text, choice.finish_reason) for choice in completion.choices] == [("a", "stop"), ("b", "length")]
 
 
-async def test_logprobs_and_tool_calls_are_kept_in_order() -> None:
+async def test_logprobs_of_text_and_of_reasoning_are_kept_apart() -> None:
     first, second = TokenLogprob("a", -1.0, b"a"), TokenLogprob("b", -2.0, b"b")
     call = ToolCall("call_1", "f", "{}")
     deltas = stream(
@@ -65,7 +65,7 @@ async def test_logprobs_and_tool_calls_are_kept_in_order() -> None:
         Finished(("tool_calls",), USAGE, TIMINGS),
     )
     [choice] = (await collect(deltas)).choices
-    assert choice.logprobs == [first, second]
+    assert (choice.reasoning_logprobs, choice.logprobs) == ([first], [second])
     assert choice.tool_calls == [call]
 
 

@@ -86,10 +86,10 @@ class OllamaAnswerStream:
         return self._texts([text] if self._inline is None else self._inline.text(text), logprobs)
 
     def _reasoning(self, text: str, logprobs: Sequence[TokenLogprob]) -> bytes:
-        if not text and not logprobs:
+        if self._call.reasoning_output == "hidden" or (not text and not logprobs):
             return b""
         if self._inline is not None:
-            return self._texts(self._inline.reasoning(text), logprobs)
+            return self._texts(self._inline.reasoning(text) if text else [""], logprobs)
         return ndjson_line(_piece(self._call, self._now(), thinking=text, logprobs=logprobs))
 
     def _tool_call(self, call: ToolCall) -> bytes:
@@ -118,14 +118,14 @@ class OllamaAnswerStream:
 def answer(call: OllamaAnswerCall, completion: Completion, now: float) -> bytes:
     """Encode a whole answer as one line. `now` is in seconds since the epoch."""
     [choice] = completion.choices
-    is_inline = call.reasoning_output == "inline"
+    is_inline, is_hidden = call.reasoning_output == "inline", call.reasoning_output == "hidden"
     whole = _piece(
         call,
         format_time(now),
         text=fold_inline(choice) if is_inline else choice.text,
-        thinking="" if is_inline else choice.reasoning,
+        thinking="" if is_inline or is_hidden else choice.reasoning,
         tool_calls=[_describe_call(tool_call, index) for index, tool_call in enumerate(choice.tool_calls)],
-        logprobs=choice.logprobs,
+        logprobs=choice.logprobs if is_hidden else [*choice.reasoning_logprobs, *choice.logprobs],
     )
     return ndjson_line(_final(whole, choice.finish_reason, completion.usage, completion.timings, completion.context))
 

@@ -37,6 +37,7 @@ New = TypeVar("New", bound=RequestStruct)
 Old = TypeVar("Old", bound=RequestStruct)
 
 _IMAGES = about("Images in base64, for models with the capability vision.")
+_MESSAGES = about("The conversation, the latest turn last. The model continues the text of a last assistant message.")
 _STREAM = about("Whether the answer is a stream of JSON lines. Omitted: true.")
 _MODEL = about("A name from the list of models.")
 _REFUSED = Meta(description="Refused unless empty.", extra_json_schema={"enum": ["", None]})
@@ -67,7 +68,7 @@ class OllamaGenerationFields(GenerationFields, frozen=True):
     """The fields that api/chat and api/generate share."""
 
     ignored = frozenset({"shift"})
-    messages: Annotated[list[OllamaMessage] | None, about("The conversation, the latest turn last.")] = None
+    messages: Annotated[list[OllamaMessage] | None, _MESSAGES] = None
     stream: Annotated[bool | None, _STREAM] = None
     truncate: Annotated[bool | None, about("false: refuse a conversation that exceeds the context, not cut it.")] = None
     top_logprobs: Annotated[TopLogprobs | None, about("Likeliest candidates to list per token; needs logprobs.")] = None
@@ -252,13 +253,32 @@ def _chat_prompt(
     tools: str = NO_TOOLS,
     context: tuple[int, ...] = (),
 ) -> ChatPrompt:
+    messages = _without_empty_answer(messages)
     return ChatPrompt(
         messages=order_turns(messages),
         tools=tools,
         template_kwargs=read_template_kwargs(raw),
         context=context,
+        continue_final_message=bool(messages) and _is_begun_answer(messages[-1]),
         truncate=fields.truncate is not False,
     )
+
+
+def _is_begun_answer(message: Message) -> bool:
+    """Whether the model continues this last message, as Ollama's models do. One with tool calls is complete."""
+    return message.role == "assistant" and not message.tool_calls and bool(_text_of(message).strip())
+
+
+def _without_empty_answer(messages: list[Message]) -> list[Message]:
+    """Remove an empty answer at the end, which some clients send to begin the model's turn."""
+    last = messages[-1] if len(messages) > 1 else None
+    if last is None or last.role != "assistant" or last.tool_calls or last.reasoning or _text_of(last).strip():
+        return messages
+    return messages[:-1]
+
+
+def _text_of(message: Message) -> str:
+    return "".join(part.text for part in message.content if isinstance(part, TextPart))
 
 
 def _read_generate_prompt(fields: OllamaGenerateRequest, raw: JsonObject, model: str) -> Prompt:

@@ -102,11 +102,12 @@ class OpenAIChatStream:
 class _ChoiceWriter:
     """Builds the chunks of one choice. The first has the role, the last the finish reason, the others content."""
 
-    __slots__ = ("_calls", "_index", "_inline", "_is_begun", "_max_calls", "_top_logprobs")
+    __slots__ = ("_calls", "_index", "_inline", "_is_begun", "_is_hidden", "_max_calls", "_top_logprobs")
 
     def __init__(self, call: OpenAIChatCall, index: int) -> None:
         self._index = index
         self._inline = InlineReasoning() if call.reasoning_output == "inline" else None
+        self._is_hidden = call.reasoning_output == "hidden"
         self._top_logprobs = call.request.top_logprobs
         self._max_calls = None if call.parallel_tool_calls else 1
         self._calls = 0
@@ -140,13 +141,14 @@ class _ChoiceWriter:
         return [*self._begin(), *self._chunks(deltas, logprobs)]
 
     def _write_reasoning(self, text: str, logprobs: Sequence[TokenLogprob]) -> list[schema.OpenAIChunkChoice]:
-        if not text and not logprobs:
+        if self._is_hidden or (not text and not logprobs):
             return []
         if self._inline is None:
-            deltas = [schema.OpenAIDelta(reasoning_content=text, reasoning=text)]
-        else:
-            deltas = [schema.OpenAIDelta(content=piece) for piece in self._inline.reasoning(text)]
-        return [*self._begin(), *self._chunks(deltas, logprobs)]
+            delta = schema.OpenAIDelta(reasoning_content=text, reasoning=text)
+            found = _logprobs((), logprobs) if logprobs and self._top_logprobs is not None else None
+            return [*self._begin(), schema.OpenAIChunkChoice(self._index, delta, found)]
+        pieces = self._inline.reasoning(text) if text else [""]
+        return [*self._begin(), *self._chunks([schema.OpenAIDelta(content=piece) for piece in pieces], logprobs)]
 
     def _write_call(self, call: ToolCall) -> list[schema.OpenAIChunkChoice]:
         if self._calls == self._max_calls:
@@ -206,20 +208,31 @@ def error_body(error: PicoError) -> bytes:
 
 
 def _choice(call: OpenAIChatCall, index: int, choice: Choice) -> schema.OpenAIChoice:
-    wants_logprobs = call.request.top_logprobs is not None
     return schema.OpenAIChoice(
         index=index,
         message=_message(call, choice),
-        logprobs=_logprobs(choice.logprobs) if wants_logprobs else None,
+        logprobs=_choice_logprobs(call, choice) if call.request.top_logprobs is not None else None,
         finish_reason=choice.finish_reason,
     )
+
+
+def _choice_logprobs(call: OpenAIChatCall, choice: Choice) -> schema.OpenAIChoiceLogprobs:
+    match call.reasoning_output:
+        case "separate":
+            return _logprobs(choice.logprobs, choice.reasoning_logprobs)
+        case "inline":
+            return _logprobs([*choice.reasoning_logprobs, *choice.logprobs])
+        case "hidden":
+            return _logprobs(choice.logprobs)
+        case _:
+            assert_never(call.reasoning_output)
 
 
 def _message(call: OpenAIChatCall, choice: Choice) -> schema.OpenAIAnswerMessage:
     calls = choice.tool_calls if call.parallel_tool_calls else choice.tool_calls[:1]
     is_inline = call.reasoning_output == "inline"
     text = fold_inline(choice) if is_inline else choice.text
-    reasoning = UNSET if is_inline or not choice.reasoning else choice.reasoning
+    reasoning = choice.reasoning if choice.reasoning and call.reasoning_output == "separate" else UNSET
     return schema.OpenAIAnswerMessage(
         content=text if text or not calls else None,
         reasoning_content=reasoning,
@@ -232,8 +245,11 @@ def _tool_call(call: ToolCall) -> schema.OpenAIToolCall:
     return schema.OpenAIToolCall(id=call.id, function=schema.OpenAIFunction(call.name, call.arguments or "{}"))
 
 
-def _logprobs(logprobs: Sequence[TokenLogprob]) -> schema.OpenAIChoiceLogprobs:
-    return schema.OpenAIChoiceLogprobs([_logprob(entry) for entry in logprobs])
+def _logprobs(content: Sequence[TokenLogprob], reasoning: Sequence[TokenLogprob] = ()) -> schema.OpenAIChoiceLogprobs:
+    return schema.OpenAIChoiceLogprobs(
+        [_logprob(entry) for entry in content],
+        reasoning_content=[_logprob(entry) for entry in reasoning] if reasoning else UNSET,
+    )
 
 
 def _logprob(entry: TokenLogprob) -> schema.OpenAILogprob:

@@ -34,10 +34,13 @@ class OpenAILogprob(msgspec.Struct, frozen=True):
 
 
 class OpenAIChoiceLogprobs(msgspec.Struct, frozen=True):
-    """The log-probabilities of the tokens of a text."""
+    """The log-probabilities of the tokens of an answer. `content` has those of the message's content."""
 
     content: list[OpenAILogprob]
     refusal: None = None
+    reasoning_content: Annotated[
+        list[OpenAILogprob] | UnsetType, Meta(description="Those of the reasoning and its tags, if they are separate.")
+    ] = UNSET
 
 
 class OpenAIFunction(msgspec.Struct, frozen=True):

@@ -29,6 +29,7 @@ from pico_jupyter.types import (
     ReasoningDelta,
     TextDelta,
     Timings,
+    TokenLogprob,
     TokenUsage,
     ToolCall,
     ToolCallDelta,
@@ -343,3 +344,20 @@ def test_errors_have_ollamas_texts(error: PicoError, message: str) -> None:
 
 def test_a_stream_has_a_readable_repr() -> None:
     assert repr(ollama_stream(ollama_chat())) == "<OllamaAnswerStream chat r1>"
+
+
+def test_hidden_reasoning_is_in_no_line() -> None:
+    call = ollama_chat(logprobs=True, include_reasoning=False)
+    stream = ollama_stream(call)
+    assert stream.encode(ReasoningDelta("hm", logprobs=(LOGPROB,))) == b""
+    choice = Choice(text="47", reasoning="hm", reasoning_logprobs=[LOGPROB])
+    whole = json.loads(ollama_answer.answer(call, completion(choice), NOW))
+    assert whole["message"] == {"role": "assistant", "content": "47"}
+    assert "logprobs" not in whole
+
+
+def test_a_whole_answer_has_the_logprobs_of_its_thinking_first_as_in_ollama() -> None:
+    said = TokenLogprob("47", -0.25, b"47")
+    choice = Choice(text="47", reasoning="Hel", logprobs=[said], reasoning_logprobs=[LOGPROB])
+    whole = json.loads(ollama_answer.answer(ollama_chat(logprobs=True), completion(choice), NOW))
+    assert [entry["token"] for entry in whole["logprobs"]] == ["Hel", "47"]

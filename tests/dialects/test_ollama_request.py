@@ -17,6 +17,7 @@ from pico_jupyter.errors import InvalidRequest, ModelNotFound
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, RawPrompt, SamplingParams, TextPart
 from tests.dialects.samples import (
     USER,
+    Json,
     encoded,
     ollama_chat,
     ollama_generate,
@@ -160,6 +161,42 @@ def test_generate_uses_messages_if_there_is_no_prompt() -> None:
 def test_a_prompt_wins_over_messages() -> None:
     call = ollama_generate(messages=[{"role": "user", "content": "other"}])
     assert chat_prompt(call).messages == (HI,)
+
+
+BEGUN = {"role": "assistant", "content": "1, 2, 3,"}
+CALLING = {"role": "assistant", "content": "Wait.", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+
+
+@pytest.mark.parametrize(
+    ("messages", "continues"),
+    [
+        ([USER, BEGUN], True),
+        ([BEGUN], True),
+        ([USER, {**BEGUN, "thinking": "One by one."}], True),
+        ([USER, {**BEGUN, "role": "Assistant"}], True),
+        ([USER, BEGUN, USER], False),
+        ([USER, CALLING], False),
+        ([USER, {"role": "assistant", "thinking": "hm"}], False),
+        ([USER, BEGUN, {"role": "system", "content": "Be brief."}], False),
+        ([USER, BEGUN, {"role": "tool", "content": "4"}], False),
+    ],
+)
+def test_the_text_of_a_last_assistant_message_is_continued(messages: list[Json], continues: bool) -> None:
+    for think in (None, True, False):
+        prompt = chat_prompt(ollama_chat(messages=messages, think=think))
+        assert prompt.continue_final_message is continues
+        assert len(prompt.messages) == len(messages)
+
+
+def test_generate_continues_a_last_assistant_message() -> None:
+    assert chat_prompt(ollama_generate(prompt="", messages=[USER, BEGUN])).continue_final_message
+
+
+@pytest.mark.parametrize("content", ["", " \n", None, []])
+def test_an_empty_last_assistant_message_begins_the_models_turn(content: object) -> None:
+    prompt = chat_prompt(ollama_chat(messages=[USER, {"role": "assistant", "content": content}]))
+    assert [message.role for message in prompt.messages] == ["user"]
+    assert not prompt.continue_final_message
 
 
 def test_a_template_is_not_supported() -> None:

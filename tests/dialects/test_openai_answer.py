@@ -393,3 +393,43 @@ def test_media_for_a_text_model_is_explained() -> None:
 
 def test_a_stream_has_a_readable_repr() -> None:
     assert repr(openai_stream(chat_call(stream=True, n=2))) == "<OpenAIChatStream chatcmpl-x [2 choices]>"
+
+
+REASONED = TokenLogprob("hm", -0.5, b"hm")
+SAID = TokenLogprob("47", -0.25, b"47")
+
+
+@pytest.mark.parametrize(
+    ("members", "content", "reasoning"),
+    [
+        ({}, ["47"], ["hm"]),
+        ({"separate_reasoning": False}, ["hm", "47"], None),
+        ({"include_reasoning": False}, ["47"], None),
+    ],
+)
+def test_the_logprobs_of_reasoning_are_where_the_reasoning_is(
+    members: dict[str, object], content: list[str], reasoning: list[str] | None
+) -> None:
+    deltas = (ReasoningDelta("hm", logprobs=(REASONED,)), TextDelta("47", logprobs=(SAID,)), finished())
+    frames = validated(written(openai_stream(chat_call(stream=True, logprobs=True, **members)), *deltas))
+    choice = Choice(text="47", reasoning="hm", logprobs=[SAID], reasoning_logprobs=[REASONED])
+    call = chat_call(logprobs=True, **members)
+    whole = json.loads(openai_answer.completion(call, completion(choice), "chatcmpl-x", 1))
+    streamed = [frame["choices"][0]["logprobs"] or {} for frame in frames if frame["choices"]]
+    for entries in ([whole["choices"][0]["logprobs"]], streamed):
+        tokens = {
+            name: [entry["token"] for found in entries for entry in found.get(name) or []]
+            for name in ("content", "reasoning_content")
+        }
+        assert tokens == {"content": content, "reasoning_content": reasoning or []}
+
+
+def test_hidden_reasoning_is_in_no_field() -> None:
+    call = chat_call(stream=True, include_reasoning=False)
+    text = written(openai_stream(call), ReasoningDelta("hm"), TextDelta("47"), finished())
+    whole = openai_answer.completion(
+        chat_call(reasoning={"exclude": True}), completion(Choice(text="47", reasoning="hm")), "chatcmpl-x", 1
+    )
+    assert b"hm" not in text + whole
+    assert b"47" in text
+    assert b"47" in whole

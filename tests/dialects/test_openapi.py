@@ -21,7 +21,7 @@ SCHEMAS: Json = DOCUMENT["components"]["schemas"]
 ANYTHING = [{}, [], [[]], "?", "", -5, 0.5, True, {"?": 1}, [{}]]
 # For each field that is not ignored, one of these values is valid and is not the default.
 TELLING: list[Any] = [
-    *(True, False, 2, 0.5, "5m", "high", ["x"], [7], {"1": 1}),
+    *(True, False, 2, 0.5, "5m", "high", "raw", ["x"], [7], {"1": 1}),
     *({"enable_thinking": True}, {"effort": "high"}, {"num_ctx": 7}, {"include_usage": True}, ["aGk="]),
     [{"role": "user", "content": "other"}],
     [{"type": "function", "function": {"name": "g"}}],

@@ -1,11 +1,15 @@
 """DeltaBuffer: collects the deltas that the parser has not returned yet.
 
-Invariant: each log-probability is returned once and in order, with the first text that follows its token.
+Invariants:
+- Each log-probability is returned once and in order, with the first text that follows its token.
+- A TextDelta has no log-probabilities of reasoning, of its tags, and of whitespace that was removed after them. A
+  ReasoningDelta has these, with an empty text if no reasoning follows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from itertools import takewhile
 
 from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCall, ToolCallDelta
 
@@ -25,10 +29,27 @@ class DeltaBuffer:
         self._index = index
         self._deltas: list[OutputDelta] = []
         self._logprobs: list[TokenLogprob] = []
+        self._reasoning_logprobs: list[TokenLogprob] = []
+        self._is_after_markup = False
 
     def add_logprob(self, logprob: TokenLogprob) -> None:
         """Add the log-probability of the next token."""
         self._logprobs.append(logprob)
+
+    def assign_to_reasoning(self) -> None:
+        """Assign the tokens whose text is not returned yet to the reasoning, except those that have text of the answer.
+
+        The parser calls this after a token of reasoning, of its tags or of a header.
+        """
+        self._is_after_markup = True
+        kept = 0
+        if any(isinstance(delta, TextDelta) for delta in self._deltas):
+            kept = len(self._logprobs) if isinstance(self._deltas[0], TextDelta) else 1
+        self._assign(len(self._logprobs) - kept)
+
+    def _assign(self, count: int) -> None:
+        self._reasoning_logprobs += self._logprobs[:count]
+        del self._logprobs[:count]
 
     def add_text(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
         """Append text to the last delta if that has the same kind, else add a new delta."""
@@ -51,21 +72,46 @@ class DeltaBuffer:
         self._deltas.append(ToolCallDelta(call, self._index))
 
     def pop(self) -> list[OutputDelta]:
-        """Return and remove all deltas. The first delta with text carries all log-probabilities added so far."""
+        """Return and remove all deltas. The first delta of each kind carries the log-probabilities of its kind."""
         deltas, self._deltas = self._deltas, []
-        if not self._logprobs:
-            return deltas
-        for position, delta in enumerate(deltas):
-            if not isinstance(delta, ToolCallDelta):
-                deltas[position] = type(delta)(delta.text, self._index, tuple(self._logprobs))
-                self._logprobs = []
-                break
+        if deltas and (self._logprobs or self._reasoning_logprobs):
+            self._attach(deltas, final=False)
         return deltas
 
     def pop_last(self) -> list[OutputDelta]:
         """Like pop(), at the end of the answer. Remaining log-probabilities are returned with an empty text."""
-        deltas = self.pop()
-        if self._logprobs:
-            deltas.append(TextDelta("", self._index, tuple(self._logprobs)))
-            self._logprobs = []
+        deltas, self._deltas = self._deltas, []
+        self._attach(deltas, final=True)
         return deltas
+
+    def _attach(self, deltas: list[OutputDelta], *, final: bool) -> None:
+        kinds = {type(delta) for delta in deltas}
+        self._assign_removed_space(deltas, final=final)
+        if self._reasoning_logprobs:
+            if ReasoningDelta not in kinds:
+                deltas.insert(0, ReasoningDelta("", self._index))
+            self._reasoning_logprobs = _attach_to(ReasoningDelta, deltas, self._reasoning_logprobs)
+        if self._logprobs:
+            if final and TextDelta not in kinds:
+                deltas.append(TextDelta("", self._index))
+            self._logprobs = _attach_to(TextDelta, deltas, self._logprobs)
+
+    def _assign_removed_space(self, deltas: list[OutputDelta], *, final: bool) -> None:
+        """Assign tokens of whitespace after a tag to the reasoning, if the answer does not begin with whitespace."""
+        text = next((delta.text for delta in deltas if isinstance(delta, TextDelta)), "")
+        if not self._is_after_markup or not (text or final):
+            return
+        self._is_after_markup = False
+        if not text[:1].isspace():
+            self._assign(len(list(takewhile(lambda logprob: logprob.token.isspace(), self._logprobs))))
+
+
+def _attach_to(
+    kind: type[TextDelta] | type[ReasoningDelta], deltas: list[OutputDelta], logprobs: list[TokenLogprob]
+) -> list[TokenLogprob]:
+    """Attach `logprobs` to the first delta of `kind`. Returns those that no delta carries."""
+    for position, delta in enumerate(deltas):
+        if isinstance(delta, kind):
+            deltas[position] = kind(delta.text, delta.index, tuple(logprobs))
+            return []
+    return logprobs

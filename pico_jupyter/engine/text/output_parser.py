@@ -157,6 +157,7 @@ class OutputParser:
         if self._is_reasoning or self._token_has_reasoning:
             self.reasoning_tokens += 1 + self._undecided_tokens
             self._undecided_tokens = 0
+            self._output.assign_to_reasoning()
         elif self._phase in (OutputPhase.BEFORE_CONTENT, OutputPhase.HEADER):
             self._undecided_tokens += 1
         else:
@@ -181,6 +182,7 @@ class OutputParser:
         if not end:
             self._held = text
             return ""
+        self._output.assign_to_reasoning()
         kind, self._recipient = read_header(header, self._messages, self._tool_names)
         match kind:
             case MessageKind.REASONING:
@@ -231,6 +233,7 @@ class OutputParser:
         for tag in (self._close, *self._markers):
             if tag and text.startswith(tag):
                 self._space.reset(is_kept=False)
+                self._output.assign_to_reasoning()
                 return text[len(tag) :]
         if any(tag.startswith(text) for tag in (self._open, self._close, *self._markers)):
             self._held = text

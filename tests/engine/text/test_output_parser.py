@@ -420,3 +420,36 @@ def test_the_time_for_a_token_does_not_grow_with_the_answer() -> None:
     for _ in range(20_000):
         parser.push(token)
     assert (time.thread_time() - started) / 20_000 < 200e-6
+
+
+@pytest.mark.parametrize(
+    ("chunks", "content"),
+    [
+        (["<think>", "hm", "</think>", "4", "7"], ["4", "7"]),
+        (["<think>", "hm", "</think>", "\n", "\n", "4", "7"], ["4", "7"]),
+        (["<th", "ink>", "hm", "</th", "ink>", "4"], ["4"]),
+        (["\n", "<think>", "</think>", "4"], ["4"]),
+        (["<think>", "hm", "</think>", "<", "b>"], ["<", "b>"]),
+        (["<think>", "hm", "</think>", "\n"], []),
+        (["<think>", "hm"], []),
+        ([" ", "4"], [" ", "4"]),
+        (["hm</think>4"], ["hm</think>4"]),
+    ],
+)
+def test_the_logprobs_of_text_are_those_of_the_answers_tokens(chunks: list[str], content: list[str]) -> None:
+    vocabulary = ChunkVocabulary(THINK)
+    parser = parser_for(vocabulary)
+    pushed = [(vocabulary.token(chunk.encode()), logprob(chunk.encode())) for chunk in chunks]
+    deltas = [delta for token, one in pushed for delta in parser.push(token, one)] + parser.flush()
+    tokens = [one.token for delta in deltas if isinstance(delta, TextDelta) for one in delta.logprobs]
+    assert tokens == content
+
+
+def test_the_logprobs_of_message_headers_belong_to_the_reasoning() -> None:
+    vocabulary = ChunkVocabulary(HARMONY)
+    parser = parser_for(vocabulary)
+    chunks = ["<|channel|>", "analysis", "<|message|>", "hm", "<|end|>"]
+    chunks += ["<|start|>", "assistant", "<|channel|>", "final", "<|message|>", "4", "7"]
+    pushed = [(vocabulary.token(chunk.encode()), logprob(chunk.encode())) for chunk in chunks]
+    deltas = [delta for token, one in pushed for delta in parser.push(token, one)] + parser.flush()
+    assert [one.token for delta in deltas if isinstance(delta, TextDelta) for one in delta.logprobs] == ["4", "7"]
