@@ -19,9 +19,18 @@ from pico_jupyter.server.credentials import normalise_credentials
 from pico_jupyter.server.error_responses import NO_TOKEN, ErrorResponder
 
 RESOURCE = "pico"
+ALLOW_ORIGIN = "Access-Control-Allow-Origin"
 PREFLIGHT_SECONDS = 600
 # The body of a refused request is read if it is at most this large. Otherwise the connection is closed.
 MAX_DRAINED_BYTES = 256 * 1024 * 1024
+MAX_ECHOED_PATH = 64
+SERVED = (
+    "This server has v1/chat/completions, v1/chat and v1/models of OpenAI's API, and api/chat, api/generate, api/tags, "
+    "api/ps, api/show and api/version of Ollama's API."
+)
+FOREIGN_ORIGIN = (
+    "Pages of this origin may not use this server. The server's owner can allow an origin with ServerApp.allow_origin."
+)
 ALL_METHODS = "GET, POST, DELETE, HEAD, OPTIONS"
 
 Verb = TypeVar("Verb", bound=Callable[..., Awaitable[None]])
@@ -105,6 +114,23 @@ class DialectHandler(ErrorResponder):
             return
         super().check_xsrf_cookie()
 
+    def check_origin(self, origin_to_satisfy_tornado: str = "") -> bool:
+        """Refuse pages of foreign origins, with an error that names the cause. Jupyter's own refusal is a bare 404."""
+        if super().check_origin(origin_to_satisfy_tornado):
+            return True
+        raise Unauthenticated(NO_TOKEN) if self.current_user is None else Forbidden(FOREIGN_ORIGIN)
+
+    def set_cors_headers(self) -> None:
+        """Allow the same origins as in the answer to a preflight: those of ServerApp.allow_origin and allow_origin_pat.
+
+        Jupyter also allows every origin in answers to requests with a token. A browser never reads these answers,
+        because the preflight has failed before.
+        """
+        super().set_cors_headers()
+        is_configured = self.allow_origin or self.allow_origin_pat or ALLOW_ORIGIN in self.settings.get("headers", {})
+        if not is_configured:
+            self.clear_header(ALLOW_ORIGIN)
+
     def get_login_url(self) -> str:
         """Refuse instead of redirecting to a login page. `web.authenticated` calls this for missing credentials."""
         raise Unauthenticated(NO_TOKEN)
@@ -157,4 +183,5 @@ class NoEndpointHandler(DialectHandler):
         """Raise NotFound for every authenticated request except a preflight."""
         await super().check_access()
         if self.request.method != "OPTIONS":
-            raise NotFound("There is no such endpoint")
+            path = self.request.path[:MAX_ECHOED_PATH]
+            raise NotFound(f"There is no such endpoint: {self.request.method} {path}. {SERVED}")

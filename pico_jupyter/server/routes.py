@@ -1,12 +1,20 @@
-"""Maps paths to handlers. Below api/, only exact paths are mapped, because Jupyter's own API is there too."""
+"""Maps paths to handlers. Below api/, only exact paths are mapped, because Jupyter's own API is there too.
+
+Several slashes in a row count as one, because clients append "/v1/chat/completions" to base URLs that end in a slash.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeAlias
 
 from jupyter_server.utils import url_path_join
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import Matcher, PathMatches
+from tornado.routing import Rule as TornadoRule
 
 from pico_jupyter.errors import Forbidden, NotFound, NotSupported, PicoError
+from pico_jupyter.server import anthropic_handlers as anthropic
 from pico_jupyter.server import ollama_handlers as ollama
 from pico_jupyter.server import openai_handlers as openai
 from pico_jupyter.server import openapi_handler as openapi
@@ -22,12 +30,12 @@ def _refusal(kind: type[PicoError], message: str, *methods: str) -> dict[str, An
 
 # Ollama clients send HEAD to the root of their base URL. Jupyter answers it at /, and this extension at /pico/.
 # The paths below /pico/ also remain usable if another extension handles v1/.
-MOUNTS = ("/", "/pico/")
+MOUNTS = ("", "pico/")
 
 ENDPOINTS: tuple[Rule, ...] = (
     ("v1/chat/completions", openai.OpenAIChatHandler, {"path": "v1/chat/completions"}),
     ("v1/chat", openai.OpenAIChatHandler, {"path": "v1/chat"}),
-    ("v1/models/(.+?)", openai.OpenAIModelsHandler, {}),
+    ("v1/models/([^/].*?)", openai.OpenAIModelsHandler, {}),
     ("v1/models", openai.OpenAIModelsHandler, {}),
     ("v1/memory", openai.OpenAIMemoryHandler, {}),
     ("v1", openai.OpenAIStatusHandler, {}),
@@ -53,29 +61,58 @@ ENDPOINTS: tuple[Rule, ...] = (
 )
 
 
+# Endpoints of Anthropic that this server does not have.
+ANTHROPIC_PATHS = r"v1/(?:messages|complete)(?:/.*)?"
+# Endpoints of OpenAI's clients if their base URL lacks v1.
+PATHS_WITHOUT_V1 = "(?:chat/completions|completions|responses|embeddings)"
+
+
+class _HeadMatches(Matcher):
+    """Matches HEAD requests to a path. Ollama's clients and Claude Code send them to the root of their base URL."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = re.compile(pattern)
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        return {} if request.method == "HEAD" and self._pattern.fullmatch(request.path) else None
+
+
 def rules(context: ServerContext) -> list[Rule]:
     """The rules of all endpoints below each of MOUNTS, relative to the server's base URL."""
     shared = {"context": context}
     endpoints = [
-        (f"{mount}{path}/?", handler, {**shared, **arguments})
+        (_with_any_slashes(mount + path), handler, {**shared, **arguments})
         for mount in MOUNTS
         for path, handler, arguments in ENDPOINTS
     ]
     own = [
-        ("/pico/?", ollama.OllamaRootHandler, shared),
-        ("/pico/openapi.json/?", openapi.OpenAPIHandler, shared),
+        (_with_any_slashes("pico"), ollama.OllamaRootHandler, shared),
+        (_with_any_slashes("pico/openapi.json"), openapi.OpenAPIHandler, shared),
     ]
     return [*endpoints, *own]
 
 
-def fallback_rules(base_url: str, context: ServerContext) -> list[Rule]:
+def fallback_rules(base_url: str, context: ServerContext) -> list[TornadoRule]:
     """The rules for unknown paths. Their patterns begin with the server's base URL.
 
     Add these rules after those of other extensions.
     """
     shared = {"context": context}
+    unknown: tuple[tuple[str, type[DialectHandler]], ...] = (
+        *((mount + ANTHROPIC_PATHS, anthropic.AnthropicUnknownPathHandler) for mount in MOUNTS),
+        *((f"{mount}v1/.*", openai.OpenAIUnknownPathHandler) for mount in MOUNTS),
+        *((mount + PATHS_WITHOUT_V1, openai.OpenAIUnknownPathHandler) for mount in MOUNTS),
+        ("pico/.*", ollama.OllamaUnknownPathHandler),
+    )
     return [
-        (url_path_join(base_url, "v1/.*"), openai.OpenAIUnknownPathHandler, shared),
-        (url_path_join(base_url, "pico/v1/.*"), openai.OpenAIUnknownPathHandler, shared),
-        (url_path_join(base_url, "pico/.*"), ollama.OllamaUnknownPathHandler, shared),
+        *(
+            TornadoRule(PathMatches(url_path_join(base_url, _with_any_slashes(path))), kind, shared)
+            for path, kind in unknown
+        ),
+        TornadoRule(_HeadMatches(f"{base_url.rstrip('/')}/*"), ollama.OllamaRootHandler, shared),
     ]
+
+
+def _with_any_slashes(path: str) -> str:
+    # url_path_join strips slashes from the ends of a pattern, so the pattern may not begin or end in one.
+    return "(?:/*)" + path.replace("/", "/+") + "/*"

@@ -215,7 +215,77 @@ async def test_an_unknown_path_below_v1_is_reported_as_json(server: RunningServe
 async def test_an_unknown_path_of_the_second_mount_is_reported_as_json(server: RunningServer, path: str) -> None:
     response = await server.post(path, {})
     assert response.status_code == 404
-    assert response.json() == {"error": "There is no such endpoint"}
+    assert response.json()["error"].startswith(f"There is no such endpoint: POST /{path}. This server has v1/chat")
+
+
+@pytest.mark.parametrize("path", ["v1/embeddings", "v1/responses", "v1/completions", "chat/completions", "embeddings"])
+async def test_an_endpoint_of_openai_that_is_missing_is_a_404_that_says_what_is_served(
+    server: RunningServer, path: str
+) -> None:
+    for mount in MOUNTS:
+        response = await server.post(mount + path, {"model": "tiny"})
+        assert response.status_code == 404
+        assert response.json()["error"]["type"] == "not_found_error"
+        assert "v1/chat/completions" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["v1/messages", "v1/messages/count_tokens", "v1/complete", "v1/messages?beta=true"])
+async def test_an_endpoint_of_anthropic_is_refused_in_anthropics_format_without_blaming_the_model(
+    server: RunningServer, path: str
+) -> None:
+    for mount in MOUNTS:
+        response = await server.post(mount + path, {"model": "tiny"})
+        assert response.status_code == 404
+        assert response.json()["type"] == "error"
+        assert response.json()["error"]["type"] == "invalid_request_error"
+        assert "v1/chat/completions" in response.json()["error"]["message"]
+        assert (await server.post(mount + path, {}, token="")).json()["error"]["type"] == "authentication_error"
+
+
+DOUBLED = [
+    ("POST", "/v1/chat/completions", CHAT),
+    ("POST", "v1//chat//completions", CHAT),
+    ("POST", "/v1/chat/completions//", CHAT),
+    ("POST", "//v1///chat", CHAT),
+    ("POST", "/api/chat", CHAT),
+    ("POST", "api//chat/", CHAT),
+    ("POST", "/pico//api/chat", CHAT),
+    ("POST", "pico//v1/chat/completions", CHAT),
+    ("GET", "/v1/models", None),
+    ("GET", "v1//models//tiny", None),
+    ("GET", "/v1", None),
+    ("GET", "/api/tags", None),
+    ("GET", "pico//", None),
+    ("HEAD", "/pico", None),
+    ("GET", "/pico//openapi.json", None),
+]
+
+
+@pytest.mark.parametrize("base_url", ["/", "/user/ann/"])
+async def test_several_slashes_count_as_one(start_server: StartServer, base_url: str) -> None:
+    server = await start_server(base_url=base_url)
+    for method, path, body in DOUBLED:
+        response = await server.request(method, path, json=body)
+        assert response.status_code == 200, path
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "v1//nothing", "/pico//nothing", "v1/models//", "/v1/messages"])
+async def test_an_unknown_path_with_several_slashes_is_reported_as_json(server: RunningServer, path: str) -> None:
+    response = await server.post(path, {})
+    assert response.status_code in (404, 405)
+    assert response.json()["error"]
+
+
+@pytest.mark.parametrize("base_url", ["/", "/user/ann/"])
+async def test_head_of_the_root_is_answered_for_ollamas_clients_without_a_token(
+    start_server: StartServer, base_url: str
+) -> None:
+    server = await start_server(base_url=base_url)
+    for path in ("", "/"):
+        head = await server.request("HEAD", path, token="")
+        assert (head.status_code, head.content) == (200, b"")
+    page = await server.get("")
+    assert "Ollama" not in page.text
 
 
 @pytest.mark.parametrize(
@@ -326,10 +396,16 @@ async def test_an_origin_is_allowed_if_the_server_allows_it(
         assert response.headers.get("Access-Control-Allow-Origin") == allowed
 
 
-async def test_a_page_with_a_token_can_read_answers_and_errors(server: RunningServer) -> None:
-    origin = {"Origin": "https://app.example"}
+async def test_answers_and_errors_allow_no_origin_that_the_preflight_refuses(server: RunningServer) -> None:
     for body in (CHAT, {}):
-        response = await server.post("v1/chat/completions", body, headers=origin)
+        response = await server.post("v1/chat/completions", body, headers={"Origin": "https://app.example"})
+        assert "Access-Control-Allow-Origin" not in response.headers
+
+
+async def test_a_header_that_the_owner_sets_for_all_answers_is_kept(start_server: StartServer) -> None:
+    headers = {"Access-Control-Allow-Origin": "https://app.example"}
+    server = await start_server(ServerApp={"tornado_settings": {"headers": headers}})
+    for response in (await preflight(server, "v1/models"), await server.get("v1/models")):
         assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
 
 
