@@ -1,6 +1,6 @@
 """Reads images and videos from paths, URLs, bytes and Python objects into attachments.
 
-Pillow and numpy are imported only to convert a numpy array. matplotlib is never imported.
+Pillow and numpy are imported only for their own objects. matplotlib is never imported.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from pico_jupyter.sources.calls import Attachment, MediaKind
 
 URL_SCHEMES = ("data:", "jupyter:", "http:", "https:")
 CHANNELS = (1, 3, 4)
+# The modes of Pillow that PNG files keep, and those with more than 8 bits, which only TIFF files keep.
+FILE_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
+TIFF_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+ORIENTATION = 0x0112  # the EXIF tag
 DEFAULT_MIME = {"image": "image/png", "video": "video/mp4"}
 
 
@@ -54,9 +58,9 @@ def _as_list(media: Any) -> list[Any]:
 
 def _read_image(image: Any, param: str) -> Attachment:
     if _is_instance(image, "PIL.Image", "Image"):
-        return _attach("image", param, _png(image))
+        return _attach_pillow(image, param)
     if _is_instance(image, "numpy", "ndarray"):
-        return _attach("image", param, _png(_from_array(image, param)))
+        return _attach_pillow(_from_array(image, param), param)
     if _is_instance(image, "matplotlib.figure", "Figure"):
         file = io.BytesIO()
         image.savefig(file, format="png")
@@ -88,12 +92,30 @@ def _is_instance(value: Any, module: str, name: str) -> bool:
     return isinstance(kind, type) and isinstance(value, kind)
 
 
-def _png(image: Any) -> bytes:
-    file = io.BytesIO()
-    # PNG does not support the other modes of Pillow (CMYK, YCbCr, F …).
-    is_png_mode = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA")
-    (image if is_png_mode else image.convert("RGB")).save(file, format="PNG")
-    return file.getvalue()
+def _attach_pillow(image: Any, param: str) -> Attachment:
+    """Save an image so that its file is decoded as the file from which it was opened would be."""
+    from PIL import Image
+
+    try:
+        image.load()  # A TIFF is upright after this, and its orientation is 1.
+        exif = Image.Exif()
+        exif[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
+        kind = "TIFF" if image.mode in TIFF_MODES else "PNG"
+        file = io.BytesIO()
+        _in_mode_of_files(image).save(file, format=kind, exif=exif)
+    except (OSError, ValueError, TypeError, AttributeError, SyntaxError, AssertionError) as error:
+        raise InvalidRequest(
+            f"{param}: the image cannot be read: {error or type(error).__name__}", param=param
+        ) from None
+    return _attach("image", param, file.getvalue(), f"image/{kind.lower()}")
+
+
+def _in_mode_of_files(image: Any) -> Any:
+    if image.mode in FILE_MODES or image.mode in TIFF_MODES:
+        return image
+    if image.mode == "La":  # Pillow converts it only to LA.
+        return image.convert("LA")
+    return image.convert("RGBA" if image.mode in ("RGBa", "PA") else "RGB")
 
 
 def _from_array(array: Any, param: str) -> Any:

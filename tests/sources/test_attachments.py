@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
+from pico_jupyter.engine.media.images import decode_image
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.sources.attachments import read_images, read_videos
+from pico_jupyter.sources.calls import Attachment
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
@@ -44,9 +47,87 @@ def test_bytes_and_urls_are_not_changed() -> None:
     assert [attachment.data for attachment in read_images(urls)] == urls
 
 
-def test_pillow_images_of_any_mode_become_png() -> None:
-    for mode in ("1", "L", "P", "RGB", "RGBA", "CMYK", "F", "I;16"):
-        assert image(Image.new(mode, (3, 2))).size == (3, 2)
+def decoded(attachment: Attachment) -> NDArray[np.uint8]:
+    """The pixels that the engine sees."""
+    data = base64.b64decode(attachment.data.partition(",")[2])
+    return np.asarray(decode_image(data, "image", max_pixels=10_000))
+
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8))
+SIXTEEN_BITS = np.linspace(0, 65535, 24).reshape(4, 6).astype(np.uint16)
+TRANSPARENT = Image.merge("LA", [NOISE.convert("L"), NOISE.convert("L").transpose(Image.Transpose.ROTATE_180)])
+FILES: dict[str, Image.Image] = {
+    "rgb.png": NOISE,
+    "grey.png": NOISE.convert("L"),
+    "bits.png": NOISE.convert("1"),
+    "palette.png": NOISE.convert("P"),
+    "palette.gif": NOISE.convert("P"),
+    "la.png": TRANSPARENT,
+    "rgba.png": TRANSPARENT.convert("RGBA"),
+    "rgba.webp": TRANSPARENT.convert("RGBA"),
+    "cmyk.jpg": NOISE.convert("CMYK"),
+    "cmyk.tif": NOISE.convert("CMYK"),
+    "ycbcr.jpg": NOISE.convert("YCbCr"),
+    "16.png": Image.fromarray(SIXTEEN_BITS),
+    "16.tif": Image.fromarray(SIXTEEN_BITS),
+    "16big.tif": Image.frombytes("I;16B", (6, 4), SIXTEEN_BITS.astype(">u2").tobytes()),
+    "integers.tif": Image.fromarray(np.linspace(-3e5, 7e6, 24).reshape(4, 6).astype(np.int32)),
+    "floats.tif": Image.fromarray(np.linspace(-3, 7, 24).reshape(4, 6).astype(np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_pillow_image_equals_the_file_from_which_it_was_opened(name: str, tmp_path: Path) -> None:
+    FILES[name].save(tmp_path / name)
+    with Image.open(tmp_path / name) as original:
+        by_path, opened = read_images([tmp_path / name, original])
+    assert np.array_equal(decoded(opened), decoded(by_path))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_pillow_image_is_as_upright_as_its_file(suffix: str, orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / f"photo.{suffix}"
+    NOISE.save(file, exif=exif)
+    loaded = Image.open(file)
+    loaded.load()
+    by_path, *others = read_images([file, Image.open(file), loaded, ImageOps.exif_transpose(Image.open(file))])
+    for other in others:
+        assert np.array_equal(decoded(other), decoded(by_path))
+
+
+def test_transparency_of_one_colour_is_kept(tmp_path: Path) -> None:
+    for mode in ("L", "P", "RGB"):
+        source = NOISE.convert(mode)
+        source.save(tmp_path / "a.png", transparency=source.getpixel((0, 0)))
+        by_path, opened = read_images([tmp_path / "a.png", Image.open(tmp_path / "a.png")])
+        assert np.array_equal(decoded(opened), decoded(by_path))
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa", "PA", "HSV", "LAB", "RGBX", "YCbCr", "I;16L"])
+def test_pillow_images_of_other_modes_are_accepted(mode: str) -> None:
+    (attachment,) = read_images(Image.new(mode, (3, 2)))
+    assert decoded(attachment).shape == (2, 3, 3)
+
+
+def test_a_pillow_image_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    NOISE.save(tmp_path / "a.png")
+    cut = io.BytesIO((tmp_path / "a.png").read_bytes()[:60])
+    with Image.open(tmp_path / "a.png") as closed:
+        pass
+    for unreadable in (Image.new("RGB", (0, 0)), Image.open(cut), closed):
+        with pytest.raises(InvalidRequest, match=r"images\[0\]: the image cannot be read"):
+            list(read_images(unreadable))
+
+
+def test_the_metadata_of_a_photo_are_not_sent(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "camera of Ann"
+    NOISE.save(tmp_path / "a.jpg", exif=exif)
+    (attachment,) = read_images(Image.open(tmp_path / "a.jpg"))
+    assert b"Ann" not in base64.b64decode(attachment.data.partition(",")[2])
 
 
 @pytest.mark.parametrize(
