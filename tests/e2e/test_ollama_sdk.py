@@ -55,6 +55,19 @@ def test_a_raw_prompt_reaches_the_model_unchanged(client: ollama.Client) -> None
     assert answer.context is None
 
 
+@pytest.mark.parametrize("think", [None, True, False])
+def test_a_last_answer_is_continued_without_reasoning(client: ollama.Client, think: bool | None) -> None:
+    answer = client.chat("pico-tiny", [*SUM, {"role": "assistant", "content": "12 + 35 ="}], think=think)
+    assert answer.message.content.strip() == "47"
+    assert answer.message.thinking is None
+
+
+def test_a_num_predict_of_0_is_no_limit(client: ollama.Client) -> None:
+    answer = client.chat("pico-tiny", SUM, think=False, options={"num_predict": 0})
+    assert "47" in answer.message.content
+    assert answer.done_reason == "stop"
+
+
 def test_options_reach_the_engine(client: ollama.Client) -> None:
     answer = client.chat("pico-tiny", SUM, options={"num_predict": 2, "temperature": 0})
     assert answer.eval_count == 2

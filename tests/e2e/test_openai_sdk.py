@@ -123,6 +123,16 @@ def test_logprobs_spell_the_answer(client: openai.OpenAI) -> None:
     assert all(token.top_logprobs[0].logprob >= token.top_logprobs[1].logprob for token in choice.logprobs.content)
 
 
+def test_logprobs_of_the_reasoning_are_apart_from_those_of_the_answer(client: openai.OpenAI) -> None:
+    choice = client.chat.completions.create(
+        model="pico-tiny", messages=SUM, logprobs=True, extra_body={"think": True}
+    ).choices[0]
+    spelled = b"".join(bytes(token.bytes or []) for token in choice.logprobs.content)
+    reasoned = b"".join(bytes(token["bytes"]) for token in choice.logprobs.reasoning_content)
+    assert spelled.decode().strip() == choice.message.content
+    assert choice.message.reasoning_content.encode() in reasoned
+
+
 def test_a_logit_bias_forbids_a_token(client: openai.OpenAI, server: RunningServer) -> None:
     plain = client.chat.completions.create(
         model="pico-tiny", messages=SUM, max_tokens=1, logprobs=True, extra_body={"think": False}
