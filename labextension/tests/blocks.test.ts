@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
-import { Block, BlockSplitter } from '../src/model/blocks';
+import { Block, BlockSplitter, LinkDefinitions } from '../src/model/blocks';
 
-const prose = (source: string): Block => ({ kind: 'markdown', source, language: '' });
-const code = (source: string, language = ''): Block => ({ kind: 'code', source, language });
+const prose = (source: string, definitions: LinkDefinitions = {}): Block => ({ kind: 'markdown', source, language: '', definitions });
+const code = (source: string, language = ''): Block => ({ kind: 'code', source, language, definitions: {} });
 
-const definition = (source: string): Block => ({ kind: 'definitions', source, language: '' });
+const definition = (source: string, definitions: LinkDefinitions): Block => ({ kind: 'definitions', source, language: '', definitions });
+const link = (href: string): LinkDefinitions[string] => ({ href, title: undefined as unknown as string });
 
 const TABLE: [string, string, Block[]][] = [
   ['an empty text', '', []],
@@ -31,7 +32,15 @@ const TABLE: [string, string, Block[]][] = [
   ['a display formula in brackets', '\\[\na\n\nb\n\\]', [prose('\\[\na\n\nb\n\\]')]],
   ['inline code is not a fence', '```x``` y\n\nz', [prose('```x``` y'), prose('z')]],
   ['a table', 'see\n|a|b|\n|-|-|\n|1|2|\n\nend', [prose('see'), prose('|a|b|\n|-|-|\n|1|2|'), prose('end')]],
-  ['link definitions', 'see [a]\n\n[a]: https://a.example\n[b]: #b\n\nno [x]: y', [prose('see [a]'), definition('[a]: https://a.example'), definition('[b]: #b'), prose('no [x]: y')]],
+  ['link definitions', 'see [a]\n\n[a]: https://a.example\n[b]: #b\n\nno [x]: y', [prose('see [a]'), definition('[a]: https://a.example', { a: link('https://a.example') }), definition('[b]: #b', { b: link('#b') }), prose('no [x]: y')]],
+  ['a footnote is text', 'a[^1]\n\nb\n\n[^1]: Smith, 2020.\n\n[^2]: https://a.example', [prose('a[^1]'), prose('b'), prose('[^1]: Smith, 2020.'), prose('[^2]: https://a.example')]],
+  ['a line of a log is text', '[INFO]: done\n\nb', [prose('[INFO]: done'), prose('b')]],
+  ['code has no definitions', '```\n[INFO]: /var/log\n```\n\n    [a]: #b\n\n~~~\n[c]: #d\n~~~', [code('[INFO]: /var/log'), prose('    [a]: #b'), code('[c]: #d')]],
+  ['a definition in a list or a quote', '- a\n\n  [b]: #b\n\n> [c]: #c', [prose('- a\n\n  [b]: #b', { b: link('#b') }), prose('> [c]: #c', { c: link('#c') })]],
+  ['code in a list has no definitions', '- a\n  ```\n  [b]: #b\n  ```', [prose('- a\n  ```\n  [b]: #b\n  ```')]],
+  ['the first definition of a label wins', '> [a]: #b\n>\n> [A]: #c', [prose('> [a]: #b\n>\n> [A]: #c', { a: link('#b') })]],
+  ['signs of lists in a formula', 'So\n$$\na\n+ b\n- c\n= d\n$$\n\nend', [prose('So'), prose('$$\na\n+ b\n- c\n= d\n$$'), prose('end')]],
+  ['two dollar signs are no formula', '$$ is the pid.\n\n```sh\necho $$\n```', [prose('$$ is the pid.'), code('echo $$', 'sh')]],
   ['HTML', '<div>\na\n</div>\n\nb', [prose('<div>\na\n</div>'), prose('b')]],
   ['line ends of Windows', 'one\r\n\r\n```\r\nx\r\n```\r\n', [prose('one'), code('x')]]
 ];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,26 @@ from pico_jupyter.panel.transcript import conversation_markdown
 
 # The TypeScript side is tested with the same cases.
 CASES = json.loads((Path(__file__).parent / "safe.json").read_text())
+# Texts, and the formulas in their safe Markdown.
+FORMULAS = json.loads((Path(__file__).parent / "formulas.json").read_text())
+CODE = re.compile(r"<code>.*?</code>|<pre>.*?</pre>|^```.*?^```", re.DOTALL | re.MULTILINE)
+FORMULA = re.compile(r"\$\$.*?\$\$|\$[^$]*\$|\\begin.*?\\end\{\w+\}", re.DOTALL)
 
 
 @pytest.mark.parametrize(("source", "expected"), CASES)
 def test_python_and_typescript_write_the_same_safe_markdown(source: str, expected: str) -> None:
     assert safe_markdown(source) == expected
+
+
+@pytest.mark.parametrize(("text", "formulas"), FORMULAS)
+def test_only_mathematics_is_a_formula(text: str, formulas: list[str]) -> None:
+    shown = CODE.sub("", safe_markdown(text))
+    assert [re.sub(r"\s+", " ", formula) for formula in FORMULA.findall(shown)] == formulas
+
+
+def test_markdown_signs_in_a_long_formula_take_little_time() -> None:
+    text = "$$\n" + "\\[ $ \\( `a` $$ " * 4000
+    assert safe_markdown(text).count("<code>a</code>") == 4000
 
 
 def test_the_markdown_of_a_conversation_has_all_messages() -> None:

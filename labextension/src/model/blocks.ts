@@ -1,33 +1,32 @@
 /** Splits Markdown into blocks that are rendered one by one while the text grows. The marked library finds the blocks. */
 
-import { Lexer, Marked, Token, Tokens } from 'marked';
+import { Lexer, Marked, Token, Tokenizer, Tokens } from 'marked';
+import { formulaBlocks } from './formulas';
+
+/** The destinations of links by their labels in lower case. Links in all blocks may refer to them. */
+export type LinkDefinitions = Readonly<Record<string, Pick<Tokens.Def, 'href' | 'title'>>>;
 
 export interface Block {
-  /** `definitions`: link definitions. They render to nothing, and links in all blocks may refer to them. */
+  /** `definitions`: link definitions, which render to nothing. */
   readonly kind: 'markdown' | 'code' | 'definitions';
   /** Markdown, or the code between the fences. */
   readonly source: string;
   /** The first word of the opening fence, or ''. */
   readonly language: string;
+  /** The link definitions in this block. Text in code is none. */
+  readonly definitions: LinkDefinitions;
 }
 
-/** A display formula. If it is not closed yet, it extends to the end of the text, so that its empty lines do not split it. */
-const OPEN_MATH = /^ {0,3}(?:\$\$[^]*?(?:\$\$|$)|\\\[[^]*?(?:\\\]|$))[^\n]*(?:\n|$)/;
-const blockParser = new Marked({
-  gfm: true,
-  extensions: [
-    {
-      name: 'math',
-      level: 'block',
-      start: source => /(?<=^|\n) {0,3}(?:\$\$|\\\[)/.exec(source)?.index,
-      tokenizer: source => {
-        const raw = OPEN_MATH.exec(source)?.[0];
-        return raw ? { type: 'math', raw } : undefined;
-      },
-      renderer: () => ''
-    }
-  ]
-});
+const NO_DEFINITIONS: LinkDefinitions = {};
+const DESTINATION = /^(?:https?:|mailto:|#|\.{0,2}\/)/i;
+
+/** marked's tokenizer for link definitions, without text that only looks like one: footnotes, and lines such as "[INFO]: done". */
+export function definition(this: Tokenizer, source: string): Tokens.Def | undefined {
+  const token = Tokenizer.prototype.def.call(this, source);
+  return token && !token.tag.startsWith('^') && DESTINATION.test(token.href) ? token : undefined;
+}
+
+const blockParser = new Marked({ gfm: true, tokenizer: { def: definition }, extensions: [formulaBlocks(true)] });
 
 /** Returns the same objects for blocks that have not changed, so that React does not render them again. */
 export class BlockSplitter {
@@ -89,8 +88,24 @@ function toBlocks(token: Token): Block[] {
     return [];
   }
   if (token.type !== 'code' || token.codeBlockStyle === 'indented') {
-    return [{ kind: token.type === 'def' ? 'definitions' : 'markdown', source: token.raw.replace(/\n+$/, ''), language: '' }];
+    const kind = token.type === 'def' ? 'definitions' : 'markdown';
+    return [{ kind, source: token.raw.replace(/\n+$/, ''), language: '', definitions: mergeDefinitions(definitionsIn(token)) }];
   }
   const { text, lang = '' } = token as Tokens.Code;
-  return [{ kind: 'code', source: text.replace(/\n$/, ''), language: lang.split(/\s/, 1)[0] }];
+  return [{ kind: 'code', source: text.replace(/\n$/, ''), language: lang.split(/\s/, 1)[0], definitions: NO_DEFINITIONS }];
+}
+
+/** The link definitions in a block token, including those in lists and quotes. */
+function definitionsIn(token: Token): LinkDefinitions[] {
+  if (token.type === 'def') {
+    const { tag, href, title } = token as Tokens.Def;
+    return [{ [tag]: { href, title } }];
+  }
+  const { items, tokens } = token as { items?: readonly Token[]; tokens?: readonly Token[] };
+  return (items ?? tokens ?? []).flatMap(definitionsIn);
+}
+
+/** All definitions. The first definition of a label wins. */
+export function mergeDefinitions(all: readonly LinkDefinitions[]): LinkDefinitions {
+  return all.length ? Object.assign({}, ...[...all].reverse()) as LinkDefinitions : NO_DEFINITIONS;
 }

@@ -5,21 +5,8 @@
 
 import { Lexer, Marked, Token, Tokens } from 'marked';
 import { blockTokens } from './blocks';
+import { Formula, formulaBlocks, isInUrl, readFormula, textBefore } from './formulas';
 
-/** A formula, an escaped character, or dollar signs. Formulas have at most 999 characters, so that the search stays linear. */
-const MATH = new RegExp(
-  [
-    /^\$\$(?<block>.{1,999}?)(?<!\\)\$\$/,
-    /^\\\[(?<bracketed>.{1,999}?)\\\]/,
-    /^\$(?![\s$])(?<inline>[^$\n]{1,999}?)(?<![\s\\])\$(?![\d$])/,
-    /^\\\((?<parenthesised>.{1,999}?)\\\)/,
-    /^(?<environment>\\begin\{(?<name>[a-zA-Z]*\*?)\}.{0,999}?\\end\{\k<name>\})/,
-    /^(?<text>\$+|\\.)/
-  ]
-    .map(({ source }) => source)
-    .join('|'),
-  'su'
-);
 const LANGUAGE = /^[\p{L}\p{N}_+#.-]+/u;
 /** Group 1 could open HTML, code, an image or a formula. Group 2 is a backslash that could open a formula. */
 const LIVE = /\\?(<|`|~{3,}|!(?=\[)|\$)|\\(\\|(?=begin\{))|\\./gsu;
@@ -29,6 +16,10 @@ const UNSAFE_LINK = /(?<=\])[(:](?=[\x00-\x20]*(?![\x00-\x20]|(?:https?|ftp|mail
 const OPEN_LABEL = /^( {0,3})\[(?=(?:[^[\]\\]|\\.|\\(?![^]))*(?![^]))/gmsu;
 /** A sign that would open a display formula inside another formula. TeX ignores a space after it. */
 const NESTED_OPENING = /(?<=.)(\\begin(?=\{)|\\\\(?=[[(]))/gsu;
+/** The label of text that only looks like a link definition, as in blocks.ts. Renderers would hide it. */
+const NO_DEFINITION = /^([ \t>*+.)\d-]*)\[(?=(?:[^[\]\\\n]|\\.)+\]:)(?:(?=\^)|(?![^\]]*\]:\s*<?(?:https?:|mailto:|#|\.{0,2}\/)))/gimu;
+/** A line of a formula that Markdown could read as a block. */
+const BLOCK_SIGN = /\n[ \t]*(?:\n|[-+*>#=|]|\d+[.)])/;
 const MARKUP = /[^\p{L}\p{N}_ ]/gu;
 
 const off = (): undefined => undefined;
@@ -38,7 +29,10 @@ const codeParser = new Marked({
     ...{ autolink: off, br: off, def: off, del: off, emStrong: off, html: off },
     ...{ lheading: off, link: off, reflink: off, table: off, tag: off, url: off }
   },
-  extensions: [{ name: 'math', level: 'inline', start: source => source.search(/[\\$]/), tokenizer: formulaToken, renderer: () => '' }]
+  extensions: [
+    formulaBlocks(false),
+    { name: 'formula', level: 'inline', start: source => source.search(/[\\$]/), tokenizer: inlineToken, renderer: () => '' }
+  ]
 });
 
 /** Makes `text` safe to render. With "  \n" as `lineEnd`, every line break of the text is rendered. */
@@ -79,7 +73,7 @@ interface Leaf {
 /** Yields the innermost blocks. Tokens in lists and quotes have no positions, but all their line breaks, so lines are counted. */
 function* leaves(tokens: readonly Token[], start: number, isNested: boolean): Generator<Leaf> {
   let line = start;
-  for (const token of tokens) {
+  for (const [index, token] of tokens.entries()) {
     if (token.type === 'list') {
       yield* leaves((token as Tokens.List).items, line, true);
     } else if (token.type === 'list_item' || token.type === 'blockquote') {
@@ -88,6 +82,8 @@ function* leaves(tokens: readonly Token[], start: number, isNested: boolean): Ge
       yield { token, line, isNested };
     }
     line += newlines(token.raw);
+    // marked drops the line break before a formula that follows a quote without ">".
+    line += tokens[index + 1]?.type === 'formulaBlock' && !token.raw.endsWith('\n') ? 1 : 0;
   }
 }
 
@@ -117,62 +113,62 @@ function prose(text: string): string {
     plain = '';
     return shown;
   };
-  for (const token of new Lexer(codeParser.defaults).inlineTokens(text, [])) {
+  for (const token of new Lexer(codeParser.defaults).inlineTokens(text, []) as readonly Tokens.Generic[]) {
     if (token.type === 'codespan') {
       shown = `${flush()}<code>${entities(token.text)}</code>`;
-    } else if (token.type === 'math' && token.markup !== null) {
+    } else if (token.formula) {
       const before = flush();
       // Two formulas without a space between them would be read as one.
-      shown = (before.endsWith('$') ? `${before} ` : before) + safeFormula(token, before !== '' && !before.endsWith('\n'));
+      shown = (before.endsWith('$') ? `${before} ` : before) + safeFormula(token.formula as Formula, before.slice(before.lastIndexOf('\n') + 1));
     } else {
       plain += token.raw;
     }
   }
-  return flush().replace(OPEN_LABEL, '$1&#91;');
+  return flush().replace(OPEN_LABEL, '$1&#91;').replace(NO_DEFINITION, '$1&#91;');
 }
 
 function escapeLive(text: string): string {
-  return text.replace(UNSAFE_LINK, entities).replace(LIVE, (escaped, live?: string, slash?: string) => {
+  return text.replace(UNSAFE_LINK, entities).replace(LIVE, (escaped, live?: string, slash?: string, start = 0, linked = '') => {
     if (live) {
-      return entities(live);
+      return live === '$' && !isInUrl(linked.slice(0, start)) ? apart('$') : entities(live);
     }
-    return slash === undefined ? escaped : '&#92;';
+    const opensFormula = /^(?:\\?[([]|begin\{)/.test(linked.slice(start + escaped.length));
+    return slash === undefined ? escaped : opensFormula ? apart('\\') : '&#92;';
   });
 }
 
-/** The inline token of a formula. A token without markup is text: an escaped character or lone dollar signs. */
-function formulaToken(source: string): Tokens.Generic | undefined {
-  const found = MATH.exec(source);
-  if (!found?.groups) {
-    return undefined;
-  }
-  const { block, bracketed, inline, parenthesised, environment, text } = found.groups;
-  const displayed = block ?? bracketed;
-  const within = inline ?? parenthesised;
-  const delimiter = displayed !== undefined ? '$$' : within !== undefined ? '$' : '';
-  return {
-    type: 'math',
-    raw: found[0],
-    text: displayed ?? within?.trim() ?? environment ?? text,
-    markup: text === undefined ? delimiter : null
-  };
+/** A sign in an element of its own, because MathJax searches the text of rendered pages for formulas. */
+function apart(sign: string): string {
+  return `<span>${entities(sign)}</span>`;
 }
 
-function safeFormula({ text, markup }: Tokens.Generic, isInsideLine: boolean): string {
-  let tex = String(text).replace(LIVE, inFormula).replace(UNSAFE_LINK, ' $&');
-  if (markup !== '$$') {
-    tex = `${markup}${tex}`.replace(NESTED_OPENING, '$1 ').slice(String(markup).length);
-  } else if (isInsideLine) {
-    tex = tex.replace(/\s*\n[\s>]*/g, ' ');
+/** The token of a formula, of an escaped character or of lone dollar signs. Only the first has a formula. */
+function inlineToken(source: string, tokens: readonly Token[]): Tokens.Generic | undefined {
+  const formula = readFormula(source, textBefore(tokens));
+  const raw = formula?.raw ?? /^(?:\$+|\\[^])/u.exec(source)?.[0];
+  return raw === undefined ? undefined : { type: 'formula', raw, formula };
+}
+
+/** `lineBefore` is the text before the formula in its line. */
+function safeFormula({ tex, delimiter }: Formula, lineBefore: string): string {
+  let shown = (delimiter === '$' ? tex.trim() : tex).replace(LIVE, inFormula).replace(UNSAFE_LINK, ' $&');
+  if (delimiter !== '$$') {
+    shown = `${delimiter}${shown}`.replace(NESTED_OPENING, '$1 ').slice(delimiter.length);
+  }
+  if ((delimiter === '$$' && lineBefore) || BLOCK_SIGN.test(shown)) {
+    shown = shown.replace(/(?<!\\)%[^\n]*/g, '').replace(lineBefore.includes('>') ? /\s*\n[\s>]*/g : /\s*\n\s*/g, ' ');
   }
   // A backslash would escape the closing dollar sign.
-  return tex.trim() && `${markup}${tex}${tex.endsWith('\\') ? ' ' : ''}${markup}`;
+  return shown.trim() && `${delimiter}${shown}${shown.endsWith('\\') ? ' ' : ''}${delimiter}`;
 }
 
-/** "<" becomes \lt. Leading and trailing backticks and dollar signs are removed, and spaces separate the other signs. */
+/** "<" becomes \lt, "\$" a character code. Backticks and other dollar signs are removed. Spaces separate the other signs. */
 function inFormula(escaped: string, live?: string): string {
   if (!live) {
     return escaped;
+  }
+  if (escaped === '\\$') {
+    return '\\unicode{36}';
   }
   return live === '<' ? '\\lt ' : [...live.replace(/^[$`]+|[$`]+$/g, ''), ''].join(' ');
 }

@@ -2,7 +2,7 @@
 
 import * as React from 'react';
 import { createPortal } from 'react-dom';
-import { Block, BlockSplitter } from '../model/blocks';
+import { Block, BlockSplitter, LinkDefinitions, mergeDefinitions } from '../model/blocks';
 import { CodeCard } from './CodeCard';
 import { useObservable, useServices } from './services';
 
@@ -11,7 +11,7 @@ export const Markdown = React.memo(function Markdown({ source, isLive }: { sourc
   const blocks = React.useMemo(() => splitter.current.update(source), [source]);
   // Growing answers use no link definitions, because a new definition would render all blocks again.
   const definitions = React.useMemo(
-    () => (isLive ? '' : blocks.filter(({ kind }) => kind === 'definitions').map(block => block.source).join('\n')),
+    () => mergeDefinitions(isLive ? [] : blocks.map(block => block.definitions)),
     [blocks, isLive]
   );
   return (
@@ -37,14 +37,14 @@ interface NestedCode {
 }
 
 /** A block of Markdown. Code inside it, for example in a list, is shown in a CodeCard too. */
-const Prose = React.memo(function Prose({ block, definitions }: { block: Block; definitions: string }) {
+const Prose = React.memo(function Prose({ block, definitions }: { block: Block; definitions: LinkDefinitions }) {
   const renderer = useObservable(useServices().renderer);
   const box = React.useRef<HTMLDivElement>(null);
   const [nested, setNested] = React.useState<readonly NestedCode[]>([]);
   React.useLayoutEffect(() => {
     const element = box.current;
     if (element && renderer) {
-      element.innerHTML = renderer.markdown(definitions ? `${block.source}\n\n${definitions}` : block.source);
+      element.innerHTML = renderer.markdown(block.source, definitions);
       const cards = [...element.querySelectorAll('pre')].map(extractCode);
       setNested(before => (cards.length || before.length ? cards : before));
     }

@@ -2,15 +2,15 @@
  * mail, and no image is loaded from another server. DOMPurify removes everything else that is unsafe. */
 
 import DOMPurify from 'dompurify';
-import { Marked, Tokens } from 'marked';
+import { Lexer, Marked, Tokens } from 'marked';
 import temml from 'temml';
+import { definition, LinkDefinitions } from '../model/blocks';
+import { Formula, formulaBlocks, maskFormulas, readFormula, textBefore } from '../model/formulas';
 import { highlight } from './highlight';
 import { Renderer } from './services';
 
 const LINK = /^(https?:|mailto:|#)/i;
 const DATA_IMAGE = /^data:image\/(png|jpeg|gif|webp);base64,/i;
-const BLOCK_MATH = /^ {0,3}(?:\$\$([\s\S]+?)\$\$|\\\[([\s\S]+?)\\\])/;
-const INLINE_MATH = /^(?:\$\$([^\n]+?)\$\$|\$(?!\s)([^$\n]+?)(?<!\s)\$(?!\d)|\\\((.+?)\\\))/;
 const SANITIZE = {
   USE_PROFILES: { html: true, mathMl: true },
   ADD_ATTR: ['target'],
@@ -28,7 +28,10 @@ const markdownParser = new Marked({
   renderer: {
     code({ text, lang }) {
       const language = /^[\w+#-]+/.exec(lang ?? '')?.[0] ?? '';
-      return `<pre><code class="language-${escapeHtml(language)}">${highlight(text, language)}</code></pre>`;
+      return `<pre dir="ltr"><code class="language-${escapeHtml(language)}">${highlight(text, language)}</code></pre>`;
+    },
+    codespan({ text }) {
+      return `<code dir="ltr">${escapeHtml(text)}</code>`;
     },
     html({ text }) {
       return escapeHtml(text);
@@ -49,36 +52,40 @@ const markdownParser = new Marked({
       return checked ? '☑ ' : '☐ ';
     }
   },
+  tokenizer: { def: definition },
+  hooks: { emStrongMask: maskFormulas },
   extensions: [
+    formulaBlocks(false, formulaHtml),
     {
-      name: 'blockMath',
-      level: 'block',
-      start: source => source.match(/\$\$|\\\[/)?.index,
-      tokenizer: source => mathToken('blockMath', BLOCK_MATH.exec(source)),
-      renderer: token => `<div class="pico-math" tabindex="0">${formula(token, true)}</div>`
-    },
-    {
-      name: 'inlineMath',
+      name: 'formula',
       level: 'inline',
-      start: source => source.match(/\$|\\\(/)?.index,
-      tokenizer: source => mathToken('inlineMath', INLINE_MATH.exec(source)),
-      renderer: token => formula(token, false)
+      start: source => source.match(/\$|\\[([b]/)?.index,
+      tokenizer: (source, tokens): Tokens.Generic | undefined => {
+        const formula = readFormula(source, textBefore(tokens));
+        return formula ? { type: 'formula', raw: formula.raw, formula } : undefined;
+      },
+      renderer: token => formulaHtml(token.formula as Formula)
     }
   ]
 });
 
-function mathToken(type: string, match: RegExpExecArray | null): Tokens.Generic | undefined {
-  return match ? { type, raw: match[0], text: (match[1] ?? match[2] ?? match[3] ?? '').trim() } : undefined;
-}
-
-function formula(token: Tokens.Generic, displayMode: boolean): string {
-  return temml.renderToString(String(token.text), { displayMode, throwOnError: false, trust: false, maxExpand: 500 });
+/** A formula as MathML, or its source if TeX does not understand it. */
+function formulaHtml({ raw, tex, delimiter }: Formula): string {
+  const displayMode = delimiter !== '$';
+  try {
+    const math = temml.renderToString(tex.trim(), { displayMode, throwOnError: true, trust: false, maxExpand: 500 });
+    return displayMode ? `<span class="pico-math" tabindex="0">${math}</span>` : math;
+  } catch {
+    return `<code dir="ltr">${escapeHtml(raw)}</code>`;
+  }
 }
 
 /** The source as HTML. Deep nesting, for example a long run of ">", overflows marked's stack. Such a source is shown as text. */
-function toHtml(source: string): string {
+export function toHtml(source: string, definitions: LinkDefinitions): string {
   try {
-    return String(markdownParser.parse(source));
+    const lexer = new Lexer(markdownParser.defaults);
+    Object.assign(lexer.tokens.links, definitions);
+    return markdownParser.parser(lexer.lex(source));
   } catch (error) {
     if (error instanceof RangeError) {
       return `<p>${escapeHtml(source)}</p>`;
@@ -88,6 +95,6 @@ function toHtml(source: string): string {
 }
 
 export const renderer: Renderer = {
-  markdown: source => DOMPurify.sanitize(toHtml(source), SANITIZE),
+  markdown: (source, definitions) => DOMPurify.sanitize(toHtml(source, definitions), SANITIZE),
   code: (source, language) => DOMPurify.sanitize(highlight(source, language), SANITIZE)
 };

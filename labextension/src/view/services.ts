@@ -1,6 +1,7 @@
 /** The services that the application provides to the view. */
 
 import * as React from 'react';
+import { LinkDefinitions } from '../model/blocks';
 import { Chat } from '../model/chat';
 import { Observable } from '../model/observable';
 import { AttachmentCandidate } from '../model/types';
@@ -33,7 +34,8 @@ export interface Preferences {
 
 /** Renders text of a model as safe HTML: no scripts, no styles, and nothing is loaded from other servers. */
 export interface Renderer {
-  markdown(source: string): string;
+  /** `definitions` are link definitions of other blocks. */
+  markdown(source: string, definitions: LinkDefinitions): string;
   code(source: string, language: string): string;
 }
 
