@@ -37,6 +37,7 @@ test('the first question creates the file of a conversation, and answers are sav
   const [[name, content]] = [...browser.folder.files];
   expect(name).toMatch(/^1970-01-01 00-16 page\d+\.json$/);
   expect(page.chat.state.get().file).toBe(name);
+  expect(browser.folder.missing).toEqual([]);
   expect(readTranscript(content)?.messages.map(entry => entry.content)).toEqual(['What is 1 + 1?', '2']);
 });
 

@@ -120,6 +120,8 @@ export async function flushPromises(): Promise<void> {
 
 export class MemoryFolder implements ConversationFolder {
   readonly files = new Map<string, string>();
+  /** The names that were asked for and do not exist. Browsers log an error for each. */
+  readonly missing: string[] = [];
   failing = false;
 
   async list(): Promise<FolderFile[]> {
@@ -127,6 +129,9 @@ export class MemoryFolder implements ConversationFolder {
   }
 
   async stamp(name: string): Promise<string | null> {
+    if (!this._stamps.has(name)) {
+      this.missing.push(name);
+    }
     return this._stamps.get(name) ?? null;
   }
 

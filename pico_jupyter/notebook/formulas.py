@@ -27,7 +27,8 @@ IN_URL = re.compile(r"(?:\]\(|\]:\s*|://)[^\s()]*\Z")
 PLAIN_WORD = re.compile(
     r"(?<![\\a-zA-Z])(?<![^\W\d_])(?!(?:cos|exp|lim|log|max|min|mod|sin|tan)(?![^\W\d_]))[^\W\d_]{3,}(?![^\W\d_]|\()"
 )
-PROSE = re.compile(rf"(?<=[\s(])[^\W\d_]{{2,}}(?=\s)|[{UNSPACED}]")
+# Words between blanks, the name of a variable of a shell, or a script without blanks.
+PROSE = re.compile(rf"\A[A-Za-z_]\w{{2,}}[,;:.]|\A[A-Z][A-Z0-9_]{{2,}}\W|(?<=[\s(])[^\W\d_]{{2,}}(?=\s)|[{UNSPACED}]")
 # Signs that only formulas have.
 STRONG = re.compile(r"\\[a-zA-Z]|\^|_\{|(?<![^\W_])[^\W\d_]_[^\W_]|\s[=<>+*/≤≥≈-]\s")
 FENCE_LINE = re.compile(r"\n[ \t]*~{3,}")

@@ -67,3 +67,16 @@ def test_code_of_an_answer_is_inserted_as_the_next_cell(page: Page, lab: Running
     run(cells.nth(1))
     expect(cells).to_have_count(4)
     expect(cells.nth(2).locator(".cm-content")).to_have_text("how_much = 47")
+
+
+def test_only_mathematics_is_rendered_as_a_formula(page: Page, lab: RunningServer) -> None:
+    text = "use $VAR1 or $VAR2, C:\\\\(x86\\\\) and `$$`, so $x^2$\n\n[INFO]: done\n\n$$\na\n+ b\n$$"
+    source = CODER.replace(r'"So:\n```python\nhow_much = 47\n```"', repr(text))
+    assert source != CODER
+    cells = open_notebook(page, lab, "formulas.ipynb", source, "%%chat\nWhich?")
+    run(cells.nth(0))
+    run(cells.nth(1))
+    answer = cells.nth(1).locator(".jp-RenderedMarkdown")
+    expect(answer).to_contain_text("use $VAR1 or $VAR2, C:\\(x86\\) and $$")
+    expect(answer).to_contain_text("[INFO]: done")
+    expect(answer.locator("mjx-container")).to_have_count(2)

@@ -2,6 +2,7 @@
 
 import { PathExt } from '@jupyterlab/coreutils';
 import { INotebookTracker, Notebook, NotebookActions } from '@jupyterlab/notebook';
+import { insertion } from '../model/insertion';
 import { array, object, string } from '../model/json';
 import { AttachmentCandidate } from '../model/types';
 import { Insertion } from '../view/services';
@@ -22,11 +23,19 @@ export function insertCode(notebooks: INotebookTracker, code: string, where: Ins
   const { sharedModel } = activeCell.model;
   if (where !== 'cursor') {
     sharedModel.setSource(code);
-  } else if (activeCell.editor?.replaceSelection) {
-    activeCell.editor.replaceSelection(code);
-  } else {
-    // JupyterLab has not rendered the cell yet, so it has no cursor.
-    sharedModel.setSource([sharedModel.getSource(), code].filter(Boolean).join('\n'));
+    return true;
+  }
+  // A cell that JupyterLab has not rendered yet has no cursor. The code is inserted at its end.
+  const { editor } = activeCell;
+  const source = sharedModel.getSource();
+  const selection = editor?.getSelection();
+  const start = editor && selection ? editor.getOffsetAt(selection.start) : source.length;
+  const end = editor && selection ? editor.getOffsetAt(selection.end) : source.length;
+  const edit = insertion(source, start, end, code);
+  sharedModel.updateSource(edit.start, edit.end, edit.text);
+  const cursor = editor?.getPositionAt(edit.start + edit.text.length);
+  if (editor && cursor) {
+    editor.setCursorPosition(cursor);
   }
   return true;
 }

@@ -12,8 +12,7 @@ export class ContentsFolder implements ConversationFolder {
   ) {}
 
   async list(): Promise<FolderFile[]> {
-    const folder = await orNull(this._contents.get(this._folder(), { content: true }));
-    const models = (folder?.content ?? []) as readonly Contents.IModel[];
+    const models = (await this._exists()) ? await listFolder(this._contents, this._folder()) : [];
     return models.filter(({ type }) => type !== 'directory').map(model => ({ name: model.name, stamp: model.last_modified }));
   }
 
@@ -37,7 +36,7 @@ export class ContentsFolder implements ConversationFolder {
 
   private async _ensureFolder(): Promise<void> {
     const folder = this._folder();
-    if (folder !== this._existing && (await orNull(this._contents.get(folder, { content: false }))) === null) {
+    if (!(await this._exists())) {
       const parts = folder.split('/').filter(Boolean);
       for (let count = 1; count <= parts.length; count += 1) {
         await this._contents.save(parts.slice(0, count).join('/'), { type: 'directory' });
@@ -46,12 +45,32 @@ export class ContentsFolder implements ConversationFolder {
     this._existing = folder;
   }
 
+  /** Whether the folder exists. Reads its parents, because browsers log an error for each request of a missing path. */
+  private async _exists(): Promise<boolean> {
+    const folder = this._folder();
+    const parts = folder === this._existing ? [] : folder.split('/').filter(Boolean);
+    for (const [count, part] of parts.entries()) {
+      const models = await listFolder(this._contents, parts.slice(0, count).join('/'));
+      if (!models.some(({ name, type }) => name === part && type === 'directory')) {
+        return false;
+      }
+    }
+    this._existing = folder;
+    return true;
+  }
+
   private _path(name: string): string {
     return PathExt.join(this._folder(), name);
   }
 
   /** The folder that is known to exist. */
   private _existing = '';
+}
+
+/** The files and folders in a folder; none if it does not exist. */
+export async function listFolder(contents: Contents.IManager, path: string): Promise<readonly Contents.IModel[]> {
+  const folder = await orNull(contents.get(path, { content: true }));
+  return (folder?.content ?? []) as readonly Contents.IModel[];
 }
 
 /** Resolves to null for a path that does not exist. */

@@ -6,7 +6,7 @@ import { FileDialog } from '@jupyterlab/filebrowser';
 import { Contents } from '@jupyterlab/services';
 import { attachmentKind, exceedsLimit, textCandidate } from '../model/candidates';
 import { AttachmentCandidate } from '../model/types';
-import { orNull } from './contentsFolder';
+import { listFolder } from './contentsFolder';
 
 export async function pickFiles(documents: IDocumentManager, contents: Contents.IManager): Promise<readonly AttachmentCandidate[]> {
   const { value } = await FileDialog.getOpenFiles({ manager: documents });
@@ -41,7 +41,7 @@ async function readServerFile(contents: Contents.IManager, path: string): Promis
 
 /** Writes a new file into the folder under an unused name. Returns its path. */
 export async function writeExport(contents: Contents.IManager, folder: string, name: string, text: string): Promise<string> {
-  const path = await unusedPath(contents, PathExt.join(folder, name));
+  const path = PathExt.join(folder, await unusedName(contents, folder, name));
   const isNotebook = name.endsWith('.ipynb');
   await contents.save(
     path,
@@ -50,11 +50,13 @@ export async function writeExport(contents: Contents.IManager, folder: string, n
   return path;
 }
 
-async function unusedPath(contents: Contents.IManager, path: string): Promise<string> {
-  const ending = PathExt.extname(path);
-  const stem = path.slice(0, path.length - ending.length);
-  let unused = path;
-  for (let count = 1; (await orNull(contents.get(unused, { content: false }))) !== null; count += 1) {
+async function unusedName(contents: Contents.IManager, folder: string, name: string): Promise<string> {
+  // File systems of Windows and macOS ignore case.
+  const used = new Set((await listFolder(contents, folder)).map(file => file.name.normalize('NFC').toLowerCase()));
+  const ending = PathExt.extname(name);
+  const stem = name.slice(0, name.length - ending.length);
+  let unused = name;
+  for (let count = 1; used.has(unused.toLowerCase()); count += 1) {
     unused = `${stem} ${count}${ending}`;
   }
   return unused;

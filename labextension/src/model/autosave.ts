@@ -87,7 +87,9 @@ export class Autosave {
       return;
     }
     try {
-      await this._mergeFile();
+      if (this._stamp !== null) {
+        await this._mergeFile();
+      }
       const state = this.conversation.state.get();
       this._stamp = await this._storage.folder.write(this.name, writeTranscript(state));
       this._written = state;

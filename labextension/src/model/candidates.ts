@@ -17,3 +17,23 @@ export function exceedsLimit(kind: Attachment['kind'], size: number): boolean {
 export function textCandidate(name: string, data: string): AttachmentCandidate {
   return data.includes('\0') ? { kind: 'other', name, data: '' } : { kind: 'text', name, data };
 }
+
+/** Whether a paste attaches the files on the clipboard. Spreadsheets copy cells as text, HTML and an image; then the text counts. */
+export function pastesFiles(names: readonly string[], text: string, html: string): boolean {
+  const lines = text.split(/[\r\n]+/).map(line => line.trim()).filter(Boolean);
+  // File managers add the names or the addresses of the files, browsers the address of an image.
+  const isAddress = (line: string): boolean => names.some(name => line.endsWith(name) || decoded(line).endsWith(name));
+  return names.length > 0 && (lines.every(isAddress) || isOnlyImage(html));
+}
+
+function decoded(address: string): string {
+  try {
+    return decodeURIComponent(address);
+  } catch {
+    return address;
+  }
+}
+
+function isOnlyImage(html: string): boolean {
+  return /^<img\b[^>]*>$/i.test(html.replace(/<!--[^]*?-->|<(?!img\b)[^>]*>/gi, '').trim());
+}

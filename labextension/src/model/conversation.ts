@@ -1,6 +1,7 @@
 /** One conversation: its messages, and the answer that it is receiving. */
 
 import { applyDelta, startTiming, updateTiming } from './applyDelta';
+import { shorten } from './names';
 import { Observable } from './observable';
 import { interruptAbandoned, mergeTranscripts } from './transcript';
 import { Attachment, Backend, ChatRequest, Environment, Message, Transcript } from './types';
@@ -240,6 +241,6 @@ class Throttle {
 
 export function titleOf(question: Message): string {
   const text = question.content.trim() || question.attachments?.[0]?.name || '';
-  const line = text.split('\n', 1)[0].trim();
-  return line.length > TITLE_LENGTH ? `${line.slice(0, TITLE_LENGTH - 1).trimEnd()}…` : line;
+  const line = text.split(/[\r\n]/, 1)[0].trim();
+  return shorten(line, TITLE_LENGTH);
 }

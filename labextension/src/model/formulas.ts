@@ -21,7 +21,8 @@ const WORD_BEFORE = new RegExp(`(?:\\$|${WORD_SIGN})$`, 'u');
 const MAX_URL = 300;
 const IN_URL = /(?:\]\(|\]:\s*|:\/\/)[^\s()]*$/;
 const PLAIN_WORD = /(?<![\\\p{L}])(?!(?:cos|exp|lim|log|max|min|mod|sin|tan)(?!\p{L}))\p{L}{3,}(?![\p{L}(])/u;
-const PROSE = new RegExp(`(?<=[\\s(])\\p{L}{2,}(?=\\s)|[${UNSPACED}]`, 'u');
+/** Words between blanks, the name of a variable of a shell, or a script without blanks. */
+const PROSE = new RegExp(`^[A-Za-z_]\\w{2,}[,;:.]|^[A-Z][A-Z0-9_]{2,}\\W|(?<=[\\s(])\\p{L}{2,}(?=\\s)|[${UNSPACED}]`, 'u');
 /** Signs that only formulas have. */
 const STRONG = /\\[a-zA-Z]|\^|_\{|(?<![\p{L}\p{N}])\p{L}_[\p{L}\p{N}]|\s(?:[=<>+*/≤≥≈-])\s/u;
 const FENCE_LINE = /\n[ \t]*~{3,}/;

@@ -12,9 +12,8 @@ export class HttpFolder implements ConversationFolder {
   ) {}
 
   async list(): Promise<FolderFile[]> {
-    const folder = await this._get('', 'content=1');
-    return array(folder?.content)
-      .map(object)
+    const files = (await this._exists()) ? await this._list(this._folder) : [];
+    return files
       .filter(({ type }) => type !== 'directory')
       .map(file => ({ name: string(file.name), stamp: string(file.last_modified) }));
   }
@@ -42,13 +41,32 @@ export class HttpFolder implements ConversationFolder {
   }
 
   private async _ensureFolder(): Promise<void> {
-    if (!this._exists && (await this._get('', 'content=0')) === null) {
+    if (!(await this._exists())) {
       const parts = this._folder.split('/');
       for (let count = 1; count <= parts.length; count += 1) {
         await this._put(parts.slice(0, count).join('/'), { type: 'directory' });
       }
     }
-    this._exists = true;
+    this._isKnown = true;
+  }
+
+  /** Whether the folder exists. Reads its parents, because browsers log an error for each request of a missing path. */
+  private async _exists(): Promise<boolean> {
+    const parts = this._isKnown ? [] : this._folder.split('/').filter(Boolean);
+    for (const [count, part] of parts.entries()) {
+      const files = await this._list(parts.slice(0, count).join('/'));
+      if (!files.some(({ name, type }) => name === part && type === 'directory')) {
+        return false;
+      }
+    }
+    this._isKnown = true;
+    return true;
+  }
+
+  /** The files and folders in a folder; none if it does not exist. */
+  private async _list(path: string): Promise<Json[]> {
+    const response = await this._ask(path, { method: 'GET' }, '?content=1');
+    return response.status === 404 ? [] : array((await readJson(response)).content).map(object);
   }
 
   /** null if the path does not exist. */
@@ -70,7 +88,7 @@ export class HttpFolder implements ConversationFolder {
     return [this._folder, name].filter(Boolean).join('/');
   }
 
-  private _exists = false;
+  private _isKnown = false;
 }
 
 /** The JSON body. Throws a ServerError for a failed request. */

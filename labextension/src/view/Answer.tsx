@@ -70,7 +70,7 @@ function Failure({ message, conversation }: AnswerProps): React.JSX.Element {
       <Icon name="alert" />
       <div>
         <b>{trans.__('The model could not answer.')}</b>
-        <div>{message.error}</div>
+        <div dir="auto">{message.error}</div>
       </div>
       <button type="button" className="pico-button" onClick={() => void conversation.regenerate(message.id)}>
         <Icon name="redo" size={14} /> {trans.__('Retry')}

@@ -21,7 +21,7 @@ export function AttachmentList({ attachments, onRemove }: AttachmentListProps): 
       {attachments.map(({ id, kind, name, data }) => (
         <li key={id} className="pico-chip">
           {kind === 'image' ? <img src={data} alt="" /> : <Icon name={ICONS[kind]} />}
-          <span className="pico-chip-name" title={name}>
+          <span className="pico-chip-name" dir="auto" title={name}>
             {name}
           </span>
           {onRemove && <IconButton icon="close" size={12} label={trans.__('Remove %1', name)} onClick={() => onRemove(id)} />}

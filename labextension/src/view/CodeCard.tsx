@@ -28,7 +28,7 @@ export const CodeCard = React.memo(function CodeCard({ source, language, isLive 
     replace: trans.__('Replace the active cell')
   };
   return (
-    <figure className="pico-code" aria-label={trans.__('Code: %1', language || trans.__('text'))}>
+    <figure className="pico-code" dir="ltr" aria-label={trans.__('Code: %1', language || trans.__('text'))}>
       <figcaption className="pico-code-bar">
         <span>{language || trans.__('text')}</span>
         <CopyButton label={trans.__('Copy code')} text={source} size={14} />
@@ -36,7 +36,7 @@ export const CodeCard = React.memo(function CodeCard({ source, language, isLive 
           <IconButton key={where} icon={ICONS[where]} size={14} label={labels[where]} onClick={() => actions.insertCode?.(source, where)} />
         ))}
       </figcaption>
-      <pre tabIndex={0}>
+      <pre tabIndex={0} dir="ltr">
         {isHighlighted ? <code dangerouslySetInnerHTML={{ __html: html }} /> : <code>{source}</code>}
       </pre>
     </figure>

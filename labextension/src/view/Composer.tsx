@@ -1,6 +1,7 @@
 /** The input for the next message, with its attachments and the reasoning switch. */
 
 import * as React from 'react';
+import { pastesFiles } from '../model/candidates';
 import { supportsAttachment, supportsImages, supportsVideo } from '../model/models';
 import { Message } from '../model/types';
 import { AttachmentList, readBrowserFile } from './Attachments';
@@ -42,7 +43,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
   const onKeyDown = (event: React.KeyboardEvent): void => {
     const isAccel = event.ctrlKey || event.metaKey;
     const sends = sendKey === 'enter' ? !event.shiftKey : isAccel;
-    if (event.key === 'Enter' && sends && !event.nativeEvent.isComposing) {
+    if (event.key === 'Enter' && sends) {
       event.preventDefault();
       submit();
     } else if (event.key === 'ArrowUp' && text === '') {
@@ -54,8 +55,10 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
     }
   };
   const onPaste = (event: React.ClipboardEvent): void => {
-    const files = [...event.clipboardData.files];
-    if (files.length) {
+    const { clipboardData } = event;
+    const files = [...clipboardData.files];
+    const text = clipboardData.getData('text/plain');
+    if (pastesFiles(files.map(({ name }) => name), text, clipboardData.getData('text/html'))) {
       event.preventDefault();
       void Promise.all(files.map(readBrowserFile)).then(read => chat.attach(read));
     }
@@ -72,6 +75,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
       <textarea
         ref={area}
         rows={1}
+        dir="auto"
         value={text}
         aria-label={trans.__('Message')}
         placeholder={trans.__('Ask a local model…')}

@@ -28,6 +28,7 @@ function Conversations({ library, close }: { library: Library; close: () => void
         <Icon name="search" size={14} />
         <input
           ref={input}
+          dir="auto"
           value={query}
           placeholder={trans.__('Find a conversation')}
           aria-label={trans.__('Find a conversation')}
@@ -82,7 +83,7 @@ function ConversationRow({ entry, isOpen, onOpen }: ConversationRowProps): React
   return (
     <li className={`pico-row pico-row-line${isOpen ? ' pico-cursor' : ''}`}>
       <button type="button" className="pico-row-button" aria-current={isOpen || undefined} onClick={onOpen}>
-        <span className="pico-row-name">{entry.title}</span>
+        <span className="pico-row-name" dir="auto">{entry.title}</span>
         <span className="pico-muted">{new Date(entry.changed).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })}</span>
       </button>
       <IconButton icon="edit" size={14} label={trans.__('Rename %1', entry.title)} onClick={() => setMode('renaming')} />
@@ -105,7 +106,7 @@ function Renaming({ entry, onClose }: { entry: ConversationEntry; onClose: () =>
   };
   return (
     <li className="pico-row">
-      <input ref={input} className="pico-input" value={title} aria-label={trans.__('Title')} onChange={event => setTitle(event.target.value)} onKeyDown={onKeyDown} />
+      <input ref={input} className="pico-input" dir="auto" value={title} aria-label={trans.__('Title')} onChange={event => setTitle(event.target.value)} onKeyDown={onKeyDown} />
     </li>
   );
 }

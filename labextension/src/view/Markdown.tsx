@@ -51,7 +51,7 @@ const Prose = React.memo(function Prose({ block, definitions }: { block: Block; 
   }, [block, definitions, renderer]);
   return (
     <>
-      <div className="pico-block" ref={box}>
+      <div className="pico-block" dir="auto" ref={box}>
         {renderer ? null : block.source}
       </div>
       {nested.map(({ container, ...code }, index) => createPortal(<CodeCard {...code} isLive={false} />, container, String(index)))}

@@ -2,6 +2,7 @@
 
 import * as React from 'react';
 import { toMarkdown, toNotebook } from '../model/exports';
+import { exportName } from '../model/names';
 import { Popover } from './controls';
 import { AppActions, useServices } from './services';
 
@@ -27,7 +28,7 @@ function useItems({ exportText, openInTab, openSettings }: AppActions): readonly
   const { chat, trans } = useServices();
   const exporting = (ending: string, write: typeof toMarkdown) => () => {
     const transcript = chat.conversation.state.get();
-    exportText?.(`${transcript.title.replace(/[/\\:*?"<>|]+/g, ' ').trim() || 'conversation'}${ending}`, write(transcript));
+    exportText?.(exportName(transcript.title, ending), write(transcript));
   };
   return [
     ...(exportText

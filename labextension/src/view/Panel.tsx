@@ -4,6 +4,7 @@ import * as React from 'react';
 import { ConversationState } from '../model/conversation';
 import { readBrowserFile } from './Attachments';
 import { Composer } from './Composer';
+import { hideCompositionKeys } from './composition';
 import { History } from './History';
 import { Icon } from './icons';
 import { Menu } from './Menu';
@@ -44,6 +45,7 @@ function Layout(): React.JSX.Element {
       className={`pico-chat${isDragging ? ' pico-drag' : ''}`}
       ref={section}
       aria-label={trans.__('Chat with a local model')}
+      onKeyDownCapture={hideCompositionKeys}
       onKeyDown={onKeyDown}
       {...drop}
     >

@@ -22,7 +22,7 @@ export const Question = React.memo(function Question({ message, conversation, is
   return (
     <article className="pico-message pico-question" aria-label={trans.__('You')}>
       {!!message.attachments?.length && <AttachmentList attachments={message.attachments} />}
-      {message.content && <div className="pico-bubble">{message.content}</div>}
+      {message.content && <div className="pico-bubble" dir="auto">{message.content}</div>}
       <div className="pico-actions">
         <CopyButton label={trans.__('Copy message')} text={message.content} />
         <IconButton icon="edit" label={trans.__('Edit and resend')} disabled={isBusy} onClick={() => setEditing(true)} />
@@ -44,14 +44,14 @@ function Editor({ message, conversation, onClose }: Omit<QuestionProps, 'isBusy'
     if (event.key === 'Escape') {
       event.stopPropagation();
       onClose();
-    } else if (event.key === 'Enter' && !event.shiftKey && !event.nativeEvent.isComposing) {
+    } else if (event.key === 'Enter' && !event.shiftKey) {
       event.preventDefault();
       submit();
     }
   };
   return (
     <article className="pico-message pico-question pico-editing" aria-label={trans.__('Edit your message')}>
-      <textarea ref={area} value={draft} aria-label={trans.__('Edit message')} onChange={event => setDraft(event.target.value)} onKeyDown={onKeyDown} />
+      <textarea ref={area} dir="auto" value={draft} aria-label={trans.__('Edit message')} onChange={event => setDraft(event.target.value)} onKeyDown={onKeyDown} />
       <div className="pico-edit-buttons">
         <button type="button" className="pico-button" onClick={onClose}>
           {trans.__('Cancel')}
