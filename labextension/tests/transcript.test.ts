@@ -75,3 +75,15 @@ test('an exported notebook has Python code in code cells', () => {
     ['markdown', '```sh']
   ]);
 });
+
+test('cells of an exported notebook have the link definitions that they use', () => {
+  const content = 'See [A].\n\n```python\nx\n```\n\nNo link.\n\n[a]: https://a.example\n[b]: #b';
+  const { cells } = JSON.parse(toNotebook(transcript([message('a', { role: 'assistant', model: 'tiny', content })])));
+  expect(cells.map((cell: { source: string }) => cell.source)).toEqual(['# Sums', '**tiny**\n\nSee [A].\n\n[a]: https://a.example', 'x', 'No link.']);
+});
+
+test('exports have no halves of characters, which no file can hold', () => {
+  const talk = transcript([message('a', { content: 'b\ud83c' })], { title: 'a\ud83c' });
+  expect(toMarkdown(talk)).toBe('# a\ufffd\n\n## You\n\nb\ufffd\n');
+  expect(toNotebook(talk)).not.toMatch(/\\ud83c/);
+});

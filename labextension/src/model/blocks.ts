@@ -13,7 +13,7 @@ export interface Block {
   readonly source: string;
   /** The first word of the opening fence, or ''. */
   readonly language: string;
-  /** The link definitions in this block. Text in code is none. */
+  /** The link definitions in this block, without its code. */
   readonly definitions: LinkDefinitions;
 }
 

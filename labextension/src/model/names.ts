@@ -13,7 +13,7 @@ function characters(text: string): string[] {
 }
 
 /** The text without halves of characters, which no file and no URL can hold. */
-function wellFormed(text: string): string {
+export function wellFormed(text: string): string {
   return text.replace(/[\ud800-\udfff]/gu, '\ufffd');
 }
 
