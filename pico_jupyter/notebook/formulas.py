@@ -35,7 +35,8 @@ FENCE_LINE = re.compile(r"\n[ \t]*~{3,}")
 EMPTY_LINE = re.compile(r"\n[ \t]*\n")
 # The closing dollar sign may be followed by the ending of a word such as "nth".
 AFTER = rf"(?:(?=(?:th|st|nd|rd|s)(?!{WORD_SIGN}))|(?!{WORD_SIGN}|[$({{]))"
-# Formulas are limited in length, so that the search stays linear.
+# The characters of the longest display formula with its signs. The limit keeps the search linear.
+MAX_FORMULA = 4050
 FORMULA = re.compile(
     rf"\$\$(?!\s*[,;:!?)'\"/])(?P<display>(?:\\.|[^\\`$]|\$(?!\$)){{1,3999}}?)\$\${AFTER}"
     r"|\\\[(?P<bracketed>(?:\\[^\[\]]|[^\\`]){1,3999}?)\\\]"

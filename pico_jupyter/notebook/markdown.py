@@ -23,7 +23,7 @@ from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-from pico_jupyter.notebook.formulas import Delimiter, is_in_url, read_formula, read_formula_block
+from pico_jupyter.notebook.formulas import MAX_FORMULA, Delimiter, is_in_url, read_formula, read_formula_block
 
 LANGUAGE = re.compile(r"[\w+#.-]+")
 # Group 1 could open HTML, code, an image or a formula. Group 2 is a backslash that could open a formula.
@@ -44,6 +44,7 @@ NO_DEFINITION = re.compile(
 FORMULA_OPENING = re.compile(r"\\?[(\[]|begin\{")
 # A line of a formula that Markdown could read as a block.
 BLOCK_SIGN = re.compile(r"\n[ \t]*(?:\n|[-+*>#=|]|\d+[.)])")
+FORMULA_BLOCK_SIGNS = ("$$", "\\[", "\\begin{")
 PLAIN = re.compile(r"\$+|\\.", re.DOTALL)
 MARKUP = re.compile(r"[^\w ]")
 # Terminals interpret these characters.
@@ -188,10 +189,14 @@ def _formula_rule(state: StateInline, silent: bool) -> bool:
 def _formula_block_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """The block rule for display formulas, whose lines Markdown could read as lists or headings."""
     position = state.bMarks[start] + state.tShift[start]
-    if state.is_code_block(start) or not state.src.startswith(("$", "\\"), position):
+    if state.is_code_block(start) or not state.src.startswith(FORMULA_BLOCK_SIGNS, position):
         return False
     last = start + 1
-    while last < end and (state.isEmpty(last) or state.sCount[last] >= state.blkIndent):
+    while (
+        last < end
+        and state.bMarks[last] - position < MAX_FORMULA
+        and (state.isEmpty(last) or state.sCount[last] >= state.blkIndent)
+    ):
         last += 1
     lines = read_formula_block(state.getLines(start, last, state.blkIndent, False))
     if lines is None:

@@ -31,8 +31,9 @@ def test_only_mathematics_is_a_formula(text: str, formulas: list[str]) -> None:
 
 
 def test_markdown_signs_in_a_long_formula_take_little_time() -> None:
-    text = "$$\n" + "\\[ $ \\( `a` $$ " * 4000
-    assert safe_markdown(text).count("<code>a</code>") == 4000
+    assert safe_markdown("$$\n" + "\\[ $ \\( `a` $$ " * 4000).count("<code>a</code>") == 4000
+    assert safe_markdown("$$ a\n" * 4000).count("<span>") == 0
+    assert safe_markdown("$$a\n\n" * 4000).count("<span>") == 8000
 
 
 def test_the_markdown_of_a_conversation_has_all_messages() -> None:
