@@ -16,9 +16,9 @@ from traitlets.config import Config, Configurable
 
 from pico_jupyter.dialects.durations import parse_go_duration
 from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.model_kernel.blas import find_blas
 from pico_jupyter.model_kernel.kernel_events import KernelEvent
 from pico_jupyter.model_kernel.launcher import Log
-from pico_jupyter.model_kernel.openblas import find_openblas
 from pico_jupyter.model_kernel.supervisor import ModelKernel
 from pico_jupyter.types import EngineOptions
 
@@ -72,7 +72,8 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
     openblas = Bool(
         True,
         config=True,
-        help="On Linux, preload an OpenBLAS into the model kernel, if one is found, to replace the slow BLAS of mlx.",
+        help="On Linux, preload MKL, BLIS or OpenBLAS into the model kernel, if one is found, to replace the slow BLAS "
+        "of mlx.",
     )
     max_image_pixels = Int(
         64 * 1024 * 1024,
@@ -129,8 +130,8 @@ class EngineConfiguration(Configurable):  # type: ignore[misc]  # traitlets is i
 
         Its process starts at the first generation or question. ListResident and ReadStatistics do not start it.
         """
-        find = find_openblas if self.openblas else _find_no_library
-        return ModelKernel(self.engine_options, log=log, on_event=on_event, find_openblas=find)
+        find = find_blas if self.openblas else _find_no_library
+        return ModelKernel(self.engine_options, log=log, on_event=on_event, find_blas=find)
 
 
 class _ConfigurationReader(JupyterApp):
@@ -147,5 +148,5 @@ def read_user_configuration() -> EngineConfiguration:
     return EngineConfiguration(config=Config({EngineConfiguration.__name__: reader.config["PicoJupyter"]}))
 
 
-def _find_no_library(environ: Mapping[str, str]) -> Path | None:
-    return None
+def _find_no_library(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    return ()

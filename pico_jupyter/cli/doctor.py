@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,8 +22,8 @@ from jupyter_server.config_manager import BaseJSONConfigManager, recursive_updat
 from pico_jupyter.engine.backends import probe
 from pico_jupyter.engine.backends.probe import Speed
 from pico_jupyter.engine.catalog.catalog import Catalog
+from pico_jupyter.model_kernel.blas import OPENBLAS, PRELOADED_BY_USER, find_blas, kind_of
 from pico_jupyter.model_kernel.launcher import kernel_environment
-from pico_jupyter.model_kernel.openblas import THREAD_VARIABLES, find_openblas
 from pico_jupyter.sizes import about
 from pico_jupyter.types import EngineOptions
 
@@ -31,6 +31,9 @@ PACKAGES = ("pico-jupyter", "jupyter-server", "jupyter-client", "ipykernel", "ml
 LITTLE_MEMORY_BYTES = 2e9
 SERVER_CONFIG = "jupyter_server_config"
 PROBE_SECONDS = 60.0
+# A BLAS that decodes more slowly than this share of the memory's speed copies the weights.
+FAST_DECODE_SHARE = 0.6
+MKL_REMEDY = 'run "pip install mkl" (1 GB) in this environment to decode up to twice as fast'
 MARKS = {"ok": "ok  ", "note": "note", "problem": "FAIL"}
 
 
@@ -81,55 +84,77 @@ def _device(options: EngineOptions, openblas: bool) -> Iterator[Finding]:
     remedy = "without a GPU models are slow; pico_jupyter is made for Macs with Apple silicon"
     yield Finding("note", "device", f"{device}, {name}", remedy)
     if sys.platform == "linux":
-        library = find_openblas(os.environ) if openblas else None
-        yield from _blas(library, openblas)
-        yield from _precision(options, library)
+        libraries = find_blas(os.environ) if openblas else ()
+        yield from _blas(libraries, openblas)
+        yield from _precision(options, has_library=bool(libraries))
 
 
-def _blas(library: Path | None, is_enabled: bool) -> Iterator[Finding]:
-    """Measure the model kernel's BLAS: without a preloaded library, then with `library` if there is one."""
+def _blas(libraries: Sequence[Path], is_enabled: bool) -> Iterator[Finding]:
+    """Measure the model kernel without a preloaded BLAS, then with the first of `libraries` that works."""
     plain = _speed(kernel_environment(os.environ))
-    measured = f"{plain.float32:.1f} GFLOP/s in float32, {plain.bfloat16:.1f} in bfloat16" if plain else "not measured"
     names = ", ".join(Path(path).name for path in plain.blas) if plain else ""
+    measured = f"{names}: {_prefill_speed(plain)}"
     if not is_enabled:
-        remedy = "c.PicoJupyter.openblas = True preloads an OpenBLAS into the model kernel"
-        yield Finding("note", "blas", f"{names}: {measured}; OpenBLAS is switched off", remedy)
-    elif library is None and "blas" in os.environ.get("LD_PRELOAD", "").lower():
-        yield Finding("ok", "blas", f"{names}: {measured}, set by your LD_PRELOAD")
-    elif library is None:
+        remedy = "c.PicoJupyter.openblas = True preloads a faster BLAS into the model kernel"
+        yield Finding("note", "blas", f"{measured}; preloading is switched off", remedy)
+    elif not libraries and PRELOADED_BY_USER.search(os.environ.get("LD_PRELOAD", "").lower()):
+        yield Finding("ok", "blas", f"{measured}, set by your LD_PRELOAD")
+    elif not libraries:
         remedy = 'run "apt install libopenblas0-pthread", "conda install libopenblas" or "pip install opencv-python"'
-        yield Finding("note", "blas", f"{names}: {measured}; no OpenBLAS to preload was found", remedy)
-    else:
-        yield _preloaded(library, measured)
-
-
-def _preloaded(library: Path, plain_speed: str) -> Finding:
-    environ = kernel_environment(os.environ, library)
-    speed = _speed(environ)
-    if speed is None or os.path.realpath(library) not in speed.blas:
+        yield Finding("note", "blas", f"{measured}; no BLAS to preload was found", remedy)
+    for library in libraries:
+        speed = _speed(kernel_environment(os.environ, library))
+        if speed is not None and os.path.realpath(library) in speed.blas:
+            yield _preloaded(library, speed, plain)
+            yield _decode_speed(speed, can_improve=kind_of(library) is OPENBLAS)
+            return
         remedy = "the model kernel starts without it; c.PicoJupyter.openblas = False skips the attempt"
-        return Finding("note", "blas", f"{library} cannot be preloaded", remedy)
-    threads = next(environ[name] for name in THREAD_VARIABLES if environ.get(name))
+        yield Finding("note", "blas", f"{library} cannot be preloaded", remedy)
+    if plain is not None:
+        yield _decode_speed(plain, can_improve=is_enabled)
+
+
+def _preloaded(library: Path, speed: Speed, plain: Speed | None) -> Finding:
+    environ = kernel_environment(os.environ, library)
+    kind = kind_of(library)
+    threads = next(environ[name] for name in kind.thread_variables if environ.get(name))
     text = f"{speed.float32:.1f} GFLOP/s in float32 with {library}, preloaded into the model kernel, threads: {threads}"
     remedy = (
-        f"without it: {plain_speed}; c.PicoJupyter.openblas = False disables it, OPENBLAS_NUM_THREADS sets the threads"
+        f"without it: {_prefill_speed(plain)}; c.PicoJupyter.openblas = False disables it, "
+        f"{kind.thread_variables[0]} sets the threads"
     )
     return Finding("ok", "blas", text, remedy)
 
 
+def _prefill_speed(speed: Speed | None) -> str:
+    if speed is None:
+        return "not measured"
+    return f"{speed.float32:.1f} GFLOP/s in float32, {speed.bfloat16:.1f} in bfloat16"
+
+
+def _decode_speed(speed: Speed, *, can_improve: bool) -> Finding:
+    """Compare the decode speed with the speed of the memory, which limits it."""
+    text = f"decoding reads weights at {speed.decode:.1f} GB/s, one thread reads memory at {speed.memory:.1f} GB/s"
+    if speed.decode >= FAST_DECODE_SHARE * speed.memory:
+        return Finding("ok", "decode", text)
+    # MKL is for x86-64 only.
+    has_mkl = can_improve and platform.machine() == "x86_64"
+    return Finding("note", "decode", text, MKL_REMEDY if has_mkl else "")
+
+
 def _speed(environ: Mapping[str, str]) -> Speed | None:
-    """Return the speed of matrix products in a process with this environment, or None if the process fails."""
+    """Return the speeds in a process with this environment, or None if the process fails."""
     command = [sys.executable, "-m", probe.__name__]
     done = subprocess.run(command, env=environ, capture_output=True, check=False, timeout=PROBE_SECONDS)
     return msgspec.json.decode(done.stdout, type=Speed) if done.returncode == 0 else None
 
 
-def _precision(options: EngineOptions, library: Path | None) -> Iterator[Finding]:
+def _precision(options: EngineOptions, *, has_library: bool) -> Iterator[Finding]:
     if options.float32_on_cpu:
         text = "16-bit models are computed in float32 if the memory suffices"
         yield Finding("ok", "precision", text, "c.PicoJupyter.float32_on_cpu = False halves their memory")
     else:
-        grade: Literal["ok", "note"] = "ok" if library is None else "note"
+        grade: Literal["ok", "note"] = "note" if has_library else "ok"
         text = "16-bit models are computed in 16 bits"
         yield Finding(grade, "precision", text, "c.PicoJupyter.float32_on_cpu = True computes them in float32")
 

@@ -26,8 +26,9 @@ from pico_jupyter import __version__
 from pico_jupyter.client import LocalEngine
 from pico_jupyter.engine.local_client import local_engine
 from pico_jupyter.model_kernel import wire
+from pico_jupyter.model_kernel.blas_check import check_preloaded
+from pico_jupyter.model_kernel.heap_tuning import TUNABLES, TUNABLES_VARIABLE
 from pico_jupyter.model_kernel.link_server import LinkServer
-from pico_jupyter.model_kernel.openblas import check_preloaded
 from pico_jupyter.types import EngineOptions
 
 # The shortest time between two messages with text of one stream, in seconds.
@@ -234,7 +235,9 @@ def _watch_parent() -> None:
 
 
 def hide_preloaded(environ: MutableMapping[str, str]) -> None:
-    """Remove the preloaded BLAS from `environ`, so that child processes start without it."""
+    """Remove the preloaded BLAS and the settings of malloc from `environ`, so that child processes start without them."""
+    if environ.get(TUNABLES_VARIABLE) == TUNABLES:
+        del environ[TUNABLES_VARIABLE]
     library = environ.pop(wire.PRELOADED_VARIABLE, "")
     if not library:
         return

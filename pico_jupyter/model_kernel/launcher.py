@@ -31,8 +31,9 @@ from zmq.constants import SocketType
 
 from pico_jupyter.errors import EngineUnavailable
 from pico_jupyter.model_kernel import wire
+from pico_jupyter.model_kernel.blas import preloading
+from pico_jupyter.model_kernel.heap_tuning import heap_tuning
 from pico_jupyter.model_kernel.link_client import LinkClient
-from pico_jupyter.model_kernel.openblas import preloading
 from pico_jupyter.types import EngineOptions
 
 KERNEL_COMMAND = (sys.executable, "-m", "pico_jupyter.model_kernel")
@@ -51,17 +52,19 @@ Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 LOG_LEVELS = {"WARNING": logging.WARNING, "ERROR": logging.ERROR, "CRITICAL": logging.CRITICAL}
 
 
-def kernel_environment(environ: Mapping[str, str], openblas: Path | None = None) -> dict[str, str]:
-    """Return the environment variables of the model kernel. `openblas` is the library to preload, see find_openblas().
+def kernel_environment(
+    environ: Mapping[str, str], blas: Path | None = None, *, libc: str | None = None
+) -> dict[str, str]:
+    """Return the environment variables of the model kernel. `blas` is the library to preload, see find_blas().
 
-    Relative paths of models become absolute, because the kernel runs in another folder.
+    Relative paths of models become absolute, because the kernel runs in another folder. `libc`: see heap_tuning().
     """
-    environment = dict(environ)
+    environment = {**environ, **heap_tuning(environ, libc)}
     folders = [entry for entry in environ.get(MODEL_PATH_VARIABLE, "").split(os.pathsep) if entry]
     if folders:
         environment[MODEL_PATH_VARIABLE] = os.pathsep.join(os.path.abspath(os.path.expanduser(f)) for f in folders)
-    if openblas is not None:
-        environment |= preloading(environ, openblas)
+    if blas is not None:
+        environment |= preloading(environ, blas)
     return environment
 
 
@@ -108,7 +111,7 @@ class KernelProcess:
         self._received = asyncio.Event()
         self.exited = asyncio.Event()
         self.exit_status: int | None = None
-        self.openblas: Path | None = None
+        self.blas: Path | None = None
         self.on_exit: Callable[[KernelProcess], None] = lambda _: None
         self.client = LinkClient(self, silence_limit=silence_limit, on_silence=self.kill)
 
@@ -146,10 +149,10 @@ class KernelProcess:
         if self._process is not None:
             self._process.kill()
 
-    async def start(self, environ: Mapping[str, str], timeout: float, openblas: Path | None = None) -> None:
+    async def start(self, environ: Mapping[str, str], timeout: float, blas: Path | None = None) -> None:
         """Start the process and wait until all channels work. Raises EngineUnavailable; then call stop()."""
-        self.openblas = openblas
-        connection = self._launch(kernel_environment(environ, openblas))
+        self.blas = blas
+        connection = self._launch(kernel_environment(environ, blas))
         self._connect(connection)
         try:
             await asyncio.wait_for(self._handshake(), timeout)

@@ -23,9 +23,9 @@ import msgspec
 
 from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
+from pico_jupyter.model_kernel.blas_check import KILLS, is_library_fault
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.model_kernel.launcher import KERNEL_COMMAND, KernelProcess, Log
-from pico_jupyter.model_kernel.openblas import KILLS, is_library_fault
 from pico_jupyter.questions import A, ListResident, LoadModel, Question, ReadStatistics
 from pico_jupyter.types import (
     Accepted,
@@ -82,8 +82,8 @@ class ModelKernel:
 
     `command` starts the kernel; `-f CONNECTION_FILE --options JSON` is appended, and `--prepare` if a request needs the
     engine. For `silence_limit`, see LinkClient. A kernel that crashes within `stable_seconds` of its start is restarted
-    only when a request needs it. `on_event` is called in the event loop. `find_openblas` is called at each start and
-    returns the library to preload.
+    only when a request needs it. `on_event` is called in the event loop. `find_blas` is called at each start and
+    returns the libraries to try, the best first. Only one is preloaded.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class ModelKernel:
         stable_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
         on_event: Callable[[KernelEvent], None] = lambda _: None,
-        find_openblas: Callable[[Mapping[str, str]], Path | None] = lambda _: None,
+        find_blas: Callable[[Mapping[str, str]], Sequence[Path]] = lambda _: (),
     ) -> None:
         folders = tuple(os.path.abspath(os.path.expanduser(folder)) for folder in options.model_dirs)
         self._options = msgspec.structs.replace(options, model_dirs=folders)
@@ -112,7 +112,7 @@ class ModelKernel:
         self._stopping: set[asyncio.Task[None]] = set()
         self._clock = clock
         self._on_event = on_event
-        self._find_openblas = find_openblas
+        self._find_blas = find_blas
         self._crashes: OrderedDict[str, _Crashes] = OrderedDict()
         self._closed = False
 
@@ -224,7 +224,7 @@ class ModelKernel:
     async def _start(self, prepare: bool) -> KernelProcess:
         started_at = self._clock()
         command = (*self._command, "--prepare") if prepare else self._command
-        process = await self._launch(command, self._find_openblas(self._environ))
+        process = await self._launch(command, self._find_blas(self._environ))
         process.on_exit = self._handle_exit
         process.client.on_event = self._on_event
         self._started_at = self._clock()
@@ -232,18 +232,24 @@ class ModelKernel:
             "pico_jupyter: the model kernel started in %.1f s (pid %d, %s)",
             self._started_at - started_at,
             process.pid,
-            f"with {process.openblas}" if process.openblas else "with mlx's own BLAS",
+            f"with {process.blas}" if process.blas else "with mlx's own BLAS",
         )
         return process
 
-    async def _launch(self, command: Sequence[str], openblas: Path | None, *, is_retry: bool = False) -> KernelProcess:
-        """Start a process. If it is killed, try once more. If `openblas` is at fault, try without that library."""
+    async def _launch(
+        self, command: Sequence[str], libraries: Sequence[Path], *, is_retry: bool = False
+    ) -> KernelProcess:
+        """Start a process with the first of `libraries`. If that is at fault, try the next one, and at last none.
+
+        If the process is killed, try once more.
+        """
+        blas = libraries[0] if libraries else None
         process = KernelProcess(command, self._options, self._log, self._silence_limit)
         try:
-            await process.start(self._environ, START_SECONDS, openblas)
+            await process.start(self._environ, START_SECONDS, blas)
         except BaseException as error:
             await asyncio.shield(self._stop_soon(process))
-            is_at_fault = openblas is not None and is_library_fault(process.tail, process.exit_status)
+            is_at_fault = blas is not None and is_library_fault(process.tail, process.exit_status)
             is_killed = process.exit_status in KILLS and not is_retry
             if not isinstance(error, EngineUnavailable) or not (is_at_fault or is_killed):
                 raise
@@ -251,10 +257,10 @@ class ModelKernel:
         else:
             return process
         if is_at_fault:
-            self._log.warning("pico_jupyter: starting again without %s: %s", openblas, failure)
-            return await self._launch(command, None)
+            self._log.warning("pico_jupyter: starting again without %s: %s", blas, failure)
+            return await self._launch(command, libraries[1:])
         self._log.warning("pico_jupyter: starting again: %s", failure)
-        return await self._launch(command, openblas, is_retry=True)
+        return await self._launch(command, libraries, is_retry=True)
 
     def _handle_start(self, starting: asyncio.Task[KernelProcess]) -> None:
         """Handle the end of a start. Called before the callbacks of the requests that wait for the start."""

@@ -7,10 +7,12 @@ import re
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from pico_jupyter.cli.doctor import _blas, diagnose
-from pico_jupyter.model_kernel.openblas import find_openblas
+from pico_jupyter.cli.doctor import MKL_REMEDY, _blas, _decode_speed, diagnose
+from pico_jupyter.engine.backends.probe import Speed
+from pico_jupyter.model_kernel.blas import find_blas
 from pico_jupyter.types import EngineOptions
 
 
@@ -29,13 +31,15 @@ def test_every_part_of_the_installation_is_checked(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mlx needs help on Linux only")
-def test_the_blas_of_the_model_kernel_is_measured_with_and_without_openblas(capsys: pytest.CaptureFixture[str]) -> None:
-    library = find_openblas(os.environ)
-    assert library is not None, "mlx-vlm brings one along"
+def test_the_blas_of_the_model_kernel_is_measured_with_and_without_a_preloaded_library(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    library = find_blas(os.environ)[0]
     assert diagnose(EngineOptions()) == 0
     report = capsys.readouterr().out
     assert re.search(rf"ok    blas +[\d.]+ GFLOP/s in float32 with {library}, preloaded .* threads: \d", report)
     assert re.search(r"without it: [\d.]+ GFLOP/s in float32, [\d.]+ in bfloat16; .*openblas = False", report)
+    assert re.search(r"decode +decoding reads weights at [\d.]+ GB/s, one thread reads memory at [\d.]+ GB/s", report)
     assert "float32_on_cpu = False" in report
 
 
@@ -43,7 +47,7 @@ def test_the_blas_of_the_model_kernel_is_measured_with_and_without_openblas(caps
 def test_a_disabled_setting_is_reported_with_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert diagnose(EngineOptions(float32_on_cpu=False), openblas=False) == 0
     report = capsys.readouterr().out
-    assert "OpenBLAS is switched off" in report
+    assert "preloading is switched off" in report
     assert "c.PicoJupyter.openblas = True" in report
     assert "c.PicoJupyter.float32_on_cpu = True" in report
 
@@ -52,8 +56,7 @@ def test_a_disabled_setting_is_reported_with_its_name(capsys: pytest.CaptureFixt
 def test_a_blas_that_the_user_preloads_is_kept(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = find_openblas(os.environ)
-    assert library is not None, "mlx-vlm brings one along"
+    library = find_blas(os.environ)[0]
     monkeypatch.setenv("LD_PRELOAD", str(library))
     assert diagnose(EngineOptions()) == 0
     assert re.search(
@@ -63,9 +66,9 @@ def test_a_blas_that_the_user_preloads_is_kept(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mlx needs help on Linux only")
 def test_without_an_openblas_the_remedy_is_its_package() -> None:
-    [finding] = _blas(None, is_enabled=True)
+    finding, _ = _blas((), is_enabled=True)
     assert finding.grade == "note"
-    assert re.search(r"libblas.*: [\d.]+ GFLOP/s in float32.*no OpenBLAS to preload was found", finding.text)
+    assert re.search(r"libblas.*: [\d.]+ GFLOP/s in float32.*no BLAS to preload was found", finding.text)
     assert "apt install libopenblas0-pthread" in finding.remedy
 
 
@@ -73,9 +76,26 @@ def test_without_an_openblas_the_remedy_is_its_package() -> None:
 def test_a_library_that_cannot_be_preloaded_is_reported(tmp_path: Path) -> None:
     broken = tmp_path / "libopenblas.so.0"
     broken.write_bytes(b"no library")
-    [finding] = _blas(broken, is_enabled=True)
+    finding, _ = _blas((broken,), is_enabled=True)
     assert finding.grade == "note"
     assert finding.text == f"{broken} cannot be preloaded"
+
+
+SLOW = Speed("Device(cpu, 0)", (), 70.0, 2.0, decode=4.0, memory=12.0)
+
+
+def test_mkl_is_suggested_if_decoding_is_much_slower_than_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    finding = _decode_speed(SLOW, can_improve=True)
+    assert (finding.grade, finding.remedy) == ("note", MKL_REMEDY)
+    assert _decode_speed(SLOW, can_improve=False).remedy == ""
+    fast = msgspec.structs.replace(SLOW, decode=11.0)
+    assert _decode_speed(fast, can_improve=True).grade == "ok"
+
+
+def test_mkl_is_not_suggested_for_processors_that_it_does_not_support(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert _decode_speed(SLOW, can_improve=True).remedy == ""
 
 
 def test_a_missing_model_folder_is_a_problem_with_a_remedy(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
 from pico_jupyter.model_kernel import wire
+from pico_jupyter.model_kernel.heap_tuning import TUNABLES
 from pico_jupyter.model_kernel.kernel import hide_preloaded
 from pico_jupyter.questions import ListModels
 from pico_jupyter.types import (
@@ -277,6 +278,15 @@ def test_children_of_the_kernel_do_not_inherit_the_preloaded_library(preloaded: 
     environ = {"A": "b", "LD_PRELOAD": preloaded, wire.PRELOADED_VARIABLE: OPENBLAS}
     hide_preloaded(environ)
     assert environ == left
+
+
+def test_children_of_the_kernel_do_not_inherit_the_settings_of_malloc() -> None:
+    environ = {"A": "b", "GLIBC_TUNABLES": TUNABLES}
+    hide_preloaded(environ)
+    assert environ == {"A": "b"}
+    of_user = {"GLIBC_TUNABLES": "glibc.malloc.check=1"}
+    hide_preloaded(of_user)
+    assert of_user == {"GLIBC_TUNABLES": "glibc.malloc.check=1"}
 
 
 def test_libraries_that_the_user_preloads_stay() -> None:

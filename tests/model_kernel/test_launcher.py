@@ -14,6 +14,7 @@ from jupyter_client.session import Session
 
 from pico_jupyter.errors import EngineUnavailable
 from pico_jupyter.model_kernel import wire
+from pico_jupyter.model_kernel.heap_tuning import TUNABLES
 from pico_jupyter.model_kernel.launcher import KernelProcess, kernel_environment, read_message
 from pico_jupyter.types import EngineOptions
 
@@ -24,7 +25,7 @@ def test_model_paths_are_absolute_in_the_kernels_environment(monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     environ = {"A": "b", "PICO_JUPYTER_MODEL_PATH": os.pathsep.join(["models", "~/more", ""])}
     home = os.path.expanduser("~")
-    assert kernel_environment(environ) == {
+    assert kernel_environment(environ, libc="") == {
         "A": "b",
         "PICO_JUPYTER_MODEL_PATH": os.pathsep.join([str(tmp_path / "models"), os.path.join(home, "more")]),
     }
@@ -32,10 +33,14 @@ def test_model_paths_are_absolute_in_the_kernels_environment(monkeypatch: pytest
 
 
 def test_an_environment_without_model_paths_is_unchanged() -> None:
-    assert kernel_environment({"A": "b"}) == {"A": "b"}
+    assert kernel_environment({"A": "b"}, libc="") == {"A": "b"}
 
 
-def test_an_openblas_is_added_to_the_kernels_environment_only() -> None:
+def test_the_kernels_malloc_is_tuned() -> None:
+    assert kernel_environment({"A": "b"}, libc="glibc 2.36") == {"A": "b", "GLIBC_TUNABLES": TUNABLES}
+
+
+def test_a_blas_is_added_to_the_kernels_environment_only() -> None:
     environ = {"LD_PRELOAD": "/lib/libjemalloc.so"}
     environment = kernel_environment(environ, Path("/lib/libopenblas.so.0"))
     assert environment["LD_PRELOAD"] == "/lib/libjemalloc.so /lib/libopenblas.so.0"

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound
+from pico_jupyter.model_kernel.blas import find_blas
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
-from pico_jupyter.model_kernel.openblas import find_openblas
 from pico_jupyter.model_kernel.supervisor import CRASH_MEMORY_SECONDS, ModelKernel
 from pico_jupyter.questions import DescribeMemory, FindModel, ListModels, ListResident, LoadModel, UnloadModel
 from pico_jupyter.types import (
@@ -303,10 +303,10 @@ runpy.run_module("tests.fakes.model_kernel", run_name="__main__")
 """
 
 
-def finds(library: Path, asked: list[Path]) -> Callable[[object], Path]:
-    def find(environ: object) -> Path:
+def finds(library: Path, asked: list[Path]) -> Callable[[object], tuple[Path, ...]]:
+    def find(environ: object) -> tuple[Path, ...]:
         asked.append(library)
-        return library
+        return (library,)
 
     return find
 
@@ -326,7 +326,7 @@ async def test_a_kernel_that_cannot_start_with_a_preloaded_library_starts_withou
     caplog.set_level(logging.INFO, logger=LOG.name)
     asked: list[Path] = []
     command = (sys.executable, "-c", FAULTY.format(says=says, ends=ends))
-    kernel = start_kernel(command=command, find_openblas=finds(LIBRARY, asked))
+    kernel = start_kernel(command=command, find_blas=finds(LIBRARY, asked))
     assert await kernel.ask(ListModels()) == (MODEL,)
     assert f"starting again without {LIBRARY}: the model kernel did not start" in caplog.text
     assert "with mlx's own BLAS" in caplog.text
@@ -334,6 +334,26 @@ async def test_a_kernel_that_cannot_start_with_a_preloaded_library_starts_withou
     os.kill(kernel.pid, signal.SIGKILL)
     assert text_of(await read(kernel, "count 1")) == "0 "
     assert len(asked) == 2, "the next start tries it again"
+
+
+FAULTY_FIRST = """
+import os, runpy, sys
+from pico_jupyter.model_kernel import wire
+if os.environ.get(wire.PRELOADED_VARIABLE) == "libm.so.6":
+    sys.exit("python: symbol lookup error: libm.so.6: undefined symbol: x")
+runpy.run_module("tests.fakes.model_kernel", run_name="__main__")
+"""
+
+
+async def test_after_a_faulty_library_the_next_one_is_preloaded(
+    start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=LOG.name)
+    libraries = (Path("libm.so.6"), LIBRARY)
+    kernel = start_kernel(command=(sys.executable, "-c", FAULTY_FIRST), find_blas=lambda _: libraries)
+    assert await kernel.ask(ListModels()) == (MODEL,)
+    assert "starting again without libm.so.6" in caplog.text
+    assert f"with {LIBRARY}" in caplog.text
 
 
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM"])
@@ -344,7 +364,7 @@ async def test_a_kernel_killed_during_its_start_is_no_fault_of_the_library(
     asked: list[Path] = []
     says, ends = "INFO: checking the preloaded BLAS: libfine.so", f"os.kill(os.getpid(), signal.{number})"
     command = (sys.executable, "-c", FAULTY.format(says=says, ends=ends))
-    kernel = start_kernel(command=command, find_openblas=finds(LIBRARY, asked))
+    kernel = start_kernel(command=command, find_blas=finds(LIBRARY, asked))
     for _ in range(2):
         with pytest.raises(EngineUnavailable, match=f"killed by {number}"):
             await kernel.ask(ListModels())
@@ -374,11 +394,7 @@ async def test_a_kernel_killed_during_its_start_is_started_once_more(
 async def test_the_library_is_tried_again_after_a_failed_start(start_kernel: StartKernel) -> None:
     asked: list[Path] = []
 
-    def find(environ: object) -> Path:
-        asked.append(Path("/lib/libfine.so"))
-        return asked[-1]
-
-    kernel = start_kernel(command=(sys.executable, "-c", "raise SystemExit('no mlx')"), find_openblas=find)
+    kernel = start_kernel(command=(sys.executable, "-c", "raise SystemExit('no mlx')"), find_blas=finds(LIBRARY, asked))
     for _ in range(2):
         with pytest.raises(EngineUnavailable, match="no mlx"):
             await kernel.ask(ListModels())
@@ -390,9 +406,8 @@ async def test_a_found_library_is_loaded_into_the_kernel_and_logged(
     start_kernel: StartKernel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger=LOG.name)
-    library = find_openblas(os.environ)
-    assert library is not None, "mlx-vlm brings one along"
-    kernel = start_kernel(find_openblas=find_openblas)
+    library = find_blas(os.environ)[0]
+    kernel = start_kernel(find_blas=find_blas)
     await kernel.ask(ListModels())
     assert f"with {library}" in caplog.text
     assert str(library) in {mapped.path for mapped in psutil.Process(kernel.pid).memory_maps()}

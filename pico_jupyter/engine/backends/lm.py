@@ -27,6 +27,7 @@ from pico_jupyter.engine.backends.prefill import Prefill, finish_together, selec
 from pico_jupyter.engine.backends.sampling import logits_processors
 from pico_jupyter.engine.backends.speculation import DraftStatistics, Speculation
 from pico_jupyter.engine.backends.vision import VisionModel
+from pico_jupyter.engine.memory.device import release_free_memory
 from pico_jupyter.engine.memory.prefix_cache import CachedValue, FoundPrefix, ModelPrefixes, PrefixCache
 
 _LOAD_SHARE = 128 << 20  # bytes of weights that one load_step() reads
@@ -212,7 +213,7 @@ class LmBackend:
         self._loading.clear()
         self._prefixes.clear()
         self._model = None
-        mx.clear_cache()
+        release_free_memory()
 
     def logits(self, tokens: mx.array, cache: kv.Cache) -> mx.array:
         logits: mx.array = self._model(tokens[None], cache=cache)[0, -1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from pathlib import Path
 
 import mlx.core as mx
@@ -47,6 +49,16 @@ def limit_wired_memory(weights_nbytes: int) -> None:
 def wired_limit(weights_nbytes: int, recommended: int) -> int:
     """Bytes to wire: the size of the weights, but not more than the device's `recommended` maximum."""
     return max(0, min(weights_nbytes, recommended))
+
+
+def release_free_memory() -> None:
+    """Return the memory of freed arrays to the system. Does nothing without glibc, and is of use on a CPU only.
+
+    MLX allocates arrays with malloc there, and glibc keeps most of what is freed for the next array.
+    """
+    mx.clear_cache()
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 def _ram(cgroup_limit: Path) -> int:

@@ -18,6 +18,7 @@ def test_the_probe_prints_json() -> None:
     assert "Device" in speed.device
     assert speed.float32 > 0
     assert speed.bfloat16 > 0
+    assert 0 < speed.decode <= speed.memory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the libraries of a process")

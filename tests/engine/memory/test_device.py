@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import mlx.core as mx
@@ -45,3 +47,22 @@ def test_the_weights_are_wired_up_to_the_recommended_maximum(weights: int, wired
 @on_a_cpu
 def test_without_metal_nothing_is_wired() -> None:
     limit_wired_memory(1 << 30)
+
+
+FREES_MEMORY = """
+from pathlib import Path
+from pico_jupyter.engine.memory.device import release_free_memory
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+kept = [bytearray(b"x") * 200_000 for _ in range(500)]
+del kept[:-1]
+before = resident()
+release_free_memory()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps freed memory")
+def test_freed_memory_below_memory_in_use_is_returned_to_the_system() -> None:
+    environ = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824"}
+    done = subprocess.run([sys.executable, "-c", FREES_MEMORY], env=environ, capture_output=True, check=True)
+    assert int(done.stdout) > 50_000_000
