@@ -27,9 +27,10 @@ from benchmarks.clients import Address
 PICO, MLX_LM, MLX_VLM, BARE = "pico_jupyter", "mlx_lm.server", "mlx_vlm.server", "bare loop"
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
-# Environment variables that select and configure the BLAS.
-_BLAS_VARIABLES = ("LD_PRELOAD", "DYLD_INSERT_LIBRARIES")
-_BLAS_PREFIXES = ("OPENBLAS_", "OMP_", "MKL_", "VECLIB_", "GOTO_", "BLIS_", "MLX_")
+# Environment variables that select and configure the BLAS, and the malloc that its arrays come from.
+_BLAS_VARIABLES = ("LD_PRELOAD", "DYLD_INSERT_LIBRARIES", "GLIBC_TUNABLES")
+_BLAS_PREFIXES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "VECLIB_", "GOTO_", "BLIS_", "MLX_")
+_BLAS_FILES = ("blas", "lapack", "libmkl_rt", "libblis")
 
 
 class NotStarted(Exception):
@@ -310,7 +311,7 @@ def blas_libraries(process: psutil.Process) -> list[str]:
         return []
     with contextlib.suppress(psutil.Error):
         names = {Path(entry.path).name for entry in process.memory_maps()}
-        return sorted(name for name in names if "blas" in name.lower() or "lapack" in name.lower())
+        return sorted(name for name in names if any(part in name.lower() for part in _BLAS_FILES))
     return []
 
 

@@ -32,8 +32,8 @@ def is_library_fault(output: str, exit_status: int | None) -> bool:
     """
     if exit_status is None or exit_status in KILLS:
         return False
-    is_checking = CHECK_STARTED in output and CHECK_PASSED not in output
-    return is_checking or LOADER_ERROR.search(output) is not None
+    is_incomplete = CHECK_STARTED in output and CHECK_PASSED not in output
+    return is_incomplete or CHECK_FAILED in output or LOADER_ERROR.search(output) is not None
 
 
 def check_preloaded(environ: Mapping[str, str]) -> None:
