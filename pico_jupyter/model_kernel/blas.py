@@ -1,7 +1,7 @@
 """Finds a BLAS library to replace the slow BLAS of mlx's Linux wheels.
 
-mlx's wheels link the reference BLAS. The functions of a preloaded library replace it if they have the same names (in the
-libraries of numpy and scipy, names have a prefix) and use 32-bit integers.
+mlx's wheels link the reference BLAS. The functions of a preloaded library replace it if they have the same names (in
+the libraries of numpy and scipy, names have a prefix) and use 32-bit integers.
 """
 
 from __future__ import annotations

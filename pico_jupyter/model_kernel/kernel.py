@@ -235,7 +235,7 @@ def _watch_parent() -> None:
 
 
 def hide_preloaded(environ: MutableMapping[str, str]) -> None:
-    """Remove the preloaded BLAS and the settings of malloc from `environ`, so that child processes start without them."""
+    """Remove the preloaded BLAS and the settings of malloc from `environ`. Child processes start without them."""
     if environ.get(TUNABLES_VARIABLE) == TUNABLES:
         del environ[TUNABLES_VARIABLE]
     library = environ.pop(wire.PRELOADED_VARIABLE, "")
