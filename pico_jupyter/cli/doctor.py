@@ -49,13 +49,7 @@ class Finding:
 
 def diagnose(options: EngineOptions, *, openblas: bool = True) -> int:
     """Print all findings. Returns 1 if there is a problem, else 0. `openblas`: the setting c.PicoJupyter.openblas."""
-    return print_findings(
-        [*_packages(), *_device(options, openblas), *_memory(options), *_extension(), *_models(options)]
-    )
-
-
-def print_findings(findings: Sequence[Finding]) -> int:
-    """Print findings and the number of problems. Returns 1 if there is a problem, else 0."""
+    findings = [*_packages(), *_device(options, openblas), *_memory(options), *_extension(), *_models(options)]
     for finding in findings:
         print(f"{MARKS[finding.grade]}  {finding.subject:<11}{finding.text}")
         if finding.remedy:
@@ -193,7 +187,7 @@ def _models(options: EngineOptions) -> Iterator[Finding]:
         if not Path(folder).expanduser().is_dir():
             remedy = "create it, or correct c.PicoJupyter.model_dirs (PICO_JUPYTER_MODEL_PATH)"
             yield Finding("problem", "models", f"{folder} is not a folder", remedy)
-    warnings = WarningCollector()
+    warnings = _WarningCollector()
     log = logging.getLogger("pico_jupyter")
     log.addHandler(warnings)
     try:
@@ -208,7 +202,7 @@ def _models(options: EngineOptions) -> Iterator[Finding]:
         yield Finding("note", "models", "there are only the built-in models", remedy)
 
 
-class WarningCollector(logging.Handler):
+class _WarningCollector(logging.Handler):
     """Collects the messages of the catalog's warnings about broken model folders."""
 
     def __init__(self) -> None:

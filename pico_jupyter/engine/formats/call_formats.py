@@ -35,7 +35,7 @@ class Body(Enum):
 class CallFormat(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One way to write tool calls.
 
-    - `title`: the name in the documentation.
+    - `title` and `families`: the name in the documentation, and the families if they have other names.
     - `sections`: the texts before and after the calls of one answer. Without a section, each call stands alone.
     - `calls` and `call_closings`: the patterns that open one call, and the texts after it, which may be missing.
     - `parameter` and `parameter_closing`: the pattern before the value of a parameter, and the text after it.
@@ -48,6 +48,7 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     title: str
     body: Body
+    families: tuple[str, ...] = ()
     sections: tuple[tuple[str, str], ...] = ()
     calls: tuple[str, ...] = ()
     call_closings: tuple[str, ...] = ()
@@ -97,12 +98,14 @@ def compile_pattern(pattern: str) -> Any:
 
 JSON_IN_TAGS = CallFormat(
     title="JSON in tags",
+    families=("Qwen2.5", "Qwen3", "QwQ", "Hermes", "SmolLM3", "Granite 4", "Cogito", "Reka Edge"),
     body=Body.OBJECTS,
     sections=(("<tool_call>", "</tool_call>"),),
     evidence=("<tool_call>",),
 )
 JSON_ALONE = CallFormat(
     title="JSON alone",
+    families=("Llama 3.2",),
     body=Body.OBJECTS,
     guards=(
         '{ "name": "{name}"',
@@ -113,11 +116,14 @@ JSON_ALONE = CallFormat(
     ),
     evidence=('"parameters": dictionary of argument name', "Available Tools:"),
 )
-PYTHON_ALONE = CallFormat(title="Python alone", body=Body.PYTHON, guards=("[ {name}(",), evidence=("[func_name1(",))
+PYTHON_ALONE = CallFormat(
+    title="Python alone", families=("Llama 3.2",), body=Body.PYTHON, guards=("[ {name}(",), evidence=("[func_name1(",)
+)
 # The first format that the evidence shows is used, so a format stands before those whose evidence is more general.
 CALL_FORMATS = (
     CallFormat(
         title="DSML",
+        families=("DeepSeek V3.2", "DeepSeek V4"),
         body=Body.PARAMETERS,
         sections=(
             ("<｜DSML｜function_calls>", "</｜DSML｜function_calls>"),
@@ -131,6 +137,7 @@ CALL_FORMATS = (
     ),
     CallFormat(
         title="DeepSeek",
+        families=("DeepSeek V3", "DeepSeek V3.1", "DeepSeek R1 and its distillations"),
         body=Body.JSON,
         sections=(("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"),),
         calls=(
@@ -142,6 +149,7 @@ CALL_FORMATS = (
     ),
     CallFormat(
         title="Kimi K2",
+        families=("Kimi K2", "Kimi K2 Thinking"),
         body=Body.JSON,
         sections=(("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"),),
         calls=(
@@ -180,6 +188,7 @@ CALL_FORMATS = (
     ),
     CallFormat(
         title="Mistral",
+        families=("Mistral Nemo", "Mistral Small", "Devstral", "Magistral", "Ministral"),
         body=Body.JSON,
         sections=(("[TOOL_CALLS]", ""),),
         calls=("{name}[CALL_ID]{id}[ARGS]", "{name}[ARGS]", "{name}"),
@@ -217,6 +226,7 @@ CALL_FORMATS = (
     ),
     CallFormat(
         title="Hunyuan 3",
+        families=("Hy3",),
         body=Body.PARAMETERS,
         sections=(("<tool_calls:opensource>", "</tool_calls:opensource>"),),
         calls=("<tool_call:opensource>{name}<tool_sep:opensource>",),
@@ -236,6 +246,7 @@ CALL_FORMATS = (
     ),
     CallFormat(
         title="GLM",
+        families=("GLM 4.5 to 4.7", "Ling 3", "Laguna"),
         body=Body.PARAMETERS,
         sections=(("<tool_call>", "</tool_call>"),),
         calls=("{name}",),
@@ -245,6 +256,7 @@ CALL_FORMATS = (
     ),
     CallFormat(
         title="Seed",
+        families=("Seed-OSS",),
         body=Body.PARAMETERS,
         sections=(("<seed:tool_call>", "</seed:tool_call>"),),
         calls=("<function={name}>",),
@@ -262,6 +274,7 @@ CALL_FORMATS = (
     ),
     CallFormat(
         title="Qwen3-Coder",
+        families=("Qwen3-Coder", "Qwen3.5 to Qwen3.8", "Nemotron 3", "Step 3.5"),
         body=Body.PARAMETERS,
         sections=(("<tool_call>", "</tool_call>"),),
         calls=("<function={name}>",),
@@ -281,6 +294,7 @@ CALL_FORMATS = (
     ),
     CallFormat(
         title="Solar",
+        families=("Solar Open",),
         body=Body.JSON,
         sections=(("<|tool_calls|>", "<|calls|>"),),
         calls=("<|tool_call:begin|>{id}<|tool_call:name|>{name}<|tool_call:args|>",),
@@ -289,6 +303,7 @@ CALL_FORMATS = (
     ),
     CallFormat(
         title="Command R7B",
+        families=("Command R7B", "Command A"),
         body=Body.OBJECTS,
         sections=(("<|START_ACTION|>", "<|END_ACTION|>"),),
         evidence=("<|START_ACTION|>",),
@@ -304,6 +319,7 @@ CALL_FORMATS = (
     ),
     CallFormat(
         title="Nemotron 2",
+        families=("Nemotron Nano 2",),
         body=Body.OBJECTS,
         sections=(("<TOOLCALL>", "</TOOLCALL>"),),
         evidence=("<TOOLCALL>",),
@@ -316,6 +332,7 @@ CALL_FORMATS = (
     ),
     CallFormat(
         title="LFM2",
+        families=("LFM2", "LFM2.5"),
         body=Body.PYTHON,
         sections=(("<|tool_call_start|>", "<|tool_call_end|>"),),
         evidence=("<|tool_call_start|>",),
@@ -346,12 +363,14 @@ CALL_FORMATS = (
     ),
     CallFormat(
         title="Granite 3 and Phi-4-mini",
+        families=("Granite 3", "Phi-4-mini"),
         body=Body.OBJECTS,
         sections=(("<|tool_call|>", "<|/tool_call|>"),),
         evidence=("<|tool_call|>",),
     ),
     CallFormat(
         title="JSON list in tags",
+        families=("Apriel",),
         body=Body.OBJECTS,
         sections=(("<tool_calls>", "</tool_calls>"),),
         evidence=("<tool_calls>",),
@@ -359,6 +378,7 @@ CALL_FORMATS = (
     JSON_IN_TAGS,
     CallFormat(
         title="Llama 3",
+        families=("Llama 3.1", "Llama 3.3"),
         body=Body.OBJECTS,
         sections=(("<|python_tag|>", ""),),
         evidence=("<|python_tag|>",),

@@ -15,6 +15,7 @@ from pico_jupyter.engine.formats.call_formats import CALL_FORMATS, JSON_ALONE, J
 class ReasoningFormat(msgspec.Struct, frozen=True, kw_only=True):
     """The tags around reasoning.
 
+    - `families`: the families that the documentation names.
     - `markers`: structural texts without content. They are removed from the answer.
     - `evidence`: all of these occur in the template, or all are tokens; by default the closing tag in the template, or
       both tags as tokens.
@@ -26,6 +27,7 @@ class ReasoningFormat(msgspec.Struct, frozen=True, kw_only=True):
     markers: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     anywhere: bool = False
+    families: tuple[str, ...] = ()
 
 
 class MessageFormat(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,42 +78,58 @@ MUSE = MessageFormat(
     starts=("<|start|>assistant",), header_end="<|message|>", ends=("<|eom|>", "<|eot|>"), has_arguments=False
 )
 FUNCTIONARY = MessageFormat(starts=(">>>",), header_end="\n", recipient=r"^(?:>>>)?(.+)$", readers=("all",))
-THINK = ReasoningFormat(open="<think>", close="</think>")
+THINK = ReasoningFormat(
+    families=("Qwen3", "DeepSeek", "GLM", "MiniMax M2", "Olmo 3", "and most others"), open="<think>", close="</think>"
+)
 REASONING_FORMATS = (
-    ReasoningFormat(open="<|channel>thought", close="<channel|>", markers=("<channel|>",), anywhere=True),
     ReasoningFormat(
+        families=("Gemma 4",), open="<|channel>thought", close="<channel|>", markers=("<channel|>",), anywhere=True
+    ),
+    ReasoningFormat(
+        families=("Command R7B", "Command A"),
         open="<|START_THINKING|>",
         close="<|END_THINKING|>",
         markers=("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"),
         anywhere=True,
     ),
     ReasoningFormat(
+        families=("Kimi K3",),
         open="<|open|>think<|sep|>",
         close="<|close|>think<|sep|>",
         markers=("<|open|>response<|sep|>", "<|close|>response<|sep|>", "<|close|>message<|sep|>"),
         evidence=("<|open|>",),
     ),
     ReasoningFormat(
+        families=("Solar Open",),
         open="<|think|>",
         close="<|end|>",
         markers=("<|begin|>assistant", "<|content|>"),
         evidence=("<|begin|>", "<|think|>", "<|content|>"),
     ),
     ReasoningFormat(
+        families=("Apriel",),
         open="Here are my reasoning steps:",
         close="[BEGIN FINAL RESPONSE]",
         markers=("[END FINAL RESPONSE]",),
     ),
-    ReasoningFormat(open="[THINK]", close="[/THINK]", anywhere=True),
-    ReasoningFormat(open="<seed:think>", close="</seed:think>"),
-    ReasoningFormat(open="<mm:think>", close="</mm:think>"),
-    ReasoningFormat(open="<think:opensource>", close="</think:opensource>", evidence=("'<think{}>'",)),
-    ReasoningFormat(open="<longcat_think>", close="</longcat_think>"),
+    ReasoningFormat(families=("Magistral", "Ministral"), open="[THINK]", close="[/THINK]", anywhere=True),
+    ReasoningFormat(families=("Seed-OSS",), open="<seed:think>", close="</seed:think>"),
+    ReasoningFormat(families=("MiniMax M3",), open="<mm:think>", close="</mm:think>"),
+    ReasoningFormat(
+        families=("Hy3",), open="<think:opensource>", close="</think:opensource>", evidence=("'<think{}>'",)
+    ),
+    ReasoningFormat(families=("LongCat",), open="<longcat_think>", close="</longcat_think>"),
     ReasoningFormat(open="<|think:begin|>", close="<|think:end|>"),
-    ReasoningFormat(open="<|inner_prefix|>", close="<|inner_suffix|>"),
-    ReasoningFormat(open="<thought>", close="</thought>"),
+    ReasoningFormat(families=("Apertus",), open="<|inner_prefix|>", close="<|inner_suffix|>"),
+    ReasoningFormat(families=("EXAONE Deep",), open="<thought>", close="</thought>"),
     ReasoningFormat(open="<thinking>", close="</thinking>"),
-    ReasoningFormat(open="<think>", close="</think>", markers=("<response>", "</response>"), evidence=("<response>",)),
+    ReasoningFormat(
+        families=("Granite 3",),
+        open="<think>",
+        close="</think>",
+        markers=("<response>", "</response>"),
+        evidence=("<response>",),
+    ),
     THINK,
 )
 

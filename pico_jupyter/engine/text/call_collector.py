@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pico_jupyter.engine.formats.call_formats import CallFormat
-from pico_jupyter.engine.text.call_reader import ParsedToolCall, read_calls
+from pico_jupyter.engine.text.call_reader import CallProgress, ParsedToolCall, read_calls
 from pico_jupyter.engine.text.call_values import Incomplete, NotACall
 
 
@@ -24,6 +24,7 @@ class CallCollector:
         self._tools = tools
         # One of these texts must follow before it is of use to read the call again; () for any text.
         self._awaited: tuple[str, ...] = ()
+        self._progress: dict[str, CallProgress] = {}
 
     def may_be_bare_call(self, text: str) -> bool:
         """Whether an answer that begins with `text` may be a call that no tag opens."""
@@ -51,7 +52,8 @@ class CallCollector:
         self._awaited = ()
         for call in self._candidates():
             try:
-                calls, end = read_calls(self.text, call, self._tools, final=final)
+                progress = self._progress.setdefault(call.title, CallProgress())
+                calls, end = read_calls(self.text, call, self._tools, final=final, progress=progress)
             except NotACall:
                 continue
             except Incomplete as error:
@@ -64,7 +66,7 @@ class CallCollector:
 
     def pop(self) -> str:
         """Return and remove the collected text."""
-        text, self.text, self._awaited = self.text, "", ()
+        text, self.text, self._awaited, self._progress = self.text, "", (), {}
         return text
 
     def opening_length(self, text: str) -> int:

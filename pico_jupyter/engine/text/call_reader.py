@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import regex
 
 from pico_jupyter.engine.formats.call_formats import Body, CallFormat
+from pico_jupyter.engine.text.bracket_scan import JSON_QUOTES, PYTHON_QUOTES, BracketScan
 from pico_jupyter.engine.text.call_values import (
     Incomplete,
     NotACall,
     arguments_text,
-    bracket_end,
     convert_text,
+    item_schema,
+    name_and_properties,
+    nested_value,
     parse_object,
     parse_python_calls,
 )
+from pico_jupyter.engine.text.text_cursor import TextCursor
 
-_SPACE = regex.compile(r"\s*+")
 _VALUE = regex.compile(r"\s*+(?:\{|\[\s*+[\[{])")
+# The brackets before the first string of a value, and its quote.
+_OPENING = regex.compile(r"[\[{\s]*+(.?)")
 _NAME_KEYS = ("name", "tool_name", "function")
 _ARGUMENT_KEYS = ("arguments", "parameters")
+# The keys of a call without arguments.
+_CALL_KEYS = {*_NAME_KEYS, "id", "index", "tool_call_id", "type"}
 
 
 class ParsedToolCall(msgspec.Struct, frozen=True):
@@ -32,70 +40,111 @@ class ParsedToolCall(msgspec.Struct, frozen=True):
     arguments: str
 
 
+@dataclass(slots=True)
+class CallProgress:
+    """What is known of a growing text: the calls that end at `at`, and the brackets of its values."""
+
+    calls: list[ParsedToolCall] = field(default_factory=list)
+    at: int = 0
+    scans: dict[int, BracketScan] = field(default_factory=dict)
+
+
 def read_calls(
-    text: str, call_format: CallFormat, tools: Sequence[Mapping[str, Any]], *, final: bool
+    text: str,
+    call_format: CallFormat,
+    tools: Sequence[Mapping[str, Any]],
+    *,
+    final: bool,
+    progress: CallProgress | None = None,
 ) -> tuple[list[ParsedToolCall], int]:
     """The calls at the start of `text`, and the number of characters that they have with their tags.
 
     `tools` is the JSON array of the request; the schemas in it give the types of parameters. `final`: no text follows.
+    `progress` is that of an earlier call with the same format and the beginning of this text.
     Raises Incomplete if more text decides, and NotACall. With `final` only NotACall is raised.
     """
-    reader = _Reader(text, call_format, tools, final)
+    reader = _Reader(text, call_format, tools, final, progress or CallProgress())
     try:
         return reader.read(), reader.at
     except Incomplete as error:
         if final:
             raise NotACall("the call is not complete") from error
         raise
+    except RecursionError as error:
+        raise NotACall("the arguments are nested too deeply") from error
 
 
-class _Reader:
+class _Reader(TextCursor):
     """Reads from position `at` of a text."""
 
-    def __init__(self, text: str, call_format: CallFormat, tools: Sequence[Mapping[str, Any]], final: bool) -> None:
-        self.at = 0
-        self._text = text
+    def __init__(
+        self,
+        text: str,
+        call_format: CallFormat,
+        tools: Sequence[Mapping[str, Any]],
+        final: bool,
+        progress: CallProgress,
+    ) -> None:
+        super().__init__(text, final)
         self._format = call_format
-        self._final = final
+        self._progress = progress
         self._closings = tuple(closing for _, closing in call_format.sections if closing)
-        self._schemas = {name: parameters for name, parameters in map(_name_and_properties, tools) if name}
+        # The texts that may stand after a call: the end of its section, and the next call.
+        starts = (pattern.partition("{")[0] for pattern in call_format.calls)
+        self._ends = (*self._closings, *(start for start in starts if start))
+        self._schemas = {name: parameters for name, parameters in map(name_and_properties, tools) if name}
 
     def read(self) -> list[ParsedToolCall]:
         if self._format.guards:
             self._check_guards()
         for opening, closing in self._format.sections:
-            if self._accept(opening):
+            if self.accept(opening):
                 self._closings = (closing,) if closing else ()
                 return self._read_section()
         return self._read_without_section()
 
     def _read_section(self) -> list[ParsedToolCall]:
-        calls: list[ParsedToolCall] = []
+        """The calls up to the closing tag, or up to a text that is not a call."""
+        calls = self._continue()
         while not self._accept_closing():
-            if self._is_at_end():
-                if self._final and calls:
-                    return calls
+            if self.is_at_end() and not (self.final and calls):
                 raise Incomplete
-            if calls and not self._closings and not self._begins_value():
+            end = self.at
+            try:
+                if calls and not self._closings and not self._accept_separator():
+                    raise NotACall("no further call")
+                self._add_call()
+            except (NotACall, Incomplete) as error:
+                if not calls or (isinstance(error, Incomplete) and not self.final):
+                    raise
+                self.at = end
                 return calls
-            calls += self._read_call()
         if not calls:
             raise NotACall("no call in the section")
         return calls
 
     def _read_without_section(self) -> list[ParsedToolCall]:
-        calls = self._read_call()
-        end = self.at
+        calls = self._continue()
+        if not calls:
+            self._add_call()
         while self._format.body is Body.OBJECTS and self._accept_separator():
-            calls += self._read_call()
-            end = self.at
-        self.at = end
+            self._add_call()
+        self.at = self._progress.at
         self._accept_closing()
         return calls
 
+    def _continue(self) -> list[ParsedToolCall]:
+        """The calls that an earlier reader has read. Continues after them."""
+        self.at = max(self.at, self._progress.at)
+        return self._progress.calls
+
+    def _add_call(self) -> None:
+        self._progress.calls += self._read_call()
+        self._progress.at = self.at
+
     def _check_guards(self) -> None:
         """Raise NotACall unless the text begins with a call of one of the request's tools."""
-        matches = [pattern.match(self._text, partial=True) for pattern in self._format.guard_patterns]
+        matches = [pattern.match(self.text, partial=True) for pattern in self._format.guard_patterns]
         if any(match and not match.partial and match["name"] in self._schemas for match in matches):
             return
         if any(match and match.partial for match in matches):
@@ -103,25 +152,27 @@ class _Reader:
         raise NotACall("no tool of the request is named")
 
     def _read_call(self) -> list[ParsedToolCall]:
-        if self._format.body is Body.PYTHON:
-            return self._read_python()
         # Some models write the JSON of other families in the section of their own.
         if self._format.body is Body.OBJECTS or (self._format.sections and self._begins_value()):
             return self._read_object()
+        if self._format.body is Body.PYTHON:
+            return self._read_python()
         name = self._read_name()
         call = ParsedToolCall(name, arguments_text(self._read_arguments(name)))
-        for closing in self._format.call_closings:
-            self._accept(closing)
+        is_closed = [self.accept(closing) for closing in self._format.call_closings]
+        # The end of parameters is known only by the text after them.
+        if self._format.body is Body.PARAMETERS and not any(is_closed) and not self.begins_any(self._ends):
+            raise NotACall("no end of the call")
         return [call]
 
     def _read_name(self) -> str:
-        self._skip_space()
-        matches = [pattern.match(self._text, self.at, partial=True) for pattern in self._format.call_patterns]
-        if not self._final and any(match and match.partial for match in matches):
+        self.skip_space()
+        matches = [pattern.match(self.text, self.at, partial=True) for pattern in self._format.call_patterns]
+        if not self.final and any(match and match.partial for match in matches):
             raise Incomplete
         for match in matches:
             if match and not match.partial:
-                if match.end("name") == len(self._text) and not self._final:
+                if match.end("name") == len(self.text) and not self.final:
                     raise Incomplete
                 self.at = match.end()
                 return str(match["name"])
@@ -131,63 +182,89 @@ class _Reader:
         match self._format.body:
             case Body.JSON:
                 return self._read_json()
-            case Body.UNQUOTED:
+            case Body.UNQUOTED if self.begins_any("{"):
+                self._bracket_end(self.space_end(), (), (self._format.quote, '"'))
                 return self._read_unquoted()
-            case Body.TAGS:
-                return self._read_tags(self._schemas.get(name, {}))
+            case Body.UNQUOTED:
+                raise NotACall("no object")
             case _:
-                return self._read_parameters(self._schemas.get(name, {}))
+                return self._read_tagged(self._schemas.get(name, {}))
+
+    def _read_tagged(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            if self._format.body is Body.TAGS:
+                return self._read_tags(properties)
+            return self._read_parameters(properties)
+        except Incomplete:
+            # Only the end of the call decides.
+            raise Incomplete(*self._format.call_closings, *self._ends) from None
 
     def _read_object(self) -> list[ParsedToolCall]:
         value = self._read_json()
-        return [_call_of_object(item) for item in (value if isinstance(value, list) else [value])]
+        items = value if isinstance(value, list) else [value]
+        # An object without a tag may be an answer in JSON.
+        return [_call_of_object(item, needs_arguments=bool(self._format.guards)) for item in items]
 
     def _read_json(self) -> Any:
-        self._skip_space()
-        if self._is_at_end():
+        self.skip_space()
+        if self.is_at_end():
             raise Incomplete
-        if self._text[self.at] not in "{[":
+        if self.text[self.at] not in "{[":
             raise NotACall("no JSON object")
         start = self.at
         closings = (*self._format.call_closings, *self._closings)
-        second = self._text[start + 1 :].lstrip("[{ \t\r\n")[:1]
+        opening = _OPENING.match(self.text, start)
+        second = opening[1] if opening else ""
+        if not second and not self.final:
+            raise Incomplete
         try:
-            end, missing = bracket_end(self._text, start, closings, single_quotes=second == "'")
-        except (Incomplete, NotACall):
+            end, missing = self._bracket_end(start, closings, PYTHON_QUOTES if second == "'" else JSON_QUOTES)
+        except (Incomplete, NotACall) as error:
+            if isinstance(error, Incomplete) and not self.final:
+                raise
             end, missing = self._end_of_broken(start, closings)
         self.at = end
-        return parse_object(self._text[start:end] + missing)
+        return parse_object(self.text[start:end] + missing)
+
+    def _bracket_end(self, start: int, closings: Sequence[str], quotes: Sequence[str]) -> tuple[int, str]:
+        scan = self._progress.scans.get(start)
+        if scan is None:
+            scan = self._progress.scans[start] = BracketScan(start, quotes)
+        return scan.end(self.text, [closing for closing in closings if closing])
 
     def _end_of_broken(self, start: int, closings: Sequence[str]) -> tuple[int, str]:
         """At the end of the answer, a value that cannot be followed to its end ends before the first closing."""
-        ends = [at for closing in closings if closing and (at := self._text.find(closing, start)) >= 0]
-        if not self._final or not ends:
+        ends = [at for closing in closings if closing and (at := self.text.find(closing, start)) >= 0]
+        if not self.final or not ends:
             raise Incomplete("}", "]", *closings)
         return min(ends), ""
 
     def _read_python(self) -> list[ParsedToolCall]:
-        self._skip_space()
+        self.skip_space()
         start = self.at
-        if self._text.startswith("[", start):
-            end, missing = bracket_end(self._text, start, self._closings, single_quotes=True)
+        if self.text.startswith("[", start):
+            end, missing = self._bracket_end(start, self._closings, PYTHON_QUOTES)
         else:
-            end, missing = self._end_of_lines(start), ""
+            end, missing = self._end_of_lines(), ""
         self.at = end
-        calls = parse_python_calls(self._text[start:end] + missing)
+        calls = parse_python_calls(self.text[start:end] + missing)
         return [ParsedToolCall(name, arguments_text(arguments)) for name, arguments in calls]
 
-    def _end_of_lines(self, start: int) -> int:
-        ends = [at for closing in self._closings if (at := self._text.find(closing, start)) >= 0]
-        if not ends:
-            raise Incomplete(*self._closings)
-        return min(ends)
+    def _end_of_lines(self) -> int:
+        """The end of calls without a list around them, which is before the closing tag."""
+        while not self.begins_any(self._closings):
+            bracket = self.text.find("(", self.at)
+            if bracket < 0:
+                raise Incomplete
+            self.at, _ = self._bracket_end(bracket, (), PYTHON_QUOTES)
+        return self.at
 
     def _read_parameters(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
         while True:
-            self._skip_space()
-            match = self._format.parameter_pattern.match(self._text, self.at, partial=True)
-            if match is None or (match.partial and self._final):
+            self.skip_space()
+            match = self._format.parameter_pattern.match(self.text, self.at, partial=True)
+            if match is None or (match.partial and self.final):
                 return arguments
             if match.partial:
                 raise Incomplete
@@ -200,74 +277,56 @@ class _Reader:
     def _read_value(self) -> str:
         """The text up to the end of a parameter. The end is followed by the next parameter or the end of the call."""
         closing, start = self._format.parameter_closing, self.at
-        at = self._text.find(closing, start)
+        at = self.text.find(closing, start)
         while at >= 0:
             self.at = at + len(closing)
             if self._ends_parameter():
                 break
-            at = self._text.find(closing, at + 1)
+            at = self.text.find(closing, at + 1)
         else:
             raise Incomplete(closing)
-        value = self._text[start:at]
+        value = self.text[start:at]
         return value.removeprefix("\n").removesuffix("\n")
 
     def _ends_parameter(self) -> bool:
-        at = self._space_end()
-        if at == len(self._text):
-            if self._final:
-                return True
-            raise Incomplete
-        rest = self._text[at:]
-        nexts = (self._format.parameter.partition("{")[0], *self._format.call_closings, *self._closings)
-        for text in filter(None, nexts):
-            if rest.startswith(text):
-                return True
-            if not self._final and text.startswith(rest):
-                raise Incomplete
-        return False
+        return self.begins_any((self._format.parameter.partition("{")[0], *self._format.call_closings, *self._ends))
 
     def _read_unquoted(self) -> Any:
         """An object with bare keys, such as {city:<|"|>Paris<|"|>,days:[1,2]}."""
-        self._skip_space()
-        if self._accept("{"):
+        self.skip_space()
+        if self.accept("{"):
             return dict(self._items("}", self._read_item))
-        if self._accept("["):
+        if self.accept("["):
             return self._items("]", self._read_unquoted)
         for quote in (self._format.quote, '"'):
-            if self._accept(quote):
-                return self._until(quote)
-        end = regex.compile(r"[,}\]]").search(self._text, self.at)
+            if self.accept(quote):
+                return self.until(quote)
+        end = regex.compile(r"[,}\]]").search(self.text, self.at)
         if end is None:
             raise Incomplete
-        text = self._text[self.at : end.start()].strip()
+        text = self.text[self.at : end.start()].strip()
         self.at = end.start()
         return convert_text(text, None)
 
     def _read_item(self) -> tuple[str, Any]:
-        self._skip_space()
+        self.skip_space()
         for quote in (self._format.quote, '"'):
-            if self._accept(quote):
-                key = self._until(quote)
-                self._until(":")
+            if self.accept(quote):
+                key = self.until(quote)
+                self.until(":")
                 return key, self._read_unquoted()
-        return self._until(":").strip(), self._read_unquoted()
+        return self.until(":").strip(), self._read_unquoted()
 
     def _items(self, closing: str, read: Any) -> list[Any]:
         items: list[Any] = []
-        while not self._accept(closing):
-            if self._is_at_end():
+        while not self.accept(closing):
+            if self.is_at_end():
                 raise Incomplete
+            start = self.at
             items.append(read())
-            self._accept(",")
+            if not self.accept(",") and self.at == start:
+                raise NotACall("brackets do not match")
         return items
-
-    def _until(self, text: str) -> str:
-        end = self._text.find(text, self.at)
-        if end < 0:
-            raise Incomplete(text)
-        value = self._text[self.at : end]
-        self.at = end + len(text)
-        return value
 
     def _read_tags(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         value = self._read_nested({"type": "object", "properties": properties}, self._format.call_closings[0])
@@ -278,106 +337,54 @@ class _Reader:
         prefix = self._format.quote
         start = self.at
         items: list[tuple[str, Any]] = []
-        while (at := self._text.find(prefix, self.at)) >= 0:
-            if self._text.startswith(closing, at):
+        while (at := self.text.find(prefix, self.at)) >= 0:
+            if items and self.text[self.at : at].strip():
+                raise NotACall("text between two tags")
+            if self.text.startswith(closing, at):
                 self.at = at
-                return _nested_value(items, self._text[start:at], schema)
-            if not self._final and closing.startswith(self._text[at:]):
+                return nested_value(items, self.text[start:at], schema)
+            if not self.final and closing.startswith(self.text[at:]):
                 raise Incomplete
             self.at = at + len(prefix)
-            if not self._accept("<"):
+            if not self.accept("<"):
                 raise NotACall("no tag")
-            key = self._until(">")
-            value = self._read_nested(_item_schema(schema, key), f"{prefix}</{key}>")
-            self._accept(f"{prefix}</{key}>")
+            key = self.until(">")
+            value = self._read_nested(item_schema(schema, key), f"{prefix}</{key}>")
+            self.accept(f"{prefix}</{key}>")
             items.append((key, value))
         raise Incomplete(prefix)
 
-    def _accept(self, text: str) -> bool:
-        """Skip whitespace and `text`, if it is next. Raises Incomplete if it may become next."""
-        if not text:
-            return False
-        at = self._space_end()
-        if self._text.startswith(text, at):
-            self.at = at + len(text)
-            return True
-        if not self._final and text.startswith(self._text[at:]):
-            raise Incomplete
-        return False
-
     def _accept_closing(self) -> bool:
-        return any(self._accept(closing) for closing in self._closings)
+        return any(self.accept(closing) for closing in self._closings)
 
     def _accept_separator(self) -> bool:
         """Skip what may stand between two JSON objects. Whether another object follows."""
-        if not self._accept(";"):
-            self._accept(",")
+        if not self.accept(";"):
+            self.accept(",")
         return self._begins_value()
 
     def _begins_value(self) -> bool:
         """Whether an object or a list of objects is next."""
-        match = _VALUE.match(self._text, self.at, partial=not self._final)
-        if match and match.partial and match.end() > self._space_end():
+        match = _VALUE.match(self.text, self.at, partial=not self.final)
+        if match and match.partial:
             raise Incomplete
         return bool(match and not match.partial)
 
-    def _is_at_end(self) -> bool:
-        return self._space_end() == len(self._text)
 
-    def _skip_space(self) -> None:
-        self.at = self._space_end()
-
-    def _space_end(self) -> int:
-        match = _SPACE.match(self._text, self.at)
-        return match.end() if match else self.at
-
-
-def tool_name(tool: Mapping[str, Any]) -> str:
-    """The name of a tool in the JSON array of a request."""
-    return _name_and_properties(tool)[0]
-
-
-def _name_and_properties(tool: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """The name of a tool and the schemas of its parameters."""
-    inner = tool.get("function")
-    function = inner if isinstance(inner, Mapping) else tool
-    parameters = function.get("parameters") or {}
-    properties = parameters.get("properties") if isinstance(parameters, Mapping) else None
-    return str(function.get("name") or ""), properties if isinstance(properties, Mapping) else {}
-
-
-def _call_of_object(value: Any) -> ParsedToolCall:
+def _call_of_object(value: Any, *, needs_arguments: bool) -> ParsedToolCall:
     """The call in an object: {"name": …, "arguments": …} with the keys of several families, or {name: arguments}."""
     if not isinstance(value, dict) or not value:
         raise NotACall("no object")
     if isinstance(value.get("function"), dict):
         value = value["function"]
     name = next((value[key] for key in _NAME_KEYS if isinstance(value.get(key), str)), "")
+    key = next((key for key in _ARGUMENT_KEYS if key in value), None)
     if name:
-        arguments = next((value[key] for key in _ARGUMENT_KEYS if key in value), None)
+        if key is None and (needs_arguments or value.keys() - _CALL_KEYS):
+            raise NotACall("no arguments")
+        arguments = value[key] if key else None
         return ParsedToolCall(name.removeprefix("functions."), arguments_text(arguments))
     (name, arguments), *others = value.items()
     if others or not isinstance(arguments, dict):
         raise NotACall("no name")
     return ParsedToolCall(name, arguments_text(arguments))
-
-
-def _item_schema(schema: Any, key: str) -> Any:
-    """The schema of the tag `key` inside a value with `schema`."""
-    if not isinstance(schema, Mapping):
-        return None
-    for option in (schema, *(schema.get("anyOf") or ()), *(schema.get("oneOf") or ())):
-        if key in (option.get("properties") or {}):
-            return option["properties"][key]
-        if key == "item" and "items" in option:
-            return option["items"]
-    return None
-
-
-def _nested_value(items: list[tuple[str, Any]], text: str, schema: Any) -> Any:
-    if not items:
-        is_empty_object = isinstance(schema, Mapping) and schema.get("type") == "object" and not text.strip()
-        return {} if is_empty_object else convert_text(text, schema)
-    if all(key == "item" for key, _ in items):
-        return [value for _, value in items]
-    return dict(items)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import regex
@@ -22,46 +23,9 @@ class Incomplete(Exception):
         self.awaited = awaited
 
 
-_BRACKETS = {"{": "}", "[": "]", "(": ")"}
-_SCANNERS = {
-    '"': regex.compile(r'"(?:[^"\\]|\\.)*+"|["{}\[\]()]', regex.DOTALL),
-    "'": regex.compile(r""""(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|["'{}\[\]()]""", regex.DOTALL),
-}
+_STRINGS = regex.compile(r""""(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'""", regex.DOTALL)
 _BAD_ESCAPE = regex.compile(r'\\(?:u(?![0-9a-fA-F]{4})|[^"\\/bfnrtu])')
 _PYTHON_NAMES = {"true": True, "false": False, "null": None}
-
-
-def bracket_end(text: str, start: int, closings: Sequence[str], *, single_quotes: bool) -> tuple[int, str]:
-    """The end of the bracketed value that begins at `start`, and the brackets that it lacks.
-
-    Brackets in strings do not count. Of `closings`, one that stands outside strings ends a value whose last brackets
-    are missing. Raises Incomplete, and NotACall for brackets that do not match.
-    """
-    stack: list[str] = []
-    for match in _SCANNERS["'" if single_quotes else '"'].finditer(text, start):
-        token, at = match[0], match.start()
-        if stack and (end := _closing_before(text, match.start(), closings, start)) is not None:
-            return end, "".join(reversed(stack))
-        if token in _BRACKETS:
-            stack.append(_BRACKETS[token])
-        elif len(token) > 1:
-            start = match.end()
-        elif token in "\"'":
-            raise Incomplete(token)
-        elif not stack or stack.pop() != token:
-            raise NotACall("brackets do not match")
-        elif not stack:
-            return at + 1, ""
-        start = match.end()
-    if stack and (end := _closing_before(text, len(text), closings, start)) is not None:
-        return end, "".join(reversed(stack))
-    raise Incomplete("}", "]", ")", *closings)
-
-
-def _closing_before(text: str, limit: int, closings: Sequence[str], start: int) -> int | None:
-    """The first position of a closing between two tokens of a value."""
-    found = [at for closing in closings if closing and 0 <= (at := text.find(closing, start)) < limit]
-    return min(found) if found else None
 
 
 def parse_object(text: str) -> Any:
@@ -72,9 +36,12 @@ def parse_object(text: str) -> Any:
     for candidate in (text, _BAD_ESCAPE.sub(lambda match: "\\" + match[0], text)):
         try:
             return json.loads(candidate, strict=False)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
-    return _literal(_parse_python(text))
+    try:
+        return _literal(_parse_python(text))
+    except RecursionError as error:
+        raise NotACall("nested too deeply") from error
 
 
 def parse_python_calls(text: str) -> list[tuple[str, dict[str, Any]]]:
@@ -92,7 +59,7 @@ def parse_python_calls(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _parse_python(text: str) -> ast.expr:
-    escaped = _SCANNERS["'"].sub(lambda match: match[0].replace("\n", "\\n") if len(match[0]) > 1 else match[0], text)
+    escaped = _STRINGS.sub(lambda match: match[0].replace("\n", "\\n"), text)
     try:
         return ast.parse(escaped.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
@@ -130,7 +97,8 @@ def convert_text(text: str, schema: Any) -> Any:
         return text
     if isinstance(value, float) and value.is_integer() and "integer" in types and "number" not in types:
         value = int(value)
-    return value if not types or _type_names(value) & types else text
+    is_finite = not isinstance(value, float) or math.isfinite(value)
+    return value if is_finite and (not types or _type_names(value) & types) else text
 
 
 def _schema_types(schema: Any) -> set[str]:
@@ -176,3 +144,39 @@ def arguments_text(arguments: Any) -> str:
     except (ValueError, RecursionError) as error:
         raise NotACall("no JSON value") from error
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def tool_name(tool: Mapping[str, Any]) -> str:
+    """The name of a tool in the JSON array of a request."""
+    return name_and_properties(tool)[0]
+
+
+def name_and_properties(tool: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The name of a tool and the schemas of its parameters."""
+    inner = tool.get("function")
+    function = inner if isinstance(inner, Mapping) else tool
+    parameters = function.get("parameters") or {}
+    properties = parameters.get("properties") if isinstance(parameters, Mapping) else None
+    return str(function.get("name") or ""), properties if isinstance(properties, Mapping) else {}
+
+
+def item_schema(schema: Any, key: str) -> Any:
+    """The schema of the tag `key` inside a value with `schema`."""
+    if not isinstance(schema, Mapping):
+        return None
+    for option in (schema, *(schema.get("anyOf") or ()), *(schema.get("oneOf") or ())):
+        if key in (option.get("properties") or {}):
+            return option["properties"][key]
+        if key == "item" and "items" in option:
+            return option["items"]
+    return None
+
+
+def nested_value(items: list[tuple[str, Any]], text: str, schema: Any) -> Any:
+    """The value of a tag with the tags `items` or with `text`."""
+    if not items:
+        is_empty_object = isinstance(schema, Mapping) and schema.get("type") == "object" and not text.strip()
+        return {} if is_empty_object else convert_text(text, schema)
+    if all(key == "item" for key, _ in items):
+        return [value for _, value in items]
+    return dict(items)

@@ -8,6 +8,7 @@ from enum import Enum, auto
 import regex
 
 from pico_jupyter.engine.formats.output_format import MessageFormat
+from pico_jupyter.engine.text.text_space import WHITESPACE
 
 _CHANNEL = regex.compile(r"<\|channel\|>\s*(\w+)")
 _NAMESPACE = "functions."
@@ -26,10 +27,11 @@ class MessageKind(Enum):
 
 def may_be_header(text: str, messages: MessageFormat, tool_names: Iterable[str]) -> bool:
     """Whether `text` is the beginning of a header. Some models write their answer without one."""
-    text = text.lstrip()
+    text = text.lstrip(WHITESPACE)
     starts = [*messages.starts, messages.header_end, "to=", "<|channel|>", "<|constrain|>"]
     if not messages.ends:
-        starts = [*messages.starts, *(name + messages.header_end for name in (*messages.readers, *tool_names))]
+        names = [name + messages.header_end for name in (*messages.readers, *tool_names)]
+        starts = [*names, *(start + name for start in messages.starts for name in names)]
     return not text or any(text.startswith(start) or start.startswith(text) for start in starts)
 
 

@@ -17,32 +17,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
 from typing import assert_never
 
 from pico_jupyter.engine.formats.call_formats import CallFormat
 from pico_jupyter.engine.text.call_collector import CallCollector
-from pico_jupyter.engine.text.call_reader import ParsedToolCall, tool_name
-from pico_jupyter.engine.text.call_values import NotACall, arguments_text, parse_object
+from pico_jupyter.engine.text.call_reader import ParsedToolCall
+from pico_jupyter.engine.text.call_values import NotACall, arguments_text, parse_object, tool_name
 from pico_jupyter.engine.text.delta_buffer import DeltaBuffer, OutputDelta
 from pico_jupyter.engine.text.matching import first_match, partial_length
 from pico_jupyter.engine.text.message_headers import MessageKind, may_be_header, read_header
+from pico_jupyter.engine.text.output_phase import OutputPhase
 from pico_jupyter.engine.text.text_space import WHITESPACE, LeadingSpace
 from pico_jupyter.engine.text.visible_text import ParserTokenizer, VisibleText
 from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCall
-
-
-class OutputPhase(Enum):
-    """The part of the answer that the parser is reading."""
-
-    HEADER = auto()
-    BEFORE_CONTENT = auto()
-    BEFORE_REASONING = auto()
-    REASONING = auto()
-    CONTENT = auto()
-    CALL = auto()
-    TOOL_MESSAGE = auto()
-    STOPPED = auto()
 
 
 class OutputParser:
@@ -98,7 +85,7 @@ class OutputParser:
         # The tool to which the current message is sent, and its text.
         self._recipient = ""
         self._tool_message = ""
-        self._readers = {
+        self._readers: dict[OutputPhase, Callable[[str], str]] = {
             OutputPhase.HEADER: self._read_header,
             OutputPhase.BEFORE_CONTENT: self._read_before_content,
             OutputPhase.BEFORE_REASONING: self._read_before_reasoning,
@@ -106,7 +93,7 @@ class OutputParser:
             OutputPhase.CONTENT: self._read_content,
             OutputPhase.CALL: self._read_call,
             OutputPhase.TOOL_MESSAGE: self._read_tool_message,
-            OutputPhase.STOPPED: self._skip,
+            OutputPhase.STOPPED: lambda _: "",
         }
         self._output = DeltaBuffer(index, hidden=self._visible.special_texts)
         self._enter(self._first_phase(reasoning_started, continuation))
@@ -170,15 +157,11 @@ class OutputParser:
         while text:
             text = self._reader(text)
 
-    def _skip(self, text: str) -> str:
-        return ""
-
     def _read_header(self, text: str) -> str:
         assert self._messages is not None
         if not may_be_header(text, self._messages, self._tool_names):
-            self._enter(OutputPhase.BEFORE_CONTENT)
-            return text
-        header, end, rest = text.partition(self._messages.header_end)
+            return self._reject_header(text)
+        header, end, rest = text.lstrip(WHITESPACE).partition(self._messages.header_end)
         if not end:
             self._held = text
             return ""
@@ -196,22 +179,30 @@ class OutputParser:
                 assert_never(kind)
         return rest
 
+    def _reject_header(self, text: str) -> str:
+        """Read text without a header. If it begins like a header, this beginning is text of the answer."""
+        assert self._messages is not None
+        start = next((start for start in self._messages.starts if text.startswith(start)), "")
+        self._set_phase(OutputPhase.CONTENT if start else OutputPhase.BEFORE_CONTENT)
+        self._emit_trimmed(TextDelta, start)
+        return text[len(start) :]
+
     def _read_tool_message(self, text: str) -> str:
         found = first_match(text, self._message_ends)
         if found is None:
             self._tool_message += self._hold_back(text, self._message_ends)
             return ""
         self._tool_message += text[: found[0]]
-        self._end_tool_message()
+        self._end_tool_message(if_empty="{}")
         return self._end_message(text, found)
 
-    def _end_tool_message(self) -> None:
+    def _end_tool_message(self, *, if_empty: str = "") -> None:
         """Parse a message to a tool of the request as the arguments of a call. Other messages to tools are dropped."""
         text, self._tool_message = self._tool_message, ""
         if not self._recipient or not self._tool_names:
             return
         try:
-            arguments = parse_object(text.strip() or "{}")
+            arguments = parse_object(text.strip() or if_empty)
             self._add_calls([ParsedToolCall(self._recipient, arguments_text(arguments))])
         except NotACall:
             self._output.add_text(TextDelta, text)
@@ -220,7 +211,9 @@ class OutputParser:
         """The text after a message, with the beginning of the next header."""
         assert self._messages is not None
         at, needle = found
-        self._enter(OutputPhase.HEADER)
+        self._set_phase(OutputPhase.HEADER)
+        if self._messages.ends:
+            self._space.reset(is_kept=True)
         return text[at:] if needle in self._messages.starts else text[at + len(needle) :]
 
     def _read_before_content(self, text: str) -> str:
@@ -235,7 +228,7 @@ class OutputParser:
                 self._space.reset(is_kept=False)
                 self._output.assign_to_reasoning()
                 return text[len(tag) :]
-        if any(tag.startswith(text) for tag in (self._open, self._close, *self._markers)):
+        if self._may_be_tag(text):
             self._held = text
             return ""
         space = self._space.kept(has_text=True)
@@ -246,6 +239,9 @@ class OutputParser:
         self._enter(OutputPhase.CONTENT)
         return space + text
 
+    def _may_be_tag(self, text: str) -> bool:
+        return any(tag.startswith(text) for tag in (self._open, self._close, *self._markers))
+
     def _read_before_reasoning(self, text: str) -> str:
         text = self._space.move_from(text)
         for tag in (self._close, *self._markers):
@@ -253,7 +249,7 @@ class OutputParser:
                 return self._close_reasoning(text, (0, tag))
         if self._open and text.startswith(self._open):
             return text[len(self._open) :]
-        if any(tag.startswith(text) for tag in (self._open, self._close, *self._markers)):
+        if self._may_be_tag(text):
             self._held = text
             return ""
         self._enter(OutputPhase.REASONING)
@@ -308,45 +304,39 @@ class OutputParser:
         self._is_call_in_reasoning = in_reasoning
 
     def _read_call(self, text: str, *, final: bool = False) -> str:
-        if self._is_call_in_reasoning:
-            return self._read_call_in_reasoning(text, final)
         try:
             collected = self._collector.collect(text, final=final)
         except NotACall:
             return self._reject_call()
+        if self._is_call_in_reasoning and not self._ends_reasoning(collected, final):
+            return self._read_call_in_reasoning(collected)
         if collected is None:
             return ""
-        self._collector.pop()
         calls, rest = collected
+        self._collector.pop()
         self._add_calls(calls)
         self._space.reset_after_call(follows_text=self._output.has_text)
         self._set_phase(OutputPhase.BEFORE_CONTENT)
         return rest
 
-    def _read_call_in_reasoning(self, text: str, final: bool) -> str:
-        """Collect a call in reasoning. It counts only if the answer ends with it, and the reasoning is not closed."""
-        try:
-            collected = self._collector.collect(text, final=final)
-        except NotACall:
-            return self._reject_call()
-        text = self._collector.text
-        if (at := text.find(self._close)) >= 0:
-            self._emit_trimmed(ReasoningDelta, self._collector.pop()[:at])
-            return self._close_reasoning(text, (at, self._close))
-        if collected is None:
-            return ""
-        rest = collected[1].lstrip(WHITESPACE)
-        may_follow = (*self._collector.needles, self._close)
-        if (
-            rest
-            and self._output.has_reasoning
-            and not any(n.startswith(rest) or rest.startswith(n) for n in may_follow)
-        ):
-            return self._reject_call()
-        if final:
-            self._is_call_in_reasoning = False
-            return self._read_call("", final=True)
-        return ""
+    def _ends_reasoning(self, collected: tuple[list[ParsedToolCall], str] | None, final: bool) -> bool:
+        """Whether a call in reasoning counts: the answer ends with it, and the reasoning is not closed."""
+        return bool(final and collected and not self._reasoning_end() and self._may_follow_call(collected[1]))
+
+    def _reasoning_end(self) -> tuple[int, str] | None:
+        return first_match(self._collector.text, (*(self._message_ends or (self._close,)), *self._markers))
+
+    def _may_follow_call(self, rest: str) -> bool:
+        rest = rest.lstrip(WHITESPACE)
+        may_be_tag = any(n.startswith(rest) or rest.startswith(n) for n in self._reasoning_needles)
+        return may_be_tag or not self._output.has_reasoning
+
+    def _read_call_in_reasoning(self, collected: tuple[list[ParsedToolCall], str] | None) -> str:
+        if found := self._reasoning_end():
+            text = self._collector.pop()
+            self._emit_trimmed(ReasoningDelta, text[: found[0]])
+            return self._close_reasoning(text, found)
+        return "" if collected is None or self._may_follow_call(collected[1]) else self._reject_call()
 
     def _reject_call(self) -> str:
         """Emit the opening of what is not a call as text. Returns the text after it."""
@@ -365,8 +355,8 @@ class OutputParser:
     def _finish(self) -> None:
         """Parse the held text as if nothing can follow it."""
         while self._phase is OutputPhase.CALL:
-            self._read(self._read_call(self._pop_held(), final=True))
-        held = self._pop_held()
+            self._read(self._read_call("", final=True))
+        held, self._held = self._held, ""
         match self._phase:
             case OutputPhase.BEFORE_CONTENT | OutputPhase.HEADER:
                 self._output.add_text(TextDelta, self._space.kept(has_text=bool(held)) + held)
@@ -381,10 +371,6 @@ class OutputParser:
                 pass
             case _:
                 assert_never(self._phase)
-
-    def _pop_held(self) -> str:
-        held, self._held = self._held, ""
-        return held
 
     def _enter(self, phase: OutputPhase, *, keeps_space: bool = True) -> None:
         self._set_phase(phase)
@@ -411,10 +397,4 @@ class OutputParser:
 
     def _emit_trimmed(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
         """Emit text and hold back its trailing whitespace, which a tag may follow."""
-        space = self._space
-        body = text.rstrip(WHITESPACE)
-        if body:
-            self._output.add_text(kind, space.text + body)
-            space.text = text[len(body) :]
-        else:
-            space.text += text
+        self._output.add_text(kind, self._space.hold_from(text))

@@ -32,6 +32,17 @@ class LeadingSpace:
         self.text += text[: len(text) - len(rest)]
         return rest
 
+    def hold_from(self, text: str) -> str:
+        """Move the whitespace at the end of `text` here. Returns the rest, after the whitespace that was here."""
+        body = text.rstrip(WHITESPACE)
+        if body == text and not self.text:
+            return text
+        if not body:
+            self.text += text
+            return ""
+        before, self.text = self.text, text[len(body) :]
+        return before + body
+
     def kept(self, *, has_text: bool) -> str:
         """The whitespace to write before the text of this part. `has_text` is false at the end of the answer."""
         if self._before_call is not None:
