@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
+from call_examples import call_example
 from prometheus_client import CollectorRegistry
 from sphinx.application import Sphinx
 
@@ -22,6 +23,8 @@ from pico_jupyter.chat_kernel.cell import MAGICS
 from pico_jupyter.cli.main import _parser
 from pico_jupyter.configuration import EngineConfiguration
 from pico_jupyter.dialects.openapi import OPERATIONS, openapi_document
+from pico_jupyter.engine.formats.call_formats import CALL_FORMATS
+from pico_jupyter.engine.formats.output_format import REASONING_FORMATS
 from pico_jupyter.notebook.chat_options import describe_options
 from pico_jupyter.notebook.commands import COMMANDS
 from pico_jupyter.notebook.magics import ChatMagics
@@ -126,6 +129,25 @@ def kernel_magics(_: str) -> str:
     return _table(("magic", "what it does"), [(f"`{magic}`", what) for magic, what in rows])
 
 
+def call_formats(_: str) -> str:
+    """Every format of tool calls, with an example and the families that use it."""
+    rows = [
+        (call.title, _literal_text(call_example(call)), ", ".join(call.families or (call.title,)))
+        for call in sorted(CALL_FORMATS, key=lambda call: call.title)
+    ]
+    return _table(("format", "a call", "families"), rows)
+
+
+def reasoning_formats(_: str) -> str:
+    """Every pair of tags around reasoning."""
+    rows = [
+        (_literal_text(tags.open), _literal_text(tags.close), ", ".join(tags.families))
+        for tags in REASONING_FORMATS
+        if tags.families
+    ]
+    return _table(("before reasoning", "after reasoning", "families"), rows)
+
+
 GENERATORS: dict[str, Callable[[str], str]] = {
     generator.__name__: generator
     for generator in (
@@ -139,6 +161,8 @@ GENERATORS: dict[str, Callable[[str], str]] = {
         chat_magic,
         pico_magic,
         kernel_magics,
+        call_formats,
+        reasoning_formats,
     )
 }
 
@@ -279,6 +303,12 @@ def _anchor(name: str) -> str:
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _literal_text(text: str) -> str:
+    """Text as code that a table may contain, with marks for line breaks."""
+    marked = text.replace("\n", "⏎")
+    return f"``` {marked} ```" if "`" not in marked else f"```` {marked} ````"
 
 
 def _one_line(text: str) -> str:
