@@ -13,10 +13,10 @@ DOCS := $(BIN)/sphinx-build --fail-on-warning --nitpicky --fresh-env --quiet doc
 PANEL := $(shell find labextension/src labextension/style labextension/schema -type f) $(wildcard labextension/*.*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lab notebooks panel docs bench format clean
+.PHONY: help demo check test lab notebooks panel docs real-models test-real bench format clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/installed: pyproject.toml $(wildcard jupyter_config/* kernelspec/*)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -78,6 +78,12 @@ panel: $(VENV)/installed-panel ## build the chat panel's JavaScript
 
 docs: $(VENV)/installed-test $(VENV)/installed-panel ## build the documentation into docs/_build/index.html
 	$(DOCS)
+
+real-models: $(VENV)/installed-test ## download small real models (0.6 GB) and convert them to model folders
+	$(BIN)/python scripts/real_models.py
+
+test-real: $(VENV)/installed-test ## compare a small real model with mlx-lm (the first run downloads 93 MB)
+	$(PYTEST) tests/real
 
 bench: $(VENV)/installed-test ## measure beside mlx_lm.server (20 minutes; BENCH=--quick: under 5)
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -50,6 +50,7 @@ SLOW = (
     "notebook/test_terminal.py",
     "notebooks/test_nbval.py",
     "panel/test_rendering.py",
+    "real",
     "server/test_authorization.py",
     "server/test_extension.py",
     "sources/test_own_server.py",

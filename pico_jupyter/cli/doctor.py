@@ -49,7 +49,13 @@ class Finding:
 
 def diagnose(options: EngineOptions, *, openblas: bool = True) -> int:
     """Print all findings. Returns 1 if there is a problem, else 0. `openblas`: the setting c.PicoJupyter.openblas."""
-    findings = [*_packages(), *_device(options, openblas), *_memory(options), *_extension(), *_models(options)]
+    return print_findings(
+        [*_packages(), *_device(options, openblas), *_memory(options), *_extension(), *_models(options)]
+    )
+
+
+def print_findings(findings: Sequence[Finding]) -> int:
+    """Print findings and the number of problems. Returns 1 if there is a problem, else 0."""
     for finding in findings:
         print(f"{MARKS[finding.grade]}  {finding.subject:<11}{finding.text}")
         if finding.remedy:
@@ -187,7 +193,7 @@ def _models(options: EngineOptions) -> Iterator[Finding]:
         if not Path(folder).expanduser().is_dir():
             remedy = "create it, or correct c.PicoJupyter.model_dirs (PICO_JUPYTER_MODEL_PATH)"
             yield Finding("problem", "models", f"{folder} is not a folder", remedy)
-    warnings = _WarningCollector()
+    warnings = WarningCollector()
     log = logging.getLogger("pico_jupyter")
     log.addHandler(warnings)
     try:
@@ -202,7 +208,7 @@ def _models(options: EngineOptions) -> Iterator[Finding]:
         yield Finding("note", "models", "there are only the built-in models", remedy)
 
 
-class _WarningCollector(logging.Handler):
+class WarningCollector(logging.Handler):
     """Collects the messages of the catalog's warnings about broken model folders."""
 
     def __init__(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from pico_jupyter import __version__
 from pico_jupyter.cli.doctor import diagnose
+from pico_jupyter.cli.model_doctor import diagnose_model
 from pico_jupyter.cli.model_tables import print_models, print_resident, show_model
 from pico_jupyter.cli.terminal_chat import TerminalChat
 from pico_jupyter.configuration import read_user_configuration
@@ -27,11 +28,16 @@ SUMMARIES = {
     "show": "show the details of a model",
     "run": "chat with a model",
     "ps": "list the models that the running server has in memory",
-    "doctor": "check this installation, and suggest a remedy for each problem",
+    "doctor": "check this installation or a model, and suggest a remedy for each problem",
 }
 RUN_DESCRIPTION = (
     "Ask a model one question, or start a conversation in the terminal. Reasoning is dimmed, or in <think> tags if the "
     "output is not a terminal. Without PROMPT, the question is read from standard input if that is not a terminal."
+)
+DOCTOR_DESCRIPTION = (
+    "Check this installation, and suggest a remedy for each problem. With MODEL, render twelve conversations with the "
+    "model's chat template, and report what it supports and what is odd. The report is meant for bug reports: it "
+    "contains no conversation of yours. The exit status is 1 if there is a problem."
 )
 
 
@@ -73,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     }
     parsers["run"].description = RUN_DESCRIPTION
     parsers["show"].add_argument("name", metavar="NAME", help="a name from `jupyter pico list`")
+    parsers["doctor"].description = DOCTOR_DESCRIPTION
+    parsers["doctor"].add_argument(
+        "name", metavar="MODEL", nargs="?", help="a name from `jupyter pico list`, or a folder"
+    )
     _add_run_options(parsers["run"])
     return parser
 
@@ -116,6 +126,8 @@ def _run_command(options: argparse.Namespace, parser: argparse.ArgumentParser) -
             print_resident(find_running_server())
         case "doctor":
             configuration = read_user_configuration()
+            if options.name:
+                return diagnose_model(options.name, configuration.engine_options)
             return diagnose(configuration.engine_options, openblas=configuration.openblas)
         case _:
             parser.print_help()

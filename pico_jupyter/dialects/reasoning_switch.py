@@ -2,8 +2,7 @@
 
 Order of precedence: think, chat_template_kwargs, enable_thinking, thinking, reasoning, reasoning_effort, the budgets,
 options.think. The first field that says on or off decides. If it says on without a level, the first level that a
-later field gives is used; without any, the template uses its own default. A known switch that this server does not
-support is refused, never ignored.
+later field gives is used. A known switch that this server does not support is refused, never ignored.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from pico_jupyter.dialects.request_fields import (
 )
 from pico_jupyter.errors import InvalidRequest
 
+DEFAULT_LEVEL = "medium"
 # These values only switch reasoning. Chat templates have no levels of these names.
 _PLAIN_SWITCHES = ("none", "off", "on")
 # A model decides itself for the types that are not listed.
@@ -63,7 +63,7 @@ def read_reasoning(fields: GenerationFields) -> ReasoningSwitch:
     if not decisive.on or decisive.effort:
         return decisive
     later = given[given.index(decisive) :]
-    level = next((switch.effort for switch in later if switch.effort), None)
+    level = next((switch.effort for switch in later if switch.effort), DEFAULT_LEVEL)
     return ReasoningSwitch(on=True, effort=level, required=decisive.required)
 
 

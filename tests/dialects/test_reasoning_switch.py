@@ -254,15 +254,15 @@ def test_another_think_is_refused_in_ollamas_words(think: str) -> None:
     ("members", "switch"),
     [
         ({"think": "low"}, ReasoningSwitch(True, "low", True)),
-        ({"think": True}, ReasoningSwitch(True, None, True)),
+        ({"think": True}, ReasoningSwitch(True, "medium", True)),
         ({"think": False}, ReasoningSwitch(False)),
         ({"reasoning_effort": "low"}, ReasoningSwitch(False, "low")),
         ({"reasoning_effort": "minimal"}, ReasoningSwitch(False, "minimal")),
         ({"reasoning_effort": "HIGH"}, ReasoningSwitch(True, "high")),
-        ({"reasoning": "on"}, ReasoningSwitch(True, None)),
+        ({"reasoning": "on"}, ReasoningSwitch(True, "medium")),
         ({"reasoning": "off"}, ReasoningSwitch(False)),
-        ({"reasoning": {"enabled": True}}, ReasoningSwitch(True, None)),
-        ({"chat_template_kwargs": {"enable_thinking": True}}, ReasoningSwitch(True, None)),
+        ({"reasoning": {"enabled": True}}, ReasoningSwitch(True, "medium")),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, ReasoningSwitch(True, "medium")),
     ],
 )
 def test_the_literal_level_is_kept_for_templates_that_have_levels(

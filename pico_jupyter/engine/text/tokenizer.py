@@ -183,7 +183,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     try:
         wrapper = tokenizer_utils.load(path, {"trust_remote_code": False, "local_files_only": True})
         eos_token_ids = _eos_token_ids(path, wrapper.eos_token_id)
-    except (OSError, ValueError, LookupError, TypeError, ImportError) as error:
+    except Exception as error:  # tokenizers raises a plain Exception for a file that it cannot use
         raise ModelLoadFailed(f"the tokenizer cannot be loaded: {error}") from error
     # mlx-lm's wrapper sets enable_thinking when it renders. The tokenizer inside the wrapper does not, so it is used.
     hf = wrapper.get_chat_template.__self__

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import runpy
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -235,16 +234,6 @@ def test_the_example_in_the_documentation_is_a_call(call_format: CallFormat) -> 
     vocabulary = FamilyVocabulary(family, has_special_tokens=False)
     answer = parse(vocabulary, vocabulary.encode(examples["call_example"](call_format), WHOLE))
     assert answer == FamilyAnswer(calls=[(examples["NAME"], examples["ARGUMENTS"])])
-
-
-def test_the_time_to_parse_a_call_is_proportional_to_its_length() -> None:
-    code = 'if (x[0] > "1") { f(x); }\n' * 4000
-    text = f"<tool_call>{json.dumps({'name': 'write', 'arguments': {'text': code}})}</tool_call>"
-    vocabulary = FamilyVocabulary(FAMILIES["hermes"]["a call"].family, has_special_tokens=False)
-    start = time.process_time()
-    answer = parse(vocabulary, vocabulary.encode(text, 4))
-    assert answer.calls == [("write", {"text": code})]
-    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("text", ['{"city": "Paris"}', "[1, 2]", "[link](http://x)", "-[x] done", "[f(x)]"])

@@ -266,6 +266,16 @@ def test_a_tokenizer_without_its_vocabulary_cannot_be_loaded(tmp_path: Path) -> 
         load_tokenizer(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "text", ["{}", '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["x", "y"]]}}', "[", ""]
+)
+def test_a_tokenizer_file_with_wrong_content_cannot_be_loaded(tmp_path: Path, text: str) -> None:
+    shutil.copytree(PICO_TINY, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors"))
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(ModelLoadFailed, match="the tokenizer cannot be loaded"):
+        load_tokenizer(tmp_path)
+
+
 def test_a_tokenizer_that_needs_code_from_its_folder_is_refused(save: Save) -> None:
     path = save(sentencepiece(), auto_map={"AutoTokenizer": ["evil.Evil", None]}, tokenizer_class="Evil")
     (path / "tokenizer.json").unlink()

@@ -1,0 +1,163 @@
+"""`jupyter pico doctor MODEL` for models that work, and for models with one fault each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from pico_jupyter.cli import main
+from pico_jupyter.cli.model_doctor import diagnose_model
+from pico_jupyter.types import EngineOptions
+from tests.cli.test_main import copy_of_pico_tiny
+
+MESSAGES = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+CONVERSATIONS = (
+    "plain",
+    "system",
+    "turns",
+    "two users",
+    "parts",
+    "tools",
+    "call",
+    "two calls",
+    "foreign id",
+    "reasoned",
+    "on",
+    "off",
+)
+
+Diagnose: TypeAlias = Callable[[str], tuple[int, dict[str, str]]]
+
+
+@pytest.fixture
+def diagnose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Diagnose:
+    """Diagnoses pico-tiny with another chat template. Returns the exit status, and the findings by their subjects."""
+
+    def diagnose_template(template: str) -> tuple[int, dict[str, str]]:
+        copy_of_pico_tiny(tmp_path / "changed")
+        (tmp_path / "changed" / "chat_template.jinja").write_text(template)
+        status = diagnose_model(str(tmp_path / "changed"), EngineOptions())
+        return status, findings(capsys.readouterr().out)
+
+    return diagnose_template
+
+
+def findings(report: str) -> dict[str, str]:
+    """Each finding with its grade, by its subject."""
+    lines = [line for line in report.splitlines() if line[:4] in ("ok  ", "note", "FAIL")]
+    return {line[6:17].strip(): f"{line[:4].strip()} {line[17:]}" for line in lines}
+
+
+def test_all_twelve_conversations_of_a_good_model_are_rendered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "pico-tiny"]) == 0
+    report = capsys.readouterr().out
+    found = findings(report)
+    assert [found[name].split()[0] for name in CONVERSATIONS] == ["ok"] * 12
+    assert [found[name].split()[2].strip(",") for name in CONVERSATIONS] == ["tokens"] * 12
+    assert report.endswith("no problems found\n")
+
+
+def test_the_facts_about_a_model_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor", "pico-tiny"])
+    found = findings(capsys.readouterr().out)
+    assert found["model"].startswith("ok pico-tiny, qwen3, 1.4M parameters in bf16, 2.9 MB")
+    assert found["context"] == "ok 4096 tokens"
+    assert found["can do"] == "ok completion, thinking, tools"
+    assert found["reasoning"] == (
+        "ok from '<think>' to '</think>'; on by default; on with enable_thinking=True, off with enable_thinking=False"
+    )
+    assert found["calls"] == "ok are read as: JSON in tags, JSON alone"
+    assert "mlx-lm" in found["versions"]
+    assert "the budget is" in found["memory"]
+
+
+def test_what_the_switch_changes_in_the_prompt_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor", "pico-tiny"])
+    assert findings(capsys.readouterr().out)["switch"] == r"ok on writes '', off writes '<think>\n\n</think>\n\n'"
+
+
+def test_an_image_is_a_part_of_a_message_to_a_vision_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "pico-tiny-vl"]) == 0
+    report = capsys.readouterr().out
+    assert "<|vision_start|>" in findings(report)["markers"]
+    assert findings(report)["tools"] == "ok not rendered: the model has no tools"
+
+
+def test_a_template_error_is_reported_with_its_conversation(diagnose: Diagnose) -> None:
+    status, found = diagnose("{% if messages|length == 3 %}{{ raise_exception('Too long') }}{% endif %}" + MESSAGES)
+    assert status == 1
+    assert found["turns"] == "FAIL chat template error: Too long"
+    assert found["plain"].startswith("ok")
+
+
+def test_text_that_the_template_leaves_out_is_reported(diagnose: Diagnose) -> None:
+    status, found = diagnose("{{ messages[0].role }}: {{ messages[0].content }}")
+    assert status == 1
+    assert found["turns"] == "FAIL the template leaves out qzjsecond, qzjthird"
+
+
+def test_a_template_that_names_tools_but_prints_none_is_noted(diagnose: Diagnose) -> None:
+    status, found = diagnose("{% if tools %}You have tools.\n{% endif %}" + MESSAGES)
+    assert status == 0
+    assert found["tools"] == "ok not rendered: the model has no tools"
+    assert found["calls"] == "note the template names tools, but the model is listed without them"
+
+
+def test_a_switch_that_changes_nothing_is_a_problem(diagnose: Diagnose) -> None:
+    """The template fails for short messages, so the catalog assumes that the switch works."""
+    short = "{% if messages[0].content == 'Hello' %}{{ raise_exception('too short') }}{% endif %}"
+    status, found = diagnose(short + "{% if enable_thinking %}{% endif %}" + MESSAGES)
+    assert status == 1
+    assert found["switch"] == "FAIL the prompts with reasoning on and off are the same"
+
+
+def test_a_marker_that_the_vocabulary_does_not_have_is_noted(diagnose: Diagnose) -> None:
+    _, found = diagnose("<|im_start|>" + MESSAGES + "<|im_finish|>")
+    assert found["markers"] == "note not one token of the vocabulary: <|im_finish|>"
+
+
+def test_a_model_without_a_template_is_a_problem(diagnose: Diagnose) -> None:
+    status, found = diagnose("")
+    assert status == 1
+    assert found["template"].startswith("FAIL the model has no template")
+
+
+def test_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy_of_pico_tiny(tmp_path / "models" / "cut")
+    index = {"weight_map": {"model.embed_tokens.weight": "model-00002-of-00002.safetensors"}}
+    (tmp_path / "models" / "cut" / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert diagnose_model("cut", EngineOptions(model_dirs=(str(tmp_path / "models"),))) == 1
+    assert findings(capsys.readouterr().out)["model"] == "FAIL model-00002-of-00002.safetensors is missing"
+
+
+def test_a_tokenizer_that_cannot_be_loaded_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy_of_pico_tiny(tmp_path / "cut")
+    (tmp_path / "cut" / "tokenizer.json").write_text("{}")
+    assert diagnose_model(str(tmp_path / "cut"), EngineOptions()) == 1
+    assert findings(capsys.readouterr().out)["tokenizer"].startswith("FAIL the tokenizer cannot be loaded")
+
+
+def test_a_model_that_never_fits_is_a_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    assert diagnose_model("pico-tiny", EngineOptions(memory_budget=1000)) == 1
+    assert findings(capsys.readouterr().out)["memory"].startswith("FAIL needs")
+
+
+def test_the_weights_are_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy_of_pico_tiny(tmp_path / "zeros")
+    weights = tmp_path / "zeros" / "model.safetensors"
+    size = weights.stat().st_size
+    header_size = 8 + int.from_bytes(weights.read_bytes()[:8], "little")
+    with weights.open("r+b") as file:
+        file.truncate(header_size)
+        file.truncate(size)
+    assert diagnose_model(str(tmp_path / "zeros"), EngineOptions()) == 0
+    assert "no problems found" in capsys.readouterr().out
+
+
+def test_an_unknown_model_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "absent"]) == 1
+    assert capsys.readouterr().err == "error: model 'absent' not found\n"
