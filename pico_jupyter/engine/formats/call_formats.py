@@ -40,8 +40,8 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     - `calls` and `call_closings`: the patterns that open one call, and the texts after it, which may be missing.
     - `parameter` and `parameter_closing`: the pattern before the value of a parameter, and the text after it.
     - `quote`: the text around strings in an unquoted object; the text before each tag in nested tags.
-    - `guards`: patterns of a call that no text opens. It is recognized at the start of the answer only, and must name
-      a tool of the request.
+    - `guards`: patterns at the start of a call that ordinary text may resemble. It is recognized at the start of the
+      answer only, and must name a tool of the request.
     - `evidence`: a template with this format contains one of these texts, or the vocabulary has one as a token.
     - `history_id`: the pattern of call ids that the template expects in past calls; "" for any id.
     """
@@ -71,7 +71,9 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def needles(self) -> tuple[str, ...]:
-        """The texts in an answer at which a call may begin."""
+        """The texts in an answer at which a call may begin; none for a format with guards."""
+        if self.guards:
+            return ()
         starts = (pattern.partition("{")[0].rstrip() for pattern in self.calls)
         return tuple(dict.fromkeys(text for text in (*(opening for opening, _ in self.sections), *starts) if text))
 
@@ -115,6 +117,14 @@ JSON_ALONE = CallFormat(
         '{ "function": "{name}"',
     ),
     evidence=('"parameters": dictionary of argument name', "Available Tools:"),
+)
+# Qwen2.5-Coder writes this instead of its tags.
+JSON_IN_FENCE = CallFormat(
+    title="JSON in a code block",
+    families=("Qwen2.5-Coder",),
+    body=Body.OBJECTS,
+    sections=(("```json", "```"),),
+    guards=('```json { "name": "{name}"', '```json [ { "name": "{name}"'),
 )
 PYTHON_ALONE = CallFormat(
     title="Python alone", families=("Llama 3.2",), body=Body.PYTHON, guards=("[ {name}(",), evidence=("[func_name1(",)
@@ -391,4 +401,5 @@ CALL_FORMATS = (
     ),
     PYTHON_ALONE,
     JSON_ALONE,
+    JSON_IN_FENCE,
 )

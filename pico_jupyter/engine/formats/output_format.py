@@ -9,7 +9,7 @@ from collections.abc import Container
 
 import msgspec
 
-from pico_jupyter.engine.formats.call_formats import CALL_FORMATS, JSON_ALONE, JSON_IN_TAGS, PYTHON_ALONE, CallFormat
+from pico_jupyter.engine.formats.call_formats import CALL_FORMATS, JSON_ALONE, JSON_IN_FENCE, JSON_IN_TAGS, PYTHON_ALONE, CallFormat
 
 
 class ReasoningFormat(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,13 +175,13 @@ def detect_reasoning(template: str, tokens: Container[str]) -> ReasoningFormat |
 def detect_call_formats(template: str, tokens: Container[str]) -> tuple[CallFormat, ...]:
     """The formats of calls that a template or the vocabulary shows.
 
-    Small models often write the JSON of a call without its tags, so that is read too where calls are JSON.
+    Small models often write the JSON of a call alone or in a code block, so that is read too where calls are JSON.
     """
     found = next((call for call in CALL_FORMATS if any(text in template for text in call.evidence)), None)
     found = found or next(
         (call for call in CALL_FORMATS if any(text in tokens for text in call.evidence)), JSON_IN_TAGS
     )
     if found is JSON_IN_TAGS:
-        return (JSON_IN_TAGS, JSON_ALONE)
+        return (JSON_IN_TAGS, JSON_ALONE, JSON_IN_FENCE)
     is_llama = found.title.startswith("Llama") or found.guards
     return tuple(dict.fromkeys((found, PYTHON_ALONE, JSON_ALONE))) if is_llama else (found,)
