@@ -9,7 +9,14 @@ from collections.abc import Container
 
 import msgspec
 
-from pico_jupyter.engine.formats.call_formats import CALL_FORMATS, JSON_ALONE, JSON_IN_FENCE, JSON_IN_TAGS, PYTHON_ALONE, CallFormat
+from pico_jupyter.engine.formats.call_formats import (
+    CALL_FORMATS,
+    JSON_ALONE,
+    JSON_IN_FENCE,
+    JSON_IN_TAGS,
+    PYTHON_ALONE,
+    CallFormat,
+)
 
 
 class ReasoningFormat(msgspec.Struct, frozen=True, kw_only=True):
