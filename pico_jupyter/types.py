@@ -120,6 +120,31 @@ class SamplingParams(msgspec.Struct, frozen=True):
     logit_bias: dict[int, float] | None = None
 
 
+class Structure(msgspec.Struct, frozen=True):
+    """What the text of an answer must be. A grammar enforces it.
+
+    value: a JSON schema, a regular expression, a JSON array of texts, or a grammar in llguidance's Lark syntax; "" for
+    any JSON object. param: the request field that holds it, for errors.
+    """
+
+    kind: Literal["json_object", "json_schema", "regex", "choice", "grammar"]
+    value: str = ""
+    param: str = "response_format"
+
+
+class ToolChoice(msgspec.Struct, frozen=True):
+    """Which tools of a request the model may or must call.
+
+    required: at least one call. names: the tools that may be called; () for all. parallel: several calls are allowed.
+    strict: the names of tools whose arguments must match their JSON schema; a required call always must.
+    """
+
+    required: bool = False
+    names: tuple[str, ...] = ()
+    parallel: bool = True
+    strict: tuple[str, ...] = ()
+
+
 class GenerationRequest(msgspec.Struct, frozen=True):
     """One request to generate, independent of the dialects.
 
@@ -135,6 +160,8 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     return_context: return all token ids of prompt and completion in Finished.context.
     draft_model: a smaller model with the same vocabulary that proposes draft tokens; None: EngineOptions.draft_models.
     draft_tokens: draft tokens per step, used if n is 1; 0 turns drafting off; None: the engine's default.
+    structure: what the text of the answer must be; None: any text. tool_choice: which tools may or must be called.
+    max_reasoning_tokens: the reasoning is closed after this many tokens; None: no limit.
     """
 
     id: str
@@ -154,6 +181,9 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     return_context: bool = False
     draft_model: str | None = None
     draft_tokens: int | None = None
+    structure: Structure | None = None
+    tool_choice: ToolChoice = ToolChoice()
+    max_reasoning_tokens: int | None = None
 
 
 class TopLogprob(msgspec.Struct, frozen=True):
