@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 
+class TokenConstraint(Protocol):
+    """Limits the tokens of one row (engine.structure.constraint.RowConstraint)."""
+
+    def restart(self, tokens: Sequence[int]) -> None:
+        """Begin again, after the `tokens` that the row has sampled."""
+
+
 @dataclass(frozen=True, slots=True)
 class RowSampling:
     """How the tokens of one row are sampled.
@@ -14,7 +21,8 @@ class RowSampling:
     `temperature` 0 always selects the likeliest token. Values without effect: `top_p` 1, `top_k` 0, `min_p` 0,
     `repetition_penalty` 1, `presence_penalty` 0 and `frequency_penalty` 0. Each penalty considers the latest tokens of
     prompt and answer; its context size is their number. `logit_bias` holds (token, bias) pairs. `top_logprobs` is the
-    number of likeliest tokens to report with each sampled token; None: report no log-probabilities.
+    number of likeliest tokens to report with each sampled token; None: report no log-probabilities. `constraint` limits
+    the tokens of the row; it belongs to this row only.
     """
 
     temperature: float = 0.0
@@ -30,6 +38,7 @@ class RowSampling:
     frequency_context_size: int = 20
     logit_bias: tuple[tuple[int, float], ...] = ()
     top_logprobs: int | None = None
+    constraint: TokenConstraint | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,42 +10,19 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import mlx.core as mx
 
-from pico_jupyter.engine.backend import RowSampling, SampledToken
+from pico_jupyter.engine.backend import SampledToken
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.sampling import LogitsProcessor, penalty_window, sample, top_candidates
+from pico_jupyter.engine.backends.masking import constrain
+from pico_jupyter.engine.backends.row import Row
+from pico_jupyter.engine.backends.sampling import sample, top_candidates
 
 # Without regular evaluations of all caches, the lazy graph of an array that is rarely read would grow.
 _PASSES_BETWEEN_EVALS = 50
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """A row of the backend.
-
-    `tokens` are the tokens in its KV cache. `sampled` counts the sampled tokens. `is_new` is true until the first token
-    is returned. A later prompt with the same first `continuation_start` tokens continues the row's conversation.
-    `rope_delta` is position minus index of the tokens after media; None for models where the two are always equal.
-    """
-
-    number: int
-    sampling: RowSampling
-    processors: list[LogitsProcessor]
-    continuation_start: int
-    sampled: int = 0
-    tokens: list[int] = field(default_factory=list)
-    is_new: bool = True
-    rope_delta: int | None = None
-
-    @property
-    def recent(self) -> list[int]:
-        """The latest tokens to which penalties apply. Tokens of media are negative and left out."""
-        window = penalty_window(self.sampling)
-        return [token for token in self.tokens[-window:] if token >= 0] if window else []
 
 
 def positions_of(rows: Sequence[Row]) -> dict[str, mx.array]:
@@ -88,7 +65,7 @@ class DecodeBatch:
             row.tokens.append(token)
 
     def advance(self, model: Any) -> None:
-        """Queue a forward pass and the sampling after it. Does not wait."""
+        """Queue a forward pass and the sampling after it. Waits for the inputs if a row has a constraint."""
         self._in_flight = self.inputs, self._is_unreturned, self._logprobs
         self._sample(model(self.inputs[:, None], cache=self.cache, **positions_of(self.rows))[:, -1, :])
         self._passes += 1
@@ -96,8 +73,8 @@ class DecodeBatch:
             kv.evaluate(self.cache)
 
     def _sample(self, logits: mx.array) -> None:
-        """Queue the sampling of the next tokens from `logits`. Does not wait."""
-        logits = logits.astype(mx.float32)
+        """Queue the sampling of the next tokens from `logits`. Waits for the inputs if a row has a constraint."""
+        logits = constrain(self.rows, self.inputs, logits.astype(mx.float32))
         penalised = _penalised(self.rows, self.inputs, logits)
         self.inputs = sample(penalised, [row.sampling for row in self.rows], [row.sampled for row in self.rows])
         self._is_unreturned = [True] * len(self.rows)

@@ -22,8 +22,9 @@ from mlx.utils import tree_flatten
 
 from pico_jupyter.engine.backend import DraftModel, Media, RowSampling, SampledToken
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.batch import DecodeBatch, Row
+from pico_jupyter.engine.backends.batch import DecodeBatch
 from pico_jupyter.engine.backends.prefill import Prefill, finish_together, select_batchable
+from pico_jupyter.engine.backends.row import Row
 from pico_jupyter.engine.backends.sampling import logits_processors
 from pico_jupyter.engine.backends.speculation import DraftStatistics, Speculation
 from pico_jupyter.engine.backends.vision import VisionModel
@@ -128,11 +129,15 @@ class LmBackend:
         continuation_start = boundaries[-1] if boundaries else len(tokens) - 1
         delta = self._model.rope_delta(media) if isinstance(self._model, VisionModel) else None
         media = self._as_one_span(media) if media else None
+        for sampling in rows.values():
+            if sampling.constraint is not None:
+                sampling.constraint.restart(tokens[len(tokens) - generated :])
         new_rows = [
             Row(number, sampling, logits_processors(sampling), continuation_start, generated, rope_delta=delta)
             for number, sampling in rows.items()
         ]
-        if draft and not media:  # draft models have no vision
+        # Draft models have no vision, and a draft would have to follow the constraint.
+        if draft and not media and not any(sampling.constraint for sampling in rows.values()):
             self._speculate(rows, draft)
         shared = self._prefixes.overlap(tokens)
         cache, cached = self.open_cache(tokens, media.spans if media else ())

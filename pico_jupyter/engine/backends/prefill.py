@@ -17,7 +17,8 @@ import mlx.core as mx
 
 from pico_jupyter.engine.backend import Media
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.batch import Row, positions_of
+from pico_jupyter.engine.backends.batch import positions_of
+from pico_jupyter.engine.backends.row import Row
 from pico_jupyter.engine.backends.vision import PromptEmbeddings, VisionModel
 
 # A last chunk of at most this many tokens includes the last token. It is short, because all its logits are computed.

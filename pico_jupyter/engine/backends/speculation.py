@@ -18,7 +18,8 @@ import mlx.core as mx
 
 from pico_jupyter.engine.backend import SampledToken
 from pico_jupyter.engine.backends import kv
-from pico_jupyter.engine.backends.batch import DecodeBatch, Row, penalise
+from pico_jupyter.engine.backends.batch import DecodeBatch, penalise
+from pico_jupyter.engine.backends.row import Row
 from pico_jupyter.engine.backends.sampling import sample
 
 # The largest number of tokens that the draft model computes in one step to catch up. A later step waits for them.

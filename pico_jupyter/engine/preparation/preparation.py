@@ -12,12 +12,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.media.media_processor import MediaProcessor, load_processor
+from pico_jupyter.engine.preparation.constraints import new_constraint
 from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt, render_prompt
 from pico_jupyter.engine.scheduling.sequence import Generation, Sequence, Sink, Timestamps, resolve_sampling
+from pico_jupyter.engine.structure.compiler import GrammarCompiler
 from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.errors import InvalidRequest, ModelLoadFailed, ModelNotFound
@@ -82,6 +85,7 @@ class Preparation:
         self._rows = itertools.count(1)
         self._tokenizers: _LoadCache[Tokenizer] = _LoadCache(load_tokenizer)
         self._processors: _LoadCache[MediaProcessor] = _LoadCache(load_processor)
+        self._compilers: WeakKeyDictionary[Tokenizer, GrammarCompiler] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"<Preparation [{len(self._tokenizers)} tokenizers]>"
@@ -179,6 +183,7 @@ class Preparation:
                     request.fallback_sampling,
                     seed=seed + index,
                     top_logprobs=request.top_logprobs,
+                    constraint=new_constraint(request, prompt, tokenizer, self._compiler(tokenizer)),
                 ),
                 parser=OutputParser(
                     tokenizer,
@@ -193,6 +198,9 @@ class Preparation:
             )
             for index in range(request.n)
         ]
+
+    def _compiler(self, tokenizer: Tokenizer) -> GrammarCompiler:
+        return self._compilers.setdefault(tokenizer, GrammarCompiler(tokenizer))
 
     def _media_preparation(self, info: ModelInfo, tokenizer: Tokenizer) -> MediaPreparation | None:
         """The media preparation for one request; None for a model without vision."""

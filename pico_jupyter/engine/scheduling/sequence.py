@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from pico_jupyter.engine.backend import Media, RowSampling, SampledToken
+from pico_jupyter.engine.backend import Media, RowSampling, SampledToken, TokenConstraint
 from pico_jupyter.errors import PicoError
 from pico_jupyter.types import (
     Delta,
@@ -213,7 +213,13 @@ def _logprob(sampled: SampledToken, vocabulary: TokenTable) -> TokenLogprob | No
 
 
 def resolve_sampling(
-    request: SamplingParams, model: SamplingParams, fallback: SamplingParams, *, seed: int, top_logprobs: int | None
+    request: SamplingParams,
+    model: SamplingParams,
+    fallback: SamplingParams,
+    *,
+    seed: int,
+    top_logprobs: int | None,
+    constraint: TokenConstraint | None = None,
 ) -> RowSampling:
     """Resolve each parameter: the value of `request`, else of `model`, else of `fallback`, else one without effect."""
 
@@ -240,4 +246,5 @@ def resolve_sampling(
         frequency_context_size=context_size("frequency_context_size"),
         logit_bias=tuple(sorted(chosen.get("logit_bias", {}).items())),
         top_logprobs=top_logprobs,
+        constraint=constraint,
     )

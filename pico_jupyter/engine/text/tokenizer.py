@@ -78,6 +78,11 @@ class Tokenizer:
         return f"<Tokenizer [{self.vocab_size} tokens | {self._decoder.name}]>"
 
     @property
+    def fast_tokenizer(self) -> Any:
+        """The tokenizer of transformers, whose backend is the tokenizers library."""
+        return self._hf
+
+    @property
     def strips_leading_space(self) -> bool:
         """Whether decoding removes the space that encoding adds before a text (sentencepiece)."""
         return self._decoder.strips_leading_space

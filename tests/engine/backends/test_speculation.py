@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 
 from pico_jupyter.engine.backend import DraftModel, RowSampling, SampledToken
-from pico_jupyter.engine.backends.batch import DecodeBatch, Row, ints
+from pico_jupyter.engine.backends.batch import DecodeBatch, ints
 from pico_jupyter.engine.backends.lm import LmBackend
+from pico_jupyter.engine.backends.row import Row
 from pico_jupyter.engine.backends.speculation import DraftStatistics, Speculation
 from pico_jupyter.engine.memory.prefix_cache import PrefixCache
 from tests.engine.backends.conductor import tiny_model

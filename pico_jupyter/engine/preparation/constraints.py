@@ -1,0 +1,138 @@
+"""Builds the constraint of a row: the grammar of the answer or of tool calls, after the reasoning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import llguidance
+
+from pico_jupyter.engine.preparation.prompt import RenderedPrompt
+from pico_jupyter.engine.structure.compiler import GrammarCompiler
+from pico_jupyter.engine.structure.constraint import ReasoningGate, RowConstraint, Trigger
+from pico_jupyter.engine.structure.grammar import NotForcible, answer_grammar, call_grammar, message_call_grammar
+from pico_jupyter.engine.text.tokenizer import Tokenizer
+from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.types import GenerationRequest
+
+# Whitespace that may stand between reasoning and answer, if it is one token.
+_SPACINGS = ("\n", "\n\n")
+_FINAL_HEADER = "<|channel|>final<|message|>"
+
+
+def new_constraint(
+    request: GenerationRequest, prompt: RenderedPrompt, tokenizer: Tokenizer, compiler: GrammarCompiler
+) -> RowConstraint | None:
+    """The constraint of one choice of a request; None if its tokens are free. Raises InvalidRequest."""
+    grammar, param = _grammar(request, prompt, tokenizer, compiler)
+    trigger = None if grammar else _trigger(request, prompt, tokenizer, compiler)
+    has_limit = request.max_reasoning_tokens is not None and prompt.reasoning
+    if not grammar and trigger is None and not has_limit:
+        return None
+    return RowConstraint(
+        vocab_size=compiler.ll_tokenizer.vocab_size,
+        token_bytes=tokenizer.token_bytes,
+        eos_tokens=sorted(tokenizer.eos_token_ids),
+        matcher=compiler.matcher(grammar, param) if grammar else None,
+        gate=_gate(request, prompt, tokenizer) if prompt.reasoning else None,
+        trigger=trigger,
+    )
+
+
+def _grammar(
+    request: GenerationRequest, prompt: RenderedPrompt, tokenizer: Tokenizer, compiler: GrammarCompiler
+) -> tuple[str, str]:
+    """The grammar of the whole answer and the request field that asks for it; "" if the answer is free."""
+    calls = ""
+    tools = _callable_tools(request, prompt)
+    structure = request.structure
+    if tools and (request.tool_choice.required or structure):
+        calls = _calls(request, tools, tokenizer, compiler, opened=False)
+    if request.tool_choice.required or structure is None:
+        return calls, "tool_choice"
+    messages = tokenizer.output_format.messages
+    answer = answer_grammar(structure, _FINAL_HEADER if messages else "", compiler.literal)
+    return (_either(answer, calls) if calls else answer), structure.param
+
+
+def _either(one: str, other: str) -> str:
+    """A grammar of either of two, which may share rules."""
+    lines = [
+        *one.replace("start:", "first_start:", 1).splitlines(),
+        *other.replace("start:", "second_start:", 1).splitlines(),
+    ]
+    return "\n".join(("start: first_start | second_start", *dict.fromkeys(lines), ""))
+
+
+def _calls(
+    request: GenerationRequest,
+    tools: Sequence[Mapping[str, Any]],
+    tokenizer: Tokenizer,
+    compiler: GrammarCompiler,
+    *,
+    opened: bool,
+) -> str:
+    several = request.tool_choice.parallel and not opened
+    output_format = tokenizer.output_format
+    try:
+        if output_format.messages:
+            return message_call_grammar(output_format.messages, tools, compiler.literal, several=several, opened=opened)
+        return call_grammar(output_format.calls[0], tools, compiler.literal, several=several, opened=opened)
+    except NotForcible as error:
+        raise InvalidRequest(str(error), param="tool_choice") from error
+
+
+def _callable_tools(request: GenerationRequest, prompt: RenderedPrompt) -> list[dict[str, Any]]:
+    names = request.tool_choice.names
+    tools: list[dict[str, Any]] = json.loads(prompt.tools)
+    return [tool for tool in tools if not names or tool["function"]["name"] in names]
+
+
+def _trigger(
+    request: GenerationRequest, prompt: RenderedPrompt, tokenizer: Tokenizer, compiler: GrammarCompiler
+) -> Trigger | None:
+    """The grammar of calls that begins once the model opens a call; None if calls are free.
+
+    Calls without a text that opens them stay free.
+    """
+    choice = request.tool_choice
+    tools = _callable_tools(request, prompt)
+    if not tools or (choice.parallel and not choice.strict):
+        return None
+    call_format = next((call for call in tokenizer.output_format.calls if call.needles), None)
+    if call_format is None or tokenizer.output_format.messages:
+        return None
+    limited = [tool if tool["function"]["name"] in choice.strict else _without_schema(tool) for tool in tools]
+    try:
+        grammar = call_grammar(call_format, limited, compiler.literal, several=False, opened=True)
+    except NotForcible:
+        return None
+    matcher: llguidance.LLMatcher = compiler.matcher(grammar, "tools")
+    return Trigger({needle.encode(): matcher for needle in call_format.needles[:1]}, once=not choice.parallel)
+
+
+def _without_schema(tool: Mapping[str, Any]) -> dict[str, Any]:
+    return {**tool, "function": {**tool["function"], "parameters": {"type": "object"}}}
+
+
+def _gate(request: GenerationRequest, prompt: RenderedPrompt, tokenizer: Tokenizer) -> ReasoningGate | None:
+    output_format = tokenizer.output_format
+    opened, closed = output_format.reasoning_open, output_format.reasoning_close
+    if not opened or not closed:
+        return None
+
+    def encode(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer.encode(text, add_special_tokens=False))
+
+    openings = [encode(needle) for call in output_format.calls for needle in call.needles]
+    spacings = [encode(text) for text in _SPACINGS]
+    return ReasoningGate(
+        opening=encode(opened),
+        closing=closed.encode(),
+        closing_tokens=encode(closed),
+        started=prompt.reasoning_started,
+        limit=request.max_reasoning_tokens,
+        forbidden=tuple(tokens[0] for tokens in openings if len(tokens) == 1),
+        spacing=tuple(tokens[0] for tokens in spacings if len(tokens) == 1),
+    )
