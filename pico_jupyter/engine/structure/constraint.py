@@ -94,6 +94,8 @@ class RowConstraint:
         self._may_space = False
         self._has_ended = False
         self.matcher = None if self._whole is None else self._whole.deep_copy()
+        if self._is_reasoning:
+            self._limit_reasoning()
         for token in tokens:
             self.consume(token)
 
