@@ -48,7 +48,7 @@ def _grammar(
     tools = _callable_tools(request, prompt)
     structure = request.structure
     if tools and (request.tool_choice.required or structure):
-        calls = _calls(request, tools, tokenizer, compiler, opened=False)
+        calls = _calls(request, prompt, tools, tokenizer, compiler)
     if request.tool_choice.required or structure is None:
         return calls, "tool_choice"
     messages = tokenizer.output_format.messages
@@ -67,18 +67,18 @@ def _either(one: str, other: str) -> str:
 
 def _calls(
     request: GenerationRequest,
+    prompt: RenderedPrompt,
     tools: Sequence[Mapping[str, Any]],
     tokenizer: Tokenizer,
     compiler: GrammarCompiler,
-    *,
-    opened: bool,
 ) -> str:
-    several = request.tool_choice.parallel and not opened
-    output_format = tokenizer.output_format
+    """The grammar of one or more calls. Raises InvalidRequest if this model's format of calls cannot be forced."""
+    several = request.tool_choice.parallel
+    messages = tokenizer.output_format.messages
     try:
-        if output_format.messages:
-            return message_call_grammar(output_format.messages, tools, compiler.literal, several=several, opened=opened)
-        return call_grammar(output_format.calls[0], tools, compiler.literal, several=several, opened=opened)
+        if messages:
+            return message_call_grammar(messages, tools, compiler.literal, several=several, opened=False)
+        return call_grammar(prompt.calls[0], tools, compiler.literal, several=several, opened=False)
     except NotForcible as error:
         raise InvalidRequest(str(error), param="tool_choice") from error
 
@@ -100,7 +100,7 @@ def _trigger(
     tools = _callable_tools(request, prompt)
     if not tools or (choice.parallel and not choice.strict):
         return None
-    call_format = next((call for call in tokenizer.output_format.calls if call.needles), None)
+    call_format = next((call for call in prompt.calls if call.needles), None)
     if call_format is None or tokenizer.output_format.messages:
         return None
     limited = [tool if tool["function"]["name"] in choice.strict else _without_schema(tool) for tool in tools]
@@ -125,7 +125,7 @@ def _gate(request: GenerationRequest, prompt: RenderedPrompt, tokenizer: Tokeniz
     def encode(text: str) -> tuple[int, ...]:
         return tuple(tokenizer.encode(text, add_special_tokens=False))
 
-    openings = [encode(needle) for call in output_format.calls for needle in call.needles]
+    openings = [encode(needle) for call in prompt.calls for needle in call.needles]
     spacings = [encode(text) for text in _SPACINGS]
     return ReasoningGate(
         opening=encode(opened),

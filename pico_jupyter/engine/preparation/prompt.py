@@ -28,7 +28,17 @@ from pico_jupyter.errors import (
     ReasoningUnsupported,
     TemplateFailed,
 )
-from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, ModelInfo, Prompt, RawPrompt, TextPart, VideoPart
+from pico_jupyter.types import (
+    ChatPrompt,
+    GenerationRequest,
+    Message,
+    ModelInfo,
+    Prompt,
+    RawPrompt,
+    Structure,
+    TextPart,
+    VideoPart,
+)
 
 # In characters. A longer text is first encoded in pieces of this size, until it is clear whether it is too long.
 # Encoding 30 MB in one call takes minutes and gigabytes.
@@ -173,6 +183,7 @@ def _render_chat(
     assert isinstance(prompt, ChatPrompt)
     _check_chat(prompt, tokenizer)
     messages = _with_system_switch(merge_system_messages(prompt.messages), request, info)
+    messages = _with_structure(messages, request.structure)
     messages = map_call_ids(messages, _history_id(tokenizer))
     renderer = ChatRenderer(prompt, _template_variables(request, prompt, info), tokenizer, media_preparation)
 
@@ -245,6 +256,20 @@ def _with_system_switch(messages: list[Message], request: GenerationRequest, inf
     if switch is None or request.reasoning is None or not switch.system_off:
         return messages
     text = switch.system_on if request.reasoning else switch.system_off
+    return merge_system_messages([*messages, Message("system", (TextPart(text),))])
+
+
+def _with_structure(messages: list[Message], structure: Structure | None) -> list[Message]:
+    """The messages with the structure of the answer in the system message. Without it, small models write nonsense."""
+    match structure:
+        case Structure(kind="json_object"):
+            text = "Answer with a JSON object only."
+        case Structure(kind="json_schema", value=schema):
+            text = f"Answer only with JSON that matches this JSON schema:\n{schema}"
+        case Structure(kind="choice", value=choices):
+            text = f"Answer only with one of these texts: {choices}"
+        case _:
+            return messages
     return merge_system_messages([*messages, Message("system", (TextPart(text),))])
 
 
