@@ -44,6 +44,8 @@ class MessageFormat(msgspec.Struct, frozen=True, kw_only=True):
     - `ends`: the texts after a message.
     - `recipient`: the regular expression of the recipient in a header. `readers` are the recipients that are no tool.
     - `has_arguments`: a message to a tool holds the arguments of a call. Otherwise the call stands in the text.
+    - `call_headers`: the patterns of the header of a call, as the model writes them after `starts[0]`.
+    - `call_end`: the text that the model writes after the arguments of a call.
     """
 
     starts: tuple[str, ...]
@@ -52,6 +54,8 @@ class MessageFormat(msgspec.Struct, frozen=True, kw_only=True):
     recipient: str = r"to=([^\s<]+)"
     readers: tuple[str, ...] = ("user", "assistant")
     has_arguments: bool = True
+    call_headers: tuple[str, ...] = ()
+    call_end: str = ""
 
 
 class OutputFormat(msgspec.Struct, frozen=True):
@@ -80,11 +84,23 @@ HARMONY = MessageFormat(
     starts=("<|start|>assistant", "<|channel|>"),
     header_end="<|message|>",
     ends=("<|end|>", "<|call|>", "<|return|>"),
+    call_headers=(
+        "<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>",
+        " to=functions.{name}<|channel|>commentary <|constrain|>json<|message|>",
+        "<|channel|>commentary to=functions.{name}<|message|>",
+    ),
+    call_end="<|call|>",
 )
 MUSE = MessageFormat(
     starts=("<|start|>assistant",), header_end="<|message|>", ends=("<|eom|>", "<|eot|>"), has_arguments=False
 )
-FUNCTIONARY = MessageFormat(starts=(">>>",), header_end="\n", recipient=r"^(?:>>>)?(.+)$", readers=("all",))
+FUNCTIONARY = MessageFormat(
+    starts=(">>>",),
+    header_end="\n",
+    recipient=r"^(?:>>>)?(.+)$",
+    readers=("all",),
+    call_headers=("{name}\n",),
+)
 THINK = ReasoningFormat(
     families=("Qwen3", "DeepSeek", "GLM", "MiniMax M2", "Olmo 3", "and most others"), open="<think>", close="</think>"
 )

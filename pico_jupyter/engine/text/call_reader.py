@@ -21,6 +21,7 @@ from pico_jupyter.engine.text.call_values import (
     nested_value,
     parse_object,
     parse_python_calls,
+    schema_types,
 )
 from pico_jupyter.engine.text.text_cursor import TextCursor
 
@@ -99,7 +100,7 @@ class _Reader(TextCursor):
             self._check_guards()
         for opening, closing in self._format.sections:
             if self.accept(opening):
-                self._closings = (closing,) if closing else ()
+                self._closings = self._closings if closing else ()
                 return self._read_section()
         return self._read_without_section()
 
@@ -270,14 +271,14 @@ class _Reader(TextCursor):
                 raise Incomplete
             self.at = match.end()
             groups = match.groupdict()
-            value = self._read_value()
             schema = {"type": "string"} if groups.get("type") in ("true", "string") else properties.get(groups["key"])
+            value = self._read_value(schema)
             arguments[groups["key"]] = convert_text(value, schema)
 
-    def _read_value(self) -> str:
+    def _read_value(self, schema: Any) -> str:
         """The text up to the end of a parameter. The end is followed by the next parameter or the end of the call."""
         closing, start = self._format.parameter_closing, self.at
-        at = self.text.find(closing, start)
+        at = self.text.find(closing, start if "string" in schema_types(schema) else self._json_end(start))
         while at >= 0:
             self.at = at + len(closing)
             if self._ends_parameter():
@@ -287,6 +288,21 @@ class _Reader(TextCursor):
             raise Incomplete(closing)
         value = self.text[start:at]
         return value.removeprefix("\n").removesuffix("\n")
+
+    def _json_end(self, start: int) -> int:
+        """The end of the JSON object or list at `start`, whose strings may hold closing tags; else `start`."""
+        self.skip_space()
+        at, self.at = self.at, start
+        if self.text[at : at + 1] not in ("{", "["):
+            return start
+        try:
+            return self._bracket_end(at, (), JSON_QUOTES)[0]
+        except NotACall:
+            return start
+        except Incomplete:
+            if not self.final:
+                raise
+            return start
 
     def _ends_parameter(self) -> bool:
         return self.begins_any((self._format.parameter.partition("{")[0], *self._format.call_closings, *self._ends))

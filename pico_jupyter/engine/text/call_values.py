@@ -25,6 +25,8 @@ class Incomplete(Exception):
 
 _STRINGS = regex.compile(r""""(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'""", regex.DOTALL)
 _BAD_ESCAPE = regex.compile(r'\\(?:u(?![0-9a-fA-F]{4})|[^"\\/bfnrtu])')
+# The longest chain of references in a schema that is followed.
+_MAX_REFERENCES = 8
 _PYTHON_NAMES = {"true": True, "false": False, "null": None}
 
 
@@ -88,7 +90,7 @@ def convert_text(text: str, schema: Any) -> Any:
 
     A schema without a type accepts any JSON value. Text that is no value of the schema's types stays text.
     """
-    types = _schema_types(schema)
+    types = schema_types(schema)
     if types == {"string"}:
         return text
     try:
@@ -101,18 +103,56 @@ def convert_text(text: str, schema: Any) -> Any:
     return value if is_finite and (not types or _type_names(value) & types) else text
 
 
-def _schema_types(schema: Any) -> set[str]:
+def schema_types(schema: Any) -> set[str]:
     """The names of the JSON types that a schema allows; the empty set for any type."""
     if not isinstance(schema, Mapping):
         return set()
     named = schema.get("type")
     types = {named} if isinstance(named, str) else {str(name) for name in named} if isinstance(named, list) else set()
     for keyword in ("anyOf", "oneOf"):
-        for option in schema.get(keyword) or ():
-            types |= _schema_types(option)
+        options = [schema_types(option) for option in schema.get(keyword) or ()]
+        if not types and not all(options):
+            return set()
+        types = types.union(*options)
     if not types and isinstance(schema.get("enum"), list):
         types = {name for value in schema["enum"] for name in _type_names(value)}
+    if not types and "const" in schema:
+        types = _type_names(schema["const"])
     return types | ({"null"} if types and schema.get("nullable") else set())
+
+
+def resolve_schema(schema: Any, root: Mapping[str, Any]) -> Any:
+    """A schema without local references at its top and in the options of its unions. `root` is its document."""
+    schema = _follow_references(schema, root)
+    if not isinstance(schema, Mapping):
+        return schema
+    unions = {
+        keyword: [_follow_references(option, root) for option in schema[keyword]]
+        for keyword in ("anyOf", "oneOf")
+        if isinstance(schema.get(keyword), list)
+    }
+    return {**schema, **unions}
+
+
+def _follow_references(schema: Any, root: Mapping[str, Any]) -> Any:
+    """The schema to which a chain of local references leads, with the other keywords along the chain."""
+    for _ in range(_MAX_REFERENCES):
+        reference = schema.get("$ref") if isinstance(schema, Mapping) else None
+        target = _at_pointer(root, reference[1:]) if isinstance(reference, str) and reference[:1] == "#" else None
+        if not isinstance(target, Mapping):
+            break
+        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+        if "$ref" in target:
+            schema["$ref"] = target["$ref"]
+    return schema
+
+
+def _at_pointer(root: Any, pointer: str) -> Any:
+    """The part of a document at a JSON pointer, or None."""
+    for name in pointer.split("/")[1:]:
+        key = name.replace("~1", "/").replace("~0", "~")
+        root = root.get(key) if isinstance(root, Mapping) else None
+    return root
 
 
 def _type_names(value: Any) -> set[str]:
@@ -152,12 +192,14 @@ def tool_name(tool: Mapping[str, Any]) -> str:
 
 
 def name_and_properties(tool: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """The name of a tool and the schemas of its parameters."""
+    """The name of a tool, and the schemas of its parameters without local references."""
     inner = tool.get("function")
     function = inner if isinstance(inner, Mapping) else tool
     parameters = function.get("parameters") or {}
     properties = parameters.get("properties") if isinstance(parameters, Mapping) else None
-    return str(function.get("name") or ""), properties if isinstance(properties, Mapping) else {}
+    schemas = properties if isinstance(properties, Mapping) else {}
+    name = str(function.get("name") or "")
+    return name, {key: resolve_schema(schema, parameters) for key, schema in schemas.items()}
 
 
 def item_schema(schema: Any, key: str) -> Any:

@@ -114,6 +114,10 @@ class Tokenizer:
         """The texts of those added tokens that occur in `text`."""
         return [str(token) for token in self._hf.added_tokens_decoder.values() if str(token) in text]
 
+    def added_token_ids(self, text: str) -> dict[str, int]:
+        """Those added tokens that occur in `text`, with their ids."""
+        return {str(token): int(i) for i, token in self._hf.added_tokens_decoder.items() if str(token) in text}
+
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
         """The token ids of a text. With `add_special_tokens`, the tokenizer adds its BOS and EOS, if it has them."""
         with self._lock:
