@@ -1,0 +1,388 @@
+"""Writes the arguments of a tool call as grammar rules, in each of the ways in which models write arguments.
+
+What such a grammar accepts is read back by call_reader to arguments that match the JSON schema of the tool. A schema
+that cannot be enforced in a way of writing raises NotForcible, and names the keyword.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import llguidance
+
+from pico_jupyter.engine.formats.call_formats import Body, CallFormat, fits_pattern
+from pico_jupyter.engine.structure.lark import (
+    SPACE,
+    LarkRules,
+    Literal,
+    has_references,
+    json_expression,
+    move_references,
+    pattern_expression,
+    text_literal,
+)
+from pico_jupyter.engine.text.call_reader import tool_parameters
+from pico_jupyter.engine.text.call_values import convert_text, resolve_schema, schema_types
+
+# Keywords that only JSON can enforce. Other formats refuse a schema with them.
+_JSON_ONLY = (
+    *("allOf", "not", "if", "then", "else", "contains", "uniqueItems", "prefixItems", "unevaluatedItems"),
+    *("propertyNames", "patternProperties", "minProperties", "maxProperties", "unevaluatedProperties"),
+    *("dependencies", "dependentRequired", "dependentSchemas"),
+)
+_UNIONS = ("anyOf", "oneOf")
+_TEXT_KEYWORDS = ("enum", "const", "pattern", "minLength", "maxLength", "format")
+_DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+# The formats of JSON schema that a text outside JSON can have.
+_TEXT_FORMATS = {
+    "date": _DATE,
+    "time": _TIME,
+    "date-time": f"{_DATE}T{_TIME}",
+    "email": r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,4}",
+    "uuid": r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+    "ipv4": r"((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])",
+    "uri": r"[a-z][a-z0-9+.-]{1,15}://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,2000}",
+}
+_SCALAR_KEYWORDS = (
+    *("minLength", "maxLength", "pattern", "format"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+)
+# Keywords that would have to hold together with a union.
+_BESIDE_UNIONS = ("type", "properties", "required", "items", *_SCALAR_KEYWORDS)
+_ANY_TEXT = "/(?s:.*)/"
+_CONTAINERS = {"object", "array"}
+_ANY_TYPES = ("string", "number", "boolean", "null", "object", "array")
+
+
+class NotForcible(ValueError):
+    """Calls in this format cannot be forced by a grammar. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSchema:
+    """The name of a tool, the JSON schema of its arguments, and the schemas of its parameters without references."""
+
+    name: str
+    schema: Mapping[str, Any]
+    properties: Mapping[str, Any]
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The names of the parameters that a call must have."""
+        return tuple(self.schema.get("required") or ())
+
+
+def tool_schema(tool: Mapping[str, Any]) -> ToolSchema:
+    """The schema of one tool in the JSON array of a request.
+
+    A tool whose schema lists its parameters has no others, unless the schema says so. A tool without a schema has no
+    parameters.
+    """
+    name, properties = tool_parameters(tool)
+    inner = tool.get("function")
+    given = (inner if isinstance(inner, Mapping) else tool).get("parameters")
+    schema = {"type": "object", **(given if isinstance(given, Mapping) else {"properties": {}})}
+    schema.pop("$id", None)  # It would change the meaning of the references inside.
+    is_plain = not any(key in schema for key in (*_UNIONS, *_JSON_ONLY, "$ref"))
+    if is_plain and "properties" in schema and all(key in properties for key in schema.get("required") or ()):
+        schema.setdefault("additionalProperties", False)
+    missing: dict[str, Any] = {key: {} for key in schema.get("required") or () if key not in properties}
+    return ToolSchema(name, schema, {**properties, **missing})
+
+
+def refuse_keywords(schema: Any, keywords: Sequence[str], where: str) -> None:
+    """Raise NotForcible if a schema has one of the keywords."""
+    found = next((key for key in keywords if isinstance(schema, Mapping) and key in schema), None)
+    if found:
+        raise NotForcible(f"{where} has the keyword {found!r}, which cannot be enforced outside JSON")
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentGrammar:
+    """The rules of the arguments of one tool in one format."""
+
+    rules: LarkRules
+    literal: Literal
+    call_format: CallFormat
+    tool: ToolSchema
+
+    def parameters(self) -> str:
+        """The parameters between tags, in the order of the schema. Optional ones may be left out."""
+        self._check_parameters()
+        items = [(self._parameter(key, schema), key) for key, schema in self.tool.properties.items()]
+        return " ".join(item if key in self.tool.required else f"{item}?" for item, key in items)
+
+    def keywords(self) -> str:
+        """The arguments in Python's syntax: key=value, …"""
+        self._check_parameters()
+        invalid = next((key for key in self.tool.properties if not _is_python_name(key)), None)
+        if invalid is not None:
+            raise NotForcible(f"{self._where(invalid)} has no name of Python")
+        pairs = [
+            (f"{text_literal(key + '=')} {self.value(schema)}", key in self.tool.required)
+            for key, schema in self.tool.properties.items()
+        ]
+        return self._sequence(pairs)
+
+    def value(self, schema: Any) -> str:
+        """A value in Python's syntax, or in that of an object with bare keys."""
+        key = json.dumps(schema, sort_keys=True)
+        return self.rules.recursive(f"{self.tool.name} {key}", lambda: self._value(schema))
+
+    def arguments(self) -> str:
+        """The arguments as an object with bare keys."""
+        self._check_parameters()
+        return self.value({**self.tool.schema, "properties": self.tool.properties})
+
+    def _check_parameters(self) -> None:
+        where = f"the tool {self.tool.name!r}"
+        refuse_keywords(self.tool.schema, (*_UNIONS, *_JSON_ONLY, "$ref"), where)
+        invalid = next((key for key in self.tool.properties if not fits_pattern(key)), None)
+        if invalid is not None:
+            raise NotForcible(f"{self._where(invalid)} has a name that the model's format of tool calls cannot hold")
+
+    def _where(self, key: str) -> str:
+        return f"the parameter {key!r} of the tool {self.tool.name!r}"
+
+    # Parameters between tags
+
+    def _parameter(self, key: str, schema: Any) -> str:
+        options = []
+        for kind, body in self._parameter_values(key, schema):
+            head = pattern_expression(self.call_format.parameter, self.literal, {"key": key, "type": kind}, {})
+            options.append(f"{head} {body} {SPACE}")
+        return self.rules.rule(" | ".join(options))
+
+    def _parameter_values(self, key: str, schema: Any) -> list[tuple[str, str]]:
+        """For each way to write a value: what stands for `{type}`, and the value with its closing tag."""
+        closing = self.call_format.parameter_closing.replace("{key}", key)
+        types = schema_types(schema)
+        text_type = self.call_format.string_type
+        if types == {"string"}:
+            return [(text_type, self._text(self._text_terminal(schema, self._where(key)), closing))]
+        other_type = self.call_format.other_type or _type_attribute(types)
+        end = f"{SPACE} {self.literal(closing)}"
+        if types == {"string", "null"} and _is_free_text(schema):
+            null = [(other_type, f'{SPACE} "null" {end}')] if "{type}" in self.call_format.parameter else []
+            return [(text_type, self._text("", closing)), *null]
+        if isinstance(schema, Mapping) and isinstance(schema.get("enum"), list):
+            return [(other_type, f"{self._enumeration(schema)} {self.literal(closing)}")]
+        return [(other_type, f"{SPACE} {self._json(key, schema)} {end}")]
+
+    def _enumeration(self, schema: Mapping[str, Any]) -> str:
+        """The values of an enumeration. Texts stand without quotes if they are read back so."""
+        choices = " | ".join(text_literal(_plain_text(value, schema)) for value in schema["enum"])
+        line_break = r" /\n?/ " if self.call_format.body is Body.PARAMETERS else ""
+        return self.rules.terminal(f"{line_break}({choices}){line_break}")
+
+    def _json(self, key: str, schema: Any) -> str:
+        """The value of a parameter as JSON."""
+        if self.call_format.body is Body.TAGS and (not schema_types(schema) or schema_types(schema) & _CONTAINERS):
+            raise NotForcible(f"{self._where(key)} may be an object or a list, which cannot be forced in tags")
+        original = (self.tool.schema.get("properties") or {}).get(key, schema)
+        if not has_references(original):
+            return json_expression(move_references(original))
+        place = "#/$defs/arguments"
+        pointer = key.replace("~", "~0").replace("/", "~1")
+        document = {"$defs": {"arguments": move_references(self.tool.schema, place)}}
+        return json_expression({**document, "$ref": f"{place}/properties/{pointer}"})
+
+    # Texts outside JSON
+
+    def _text(self, terminal: str, closing: str) -> str:
+        """A text and what closes it. `terminal` is what the text must be; "" for any text without the closing."""
+        end = self.literal(closing)
+        before, has_special, _ = end.partition("<[")
+        if not has_special:
+            # The parser reads every prefix of nested tags in a text as a tag.
+            in_tags = self.call_format.body is Body.TAGS
+            excluded = self.call_format.quote if in_tags else closing
+            body = self._bounded(terminal or _ANY_TEXT, excluded) if terminal or in_tags else _ANY_TEXT
+            return self.rules.rule(self.rules.terminal(body), options=f"suffix={end}")
+        if not before:
+            bounded = self.rules.terminal(self._bounded(terminal or _ANY_TEXT, closing, is_free=not terminal))
+            return f"{bounded} {end}"
+        # Each piece ends with the text before the special token. The special token ends the last piece.
+        opening = before.strip()
+        body = self._bounded(terminal, json.loads(opening)) if terminal else _ANY_TEXT
+        piece = self.rules.rule(self.rules.terminal(f"({body}) {opening}"), options="lazy")
+        return f"{piece}{'' if terminal else '+'} {end.removeprefix(before)}"
+
+    def _bounded(self, terminal: str, closing: str, *, is_free: bool = False) -> str:
+        """A terminal without the closing text in it. The parser removes one line break at each end of a parameter."""
+        body = f"({terminal}) & ~({_ANY_TEXT} {text_literal(closing)} {_ANY_TEXT})"
+        if is_free or self.call_format.body is not Body.PARAMETERS:
+            return body
+        return rf"/\n?/ ({body} & ~/\n(?s:.*)/ & ~/(?s:.*)\n/) /\n?/"
+
+    def _text_terminal(self, schema: Any, where: str) -> str:
+        """What a text with a schema must be, as a terminal; "" for any text."""
+        refuse_keywords(schema, _JSON_ONLY, where)
+        conditions = [f"({' | '.join(map(text_literal, texts))})" for texts in _choices(schema)]
+        if "minLength" in schema or "maxLength" in schema:
+            conditions.append(f"/(?s:.){{{schema.get('minLength', 0)},{schema.get('maxLength', '')}}}/")
+        if "pattern" in schema:
+            conditions.append(_search_expression(schema["pattern"]))
+        if "format" in schema:
+            if schema["format"] not in _TEXT_FORMATS:
+                raise NotForcible(f"{where} has the format {schema['format']!r}, which is not supported")
+            conditions.append(f"/{llguidance.regex_to_lark(_TEXT_FORMATS[schema['format']])}/")
+        for options in _union_options(schema, where):
+            terminals = [self._text_terminal(option, where) for option in options]
+            conditions += [f"({' | '.join(f'({terminal})' for terminal in terminals)})"] if all(terminals) else []
+        return " & ".join(conditions)
+
+    # Values in Python's syntax, and objects with bare keys
+
+    @property
+    def _is_python(self) -> bool:
+        return self.call_format.body is Body.PYTHON
+
+    @property
+    def _separator(self) -> str:
+        return '", "' if self._is_python else '","'
+
+    def _value(self, schema: Any) -> str:
+        schema = {} if schema is True else resolve_schema(schema, self.tool.schema)
+        where = f"a parameter of the tool {self.tool.name!r}"
+        refuse_keywords(schema, _JSON_ONLY, where)
+        if "const" in schema or "enum" in schema:
+            values = [schema["const"]] if "const" in schema else schema["enum"]
+            return " | ".join(self._constant(value) for value in values)
+        if unions := _union_options(schema, where):
+            refuse_keywords(schema, _BESIDE_UNIONS, where)
+            return " | ".join(self.value(option) for options in unions for option in options)
+        return " | ".join(self._typed(kind, schema, where) for kind in _value_types(schema))
+
+    def _typed(self, kind: str, schema: Mapping[str, Any], where: str) -> str:
+        match kind:
+            case "string" if not self._is_python:
+                quote = self.call_format.quote
+                return f"{self.literal(quote)} {self._text(self._text_terminal(schema, where), quote)}"
+            case "boolean":
+                return f"{self._constant(True)} | {self._constant(False)}"
+            case "null":
+                return self._constant(None)
+            case "array":
+                return self._array(schema)
+            case "object":
+                return self._object(schema)
+            case _:
+                limits = {key: value for key, value in schema.items() if key in _SCALAR_KEYWORDS}
+                return json_expression({"type": kind, **limits})
+
+    def _array(self, schema: Mapping[str, Any]) -> str:
+        item = self.value(schema.get("items", {}))
+        least, most = schema.get("minItems", 0), schema.get("maxItems")
+        if most == 0:
+            return '"[]"'
+        more = f"({self._separator} {item}){{{max(least - 1, 0)},{'' if most is None else most - 1}}}"
+        return f'"[" {item} {more} "]"' if least else f'"[" ({item} {more})? "]"'
+
+    def _object(self, schema: Mapping[str, Any]) -> str:
+        properties = schema.get("properties") or {}
+        required = schema.get("required") or ()
+        items = {**properties, **{key: {} for key in required if key not in properties}}
+        others = schema.get("additionalProperties", True)
+        if items or others is False:
+            pairs = [(f"{self._key(key)} {self.value(value)}", key in required) for key, value in items.items()]
+            return f'"{{" {self._sequence(pairs)} "}}"'
+        key = f'{json_expression({"type": "string"})} ": "' if self._is_python else '/[A-Za-z0-9_-]{1,64}/ ":"'
+        pair = self.rules.rule(f"{key} {self.value(others)}")
+        return f'"{{" ({pair} ({self._separator} {pair})*)? "}}"'
+
+    def _key(self, key: str) -> str:
+        if self._is_python:
+            return text_literal(f"{json.dumps(key, ensure_ascii=False)}: ")
+        if not fits_pattern(key) or ":" in key:
+            raise NotForcible(f"the key {key!r} cannot stand in an object without quotes")
+        return text_literal(f"{key}:")
+
+    def _constant(self, value: Any) -> str:
+        separator = f" {self._separator} "
+        match value:
+            case bool() | None:
+                return text_literal(str(value) if self._is_python else json.dumps(value))
+            case str() if not self._is_python:
+                return self.literal(self.call_format.quote + value + self.call_format.quote)
+            case list():
+                return f'"[" {separator.join(map(self._constant, value))} "]"'
+            case dict():
+                pairs = (f"{self._key(key)} {self._constant(item)}" for key, item in value.items())
+                return f'"{{" {separator.join(pairs)} "}}"'
+            case _:
+                return text_literal(json.dumps(value, ensure_ascii=False))
+
+    def _sequence(self, items: Sequence[tuple[str, bool]]) -> str:
+        """Items in their order with separators between them. Those without True may be left out."""
+        after = ""
+        alternatives = '""'
+        for item, is_required in reversed(items):
+            first = f"{item} {after}"
+            alternatives = first if is_required else f"{first} | {self.rules.rule(alternatives)}"
+            rest = f"{self._separator} {item}"
+            after = self.rules.rule(f"{rest if is_required else f'({rest})?'} {after}")
+        return self.rules.rule(alternatives)
+
+
+def _is_python_name(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _type_attribute(types: set[str]) -> str:
+    """The JSON type that a tag names for a value that is not written as text."""
+    named = {"number" if kind == "integer" else kind for kind in types} - {"string", "null"}
+    return named.pop() if len(named) == 1 else "object"
+
+
+def _is_free_text(schema: Mapping[str, Any]) -> bool:
+    """Whether a schema limits nothing but the types of its values."""
+    options = [option for word in _UNIONS for option in schema.get(word) or ()]
+    return not any(word in option for option in (schema, *options) for word in (*_TEXT_KEYWORDS, *_JSON_ONLY))
+
+
+def _plain_text(value: Any, schema: Any) -> str:
+    """A value of an enumeration without quotes, or as JSON if the text is not read back to the value."""
+    if isinstance(value, str) and convert_text(value, schema) == value:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _choices(schema: Mapping[str, Any]) -> list[list[str]]:
+    """The texts of `enum` and `const`, each if it is there."""
+    found = [schema["enum"]] if "enum" in schema else []
+    found += [[schema["const"]]] if "const" in schema else []
+    return [[value for value in values if isinstance(value, str)] for values in found]
+
+
+def _search_expression(pattern: str) -> str:
+    """A pattern that JSON schema searches for in a text, as a regular expression of the whole text."""
+    before = "" if pattern.startswith("^") else "(?s:.*)"
+    after = "" if pattern.endswith("$") and not pattern.endswith("\\$") else "(?s:.*)"
+    core = pattern.removeprefix("^")
+    core = core if after else core.removesuffix("$")
+    return f"/{before}(?:{llguidance.regex_to_lark(core, 'dw')}){after}/"
+
+
+def _union_options(schema: Mapping[str, Any], where: str) -> list[list[Any]]:
+    """The options of `anyOf` and `oneOf`. Raises NotForcible where a value may match several options of `oneOf`."""
+    types = [schema_types(option) for option in schema.get("oneOf") or ()]
+    named = [{"number" if kind == "integer" else kind for kind in kinds} for kinds in types]
+    if not all(types) or sum(map(len, named)) != len(set().union(*named)):
+        raise NotForcible(f"{where} has the keyword 'oneOf' with options that overlap")
+    return [schema[word] for word in _UNIONS if schema.get(word)]
+
+
+def _value_types(schema: Mapping[str, Any]) -> Sequence[str]:
+    """The JSON types that a schema without unions allows."""
+    named = schema.get("type")
+    if isinstance(named, str):
+        return (named, "null") if schema.get("nullable") else (named,)
+    if named:
+        return tuple(named)
+    return ("object",) if "properties" in schema else ("array",) if "items" in schema else _ANY_TYPES

@@ -1,0 +1,121 @@
+"""check_grammar(): says in plain words why a grammar cannot be used, with the keyword of a schema and its path."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import regex
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+
+from pico_jupyter.engine.structure.lark import json_expression, move_references
+
+# The longest text of a grammar, in bytes of UTF-8.
+MAX_GRAMMAR_BYTES = 256 * 1024
+# The limits of a parser. A matcher must be built with them, so that what is checked is what runs.
+PARSER_LIMITS = LLParserLimits(verbose_errors=False)
+# The largest number of parts of a schema that are compiled to find the one that fails.
+_MAX_CANDIDATES = 400
+_SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
+_SCHEMA_KEYWORDS = ("items", "additionalProperties", "prefixItems", "anyOf", "oneOf", "allOf")
+_UNIMPLEMENTED = regex.compile(r"Unimplemented keys: (\[.*\])")
+_TOO_LARGE = regex.compile(r"too (?:large|many|big|complex)|fuel|limit", regex.IGNORECASE)
+_MESSAGES = (
+    (regex.compile(r"Unknown format: (.*)"), "the format {!r} is not supported"),
+    (
+        regex.compile(r"(oneOf) constraints are not supported"),
+        "the keyword {!r} is supported only if its options differ",
+    ),
+    (regex.compile(r"Unsatisfiable schema: (.*)"), "no value matches the schema: {}"),
+    (regex.compile(r"Pointer '(.*)' does not exist"), "the reference '#{}' does not exist"),
+    (regex.compile(r"Resource '(.*?)'"), "the reference {!r} leads out of the schema"),
+    (regex.compile(r"(look-around|backreferences)"), "the keyword 'pattern' has a {}, which is not supported"),
+)
+
+
+def check_grammar(grammar: str, ll_tokenizer: LLTokenizer) -> str:
+    """Why a grammar cannot be used, in plain words; "" if it can.
+
+    The message names the keyword of a JSON schema that is not supported, and the JSON pointer of its place.
+    """
+    size = len(grammar.encode("utf-8", "replace"))
+    if size > MAX_GRAMMAR_BYTES:
+        return f"the schema or grammar has {size // 1024} kB; the limit is {MAX_GRAMMAR_BYTES // 1024} kB"
+    error = _compile_error(grammar, ll_tokenizer)
+    if not error:
+        return ""
+    if _TOO_LARGE.search(error):
+        return f"the schema or grammar is too large: {error}"
+    for schema in _schemas_in(grammar):
+        if _error_of(schema, ll_tokenizer):
+            return _explain(*_deepest_error(schema, ll_tokenizer))
+    return _explain(error, "", {})
+
+
+def _compile_error(grammar: str, ll_tokenizer: LLTokenizer) -> str:
+    """llguidance's error without its position and its copy of the grammar; "" without an error."""
+    failed, messages = LLMatcher.validate_grammar_with_warnings(grammar, ll_tokenizer, limits=PARSER_LIMITS)
+    if not failed:
+        return ""
+    text = regex.sub(r"^at \d+\(\d+\): ", "", messages[0])
+    return regex.split(r"\n +\d+ \| |\nError parsing|\n+$", text)[0].removeprefix("failed to compile JSON schema: ")
+
+
+def _error_of(schema: Any, ll_tokenizer: LLTokenizer) -> str:
+    return _compile_error(f"start: {json_expression(schema)}", ll_tokenizer)
+
+
+def _schemas_in(grammar: str) -> Iterator[Any]:
+    """The JSON schemas in a grammar."""
+    decoder = json.JSONDecoder()
+    for match in regex.finditer(r"%json (?=\{)", grammar):
+        try:
+            yield decoder.raw_decode(grammar, match.end())[0]
+        except ValueError:
+            continue
+
+
+def _deepest_error(schema: dict[str, Any], ll_tokenizer: LLTokenizer) -> tuple[str, str, Any]:
+    """The error of a schema, and the JSON pointer and the content of the innermost part that has this error alone."""
+    error = _error_of(schema, ll_tokenizer)
+    document = {"$defs": {"root": move_references(schema, "#/$defs/root")}}
+    pointer, part, left = "", schema, _MAX_CANDIDATES
+    while True:
+        for name, child in _parts(part):
+            left -= 1
+            if left < 0:
+                return error, pointer, part
+            candidate = {**document, "$ref": f"#/$defs/root{pointer}{name}"}
+            if _error_of(candidate, ll_tokenizer).replace("/$defs/root", "") == error:
+                pointer, part = pointer + name, child
+                break
+        else:
+            return error, pointer, part
+
+
+def _parts(schema: Any) -> Iterator[tuple[str, Any]]:
+    """The schemas inside a schema, with their JSON pointers."""
+    if not isinstance(schema, Mapping):
+        return
+    for keyword in _SCHEMAS_BY_NAME:
+        for name, child in (schema.get(keyword) or {}).items() if isinstance(schema.get(keyword), Mapping) else ():
+            yield f"/{keyword}/{name.replace('~', '~0').replace('/', '~1')}", child
+    for keyword in _SCHEMA_KEYWORDS:
+        child = schema.get(keyword)
+        if isinstance(child, list):
+            yield from ((f"/{keyword}/{index}", item) for index, item in enumerate(child))
+        elif isinstance(child, Mapping):
+            yield f"/{keyword}", child
+
+
+def _explain(error: str, pointer: str, part: Any) -> str:
+    """The message of an error at the place `pointer` of a schema."""
+    if match := _UNIMPLEMENTED.search(error):
+        keywords = [name for name in json.loads(match[1]) if not part or name in part] or json.loads(match[1])
+        return f"the keyword {keywords[0]!r} is not supported (at #{pointer}/{keywords[0]})"
+    place = f" (at #{pointer})" if part else ""
+    for pattern, message in _MESSAGES:
+        if match := pattern.search(error):
+            return message.format(match[1]) + place
+    return " ".join(error.split()) + place
