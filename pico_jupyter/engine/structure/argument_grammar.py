@@ -25,8 +25,7 @@ from pico_jupyter.engine.structure.lark import (
     pattern_expression,
     text_literal,
 )
-from pico_jupyter.engine.text.call_reader import tool_parameters
-from pico_jupyter.engine.text.call_values import convert_text, resolve_schema, schema_types
+from pico_jupyter.engine.text.call_values import convert_text, resolve_schema, schema_types, tool_parameters
 
 # Keywords that only JSON can enforce. Other formats refuse a schema with them.
 _JSON_ONLY = (

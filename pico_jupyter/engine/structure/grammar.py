@@ -78,7 +78,9 @@ def call_grammar(
     `tools` is the JSON array of a request. `opened`: the model has already written the text that opens the section of
     the calls, or without a section the text that opens the first call. Raises NotForcible.
     """
-    return _CallGrammar(call_format, list(map(tool_schema, tools)), literal).grammar(several=several, opened=opened)
+    return _CallGrammar(call_format, list(map(tool_schema, tools)), literal).grammar(
+        several=several, opened=opened and not call_format.guards
+    )
 
 
 def message_call_grammar(

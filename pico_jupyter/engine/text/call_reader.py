@@ -17,11 +17,11 @@ from pico_jupyter.engine.text.call_values import (
     arguments_text,
     convert_text,
     item_schema,
-    name_and_properties,
     nested_value,
     parse_object,
     parse_python_calls,
     schema_types,
+    tool_parameters,
 )
 from pico_jupyter.engine.text.text_cursor import TextCursor
 
@@ -93,7 +93,7 @@ class _Reader(TextCursor):
         # The texts that may stand after a call: the end of its section, and the next call.
         starts = (pattern.partition("{")[0] for pattern in call_format.calls)
         self._ends = (*self._closings, *(start for start in starts if start))
-        self._schemas = {name: parameters for name, parameters in map(name_and_properties, tools) if name}
+        self._schemas = {name: parameters for name, parameters in map(tool_parameters, tools) if name}
 
     def read(self) -> list[ParsedToolCall]:
         if self._format.guards:

@@ -188,10 +188,10 @@ def arguments_text(arguments: Any) -> str:
 
 def tool_name(tool: Mapping[str, Any]) -> str:
     """The name of a tool in the JSON array of a request."""
-    return name_and_properties(tool)[0]
+    return tool_parameters(tool)[0]
 
 
-def name_and_properties(tool: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def tool_parameters(tool: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """The name of a tool, and the schemas of its parameters without local references."""
     inner = tool.get("function")
     function = inner if isinstance(inner, Mapping) else tool
