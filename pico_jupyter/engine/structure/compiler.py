@@ -11,6 +11,7 @@ import llguidance
 import llguidance.hf
 
 from pico_jupyter.engine.structure.grammar import check_grammar, token_literal
+from pico_jupyter.engine.structure.grammar_check import PARSER_LIMITS
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import InvalidRequest
 
@@ -50,7 +51,9 @@ class GrammarCompiler:
             if grammar not in self._compiled:
                 if message := check_grammar(grammar, self.ll_tokenizer):
                     raise InvalidRequest(message, param=param)
-                self._compiled[grammar] = llguidance.LLMatcher(self.ll_tokenizer, grammar, log_level=0)
+                self._compiled[grammar] = llguidance.LLMatcher(
+                    self.ll_tokenizer, grammar, log_level=0, limits=PARSER_LIMITS
+                )
                 if len(self._compiled) > _CACHED_GRAMMARS:
                     self._compiled.popitem(last=False)
             self._compiled.move_to_end(grammar)
