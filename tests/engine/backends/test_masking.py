@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from pico_jupyter.engine.backend import RowSampling
+from pico_jupyter.engine.backends import loading
 from pico_jupyter.engine.backends.masking import constrain
 from pico_jupyter.engine.backends.row import Row
-from pico_jupyter.engine.catalog.catalog import BUILTIN_DIR
+from pico_jupyter.engine.catalog.catalog import BUILTIN_DIR, Catalog
 from pico_jupyter.engine.structure.constraint import RowConstraint
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
+from pico_jupyter.types import EngineOptions
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,29 @@ def test_logits_without_a_token_are_excluded(tokenizer: Tokenizer, ll_tokenizer:
     row = row_of(tokenizer, ll_tokenizer, "start: /.*/")
     (tokens,) = kept([row], [0], tokenizer.vocab_size + 70)
     assert max(tokens) < tokenizer.vocab_size
+
+
+def test_a_row_that_is_removed_and_added_again_continues_its_grammar(tokenizer: Tokenizer, ll_tokenizer: Any) -> None:
+    info = Catalog(EngineOptions(), environ={}, hub_cache=None).find("pico-tiny")
+    prompt = tokenizer.encode("Say it:", add_special_tokens=False)
+
+    def decode(backend: Any, sampling: RowSampling, generated: list[int], count: int) -> list[int]:
+        backend.insert({1: sampling}, [*prompt, *generated], generated=len(generated))
+        while backend.prefill([1], 1000)[1]:
+            pass
+        tokens: list[int] = []
+        while len(tokens) < count:
+            tokens += [sampled.token for sampled in backend.step()]
+        backend.remove([1], keep=False)
+        return tokens
+
+    backend = loading.load(info, 1 << 40)
+    while backend.load_step():
+        pass
+    row = row_of(tokenizer, ll_tokenizer, r'start: "[" /[0-9]{8}/ "]" /[a-z]{8}/')
+    whole = decode(backend, row.sampling, [], 12)
+    for count in (1, 5, 9):
+        assert decode(backend, row.sampling, whole[:count], 12 - count) == whole[count:]
 
 
 def test_without_constraints_the_logits_are_returned_as_they_are(tokenizer: Tokenizer, ll_tokenizer: Any) -> None:
