@@ -23,6 +23,7 @@ from pico_jupyter.types import (
     TokenUsage,
     ToolCall,
     ToolCallDelta,
+    ToolCallPart,
 )
 
 
@@ -96,6 +97,8 @@ async def collect(
                 choices[delta.index].reasoning_logprobs.extend(delta.logprobs)
             case ToolCallDelta():
                 choices[delta.index].tool_calls.append(delta.call)
+            case ToolCallPart():
+                add_call_part(choices[delta.index].tool_calls, delta)
             case Finished():
                 finished = delta
             case Accepted() | Progress():
@@ -106,3 +109,12 @@ async def collect(
     for choice, reason in zip(choices, finished.finish_reasons, strict=True):
         choice.finish_reason = reason
     return Completion(choices, finished.usage, finished.timings, finished.context)
+
+
+def add_call_part(calls: list[ToolCall], part: ToolCallPart) -> None:
+    """Add a part to the last of a choice's `calls`, or begin the next call with it."""
+    if part.id:
+        calls.append(ToolCall(part.id, part.name, part.arguments))
+    else:
+        call = calls[-1]
+        calls[-1] = ToolCall(call.id, call.name, call.arguments + part.arguments)

@@ -12,7 +12,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import assert_never
 
 from pico_jupyter.errors import EngineFailed
-from pico_jupyter.types import Accepted, Delta, Finished, Progress, ReasoningDelta, TextDelta, ToolCallDelta
+from pico_jupyter.types import (
+    Accepted,
+    Delta,
+    Finished,
+    Progress,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallPart,
+)
 
 UNREAD_LIMIT = 64 << 20
 # Above this number, unread deltas are joined. A fast reader stays below it.
@@ -131,19 +140,21 @@ class DeltaStream(AsyncIterator[Delta]):
 
 
 def join(deltas: Sequence[Delta]) -> list[Delta]:
-    """Join adjacent text deltas of the same kind, and keep only the last of adjacent Progress deltas.
+    """Join adjacent text deltas of the same kind and the parts of a tool call, and keep only the last of adjacent
+    Progress deltas.
 
-    Text deltas count as adjacent if no other delta of their choice is between them.
+    Deltas count as adjacent if no other delta of their choice is between them.
     """
     if len(deltas) < 2:
         return list(deltas)
     runs: list[list[Delta]] = []  # Each run becomes one delta.
-    text_runs: dict[int, list[Delta]] = {}  # The run of each choice that further text extends.
+    text_runs: dict[int, list[Delta]] = {}  # The run of each choice that further text or parts extend.
     for delta in deltas:
         match delta:
-            case TextDelta() | ReasoningDelta():
+            case TextDelta() | ReasoningDelta() | ToolCallPart():
                 run = text_runs.get(delta.index)
-                if run is not None and type(run[0]) is type(delta):
+                begins_call = isinstance(delta, ToolCallPart) and bool(delta.id)
+                if run is not None and type(run[0]) is type(delta) and not begins_call:
                     run.append(delta)
                 else:
                     text_runs[delta.index] = [delta]
@@ -161,6 +172,10 @@ def join(deltas: Sequence[Delta]) -> list[Delta]:
 
 
 def _joined(run: Sequence[Delta]) -> Delta:
+    first = run[0]
+    if isinstance(first, ToolCallPart):
+        arguments = "".join([delta.arguments for delta in run if isinstance(delta, ToolCallPart)])
+        return ToolCallPart(arguments, first.index, first.id, first.name)
     texts = [delta for delta in run if isinstance(delta, TextDelta | ReasoningDelta)]
     logprobs = tuple(logprob for delta in texts for logprob in delta.logprobs)
     return type(texts[0])("".join([delta.text for delta in texts]), texts[0].index, logprobs)
@@ -173,6 +188,8 @@ def estimate_bytes(delta: Delta) -> int:
             return DELTA_BYTES + len(delta.text) + sum(LOGPROB_BYTES * (1 + len(token.top)) for token in delta.logprobs)
         case ToolCallDelta():
             return DELTA_BYTES + len(delta.call.name) + len(delta.call.arguments)
+        case ToolCallPart():
+            return DELTA_BYTES + len(delta.name) + len(delta.arguments)
         case Finished():
             return DELTA_BYTES + 8 * len(delta.context)
         case Accepted() | Progress():

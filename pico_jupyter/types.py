@@ -260,6 +260,19 @@ class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call"):
     index: int = 0
 
 
+class ToolCallPart(msgspec.Struct, frozen=True, tag="tool_call_part"):
+    """The next part of a tool call of choice `index`. `arguments` continues the call's JSON text.
+
+    Only the first part of a call has `id` and `name`. The call is complete at the next delta of its choice that is not
+    a later part of it.
+    """
+
+    arguments: str
+    index: int = 0
+    id: str = ""
+    name: str = ""
+
+
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """Last delta of every successful stream. `context`: all token ids, if the request has `return_context`."""
 
@@ -269,7 +282,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     context: tuple[int, ...] = ()
 
 
-Delta: TypeAlias = Accepted | Progress | TextDelta | ReasoningDelta | ToolCallDelta | Finished
+Delta: TypeAlias = Accepted | Progress | TextDelta | ReasoningDelta | ToolCallDelta | ToolCallPart | Finished
 
 
 class TemplateSwitch(msgspec.Struct, frozen=True):

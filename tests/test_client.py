@@ -20,6 +20,7 @@ from pico_jupyter.types import (
     TokenUsage,
     ToolCall,
     ToolCallDelta,
+    ToolCallPart,
 )
 
 USAGE = TokenUsage(prompt_tokens=3, completion_tokens=4)
@@ -67,6 +68,12 @@ async def test_logprobs_of_text_and_of_reasoning_are_kept_apart() -> None:
     [choice] = (await collect(deltas)).choices
     assert (choice.reasoning_logprobs, choice.logprobs) == ([first], [second])
     assert choice.tool_calls == [call]
+
+
+async def test_the_parts_of_a_call_are_joined() -> None:
+    parts = (ToolCallPart('{"a"', 0, "call_1", "f"), ToolCallPart(":1}"), ToolCallPart("{}", 0, "call_2", "g"))
+    [choice] = (await collect(stream(*parts, Finished(("tool_calls",), USAGE, TIMINGS)))).choices
+    assert choice.tool_calls == [ToolCall("call_1", "f", '{"a":1}'), ToolCall("call_2", "g", "{}")]
 
 
 async def test_a_failure_in_the_stream_is_raised() -> None:

@@ -21,6 +21,7 @@ from pico_jupyter.types import (
     TokenUsage,
     ToolCall,
     ToolCallDelta,
+    ToolCallPart,
     TopLogprob,
 )
 
@@ -134,6 +135,11 @@ async def test_too_many_unread_bytes_fail_and_abort_the_request() -> None:
         ([ReasoningDelta("a"), ReasoningDelta("b"), TextDelta("c")], [ReasoningDelta("ab"), TextDelta("c")]),
         ([TextDelta("a", 0), TextDelta("b", 1), TextDelta("c", 0)], [TextDelta("ac", 0), TextDelta("b", 1)]),
         ([TextDelta("a"), CALL, TextDelta("b")], [TextDelta("a"), CALL, TextDelta("b")]),
+        (
+            [ToolCallPart("", 0, "c", "f"), ToolCallPart("{"), ToolCallPart("}"), ToolCallPart("", 0, "d", "g")],
+            [ToolCallPart("{}", 0, "c", "f"), ToolCallPart("", 0, "d", "g")],
+        ),
+        ([ToolCallPart("{"), TextDelta("a", 1), ToolCallPart("}")], [ToolCallPart("{}"), TextDelta("a", 1)]),
         ([Progress("load", 1, 9), Progress("load", 2, 9), TextDelta("a")], [Progress("load", 2, 9), TextDelta("a")]),
         ([ACCEPTED, TextDelta("a"), FINISHED], [ACCEPTED, TextDelta("a"), FINISHED]),
         ([], []),
@@ -153,4 +159,5 @@ def test_text_log_probabilities_and_calls_have_a_size() -> None:
     assert estimate_bytes(TextDelta("x" * 1000)) > 1000
     assert estimate_bytes(TextDelta("x", 0, (TokenLogprob("x", -1.0, b"x", top),))) > 20 * 64
     assert estimate_bytes(ToolCallDelta(ToolCall("c", "f", "x" * 1000))) > 1000
+    assert estimate_bytes(ToolCallPart("x" * 1000)) > 1000
     assert estimate_bytes(FINISHED) == estimate_bytes(ACCEPTED)

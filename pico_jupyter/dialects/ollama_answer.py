@@ -9,7 +9,7 @@ from typing import assert_never
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from pico_jupyter.client import Completion
+from pico_jupyter.client import Completion, add_call_part
 from pico_jupyter.dialects import ollama_answer_schema as schema
 from pico_jupyter.dialects.failures import describe
 from pico_jupyter.dialects.framing import NDJSON_KEEPALIVE, NDJSON_TYPE, finite_logprob, ndjson_line
@@ -37,6 +37,7 @@ from pico_jupyter.types import (
     TokenUsage,
     ToolCall,
     ToolCallDelta,
+    ToolCallPart,
 )
 
 JSON_TYPE = "application/json; charset=utf-8"
@@ -55,13 +56,23 @@ class OllamaAnswerStream:
         self._clock = clock
         self._inline = InlineReasoning() if call.reasoning_output == "inline" else None
         self._calls = 0
+        self._open_calls: list[ToolCall] = []  # At most one call, whose parts still arrive.
 
     def __repr__(self) -> str:
         return f"<OllamaAnswerStream {self._call.endpoint} {self._call.request.id}>"
 
     def encode(self, delta: Delta) -> bytes:
+        if isinstance(delta, ToolCallPart) and not delta.id:
+            add_call_part(self._open_calls, delta)
+            return b""
+        return self._end_open_call() + self._encode(delta)
+
+    def _encode(self, delta: Delta) -> bytes:
         match delta:
             case Accepted() | Progress():
+                return b""
+            case ToolCallPart():
+                add_call_part(self._open_calls, delta)
                 return b""
             case TextDelta(text=text, logprobs=logprobs):
                 return self._text(text, logprobs)
@@ -97,6 +108,10 @@ class OllamaAnswerStream:
         tool_call = _describe_call(call, self._calls)
         self._calls += 1
         return closing + ndjson_line(_piece(self._call, self._now(), tool_calls=[tool_call]))
+
+    def _end_open_call(self) -> bytes:
+        calls, self._open_calls = self._open_calls, []
+        return b"".join([self._tool_call(call) for call in calls])
 
     def _finish(self, finished: Finished) -> bytes:
         reason = finished.finish_reasons[0]

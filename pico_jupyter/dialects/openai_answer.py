@@ -39,6 +39,7 @@ from pico_jupyter.types import (
     TokenUsage,
     ToolCall,
     ToolCallDelta,
+    ToolCallPart,
 )
 
 JSON_TYPE = "application/json"
@@ -66,7 +67,7 @@ class OpenAIChatStream:
         match delta:
             case Accepted() | Progress():
                 return b""
-            case TextDelta() | ReasoningDelta() | ToolCallDelta():
+            case TextDelta() | ReasoningDelta() | ToolCallDelta() | ToolCallPart():
                 return self._frames(self._choices[delta.index].write(delta))
             case Finished():
                 return self._finish(delta)
@@ -102,7 +103,16 @@ class OpenAIChatStream:
 class _ChoiceWriter:
     """Builds the chunks of one choice. The first has the role, the last the finish reason, the others content."""
 
-    __slots__ = ("_calls", "_index", "_inline", "_is_begun", "_is_hidden", "_max_calls", "_top_logprobs")
+    __slots__ = (
+        "_calls",
+        "_index",
+        "_inline",
+        "_is_begun",
+        "_is_hidden",
+        "_is_surplus_call",
+        "_max_calls",
+        "_top_logprobs",
+    )
 
     def __init__(self, call: OpenAIChatCall, index: int) -> None:
         self._index = index
@@ -111,19 +121,24 @@ class _ChoiceWriter:
         self._top_logprobs = call.request.top_logprobs
         self._max_calls = None if call.parallel_tool_calls else 1
         self._calls = 0
+        self._is_surplus_call = False
         self._is_begun = False
 
     def __repr__(self) -> str:
         return f"<_ChoiceWriter {self._index} [{self._calls} calls]>"
 
-    def write(self, delta: TextDelta | ReasoningDelta | ToolCallDelta) -> list[schema.OpenAIChunkChoice]:
+    def write(self, delta: TextDelta | ReasoningDelta | ToolCallDelta | ToolCallPart) -> list[schema.OpenAIChunkChoice]:
         match delta:
             case TextDelta(text=text, logprobs=logprobs):
                 return self._write_text(text, logprobs)
             case ReasoningDelta(text=text, logprobs=logprobs):
                 return self._write_reasoning(text, logprobs)
             case ToolCallDelta(call=call):
-                return self._write_call(call)
+                return self._begin_call(call.id, call.name, call.arguments or "{}")
+            case ToolCallPart() if delta.id:
+                return self._begin_call(delta.id, delta.name, delta.arguments)
+            case ToolCallPart(arguments=arguments):
+                return self._continue_call(arguments)
             case _:
                 assert_never(delta)
 
@@ -150,15 +165,23 @@ class _ChoiceWriter:
         pieces = self._inline.reasoning(text) if text else [""]
         return [*self._begin(), *self._chunks([schema.OpenAIDelta(content=piece) for piece in pieces], logprobs)]
 
-    def _write_call(self, call: ToolCall) -> list[schema.OpenAIChunkChoice]:
-        if self._calls == self._max_calls:
+    def _begin_call(self, call_id: str, name: str, arguments: str) -> list[schema.OpenAIChunkChoice]:
+        self._is_surplus_call = self._calls == self._max_calls
+        if self._is_surplus_call:
             return []
         closing = self._inline.close() if self._inline is not None else []
-        function = schema.OpenAIFunction(call.name, call.arguments or "{}")
-        chunk = schema.OpenAIToolCallChunk(index=self._calls, id=call.id, function=function)
+        function = schema.OpenAIFunctionPiece(name=name, arguments=arguments)
+        chunk = schema.OpenAIToolCallChunk(index=self._calls, id=call_id, type="function", function=function)
         self._calls += 1
         deltas = [schema.OpenAIDelta(content=piece) for piece in closing]
         return [*self._begin(), *self._chunks([*deltas, schema.OpenAIDelta(tool_calls=[chunk])])]
+
+    def _continue_call(self, arguments: str) -> list[schema.OpenAIChunkChoice]:
+        if self._is_surplus_call or not arguments:
+            return []
+        function = schema.OpenAIFunctionPiece(arguments=arguments)
+        chunk = schema.OpenAIToolCallChunk(index=self._calls - 1, function=function)
+        return self._chunks([schema.OpenAIDelta(tool_calls=[chunk])])
 
     def _begin(self) -> list[schema.OpenAIChunkChoice]:
         """Build the chunk with the role on the first call, and no chunk on later calls."""

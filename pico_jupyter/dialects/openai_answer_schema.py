@@ -58,13 +58,20 @@ class OpenAIToolCall(msgspec.Struct, frozen=True, kw_only=True):
     function: OpenAIFunction
 
 
+class OpenAIFunctionPiece(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a called function. `arguments` continues the JSON text."""
+
+    name: str | UnsetType = UNSET
+    arguments: str
+
+
 class OpenAIToolCallChunk(msgspec.Struct, frozen=True, kw_only=True):
-    """A complete tool call in a stream."""
+    """A tool call in a stream, or a piece of one. Only the first piece has `id`, `type` and the function's name."""
 
     index: int
-    id: str
-    type: Literal["function"] = "function"
-    function: OpenAIFunction
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+    function: OpenAIFunctionPiece
 
 
 class OpenAIAnswerMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from pico_jupyter.types import (
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
+    ToolCallPart,
 )
 
 ABORTED = "aborted"
@@ -187,7 +188,7 @@ class RequestMeter:
     def observe(self, delta: Delta) -> None:
         """Record the arrival of a delta."""
         match delta:
-            case TextDelta() | ReasoningDelta() | ToolCallDelta():
+            case TextDelta() | ReasoningDelta() | ToolCallDelta() | ToolCallPart():
                 now = self._clock()
                 if self._first_at is None:
                     self._first_at = now

@@ -43,6 +43,7 @@ from pico_jupyter.types import (
     TextDelta,
     TextPart,
     ToolCallDelta,
+    ToolCallPart,
     VideoPart,
 )
 
@@ -133,7 +134,7 @@ def _pieces(delta: Delta) -> list[Piece]:
         case Finished(usage=counts):
             usage = Usage(counts.prompt_tokens, counts.completion_tokens, counts.reasoning_tokens, counts.cached_tokens)
             return [FinishPiece(delta.finish_reasons[0]), UsagePiece(usage)]
-        case Accepted() | ToolCallDelta():
+        case Accepted() | ToolCallDelta() | ToolCallPart():
             return []
         case _:
             assert_never(delta)

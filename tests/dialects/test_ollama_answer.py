@@ -33,6 +33,7 @@ from pico_jupyter.types import (
     TokenUsage,
     ToolCall,
     ToolCallDelta,
+    ToolCallPart,
 )
 from tests.dialects.samples import (
     LOGPROB,
@@ -172,6 +173,25 @@ def test_tool_calls_have_object_arguments_and_stop_as_the_reason() -> None:
         {"role": "assistant", "content": ""},
     ]
     assert objects[-1]["done_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    "after", [TextDelta("x"), ToolCallDelta(ToolCall("call_2", "g", "{}")), finished("tool_calls")]
+)
+def test_a_call_that_arrives_in_parts_is_sent_once_it_is_complete(after: Delta) -> None:
+    stream = ollama_stream(ollama_chat())
+    parts = [ToolCallPart("", 0, "call_1", "f"), ToolCallPart('{"a":'), ToolCallPart("1}")]
+    assert b"".join(map(stream.encode, parts)) == b""
+    first = ndjson_objects(stream.encode(after))[0]
+    function = {"index": 0, "name": "f", "arguments": {"a": 1}}
+    assert first["message"]["tool_calls"] == [{"id": "call_1", "function": function}]
+
+
+def test_calls_in_parts_are_counted() -> None:
+    stream = ollama_stream(ollama_chat())
+    parts = (ToolCallPart("{}", 0, "call_1", "f"), ToolCallPart("{}", 0, "call_2", "g"))
+    objects = ndjson_objects(written(stream, *parts, finished("tool_calls")))
+    assert [call["function"]["index"] for entry in objects for call in entry["message"].get("tool_calls", [])] == [0, 1]
 
 
 def test_tool_calls_of_a_whole_answer_are_in_its_message() -> None:

@@ -37,6 +37,7 @@ from pico_jupyter.types import (
     TokenLogprob,
     ToolCall,
     ToolCallDelta,
+    ToolCallPart,
 )
 from tests.dialects.samples import (
     LOGPROB,
@@ -166,6 +167,27 @@ def test_a_tool_call_is_whole_in_one_delta() -> None:
         {},
     ]
     assert frames[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_the_parts_of_a_call_are_streamed_and_its_name_is_in_the_first_one() -> None:
+    stream = openai_stream(chat_call(stream=True))
+    parts = (ToolCallPart("", 0, "call_1", "f"), ToolCallPart('{"a"'), ToolCallPart(""), ToolCallPart(":1}"))
+    second = ToolCallPart("{}", 0, "call_2", "g")
+    frames = validated(written(stream, *parts, second, finished("tool_calls")))
+    chunks = [call for delta in deltas_of(frames) for call in delta.get("tool_calls", [])]
+    assert chunks == [
+        {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}},
+        {"index": 0, "function": {"arguments": '{"a"'}},
+        {"index": 0, "function": {"arguments": ":1}"}},
+        {"index": 1, "id": "call_2", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+    ]
+
+
+def test_without_parallel_calls_no_part_of_a_second_call_is_sent() -> None:
+    call = chat_call(stream=True, parallel_tool_calls=False)
+    parts = (ToolCallPart("{}", 0, "call_1", "f"), ToolCallPart("", 0, "call_2", "g"), ToolCallPart("{}"))
+    frames = written(openai_stream(call), *parts, finished("tool_calls"))
+    assert frames.count(b'"tool_calls":[') == 1
 
 
 def test_inline_reasoning_is_closed_before_a_tool_call() -> None:

@@ -34,6 +34,7 @@ from pico_jupyter.types import (
     TokenLogprob,
     ToolCall,
     ToolCallDelta,
+    ToolCallPart,
     TopLogprob,
 )
 from tests.fakes.engine_client import FINISHED, MEMORY, MODEL
@@ -66,7 +67,11 @@ REQUESTS: list[wire.LinkRequest] = [
 ]
 ANSWERS: list[wire.KernelMessage] = [
     wire.DeltaBatches(
-        (wire.DeltaBatch(1, 2, (TextDelta("a", 1, (LOGPROB,)), ToolCallDelta(ToolCall("c", "f", "{}")))),)
+        (
+            wire.DeltaBatch(
+                1, 2, (TextDelta("a", 1, (LOGPROB,)), ToolCallDelta(ToolCall("c", "f", "{}")), ToolCallPart("{"))
+            ),
+        )
     ),
     wire.Failed(1, wire.report(QueueFull("busy", retry_after=3))),
     wire.Answered(2, b"bytes"),

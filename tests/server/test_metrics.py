@@ -24,6 +24,7 @@ from pico_jupyter.types import (
     TokenUsage,
     ToolCall,
     ToolCallDelta,
+    ToolCallPart,
 )
 from tests.fakes.backend import FakeClock
 
@@ -100,7 +101,9 @@ def test_the_tokens_of_an_answer_are_counted_for_its_model(measured: Measured) -
 
 
 @pytest.mark.parametrize(
-    "first", [TextDelta("a"), ReasoningDelta("a"), ToolCallDelta(ToolCall("call_1", "f", "{}"))], ids=type
+    "first",
+    [TextDelta("a"), ReasoningDelta("a"), ToolCallDelta(ToolCall("call_1", "f", "{}")), ToolCallPart("{")],
+    ids=type,
 )
 def test_the_first_text_reasoning_or_tool_call_is_the_first_token(measured: Measured, first: Delta) -> None:
     progress = Progress("prefill", 1, 2)
