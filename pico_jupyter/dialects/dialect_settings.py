@@ -17,10 +17,13 @@ class DialectSettings(msgspec.Struct, frozen=True):
     openai_stream_default: if v1/chat/completions gets no `stream`, "openai" answers with JSON, "pico" with a stream.
     reasoning_output: "separate" (own fields), "inline" (<think> tags in the text) or "auto" (separate in answers to
     Ollama requests that turn `think` on, otherwise inline).
+    structured_outputs: "schema" enforces all structures except texts in Ollama's `format`, "enforce" also these, and
+    "ignore" none.
     ollama_version: the version in api/version, numeric and dotted, at least 0.6.4.
     """
 
     default_model: str = ""
     openai_stream_default: Literal["openai", "pico"] = "openai"
     reasoning_output: Literal["separate", "inline", "auto"] = "separate"
+    structured_outputs: Literal["schema", "ignore", "enforce"] = "schema"
     ollama_version: str = "0.20.0"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from pico_jupyter.dialects.durations import read_keep_alive
-from pico_jupyter.dialects.reasoning_switch import read_reasoning
+from pico_jupyter.dialects.reasoning_switch import read_reasoning, read_reasoning_limit
 from pico_jupyter.dialects.request_bodies import JsonObject
 from pico_jupyter.dialects.request_fields import FLOAT32_MAX, GenerationFields, OllamaOptions
 from pico_jupyter.errors import InvalidRequest
-from pico_jupyter.types import GenerationRequest, Prompt, SamplingParams
+from pico_jupyter.types import GenerationRequest, Prompt, SamplingParams, Structure, ToolChoice
 
 OPENAI_FALLBACK = SamplingParams(
     temperature=1.0,
@@ -60,6 +60,8 @@ def build_request(
     prompt: Prompt,
     fallback: SamplingParams,
     top_logprobs: int | None,
+    structure: Structure | None,
+    tool_choice: ToolChoice,
     n: int = 1,
     think_requires_reasoning: bool = False,
     return_context: bool = False,
@@ -87,6 +89,9 @@ def build_request(
         keep_alive=read_keep_alive(fields.keep_alive),
         return_context=return_context,
         draft_model=read_draft_model(fields),
+        structure=structure,
+        tool_choice=tool_choice,
+        max_reasoning_tokens=read_reasoning_limit(fields),
         draft_tokens=options.draft_tokens if fields.num_draft_tokens is None else fields.num_draft_tokens,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeAlias, TypeVar, assert_never
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, assert_never
 
 import msgspec
 from msgspec import Meta
@@ -28,7 +28,8 @@ from pico_jupyter.dialects.request_fields import (
     TopLogprobs,
     about,
 )
-from pico_jupyter.dialects.tools import NO_TOOLS, read_tools
+from pico_jupyter.dialects.structured_output import read_ollama_format, read_structure
+from pico_jupyter.dialects.tools import NO_TOOLS, OfferedTools, read_tools
 from pico_jupyter.errors import InvalidRequest, ModelNotFound
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, Prompt, RawPrompt, Role, TextPart
 
@@ -38,6 +39,10 @@ Old = TypeVar("Old", bound=RequestStruct)
 
 _IMAGES = about("Images in base64, for models with the capability vision.")
 _MESSAGES = about("The conversation, the latest turn last. The model continues the text of a last assistant message.")
+_FORMAT = about(
+    'A JSON schema that the text of the answer matches. A text has no effect, except "json" if the setting '
+    "structured_outputs is enforce: any JSON object."
+)
 _STREAM = about("Whether the answer is a stream of JSON lines. Omitted: true.")
 _MODEL = about("A name from the list of models.")
 _REFUSED = Meta(description="Refused unless empty.", extra_json_schema={"enum": ["", None]})
@@ -71,6 +76,7 @@ class OllamaGenerationFields(GenerationFields, frozen=True):
     messages: Annotated[list[OllamaMessage] | None, _MESSAGES] = None
     stream: Annotated[bool | None, _STREAM] = None
     truncate: Annotated[bool | None, about("false: refuse a conversation that exceeds the context, not cut it.")] = None
+    format: Annotated[dict[str, Any] | str | None, _FORMAT] = None
     top_logprobs: Annotated[TopLogprobs | None, about("Likeliest candidates to list per token; needs logprobs.")] = None
 
 
@@ -164,8 +170,10 @@ def parse_ollama_chat(body: bytes, *, request_id: str, settings: DialectSettings
     model = fields.model or settings.default_model
     if not model:
         raise _model_required()
-    prompt = _chat_prompt(fields, raw, _read_messages(fields, model), tools=read_tools(raw))
-    return _finish_call(fields, "chat", _build(fields, request_id, model, prompt), settings, unknown_options(raw))
+    tools = read_tools(raw)
+    prompt = _chat_prompt(fields, raw, _read_messages(fields, model), tools=tools)
+    request = _build(fields, request_id, model, prompt, settings, tools=tools)
+    return _finish_call(fields, "chat", request, settings, unknown_options(raw))
 
 
 def parse_ollama_generate(
@@ -183,7 +191,7 @@ def parse_ollama_generate(
         raise ModelNotFound("model '' not found", param="model")
     prompt = _read_generate_prompt(fields, raw, model)
     return_context = fields.prompt is not None and isinstance(prompt, ChatPrompt)
-    request = _build(fields, request_id, model, prompt, return_context=return_context)
+    request = _build(fields, request_id, model, prompt, settings, return_context=return_context)
     return _finish_call(fields, "generate", request, settings, unknown_options(raw))
 
 
@@ -208,7 +216,14 @@ def _decode_named(body: bytes, kind: type[New], old_kind: type[Old]) -> New | Ol
 
 
 def _build(
-    fields: OllamaGenerationFields, request_id: str, model: str, prompt: Prompt, *, return_context: bool = False
+    fields: OllamaGenerationFields,
+    request_id: str,
+    model: str,
+    prompt: Prompt,
+    settings: DialectSettings,
+    *,
+    return_context: bool = False,
+    tools: OfferedTools = NO_TOOLS,
 ) -> GenerationRequest:
     return build_request(
         fields,
@@ -219,6 +234,8 @@ def _build(
         top_logprobs=(fields.top_logprobs or 0) if fields.logprobs else None,
         think_requires_reasoning=True,
         return_context=return_context,
+        structure=read_structure(fields, read_ollama_format(fields.format, settings), settings),
+        tool_choice=tools.choice,
     )
 
 
@@ -250,13 +267,13 @@ def _chat_prompt(
     raw: JsonObject,
     messages: list[Message],
     *,
-    tools: str = NO_TOOLS,
+    tools: OfferedTools = NO_TOOLS,
     context: tuple[int, ...] = (),
 ) -> ChatPrompt:
     messages = _without_empty_answer(messages)
     return ChatPrompt(
         messages=order_turns(messages),
-        tools=tools,
+        tools=tools.tools,
         template_kwargs=read_template_kwargs(raw),
         context=context,
         continue_final_message=bool(messages) and _is_begun_answer(messages[-1]),

@@ -119,7 +119,7 @@ class _ChoiceWriter:
         self._inline = InlineReasoning() if call.reasoning_output == "inline" else None
         self._is_hidden = call.reasoning_output == "hidden"
         self._top_logprobs = call.request.top_logprobs
-        self._max_calls = None if call.parallel_tool_calls else 1
+        self._max_calls = None if call.request.tool_choice.parallel else 1
         self._calls = 0
         self._is_surplus_call = False
         self._is_begun = False
@@ -252,7 +252,7 @@ def _choice_logprobs(call: OpenAIChatCall, choice: Choice) -> schema.OpenAIChoic
 
 
 def _message(call: OpenAIChatCall, choice: Choice) -> schema.OpenAIAnswerMessage:
-    calls = choice.tool_calls if call.parallel_tool_calls else choice.tool_calls[:1]
+    calls = choice.tool_calls if call.request.tool_choice.parallel else choice.tool_calls[:1]
     is_inline = call.reasoning_output == "inline"
     text = fold_inline(choice) if is_inline else choice.text
     reasoning = choice.reasoning if choice.reasoning and call.reasoning_output == "separate" else UNSET

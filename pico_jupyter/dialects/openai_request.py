@@ -22,12 +22,13 @@ from pico_jupyter.dialects.request_fields import (
     PastToolCall,
     RequestStruct,
     TextContent,
-    ToolChoice,
+    ToolChoiceField,
     ToolDefinition,
     TopLogprobs,
     about,
 )
-from pico_jupyter.dialects.tools import read_chosen_tools
+from pico_jupyter.dialects.structured_output import ResponseFormat, read_response_format, read_structure
+from pico_jupyter.dialects.tools import OfferedTools, read_chosen_tools
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message
 
@@ -95,27 +96,6 @@ class StreamOptions(RequestStruct, frozen=True):
     include_usage: Annotated[bool | None, about("Whether the last chunk contains the token counts.")] = None
 
 
-class SchemaHolder(RequestStruct, frozen=True):
-    """A JSON schema and its name."""
-
-    ignored = frozenset({"name", "description", "strict"})
-    schema: dict[str, Any] | None = None
-
-
-class TextFormat(RequestStruct, frozen=True, tag_field="type", tag="text"):
-    """Text, which is the default."""
-
-
-class JsonObjectFormat(RequestStruct, frozen=True, tag_field="type", tag="json_object"):
-    """Requests JSON. Accepted, but without effect yet."""
-
-
-class JsonSchemaFormat(RequestStruct, frozen=True, tag_field="type", tag="json_schema"):
-    """Requests JSON that fits a schema. Accepted, but without effect yet."""
-
-    json_schema: SchemaHolder
-
-
 class OpenAIChatRequest(GenerationFields, frozen=True, kw_only=True):
     """A chat request. Fields that are not listed are ignored; null counts as omitted. If `stream` is omitted,
     v1/chat streams and v1/chat/completions does not, unless openai_stream_default or the Accept header says
@@ -123,8 +103,16 @@ class OpenAIChatRequest(GenerationFields, frozen=True, kw_only=True):
     """
 
     ignored = (
-        frozenset({"add_generation_prompt", "audio", "chat_template", "function_call", "functions", "metadata"})
-        | {"moderation", "prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"}
+        frozenset({"add_generation_prompt", "audio", "chat_template", "function_call", "functions"})
+        | {
+            "format",
+            "metadata",
+            "moderation",
+            "prediction",
+            "prompt_cache_key",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+        }
         | {"safety_identifier", "service_tier", "store", "verbosity", "web_search_options"}
     )
     messages: Annotated[list[OpenAIMessage], Meta(min_length=1, description="The conversation, the latest turn last.")]
@@ -133,14 +121,12 @@ class OpenAIChatRequest(GenerationFields, frozen=True, kw_only=True):
     n: Annotated[Choices | None, about("The number of answers.")] = None
     top_logprobs: Annotated[TopLogprobs | None, about("Likeliest candidates to list per token; needs logprobs.")] = None
     tools: Annotated[list[ToolDefinition] | None, about("The tools that the model may call.")] = None
-    tool_choice: Annotated[ToolChoice | None, about("The tools that the model sees. Forcing a call is refused.")] = None
+    tool_choice: Annotated[ToolChoiceField | None, about("The tools that the model may or must call.")] = None
     parallel_tool_calls: Annotated[bool | None, about("false: the answer has one tool call at most.")] = None
     continue_final_message: Annotated[bool | None, about("Whether the model continues the assistant's last turn.")] = (
         None
     )
-    response_format: Annotated[
-        TextFormat | JsonObjectFormat | JsonSchemaFormat | None, about("Validated, but without effect yet.")
-    ] = None
+    response_format: Annotated[ResponseFormat | None, about("What the text of the answer must be.")] = None
     modalities: Annotated[list[Any] | None, about("No effect; audio is refused.")] = None
 
 
@@ -155,7 +141,6 @@ class OpenAIChatCall(msgspec.Struct, frozen=True):
     stream: bool
     include_usage: bool = False
     reasoning_output: ReasoningOutput = "separate"
-    parallel_tool_calls: bool = True
     unknown_options: tuple[str, ...] = ()
 
 
@@ -175,14 +160,17 @@ def parse_openai_chat(
     if "audio" in (fields.modalities or ()):
         raise media.refuse_media(model, "modalities")
     stream = _read_stream(fields.stream, path, accept, settings)
+    tools = read_chosen_tools(fields.tool_choice, raw, parallel=fields.parallel_tool_calls is not False)
     request = build_request(
         fields,
         request_id=request_id,
         model=model,
-        prompt=_read_prompt(fields, raw, model),
+        prompt=_read_prompt(fields, raw, model, tools),
         fallback=OPENAI_FALLBACK,
         top_logprobs=_read_logprobs(fields),
         n=fields.n or 1,
+        structure=read_structure(fields, read_response_format(fields.response_format), settings),
+        tool_choice=tools.choice,
     )
     return OpenAIChatCall(
         request=request,
@@ -190,7 +178,6 @@ def parse_openai_chat(
         stream=stream,
         include_usage=_read_include_usage(fields.stream_options, stream=stream),
         reasoning_output=read_reasoning_output(fields, settings),
-        parallel_tool_calls=fields.parallel_tool_calls is not False,
         unknown_options=unknown_options(raw),
     )
 
@@ -219,7 +206,7 @@ def _read_logprobs(fields: OpenAIChatRequest) -> int | None:
     return (fields.top_logprobs or 0) if fields.logprobs else None
 
 
-def _read_prompt(fields: OpenAIChatRequest, raw: JsonObject, model: str) -> ChatPrompt:
+def _read_prompt(fields: OpenAIChatRequest, raw: JsonObject, model: str, tools: OfferedTools) -> ChatPrompt:
     messages = order_turns(
         [_read_message(message, f"messages[{i}]", model) for i, message in enumerate(fields.messages)]
     )
@@ -228,7 +215,7 @@ def _read_prompt(fields: OpenAIChatRequest, raw: JsonObject, model: str) -> Chat
         raise invalid("continue_final_message", "'continue_final_message' needs an assistant message at the end.")
     return ChatPrompt(
         messages=messages,
-        tools=read_chosen_tools(fields.tool_choice, raw),
+        tools=tools.tools,
         template_kwargs=read_template_kwargs(raw),
         continue_final_message=continues,
     )
@@ -270,10 +257,12 @@ def _describe_n(fault: Fault, _: re.Match[str]) -> InvalidRequest:
     return invalid("n", f"'n' can be at most {MAX_CHOICES} here.", "unsupported_value")
 
 
-def _describe_json_schema(_: Fault, __: re.Match[str]) -> InvalidRequest:
+def _describe_json_schema(fault: Fault, place: re.Match[str]) -> InvalidRequest:
+    if place["schema"] and not fault.is_missing:
+        return describe_generally(fault)
     return invalid(
         "response_format",
-        "'response_format' of type 'json_schema' needs a 'json_schema' object.",
+        "'response_format' of type 'json_schema' needs a 'json_schema' object with a 'schema'.",
         "missing_required_parameter",
     )
 
@@ -282,5 +271,5 @@ _TEXTS: ErrorTexts = (
     ("messages", _describe_messages),
     (r"messages\[\d+\]\.role", _describe_role),
     ("n", _describe_n),
-    (r"response_format\.json_schema", _describe_json_schema),
+    (r"response_format\.json_schema(?P<schema>\.schema)?", _describe_json_schema),
 )

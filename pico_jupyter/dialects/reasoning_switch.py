@@ -30,7 +30,13 @@ DEFAULT_LEVEL = "medium"
 _PLAIN_SWITCHES = ("none", "off", "on")
 # A model decides itself for the types that are not listed.
 _THINKING_TYPES = {"enabled": True, "disabled": False}
-_BUDGETS = ("thinking_budget", "thinking_token_budget", "thinking_budget_tokens", "reasoning_budget")
+_BUDGETS = (
+    "max_thinking_tokens",
+    "thinking_budget",
+    "thinking_token_budget",
+    "thinking_budget_tokens",
+    "reasoning_budget",
+)
 _READ = ("think", "enable_thinking", "thinking", "reasoning", "reasoning_effort", *_BUDGETS)
 # Spellings of other servers and of common mistakes. They are refused.
 _REFUSED = (
@@ -65,6 +71,17 @@ def read_reasoning(fields: GenerationFields) -> ReasoningSwitch:
     later = given[given.index(decisive) :]
     level = next((switch.effort for switch in later if switch.effort), DEFAULT_LEVEL)
     return ReasoningSwitch(on=True, effort=level, required=decisive.required)
+
+
+def read_reasoning_limit(fields: GenerationFields) -> int | None:
+    """Return the number of tokens after which the reasoning is closed; None: no limit."""
+    thinking, reasoning = fields.thinking, fields.reasoning
+    given = (
+        thinking.budget_tokens if isinstance(thinking, ThinkingField) else None,
+        reasoning.max_tokens if isinstance(reasoning, ReasoningField) else None,
+        *(getattr(fields, name) for name in _BUDGETS),
+    )
+    return next((tokens for tokens in given if tokens is not None and tokens >= 0), None)
 
 
 def read_template_kwargs(raw: JsonObject) -> str:

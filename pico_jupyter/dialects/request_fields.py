@@ -47,6 +47,9 @@ Stops: TypeAlias = Annotated[list[str], Meta(max_length=MAX_STOPS)]
 TokenId: TypeAlias = Annotated[str, Meta(pattern="^[0-9]{1,18}$")]
 Bias: TypeAlias = Annotated[float, Meta(ge=-100, le=100)]
 TopLogprobs: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
+# A JSON schema, or its JSON text.
+SchemaOrText: TypeAlias = dict[str, Any] | Name
+GuidedChoice: TypeAlias = Annotated[list[Name], Meta(min_length=1)]
 ThinkLevel: TypeAlias = Literal["high", "medium", "low", "max"]
 ThinkingType: TypeAlias = Literal["enabled", "disabled", "adaptive", "auto"]
 ReasoningFormat: TypeAlias = Literal["auto", "parsed", "deepseek", "raw", "none", "hidden"]
@@ -186,6 +189,7 @@ class FunctionDefinition(RequestStruct, frozen=True):
     name: Name
     description: str | None = None
     parameters: Annotated[dict[str, Any] | None, about("A JSON schema.")] = None
+    strict: Annotated[bool | None, about("Whether the arguments of every call match the schema.")] = None
 
 
 class ToolDefinition(RequestStruct, frozen=True):
@@ -209,27 +213,45 @@ class ToolReference(RequestStruct, frozen=True):
 
 
 class ForcedTool(RequestStruct, frozen=True, tag_field="type", tag="function"):
-    """Forces a call of one tool. Refused with status 400: not supported yet."""
+    """Requires one call of one tool."""
 
     function: FunctionName | None = None
 
 
+_MODE = Meta(
+    description="required: the answer has at least one call. auto: it may have calls.",
+    extra_json_schema={"enum": ["auto", "required", ""]},
+)
+
+
 class ToolSubset(RequestStruct, frozen=True):
-    """Some of `tools`. Modes other than "auto" are refused with status 400: not supported yet."""
+    """Some of `tools`."""
 
     tools: list[ToolReference] | None = None
-    mode: Annotated[str | None, Meta(extra_json_schema={"enum": ["auto", ""]})] = None
+    mode: Annotated[str | None, _MODE] = None
 
 
 class AllowedTools(ToolSubset, frozen=True, tag_field="type", tag="allowed_tools"):
-    """Restricts the tools that the model sees."""
+    """Restricts the tools that the model sees and may call."""
 
     allowed_tools: Annotated[
         ToolSubset | None, about("If present, used instead of `tools` and `mode` of this object.")
     ] = None
 
 
-ToolChoice: TypeAlias = Literal["none", "auto", "required"] | AllowedTools | ForcedTool
+ToolChoiceField: TypeAlias = Literal["none", "auto", "required"] | AllowedTools | ForcedTool
+
+
+class StructuredOutputs(RequestStruct, frozen=True):
+    """vLLM's way to say what the text of the answer must be. One of the members may be given."""
+
+    ignored = frozenset({"disable_any_whitespace", "disable_fallback", "whitespace_pattern"})
+    json: Annotated[SchemaOrText | None, about("A JSON schema, or its JSON text.")] = None
+    regex: Annotated[Name | None, about("A regular expression, which the whole text matches.")] = None
+    choice: Annotated[GuidedChoice | None, about("The texts, one of which is the answer.")] = None
+    grammar: Annotated[Name | None, about("A grammar in llguidance's variant of Lark.")] = None
+    json_object: Annotated[bool | None, about("true: any JSON object.")] = None
+    structural_tag: Annotated[Any, about("Refused unless null.")] = None
 
 
 class ReasoningField(RequestStruct, frozen=True):
@@ -239,7 +261,7 @@ class ReasoningField(RequestStruct, frozen=True):
     effort: Annotated[Effort | None, about("none, off, low and minimal turn reasoning off; the others on.")] = None
     enabled: Annotated[bool | None, about("Used if effort is omitted.")] = None
     max_tokens: Annotated[
-        TokenBudget | None, about("Like thinking_budget. Used if effort and enabled are omitted.")
+        TokenBudget | None, about("Like max_thinking_tokens. As a switch, used if effort and enabled are omitted.")
     ] = None
     exclude: Annotated[bool | None, about("true: the model may reason, and the answer leaves the reasoning out.")] = (
         None
@@ -251,7 +273,9 @@ class ThinkingField(RequestStruct, frozen=True):
 
     ignored = frozenset({"clear_thinking", "display", "keep"})
     type: Annotated[ThinkingType | None, about("adaptive and auto: the model's default.")] = None
-    budget_tokens: Annotated[TokenBudget | None, about("Like thinking_budget. Used if type is omitted.")] = None
+    budget_tokens: Annotated[
+        TokenBudget | None, about("Like max_thinking_tokens. As a switch, used if type is omitted.")
+    ] = None
 
 
 class TemplateArguments(RequestStruct, frozen=True):
@@ -262,9 +286,9 @@ class TemplateArguments(RequestStruct, frozen=True):
     reasoning_effort: Annotated[Any, about("Passed to the template, also as the level if reasoning is on.")] = None
 
 
-_BUDGET = about("0: reasoning off; more: on, and passed to the template as thinking_budget; -1: no limit.")
+_BUDGET = about("0: reasoning off; more: on, and closed after this many tokens at the latest; -1: no limit.")
 _REASONING_FORMAT = about("raw, none: in <think> tags in the text. parsed, deepseek: separate. hidden: left out.")
-_SAME_BUDGET = about("The same as thinking_budget.")
+_SAME_BUDGET = about("The same as max_thinking_tokens.")
 _TEMPERATURE = about("The randomness of sampling; 0: always the likeliest token. Omitted: the model's default.")
 _TOP_K = about("Sample from this many of the likeliest tokens; 0 or less: from all.")
 _TOP_P = about("Sample from the likeliest tokens whose probabilities add up to this; 0: only the likeliest.")
@@ -314,7 +338,7 @@ class OllamaOptions(RequestStruct, frozen=True):
 class GenerationFields(RequestStruct, frozen=True):
     """The fields that all generating endpoints accept."""
 
-    ignored = frozenset({"user", "format"})
+    ignored = frozenset({"user", "guided_decoding_backend", "guided_whitespace_pattern"})
     model: Annotated[ModelNameOrEmpty | None, about("A name from the list of models. Omitted: default_model.")] = None
     think: Annotated[bool | ThinkLevel | None, about("Reasoning on or off. The first of the switches.")] = None
     chat_template_kwargs: Annotated[TemplateArguments | None, about("The second switch.")] = None
@@ -322,7 +346,8 @@ class GenerationFields(RequestStruct, frozen=True):
     thinking: Annotated[ThinkingField | bool | ThinkingType | None, about("The fourth switch.")] = None
     reasoning: Annotated[ReasoningField | Effort | None, about("The fifth switch.")] = None
     reasoning_effort: Annotated[Effort | None, about("The sixth switch.")] = None
-    thinking_budget: Annotated[TokenBudget | None, _BUDGET] = None
+    max_thinking_tokens: Annotated[TokenBudget | None, _BUDGET] = None
+    thinking_budget: Annotated[TokenBudget | None, _SAME_BUDGET] = None
     thinking_token_budget: Annotated[TokenBudget | None, _SAME_BUDGET] = None
     thinking_budget_tokens: Annotated[TokenBudget | None, _SAME_BUDGET] = None
     reasoning_budget: Annotated[TokenBudget | None, _SAME_BUDGET] = None
@@ -348,6 +373,11 @@ class GenerationFields(RequestStruct, frozen=True):
     frequency_context_size: Annotated[Positive | None, _CONTEXT_SIZE] = None
     logit_bias: Annotated[dict[TokenId, Bias] | None, about("Added to the logits of tokens, by token id.")] = None
     logprobs: Annotated[bool | None, about("Whether to return the log-probabilities of the tokens.")] = None
+    guided_json: Annotated[SchemaOrText | None, about("As json in structured_outputs.")] = None
+    guided_regex: Annotated[Name | None, about("As regex in structured_outputs.")] = None
+    guided_choice: Annotated[GuidedChoice | None, about("As choice in structured_outputs.")] = None
+    guided_grammar: Annotated[Name | None, about("As grammar in structured_outputs.")] = None
+    structured_outputs: Annotated[StructuredOutputs | None, about("What the text must be, as vLLM spells it.")] = None
     draft_model: Annotated[ModelNameOrEmpty | None, about("A smaller model that proposes draft tokens.")] = None
     num_draft_tokens: Annotated[NotNegative | None, _DRAFT_TOKENS] = None
     keep_alive: Annotated[int | float | Duration | None, _KEEP_ALIVE] = None

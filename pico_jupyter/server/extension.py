@@ -42,6 +42,14 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         help="separate: reasoning is in separate fields. inline: it is in the content, between <think> tags. auto: "
         "separate in answers to Ollama requests that turn think on, inline in all others.",
     )
+    structured_outputs = Enum(
+        ["schema", "ignore", "enforce"],
+        "schema",
+        config=True,
+        help="schema: answers have the structure that response_format, a schema in Ollama's `format` or a field of "
+        'vLLM requests; a text in `format` has no effect. enforce: `format` may also be "json", as in Ollama. '
+        "ignore: these fields are checked and have no effect.",
+    )
     openai_stream_default = Enum(
         ["openai", "pico"],
         "openai",
@@ -95,6 +103,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
             default_model=self.default_model,
             openai_stream_default=self.openai_stream_default,
             reasoning_output=self.reasoning_output,
+            structured_outputs=self.structured_outputs,
             ollama_version=self.ollama_version,
         )
 

@@ -108,7 +108,9 @@ members: dict[str, st.SearchStrategy[object]] = {
     ),
     "keep_alive": st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["5m", "-1", "0"]),
     "tools": st.just([{"type": "function", "function": {"name": "f"}}]),
-    "response_format": st.just({"type": "json_object"}),
+    "response_format": st.sampled_from([{"type": "json_object"}, {"type": "text"}]),
+    "structured_outputs": st.sampled_from([{"regex": "a+"}, {"json": {}}, {}]),
+    "tool_choice": st.sampled_from(["none", "auto", "required"]),
 }
 required = {"messages": members["messages"]}
 optional = {key: member for key, member in members.items() if key != "messages"}

@@ -14,7 +14,7 @@ from pico_jupyter.dialects.ollama_request import (
     parse_ollama_show,
 )
 from pico_jupyter.errors import InvalidRequest, ModelNotFound
-from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, RawPrompt, SamplingParams, TextPart
+from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, RawPrompt, SamplingParams, Structure, TextPart
 from tests.dialects.samples import (
     USER,
     Json,
@@ -71,6 +71,7 @@ def test_a_chat_with_every_field_is_translated() -> None:
         top_logprobs=2,
         keep_alive=600.0,
         draft_tokens=5,
+        structure=Structure("json_schema", '{"type":"object"}', "format"),
     )
     assert (call.endpoint, call.model, call.stream) == ("chat", "Qwen3:latest", False)
     assert call.unknown_options == ("warmth",)
@@ -87,11 +88,6 @@ def test_empty_values_of_ollama_python_and_the_go_client_are_accepted() -> None:
     assert ollama_chat(tools=[], options=None, format="", keep_alive=None, think=None) == ollama_chat()
     empty = {"suffix": "", "system": "", "template": "", "options": None, "context": None, "images": None}
     assert ollama_generate(**empty) == ollama_generate()
-
-
-@pytest.mark.parametrize("value", ["json", "", {"type": "object"}, 5, ["x"]])
-def test_any_format_is_accepted(value: object) -> None:
-    assert ollama_chat(format=value) == ollama_chat()
 
 
 def test_top_level_sampling_wins_over_options() -> None:

@@ -26,9 +26,11 @@ TELLING: list[Any] = [
     [{"role": "user", "content": "other"}],
     [{"type": "function", "function": {"name": "g"}}],
     {"type": "allowed_tools", "tools": []},
+    {"type": "json_object"},
+    {"json_object": True},
 ]
 # Checked, and without an effect on a request that is accepted.
-CHECKED_ONLY = {"response_format", "modalities", "continue_final_message", "template", "suffix"}
+CHECKED_ONLY = {"modalities", "continue_final_message", "template", "suffix"}
 BASE: Json = {"stream": True, "logprobs": True, "tools": [{"function": {"name": "f"}}]}
 PARSERS: dict[str, Parse] = {
     "OpenAIChatRequest": chat_call,

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from pico_jupyter.dialects.reasoning_switch import ReasoningSwitch, read_reasoning, read_template_kwargs
+from pico_jupyter.dialects.reasoning_switch import (
+    ReasoningSwitch,
+    read_reasoning,
+    read_reasoning_limit,
+    read_template_kwargs,
+)
 from pico_jupyter.errors import InvalidRequest
 from tests.dialects.samples import chat_call, fields, ollama_chat, ollama_generate
 
@@ -86,6 +91,8 @@ def test_an_unknown_effort_is_refused_with_the_allowed_ones(spelling: str) -> No
         ({"reasoning": {"max_tokens": 0}}, False),
         ({"reasoning": {"enabled": False, "max_tokens": 2000}}, False),
         ({"reasoning": {"exclude": True}}, None),
+        ({"max_thinking_tokens": 0}, False),
+        ({"max_thinking_tokens": 100}, True),
         ({"thinking_budget": 0}, False),
         ({"thinking_budget": 100}, True),
         ({"thinking_budget": -1}, None),
@@ -318,3 +325,27 @@ def test_a_budget_is_passed_to_the_template(members: dict[str, object]) -> None:
 )
 def test_without_a_limit_the_template_receives_no_budget(members: dict[str, object]) -> None:
     assert read_template_kwargs(members) == "{}"
+
+
+@pytest.mark.parametrize(
+    ("members", "limit"),
+    [
+        ({}, None),
+        ({"max_thinking_tokens": 9}, 9),
+        ({"thinking_budget": 9}, 9),
+        ({"thinking_token_budget": 9}, 9),
+        ({"thinking_budget_tokens": 9}, 9),
+        ({"reasoning_budget": 9}, 9),
+        ({"thinking": {"type": "enabled", "budget_tokens": 9}}, 9),
+        ({"thinking": {"type": "enabled"}}, None),
+        ({"reasoning": {"max_tokens": 9}}, 9),
+        ({"reasoning": {"effort": "high", "max_tokens": 9}}, 9),
+        ({"think": True, "max_thinking_tokens": 0}, 0),
+        ({"max_thinking_tokens": -1}, None),
+        ({"max_thinking_tokens": -1, "thinking_budget": 9}, 9),
+    ],
+)
+def test_a_budget_limits_the_reasoning_in_each_spelling(members: dict[str, object], limit: int | None) -> None:
+    assert read_reasoning_limit(fields(**members)) == limit
+    for parse in (chat_call, ollama_chat, ollama_generate):
+        assert parse(**members).request.max_reasoning_tokens == limit

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pico_jupyter.errors import InvalidRequest
-from pico_jupyter.types import ChatPrompt
+from pico_jupyter.types import ChatPrompt, ToolChoice
 from tests.dialects.samples import chat_call, ollama_chat
 
 
@@ -20,6 +20,10 @@ def offered(**members: object) -> list[object]:
     tools = json.loads(prompt.tools)
     assert isinstance(tools, list)
     return tools
+
+
+def chosen(**members: object) -> ToolChoice:
+    return chat_call(**members).request.tool_choice
 
 
 def choose(name: str) -> dict[str, object]:
@@ -51,18 +55,51 @@ def test_allowed_tools_restrict_the_tools() -> None:
     assert offered(tools=TOOLS, tool_choice=allowed) == [tool("g")]
 
 
-@pytest.mark.parametrize(
-    "choice",
-    [
-        "required",
-        choose("f"),
-        {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [choose("f")]}},
-    ],
-)
-def test_forcing_a_call_is_refused_as_not_supported_yet(choice: object) -> None:
-    with pytest.raises(InvalidRequest, match="not supported yet") as caught:
-        offered(tools=TOOLS, tool_choice=choice)
-    assert (caught.value.param, caught.value.code) == ("tool_choice", "unsupported_value")
+def test_a_required_call_is_of_any_tool() -> None:
+    assert offered(tools=TOOLS, tool_choice="required") == TOOLS
+    assert chosen(tools=TOOLS, tool_choice="required") == ToolChoice(required=True)
+
+
+def test_a_named_tool_is_called_once() -> None:
+    assert offered(tools=TOOLS, tool_choice=choose("g")) == [tool("g")]
+    choice = chosen(tools=TOOLS, tool_choice=choose("g"))
+    assert choice == ToolChoice(required=True, names=("g",), parallel=False)
+
+
+@pytest.mark.parametrize(("mode", "required"), [("auto", False), ("required", True), ("", False), (None, False)])
+def test_allowed_tools_may_be_required(mode: str | None, required: bool) -> None:
+    nested = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [choose("g")]}}
+    flat = {"type": "allowed_tools", "mode": mode, "tools": [choose("g")]}
+    for choice in (nested, flat):
+        assert chosen(tools=TOOLS, tool_choice=choice) == ToolChoice(required=required, names=("g",))
+
+
+def test_another_mode_of_allowed_tools_is_refused() -> None:
+    choice = {"type": "allowed_tools", "mode": "any", "tools": [choose("g")]}
+    with pytest.raises(InvalidRequest, match="Supported values are: 'auto', 'required'") as caught:
+        chosen(tools=TOOLS, tool_choice=choice)
+    assert caught.value.param == "tool_choice.mode"
+
+
+def test_a_required_call_of_no_tool_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="it allows no tool") as caught:
+        chosen(tools=TOOLS, tool_choice={"type": "allowed_tools", "mode": "required", "tools": []})
+    assert caught.value.param == "tool_choice"
+    with pytest.raises(InvalidRequest, match="only allowed when 'tools' are specified"):
+        chosen(tools=[], tool_choice="required")
+
+
+@pytest.mark.parametrize("choice", [None, "none", "auto", "required"])
+def test_parallel_calls_may_be_turned_off(choice: str | None) -> None:
+    assert chosen(tools=TOOLS, tool_choice=choice).parallel
+    assert not chosen(tools=TOOLS, tool_choice=choice, parallel_tool_calls=False).parallel
+
+
+def test_strict_tools_are_listed_in_both_dialects() -> None:
+    tools = [tool("f"), {"type": "function", "function": {"name": "g", "strict": True}}]
+    assert chosen(tools=tools).strict == ("g",)
+    assert ollama_chat(tools=tools).request.tool_choice.strict == ("g",)
+    assert offered(tools=tools) == tools
 
 
 @pytest.mark.parametrize("choice", ["auto", "required", choose("f")])
@@ -101,6 +138,7 @@ def test_other_choices_are_refused(choice: object, param: str) -> None:
         ([{"type": "function", "function": {"name": ""}}], "tools[0].function.name"),
         ([{"type": "function", "function": {"name": 5}}], "tools[0].function.name"),
         ([{"type": "function", "function": {"name": "f", "parameters": []}}], "tools[0].function.parameters"),
+        ([{"type": "function", "function": {"name": "f", "strict": "yes"}}], "tools[0].function.strict"),
         ([tool("f"), {"function": {"name": "f", "description": 5}}], "tools[1].function.description"),
     ],
 )

@@ -78,6 +78,7 @@ def test_keep_alive_is_written_as_in_a_request(written: str, seconds: float) -> 
         {"ollama_version": "0.20.0rc1"},
         {"ollama_version": "9"},
         {"reasoning_output": "loud"},
+        {"structured_outputs": "always"},
         {"openai_stream_default": "ollama"},
         {"max_queue": -1},
         {"max_batch_size": 0},
