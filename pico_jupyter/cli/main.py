@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from pico_jupyter import __version__
 from pico_jupyter.cli.doctor import diagnose
@@ -15,7 +17,7 @@ from pico_jupyter.cli.model_tables import print_models, print_resident, show_mod
 from pico_jupyter.cli.terminal_chat import TerminalChat
 from pico_jupyter.configuration import read_user_configuration
 from pico_jupyter.engine.catalog.catalog import Catalog
-from pico_jupyter.errors import PicoError
+from pico_jupyter.errors import InvalidRequest, PicoError
 from pico_jupyter.sources.attachments import attach_file
 from pico_jupyter.sources.calls import AnswerRequest
 from pico_jupyter.sources.discovery import find_running_server
@@ -23,6 +25,7 @@ from pico_jupyter.sources.engine_source import EngineSource
 from pico_jupyter.sources.server_source import ServerSource
 
 INTERRUPTED = 130
+_ANY_OBJECT = '{"type": "object"}'
 SUMMARIES = {
     "list": "list the models on this machine",
     "show": "show the details of a model",
@@ -106,6 +109,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     add("--temperature", type=float, metavar="T", help="0 to 2; 0 always picks the most likely token")
     add("--seed", type=int, metavar="N", help="the same seed gives the same answer")
     add("--max-tokens", type=int, metavar="N", help="maximum number of tokens, including reasoning")
+    add("--format", default="", metavar="FILE", help="a file with the JSON schema of the answer; json: any JSON object")
     add("--local", action="store_true", help="start a separate model kernel, even if a server is running")
 
 
@@ -144,6 +148,7 @@ def _run(options: argparse.Namespace) -> None:
         temperature=options.temperature,
         seed=options.seed,
         max_tokens=options.max_tokens,
+        schema=_read_schema(options.format),
     )
     prompt = " ".join(options.prompt)
     if not prompt and not sys.stdin.isatty():
@@ -159,6 +164,18 @@ def _run(options: argparse.Namespace) -> None:
             _chat(TerminalChat(source, runner, request, attachments), prompt)
         finally:
             runner.run(source.aclose())
+
+
+def _read_schema(file: str) -> str:
+    """Return the JSON schema in `file`; "": none. Raises InvalidRequest."""
+    if file in ("", "json"):
+        return _ANY_OBJECT if file else ""
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+        json.loads(text)
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"--format {file}: {error}", param="format") from None
+    return text
 
 
 def _chat(chat: TerminalChat, prompt: str) -> None:

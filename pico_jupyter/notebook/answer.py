@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, assert_never
 
 import msgspec
 
+from pico_jupyter.notebook.answer_schema import AnswerSchema
 from pico_jupyter.notebook.markdown import fold, printable, safe_markdown
 from pico_jupyter.sources.calls import (
     AnswerRequest,
@@ -22,6 +23,12 @@ from pico_jupyter.sources.calls import (
 # "" while the model generates. "stopped" (by the caller) and "failed" (an error) mean that the answer is incomplete.
 FinishReason: TypeAlias = Literal["", "stop", "length", "tool_calls", "stopped", "failed"]
 
+_INCOMPLETE = {
+    "": "the model is still generating the answer, which ends so far in",
+    "length": "the answer reached its token limit before its JSON was complete (max_tokens), and ends in",
+    "stopped": "the answer was stopped before its JSON was complete, and ends in",
+    "failed": "the answer is incomplete because of an error, and ends in",
+}
 REMARKS = {
     "length": "*The answer ends here because it reached its token limit.*",
     "stopped": "*Stopped.*",
@@ -35,7 +42,8 @@ class Answer:
 
     `request` is the request that it answers. `text` is the visible answer, and `reasoning` the model's reasoning.
     `finish_reason` is "stop", "length" (a limit was reached), "tool_calls", "stopped", "failed", or "" while the model
-    generates. `usage` has the token counts, which arrive with the last piece.
+    generates. `usage` has the token counts, which arrive with the last piece. `schema` is the structure of the text, if
+    the request has one.
     """
 
     request: AnswerRequest
@@ -43,6 +51,8 @@ class Answer:
     reasoning: str = ""
     finish_reason: FinishReason = ""
     usage: Usage = field(default_factory=Usage)
+    schema: AnswerSchema | None = None
+    _parsed: Any = field(default=None, init=False, compare=False)
 
     def __repr__(self) -> str:
         return f"<Answer of {self.model}: {self.text!r}>"
@@ -54,6 +64,24 @@ class Answer:
     def model(self) -> str:
         """The name of the model."""
         return self.request.model
+
+    @property
+    def parsed(self) -> Any:
+        """The answer as an instance of `schema`, or as JSON values if that is a dict. None without a schema.
+
+        Raises ValueError if the answer is incomplete, or if it does not match the schema.
+        """
+        if self.schema is not None and self._parsed is None:
+            self._parsed = self._parse(self.schema)
+        return self._parsed
+
+    def _parse(self, schema: AnswerSchema) -> Any:
+        if self.finish_reason not in ("stop", "tool_calls"):
+            raise ValueError(f"{_INCOMPLETE[self.finish_reason]}: {self.text[-100:]!r}")
+        try:
+            return schema.parse(self.text)
+        except ValueError as error:
+            raise ValueError(f"the answer does not match the schema: {error}") from error
 
     @property
     def messages(self) -> list[dict[str, Any]]:

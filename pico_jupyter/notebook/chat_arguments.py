@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypedDict
 
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.notebook.answer import Answer
+from pico_jupyter.notebook.answer_schema import AnswerSchema
 from pico_jupyter.sources.attachments import read_images, read_videos
 from pico_jupyter.sources.calls import AnswerRequest, Reasoning, Turn, read_turns
 
@@ -29,10 +30,14 @@ class ChatArguments(TypedDict, total=False):
     max_tokens: int | None
     seed: int | None
     history: History
+    schema: Any
 
 
-def read_arguments(question: str, options: ChatArguments) -> AnswerRequest:
-    """Build a request. Its model is "" if no argument names a model. Raises InvalidRequest that names the argument."""
+def read_arguments(question: str, options: ChatArguments, schema: AnswerSchema | None = None) -> AnswerRequest:
+    """Build a request. `schema` is that of `options`. The model is "" if no argument names a model.
+
+    Raises InvalidRequest that names the argument.
+    """
     if not isinstance(question, str):
         raise InvalidRequest(f"the question must be text, not {_kind(question)}", param="question")
     history = options.get("history")
@@ -47,6 +52,7 @@ def read_arguments(question: str, options: ChatArguments) -> AnswerRequest:
         temperature=_temperature(options.get("temperature")),
         max_tokens=_integer("max_tokens", options.get("max_tokens"), 1, 2**31 - 1),
         seed=_integer("seed", options.get("seed"), -INT64, INT64 - 1),
+        schema="" if schema is None else schema.text,
     )
 
 

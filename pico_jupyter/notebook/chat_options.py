@@ -19,7 +19,8 @@ VALUE = re.compile(r"""\s*(?:"[^"]*"|'[^']*'|\S+)""")
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
-    """The question and the options of one cell. Omitted options are "" or None. `images` are paths or variables."""
+    """The question and the options of one cell. Omitted options are "" or None. `images` are paths or variables, and
+    `schema` is a variable."""
 
     question: str
     model: str
@@ -29,6 +30,7 @@ class ChatOptions:
     temperature: float | None
     max_tokens: int | None
     seed: int | None
+    schema: str
     into: str
     new: bool
     code: bool
@@ -57,6 +59,9 @@ def _parser() -> _Parser:
     add("--temperature", type=float, metavar="NUMBER", help="0 to 2; 0 always picks the most likely token")
     add("--max-tokens", type=int, metavar="N", help="maximum number of tokens, including reasoning")
     add("--seed", type=int, metavar="N", help="the same seed gives the same answer")
+    add(
+        "--schema", default="", metavar="NAME", help="a variable with a type or a JSON schema, which the answer matches"
+    )
     add("--into", default="answer", metavar="VARIABLE", help="the variable for the answer (default: answer)")
     add("--new", action="store_true", help="start a new conversation")
     add("--code", action="store_true", help="insert the code of the answer as the next cell")

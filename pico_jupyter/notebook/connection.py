@@ -11,6 +11,7 @@ import msgspec
 
 from pico_jupyter.notebook import clients
 from pico_jupyter.notebook.answer import Answer
+from pico_jupyter.notebook.answer_schema import read_schema
 from pico_jupyter.notebook.chat_arguments import ChatArguments, History, ReasoningSwitch, read_arguments
 from pico_jupyter.notebook.models import Models
 from pico_jupyter.notebook.streams import INTERRUPTIBLE_SECONDS, AnswerStream, AsyncAnswerStream
@@ -70,6 +71,7 @@ class Pico:
         max_tokens: int | None = None,
         seed: int | None = None,
         history: History = None,
+        schema: Any = None,
         stream: bool = False,
     ) -> Answer | AnswerStream:
         """Ask a model and return its answer, or, with `stream`, an iterator over the pieces of the answer.
@@ -85,6 +87,9 @@ class Pico:
         - `seed`: the same seed gives the same answer (default: random).
         - `history`: the conversation that the question continues: an Answer, or messages like
           {"role": "user", "content": "…"}.
+        - `schema`: the structure of the answer: a pydantic model, a dataclass, a TypedDict, another type that JSON can
+          represent, or a dict with a JSON schema. The text of the answer is JSON that matches it, and `parsed` of the
+          answer is the value.
 
         Raises InvalidRequest for a wrong argument, and another PicoError if the request fails. An interrupt aborts the
         request; `last` then has the text so far.
@@ -99,9 +104,10 @@ class Pico:
             max_tokens=max_tokens,
             seed=seed,
             history=history,
+            schema=schema,
         )
-        pieces = AnswerStream(self._loop, self._source, read_arguments(question, options), self._fill_model)
-        self.last = pieces.answer
+        answer = self.last = _begin(question, options)
+        pieces = AnswerStream(self._loop, self._source, answer, self._fill_model)
         if stream:
             return pieces
         for _ in pieces:
@@ -123,8 +129,8 @@ class Pico:
 
         The request is sent when the result is first awaited. Cancelling aborts the request.
         """
-        pieces = AsyncAnswerStream(self._loop, self._source, read_arguments(question, options), self._fill_model)
-        self.last = pieces.answer
+        answer = self.last = _begin(question, options)
+        pieces = AsyncAnswerStream(self._loop, self._source, answer, self._fill_model)
         return pieces if stream else _whole(pieces)
 
     @property
@@ -214,6 +220,11 @@ def wait(future: concurrent.futures.Future[T]) -> T:
     except KeyboardInterrupt:
         future.cancel()
         raise
+
+
+def _begin(question: str, options: ChatArguments) -> Answer:
+    schema = read_schema(options.get("schema"))
+    return Answer(read_arguments(question, options, schema), schema=schema)
 
 
 async def _whole(pieces: AsyncAnswerStream) -> Answer:

@@ -51,7 +51,7 @@ class ChatMagics(Magics):
 
         The answer appears as the model generates it, and is stored in the variable `answer`. In the question and the
         system message, {name}, {name.attribute} and {name[0]} are replaced by the values of your variables. {{name}}
-        becomes {name}, and all other braces stay as they are.
+        becomes {name}, and all other braces stay as they are. With --schema, `answer.parsed` is the answer's value.
 
         Each cell continues the conversation of the cells that ran before it. When a cell runs again, its old answer
         and the answers of all cells that ran after it are removed from the conversation first. In a terminal, cells
@@ -72,6 +72,7 @@ class ChatMagics(Magics):
             temperature=options.temperature,
             max_tokens=options.max_tokens,
             seed=options.seed,
+            schema=self._schema(options.schema),
             history=[] if options.new else self._conversation.before(cell),
             stream=True,
         )
@@ -86,6 +87,12 @@ class ChatMagics(Magics):
             self._conversation.add(cell, answer, starts_over=options.new)
         if options.code:
             self._insert_code(answer.text)
+
+    def _schema(self, name: str) -> Any:
+        """Return the value of the variable in --schema."""
+        if name and not is_expression(name):
+            raise InvalidRequest(f"--schema {name}: not the name of a variable")
+        return evaluate(name, self._shell.user_ns) if name else None
 
     def _images(self, word: str) -> list[Any]:
         """Return the images of an --image: the value of a variable, the items of a list, or else `word`, a path."""

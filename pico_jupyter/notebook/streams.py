@@ -33,8 +33,8 @@ class AnswerStream:
     `answer` is the answer so far, and the complete one at the end.
     """
 
-    def __init__(self, loop: BackgroundLoop, source: Source, request: AnswerRequest, fill_model: FillModel) -> None:
-        self.answer = Answer(request)
+    def __init__(self, loop: BackgroundLoop, source: Source, answer: Answer, fill_model: FillModel) -> None:
+        self.answer = answer
         self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._has_ended = False
         self._pump = loop.submit(_pump(source, self.answer, fill_model, self._pieces.put))
@@ -81,8 +81,8 @@ class AsyncAnswerStream:
     Cancelling the reader aborts the request.
     """
 
-    def __init__(self, loop: BackgroundLoop, source: Source, request: AnswerRequest, fill_model: FillModel) -> None:
-        self.answer = Answer(request)
+    def __init__(self, loop: BackgroundLoop, source: Source, answer: Answer, fill_model: FillModel) -> None:
+        self.answer = answer
         self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
         self._pump: concurrent.futures.Future[None] | None = None
         self._has_ended = False

@@ -45,6 +45,7 @@ class AnswerRequest(msgspec.Struct, frozen=True):
 
     continues: the model continues the last message instead of answering it. temperature: 0 to 2; None: the model's
     default. max_tokens: limit on reasoning and text together; None: only the context limits them. seed: None: random.
+    schema: the JSON schema of the answer's text; "": any text.
     """
 
     model: str
@@ -55,6 +56,7 @@ class AnswerRequest(msgspec.Struct, frozen=True):
     continues: bool = False
     max_tokens: int | None = None
     seed: int | None = None
+    schema: str = ""
 
 
 def read_turns(messages: list[dict[str, Any]]) -> tuple[Turn, ...]:

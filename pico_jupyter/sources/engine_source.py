@@ -40,6 +40,7 @@ from pico_jupyter.types import (
     Progress,
     ReasoningDelta,
     SamplingParams,
+    Structure,
     TextDelta,
     TextPart,
     ToolCallDelta,
@@ -98,6 +99,7 @@ def _generation_request(request: AnswerRequest) -> GenerationRequest:
         sampling=SamplingParams(temperature=request.temperature, seed=request.seed),
         reasoning=SWITCH[request.reasoning],
         max_tokens=request.max_tokens,
+        structure=Structure("json_schema", request.schema, "schema") if request.schema else None,
     )
 
 

@@ -187,6 +187,9 @@ def _body(request: AnswerRequest) -> dict[str, Any]:
     }
     if request.reasoning != "default":
         body["reasoning"] = {"effort": request.reasoning}
+    if request.schema:
+        holder = {"name": "answer", "schema": json.loads(request.schema), "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": holder}
     sampling = {"temperature": request.temperature, "max_tokens": request.max_tokens, "seed": request.seed}
     body.update({name: value for name, value in sampling.items() if value is not None})
     return body

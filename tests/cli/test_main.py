@@ -85,6 +85,27 @@ def test_a_missing_image_is_an_error_of_one_line(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr() == ("", "error: cannot read 'nowhere.png': No such file or directory\n")
 
 
+def test_a_file_decides_the_format_of_the_answer(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"enum": ["yes", "no"]}')
+    assert main(["run", "pico-tiny", "Is 5 a prime?", "--think", "off", "--format", str(schema)]) == 0
+    assert capsys.readouterr().out.strip() in ('"yes"', '"no"')
+
+
+@pytest.mark.parametrize("text", [None, "{"])
+def test_a_format_that_is_no_schema_is_an_error_of_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str | None
+) -> None:
+    schema = tmp_path / "schema.json"
+    if text is not None:
+        schema.write_text(text)
+    assert main(["run", "pico-tiny", "hi", "--format", str(schema)]) == 1
+    printed, error = capsys.readouterr()
+    assert printed == ""
+    assert error.startswith(f"error: --format {schema}: ")
+    assert error.count("\n") == 1
+
+
 def test_images_videos_and_words_of_the_prompt_may_be_mixed() -> None:
     options = _parse(_parser(), ["run", "m", "--image", "a", "what", "--video", "b", "is", "--image", "c", "this?"])
     assert options.files == [("image", "a"), ("video", "b"), ("image", "c")]

@@ -54,6 +54,6 @@ def test_a_wrong_argument_is_named(line: str, cell: str | None, reason: str) -> 
 def test_help_and_completion_have_every_option() -> None:
     assert set(NAMES) == {
         *("--model", "--reasoning", "--system", "--image", "--temperature"),
-        *("--max-tokens", "--seed", "--into", "--new", "--code"),
+        *("--max-tokens", "--seed", "--schema", "--into", "--new", "--code"),
     }
     assert all(name in describe_options() for name in NAMES)

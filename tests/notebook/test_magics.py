@@ -75,6 +75,27 @@ def test_the_cell_is_the_question_and_the_answer_is_stored(notebook: Notebook) -
     assert answer.text == "625"
 
 
+def test_the_schema_is_a_variable(notebook: Notebook) -> None:
+    notebook.shell.user_ns["Number"] = {"type": "integer"}
+    notebook.run("%%chat --schema Number\nWhat is 348 + 277?")
+    assert notebook.call.schema == '{"type": "integer"}'
+    assert notebook.run("print(answer.parsed + 1)") == "626\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Absent", "{Absent} is not defined"),
+        ("f()", "--schema f(): not the name of a variable"),
+        ("text", "schema: must be a pydantic model"),
+    ],
+)
+def test_a_wrong_schema_is_named(notebook: Notebook, name: str, reason: str) -> None:
+    notebook.shell.user_ns["text"] = "a text"
+    assert reason in notebook.run(f"%%chat --schema {name}\nhi")
+    assert notebook.source.calls == []
+
+
 def test_the_line_is_the_question(notebook: Notebook) -> None:
     notebook.run("%chat -r off --into sum What's 348 + 277?")
     assert notebook.said == ["What's 348 + 277?"]

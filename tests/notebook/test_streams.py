@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from pico_jupyter.errors import EngineUnavailable
+from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.notebook.streams import AnswerStream, AsyncAnswerStream
 from pico_jupyter.sources.background import BackgroundLoop, shared_loop
 from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ReasoningPiece, TextPiece, Turn
@@ -26,11 +27,11 @@ async def complete(call: AnswerRequest) -> AnswerRequest:
 
 
 def stream(source: FakeSource) -> AnswerStream:
-    return AnswerStream(shared_loop(), source, CALL, complete)
+    return AnswerStream(shared_loop(), source, Answer(CALL), complete)
 
 
 def astream(source: FakeSource) -> AsyncAnswerStream:
-    return AsyncAnswerStream(shared_loop(), source, CALL, complete)
+    return AsyncAnswerStream(shared_loop(), source, Answer(CALL), complete)
 
 
 def interrupt_once_it_waits(reader: int) -> None:
@@ -52,7 +53,7 @@ def test_a_missing_model_is_filled_in() -> None:
         return AnswerRequest("chosen", call.messages)
 
     source = FakeSource(*PIECES)
-    pieces = AnswerStream(shared_loop(), source, CALL, choose)
+    pieces = AnswerStream(shared_loop(), source, Answer(CALL), choose)
     list(pieces)
     assert source.calls[0].model == pieces.answer.model == "chosen"
 
@@ -133,7 +134,7 @@ def test_a_closed_loop_of_one_reader_does_not_disturb_others() -> None:
     loop, source = BackgroundLoop(), FakeSource(TextPiece("6"), ends=False)
 
     async def read_one() -> AsyncAnswerStream:
-        pieces = AsyncAnswerStream(loop, source, CALL, complete)
+        pieces = AsyncAnswerStream(loop, source, Answer(CALL), complete)
         await anext(pieces)
         return pieces
 
@@ -141,4 +142,4 @@ def test_a_closed_loop_of_one_reader_does_not_disturb_others() -> None:
     del pieces
     gc.collect()
     wait_for(lambda: source.closed == 1)
-    assert tuple(AnswerStream(loop, FakeSource(*PIECES), CALL, complete)) == PIECES
+    assert tuple(AnswerStream(loop, FakeSource(*PIECES), Answer(CALL), complete)) == PIECES

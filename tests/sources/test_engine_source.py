@@ -29,6 +29,7 @@ from pico_jupyter.types import (
     Message,
     Progress,
     ReasoningDelta,
+    Structure,
     TextDelta,
     TextPart,
     Timings,
@@ -72,6 +73,14 @@ async def test_a_call_becomes_a_request() -> None:
         Message("system", (TextPart("Be brief."),)),
         Message("user", (ImagePart("messages[0].attachments[0]", data=b"png"), TextPart("what?"))),
     )
+
+
+async def test_a_schema_becomes_the_structure_of_the_answer() -> None:
+    engine = ScriptedEngine(DELTAS)
+    _ = [piece async for piece in EngineSource(engine).chat(AnswerRequest("tiny", (), schema='{"type":"object"}'))]
+    _ = [piece async for piece in EngineSource(engine).chat(AnswerRequest("tiny", ()))]
+    structures = [request.structure for request in engine.requests]
+    assert structures == [Structure("json_schema", '{"type":"object"}', "schema"), None]
 
 
 async def test_images_of_one_message_have_different_params() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pico_jupyter.errors import EngineUnavailable, ModelNotFound, PicoError
 from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ReasoningPiece, TextPiece, Turn, UsagePiece
 from pico_jupyter.sources.server_address import ServerAddress
-from pico_jupyter.sources.server_source import ServerSource, _tls_context
+from pico_jupyter.sources.server_source import ServerSource, _body, _tls_context
 from tests.e2e.running import RunningServer, wait_for
 
 
@@ -24,6 +24,13 @@ async def test_reasoning_and_text_are_separate_pieces(server: RunningServer) -> 
     assert any(isinstance(piece, ReasoningPiece) for piece in pieces)
     assert isinstance(pieces[-2], FinishPiece)
     assert isinstance(pieces[-1], UsagePiece)
+
+
+def test_a_schema_becomes_a_response_format() -> None:
+    body = _body(AnswerRequest("tiny", (Turn("user", "hi"),), schema='{"type":"object"}'))
+    holder = {"name": "answer", "schema": {"type": "object"}, "strict": True}
+    assert body["response_format"] == {"type": "json_schema", "json_schema": holder}
+    assert "response_format" not in _body(AnswerRequest("tiny", (Turn("user", "hi"),)))
 
 
 async def test_closing_the_iterator_aborts_the_request(own_server: RunningServer) -> None:
