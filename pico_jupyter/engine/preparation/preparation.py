@@ -194,6 +194,7 @@ class Preparation:
                     index=index,
                     new_call_id=self._new_call_id,
                     continuation=prompt.continuation,
+                    calls_are_certain=request.tool_choice.required,
                 ),
             )
             for index in range(request.n)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from itertools import takewhile
 
-from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCall, ToolCallDelta
+from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCall, ToolCallDelta, ToolCallPart
 
-OutputDelta = TextDelta | ReasoningDelta | ToolCallDelta
+OutputDelta = TextDelta | ReasoningDelta | ToolCallDelta | ToolCallPart
 
 
 class DeltaBuffer:
@@ -70,6 +70,10 @@ class DeltaBuffer:
     def add_tool_call(self, call: ToolCall) -> None:
         """Append a complete tool call."""
         self._deltas.append(ToolCallDelta(call, self._index))
+
+    def add_call_part(self, arguments: str, call_id: str, name: str) -> None:
+        """Append a part of a tool call. The first part of a call has `call_id` and `name`."""
+        self._deltas.append(ToolCallPart(arguments, self._index, call_id, name))
 
     def pop(self) -> list[OutputDelta]:
         """Return and remove all deltas. The first delta of each kind carries the log-probabilities of its kind."""

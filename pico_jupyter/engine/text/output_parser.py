@@ -21,6 +21,7 @@ from typing import assert_never
 
 from pico_jupyter.engine.formats.call_formats import CallFormat
 from pico_jupyter.engine.text.call_collector import CallCollector
+from pico_jupyter.engine.text.call_parts import CallParts
 from pico_jupyter.engine.text.call_reader import ParsedToolCall
 from pico_jupyter.engine.text.call_values import NotACall, arguments_text, parse_object, tool_name
 from pico_jupyter.engine.text.delta_buffer import DeltaBuffer, OutputDelta
@@ -38,7 +39,8 @@ class OutputParser:
     `stop` are strings that end the answer. With `reasoning_started`, the prompt ends inside a reasoning block. `tools`
     is the JSON array of the request; tool calls are parsed only if it is not empty. `calls` are their formats, by
     default those of the tokenizer. `new_call_id` returns the id of the next tool call. With `continuation`, the answer
-    continues a text (a raw prompt or an open message) and keeps its first space.
+    continues a text (a raw prompt or an open message) and keeps its first space. With `calls_are_certain`, a grammar
+    allows only calls of the tools, in the first format: their parts are returned as they are generated.
 
     `reasoning_tokens` counts the tokens of reasoning, its tags included. `has_tool_calls` is true once a tool call was
     parsed.
@@ -55,6 +57,7 @@ class OutputParser:
         index: int = 0,
         new_call_id: Callable[[], str],
         continuation: bool = False,
+        calls_are_certain: bool = False,
     ) -> None:
         output_format = tokenizer.output_format
         self._index = index
@@ -63,6 +66,10 @@ class OutputParser:
         call_formats = output_format.calls if calls is None else calls
         self._tool_names = frozenset(map(tool_name, request_tools))
         self._collector = CallCollector(call_formats if request_tools else (), request_tools)
+
+        has_parts = calls_are_certain and bool(request_tools and call_formats)
+        self._parts = CallParts(call_formats[0]) if has_parts else None
+        self._messages_have_parts = calls_are_certain and bool(request_tools)
 
         self._stops = tuple(s for s in stop if s)
         self._open = output_format.reasoning_open or ""
@@ -190,16 +197,24 @@ class OutputParser:
     def _read_tool_message(self, text: str) -> str:
         found = first_match(text, self._message_ends)
         if found is None:
-            self._tool_message += self._hold_back(text, self._message_ends)
+            self._add_tool_message(self._hold_back(text, self._message_ends))
             return ""
-        self._tool_message += text[: found[0]]
+        self._add_tool_message(text[: found[0]])
         self._end_tool_message(if_empty="{}")
         return self._end_message(text, found)
+
+    def _add_tool_message(self, text: str) -> None:
+        if self._messages_have_parts and self._recipient and text:
+            is_first = not self._tool_message
+            call_id, name = (self._new_call_id(), self._recipient) if is_first else ("", "")
+            self._output.add_call_part(text, call_id, name)
+            self.has_tool_calls = True
+        self._tool_message += text
 
     def _end_tool_message(self, *, if_empty: str = "") -> None:
         """Parse a message to a tool of the request as the arguments of a call. Other messages to tools are dropped."""
         text, self._tool_message = self._tool_message, ""
-        if not self._recipient or not self._tool_names:
+        if not self._recipient or not self._tool_names or (self._messages_have_parts and text):
             return
         try:
             arguments = parse_object(text.strip() or if_empty)
@@ -310,11 +325,12 @@ class OutputParser:
             return self._reject_call()
         if self._is_call_in_reasoning and not self._ends_reasoning(collected, final):
             return self._read_call_in_reasoning(collected)
+        self._add_parts(collected[1] if collected else "")
         if collected is None:
             return ""
         calls, rest = collected
         self._collector.pop()
-        self._add_calls(calls)
+        self._add_calls(calls[self._end_parts() :])
         self._space.reset_after_call(follows_text=self._output.has_text)
         self._set_phase(OutputPhase.BEFORE_CONTENT)
         return rest
@@ -340,6 +356,11 @@ class OutputParser:
 
     def _reject_call(self) -> str:
         """Emit the opening of what is not a call as text. Returns the text after it."""
+        if self._end_parts():
+            # The limit of tokens cut the last call. Its parts are sent already.
+            self._collector.pop()
+            self._set_phase(OutputPhase.CONTENT)
+            return ""
         text = self._collector.pop()
         length = self._collector.opening_length(text)
         is_reasoning = self._is_call_in_reasoning
@@ -347,10 +368,26 @@ class OutputParser:
         self._emit_trimmed(ReasoningDelta if is_reasoning else TextDelta, text[:length])
         return text[length:]
 
+    def _add_parts(self, rest: str) -> None:
+        """Add the parts of calls that are certain, up to the `rest` of the text. They are not added again as calls."""
+        if self._parts is None:
+            return
+        for part in self._parts.read(self._collector.text.removesuffix(rest)):
+            self._output.add_call_part(part.arguments, self._new_call_id() if part.name else "", part.name)
+            self.has_tool_calls = True
+
+    def _end_parts(self) -> int:
+        """Return how many calls of the collected text were added in parts."""
+        if self._parts is None:
+            return 0
+        count = self._parts.count
+        self._parts.reset()
+        return count
+
     def _add_calls(self, calls: Sequence[ParsedToolCall]) -> None:
         for call in calls:
             self._output.add_tool_call(ToolCall(self._new_call_id(), call.name, call.arguments))
-        self.has_tool_calls = True
+            self.has_tool_calls = True
 
     def _finish(self) -> None:
         """Parse the held text as if nothing can follow it."""
@@ -365,7 +402,7 @@ class OutputParser:
             case OutputPhase.REASONING | OutputPhase.BEFORE_REASONING:
                 self._emit_trimmed(ReasoningDelta, held)
             case OutputPhase.TOOL_MESSAGE:
-                self._tool_message += held
+                self._add_tool_message(held)
                 self._end_tool_message()
             case OutputPhase.STOPPED:
                 pass

@@ -14,7 +14,7 @@ from pico_jupyter.engine.formats.call_formats import CALL_FORMATS, JSON_IN_TAGS
 from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format
 from pico_jupyter.engine.text.delta_buffer import OutputDelta
 from pico_jupyter.engine.text.output_parser import OutputParser
-from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCallDelta
+from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCallDelta, ToolCallPart
 
 THINK = OutputFormat("<think>", "</think>", (JSON_IN_TAGS,))
 PLAIN = OutputFormat()
@@ -67,6 +67,10 @@ def fold(deltas: Sequence[OutputDelta]) -> Answer:
                 answer.reasoning += text
             case ToolCallDelta(call):
                 answer.calls.append((call.name, call.arguments))
+            case ToolCallPart(arguments, _, call_id, name):
+                if call_id:
+                    answer.calls.append((name, ""))
+                answer.calls[-1] = (answer.calls[-1][0], answer.calls[-1][1] + arguments)
     return answer
 
 
