@@ -77,6 +77,7 @@ def chat_openai(server: RunningServer) -> Iterator[ChatOpenAI]:
             api_key=server.token,
             http_client=http,
             max_retries=0,
+            temperature=0,
             max_completion_tokens=300,
             extra_body=OFF,
         )
@@ -179,10 +180,9 @@ def test_langchain_returns_instances(chat_openai: ChatOpenAI, method: Any) -> No
 
 
 def test_langchain_returns_any_object_in_json_mode(chat_openai: ChatOpenAI) -> None:
-    model = chat_openai.with_structured_output(None, method="json_mode", include_raw=True)
-    answer = model.invoke("Answer in JSON: " + QUESTION)
-    assert isinstance(answer, dict)
-    assert answer["raw"].content.lstrip().startswith("{")
+    # Without a schema, the built-in model writes members until its limit. The answer ends at the first one.
+    model = chat_openai.model_copy(update={"stop": ['"']})
+    assert model.with_structured_output(None, method="json_mode").invoke(QUESTION) == {}
 
 
 def test_langchain_with_ollama_returns_instances(server: RunningServer) -> None:
