@@ -42,6 +42,7 @@ BEYOND_A_SCHEMA = re.compile(
     r"|'tool_choice' requires a call, but it allows no tool"
     r"|'.*' and '.*' cannot be combined: an answer has one structure"
     r"|it is not the JSON text of an object"
+    r"|Invalid value for '(response_format|format|guided_\w+|structured_outputs\.\w+|tools)'"
     r"|invalid message format"
     r"|invalid (image|video) input"
     r"|the (image|video) at .* cannot be fetched"

@@ -50,7 +50,7 @@ class GrammarCompiler:
         with self._lock:
             if grammar not in self._compiled:
                 if message := check_grammar(grammar, self.ll_tokenizer):
-                    raise InvalidRequest(message, param=param)
+                    raise InvalidRequest(f"Invalid value for '{param}': {message}", param=param)
                 self._compiled[grammar] = llguidance.LLMatcher(
                     self.ll_tokenizer, grammar, log_level=0, limits=PARSER_LIMITS
                 )
