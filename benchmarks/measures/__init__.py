@@ -1,11 +1,12 @@
 """Lists all cases in the order in which they run. Cases with the same setup are neighbours and share their servers."""
 
-from benchmarks.measures import correctness, ground, latency, pictures, prefixes, residency, throughput
+from benchmarks.measures import correctness, ground, latency, pictures, prefixes, residency, structure, throughput
 
 CASES = (
     *latency.CASES,
     *prefixes.CASES,
     *throughput.CASES,
+    *structure.CASES,
     *residency.CASES,
     *ground.CASES,
     *correctness.CASES,
