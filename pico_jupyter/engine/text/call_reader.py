@@ -16,13 +16,12 @@ from pico_jupyter.engine.text.call_values import (
     NotACall,
     arguments_text,
     convert_text,
-    item_schema,
-    nested_value,
     parse_object,
     parse_python_calls,
     schema_types,
     tool_parameters,
 )
+from pico_jupyter.engine.text.nested_values import read_tags, read_unquoted
 from pico_jupyter.engine.text.text_cursor import TextCursor
 
 _VALUE = regex.compile(r"\s*+(?:\{|\[\s*+[\[{])")
@@ -185,7 +184,7 @@ class _Reader(TextCursor):
                 return self._read_json()
             case Body.UNQUOTED if self.begins_any("{"):
                 self._bracket_end(self.space_end(), (), (self._format.quote, '"'))
-                return self._read_unquoted()
+                return read_unquoted(self, self._format.quote)
             case Body.UNQUOTED:
                 raise NotACall("no object")
             case _:
@@ -194,7 +193,8 @@ class _Reader(TextCursor):
     def _read_tagged(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         try:
             if self._format.body is Body.TAGS:
-                return self._read_tags(properties)
+                closing = self._format.call_closings[0]
+                return read_tags(self, self._format.quote, properties, closing)
             return self._read_parameters(properties)
         except Incomplete:
             # Only the end of the call decides.
@@ -306,69 +306,6 @@ class _Reader(TextCursor):
 
     def _ends_parameter(self) -> bool:
         return self.begins_any((self._format.parameter.partition("{")[0], *self._format.call_closings, *self._ends))
-
-    def _read_unquoted(self) -> Any:
-        """An object with bare keys, such as {city:<|"|>Paris<|"|>,days:[1,2]}."""
-        self.skip_space()
-        if self.accept("{"):
-            return dict(self._items("}", self._read_item))
-        if self.accept("["):
-            return self._items("]", self._read_unquoted)
-        for quote in (self._format.quote, '"'):
-            if self.accept(quote):
-                return self.until(quote)
-        end = regex.compile(r"[,}\]]").search(self.text, self.at)
-        if end is None:
-            raise Incomplete
-        text = self.text[self.at : end.start()].strip()
-        self.at = end.start()
-        return convert_text(text, None)
-
-    def _read_item(self) -> tuple[str, Any]:
-        self.skip_space()
-        for quote in (self._format.quote, '"'):
-            if self.accept(quote):
-                key = self.until(quote)
-                self.until(":")
-                return key, self._read_unquoted()
-        return self.until(":").strip(), self._read_unquoted()
-
-    def _items(self, closing: str, read: Any) -> list[Any]:
-        items: list[Any] = []
-        while not self.accept(closing):
-            if self.is_at_end():
-                raise Incomplete
-            start = self.at
-            items.append(read())
-            if not self.accept(",") and self.at == start:
-                raise NotACall("brackets do not match")
-        return items
-
-    def _read_tags(self, properties: Mapping[str, Any]) -> dict[str, Any]:
-        value = self._read_nested({"type": "object", "properties": properties}, self._format.call_closings[0])
-        return value if isinstance(value, dict) else {}
-
-    def _read_nested(self, schema: Any, closing: str) -> Any:
-        """The value between two tags: text, or an object or a list of tags. Its closing tag is not consumed."""
-        prefix = self._format.quote
-        start = self.at
-        items: list[tuple[str, Any]] = []
-        while (at := self.text.find(prefix, self.at)) >= 0:
-            if items and self.text[self.at : at].strip():
-                raise NotACall("text between two tags")
-            if self.text.startswith(closing, at):
-                self.at = at
-                return nested_value(items, self.text[start:at], schema)
-            if not self.final and closing.startswith(self.text[at:]):
-                raise Incomplete
-            self.at = at + len(prefix)
-            if not self.accept("<"):
-                raise NotACall("no tag")
-            key = self.until(">")
-            value = self._read_nested(item_schema(schema, key), f"{prefix}</{key}>")
-            self.accept(f"{prefix}</{key}>")
-            items.append((key, value))
-        raise Incomplete(prefix)
 
     def _accept_closing(self) -> bool:
         return any(self.accept(closing) for closing in self._closings)

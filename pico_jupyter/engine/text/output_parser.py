@@ -21,16 +21,17 @@ from typing import assert_never
 
 from pico_jupyter.engine.formats.call_formats import CallFormat
 from pico_jupyter.engine.text.call_collector import CallCollector
-from pico_jupyter.engine.text.call_parts import CallParts
 from pico_jupyter.engine.text.call_reader import ParsedToolCall
-from pico_jupyter.engine.text.call_values import NotACall, arguments_text, parse_object, tool_name
+from pico_jupyter.engine.text.call_values import NotACall, tool_name
+from pico_jupyter.engine.text.call_writer import CallWriter
 from pico_jupyter.engine.text.delta_buffer import DeltaBuffer, OutputDelta
 from pico_jupyter.engine.text.matching import first_match, partial_length
 from pico_jupyter.engine.text.message_headers import MessageKind, may_be_header, read_header
 from pico_jupyter.engine.text.output_phase import OutputPhase
 from pico_jupyter.engine.text.text_space import WHITESPACE, LeadingSpace
+from pico_jupyter.engine.text.tool_message import ToolMessage
 from pico_jupyter.engine.text.visible_text import ParserTokenizer, VisibleText
-from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob, ToolCall
+from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob
 
 
 class OutputParser:
@@ -42,8 +43,7 @@ class OutputParser:
     continues a text (a raw prompt or an open message) and keeps its first space. With `calls_are_certain`, a grammar
     allows only calls of the tools, in the first format: their parts are returned as they are generated.
 
-    `reasoning_tokens` counts the tokens of reasoning, its tags included. `has_tool_calls` is true once a tool call was
-    parsed.
+    `reasoning_tokens` counts the tokens of reasoning, its tags included.
     """
 
     def __init__(
@@ -61,16 +61,10 @@ class OutputParser:
     ) -> None:
         output_format = tokenizer.output_format
         self._index = index
-        self._new_call_id = new_call_id
         request_tools = json.loads(tools)
         call_formats = output_format.calls if calls is None else calls
         self._tool_names = frozenset(map(tool_name, request_tools))
         self._collector = CallCollector(call_formats if request_tools else (), request_tools)
-
-        has_parts = calls_are_certain and bool(request_tools and call_formats)
-        self._parts = CallParts(call_formats[0]) if has_parts else None
-        self._messages_have_parts = calls_are_certain and bool(request_tools)
-
         self._stops = tuple(s for s in stop if s)
         self._open = output_format.reasoning_open or ""
         self._close = output_format.reasoning_close or ""
@@ -89,9 +83,6 @@ class OutputParser:
         self._held = ""
         self._space = LeadingSpace()
         self._is_call_in_reasoning = False
-        # The tool to which the current message is sent, and its text.
-        self._recipient = ""
-        self._tool_message = ""
         self._readers: dict[OutputPhase, Callable[[str], str]] = {
             OutputPhase.HEADER: self._read_header,
             OutputPhase.BEFORE_CONTENT: self._read_before_content,
@@ -103,12 +94,14 @@ class OutputParser:
             OutputPhase.STOPPED: lambda _: "",
         }
         self._output = DeltaBuffer(index, hidden=self._visible.special_texts)
+        certain_format = call_formats[0] if calls_are_certain and request_tools and call_formats else None
+        self._calls = CallWriter(self._output, new_call_id, certain_format)
+        self._tool_message = ToolMessage(self._calls, has_parts=calls_are_certain)
         self._enter(self._first_phase(reasoning_started, continuation))
 
         self._undecided_tokens = 0
         self._token_has_reasoning = False
         self.reasoning_tokens = 0
-        self.has_tool_calls = False
 
     def __repr__(self) -> str:
         return f"<OutputParser {self._index} [{self._phase.name.lower()} | {len(self._held)} held]>"
@@ -117,6 +110,11 @@ class OutputParser:
     def stopped(self) -> bool:
         """Whether a stop string has ended the answer."""
         return self._phase is OutputPhase.STOPPED
+
+    @property
+    def has_tool_calls(self) -> bool:
+        """Whether the answer has a tool call so far."""
+        return self._calls.has_calls
 
     def push(self, token_id: int, logprob: TokenLogprob | None = None) -> list[OutputDelta]:
         """Parse one token. Returns the deltas that are certain now; after a stop string, an empty list."""
@@ -173,7 +171,7 @@ class OutputParser:
             self._held = text
             return ""
         self._output.assign_to_reasoning()
-        kind, self._recipient = read_header(header, self._messages, self._tool_names)
+        kind, recipient = read_header(header, self._messages, self._tool_names)
         match kind:
             case MessageKind.REASONING:
                 self._token_has_reasoning = True
@@ -181,6 +179,7 @@ class OutputParser:
             case MessageKind.CONTENT:
                 self._enter(OutputPhase.BEFORE_CONTENT, keeps_space=False)
             case MessageKind.CALL | MessageKind.IGNORED:
+                self._tool_message.begin(recipient if self._tool_names else "")
                 self._enter(OutputPhase.TOOL_MESSAGE)
             case _:
                 assert_never(kind)
@@ -197,30 +196,11 @@ class OutputParser:
     def _read_tool_message(self, text: str) -> str:
         found = first_match(text, self._message_ends)
         if found is None:
-            self._add_tool_message(self._hold_back(text, self._message_ends))
+            self._tool_message.add(self._hold_back(text, self._message_ends))
             return ""
-        self._add_tool_message(text[: found[0]])
-        self._end_tool_message(if_empty="{}")
+        self._tool_message.add(text[: found[0]])
+        self._output.add_text(TextDelta, self._tool_message.end(if_empty="{}"))
         return self._end_message(text, found)
-
-    def _add_tool_message(self, text: str) -> None:
-        if self._messages_have_parts and self._recipient and text:
-            is_first = not self._tool_message
-            call_id, name = (self._new_call_id(), self._recipient) if is_first else ("", "")
-            self._output.add_call_part(text, call_id, name)
-            self.has_tool_calls = True
-        self._tool_message += text
-
-    def _end_tool_message(self, *, if_empty: str = "") -> None:
-        """Parse a message to a tool of the request as the arguments of a call. Other messages to tools are dropped."""
-        text, self._tool_message = self._tool_message, ""
-        if not self._recipient or not self._tool_names or (self._messages_have_parts and text):
-            return
-        try:
-            arguments = parse_object(text.strip() or if_empty)
-            self._add_calls([ParsedToolCall(self._recipient, arguments_text(arguments))])
-        except NotACall:
-            self._output.add_text(TextDelta, text)
 
     def _end_message(self, text: str, found: tuple[int, str]) -> str:
         """The text after a message, with the beginning of the next header."""
@@ -325,12 +305,12 @@ class OutputParser:
             return self._reject_call()
         if self._is_call_in_reasoning and not self._ends_reasoning(collected, final):
             return self._read_call_in_reasoning(collected)
-        self._add_parts(collected[1] if collected else "")
+        self._calls.read_parts(self._collector.text.removesuffix(collected[1] if collected else ""))
         if collected is None:
             return ""
         calls, rest = collected
         self._collector.pop()
-        self._add_calls(calls[self._end_parts() :])
+        self._calls.add(calls[self._calls.end_parts() :])
         self._space.reset_after_call(follows_text=self._output.has_text)
         self._set_phase(OutputPhase.BEFORE_CONTENT)
         return rest
@@ -356,7 +336,7 @@ class OutputParser:
 
     def _reject_call(self) -> str:
         """Emit the opening of what is not a call as text. Returns the text after it."""
-        if self._end_parts():
+        if self._calls.end_parts():
             # The limit of tokens cut the last call. Its parts are sent already.
             self._collector.pop()
             self._set_phase(OutputPhase.CONTENT)
@@ -367,27 +347,6 @@ class OutputParser:
         self._set_phase(OutputPhase.REASONING if is_reasoning else OutputPhase.CONTENT)
         self._emit_trimmed(ReasoningDelta if is_reasoning else TextDelta, text[:length])
         return text[length:]
-
-    def _add_parts(self, rest: str) -> None:
-        """Add the parts of calls that are certain, up to the `rest` of the text. They are not added again as calls."""
-        if self._parts is None:
-            return
-        for part in self._parts.read(self._collector.text.removesuffix(rest)):
-            self._output.add_call_part(part.arguments, self._new_call_id() if part.name else "", part.name)
-            self.has_tool_calls = True
-
-    def _end_parts(self) -> int:
-        """Return how many calls of the collected text were added in parts."""
-        if self._parts is None:
-            return 0
-        count = self._parts.count
-        self._parts.reset()
-        return count
-
-    def _add_calls(self, calls: Sequence[ParsedToolCall]) -> None:
-        for call in calls:
-            self._output.add_tool_call(ToolCall(self._new_call_id(), call.name, call.arguments))
-            self.has_tool_calls = True
 
     def _finish(self) -> None:
         """Parse the held text as if nothing can follow it."""
@@ -402,8 +361,8 @@ class OutputParser:
             case OutputPhase.REASONING | OutputPhase.BEFORE_REASONING:
                 self._emit_trimmed(ReasoningDelta, held)
             case OutputPhase.TOOL_MESSAGE:
-                self._add_tool_message(held)
-                self._end_tool_message()
+                self._tool_message.add(held)
+                self._output.add_text(TextDelta, self._tool_message.end())
             case OutputPhase.STOPPED:
                 pass
             case _:

@@ -1,0 +1,85 @@
+"""Reads the values of tool calls that are not JSON: objects with bare keys, and values between nested tags.
+
+All functions read from the position of a cursor. They raise Incomplete if more text decides, and NotACall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import regex
+
+from pico_jupyter.engine.text.call_values import Incomplete, NotACall, convert_text, item_schema, nested_value
+from pico_jupyter.engine.text.text_cursor import TextCursor
+
+_UNQUOTED_END = regex.compile(r"[,}\]]")
+_Item = TypeVar("_Item")
+
+
+def read_unquoted(cursor: TextCursor, quote: str) -> Any:
+    """A value with bare keys and strings between `quote`, such as {city:<|"|>Paris<|"|>,days:[1,2]}."""
+    cursor.skip_space()
+    if cursor.accept("{"):
+        return dict(_items(cursor, "}", lambda: _read_pair(cursor, quote)))
+    if cursor.accept("["):
+        return _items(cursor, "]", lambda: read_unquoted(cursor, quote))
+    for opening in (quote, '"'):
+        if cursor.accept(opening):
+            return cursor.until(opening)
+    end = _UNQUOTED_END.search(cursor.text, cursor.at)
+    if end is None:
+        raise Incomplete
+    text = cursor.text[cursor.at : end.start()].strip()
+    cursor.at = end.start()
+    return convert_text(text, None)
+
+
+def _read_pair(cursor: TextCursor, quote: str) -> tuple[str, Any]:
+    cursor.skip_space()
+    for opening in (quote, '"'):
+        if cursor.accept(opening):
+            key = cursor.until(opening)
+            cursor.until(":")
+            return key, read_unquoted(cursor, quote)
+    return cursor.until(":").strip(), read_unquoted(cursor, quote)
+
+
+def _items(cursor: TextCursor, closing: str, read: Callable[[], _Item]) -> list[_Item]:
+    items: list[_Item] = []
+    while not cursor.accept(closing):
+        if cursor.is_at_end():
+            raise Incomplete
+        start = cursor.at
+        items.append(read())
+        if not cursor.accept(",") and cursor.at == start:
+            raise NotACall("brackets do not match")
+    return items
+
+
+def read_tags(cursor: TextCursor, prefix: str, properties: Mapping[str, Any], closing: str) -> dict[str, Any]:
+    """The arguments before `closing`, each between two tags. `prefix` is the text before a tag."""
+    value = _read_nested(cursor, prefix, {"type": "object", "properties": properties}, closing)
+    return value if isinstance(value, dict) else {}
+
+
+def _read_nested(cursor: TextCursor, prefix: str, schema: Any, closing: str) -> Any:
+    """The value before the tag `closing`: text, or an object or a list of tags. The closing tag is not consumed."""
+    start = cursor.at
+    items: list[tuple[str, Any]] = []
+    while (at := cursor.text.find(prefix, cursor.at)) >= 0:
+        if items and cursor.text[cursor.at : at].strip():
+            raise NotACall("text between two tags")
+        if cursor.text.startswith(closing, at):
+            cursor.at = at
+            return nested_value(items, cursor.text[start:at], schema)
+        if not cursor.final and closing.startswith(cursor.text[at:]):
+            raise Incomplete
+        cursor.at = at + len(prefix)
+        if not cursor.accept("<"):
+            raise NotACall("no tag")
+        key = cursor.until(">")
+        value = _read_nested(cursor, prefix, item_schema(schema, key), f"{prefix}</{key}>")
+        cursor.accept(f"{prefix}</{key}>")
+        items.append((key, value))
+    raise Incomplete(prefix)
