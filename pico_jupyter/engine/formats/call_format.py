@@ -1,8 +1,8 @@
 """CallFormat: how the models of one family write tool calls. Each format is one declarative description.
 
-A pattern is text with placeholders. For the parser, a space in it stands for any whitespace, also none; a grammar keeps
-the spaces inside tags. `{name}` is the name of the tool, `{key}` that of a parameter. The parser ignores `{id}`, and
-reads `{type}` only to recognize texts.
+A pattern is text with placeholders. `{name}` is the name of the tool, `{key}` that of a parameter. The parser ignores
+`{id}`, and reads `{type}` only to recognize texts. A space in a pattern matches any whitespace, or none. Grammars do
+the same, except inside tags, where they keep the space.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     - `evidence`: a template with this format contains one of these texts, or the vocabulary has one as a token.
     - `history_id`: the pattern of call ids that the template expects in past calls; "" for any id.
 
-    These fields say what only the writer of a grammar must know, because the parser accepts all variants:
+    The following fields are for grammars only. The parser accepts all variants.
     - `writes`: those patterns of `calls` that the model uses; by default the first.
     - `is_list`: all calls of an answer are in one list.
     - `section_per_call`: each call has a section of its own. `is_single`: an answer has one call.
@@ -51,7 +51,7 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     - `name_key` and `arguments_key`: the keys of the JSON object of a call; with name_key "", it is {name: arguments}.
     - `id_key`: the key of a call's number in that object.
     - `id_text`: a regular expression of the ids that the model writes for `{id}`.
-    - `string_type` and `other_type`: what stands for `{type}` before a text and before JSON; for "" the JSON type.
+    - `string_type` and `other_type`: the text for `{type}` before a text and before JSON; "" for the JSON type.
     """
 
     title: str

@@ -42,8 +42,8 @@ class MessageFormat(msgspec.Struct, frozen=True, kw_only=True):
 
     - `starts` and `header_end`: a header extends from one of the starts to its end.
     - `ends`: the texts after a message.
-    - `recipient`: the regular expression of the recipient in a header. `readers` are the recipients that are no tool.
-    - `has_arguments`: a message to a tool holds the arguments of a call. Otherwise the call stands in the text.
+    - `recipient`: the regular expression of the recipient in a header. `readers` are the recipients that are not tools.
+    - `has_arguments`: a message to a tool holds the arguments of a call. Otherwise calls are in the text.
     - `call_headers`: the patterns of the header of a call, as the model writes them after `starts[0]`.
     - `call_end`: the text that the model writes after the arguments of a call.
     """
@@ -177,7 +177,7 @@ def detect_output_format(template: str, tokens: Container[str]) -> OutputFormat:
 
 
 def names_reasoning(template: str) -> bool:
-    """Whether a template names tags that only models with reasoning have, so not those in texts of all families."""
+    """Whether a template names tags that only models with reasoning have. Other templates may name <think> too."""
     if "<|channel|>" in template or ("<｜Assistant｜>" in template and "</think>" in template):
         return True
     reasoning = detect_reasoning(template, ())

@@ -1,4 +1,4 @@
-"""Past tool calls for chat templates: as fields, or as text where a template prints no calls."""
+"""Prepares past tool calls for chat templates: as fields, or as text for a template that prints no calls."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pico_jupyter.engine.formats.call_formats import JSON_IN_TAGS, Body, CallFor
 from pico_jupyter.engine.text.call_values import NotACall, parse_object
 from pico_jupyter.types import Message, Part, TextPart, ToolCall
 
-# The key of arguments that are no JSON object.
+# The key for arguments that are not a JSON object.
 _WRAPPING_KEY = "value"
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
-    """The arguments of a past call. Nothing and null are {}; what is no object becomes an object with one value."""
+    """The arguments of a past call. Nothing and null become {}; another value becomes an object with one member."""
     value = _parse_value(text) if text.strip() else None
     if isinstance(value, str) and value.lstrip().startswith("{"):
         value = _parse_value(value)
@@ -49,7 +49,7 @@ def calls_as_text(calls: Sequence[tuple[ToolCall, dict[str, Any]]], call_format:
 
 
 def split_parallel_calls(messages: Sequence[Message]) -> list[Message]:
-    """The messages with one call each: a message with several calls is followed by each call with its result."""
+    """The messages with at most one call each. Each call is followed by its result."""
     split: list[Message] = []
     rest = list(messages)
     while rest:

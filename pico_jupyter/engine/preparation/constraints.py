@@ -1,4 +1,7 @@
-"""Builds the constraint of a row: the grammar of the answer or of tool calls, after the reasoning."""
+"""new_constraint(): builds the constraint of a row from a request.
+
+The constraint consists of a limit on reasoning, and of the grammar of the answer or of its tool calls.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ def _grammar(
 
 
 def _either(one: str, other: str) -> str:
-    """A grammar of either of two, which may share rules."""
+    """The grammar of the texts that one of two grammars accepts. Rules that both contain are written once."""
     lines = [
         *one.replace("start:", "first_start:", 1).splitlines(),
         *other.replace("start:", "second_start:", 1).splitlines(),
@@ -92,9 +95,9 @@ def _callable_tools(request: GenerationRequest, prompt: RenderedPrompt) -> list[
 def _trigger(
     request: GenerationRequest, prompt: RenderedPrompt, tokenizer: Tokenizer, compiler: GrammarCompiler
 ) -> Trigger | None:
-    """The grammar of calls that begins once the model opens a call; None if calls are free.
+    """The grammar that begins when the model opens a call; None if the arguments of calls are not limited.
 
-    Calls without a text that opens them stay free.
+    Calls in formats without an opening text are not limited.
     """
     choice = request.tool_choice
     tools = _callable_tools(request, prompt)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
-# A mark is a printable character without case. Templates print others escaped, or change them.
+# A mark is a printable character without case. Templates may escape or change other characters.
 _FIRST_MARK = 0xA000
 
 

@@ -1,7 +1,7 @@
-"""Writes the arguments of a tool call as grammar rules, in each of the ways in which models write arguments.
+"""Builds the grammar rules for the arguments of a tool call, for each way in which models write arguments.
 
-What such a grammar accepts is read back by call_reader to arguments that match the JSON schema of the tool. A schema
-that cannot be enforced in a way of writing raises NotForcible, and names the keyword.
+The parser reads every text that the rules accept as arguments that match the tool's JSON schema. If rules cannot
+enforce a keyword of the schema, NotForcible names the keyword.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pico_jupyter.engine.structure.lark import (
 )
 from pico_jupyter.engine.text.call_values import convert_text, resolve_schema, schema_types, tool_parameters
 
-# Keywords that only JSON can enforce. Other formats refuse a schema with them.
+# Keywords that can be enforced only in JSON. Other formats refuse a schema with one of them.
 _JSON_ONLY = (
     *("allOf", "not", "if", "then", "else", "contains", "uniqueItems", "prefixItems", "unevaluatedItems"),
     *("propertyNames", "patternProperties", "minProperties", "maxProperties", "unevaluatedProperties"),
@@ -37,7 +37,7 @@ _UNIONS = ("anyOf", "oneOf")
 _TEXT_KEYWORDS = ("enum", "const", "pattern", "minLength", "maxLength", "format")
 _DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
-# The formats of JSON schema that a text outside JSON can have.
+# The values of the keyword `format` that are supported outside JSON, as regular expressions.
 _TEXT_FORMATS = {
     "date": _DATE,
     "time": _TIME,
@@ -51,7 +51,7 @@ _SCALAR_KEYWORDS = (
     *("minLength", "maxLength", "pattern", "format"),
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
 )
-# Keywords that would have to hold together with a union.
+# Keywords that cannot be combined with a union.
 _BESIDE_UNIONS = ("type", "properties", "required", "items", *_SCALAR_KEYWORDS)
 _ANY_TEXT = "/(?s:.*)/"
 _CONTAINERS = {"object", "array"}
@@ -79,7 +79,7 @@ class ToolSchema:
 def tool_schema(tool: Mapping[str, Any]) -> ToolSchema:
     """The schema of one tool in the JSON array of a request.
 
-    A tool whose schema lists its parameters has no others, unless the schema says so. A tool without a schema has no
+    If a schema lists parameters, the tool has no others, unless the schema allows them. A tool without a schema has no
     parameters.
     """
     name, properties = tool_parameters(tool)
@@ -111,7 +111,7 @@ class ArgumentGrammar:
     tool: ToolSchema
 
     def parameters(self) -> str:
-        """The parameters between tags, in the order of the schema. Optional ones may be left out."""
+        """The parameters between tags, in the order of the schema. Optional parameters may be missing."""
         self._check_parameters()
         items = [(self._parameter(key, schema), key) for key, schema in self.tool.properties.items()]
         return " ".join(item if key in self.tool.required else f"{item}?" for item, key in items)
@@ -121,7 +121,9 @@ class ArgumentGrammar:
         self._check_parameters()
         invalid = next((key for key in self.tool.properties if not _is_python_name(key)), None)
         if invalid is not None:
-            raise NotForcible(f"{self._where(invalid)} has no name of Python")
+            raise NotForcible(
+                f"{self._where(invalid)} is not a valid Python name, which the model's format of tool calls needs"
+            )
         pairs = [
             (f"{text_literal(key + '=')} {self.value(schema)}", key in self.tool.required)
             for key, schema in self.tool.properties.items()
@@ -158,7 +160,7 @@ class ArgumentGrammar:
         return self.rules.rule(" | ".join(options))
 
     def _parameter_values(self, key: str, schema: Any) -> list[tuple[str, str]]:
-        """For each way to write a value: what stands for `{type}`, and the value with its closing tag."""
+        """One pair for each way to write the value: the text for `{type}`, and the value with its closing tag."""
         closing = self.call_format.parameter_closing.replace("{key}", key)
         types = schema_types(schema)
         text_type = self.call_format.string_type
@@ -174,7 +176,7 @@ class ArgumentGrammar:
         return [(other_type, f"{SPACE} {self._json(key, schema)} {end}")]
 
     def _enumeration(self, schema: Mapping[str, Any]) -> str:
-        """The values of an enumeration. Texts stand without quotes if they are read back so."""
+        """The values of an enumeration. Texts have no quotes, unless the parser would read another value."""
         choices = " | ".join(text_literal(_plain_text(value, schema)) for value in schema["enum"])
         line_break = r" /\n?/ " if self.call_format.body is Body.PARAMETERS else ""
         return self.rules.terminal(f"{line_break}({choices}){line_break}")
@@ -194,11 +196,11 @@ class ArgumentGrammar:
     # Texts outside JSON
 
     def _text(self, terminal: str, closing: str) -> str:
-        """A text and what closes it. `terminal` is what the text must be; "" for any text without the closing."""
+        """A text that matches `terminal` ("" for any text), and `closing`, which is not part of the text."""
         end = self.literal(closing)
         before, has_special, _ = end.partition("<[")
         if not has_special:
-            # The parser reads every prefix of nested tags in a text as a tag.
+            # In nested tags, the parser reads the beginning of a tag as a tag, also in a text.
             in_tags = self.call_format.body is Body.TAGS
             excluded = self.call_format.quote if in_tags else closing
             body = self._bounded(terminal or _ANY_TEXT, excluded) if terminal or in_tags else _ANY_TEXT
@@ -213,14 +215,17 @@ class ArgumentGrammar:
         return f"{piece}{'' if terminal else '+'} {end.removeprefix(before)}"
 
     def _bounded(self, terminal: str, closing: str, *, is_free: bool = False) -> str:
-        """A terminal without the closing text in it. The parser removes one line break at each end of a parameter."""
+        """A terminal that does not contain the closing text.
+
+        A parameter may have one line break at each end, which the parser removes.
+        """
         body = f"({terminal}) & ~({_ANY_TEXT} {text_literal(closing)} {_ANY_TEXT})"
         if is_free or self.call_format.body is not Body.PARAMETERS:
             return body
         return rf"/\n?/ ({body} & ~/\n(?s:.*)/ & ~/(?s:.*)\n/) /\n?/"
 
     def _text_terminal(self, schema: Any, where: str) -> str:
-        """What a text with a schema must be, as a terminal; "" for any text."""
+        """The terminal of the texts that match a schema; "" for any text."""
         refuse_keywords(schema, _JSON_ONLY, where)
         conditions = [f"({' | '.join(map(text_literal, texts))})" for texts in _choices(schema)]
         if "minLength" in schema or "maxLength" in schema:
@@ -318,7 +323,7 @@ class ArgumentGrammar:
                 return text_literal(json.dumps(value, ensure_ascii=False))
 
     def _sequence(self, items: Sequence[tuple[str, bool]]) -> str:
-        """Items in their order with separators between them. Those without True may be left out."""
+        """The items in their order, with separators between them. Each has a flag: whether it is required."""
         after = ""
         alternatives = '""'
         for item, is_required in reversed(items):
@@ -353,7 +358,7 @@ def _plain_text(value: Any, schema: Any) -> str:
 
 
 def _choices(schema: Mapping[str, Any]) -> list[list[str]]:
-    """The texts of `enum` and `const`, each if it is there."""
+    """The texts that the keywords `enum` and `const` allow: one list for each keyword that the schema has."""
     found = [schema["enum"]] if "enum" in schema else []
     found += [[schema["const"]]] if "const" in schema else []
     return [[value for value in values if isinstance(value, str)] for values in found]

@@ -21,9 +21,7 @@ _CACHED_GRAMMARS = 64
 class GrammarCompiler:
     """Compiles grammars for `tokenizer`. Thread-safe.
 
-    The first grammar of a model takes seconds if the vocabulary is large.
-
-    Nothing is computed before the first grammar is needed.
+    Nothing is computed before the first grammar, which takes seconds if the vocabulary is large.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -46,7 +44,7 @@ class GrammarCompiler:
         return token_literal(self._tokenizer, self.ll_tokenizer)(text)
 
     def matcher(self, grammar: str, param: str) -> llguidance.LLMatcher:
-        """A matcher at the start of a grammar, which callers copy. Raises InvalidRequest, which names `param`."""
+        """The matcher of a grammar, for callers to copy. Raises InvalidRequest, which names the field `param`."""
         with self._lock:
             if grammar not in self._compiled:
                 if message := check_grammar(grammar, self.ll_tokenizer):

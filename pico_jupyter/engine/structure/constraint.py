@@ -1,9 +1,9 @@
-"""RowConstraint: the tokens that one row may sample next, from a grammar and a limit on its reasoning.
+"""RowConstraint: decides which tokens one row may sample next, by a grammar and a limit on its reasoning.
 
 Invariants:
 - A constraint belongs to one row and moves with it. It consumes each sampled token of the row once, in order.
-- restart() gives the state after any tokens, so a row that was removed continues as if it had not been.
-- The grammar begins after the reasoning. While the model reasons it may not end the answer or open a tool call.
+- restart() restores the state after given tokens, so a preempted row continues where it was.
+- The grammar begins after the reasoning. Until then, the model cannot end the answer or open a tool call.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ class ReasoningGate:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A grammar that begins where the text of the answer contains one of `openings`. With `once`, the answer ends then.
+    """A grammar that begins when the model has written one of `openings`.
 
-    `openings` maps the bytes of each opening to the matcher for the text after it.
+    `openings` maps the bytes of each opening to the matcher of the text after it. With `once`, the answer ends after
+    this text.
     """
 
     openings: dict[bytes, llguidance.LLMatcher] = field(default_factory=dict)
@@ -106,13 +107,13 @@ class RowConstraint:
 
     @property
     def active_matcher(self) -> llguidance.LLMatcher | None:
-        """The matcher that limits the next token; None if the state decides alone."""
+        """The matcher that limits the next token; None if no grammar does."""
         if self._forced or self._is_reasoning or self._has_ended or (self._is_opening and self._opened):
             return None
         return None if self.matcher is None or self.matcher.is_stopped() else self.matcher
 
     def consume(self, token: int) -> None:
-        """Follow a sampled token."""
+        """Update the state with a sampled token."""
         self.consumed += 1
         if self._forced and token == self._forced[0]:
             self._forced.pop(0)
@@ -130,7 +131,7 @@ class RowConstraint:
             self._watch_for_call(token)
 
     def adjust(self, mask: Mask) -> bool:
-        """Complete the mask of the next token, which holds that of active_matcher. Whether any token is excluded."""
+        """Complete the mask of the next token, filled by active_matcher. Returns whether it excludes any token."""
         if self._forced:
             return _allow_only(mask, self._forced[:1])
         if self._is_opening and self._opened:

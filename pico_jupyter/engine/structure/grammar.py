@@ -1,7 +1,7 @@
 """Builds the grammars of structured answers and of tool calls, in llguidance's Lark syntax.
 
-A grammar of tool calls accepts only what call_reader reads back to calls of the given tools whose arguments match
-their JSON schemas. It writes the calls in the format of the model.
+The grammar of tool calls describes the format in which the model writes calls. The parser reads every text that it
+accepts as calls of the given tools, with arguments that match their JSON schemas.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ __all__ = [
     "token_literal",
 ]
 
-# A part of a pattern that stands there only if it is a token of the vocabulary, such as [ARGS].
+# A part of a pattern, such as [ARGS], that is used only if it is a token of the vocabulary.
 _TOKEN_IN_PATTERN = regex.compile(r"\[[A-Z_]+\]")
 
 
 def answer_grammar(structure: Structure, prefix: str, literal: Literal) -> str:
     """The grammar of an answer. `prefix` is text before the answer, such as a header of a message; "" for none.
 
-    Raises ValueError if the value of the structure is no JSON where it must be.
+    Raises ValueError if the value of the structure must be JSON and is not.
     """
     if structure.kind == "grammar" and not prefix:
         return structure.value
@@ -158,7 +158,7 @@ class _CallGrammar:
             start = ""
         elif self._format.opening_optional:
             start = f"({start})?"
-        # A closing text is not written by models whose vocabulary has a token for the opening text only.
+        # If only the opening text is a token of the vocabulary, the model does not write the closing text.
         is_written = closing and ("<[" in self._literal(closing) or "<[" not in self._literal(opening))
         return f"{start} {body}" + (f" {SPACE} {self._literal(closing)}" if is_written else "")
 
@@ -180,7 +180,7 @@ class _CallGrammar:
         arguments = ArgumentGrammar(self._rules, self._literal, self._format, tool)
         if self._format.body is Body.PYTHON:
             if not all(part.isidentifier() for part in tool.name.split(".")):
-                raise NotForcible(f"the tool {tool.name!r} has no name of Python, which the model's format needs")
+                raise NotForcible(f"the tool {tool.name!r} is not a valid Python name, which the model's format needs")
             return f'{text_literal(tool.name + "(")} {arguments.keywords()} ")"'
         _check_name(tool.name)
         return " | ".join(self._head_and_arguments(pattern, tool, arguments, opened) for pattern in self._patterns)

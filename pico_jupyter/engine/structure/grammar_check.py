@@ -1,4 +1,4 @@
-"""check_grammar(): says in plain words why a grammar cannot be used, with the keyword of a schema and its path."""
+"""check_grammar(): explains why a grammar cannot be used. Names the keyword of the schema and its JSON pointer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pico_jupyter.engine.structure.lark import json_expression, move_references
 
 # The longest text of a grammar, in bytes of UTF-8.
 MAX_GRAMMAR_BYTES = 256 * 1024
-# The limits of a parser. A matcher must be built with them, so that what is checked is what runs.
+# The limits of llguidance's parser. Matchers have the same limits, so a grammar that passes the check also runs.
 PARSER_LIMITS = LLParserLimits(verbose_errors=False)
 # The largest number of parts of a schema that are compiled to find the one that fails.
 _MAX_CANDIDATES = 400

@@ -22,7 +22,7 @@ Literal = Callable[[str], str]
 _WHITESPACE = r"[ \n]{1,2}"
 SPACE = "SPACE?"
 _SPACE_TERMINAL = f"SPACE: /{_WHITESPACE}/"
-# A space inside a tag is written as it is. Every other space of a pattern stands for any whitespace.
+# A space inside a tag remains a space. Each other space of a pattern becomes optional whitespace.
 _PATTERN_PARTS = regex.compile(r'(\{\w+\}|(?<![\w"]) | (?!\w))')
 
 
@@ -46,14 +46,14 @@ def text_literal(text: str) -> str:
 
 
 def json_expression(schema: Any) -> str:
-    """A JSON value with a schema. Whitespace is limited, and strings have no \\u escapes of printable characters."""
+    """A JSON value that matches a schema. Whitespace is limited. Printable characters have no \\u escapes."""
     if isinstance(schema, bool):
         schema = {} if schema else {"not": {}}
     return f"%json {json.dumps({**schema, 'x-guidance': {'whitespace_pattern': _WHITESPACE}})}"
 
 
 def move_references(schema: Any, pointer: str = "#") -> Any:
-    """A schema that is moved to `pointer` of another schema: its references point to the new place.
+    """A copy of a schema for the place `pointer` of another schema. Its local references point to the new place.
 
     `uniqueItems: false` is removed, because llguidance refuses the keyword whatever its value.
     """

@@ -22,7 +22,7 @@ class CallCollector:
         self._tagged = tuple(call for call in formats if call.needles)
         self._bare = tuple(call for call in formats if call.guards)
         self._tools = tools
-        # One of these texts must follow before it is of use to read the call again; () for any text.
+        # The call is read again only when one of these texts has followed; () for any text.
         self._awaited: tuple[str, ...] = ()
         self._progress: dict[str, CallProgress] = {}
 

@@ -1,7 +1,7 @@
 """CallParts: returns the parts of tool calls while the model generates them.
 
-This is only for calls whose form a grammar guarantees: an object with the name before the arguments, or a name in the
-pattern of a format and then an object. In other formats a call has no parts.
+A grammar must guarantee the form of the calls: a JSON object with the name before the arguments, or a name in a pattern
+of the format, and then a JSON object. Calls in other formats have no parts.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class CallParts:
         return parts
 
     def reset(self) -> None:
-        """Begin with another text, after the calls in the last one."""
+        """Prepare for another text."""
         self.count = self._at = self._depth = 0
         self._is_open = self._is_in_string = False
 

@@ -42,7 +42,7 @@ class ParsedToolCall(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class CallProgress:
-    """What is known of a growing text: the calls that end at `at`, and the brackets of its values."""
+    """What is known about a growing text: its calls up to the position `at`, and the brackets of its values."""
 
     calls: list[ParsedToolCall] = field(default_factory=list)
     at: int = 0
@@ -57,10 +57,10 @@ def read_calls(
     final: bool,
     progress: CallProgress | None = None,
 ) -> tuple[list[ParsedToolCall], int]:
-    """The calls at the start of `text`, and the number of characters that they have with their tags.
+    """The calls at the start of `text`, and their length with their tags.
 
     `tools` is the JSON array of the request; the schemas in it give the types of parameters. `final`: no text follows.
-    `progress` is that of an earlier call with the same format and the beginning of this text.
+    `progress` is that of an earlier call of this function, with the same format and the beginning of this text.
     Raises Incomplete if more text decides, and NotACall. With `final` only NotACall is raised.
     """
     reader = _Reader(text, call_format, tools, final, progress or CallProgress())

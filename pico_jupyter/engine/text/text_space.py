@@ -1,4 +1,4 @@
-"""LeadingSpace: the whitespace between the parts of an answer, which is dropped or kept by what follows."""
+"""LeadingSpace: the whitespace between the parts of an answer. The next part decides whether it is kept."""
 
 from __future__ import annotations
 

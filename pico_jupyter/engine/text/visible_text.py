@@ -29,10 +29,10 @@ class ParserTokenizer(Protocol):
 
 
 class VisibleText:
-    """Decodes tokens, of which special ones are left out unless they may be part of one of `tags`.
+    """Decodes tokens. Special tokens are omitted, unless they may be part of one of `tags`.
 
-    With `strips_space`, the first space of the answer is removed. `special_texts` are the special tokens that were
-    decoded: they are markup, so that they are removed from text that is not parsed as a tag.
+    With `strips_space`, the first space of the answer is removed. `special_texts` are the special tokens that were not
+    omitted. The caller removes them from text that it does not parse as a tag.
     """
 
     def __init__(self, tokenizer: ParserTokenizer, tags: Iterable[str], *, strips_space: bool) -> None:
