@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import hypothesis
 import pytest
 
 from tests.e2e.running import RunningServer, running_server
+from tests.property_examples import IN_CI, examples
 
 # A shell without job control starts background jobs with SIGINT ignored, and every child process inherits that. Some
 # tests interrupt themselves or their children with SIGINT, so Python's handler is restored here.
@@ -18,9 +18,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Examples have no deadline, because other processes can slow a test. CI runs the same examples each time, so that a
 # failure comes from the change under test.
-hypothesis.settings.register_profile("default", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("ci" if "CI" in os.environ else "default")
+hypothesis.settings.register_profile("pico", deadline=None, derandomize=IN_CI, max_examples=examples(100))
+hypothesis.settings.load_profile("pico")
 
 
 # Tests that start processes or compute for seconds. `make check` leaves them out.
@@ -31,12 +30,15 @@ SLOW = (
     "chat_kernel/test_runners.py",
     "cli",
     "docs/test_build.py",
+    "docs/test_clients.py",
     "docs/test_examples.py",
     "e2e",
     "engine/backends",
+    "engine/preparation/test_media_preparation.py",
     "engine/test_engine.py",
     "engine/test_local_client.py",
     "engine/test_local_client_start.py",
+    "engine/test_structured_answers.py",
     "engine/test_vision_families.py",
     "engine/test_vision_models.py",
     "model_kernel/test_kernel.py",
@@ -60,11 +62,20 @@ SLOW = (
 )
 
 
+def is_slow(path: Path) -> bool:
+    here = Path(__file__).parent
+    return path.is_relative_to(here) and path.relative_to(here).as_posix().startswith(SLOW)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import the slow tests if they are not selected. Their imports take as long as the fast tests."""
+    return True if config.getoption("markexpr") == "not slow" and is_slow(collection_path) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow tests."""
-    here = Path(__file__).parent
     for item in items:
-        if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix().startswith(SLOW):
+        if is_slow(item.path):
             item.add_marker(pytest.mark.slow)
 
 

@@ -20,6 +20,7 @@ from pico_jupyter.dialects.ollama_request import (
 from pico_jupyter.dialects.openai_request import parse_openai_chat
 from pico_jupyter.errors import InvalidRequest, ModelNotFound, PicoError
 from pico_jupyter.types import GenerationRequest
+from tests.property_examples import examples
 
 Parse: TypeAlias = Callable[[bytes], object]
 
@@ -133,21 +134,21 @@ def parsed(parse: Parse, body: bytes) -> object | None:
     return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(body=st.binary(max_size=64))
 def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
     for parse in PARSERS.values():
         parsed(parse, body)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(body=values)
 def test_any_json_is_parsed_or_refused(body: object) -> None:
     for parse in PARSERS.values():
         parsed(parse, json.dumps(body).encode())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(body=bodies)
 def test_any_body_with_our_fields_is_parsed_or_refused_and_survives_the_link(body: dict[str, object]) -> None:
     for parse in PARSERS.values():
@@ -159,7 +160,7 @@ def test_any_body_with_our_fields_is_parsed_or_refused_and_survives_the_link(bod
 def test_the_generated_bodies_are_both_refused_and_accepted() -> None:
     refusals: list[bool] = []
 
-    @settings(max_examples=100, deadline=None, database=None)
+    @settings(max_examples=examples(100), deadline=None, database=None)
     @given(body=bodies)
     def parse(body: dict[str, object]) -> None:
         refusals.append(parsed(PARSERS["openai"], json.dumps(body).encode()) is None)

@@ -42,6 +42,7 @@ from pico_jupyter.types import (
 )
 from tests.fakes.engine_client import ACCEPTED, FINISHED, MEMORY, MODEL, ScriptedEngine
 from tests.fakes.link import REQUEST, Fault, Loopback, TextEngine, until
+from tests.property_examples import examples
 
 PROMPT = "a secret prompt"
 LONG: list[Delta] = [TextDelta(f"{number} ") for number in range(200)]
@@ -71,7 +72,7 @@ async def test_an_answer_starts_with_accepted_and_ends_with_finished() -> None:
     assert sum(isinstance(delta, Accepted | Finished) for delta in deltas) == 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.sampled_from(["pass"] * 8 + ["drop", "twice", "late"]), max_size=60), st.integers(0, 3))
 def test_with_any_faults_an_answer_is_complete_or_fails(faults: list[Fault], step: int) -> None:
     finished = FINISHED.__class__(("stop", "length"), FINISHED.usage, FINISHED.timings)

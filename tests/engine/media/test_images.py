@@ -17,6 +17,7 @@ from PIL import Image
 
 from pico_jupyter.engine.media.images import content_digest, decode_image
 from pico_jupyter.errors import InvalidRequest
+from tests.property_examples import examples
 
 RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -235,7 +236,7 @@ SAMPLES = [saved(two_halves(), kind) for kind in FORMATS]
 
 
 @given(sample=st.sampled_from(SAMPLES), data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_damaged_bytes_give_an_image_or_an_error(sample: bytes, data: st.DataObject) -> None:
     damaged = bytearray(sample[: data.draw(st.integers(0, len(sample)))])
     for place in data.draw(st.lists(st.integers(0, max(len(damaged) - 1, 0)), max_size=4)):
@@ -245,6 +246,6 @@ def test_damaged_bytes_give_an_image_or_an_error(sample: bytes, data: st.DataObj
 
 
 @given(magic=st.sampled_from([sample[:4] for sample in SAMPLES] + [b""]), tail=st.binary(max_size=200))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_random_bytes_are_refused(magic: bytes, tail: bytes) -> None:
     assert error_for(magic + tail).param == "messages[0]"

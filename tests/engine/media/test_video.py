@@ -30,6 +30,7 @@ from pico_jupyter.engine.media.video import (
     sampled_indices,
 )
 from pico_jupyter.errors import EngineFailed, InvalidRequest
+from tests.property_examples import examples
 
 WIDTH, HEIGHT, FPS = 64, 48, 10.0
 CODECS = {"mp4": "mp4v", "mov": "mp4v", "avi": "MJPG", "webm": "VP80", "mkv": "VP90"}
@@ -333,7 +334,7 @@ def test_the_repr_shows_frames_size_and_duration(write: Write) -> None:
 
 
 @given(suffix=st.sampled_from([*CODECS, "GIF", "WEBP"]), share=st.floats(0, 1), data=st.data(), head=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_damaged_bytes_give_a_video_or_an_error(
     write: Write, suffix: str, share: float, data: st.DataObject, head: bool
 ) -> None:

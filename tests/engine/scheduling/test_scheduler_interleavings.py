@@ -13,6 +13,7 @@ from pico_jupyter.errors import QueueFull
 from pico_jupyter.types import ModelInfo
 from tests.engine.scheduling.scheduler_rig import Rig
 from tests.fakes.backend import FakeBackend, FakePrefixes, ListSink, fake_info
+from tests.property_examples import examples
 
 SHARED = list(range(1000, 1050))
 
@@ -129,7 +130,7 @@ class Play:
         assert self.rig.models.used_bytes == 0
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(deadline=None, max_examples=examples(150), derandomize=True)
 @given(
     script=st.lists(st.one_of(adding, aborting, stepping, failing, waiting, unloading), max_size=30),
     budget=st.sampled_from([1200, 2400]),
@@ -141,7 +142,7 @@ def test_each_request_ends_once_and_frees_everything(script: list[tuple[Any, ...
     play.check_nothing_is_left()
 
 
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(deadline=None, max_examples=examples(100), derandomize=True)
 @given(
     script=st.lists(st.one_of(adding, aborting, stepping), min_size=6, max_size=30),
     budget=st.sampled_from([1150, 1250, 2300]),
@@ -157,7 +158,7 @@ def test_without_failures_each_request_that_fits_finishes(script: list[tuple[Any
     play.check_nothing_is_left()
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(deadline=None, max_examples=examples(60), derandomize=True)
 @given(script=st.lists(st.one_of(adding, stepping), min_size=4, max_size=20), breaking=st.integers(1, 6))
 def test_only_the_request_that_breaks_its_batch_fails(script: list[tuple[Any, ...]], breaking: int) -> None:
     play = Play(budget=100_000, breaking=(10_000 * breaking,))

@@ -13,6 +13,7 @@ from pico_jupyter.engine.formats.output_format import FUNCTIONARY, HARMONY, MUSE
 from pico_jupyter.engine.structure.grammar import NotForcible, call_grammar, message_call_grammar
 from pico_jupyter.engine.text.call_reader import read_calls
 from tests.engine.structure.grammar_vocabulary import ByteVocabulary
+from tests.property_examples import examples
 
 COLOR = {"enum": ["red", "green", "5"]}
 SIZE = {
@@ -152,7 +153,7 @@ def test_what_a_grammar_writes_is_read_back_as_calls_with_valid_arguments(
     schemas = {item["function"]["name"]: item["function"]["parameters"] for item in request_tools}
     vocab = vocabulary(call_format, has_tokens=has_tokens)
     grammar = call_grammar(call_format, request_tools, vocab.literal, several=several, opened=False)
-    for seed in range(12):
+    for seed in range(examples(12)):
         text = vocab.walk(grammar, random.Random(seed))
         calls = read_all(text, call_format, request_tools)
         assert len(calls) >= 1 if several else len(calls) == 1, text
@@ -232,7 +233,7 @@ def test_an_opened_grammar_continues_after_the_opening_text(call_format: CallFor
     request_tools = tools(nested=False)
     opening = call_format.needles[0] if call_format.needles else ""
     grammar = call_grammar(call_format, request_tools, vocab.literal, several=True, opened=True)
-    for seed in range(4):
+    for seed in range(examples(8)):
         assert read_all(opening + vocab.walk(grammar, random.Random(seed)), call_format, request_tools)
 
 

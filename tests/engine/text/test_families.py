@@ -23,6 +23,7 @@ from pico_jupyter.engine.formats.call_formats import CALL_FORMATS, CallFormat
 from pico_jupyter.engine.formats.output_format import REASONING_FORMATS, OutputFormat, detect_output_format
 from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.types import ReasoningDelta, TextDelta, ToolCallDelta
+from tests.property_examples import examples
 
 PROPERTIES: dict[str, dict[str, Any]] = {
     "weather": {
@@ -190,7 +191,7 @@ def test_special_tokens_give_the_same_answer_as_text(family: str, length: int) -
 
 
 @given(name=st.sampled_from(list(CASES)), data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_family_answer_does_not_depend_on_where_it_is_split(name: str, data: st.DataObject) -> None:
     case = CASES[name]
     text = case.text.encode()
