@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
 from pico_jupyter.delta_stream import DeltaStream
+from pico_jupyter.engine_reports import ModelEvent
 from pico_jupyter.questions import A, Question
 from pico_jupyter.types import (
     Accepted,
@@ -14,7 +15,6 @@ from pico_jupyter.types import (
     Finished,
     FinishReason,
     GenerationRequest,
-    ModelEvent,
     Progress,
     ReasoningDelta,
     TextDelta,

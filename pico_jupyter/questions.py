@@ -6,7 +6,8 @@ from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from pico_jupyter.types import EngineStatistics, MemoryReport, ModelInfo, ResidentModel
+from pico_jupyter.engine_reports import EngineStatistics, MemoryReport, ResidentModel
+from pico_jupyter.types import ModelInfo
 
 A = TypeVar("A")
 A_co = TypeVar("A_co", covariant=True)

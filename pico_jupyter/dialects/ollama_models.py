@@ -11,8 +11,9 @@ import msgspec
 from pico_jupyter.dialects import ollama_answer_schema as schema
 from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.framing import ndjson_line
+from pico_jupyter.engine_reports import ResidentModel
 from pico_jupyter.sizes import parameter_count
-from pico_jupyter.types import ModelInfo, ResidentModel
+from pico_jupyter.types import ModelInfo
 
 # Ollama also writes "never" as a date in the far future.
 _NEVER = "2318-01-01T00:00:00Z"

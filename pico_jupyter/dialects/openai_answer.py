@@ -13,6 +13,7 @@ from pico_jupyter.dialects.failures import describe
 from pico_jupyter.dialects.framing import SSE_DONE, SSE_TYPE, encode_json, finite_logprob, sse_event, sse_keepalive
 from pico_jupyter.dialects.openai_request import OpenAIChatCall
 from pico_jupyter.dialects.reasoning import InlineReasoning, fold_inline
+from pico_jupyter.engine_reports import MemoryReport
 from pico_jupyter.errors import (
     ContextLengthExceeded,
     Forbidden,
@@ -30,7 +31,6 @@ from pico_jupyter.types import (
     Delta,
     Finished,
     FinishReason,
-    MemoryReport,
     ModelInfo,
     Progress,
     ReasoningDelta,

@@ -15,6 +15,7 @@ from msgspec import Meta
 from pico_jupyter.dialects import ollama_answer_schema, ollama_request, openai_answer_schema, openai_request
 from pico_jupyter.dialects.framing import JSON_TYPE, NDJSON_TYPE, SSE_END, SSE_TYPE
 from pico_jupyter.dialects.request_fields import IGNORED_KEYWORD, ModelName, RequestStruct
+from pico_jupyter.engine_reports import MemoryReport
 from pico_jupyter.errors import (
     EngineFailed,
     EngineUnavailable,
@@ -30,7 +31,6 @@ from pico_jupyter.errors import (
     RequestTooLarge,
     Unauthenticated,
 )
-from pico_jupyter.types import MemoryReport
 
 Json: TypeAlias = dict[str, Any]
 Errors: TypeAlias = tuple[type[PicoError], ...]

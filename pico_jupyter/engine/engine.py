@@ -35,18 +35,9 @@ from pico_jupyter.engine.scheduling.backend_call import BackendCallFailed
 from pico_jupyter.engine.scheduling.scheduler import Scheduler
 from pico_jupyter.engine.scheduling.sequence import Generation, Sink
 from pico_jupyter.engine.stream import DeltaDispatcher, EngineStream
+from pico_jupyter.engine_reports import EngineStatistics, MemoryReport, ModelEvent, ResidentModel
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
-from pico_jupyter.types import (
-    Delta,
-    EngineOptions,
-    EngineStatistics,
-    Finished,
-    GenerationRequest,
-    MemoryReport,
-    ModelEvent,
-    ModelInfo,
-    ResidentModel,
-)
+from pico_jupyter.types import Delta, EngineOptions, Finished, GenerationRequest, ModelInfo
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

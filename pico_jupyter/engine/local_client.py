@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, assert_never, cast
 from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.memory.capacity import Capacity
+from pico_jupyter.engine_reports import EngineStatistics, MemoryReport, ModelEvent
 from pico_jupyter.errors import EngineUnavailable, PicoError
 from pico_jupyter.questions import (
     A,
@@ -30,7 +31,7 @@ from pico_jupyter.questions import (
     ReadStatistics,
     UnloadModel,
 )
-from pico_jupyter.types import EngineOptions, EngineStatistics, GenerationRequest, MemoryReport, ModelEvent
+from pico_jupyter.types import EngineOptions, GenerationRequest
 
 if TYPE_CHECKING:
     from pico_jupyter.engine.engine import Engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pico_jupyter.types import EngineStatistics, ModelLoaded, ModelUnloaded
+from pico_jupyter.engine_reports import EngineStatistics, ModelLoaded, ModelUnloaded
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,11 @@ from typing import Protocol, assert_never, cast
 import msgspec
 
 from pico_jupyter.delta_stream import UNREAD_LIMIT, DeltaStream
+from pico_jupyter.engine_reports import EngineEvent
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.questions import A, AnyQuestion, Question
-from pico_jupyter.types import Delta, EngineEvent, Finished, GenerationRequest
+from pico_jupyter.types import Delta, Finished, GenerationRequest
 
 # The number of timer ticks in the silence limit.
 TICKS = 10

@@ -19,10 +19,11 @@ import msgspec
 
 from pico_jupyter.client import LocalEngine
 from pico_jupyter.delta_stream import DeltaStream, join
+from pico_jupyter.engine_reports import ModelEvent
 from pico_jupyter.errors import EngineFailed, PicoError
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.questions import ReadStatistics
-from pico_jupyter.types import Accepted, ModelEvent, Progress
+from pico_jupyter.types import Accepted, Progress
 
 Reply = Callable[[bytes], None]
 # The number of remembered aborts that arrived before their request.

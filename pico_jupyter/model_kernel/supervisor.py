@@ -22,20 +22,13 @@ from typing import cast
 import msgspec
 
 from pico_jupyter.delta_stream import DeltaStream
+from pico_jupyter.engine_reports import EngineStatistics
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
 from pico_jupyter.model_kernel.blas_check import KILLS, is_library_fault
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.model_kernel.launcher import KERNEL_COMMAND, KernelProcess, Log
 from pico_jupyter.questions import A, ListResident, LoadModel, Question, ReadStatistics
-from pico_jupyter.types import (
-    Accepted,
-    Delta,
-    EngineOptions,
-    EngineStatistics,
-    Finished,
-    GenerationRequest,
-    Progress,
-)
+from pico_jupyter.types import Accepted, Delta, EngineOptions, Finished, GenerationRequest, Progress
 
 START_SECONDS = 60.0
 MAX_CRASHES = 2

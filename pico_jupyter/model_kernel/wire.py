@@ -16,9 +16,10 @@ import msgspec
 from jupyter_client.session import Session
 
 from pico_jupyter import errors
+from pico_jupyter.engine_reports import EngineEvent
 from pico_jupyter.errors import EngineFailed, PicoError
 from pico_jupyter.questions import A, AnyQuestion, FindModel, ListModels, LoadModel, Question
-from pico_jupyter.types import Delta, EngineEvent, EngineOptions, GenerationRequest
+from pico_jupyter.types import Delta, EngineOptions, GenerationRequest
 
 Channel: TypeAlias = Literal["shell", "control"]
 

@@ -10,8 +10,8 @@ from typing import assert_never
 
 from jupyter_events import EventLogger
 
+from pico_jupyter.engine_reports import EngineStatistics, ModelLoaded, ModelUnloaded
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
-from pico_jupyter.types import EngineStatistics, ModelLoaded, ModelUnloaded
 
 SCHEMAS = Path(__file__).parent / "event_schemas"
 MODEL_LOADED = "urn:pico-jupyter:events:model_loaded"

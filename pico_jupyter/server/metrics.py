@@ -13,15 +13,13 @@ from typing import assert_never
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from pico_jupyter.engine_reports import EngineStatistics, ModelLoaded, ModelUnloaded
 from pico_jupyter.errors import PicoError
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.types import (
     Accepted,
     Delta,
-    EngineStatistics,
     Finished,
-    ModelLoaded,
-    ModelUnloaded,
     Progress,
     ReasoningDelta,
     TextDelta,

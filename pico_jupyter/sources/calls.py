@@ -11,8 +11,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from pico_jupyter.engine_reports import MemoryReport
 from pico_jupyter.errors import EngineUnavailable, InvalidRequest
-from pico_jupyter.types import MemoryReport
 
 Reasoning: TypeAlias = Literal["default", "on", "off"]
 MediaKind: TypeAlias = Literal["image", "video"]

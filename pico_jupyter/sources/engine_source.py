@@ -10,6 +10,7 @@ from typing import assert_never
 from uuid import uuid4
 
 from pico_jupyter.client import EngineClient
+from pico_jupyter.engine_reports import MemoryReport
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.questions import DescribeMemory, ListModels, ListResident, LoadModel, UnloadModel
 from pico_jupyter.sizes import parameter_count
@@ -33,7 +34,6 @@ from pico_jupyter.types import (
     Finished,
     GenerationRequest,
     ImagePart,
-    MemoryReport,
     Message,
     ModelInfo,
     Part,

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pico_jupyter.engine_reports import MemoryReport
 from pico_jupyter.errors import EngineUnavailable, ModelNotFound, NotFound, PicoError
 from pico_jupyter.sources.calls import (
     AnswerRequest,
@@ -30,7 +31,6 @@ from pico_jupyter.sources.calls import (
 )
 from pico_jupyter.sources.server_address import ServerAddress
 from pico_jupyter.sources.server_errors import read_error_frame, read_error_response
-from pico_jupyter.types import MemoryReport
 
 PROBE_SECONDS = 5.0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from pico_jupyter.types import EngineStatistics
+from pico_jupyter.engine_reports import EngineStatistics
 from tests.browser.panels import PATIENCE_SECONDS
 from tests.e2e.running import RunningServer, wait_for
 from tests.e2e.test_metrics import metrics

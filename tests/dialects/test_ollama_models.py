@@ -6,7 +6,8 @@ from ollama import ListResponse, ProcessResponse, ShowResponse
 
 from pico_jupyter.dialects import ollama_models
 from pico_jupyter.dialects.dialect_settings import DialectSettings
-from pico_jupyter.types import ModelInfo, ResidentModel, SamplingParams
+from pico_jupyter.engine_reports import ResidentModel
+from pico_jupyter.types import ModelInfo, SamplingParams
 from tests.dialects.samples import MODEL
 
 DETAILS = {

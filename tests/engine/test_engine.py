@@ -17,6 +17,7 @@ from pico_jupyter.client import collect
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
 from pico_jupyter.engine.local_client import LocalEngineClient, client_of
+from pico_jupyter.engine_reports import ModelEvent, ModelLoaded, ModelUnloaded
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelLoadFailed, ModelNotFound, OutOfMemory, QueueFull
 from pico_jupyter.questions import ListResident, LoadModel, ReadStatistics, UnloadModel
 from pico_jupyter.types import (
@@ -26,10 +27,7 @@ from pico_jupyter.types import (
     EngineOptions,
     GenerationRequest,
     Message,
-    ModelEvent,
     ModelInfo,
-    ModelLoaded,
-    ModelUnloaded,
     Progress,
     TextDelta,
     TextPart,

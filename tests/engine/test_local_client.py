@@ -14,6 +14,7 @@ from pico_jupyter.client import LocalEngine, collect
 from pico_jupyter.engine.backend import Backend, SampledToken
 from pico_jupyter.engine.backends.lm import LmBackend
 from pico_jupyter.engine.local_client import LocalEngineClient
+from pico_jupyter.engine_reports import EngineStatistics, ModelEvent, ModelLoaded, ModelNeed, ModelUnloaded
 from pico_jupyter.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound
 from pico_jupyter.questions import (
     DescribeMemory,
@@ -28,15 +29,10 @@ from pico_jupyter.types import (
     Accepted,
     ChatPrompt,
     EngineOptions,
-    EngineStatistics,
     Finished,
     GenerationRequest,
     Message,
-    ModelEvent,
     ModelInfo,
-    ModelLoaded,
-    ModelNeed,
-    ModelUnloaded,
     RawPrompt,
     ReasoningDelta,
     SamplingParams,

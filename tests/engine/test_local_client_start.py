@@ -13,6 +13,7 @@ from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.engine import Engine
 from pico_jupyter.engine.local_client import LocalEngineClient, local_engine
 from pico_jupyter.engine.memory.capacity import Capacity
+from pico_jupyter.engine_reports import EngineStatistics, ModelEvent, ModelLoaded
 from pico_jupyter.errors import EngineUnavailable, ModelNotFound
 from pico_jupyter.questions import (
     DescribeMemory,
@@ -23,16 +24,7 @@ from pico_jupyter.questions import (
     ReadStatistics,
     UnloadModel,
 )
-from pico_jupyter.types import (
-    Delta,
-    EngineOptions,
-    EngineStatistics,
-    Finished,
-    GenerationRequest,
-    ModelEvent,
-    ModelLoaded,
-    RawPrompt,
-)
+from pico_jupyter.types import Delta, EngineOptions, Finished, GenerationRequest, RawPrompt
 from tests.fakes.link import until
 from tests.fakes.models import FakeModels
 

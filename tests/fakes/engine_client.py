@@ -7,6 +7,14 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeAlias, assert_never
 
 from pico_jupyter.delta_stream import DeltaStream
+from pico_jupyter.engine_reports import (
+    EngineStatistics,
+    MemoryReport,
+    ModelEvent,
+    ModelLoading,
+    ModelNeed,
+    ResidentModel,
+)
 from pico_jupyter.errors import ModelNotFound, PicoError
 from pico_jupyter.questions import (
     AnyQuestion,
@@ -21,16 +29,10 @@ from pico_jupyter.questions import (
 from pico_jupyter.types import (
     Accepted,
     Delta,
-    EngineStatistics,
     Finished,
     GenerationRequest,
-    MemoryReport,
-    ModelEvent,
     ModelInfo,
-    ModelLoading,
-    ModelNeed,
     ReasoningDelta,
-    ResidentModel,
     TemplateSwitch,
     TextDelta,
     Timings,

@@ -22,9 +22,10 @@ import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+from pico_jupyter.engine_reports import EngineStatistics, ModelLoaded
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.model_kernel.kernel import read_connection, run
-from pico_jupyter.types import Accepted, Delta, EngineStatistics, GenerationRequest, ModelLoaded, RawPrompt, TextDelta
+from pico_jupyter.types import Accepted, Delta, GenerationRequest, RawPrompt, TextDelta
 from tests.fakes.engine_client import ACCEPTED, FINISHED, ScriptedEngine
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
+from pico_jupyter.engine_reports import MemoryReport
 from pico_jupyter.sources.calls import AnswerRequest, ListedModel, Piece
-from pico_jupyter.types import MemoryReport
 from tests.fakes.engine_client import MEMORY
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pico_jupyter.client import collect
+from pico_jupyter.engine_reports import EngineEvent, EngineStatistics, ModelLoaded
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound, OutOfMemory, QueueFull
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.model_kernel.link_server import DOUBLING_STREAMS
@@ -27,11 +28,8 @@ from pico_jupyter.questions import (
 from pico_jupyter.types import (
     Accepted,
     Delta,
-    EngineEvent,
-    EngineStatistics,
     Finished,
     GenerationRequest,
-    ModelLoaded,
     Progress,
     ReasoningDelta,
     TextDelta,

@@ -16,22 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pico_jupyter.engine_reports import EngineStatistics, ModelLoaded
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound
 from pico_jupyter.model_kernel.blas import find_blas
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.model_kernel.supervisor import CRASH_MEMORY_SECONDS, ModelKernel
 from pico_jupyter.questions import DescribeMemory, FindModel, ListModels, ListResident, LoadModel, UnloadModel
-from pico_jupyter.types import (
-    Accepted,
-    Delta,
-    EngineOptions,
-    EngineStatistics,
-    Finished,
-    GenerationRequest,
-    ModelLoaded,
-    RawPrompt,
-    TextDelta,
-)
+from pico_jupyter.types import Accepted, Delta, EngineOptions, Finished, GenerationRequest, RawPrompt, TextDelta
 from tests.fakes.backend import FakeClock
 from tests.fakes.engine_client import MEMORY, MODEL
 from tests.server.conftest import until

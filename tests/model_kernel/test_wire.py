@@ -7,6 +7,7 @@ import pytest
 from jupyter_client.session import Session
 
 from pico_jupyter import errors
+from pico_jupyter.engine_reports import EngineStatistics, ModelLoaded, ResidentModel
 from pico_jupyter.errors import ContextLengthExceeded, EngineFailed, PicoError, QueueFull
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.questions import (
@@ -22,12 +23,9 @@ from pico_jupyter.questions import (
 from pico_jupyter.types import (
     ChatPrompt,
     EngineOptions,
-    EngineStatistics,
     GenerationRequest,
     ImagePart,
     Message,
-    ModelLoaded,
-    ResidentModel,
     SamplingParams,
     TextDelta,
     TextPart,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from jupyter_events import EventLogger
 
+from pico_jupyter.engine_reports import EngineStatistics, ModelLoaded, ModelUnloaded
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.server.events import SCHEMAS, emit, register_schemas
-from pico_jupyter.types import EngineStatistics, ModelLoaded, ModelUnloaded
 from tests.server.conftest import StartServer
 
 LOADED = ModelLoaded("tiny", 1000, 0.5)

@@ -7,16 +7,14 @@ from collections.abc import Iterable
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from pico_jupyter.engine_reports import EngineStatistics, ModelLoaded, ModelUnloaded
 from pico_jupyter.errors import EngineFailed, InvalidRequest, ModelNotFound, PicoError, QueueFull
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelStarted
 from pico_jupyter.server.metrics import METRICS, RequestMeter, ServerMetrics, outcome_of
 from pico_jupyter.types import (
     Accepted,
     Delta,
-    EngineStatistics,
     Finished,
-    ModelLoaded,
-    ModelUnloaded,
     Progress,
     ReasoningDelta,
     TextDelta,

@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from pico_jupyter.engine_reports import ResidentModel
 from pico_jupyter.errors import EngineFailed, InvalidRequest, QueueFull
-from pico_jupyter.types import ResidentModel, TextDelta
+from pico_jupyter.types import TextDelta
 from tests.fakes.engine_client import ACCEPTED, FINISHED, MODEL
 from tests.server.conftest import RunningServer, StartServer
 from tests.server.raw import raw_post

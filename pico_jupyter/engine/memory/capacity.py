@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pico_jupyter.engine_reports import ModelNeed
 from pico_jupyter.errors import OutOfMemory
 from pico_jupyter.sizes import at_least, at_most
-from pico_jupyter.types import ModelInfo, ModelNeed
+from pico_jupyter.types import ModelInfo
 
 
 @dataclass(frozen=True, slots=True)

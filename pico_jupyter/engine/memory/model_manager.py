@@ -18,18 +18,18 @@ from typing import Protocol, TypeAlias
 
 from pico_jupyter.engine.backend import Backend
 from pico_jupyter.engine.memory.capacity import Capacity
-from pico_jupyter.errors import OutOfMemory
-from pico_jupyter.sizes import about, at_least, at_most
-from pico_jupyter.types import (
+from pico_jupyter.engine_reports import (
     MemoryReport,
     ModelEvent,
-    ModelInfo,
     ModelLoaded,
     ModelLoading,
     ModelNeed,
     ModelUnloaded,
     ResidentModel,
 )
+from pico_jupyter.errors import OutOfMemory
+from pico_jupyter.sizes import about, at_least, at_most
+from pico_jupyter.types import ModelInfo
 
 log = logging.getLogger(__name__)
 

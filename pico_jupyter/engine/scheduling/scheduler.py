@@ -21,8 +21,9 @@ from pico_jupyter.engine.scheduling.lifecycle import Lifecycle
 from pico_jupyter.engine.scheduling.recovery import Recovery
 from pico_jupyter.engine.scheduling.request_queue import RequestQueue
 from pico_jupyter.engine.scheduling.sequence import Generation
+from pico_jupyter.engine_reports import EngineStatistics
 from pico_jupyter.errors import InvalidRequest, PicoError
-from pico_jupyter.types import EngineStatistics, Progress
+from pico_jupyter.types import Progress
 
 log = logging.getLogger(__name__)
 

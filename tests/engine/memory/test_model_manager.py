@@ -10,8 +10,9 @@ import pytest
 from pico_jupyter.engine.backend import RowSampling
 from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.engine.memory.model_manager import ManagedModel, ModelManager
+from pico_jupyter.engine_reports import ModelEvent, ModelLoaded, ModelLoading, ModelNeed, ModelUnloaded
 from pico_jupyter.errors import OutOfMemory
-from pico_jupyter.types import ModelEvent, ModelInfo, ModelLoaded, ModelLoading, ModelNeed, ModelUnloaded
+from pico_jupyter.types import ModelInfo
 from tests.fakes.backend import FakeBackend, FakeClock, FakePrefixes, fake_info
 
 WALL = 5_000_000.0
