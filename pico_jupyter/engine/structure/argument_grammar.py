@@ -25,6 +25,8 @@ from pico_jupyter.engine.structure.lark import (
     pattern_expression,
     text_literal,
 )
+from pico_jupyter.engine.structure.schema_rewrite import rewrite_schema
+from pico_jupyter.engine.structure.schema_spelling import DEFINED_FORMATS
 from pico_jupyter.engine.text.call_values import convert_text, resolve_schema, schema_types, tool_parameters
 
 # Keywords that can be enforced only in JSON. Other formats refuse a schema with one of them.
@@ -187,10 +189,10 @@ class ArgumentGrammar:
             raise NotForcible(f"{self._where(key)} may be an object or a list, which cannot be forced in tags")
         original = (self.tool.schema.get("properties") or {}).get(key, schema)
         if not has_references(original):
-            return json_expression(move_references(original))
+            return json_expression(move_references(rewrite_schema(original)))
         place = "#/$defs/arguments"
         pointer = key.replace("~", "~0").replace("/", "~1")
-        document = {"$defs": {"arguments": move_references(self.tool.schema, place)}}
+        document = {"$defs": {"arguments": move_references(rewrite_schema(self.tool.schema), place)}}
         return json_expression({**document, "$ref": f"{place}/properties/{pointer}"})
 
     # Texts outside JSON
@@ -232,7 +234,7 @@ class ArgumentGrammar:
             conditions.append(f"/(?s:.){{{schema.get('minLength', 0)},{schema.get('maxLength', '')}}}/")
         if "pattern" in schema:
             conditions.append(_search_expression(schema["pattern"]))
-        if "format" in schema:
+        if schema.get("format") in DEFINED_FORMATS:
             if schema["format"] not in _TEXT_FORMATS:
                 raise NotForcible(f"{where} has the format {schema['format']!r}, which is not supported")
             conditions.append(f"/{llguidance.regex_to_lark(_TEXT_FORMATS[schema['format']])}/")

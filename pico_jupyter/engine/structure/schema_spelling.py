@@ -1,0 +1,70 @@
+"""Writes formats, patterns and numbers of a JSON schema in forms that llguidance 1.9 enforces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import regex
+
+# The formats that JSON Schema defines. Any other format is an annotation, which has no effect.
+DEFINED_FORMATS = {
+    *("date-time", "date", "time", "duration", "email", "idn-email", "hostname", "idn-hostname", "ipv4", "ipv6"),
+    *("uri", "uri-reference", "iri", "iri-reference", "uuid", "uri-template", "regex"),
+    *("json-pointer", "relative-json-pointer"),
+}
+_CHARACTER = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
+_HOST = r"//(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*(?::[0-9]*)?"
+_POINTER = "(?:/(?:[^/~]|~[01])*)*"
+# RFC 3986: the references without a scheme. Hosts that are IPv6 addresses are left out.
+_RELATIVE_REFERENCE = (
+    rf"^(?:{_HOST}(?:/{_CHARACTER}*)*|/(?:{_CHARACTER}+(?:/{_CHARACTER}*)*)?"
+    rf"|(?:{_CHARACTER.replace(':@', '@')}+(?:/{_CHARACTER}*)*)?)"
+    rf"(?:\?(?:{_CHARACTER}|[/?])*)?(?:#(?:{_CHARACTER}|[/?])*)?$"
+)
+_FORMATS: dict[str, dict[str, Any]] = {
+    "uri-reference": {"anyOf": [{"format": "uri"}, {"pattern": _RELATIVE_REFERENCE}]},
+    "json-pointer": {"pattern": f"^{_POINTER}$"},
+    "relative-json-pointer": {"pattern": f"^(?:0|[1-9][0-9]*)(?:#|{_POINTER})$"},
+}
+# The parts of a pattern that may begin with a negated class: an escaped character, or the start of a class.
+_CLASS_STARTS = regex.compile(r"\\.|\[\^?(?:\\.|[^\\\]])*\]?", regex.DOTALL)
+
+
+def spell_format(name: str) -> Any:
+    """A schema of the texts with a format; True if every text has it, None to keep the format."""
+    return _FORMATS.get(name, None if name in DEFINED_FORMATS else True)
+
+
+def spell_pattern(pattern: str) -> str:
+    """A pattern whose negated classes exclude the character U+0000.
+
+    llguidance 1.9 also matches quotes and backslashes with a class of all control characters that excludes them.
+    """
+    return _CLASS_STARTS.sub(
+        lambda part: part[0].replace("[^", r"[^\x00", 1) if part[0][0] == "[" else part[0], pattern
+    )
+
+
+def spell_values(values: list[Any]) -> dict[str, Any]:
+    """A schema of the given values. Numbers such as 1.0 may be written 1 and 1.0. llguidance 1.9 accepts only 1."""
+    if not any(map(_has_round_number, values)):
+        return {"enum": values}
+    exact = [value for value in values if not _has_round_number(value)]
+    options = [*([{"enum": exact}] if exact else []), *(_value(value) for value in values if _has_round_number(value))]
+    return options[0] if len(options) == 1 else {"anyOf": options}
+
+
+def _has_round_number(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_round_number, value.values()))
+    return isinstance(value, float) and value.is_integer()
+
+
+def _value(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        properties = {name: _value(item) for name, item in value.items()}
+        return {"type": "object", "properties": properties, "required": [*value], "additionalProperties": False}
+    if isinstance(value, float) and value.is_integer():
+        return {"type": "number", "minimum": value - 0.25, "maximum": value + 0.25, "multipleOf": 0.5}
+    return {"const": value}
