@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from pico_jupyter.engine.structure.schema_spelling import exclusive_bound
 from pico_jupyter.engine.structure.schema_values import TYPES, NotExact, has_type
 
 # The longest text whose negation is written as a pattern, and the longest sum of such texts.
@@ -21,11 +21,13 @@ _SIZES = {"Length": "string", "Items": "array", "Properties": "object"}
 
 
 def any_of(options: Iterable[Any]) -> Any:
+    """A schema of the values that match one of the options."""
     kept = [option for option in options if option is not False]
     return kept[0] if len(kept) == 1 else {"anyOf": kept} if kept else False
 
 
 def all_of(members: Sequence[Any]) -> Any:
+    """A schema of the values that match all members."""
     kept = [member for member in members if member is not True]
     if any(member is False for member in kept):
         return False
@@ -33,20 +35,25 @@ def all_of(members: Sequence[Any]) -> Any:
 
 
 def member(name: str, schema: Any) -> dict[str, Any]:
+    """A schema of the objects that have a member with this schema."""
     return {"type": "object", "required": [name], "properties": {name: schema}}
 
 
 def negated_types(names: set[str]) -> Any:
+    """A schema of the values with other types. Raises NotExact."""
     if not names <= {*TYPES, "integer"} or ("integer" in names and "number" not in names):
-        raise NotExact  # The numbers that are no integers have no schema.
+        raise NotExact  # No schema has all numbers without the integers.
     return {"type": [name for name in TYPES if name not in names]}
 
 
 def negated_bound(keyword: str, value: Any) -> Any:
+    """A schema of the values outside a limit of numbers or sizes. Raises NotExact for other keywords."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise NotExact
     if keyword in _OPPOSITE_BOUNDS:
-        return {"type": "number", _OPPOSITE_BOUNDS[keyword]: value}
+        opposite = _OPPOSITE_BOUNDS[keyword]
+        bound = exclusive_bound(opposite, value) if opposite.startswith("exclusive") else {opposite: value}
+        return {"type": "number", **bound}
     side, size = keyword[:3], keyword[3:]
     if side not in ("min", "max") or size not in _SIZES:
         raise NotExact
@@ -60,21 +67,22 @@ def other_values(values: Sequence[Any]) -> Any:
     given = {name: [value for value in values if has_type(value, name)] for name in TYPES}
     if given["array"] or given["object"]:
         raise NotExact
-    bounds = [None, *sorted(set(given["number"])), None]
-    numbers = [{"exclusiveMinimum": low, "exclusiveMaximum": high} for low, high in pairwise(bounds)]
     booleans = [value for value in (True, False) if value not in given["boolean"]]
     return any_of(
         [
             {"type": [name for name in TYPES if not given[name]]},
             {"type": "string", "pattern": f"^{_other_texts(given['string'])}$"} if given["string"] else False,
             {"enum": booleans} if len(booleans) == 1 else False,
-            *({"type": "number", **_without_none(limits)} for limits in numbers if given["number"]),
+            *_other_numbers(sorted(set(given["number"]))),
         ]
     )
 
 
-def _without_none(limits: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in limits.items() if value is not None}
+def _other_numbers(numbers: Sequence[float]) -> list[dict[str, Any]]:
+    """The ranges between the given numbers."""
+    lows = [{}, *(exclusive_bound("exclusiveMinimum", number) for number in numbers)]
+    highs = [*(exclusive_bound("exclusiveMaximum", number) for number in numbers), {}]
+    return [{"type": "number", **low, **high} for low, high in zip(lows, highs, strict=True)] if numbers else []
 
 
 def _other_texts(texts: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from pico_jupyter.engine.structure.schema_negation import (
     negated_types,
     other_values,
 )
-from pico_jupyter.engine.structure.schema_spelling import spell_format, spell_pattern, spell_values
+from pico_jupyter.engine.structure.schema_spelling import spell_bounds, spell_format, spell_pattern, spell_values
 from pico_jupyter.engine.structure.schema_values import KEYWORDS, Document, NotExact, has_key, listed
 
 # `oneOf` with more options is not rewritten.
@@ -36,7 +36,7 @@ def rewrite_schema(schema: Any) -> Any:
     try:
         rewritten = _Rewriter(schema).rewrite(schema)
         return rewritten if _references_exist(rewritten, Document(rewritten)) else schema
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return schema
 
 
@@ -103,12 +103,12 @@ class _Rewriter:
             raise NotExact
         if all(self._document.are_disjoint(*pair) for pair in combinations(options, 2)):
             return {"anyOf": options}
-        return any_of([all_of([option, *self._excluded(option, options)]) for option in options])
+        return any_of([all_of([option, *self._excluded(index, options)]) for index, option in enumerate(options)])
 
-    def _excluded(self, option: Any, options: Sequence[Any]) -> list[Any]:
-        """The negations of the other options that overlap with an option."""
-        others = [other for other in options if other is not option]
-        return [self._negate(other) for other in others if not self._document.are_disjoint(option, other)]
+    def _excluded(self, index: int, options: Sequence[Any]) -> list[Any]:
+        """The negations of the other options that overlap with one option."""
+        others = [*options[:index], *options[index + 1 :]]
+        return [self._negate(other) for other in others if not self._document.are_disjoint(options[index], other)]
 
     # Negation
 
@@ -175,7 +175,8 @@ def _references_exist(schema: Any, document: Document) -> bool:
 
 
 def _spelled(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A schema whose format and listed values are written as llguidance enforces them."""
+    """A schema whose bounds, format and listed values are written as llguidance enforces them."""
+    schema = spell_bounds(schema)
     name = schema.get("format")
     spelled = spell_format(name) if isinstance(name, str) else None
     if spelled is not None:

@@ -31,6 +31,11 @@ _FORMATS: dict[str, dict[str, Any]] = {
 _CLASS_STARTS = regex.compile(r"\\.|\[\^?(?:\\.|[^\\\]])*\]?", regex.DOTALL)
 
 
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+# What an exclusive bound is moved by.
+_STEP = 1e-6
+
+
 def spell_format(name: str) -> Any:
     """A schema of the texts with a format; True if every text has it, None to keep the format."""
     return _FORMATS.get(name, None if name in DEFINED_FORMATS else True)
@@ -44,6 +49,28 @@ def spell_pattern(pattern: str) -> str:
     return _CLASS_STARTS.sub(
         lambda part: part[0].replace("[^", r"[^\x00", 1) if part[0][0] == "[" else part[0], pattern
     )
+
+
+def spell_bounds(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema whose exclusive bounds are moved by exclusive_bound() where its bounds are close to each other."""
+    bounds = {key: schema[key] for key in _BOUNDS if _is_number(schema.get(key))}
+    close = [key for key, value in bounds.items() if any(0 < abs(value - other) < 1 for other in bounds.values())]
+    moved = [exclusive_bound(key, bounds[key]) for key in close if key.startswith("exclusive")]
+    return {**schema, **{key: value for bound in moved for key, value in bound.items()}}
+
+
+def exclusive_bound(keyword: str, value: float) -> dict[str, float]:
+    """An exclusive bound. A whole number is moved by 0.000001 into the range.
+
+    llguidance 1.9 accepts the bound 2 itself of 2 < x < 2.5.
+    """
+    if value != value // 1:
+        return {keyword: value}
+    return {keyword: value + (_STEP if keyword == "exclusiveMinimum" else -_STEP)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def spell_values(values: list[Any]) -> dict[str, Any]:
