@@ -31,8 +31,9 @@ _CLASSES: dict[str, type | tuple[type, ...]] = {
     "object": dict,
 }
 _MAX_STEPS = 2000
-# A pattern from a request may take exponential time.
+# A pattern from a request may take exponential time. A search counts as many steps.
 _PATTERN_SECONDS = 0.2
+_PATTERN_STEPS = 20
 
 
 class NotExact(Exception):
@@ -72,13 +73,6 @@ def _normal(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _search(pattern: str, text: str) -> bool:
-    try:
-        return regex.search(pattern, text, timeout=_PATTERN_SECONDS, concurrent=True) is not None
-    except (regex.error, TimeoutError) as error:
-        raise NotExact from error
-
-
 class Document:
     """A JSON schema with the definitions that its references lead to."""
 
@@ -88,9 +82,9 @@ class Document:
         # A part with its own $id changes what the references in it mean.
         self._has_parts_with_ids = isinstance(root, Mapping) and any(has_key(part, {"$id"}) for part in root.values())
 
-    def spend(self) -> None:
-        """Count a step. Raises NotExact after too many."""
-        self._left -= 1
+    def spend(self, steps: int = 1) -> None:
+        """Count steps. Raises NotExact after too many."""
+        self._left -= steps
         if self._left < 0:
             raise NotExact
 
@@ -104,12 +98,12 @@ class Document:
 
     def resolve(self, reference: Any) -> Any:
         """The schema to which a reference leads."""
+        self.spend()
         if self._has_parts_with_ids:
             raise NotExact
         return self._at(reference)
 
     def _at(self, reference: Any) -> Any:
-        self.spend()
         if reference == "#":
             return self._root
         if not isinstance(reference, str) or not reference.startswith("#/") or "%" in reference:
@@ -165,7 +159,7 @@ class Document:
             case "items" if isinstance(limit, Mapping | bool) and "prefixItems" not in schema:
                 return not isinstance(value, list) or all(self.matches(item, limit) for item in value)
             case "pattern":
-                return not isinstance(value, str) or _search(limit, value)
+                return not isinstance(value, str) or self._search(limit, value)
             case "required" | "properties" | "patternProperties" | "additionalProperties" | "propertyNames":
                 return not isinstance(value, dict) or self._object_fulfils(value, keyword, limit, schema)
         return _is_within(value, keyword, limit)
@@ -179,12 +173,22 @@ class Document:
         patterns = schema.get("patternProperties") or {}
         checks = {
             "properties": lambda name: [limit[name]] if name in limit else [],
-            "patternProperties": lambda name: [limit[pattern] for pattern in limit if _search(pattern, name)],
+            "patternProperties": lambda name: [limit[pattern] for pattern in limit if self._search(pattern, name)],
             "additionalProperties": lambda name: (
-                [] if name in named or any(_search(pattern, name) for pattern in patterns) else [limit]
+                [] if name in named or any(self._search(pattern, name) for pattern in patterns) else [limit]
             ),
         }
         return all(self.matches(item, part) for name, item in value.items() for part in checks[keyword](name))
+
+    def _search(self, pattern: str, text: str) -> bool:
+        self.spend(_PATTERN_STEPS)
+        try:
+            return regex.search(pattern, text, timeout=_PATTERN_SECONDS, concurrent=True) is not None
+        except regex.error as error:
+            raise NotExact from error
+        except TimeoutError as error:
+            self._left = 0
+            raise NotExact from error
 
     def are_disjoint(self, first: Any, second: Any) -> bool:
         """Whether it is certain that no value matches both schemas."""
