@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,11 +13,15 @@ import llguidance.hf
 
 from pico_jupyter.engine.structure.compile_thread import compile_on_thread
 from pico_jupyter.engine.structure.grammar import token_literal
-from pico_jupyter.engine.structure.grammar_check import compile_grammar
+from pico_jupyter.engine.structure.grammar_check import check_grammar, compile_grammar
+from pico_jupyter.engine.structure.lark import json_expression, move_references
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import InvalidRequest
 
 _CACHED_GRAMMARS = 64
+# llguidance 1.9 writes a text that the grammar forces as the tokenizer would. A text such as "<|im_end|>" is then the
+# special token, which ends the answer.
+_NO_FORCING = '%llguidance {"no_forcing": true}\n'
 
 
 class GrammarCompiler:
@@ -50,6 +55,16 @@ class GrammarCompiler:
         """A text as a Lark expression, with the special tokens of the vocabulary in it."""
         return token_literal(self._tokenizer, self.ll_tokenizer)(text)
 
+    def schema_error(self, schema: Mapping[str, Any]) -> str:
+        """Why a JSON schema cannot be enforced; "" if it can."""
+        return check_grammar(f"start: {json_expression(move_references(schema))}", self.ll_tokenizer)
+
+    def _names_special_tokens(self, grammar: str) -> bool:
+        tokens = self._tokenizer.added_token_ids(grammar).values()
+        return not grammar.lstrip().startswith("{") and any(
+            self.ll_tokenizer.is_special_token(token) for token in tokens
+        )
+
     def matcher(self, grammar: str, param: str) -> llguidance.LLMatcher:
         """The matcher of a grammar, for callers to copy. Raises InvalidRequest, which names the field `param`,
         and QueueFull."""
@@ -57,8 +72,9 @@ class GrammarCompiler:
             if compiled := self._compiled.get(grammar):
                 self._compiled.move_to_end(grammar)
                 return compiled
+        written = f"{_NO_FORCING}{grammar}" if self._names_special_tokens(grammar) else grammar
         try:
-            matcher, message = compile_on_thread(partial(compile_grammar, grammar, self.ll_tokenizer))
+            matcher, message = compile_on_thread(partial(compile_grammar, written, self.ll_tokenizer))
         except TimeoutError:
             matcher, message = None, "the schema or grammar takes too long to compile"
         if matcher is None:
