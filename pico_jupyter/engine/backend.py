@@ -10,6 +10,10 @@ from typing import Any, Protocol
 class TokenConstraint(Protocol):
     """Limits the tokens of one row (engine.structure.constraint.RowConstraint)."""
 
+    @property
+    def error(self) -> str:
+        """Why the answer had to end before it was complete; "" as long as it can continue."""
+
     def restart(self, tokens: Sequence[int]) -> None:
         """Begin again, after the `tokens` that the row has sampled."""
 

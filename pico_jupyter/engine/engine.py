@@ -1,7 +1,8 @@
 """Engine: runs all use of MLX on one thread, and accepts commands from other threads.
 
 - The threads of callers only queue commands, and do not wait.
-- Two preparation threads turn requests into generations: one is for requests with images or videos, which take longer.
+- Preparation threads turn requests into generations. Requests with images or videos, and those with a grammar, have
+  their own, because they take longer.
 - The engine thread repeats: run the queued commands, run one step of the scheduler, deliver the new deltas.
 """
 
@@ -117,6 +118,7 @@ class Engine:
         self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._preparing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-prepare")
         self._preparing_media = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-media")
+        self._preparing_structured = ThreadPoolExecutor(max_workers=2, thread_name_prefix="pico-structured")
         self._thread = threading.Thread(target=self._run, name="pico-engine", daemon=True)
         # Guards _closing. Once it is set, new requests are refused, so no caller waits forever.
         self._lock = threading.Lock()
@@ -143,8 +145,8 @@ class Engine:
             self._closing = True
         self._commands.put(_Command(lambda: None, lambda error: None))
         if self._thread.ident is None:
-            self._preparing.shutdown()
-            self._preparing_media.shutdown()
+            for executor in self._preparation_executors:
+                executor.shutdown()
         else:
             self._thread.join()
         atexit.unregister(self.close)
@@ -156,12 +158,23 @@ class Engine:
         """
         stream = EngineStream(deltas, asyncio.get_running_loop(), self._dispatcher)
         self._prepare(
-            self._preparing_media if media_of(request.prompt) else self._preparing,
+            self._executor_of(request),
             partial(self._preparation.prepare, request, stream, submitted=self._clock()),
             partial(self._add, stream),
             stream,
         )
         return stream
+
+    def _executor_of(self, request: GenerationRequest) -> ThreadPoolExecutor:
+        if media_of(request.prompt):
+            return self._preparing_media
+        choice = request.tool_choice
+        needs_grammar = request.structure or choice.required or choice.strict or not choice.parallel
+        return self._preparing_structured if needs_grammar else self._preparing
+
+    @property
+    def _preparation_executors(self) -> tuple[ThreadPoolExecutor, ...]:
+        return self._preparing, self._preparing_media, self._preparing_structured
 
     def abort(self, stream: EngineStream) -> None:
         """Abort the request of a stream, in any phase. Does not block. The request ends before the next step."""
@@ -304,7 +317,7 @@ class Engine:
         """Fail all requests and commands, and unload all models. Once _closing is set, no new ones are accepted."""
         with self._lock:
             self._closing = True
-        for executor in (self._preparing, self._preparing_media):
+        for executor in self._preparation_executors:
             executor.shutdown(wait=True, cancel_futures=True)
         self._scheduler.close(_not_running())
         while not self._commands.empty():

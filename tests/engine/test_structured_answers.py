@@ -138,6 +138,31 @@ async def test_a_required_call_matches_the_schema_of_its_tool(start: StartEngine
             jsonschema.validate(json.loads(call.arguments), WEATHER["function"]["parameters"])  # type: ignore[index]
 
 
+@pytest.mark.parametrize("choice", [ToolChoice(required=True), ToolChoice(strict=("weather",))])
+async def test_an_error_in_the_schema_of_a_tool_names_the_tool(start: StartEngine, choice: ToolChoice) -> None:
+    unique = {"type": "object", "properties": {"a": {"uniqueItems": True}}}
+    tools = json.dumps([TIME, {"type": "function", "function": {"name": "weather", "parameters": unique}}])
+    with pytest.raises(InvalidRequest) as refused:
+        await answer(start(), ask(tools=tools, tool_choice=choice))
+    assert refused.value.param == "tools"
+    assert refused.value.message == (
+        "Invalid value for 'tools': in the parameters of 'weather', "
+        "the keyword 'uniqueItems' is not supported (at #/properties/a/uniqueItems)"
+    )
+
+
+async def test_a_value_may_be_the_text_of_a_special_token(start: StartEngine) -> None:
+    choice = await answer(start(), ask(structure=Structure("json_schema", json.dumps({"const": "<|im_end|>"}))))
+    assert choice.text == '"<|im_end|>"'
+
+
+async def test_a_schema_that_is_too_large_is_refused_before_the_prompt_is(start: StartEngine) -> None:
+    schema = json.dumps({"enum": ["x" * 300_000]})
+    with pytest.raises(InvalidRequest, match="the limit is 256 kB") as refused:
+        await answer(start(), ask(structure=Structure("json_schema", schema, "format")))
+    assert refused.value.param == "format"
+
+
 async def test_a_named_tool_is_called_once(start: StartEngine) -> None:
     tool_choice = ToolChoice(required=True, names=("time",), parallel=False)
     choice = await answer(start(), ask("What is the weather in Paris?", tools=TOOLS, tool_choice=tool_choice))
@@ -156,3 +181,10 @@ async def test_reasoning_is_closed_at_its_limit(start: StartEngine) -> None:
     choice = await answer(start(), ask("What is 12 + 35?", reasoning=True, max_reasoning_tokens=2))
     assert len(choice.reasoning) < 12
     assert choice.text
+
+
+async def test_an_answer_whose_grammar_becomes_too_large_is_not_reported_as_complete(start: StartEngine) -> None:
+    pairs = [[{"properties": {f"{name}{i}": {"type": "integer"}}} for name in "xy"] for i in range(10)]
+    schema = {"type": "object", "allOf": [{"anyOf": [{"type": "object", **one} for one in pair]} for pair in pairs]}
+    choice = await answer(start(), ask(structure=Structure("json_schema", json.dumps(schema))))
+    assert choice.finish_reason == "length"

@@ -12,6 +12,7 @@ from typing import Any
 import llguidance
 
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt
+from pico_jupyter.engine.structure.argument_grammar import tool_schema
 from pico_jupyter.engine.structure.compiler import GrammarCompiler
 from pico_jupyter.engine.structure.constraint import ReasoningGate, RowConstraint, Trigger
 from pico_jupyter.engine.structure.grammar import NotForcible, answer_grammar, call_grammar, message_call_grammar
@@ -37,7 +38,7 @@ def new_constraint(
         vocab_size=compiler.ll_tokenizer.vocab_size,
         token_bytes=tokenizer.token_bytes,
         eos_tokens=sorted(tokenizer.eos_token_ids),
-        matcher=compiler.matcher(grammar, param) if grammar else None,
+        matcher=_matcher(grammar, param, _callable_tools(request, prompt), compiler) if grammar else None,
         gate=_gate(request, prompt, tokenizer) if prompt.reasoning else None,
         trigger=trigger,
     )
@@ -111,8 +112,22 @@ def _trigger(
         grammar = call_grammar(call_format, limited, compiler.literal, several=False, opened=True)
     except NotForcible:
         return None
-    matcher: llguidance.LLMatcher = compiler.matcher(grammar, "tools")
+    matcher = _matcher(grammar, "tools", limited, compiler)
     return Trigger({needle.encode(): matcher for needle in call_format.needles[:1]}, once=not choice.parallel)
+
+
+def _matcher(
+    grammar: str, param: str, tools: Sequence[Mapping[str, Any]], compiler: GrammarCompiler
+) -> llguidance.LLMatcher:
+    """The matcher of a grammar. An error names the tool whose schema is the cause, or else `param`."""
+    try:
+        return compiler.matcher(grammar, param)
+    except InvalidRequest as error:
+        for tool in map(tool_schema, tools):
+            if message := compiler.schema_error(tool.schema):
+                text = f"Invalid value for 'tools': in the parameters of '{tool.name}', {message}"
+                raise InvalidRequest(text, param="tools") from error
+        raise
 
 
 def _without_schema(tool: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pico_jupyter.engine.preparation.template_messages import (
     system_text,
     text_of,
 )
+from pico_jupyter.engine.structure.grammar_check import check_size
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import (
     ContextLengthExceeded,
@@ -261,6 +262,8 @@ def _with_system_switch(messages: list[Message], request: GenerationRequest, inf
 
 def _with_structure(messages: list[Message], structure: Structure | None) -> list[Message]:
     """The messages with the structure of the answer in the system message. Without it, small models write nonsense."""
+    if structure and (message := check_size(structure.value)):
+        raise InvalidRequest(f"Invalid value for '{structure.param}': {message}", param=structure.param)
     match structure:
         case Structure(kind="json_object"):
             text = "Answer with a JSON object only."

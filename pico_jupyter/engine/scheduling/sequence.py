@@ -183,7 +183,8 @@ class Generation:
         assert self.vocabulary is not None
         sequence.tokens.append(sampled.token)
         if sampled.token in self.vocabulary.eos_token_ids:
-            self._finish(sequence, "stop")
+            constraint = sequence.sampling.constraint
+            self._finish(sequence, "length" if constraint is not None and constraint.error else "stop")
             return
         for delta in sequence.parser.push(sampled.token, _logprob(sampled, self.vocabulary)):
             self.sink.put(delta)

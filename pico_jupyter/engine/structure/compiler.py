@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from functools import cached_property
+from collections.abc import Mapping
+from functools import cached_property, partial
 from typing import Any
 
 import llguidance
 import llguidance.hf
 
-from pico_jupyter.engine.structure.grammar import check_grammar, token_literal
-from pico_jupyter.engine.structure.grammar_check import PARSER_LIMITS
+from pico_jupyter.engine.structure.compile_thread import compile_on_thread
+from pico_jupyter.engine.structure.grammar import token_literal
+from pico_jupyter.engine.structure.grammar_check import check_grammar, compile_grammar
+from pico_jupyter.engine.structure.lark import json_expression, move_references
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import InvalidRequest
 
 _CACHED_GRAMMARS = 64
+# llguidance 1.9 writes a text that the grammar forces as the tokenizer would. A text such as "<|im_end|>" is then the
+# special token, which ends the answer.
+_NO_FORCING = '%llguidance {"no_forcing": true}\n'
 
 
 class GrammarCompiler:
@@ -26,15 +32,21 @@ class GrammarCompiler:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        self._building = threading.Lock()
         self._lock = threading.Lock()
         self._compiled: OrderedDict[str, llguidance.LLMatcher] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<GrammarCompiler [{len(self._compiled)} grammars]>"
 
-    @cached_property
+    @property
     def ll_tokenizer(self) -> Any:
         """llguidance's form of the tokenizer."""
+        with self._building:
+            return self._ll_tokenizer
+
+    @cached_property
+    def _ll_tokenizer(self) -> Any:
         return llguidance.hf.from_tokenizer(
             self._tokenizer.fast_tokenizer, eos_token=sorted(self._tokenizer.eos_token_ids)
         )
@@ -43,16 +55,32 @@ class GrammarCompiler:
         """A text as a Lark expression, with the special tokens of the vocabulary in it."""
         return token_literal(self._tokenizer, self.ll_tokenizer)(text)
 
+    def schema_error(self, schema: Mapping[str, Any]) -> str:
+        """Why a JSON schema cannot be enforced; "" if it can."""
+        return check_grammar(f"start: {json_expression(move_references(schema))}", self.ll_tokenizer)
+
+    def _names_special_tokens(self, grammar: str) -> bool:
+        tokens = self._tokenizer.added_token_ids(grammar).values()
+        return not grammar.lstrip().startswith("{") and any(
+            self.ll_tokenizer.is_special_token(token) for token in tokens
+        )
+
     def matcher(self, grammar: str, param: str) -> llguidance.LLMatcher:
-        """The matcher of a grammar, for callers to copy. Raises InvalidRequest, which names the field `param`."""
+        """The matcher of a grammar, for callers to copy. Raises InvalidRequest, which names the field `param`,
+        and QueueFull."""
         with self._lock:
-            if grammar not in self._compiled:
-                if message := check_grammar(grammar, self.ll_tokenizer):
-                    raise InvalidRequest(f"Invalid value for '{param}': {message}", param=param)
-                self._compiled[grammar] = llguidance.LLMatcher(
-                    self.ll_tokenizer, grammar, log_level=0, limits=PARSER_LIMITS
-                )
-                if len(self._compiled) > _CACHED_GRAMMARS:
-                    self._compiled.popitem(last=False)
-            self._compiled.move_to_end(grammar)
-            return self._compiled[grammar]
+            if compiled := self._compiled.get(grammar):
+                self._compiled.move_to_end(grammar)
+                return compiled
+        written = f"{_NO_FORCING}{grammar}" if self._names_special_tokens(grammar) else grammar
+        try:
+            matcher, message = compile_on_thread(partial(compile_grammar, written, self.ll_tokenizer))
+        except TimeoutError:
+            matcher, message = None, "the schema or grammar takes too long to compile"
+        if matcher is None:
+            raise InvalidRequest(f"Invalid value for '{param}': {message}", param=param)
+        with self._lock:
+            self._compiled[grammar] = matcher
+            if len(self._compiled) > _CACHED_GRAMMARS:
+                self._compiled.popitem(last=False)
+        return matcher

@@ -14,13 +14,14 @@ from pico_jupyter.engine.structure.lark import json_expression, move_references
 # The longest text of a grammar, in bytes of UTF-8.
 MAX_GRAMMAR_BYTES = 256 * 1024
 # The limits of llguidance's parser. Matchers have the same limits, so a grammar that passes the check also runs.
-PARSER_LIMITS = LLParserLimits(verbose_errors=False)
-# The largest number of parts of a schema that are compiled to find the one that fails.
-_MAX_CANDIDATES = 400
+# An object with thousands of optional members exceeds the default limits of items.
+PARSER_LIMITS = LLParserLimits(verbose_errors=False, max_items_in_row=20_000, step_max_items=200_000)
+# How many bytes are compiled at most to find the part of a schema that fails.
+_MAX_SEARCHED_BYTES = 8 * 1024 * 1024
 _SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
 _SCHEMA_KEYWORDS = ("items", "additionalProperties", "prefixItems", "anyOf", "oneOf", "allOf")
 _UNIMPLEMENTED = regex.compile(r"Unimplemented keys: (\[.*\])")
-_TOO_LARGE = regex.compile(r"too (?:large|many|big|complex)|fuel|limit", regex.IGNORECASE)
+_TOO_LARGE = regex.compile(r"too (?:big|complex)|schema too large|fuel|limit", regex.IGNORECASE)
 _MESSAGES = (
     (regex.compile(r"Unknown format: (.*)"), "the format {!r} is not supported"),
     (
@@ -30,8 +31,32 @@ _MESSAGES = (
     (regex.compile(r"Unsatisfiable schema: (.*)"), "no value matches the schema: {}"),
     (regex.compile(r"Pointer '(.*)' does not exist"), "the reference '#{}' does not exist"),
     (regex.compile(r"Resource '(.*?)'"), "the reference {!r} leads out of the schema"),
-    (regex.compile(r"(look-around|backreferences)"), "the keyword 'pattern' has a {}, which is not supported"),
+    (regex.compile(r"(look-around|backreference)"), "the keyword 'pattern' has a {}, which is not supported"),
+    (regex.compile(r"(Unable to determine) if regex is empty"), "its patterns are too complex together"),
 )
+
+
+def compile_grammar(grammar: str, ll_tokenizer: LLTokenizer) -> tuple[LLMatcher | None, str]:
+    """The matcher of a grammar, or why the grammar cannot be used."""
+    if message := check_grammar(grammar, ll_tokenizer):
+        return None, message
+    matcher = LLMatcher(ll_tokenizer, grammar, log_level=0, limits=PARSER_LIMITS)
+    first = matcher.deep_copy()
+    first.compute_bitmask()
+    if not first.is_error():
+        return matcher, ""
+    error = _first_line(first.get_error())
+    if "NoExtension" in error:
+        return None, "no text matches the schema or grammar, or it refers to itself only"
+    return None, f"the schema or grammar is too large: {error}"
+
+
+def check_size(text: str) -> str:
+    """Why a schema or grammar is too long; "" if it is not."""
+    size = len(text.encode("utf-8", "replace"))
+    if size <= MAX_GRAMMAR_BYTES:
+        return ""
+    return f"the schema or grammar has {size // 1024} kB; the limit is {MAX_GRAMMAR_BYTES // 1024} kB"
 
 
 def check_grammar(grammar: str, ll_tokenizer: LLTokenizer) -> str:
@@ -39,9 +64,8 @@ def check_grammar(grammar: str, ll_tokenizer: LLTokenizer) -> str:
 
     The message names the keyword of a JSON schema that is not supported, and the JSON pointer of its place.
     """
-    size = len(grammar.encode("utf-8", "replace"))
-    if size > MAX_GRAMMAR_BYTES:
-        return f"the schema or grammar has {size // 1024} kB; the limit is {MAX_GRAMMAR_BYTES // 1024} kB"
+    if message := check_size(grammar):
+        return message
     error = _compile_error(grammar, ll_tokenizer)
     if not error:
         return ""
@@ -58,8 +82,14 @@ def _compile_error(grammar: str, ll_tokenizer: LLTokenizer) -> str:
     failed, messages = LLMatcher.validate_grammar_with_warnings(grammar, ll_tokenizer, limits=PARSER_LIMITS)
     if not failed:
         return ""
-    text = regex.sub(r"^at \d+\(\d+\): ", "", messages[0])
-    return regex.split(r"\n +\d+ \| |\nError parsing|\n+$", text)[0].removeprefix("failed to compile JSON schema: ")
+    return _first_line(messages[0])
+
+
+def _first_line(error: str) -> str:
+    text = regex.sub(r"^at \d+\(\d+\): ", "", error)
+    return regex.split(r"\n +\d+ \| |\nError parsing|\n  while processing |\n+$", text)[0].removeprefix(
+        "failed to compile JSON schema: "
+    )
 
 
 def _error_of(schema: Any, ll_tokenizer: LLTokenizer) -> str:
@@ -80,10 +110,11 @@ def _deepest_error(schema: dict[str, Any], ll_tokenizer: LLTokenizer) -> tuple[s
     """The error of a schema, and the JSON pointer and the content of the innermost part that has this error alone."""
     error = _error_of(schema, ll_tokenizer)
     document = {"$defs": {"root": move_references(schema, "#/$defs/root")}}
-    pointer, part, left = "", schema, _MAX_CANDIDATES
+    size = len(json.dumps(document))
+    pointer, part, left = "", schema, _MAX_SEARCHED_BYTES
     while True:
         for name, child in _parts(part):
-            left -= 1
+            left -= size
             if left < 0:
                 return error, pointer, part
             candidate = {**document, "$ref": f"#/$defs/root{pointer}{name}"}
@@ -112,10 +143,13 @@ def _parts(schema: Any) -> Iterator[tuple[str, Any]]:
 def _explain(error: str, pointer: str, part: Any) -> str:
     """The message of an error at the place `pointer` of a schema."""
     if match := _UNIMPLEMENTED.search(error):
-        keywords = [name for name in json.loads(match[1]) if not part or name in part] or json.loads(match[1])
+        keywords = [name for name in json.loads(match[1]) if not part or name in part]
+        if not keywords:
+            return f"the keyword {json.loads(match[1])[0]!r} is not supported"
         return f"the keyword {keywords[0]!r} is not supported (at #{pointer}/{keywords[0]})"
     place = f" (at #{pointer})" if part else ""
     for pattern, message in _MESSAGES:
         if match := pattern.search(error):
-            return message.format(match[1]) + place
+            text = message.format(match[1]) + place
+            return text if part else text.replace("keyword 'pattern'", "regular expression")
     return " ".join(error.split()) + place

@@ -68,7 +68,14 @@ def test_options_of_llguidance_in_a_schema_have_no_effect() -> None:
         ({"type": "string", "format": "idn-email"}, "the format 'idn-email' is not supported (at #/properties/p)"),
         ({"$ref": "#/nope"}, "the reference '#/nope' does not exist (at #/properties/p)"),
         ({"$ref": "http://a.b/c"}, "the reference 'http://a.b/c' leads out of the schema (at #/properties/p)"),
-        ({"type": "string", "pattern": "(?=a)b"}, "the keyword 'pattern' has a look-around, which is not supported"),
+        (
+            {"type": "string", "pattern": "(?=a)b"},
+            "the keyword 'pattern' has a look-around, which is not supported (at #/properties/p)",
+        ),
+        (
+            {"type": "string", "pattern": "["},
+            "regex parse error: [ ^ error: unclosed character class (at #/properties/p)",
+        ),
         ({"oneOf": [{"pattern": "a"}, {"pattern": "b"}]}, "the keyword 'oneOf' is supported only if its options"),
         ({"type": "integer", "minimum": 5, "maximum": 3}, "no value matches the schema"),
         ({"type": "strin"}, "Invalid type: strin (at #/properties/p)"),
@@ -77,6 +84,18 @@ def test_options_of_llguidance_in_a_schema_have_no_effect() -> None:
 def test_a_schema_that_cannot_be_enforced_is_refused_with_keyword_and_path(schema: Any, message: str) -> None:
     grammar = grammar_of("json_schema", {"type": "object", "properties": {"p": schema}, "required": ["p"]})
     assert check_grammar(grammar, VOCABULARY.ll).startswith(message)
+
+
+def test_a_keyword_that_is_not_found_in_a_wide_schema_has_no_place() -> None:
+    properties: dict[str, Any] = {f"k{i}": {"type": "string", "description": "x" * 300} for i in range(400)}
+    schema = {"type": "object", "properties": {**properties, "last": {"uniqueItems": True}}}
+    message = check_grammar(grammar_of("json_schema", schema), VOCABULARY.ll)
+    assert message == "the keyword 'uniqueItems' is not supported"
+
+
+def test_an_error_of_a_regular_expression_names_no_keyword() -> None:
+    message = check_grammar(grammar_of("regex", "(a)\\1"), VOCABULARY.ll)
+    assert message == "the regular expression has a backreference, which is not supported"
 
 
 def test_a_grammar_with_an_error_of_syntax_is_refused() -> None:
