@@ -177,6 +177,12 @@ async def test_tools_and_a_schema_together_give_a_call_or_an_answer(start: Start
         assert choice.tool_calls or not jsonschema.validate(json.loads(choice.text), PERSON)
 
 
+async def test_a_grammar_of_the_request_is_refused_beside_tools(start: StartEngine) -> None:
+    structure = Structure("grammar", 'start: "x"', "guided_grammar")
+    with pytest.raises(InvalidRequest, match="guided_grammar cannot be a grammar if there are tools"):
+        await answer(start(), ask(tools=TOOLS, structure=structure))
+
+
 async def test_reasoning_is_closed_at_its_limit(start: StartEngine) -> None:
     choice = await answer(start(), ask("What is 12 + 35?", reasoning=True, max_reasoning_tokens=2))
     assert len(choice.reasoning) < 12

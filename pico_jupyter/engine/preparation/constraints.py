@@ -55,6 +55,8 @@ def _grammar(
         calls = _calls(request, prompt, tools, tokenizer, compiler)
     if request.tool_choice.required or structure is None:
         return calls, "tool_choice"
+    if calls and structure.kind == "grammar":
+        raise InvalidRequest(f"{structure.param} cannot be a grammar if there are tools", param=structure.param)
     messages = tokenizer.output_format.messages
     answer = answer_grammar(structure, _FINAL_HEADER if messages else "", compiler.literal)
     return (_either(answer, calls) if calls else answer), structure.param
