@@ -79,6 +79,7 @@ class Document:
     def __init__(self, root: Any) -> None:
         self._root = root
         self._left = _MAX_STEPS
+        self._keys: dict[int, tuple[Any, set[str]]] = {}
         # A part with its own $id changes what the references in it mean.
         self._has_parts_with_ids = isinstance(root, Mapping) and any(has_key(part, {"$id"}) for part in root.values())
 
@@ -138,7 +139,7 @@ class Document:
             case "type":
                 return any(has_type(value, name) for name in ([limit] if isinstance(limit, str) else limit))
             case "enum":
-                return equality_key(value) in map(equality_key, limit)
+                return equality_key(value) in self._keys_of(limit)
             case "const":
                 return equality_key(value) == equality_key(limit)
             case "not":
@@ -163,6 +164,12 @@ class Document:
             case "required" | "properties" | "patternProperties" | "additionalProperties" | "propertyNames":
                 return not isinstance(value, dict) or self._object_fulfils(value, keyword, limit, schema)
         return _is_within(value, keyword, limit)
+
+    def _keys_of(self, values: Any) -> set[str]:
+        """The keys of the values of an enumeration. They are computed once, because each value is compared with it."""
+        if id(values) not in self._keys:  # The list is kept, so that no other list gets its id.
+            self._keys[id(values)] = (values, set(map(equality_key, values)))
+        return self._keys[id(values)][1]
 
     def _object_fulfils(self, value: dict[str, Any], keyword: str, limit: Any, schema: Mapping[str, Any]) -> bool:
         if keyword == "required":

@@ -77,3 +77,8 @@ def test_the_errors_of_a_compilation_reach_the_caller() -> None:
 
     with pytest.raises(ValueError, match="no grammar"):
         compile_on_thread(fail)
+
+
+def test_the_error_of_a_schema_concerns_only_what_remains_after_it_is_rewritten(compiler: GrammarCompiler) -> None:
+    assert compiler.schema_error({"type": "integer", "not": {"enum": [5]}}) == ""
+    assert "'uniqueItems'" in compiler.schema_error({"not": {"const": 1}, "uniqueItems": True})
