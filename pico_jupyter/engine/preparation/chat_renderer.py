@@ -10,7 +10,7 @@ from pico_jupyter.engine.catalog.content_format import Content
 from pico_jupyter.engine.catalog.history_format import TemplateMessage
 from pico_jupyter.engine.formats.call_formats import JSON_ALONE, JSON_IN_TAGS, CallFormat
 from pico_jupyter.engine.formats.output_format import OutputFormat
-from pico_jupyter.engine.preparation.call_history import split_parallel_calls
+from pico_jupyter.engine.preparation.call_history import parse_arguments, split_parallel_calls
 from pico_jupyter.engine.preparation.control_text import ControlText, free_mark
 from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
 from pico_jupyter.engine.preparation.template_messages import (
@@ -141,5 +141,8 @@ def _texts_of(prompt: ChatPrompt) -> Iterator[str]:
     yield prompt.template_kwargs
     for message in prompt.messages:
         yield from (part.text for part in message.content if isinstance(part, TextPart))
-        yield message.reasoning or ""
-        yield from (call.arguments for call in message.tool_calls)
+        yield from (message.reasoning or "", message.name or "", message.tool_call_id or "")
+        for call in message.tool_calls:
+            # The parsed arguments too: their text may contain escapes of escapes.
+            parsed = json.dumps(parse_arguments(call.arguments), ensure_ascii=False)
+            yield from (call.id, call.name, call.arguments, parsed)

@@ -134,6 +134,34 @@ def test_the_tokens_of_an_ordinary_prompt_are_those_of_its_text(pico: Tokenizer)
     assert tokens == pico.encode(text_by(pico, *messages), add_special_tokens=False)
 
 
+PRINTS_ALL = (
+    "{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ m.name }}{{ m.tool_call_id }}{{ m.reasoning_content }}"
+    "{% for call in m.tool_calls %}{{ call.id }}{{ call.function.name }}{{ call.function.arguments | tojson }}"
+    "{% endfor %}{% endfor %}{{ tools | tojson }}"
+)
+
+
+@pytest.mark.parametrize("text", ["hi\\ua000\\ua000\\ua000", "hi\\uA000", "hi\ua000"])
+def test_an_escape_that_a_user_writes_is_text_everywhere(with_template: WithTemplate, text: str) -> None:
+    named = with_template(PRINTS_ALL)
+    call = ToolCall(text, text, json.dumps({"x": text}))
+    messages = (
+        message_of("user", text, name=text),
+        message_of("assistant", text, reasoning=text, tool_calls=(call,)),
+        message_of("tool", text, tool_call_id=text),
+    )
+    for message in messages:
+        assert text in text_by(named, QUESTION, message, tools=TOOLS), message
+    assert text_by(named, *messages, tools=TOOLS).count(text) >= 8
+
+
+def test_an_escape_of_an_escape_in_arguments_is_text(with_template: WithTemplate) -> None:
+    arguments = '{"x": "\\\\u\\u0061000"}'
+    call = Message("assistant", tool_calls=(ToolCall("a", "weather", arguments),))
+    rendered = text_by(with_template(all_messages(CALLS)), QUESTION, call, RESULT, tools=TOOLS)
+    assert '{"x": "\\\\ua000"}' in rendered
+
+
 @pytest.mark.parametrize("tag", ["</think>", "<think>"])
 def test_a_question_that_ends_in_a_tag_does_not_switch_reasoning(with_template: WithTemplate, tag: str) -> None:
     rendered = rendered_by(with_template(PLAIN), message_of("user", f"what is {tag}"))
@@ -243,6 +271,17 @@ def test_arguments_are_text_for_a_template_that_concatenates_them(with_template:
     assert '[assistant]weather{"city": "Rome"}' in text_by(tokenizer, QUESTION, CALL, RESULT, tools=TOOLS)
     empty = Message("assistant", tool_calls=(ToolCall("abcdef123", "weather", ""),))
     assert "[assistant]weather{}" in text_by(tokenizer, QUESTION, empty, RESULT, tools=TOOLS)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ("[", "]")])
+@pytest.mark.parametrize("depth", [199, 200, 300, 600, 5000])
+def test_arguments_that_are_nested_too_deeply_are_one_text(
+    with_template: WithTemplate, depth: int, opening: str, closing: str
+) -> None:
+    nested = opening * depth + "1" + closing * depth
+    call = Message("assistant", tool_calls=(ToolCall("abcdef123", "weather", nested),))
+    rendered = text_by(with_template(all_messages(CALLS)), QUESTION, call, RESULT, tools=TOOLS)
+    assert (json.dumps({"value": nested}) in rendered) == (depth >= 200)
 
 
 def test_parallel_calls_are_split_for_a_template_that_refuses_them(with_template: WithTemplate) -> None:
