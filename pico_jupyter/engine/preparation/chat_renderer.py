@@ -16,6 +16,7 @@ from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
 from pico_jupyter.engine.preparation.template_messages import (
     MessageForm,
     add_instructions,
+    answer_results,
     fold_reasoning,
     merge_roles,
     move_system_text,
@@ -73,8 +74,9 @@ class ChatRenderer:
     def render(self, messages: Sequence[Message]) -> str:
         """Render messages.
 
-        If the template fails, optional fields of tools are added, consecutive messages of one role are merged, and the
-        system message becomes part of the first question. Raises TemplateFailed, as the first attempt did.
+        If the template fails, optional fields of tools are added, consecutive messages of one role are merged, the
+        system message becomes part of the first question, and tool results get a blank answer. Raises TemplateFailed,
+        as the first attempt did.
         """
         if not self._form.calls_as_text and not self._form.history.parallel_calls:
             messages = split_parallel_calls(messages)
@@ -94,7 +96,7 @@ class ChatRenderer:
     ) -> Iterator[tuple[list[TemplateMessage], Sequence[dict[str, Any]]]]:
         """Variants of the messages and tools, the plain ones first."""
         variants = [messages]
-        for change in (merge_roles, fold_reasoning, move_system_text):
+        for change in (merge_roles, fold_reasoning, move_system_text, answer_results):
             variants += [changed for variant in variants if (changed := change(variant)) != variant]
         completed = complete_tools(self._tools)
         for variant in variants:
