@@ -28,6 +28,10 @@ from pico_jupyter.errors import InvalidRequest
 DEFAULT_LEVEL = "medium"
 # These values only switch reasoning. Chat templates have no levels of these names.
 _PLAIN_SWITCHES = ("none", "off", "on")
+# Values of chat_template_kwargs that only switch reasoning. Other values are variables of the template.
+_TEMPLATE_WORDS = {"true": True, "on": True, "enabled": True} | dict.fromkeys(("false", "off", "disabled"), False)
+_TEMPLATE_SWITCHES = ("thinking", "think", "reasoning", "reasoning_effort", "thinking_budget")
+_TEMPLATE_EFFORTS_OFF = ("none", "off", "disabled")
 # A model decides itself for the types that are not listed.
 _THINKING_TYPES = {"enabled": True, "disabled": False}
 _BUDGETS = (
@@ -40,12 +44,16 @@ _BUDGETS = (
 _READ = ("think", "enable_thinking", "thinking", "reasoning", "reasoning_effort", *_BUDGETS)
 # Spellings of other servers and of common mistakes. They are refused.
 _REFUSED = (
-    *("enable_reasoning", "reasoning_enabled", "thinking_enabled", "enableThinking", "use_thinking", "no_think"),
+    *("enable_reasoning", "reasoning_enabled", "thinking_enabled", "enableThinking", "use_thinking"),
+    *("no_think", "nothink", "no_thinking", "noThink", "noThinking", "disableThinking"),
     *("disable_thinking", "disable_reasoning", "thinking_mode", "reasoning_mode", "thinking_level", "thinkingLevel"),
     *("thinking_config", "thinkingConfig", "reasoning_config", "thinking_effort", "budget_tokens"),
 )
 # Objects in which clients send switches by mistake, such as the openai package's argument `extra_body`.
-_CONTAINERS = ("options", "extra_body", "template_kwargs", "chat_template_args")
+_CONTAINERS = (
+    *("options", "extra_body", "template_kwargs", "chat_template_args", "parameters"),
+    *("generation_config", "generationConfig", "google", "extra_body.google", "output_config"),
+)
 
 
 class ReasoningSwitch(msgspec.Struct, frozen=True):
@@ -90,10 +98,9 @@ def read_template_kwargs(raw: JsonObject) -> str:
     A budget of reasoning tokens is added as `thinking_budget`, which some chat templates print.
     """
     kwargs: JsonObject = raw.get("chat_template_kwargs") or {}
-    switches = ["enable_thinking"]
-    if _truth(kwargs.get("thinking")) is not None:
-        switches.append("thinking")
-    rest = {key: value for key, value in kwargs.items() if key not in switches}
+    rest = {
+        key: value for key, value in kwargs.items() if key != "enable_thinking" and _template_value(key, value) is None
+    }
     budget = next((value for value in _raw_budgets(raw) if type(value) is int and value > 0), None)
     if budget is not None:
         rest.setdefault("thinking_budget", budget)
@@ -106,10 +113,14 @@ def refuse_unknown_switches(raw: JsonObject) -> None:
         if raw.get(name) is not None:
             raise _refusal(name)
     for container in _CONTAINERS:
-        members = raw.get(container)
+        members: object = raw
+        for key in container.split("."):
+            members = members.get(key) if isinstance(members, dict) else None
         if not isinstance(members, dict):
             continue
-        for name in (*_READ, *_REFUSED, "chat_template_kwargs"):
+        # Anthropic's name for the effort.
+        effort = ("effort",) if container == "output_config" else ()
+        for name in (*_READ, *_REFUSED, "chat_template_kwargs", *effort):
             if members.get(name) is not None and (container, name) != ("options", "think"):
                 raise _refusal(f"{container}.{name}")
 
@@ -143,11 +154,28 @@ def _read_template_switch(kwargs: TemplateArguments | None) -> ReasoningSwitch:
     if kwargs is None:
         return ReasoningSwitch()
     value = _read_truth(kwargs.enable_thinking, "chat_template_kwargs.enable_thinking")
-    if value is None:
-        # Templates of DeepSeek and Granite call the switch `thinking`. Other values are variables of the template.
-        value = _truth(kwargs.thinking)
     effort = kwargs.reasoning_effort
-    return ReasoningSwitch(value, effort if isinstance(effort, str) and effort and value is not False else None)
+    is_effort = isinstance(effort, str) and effort != "" and _template_value("reasoning_effort", effort) is None
+    for key in _TEMPLATE_SWITCHES:
+        value = _template_value(key, getattr(kwargs, key)) if value is None else value
+    return ReasoningSwitch(value, effort if is_effort and value is not False else None)
+
+
+def _template_value(key: str, value: object) -> bool | None:
+    """What a member of chat_template_kwargs other than enable_thinking says; None if it is a variable of the template.
+
+    Templates of DeepSeek and Granite call the switch `thinking`.
+    """
+    word = value.strip().lower() if isinstance(value, str) else None
+    match key:
+        case "thinking" | "think" | "reasoning":
+            return value if isinstance(value, bool) else _TEMPLATE_WORDS.get(word or "")
+        case "reasoning_effort":
+            return False if word in _TEMPLATE_EFFORTS_OFF else None
+        case "thinking_budget":
+            return False if type(value) in (int, float) and value == 0 else None
+        case _:
+            return None
 
 
 def _read_thinking(value: ThinkingField | bool | ThinkingType | None) -> ReasoningSwitch:
@@ -155,7 +183,9 @@ def _read_thinking(value: ThinkingField | bool | ThinkingType | None) -> Reasoni
         return ReasoningSwitch(value)
     if isinstance(value, str):
         return ReasoningSwitch(_THINKING_TYPES.get(value))
-    return _read_budget(value.budget_tokens) if value.type is None else ReasoningSwitch(_THINKING_TYPES.get(value.type))
+    if value.type is not None:
+        return ReasoningSwitch(_THINKING_TYPES.get(value.type))
+    return _read_budget(value.budget_tokens) if value.enabled is None else ReasoningSwitch(value.enabled)
 
 
 def _read_reasoning_field(value: ReasoningField | str | None) -> ReasoningSwitch:

@@ -273,8 +273,9 @@ class ThinkingField(RequestStruct, frozen=True):
 
     ignored = frozenset({"clear_thinking", "display", "keep"})
     type: Annotated[ThinkingType | None, about("adaptive and auto: the model's default.")] = None
+    enabled: Annotated[bool | None, about("Used if type is omitted.")] = None
     budget_tokens: Annotated[
-        TokenBudget | None, about("Like max_thinking_tokens. As a switch, used if type is omitted.")
+        TokenBudget | None, about("Like max_thinking_tokens. As a switch, used if type and enabled are omitted.")
     ] = None
 
 
@@ -282,8 +283,13 @@ class TemplateArguments(RequestStruct, frozen=True):
     """Variables for the model's chat template. Members that are not listed are passed to it unchanged."""
 
     enable_thinking: Annotated[bool | TrueOrFalse | None, about("The reasoning switch.")] = None
-    thinking: Annotated[Any, about("If it is a boolean and enable_thinking is omitted: the reasoning switch.")] = None
-    reasoning_effort: Annotated[Any, about("Passed to the template, also as the level if reasoning is on.")] = None
+    thinking: Annotated[Any, about("true, false, on, off, enabled or disabled: the reasoning switch.")] = None
+    think: Annotated[Any, about("The same as thinking.")] = None
+    reasoning: Annotated[Any, about("The same as thinking.")] = None
+    reasoning_effort: Annotated[
+        Any, about("none, off, disabled: reasoning off. Others: passed to the template, also as the level.")
+    ] = None
+    thinking_budget: Annotated[Any, about("0: reasoning off. Others: passed to the template.")] = None
 
 
 _BUDGET = about("0: reasoning off; more: on, and closed after this many tokens at the latest; -1: no limit.")

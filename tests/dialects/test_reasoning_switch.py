@@ -69,6 +69,19 @@ def test_an_unknown_effort_is_refused_with_the_allowed_ones(spelling: str) -> No
         ({"chat_template_kwargs": {"thinking": "deep"}}, None),
         ({"chat_template_kwargs": {"enable_thinking": True, "thinking": False}}, True),
         ({"chat_template_kwargs": {}}, None),
+        ({"chat_template_kwargs": {"thinking": "off"}}, False),
+        ({"chat_template_kwargs": {"thinking": "On"}}, True),
+        ({"chat_template_kwargs": {"thinking": "disabled"}}, False),
+        ({"chat_template_kwargs": {"think": False}}, False),
+        ({"chat_template_kwargs": {"reasoning": False}}, False),
+        ({"chat_template_kwargs": {"reasoning": True}}, True),
+        ({"chat_template_kwargs": {"reasoning": "deep"}}, None),
+        ({"chat_template_kwargs": {"reasoning_effort": "none"}}, False),
+        ({"chat_template_kwargs": {"reasoning_effort": "low"}}, None),
+        ({"chat_template_kwargs": {"thinking_budget": 0}}, False),
+        ({"chat_template_kwargs": {"thinking_budget": 9}}, None),
+        ({"chat_template_kwargs": {"thinking_mode": "chat"}}, None),
+        ({"chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "none"}}, True),
         ({"reasoning": {"enabled": True}}, True),
         ({"reasoning": {"enabled": False}}, False),
         ({"reasoning": {"effort": "high", "enabled": False}}, True),
@@ -83,6 +96,10 @@ def test_an_unknown_effort_is_refused_with_the_allowed_ones(spelling: str) -> No
         ({"thinking": {"type": "auto"}}, None),
         ({"thinking": {"budget_tokens": 0}}, False),
         ({"thinking": {"budget_tokens": 9}}, True),
+        ({"thinking": {"enabled": False}}, False),
+        ({"thinking": {"enabled": True}}, True),
+        ({"thinking": {"enabled": False, "budget_tokens": 9}}, False),
+        ({"thinking": {"type": "enabled", "enabled": False}}, True),
         ({"thinking": {}}, None),
         ({"thinking": True}, True),
         ({"thinking": False}, False),
@@ -160,6 +177,8 @@ def test_a_switch_without_a_level_has_the_first_level_of_the_later_fields(
         {"enable_reasoning": False},
         {"enableThinking": False},
         {"thinking_mode": "off"},
+        {"nothink": True},
+        {"no_thinking": True},
         {"thinking_config": {"thinking_budget": 0}},
         {"thinkingConfig": {"thinkingBudget": 0}},
     ],
@@ -180,6 +199,11 @@ def test_a_switch_that_is_not_supported_is_refused_by_name(members: dict[str, ob
         ({"chat_template_args": {"thinking": False}}, "chat_template_args.thinking"),
         ({"options": {"enable_thinking": False}}, "options.enable_thinking"),
         ({"options": {"reasoning_effort": "none"}}, "options.reasoning_effort"),
+        ({"options": {"nothink": True}}, "options.nothink"),
+        ({"parameters": {"enable_thinking": False}}, "parameters.enable_thinking"),
+        ({"generation_config": {"thinking_config": {"thinking_budget": 0}}}, "generation_config.thinking_config"),
+        ({"extra_body": {"google": {"thinking_config": {}}}}, "extra_body.google.thinking_config"),
+        ({"output_config": {"effort": "low"}}, "output_config.effort"),
     ],
 )
 def test_a_switch_in_the_wrong_object_is_refused_by_name(members: dict[str, object], param: str) -> None:
@@ -195,6 +219,9 @@ def test_a_switch_in_the_wrong_object_is_refused_by_name(members: dict[str, obje
         {"extra_body": {"metadata": {}}},
         {"extra_body": "x"},
         {"extra_body": {"think": None}},
+        {"extra_body": {"google": {"x": 1}}},
+        {"extra_body": {"google": "x"}},
+        {"output_config": {"format": {}}},
     ],
 )
 def test_null_and_other_members_are_no_switches(members: dict[str, object]) -> None:
@@ -232,6 +259,7 @@ def test_a_spelling_without_a_value_is_skipped() -> None:
         ({"thinking": 1}, "thinking"),
         ({"thinking": []}, "thinking"),
         ({"thinking": {"type": "on"}}, "thinking.type"),
+        ({"thinking": {"enabled": "no"}}, "thinking.enabled"),
         ({"thinking": {"type": True}}, "thinking.type"),
         ({"thinking": {"type": "enabled", "budget_tokens": "1"}}, "thinking.budget_tokens"),
         ({"thinking": {"budget_tokens": -2}}, "thinking.budget_tokens"),
@@ -296,6 +324,36 @@ def test_template_kwargs_are_passed_on_without_the_switch() -> None:
     kwargs = {"enable_thinking": True, "thinking": False, "documents": [{"é": 1}], "x": None}
     text = read_template_kwargs({"chat_template_kwargs": kwargs})
     assert json.loads(text) == {"documents": [{"é": 1}], "x": None}
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"thinking": "off"},
+        {"think": False},
+        {"reasoning": "on"},
+        {"reasoning_effort": "none"},
+        {"thinking_budget": 0},
+    ],
+)
+def test_a_switch_in_template_kwargs_is_not_passed_on(kwargs: dict[str, object]) -> None:
+    assert read_template_kwargs({"chat_template_kwargs": kwargs}) == "{}"
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"thinking_mode": "chat"},
+        {"thinking_budget": 9},
+        {"thinking_budget": False},
+        {"reasoning_effort": "low"},
+        {"reasoning": {"x": 1}},
+        {"think": None},
+        {"nothink": True},
+    ],
+)
+def test_other_template_kwargs_are_passed_on(kwargs: dict[str, object]) -> None:
+    assert json.loads(read_template_kwargs({"chat_template_kwargs": kwargs})) == kwargs
 
 
 def test_a_thinking_that_is_not_a_switch_is_passed_to_the_template() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,10 +15,15 @@ from pico_jupyter.types import Message, Part, TextPart, ToolCall
 
 # The key for arguments that are not a JSON object.
 _WRAPPING_KEY = "value"
+# Arguments with more levels remain text. Escaping them, and most chat templates, are recursive.
+_MAX_NESTING = 200
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
-    """The arguments of a past call. Nothing and null become {}; another value becomes an object with one member."""
+    """The arguments of a past call. Nothing and null become {}.
+
+    Another value becomes an object with one member. So does the text, if it is not valid or nested too deeply.
+    """
     value = _parse_value(text) if text.strip() else None
     if isinstance(value, str) and value.lstrip().startswith("{"):
         value = _parse_value(value)
@@ -82,9 +87,21 @@ def result_as_text(content: Sequence[Part]) -> tuple[Part, ...]:
 
 def _parse_value(text: str) -> Any:
     try:
-        return parse_object(text)
+        value = parse_object(text)
     except (NotACall, RecursionError):
         return text
+    return text if _is_nested_too_deeply(value) else value
+
+
+def _is_nested_too_deeply(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_NESTING):
+        objects = [item for item in level if isinstance(item, dict)]
+        lists = [item for item in level if isinstance(item, list)]
+        level = [*chain.from_iterable(lists), *chain.from_iterable(item.values() for item in objects)]
+        if not level:
+            return False
+    return True
 
 
 def _python_call(call: ToolCall, arguments: dict[str, Any]) -> str:

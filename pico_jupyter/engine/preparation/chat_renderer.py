@@ -10,12 +10,13 @@ from pico_jupyter.engine.catalog.content_format import Content
 from pico_jupyter.engine.catalog.history_format import TemplateMessage
 from pico_jupyter.engine.formats.call_formats import JSON_ALONE, JSON_IN_TAGS, CallFormat
 from pico_jupyter.engine.formats.output_format import OutputFormat
-from pico_jupyter.engine.preparation.call_history import split_parallel_calls
+from pico_jupyter.engine.preparation.call_history import parse_arguments, split_parallel_calls
 from pico_jupyter.engine.preparation.control_text import ControlText, free_mark
 from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
 from pico_jupyter.engine.preparation.template_messages import (
     MessageForm,
     add_instructions,
+    answer_results,
     fold_reasoning,
     merge_roles,
     move_system_text,
@@ -73,8 +74,9 @@ class ChatRenderer:
     def render(self, messages: Sequence[Message]) -> str:
         """Render messages.
 
-        If the template fails, optional fields of tools are added, consecutive messages of one role are merged, and the
-        system message becomes part of the first question. Raises TemplateFailed, as the first attempt did.
+        If the template fails, optional fields of tools are added, consecutive messages of one role are merged, the
+        system message becomes part of the first question, and tool results get a blank answer. Raises TemplateFailed,
+        as the first attempt did.
         """
         if not self._form.calls_as_text and not self._form.history.parallel_calls:
             messages = split_parallel_calls(messages)
@@ -94,7 +96,7 @@ class ChatRenderer:
     ) -> Iterator[tuple[list[TemplateMessage], Sequence[dict[str, Any]]]]:
         """Variants of the messages and tools, the plain ones first."""
         variants = [messages]
-        for change in (merge_roles, fold_reasoning, move_system_text):
+        for change in (merge_roles, fold_reasoning, move_system_text, answer_results):
             variants += [changed for variant in variants if (changed := change(variant)) != variant]
         completed = complete_tools(self._tools)
         for variant in variants:
@@ -141,5 +143,8 @@ def _texts_of(prompt: ChatPrompt) -> Iterator[str]:
     yield prompt.template_kwargs
     for message in prompt.messages:
         yield from (part.text for part in message.content if isinstance(part, TextPart))
-        yield message.reasoning or ""
-        yield from (call.arguments for call in message.tool_calls)
+        yield from (message.reasoning or "", message.name or "", message.tool_call_id or "")
+        for call in message.tool_calls:
+            # The parsed arguments too: their text may contain escapes of escapes.
+            parsed = json.dumps(parse_arguments(call.arguments), ensure_ascii=False)
+            yield from (call.id, call.name, call.arguments, parsed)

@@ -15,6 +15,8 @@ from typing import Any
 
 # A mark is a printable character without case. Templates may escape or change other characters.
 _FIRST_MARK = 0xA000
+# One character as a JSON escape: a pair of surrogates or one unit. A mark can be either.
+_ESCAPE = re.compile(r"u(d[89ab][0-9a-f]{2})\\+u(d[c-f][0-9a-f]{2})|u([0-9a-f]{4})", re.IGNORECASE)
 
 
 class ControlText:
@@ -58,8 +60,12 @@ class ControlText:
 
 
 def free_mark(prompt: str) -> str:
-    """A mark that does not occur in the texts of a prompt."""
-    used = frozenset(prompt)
-    return next(
-        mark for code in range(_FIRST_MARK, sys.maxunicode) if (mark := chr(code)).isprintable() and mark not in used
-    )
+    """A mark that does not occur in the texts of a prompt, neither as a character nor as a JSON escape."""
+    used, escaped = frozenset(prompt), _escapes(prompt)
+    marks = (chr(code) for code in range(_FIRST_MARK, sys.maxunicode) if chr(code).isprintable())
+    return next(mark for mark in marks if mark not in used and escaped.isdisjoint(_escapes(json.dumps(mark))))
+
+
+def _escapes(text: str) -> frozenset[str]:
+    """The JSON escapes in a text, as hexadecimal digits. The backslash is optional, as it may end another text."""
+    return frozenset("".join(digits).lower() for digits in _ESCAPE.findall(text))

@@ -191,6 +191,19 @@ def move_system_text(messages: Sequence[TemplateMessage]) -> list[TemplateMessag
     return [{**messages[1], "content": content}, *messages[2:]]
 
 
+def answer_results(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
+    """Insert a blank answer between tool results and a message of the user. Mistral's templates require one.
+
+    Its text is a space, because the template of Ministral 3 refuses an empty text.
+    """
+    answered: list[TemplateMessage] = []
+    for message in messages:
+        if answered and answered[-1]["role"] == "tool" and message["role"] == "user":
+            answered.append({"role": "assistant", "content": " "})
+        answered.append(message)
+    return answered
+
+
 def fold_reasoning(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
     """Append the content of messages with calls to their reasoning. gpt-oss accepts only one of both there."""
     return [_fold(message) for message in messages]

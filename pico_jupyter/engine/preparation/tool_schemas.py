@@ -8,6 +8,9 @@ from typing import Any
 
 from pico_jupyter.engine.formats.call_formats import JSON_IN_TAGS
 
+# The values of an object with any members. The template of Command R+ requires a type of them.
+_ANY_VALUE = {"type": ["string", "number", "boolean"]}
+
 
 def complete_tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The tools with all optional fields: descriptions, parameters, and the types of parameters."""
@@ -53,7 +56,9 @@ def _complete_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A schema with description and type. Of several types, the first one that is not null is used."""
     completed = {"description": "", **schema, "type": _type_name(schema)}
     if completed["type"] == "object":
-        completed = {"description": "", **_complete_object(completed)}
+        completed = {"description": "", "additionalProperties": _ANY_VALUE, **_complete_object(completed)}
+        if members := _schema(schema.get("additionalProperties")):
+            completed["additionalProperties"] = _complete_schema(members)
     if completed["type"] == "array":
         completed["items"] = _complete_schema(_schema(schema.get("items")))
     return completed

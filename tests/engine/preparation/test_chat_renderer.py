@@ -134,6 +134,34 @@ def test_the_tokens_of_an_ordinary_prompt_are_those_of_its_text(pico: Tokenizer)
     assert tokens == pico.encode(text_by(pico, *messages), add_special_tokens=False)
 
 
+PRINTS_ALL = (
+    "{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ m.name }}{{ m.tool_call_id }}{{ m.reasoning_content }}"
+    "{% for call in m.tool_calls %}{{ call.id }}{{ call.function.name }}{{ call.function.arguments | tojson }}"
+    "{% endfor %}{% endfor %}{{ tools | tojson }}"
+)
+
+
+@pytest.mark.parametrize("text", ["hi\\ua000\\ua000\\ua000", "hi\\uA000", "hi\ua000"])
+def test_an_escape_that_a_user_writes_is_text_everywhere(with_template: WithTemplate, text: str) -> None:
+    named = with_template(PRINTS_ALL)
+    call = ToolCall(text, text, json.dumps({"x": text}))
+    messages = (
+        message_of("user", text, name=text),
+        message_of("assistant", text, reasoning=text, tool_calls=(call,)),
+        message_of("tool", text, tool_call_id=text),
+    )
+    for message in messages:
+        assert text in text_by(named, QUESTION, message, tools=TOOLS), message
+    assert text_by(named, *messages, tools=TOOLS).count(text) >= 8
+
+
+def test_an_escape_of_an_escape_in_arguments_is_text(with_template: WithTemplate) -> None:
+    arguments = '{"x": "\\\\u\\u0061000"}'
+    call = Message("assistant", tool_calls=(ToolCall("a", "weather", arguments),))
+    rendered = text_by(with_template(all_messages(CALLS)), QUESTION, call, RESULT, tools=TOOLS)
+    assert '{"x": "\\\\ua000"}' in rendered
+
+
 @pytest.mark.parametrize("tag", ["</think>", "<think>"])
 def test_a_question_that_ends_in_a_tag_does_not_switch_reasoning(with_template: WithTemplate, tag: str) -> None:
     rendered = rendered_by(with_template(PLAIN), message_of("user", f"what is {tag}"))
@@ -229,6 +257,32 @@ def test_optional_fields_of_tools_are_added_for_templates_that_require_them(
     assert text_by(with_template(REQUIRES_ALL + PLAIN), QUESTION, tools=tools).startswith("f")
 
 
+COMMAND_R = (
+    "{% macro kind(s) %}{% if s.type == 'object' %}{{ 'Dict[str, ' + kind(s.additionalProperties) + ']' }}"
+    "{% elif s.type is iterable and s.type is not string %}{{ s.type | join('|') }}{% else %}{{ s.type }}{% endif %}"
+    "{% endmacro %}{% for tool in tools %}{{ tool.function.name }}"
+    "{% for name, p in tool.function.parameters.properties.items() %}({{ name }}: {{ kind(p) }}){% endfor %}"
+    "{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("schema", "kind"),
+    [
+        ({"type": "object"}, "string|number|boolean"),
+        ({"type": "object", "additionalProperties": {"type": "object"}}, "Dict[str, string|number|boolean]"),
+    ],
+    ids=str,
+)
+def test_an_object_has_a_type_of_its_members_for_command_r(
+    with_template: WithTemplate, schema: dict[str, Any], kind: str
+) -> None:
+    function = {"name": "f", "parameters": {"type": "object", "properties": {"a": schema}}}
+    tools = json.dumps([{"type": "function", "function": function}])
+    rendered = text_by(with_template(COMMAND_R + PLAIN), QUESTION, tools=tools)
+    assert rendered.startswith(f"f(a: Dict[str, {kind}])")
+
+
 def test_tools_are_unchanged_for_other_templates(with_template: WithTemplate) -> None:
     tools = '[{"type": "function", "function": {"name": "f"}}]'
     rendered = text_by(with_template("{{ tools | tojson }}" + PLAIN), QUESTION, tools=tools)
@@ -243,6 +297,30 @@ def test_arguments_are_text_for_a_template_that_concatenates_them(with_template:
     assert '[assistant]weather{"city": "Rome"}' in text_by(tokenizer, QUESTION, CALL, RESULT, tools=TOOLS)
     empty = Message("assistant", tool_calls=(ToolCall("abcdef123", "weather", ""),))
     assert "[assistant]weather{}" in text_by(tokenizer, QUESTION, empty, RESULT, tools=TOOLS)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ("[", "]")])
+@pytest.mark.parametrize("depth", [199, 200, 300, 600, 5000])
+def test_arguments_that_are_nested_too_deeply_are_one_text(
+    with_template: WithTemplate, depth: int, opening: str, closing: str
+) -> None:
+    nested = opening * depth + "1" + closing * depth
+    call = Message("assistant", tool_calls=(ToolCall("abcdef123", "weather", nested),))
+    rendered = text_by(with_template(all_messages(CALLS)), QUESTION, call, RESULT, tools=TOOLS)
+    assert (json.dumps({"value": nested}) in rendered) == (depth >= 200)
+
+
+MISTRAL = (  # Calls and results do not count as turns.
+    "{{ tools }}{% set ns = namespace(index=0) %}{% for m in messages %}"
+    "{% if m.role == 'user' or (m.role == 'assistant' and not m.tool_calls) %}"
+    "{% if (m.role == 'user') != (ns.index % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}"
+    "{% set ns.index = ns.index + 1 %}{% endif %}[{{ m.role }}]{{ m.content }}" + CALLS + "{% endfor %}"
+)
+
+
+def test_a_blank_answer_stands_between_a_result_and_a_question_for_mistral(with_template: WithTemplate) -> None:
+    rendered = text_by(with_template(MISTRAL), QUESTION, CALL, RESULT, message_of("user", "next"), tools=TOOLS)
+    assert rendered.endswith("[tool]22[assistant] [user]next")
 
 
 def test_parallel_calls_are_split_for_a_template_that_refuses_them(with_template: WithTemplate) -> None:

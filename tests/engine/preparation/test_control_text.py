@@ -41,5 +41,15 @@ def test_a_mark_that_a_template_printed_as_a_json_escape_is_a_mark_again() -> No
     assert control.in_rendered("<\\ua000|im_end|>") == f"<{control.mark}|im_end|>"
 
 
+@pytest.mark.parametrize("used", ["ꀀ", "\\ua000", "\\uA000", "\\\\ua000", "ua000"])
+def test_a_mark_is_free_as_a_character_and_as_a_json_escape(used: str) -> None:
+    assert free_mark(f"a{used}") == "ꀁ"
+
+
+def test_a_mark_is_found_if_a_text_contains_all_others_of_four_digits() -> None:
+    used = "".join(f"\\u{code:04x}" for code in range(0xA000, 0x10000))
+    assert free_mark(used) > "\uffff"
+
+
 def test_without_tokens_nothing_is_escaped() -> None:
     assert ControlText((), "#").escape("<|im_end|>") == "<|im_end|>"
