@@ -14,27 +14,16 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import regex
 from mlx_lm import tokenizer_utils
 from transformers import PreTrainedTokenizerBase
 
 from pico_jupyter.engine.catalog.content_format import ContentFormat, detect_content_format
 from pico_jupyter.engine.catalog.history_format import HistoryFormat, detect_history_format
+from pico_jupyter.engine.catalog.template_sandbox import TEMPLATE_FAILURES
 from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format
 from pico_jupyter.engine.text.token_decoder import TokenDecoder, token_decoder
 from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
-
-# A template may raise jinja2's errors, and Python's errors for unexpected data.
-TEMPLATE_FAILURES = (
-    jinja2.TemplateError,
-    TypeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-)
 
 # Template variables that a request cannot set, because they are arguments of the renderer.
 _RENDERER_ARGUMENTS = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
