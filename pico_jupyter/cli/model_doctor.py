@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
+from mlx_lm.utils import MODEL_REMAPPING
 
 from pico_jupyter.cli.doctor import Finding, WarningCollector, print_findings
 from pico_jupyter.cli.doctor_conversations import SampleConversation, sample_conversations
@@ -36,6 +38,8 @@ WORD = re.compile(r"\w+|\W")
 DIGEST_LENGTH = 12
 DIFFERENCE_LENGTH = 80
 DOWNLOAD_AGAIN = "download the model's files again; one of them may be missing or of another version"
+RENAME = "rename the folder"
+CHOOSE_FOLDER = "choose a folder with config.json, *.safetensors and tokenizer files, such as those of mlx-community"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +66,10 @@ def _findings(name: str, options: EngineOptions) -> Iterator[Finding]:
     try:
         info = _find(name, options)
     except _UnusableModel as error:
-        yield Finding("problem", "model", str(error), DOWNLOAD_AGAIN)
+        yield Finding("problem", "model", str(error), error.remedy)
         return
     yield from _facts(info)
+    yield from _check_architecture(info)
     yield _memory_need(info, options)
     media = None
     try:
@@ -82,27 +87,56 @@ def _findings(name: str, options: EngineOptions) -> Iterator[Finding]:
 class _UnusableModel(Exception):
     """The folder of the model cannot be used; the message gives the reason."""
 
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
+
 
 def _find(name: str, options: EngineOptions) -> ModelInfo:
-    """Find a model by its name or by its folder. Raises ModelNotFound, and _UnusableModel for a broken folder."""
+    """Find a model by its name or by its folder. Raises PicoError, and _UnusableModel for a broken folder."""
     warnings = WarningCollector()
     log = logging.getLogger("pico_jupyter")
     log.addHandler(warnings)
     path = Path(name).expanduser()
     try:
         if path.is_dir():
-            folder = path.resolve()
-            return Catalog(EngineOptions(model_dirs=(str(folder),)), environ={}, hub_cache=None).find(folder.name)
+            return _find_folder(path.resolve(), warnings)
         return Catalog(options).find(name)
     except ModelNotFound:
         last = path.name.partition(":")[0].lower()
         for message in warnings.messages:
             folder_name, _, reason = message.removeprefix("skipping ").partition(": ")
             if Path(folder_name).name.lower() == last:
-                raise _UnusableModel(reason) from None
+                raise _UnusableModel(reason, DOWNLOAD_AGAIN) from None
         raise
     finally:
         log.removeHandler(warnings)
+
+
+def _find_folder(folder: Path, warnings: WarningCollector) -> ModelInfo:
+    """Read the model in `folder`. Its name may be one that the catalog does not list. Raises _UnusableModel."""
+    catalog = Catalog(EngineOptions(model_dirs=(str(folder),)), environ={}, hub_cache=None, builtin_dir=folder / "none")
+    for info in catalog.models():
+        if info.path == str(folder):
+            return info
+    for message in warnings.messages:
+        start = f"skipping {folder}: "
+        if message.startswith(start):
+            reason = message.removeprefix(start)
+            raise _UnusableModel(reason, RENAME if reason.startswith("its name") else DOWNLOAD_AGAIN)
+    if any(folder.glob("*.gguf")):
+        raise _UnusableModel("the folder has only GGUF files, which are not supported", CHOOSE_FOLDER)
+    is_empty = next(folder.iterdir(), None) is None
+    raise _UnusableModel("the folder is empty" if is_empty else "the folder holds no model", CHOOSE_FOLDER)
+
+
+def _check_architecture(info: ModelInfo) -> Iterator[Finding]:
+    """Report a text model that mlx-lm cannot run. load_processor() reports this of a model with images."""
+    module = MODEL_REMAPPING.get(info.family, info.family)
+    is_known = re.fullmatch(r"[\w-]+", module) and find_spec(f"mlx_lm.models.{module}")
+    if "vision" not in info.capabilities and not is_known:
+        text = f"mlx-lm {version('mlx-lm')} does not support the model_type {info.family!r}"
+        yield Finding("problem", "model", text, "upgrade mlx-lm, or choose another model")
 
 
 def _facts(info: ModelInfo) -> Iterator[Finding]:

@@ -161,3 +161,51 @@ def test_the_weights_are_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_an_unknown_model_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "absent"]) == 1
     assert capsys.readouterr().err == "error: model 'absent' not found\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (None, "the folder is empty"),
+        ("notes.txt", "the folder holds no model"),
+        ("model-Q4.gguf", "the folder has only GGUF files, which are not supported"),
+    ],
+)
+def test_a_folder_without_a_model_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str | None, reason: str
+) -> None:
+    if file:
+        (tmp_path / file).touch()
+    assert main(["doctor", str(tmp_path)]) == 1
+    report = capsys.readouterr().out
+    assert findings(report)["model"] == f"FAIL {reason}"
+    assert "-> choose a folder with config.json" in report
+
+
+@pytest.mark.parametrize("name", ["two words", "a:b", "a: b"])
+def test_a_folder_name_that_the_catalog_refuses_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    copy_of_pico_tiny(tmp_path / name)
+    assert main(["doctor", str(tmp_path / name)]) == 1
+    report = capsys.readouterr().out
+    assert findings(report)["model"].startswith("FAIL its name has characters other than letters")
+    assert "-> rename the folder" in report
+
+
+def test_a_copy_with_the_name_of_the_built_in_model_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy_of_pico_tiny(tmp_path / "pico-tiny")
+    (tmp_path / "pico-tiny" / "chat_template.jinja").write_text("{% if %}")
+    assert main(["doctor", str(tmp_path / "pico-tiny")]) == 1
+    assert findings(capsys.readouterr().out)["model"].startswith("FAIL the chat template cannot be parsed")
+
+
+@pytest.mark.parametrize("model_type", ["nosuchmodel", "../../x"])
+def test_a_model_type_that_mlx_lm_does_not_have_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model_type: str
+) -> None:
+    copy_of_pico_tiny(tmp_path / "new")
+    config = json.loads((tmp_path / "new" / "config.json").read_text())
+    (tmp_path / "new" / "config.json").write_text(json.dumps(config | {"model_type": model_type}))
+    assert main(["doctor", str(tmp_path / "new")]) == 1
+    assert f"does not support the model_type '{model_type}'" in capsys.readouterr().out

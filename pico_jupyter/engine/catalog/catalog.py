@@ -193,6 +193,9 @@ class Catalog:
         except (BrokenModel, OSError) as error:
             self._warn_once(folder.path, str(error))
             return None
+        except Exception as error:  # noqa: BLE001  an unforeseen fault of one folder must not hide the other models
+            self._warn_once(folder.path, f"cannot be read ({type(error).__name__})")
+            return None
         self._warnings.pop(folder.path, None)
         return info
 

@@ -52,6 +52,15 @@ CONTEXT_KEYS = (
 )
 WIDTH_KEYS = ("hidden_size", "n_embd", "d_model", "model_dim", "dim")
 DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers")
+HEADS_KEYS = ("num_attention_heads", "num_key_value_heads", "n_head", "n_heads", "num_heads")
+EXPERTS_KEYS = ("num_experts", "num_local_experts", "n_routed_experts")
+# The smallest and largest accepted numbers. A model outside these ranges can block the engine while it is built.
+SHAPE_RANGES = (
+    (DEPTH_KEYS, 0, 10_000),
+    (HEADS_KEYS, 1, 100_000),
+    (EXPERTS_KEYS, 0, 100_000),
+    (WIDTH_KEYS, 1, 1_000_000),
+)
 # Tokens. The context of a model whose files and architecture name none, such as Mamba.
 DEFAULT_CONTEXT = 8192
 # transformers writes a number above this for a tokenizer without a limit.
@@ -87,6 +96,8 @@ def read_model(folder: Path, files: Files, *, name: str, repo: str, source: Sour
     """
     config = _read_object(folder, files, "config.json")
     _check_architecture(config, files)
+    for part in (config, _text_config(config), _object(config.get("vision_config"))):
+        _check_shapes(part)
     weights = _read_weights(folder, files)
     tokenizer_config = _read_object(folder, files, "tokenizer_config.json", required=False)
     templates = _read_templates(folder, files, tokenizer_config)
@@ -165,6 +176,15 @@ def _check_architecture(config: Mapping[str, object], files: Files) -> None:
     raise NotALanguageModel(", ".join(names) or "an unknown architecture")
 
 
+def _check_shapes(config: Mapping[str, object]) -> None:
+    """Raise BrokenModel if a number of the config is outside its range. Lists are not checked."""
+    for keys, smallest, largest in SHAPE_RANGES:
+        for key in keys:
+            value = config.get(key)
+            if isinstance(value, int | float) and not smallest <= value <= largest:
+                raise BrokenModel(f"config.json: {key} must be from {smallest} to {largest}, not {value}")
+
+
 def _weight_files(files: Files) -> list[str]:
     """The files that mlx-lm and mlx-vlm load: model*.safetensors, or without such files all safetensors files."""
     safetensors = [file for file in files if file.endswith(".safetensors")]
@@ -174,7 +194,8 @@ def _weight_files(files: Files) -> list[str]:
 def _read_weights(folder: Path, files: Files) -> ModelWeights:
     names = _weight_files(files)
     if not names:
-        raise BrokenModel("there are no *.safetensors files")
+        gguf = " (GGUF files are not supported)" if any(file.endswith(".gguf") for file in files) else ""
+        raise BrokenModel(f"there are no *.safetensors files{gguf}")
     index = _read_object(folder, files, "model.safetensors.index.json", required=False)
     missing = sorted({str(file) for file in _object(index.get("weight_map")).values()} - files.keys())
     if missing:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-import jinja2
-import jinja2.ext
-import jinja2.meta
-import jinja2.nodes
-import jinja2.parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
+from pico_jupyter.engine.catalog.template_sandbox import LimitedTemplate
 from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format, names_reasoning
 from pico_jupyter.types import EFFORTS, TemplateSwitch
 
@@ -62,41 +54,11 @@ class TemplateFeatures:
     reasoning_default: bool = False
 
 
-class _GenerationBlock(jinja2.ext.Extension):
-    """Renders `{% generation %}` blocks as their body. Training code marks the assistant's tokens with them."""
-
-    tags = {"generation"}  # noqa: RUF012  jinja2's Extension declares it as a plain set
-
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _tojson(value: object, ensure_ascii: bool = False, indent: int | None = None, **_: object) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
-
-
-@lru_cache(maxsize=1)
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, "jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise_exception
-    # The clock is fixed, so that two renderings differ by their variables only.
-    environment.globals["strftime_now"] = datetime.datetime(2026, 1, 1).strftime
-    return environment
-
-
 @lru_cache(maxsize=256)
 def detect_template_features(
     text: str, special_tokens: tuple[tuple[str, str], ...], added_tokens: frozenset[str]
 ) -> TemplateFeatures:
-    """Detect what the chat template `text` supports. Raises jinja2.TemplateSyntaxError.
+    """Detect what the chat template `text` supports. Raises jinja2.TemplateSyntaxError and BrokenModel.
 
     `special_tokens` are the names and values of the variables bos_token, eos_token and so on. `added_tokens` are the
     added tokens of the vocabulary. An empty text supports nothing.
@@ -117,9 +79,9 @@ class _Probe:
     """Renders a template. `variables` are the names that the template reads."""
 
     def __init__(self, text: str, special_tokens: Mapping[str, str], output_format: OutputFormat) -> None:
-        self.variables = jinja2.meta.find_undeclared_variables(_environment().parse(text))
         self.text = text
-        self._template = _environment().from_string(text)
+        self._template = LimitedTemplate(text)
+        self.variables = self._template.variables
         self._special_tokens = special_tokens
         self._open = (output_format.reasoning_open or "").strip()
         self._close = (output_format.reasoning_close or "").strip()
@@ -133,12 +95,9 @@ class _Probe:
         if history is not None:
             messages += [{"role": "user", "content": "Hello"}, history]
         messages.append({"role": "user", "content": "Hello"})
-        try:
-            return self._template.render(
-                messages=messages, add_generation_prompt=True, **self._special_tokens, **variables
-            )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError):
-            return None
+        return self._template.render(
+            {"messages": messages, "add_generation_prompt": True, **self._special_tokens, **variables}
+        )
 
     def ends_open(self, prompt: str | None) -> bool:
         """Whether a prompt ends inside reasoning."""

@@ -14,31 +14,23 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import regex
 from mlx_lm import tokenizer_utils
 from transformers import PreTrainedTokenizerBase
 
 from pico_jupyter.engine.catalog.content_format import ContentFormat, detect_content_format
 from pico_jupyter.engine.catalog.history_format import HistoryFormat, detect_history_format
+from pico_jupyter.engine.catalog.template_sandbox import TEMPLATE_FAILURES
 from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format
 from pico_jupyter.engine.text.token_decoder import TokenDecoder, token_decoder
 from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
 
-# A template may raise jinja2's errors, and Python's errors for unexpected data.
-TEMPLATE_FAILURES = (
-    jinja2.TemplateError,
-    TypeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-)
-
 # Template variables that a request cannot set, because they are arguments of the renderer.
 _RENDERER_ARGUMENTS = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
 RESERVED_VARIABLES = (frozenset(_RENDERER_ARGUMENTS) | {"conversations", "messages"}) - {"documents"}
+
+# Half of a UTF-16 pair, which a template can print with an escape. Tokenizers raise TypeError for such a text.
+_SURROGATE = regex.compile("[\\ud800-\\udfff]")
 
 # Text before a continuation while it is encoded. No continuation begins with whitespace.
 _BEFORE_CONTINUATION = "\n"
@@ -159,7 +151,7 @@ class Tokenizer:
 
         `messages` and `tools` are dicts in the form that chat templates expect. `variables` are further variables of
         the template; names that the renderer reserves are ignored. With `continue_final_message` the text ends inside
-        the last message. Raises TemplateFailed.
+        the last message. Lone surrogates become U+FFFD. Raises TemplateFailed.
         """
         if not self.has_template:
             raise TemplateFailed("chat template error: this model has no chat template; send a raw prompt")
@@ -173,7 +165,7 @@ class Tokenizer:
                 continue_final_message=continue_final_message,
                 **visible,
             )
-            return text
+            return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
         try:
             return apply([dict(tool) for tool in tools] or None)

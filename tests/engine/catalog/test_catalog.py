@@ -278,3 +278,23 @@ def test_an_unchanged_folder_is_not_read_again(tmp_path: Path) -> None:
     found = catalog(tmp_path)
     before: ModelInfo = found.find("name")
     assert found.find("name") is before
+
+
+DEEP = "{% if 1 %}" * 3000 + "{% endif %}" * 3000
+
+
+@pytest.mark.parametrize("template", ["{{ 1 // 0 }}", DEEP, "{{ 'a' * 3000000000 }}"])
+def test_a_broken_template_hides_no_other_model(tmp_path: Path, template: str) -> None:
+    write_model(tmp_path / "broken", template=template)
+    write_model(tmp_path / "good")
+    assert "good" in names(catalog(tmp_path))
+
+
+def test_an_unforeseen_error_in_one_folder_hides_no_other_model(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    deep = '{"a":' * 5000 + "1" + "}" * 5000
+    write_model(tmp_path / "deep", files={"generation_config.json": deep})
+    write_model(tmp_path / "good")
+    assert names(catalog(tmp_path)) == ["good"]
+    assert caplog.messages == [f"skipping {tmp_path / 'deep'}: cannot be read (RecursionError)"]

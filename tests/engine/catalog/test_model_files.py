@@ -315,3 +315,27 @@ def test_only_the_weight_files_that_loaders_read_are_counted(tmp_path: Path) -> 
     write_safetensors(folder / "model-00002-of-00002.safetensors", {"b": ("BF16", [5])})
     write_safetensors(folder / "consolidated.safetensors", {"all": ("BF16", [15])})
     assert described(folder).parameter_count == 15
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_hidden_layers": 1_000_000_000},
+        {"num_attention_heads": 0},
+        {"num_key_value_heads": -1},
+        {"hidden_size": 10**30},
+        {"num_experts": 1e9},
+        {"text_config": {"num_hidden_layers": 10_001}, "architectures": ["XForConditionalGeneration"]},
+        {"vision_config": {"num_hidden_layers": 10_001}},
+    ],
+)
+def test_a_config_with_impossible_shapes_is_broken(tmp_path: Path, config: dict[str, Any]) -> None:
+    with pytest.raises(BrokenModel, match=r"config\.json: \w+ must be from \d to \d+, not "):
+        info(tmp_path, **config)
+
+
+def test_a_folder_with_a_config_and_gguf_files_is_broken(tmp_path: Path) -> None:
+    write_model(tmp_path / "m", files={"m.gguf": ""})
+    (tmp_path / "m" / "model.safetensors").unlink()
+    with pytest.raises(BrokenModel, match="GGUF files are not supported"):
+        described(tmp_path / "m")

@@ -6,6 +6,7 @@ import jinja2
 import pytest
 
 from pico_jupyter.engine.catalog.template_features import TemplateFeatures, detect_template_features
+from pico_jupyter.engine.catalog.weights import BrokenModel
 from pico_jupyter.types import TemplateSwitch
 
 QWEN3 = (
@@ -175,3 +176,57 @@ def test_an_effort_that_a_template_lacks_becomes_the_next_higher_one(
 def test_a_model_that_cannot_stop_reasoning_reasons_with_the_lowest_effort() -> None:
     switch = TemplateSwitch(effort_variable="reasoning_effort", efforts=("low", "medium", "high"))
     assert switch.variables(False, None) == {"reasoning_effort": "low"}
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{{ 1 // 0 }}", "{{ 2.0 ** 5000 }}", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "{{ '%d'|format('x') }}"],
+)
+def test_a_template_that_always_fails_supports_nothing(template: str) -> None:
+    assert read(template) == TemplateFeatures()
+
+
+def test_a_template_may_fail_for_one_value_of_a_switch() -> None:
+    assert reasoning("{% if enable_thinking %}{{ 1 % 0 }}{% endif %}") == (THINKING, False)
+
+
+@pytest.mark.parametrize("template", ["{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "{% if 1 %}" * 3000])
+def test_a_template_that_is_nested_too_deeply_is_broken(template: str) -> None:
+    with pytest.raises(BrokenModel, match="the chat template cannot be compiled"):
+        read(template + "{% endif %}" * template.count("{% if"))
+
+
+GROWTH = "{% set n = namespace(x='a') %}{% for _ in range(60) %}$GROW{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
+        "{{ lipsum(n=1000000000) }}",
+        "{{ 'a' * 3000000000 }}",
+        "{{ [1] * 3000000000 }}",
+        "{{ 10 ** 100000000 }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '%1000000000d'|format(1) }}",
+        "{{ '%*d'|format(1000000000, 1) }}",
+        "{{ '{:1000000000d}'.format(1) }}",
+        "{{ 'a'|center(3000000000) }}",
+        "{{ 'a'.ljust(3000000000) }}",
+        "{{ messages|tojson(indent=1000000000) }}",
+        "{{ ('a' * 100000).replace('a', 'a' * 100000) }}",
+        GROWTH.replace("$GROW", "{% set n.x = n.x + n.x %}"),
+        GROWTH.replace("$GROW", "{% set n.x = n.x ~ n.x %}"),
+        GROWTH.replace("$GROW", "{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}"),
+        "a" * (1 << 21),
+    ],
+)
+def test_a_template_that_takes_too_long_or_creates_too_much_text_is_broken(template: str) -> None:
+    with pytest.raises(BrokenModel, match="the chat template takes too long or creates too much text"):
+        read(template)
+
+
+def test_small_widths_and_repetitions_are_allowed() -> None:
+    assert read("{{ 'a' * 80 }}{{ 'a'|center(80) }}{{ '%5d'|format(3) }}{{ '%8.2f' % 2.5 }}{{ tools }}") == read(
+        "{{ tools }}"
+    )

@@ -248,6 +248,13 @@ def test_any_error_of_a_template_is_a_template_failure(save: Save, template: str
         tokenizer.render([{"role": "user", "content": "hi"}], [], {})
 
 
+def test_lone_surrogates_of_a_template_are_replaced(save: Save) -> None:
+    tokenizer = load_tokenizer(save(sentencepiece(), chat_template="a{{ '\\ud800' }}{{ messages[0].content }}"))
+    text = tokenizer.render([{"role": "user", "content": "hi"}], [], {})
+    assert text == "a\N{REPLACEMENT CHARACTER}hi"
+    assert tokenizer.encode(text, add_special_tokens=False)
+
+
 def test_rendering_without_a_template_is_refused(save: Save) -> None:
     tokenizer = load_tokenizer(save(sentencepiece()))
     with pytest.raises(TemplateFailed, match="no chat template"):
