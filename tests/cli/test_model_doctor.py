@@ -70,7 +70,7 @@ def test_the_facts_about_a_model_are_reported(capsys: pytest.CaptureFixture[str]
     assert found["reasoning"] == (
         "ok from '<think>' to '</think>'; on by default; on with enable_thinking=True, off with enable_thinking=False"
     )
-    assert found["calls"] == "ok are read as: JSON in tags, JSON alone"
+    assert found["calls"] == "ok are read as: JSON in tags, JSON alone, JSON in a code block"
     assert "mlx-lm" in found["versions"]
     assert "the budget is" in found["memory"]
 
