@@ -8,6 +8,7 @@ from typing import Any
 from pico_jupyter.engine.formats.call_formats import Body, CallFormat
 from pico_jupyter.engine.text.call_reader import CallProgress, ParsedToolCall, read_calls
 from pico_jupyter.engine.text.call_values import Incomplete, NotACall
+from pico_jupyter.engine.text.matching import first_match
 from pico_jupyter.engine.text.string_mask import StringMask
 
 _MAX_REJECTED = 64
@@ -51,6 +52,9 @@ class CallCollector:
 
         `final`: no text follows. Raises NotACall; the collected text remains until pop().
         """
+        if self.is_exhausted:
+            self.text += text
+            raise NotACall
         overlap = max(map(len, self._awaited), default=0)
         recent = self.text[max(0, len(self.text) - overlap) :] + text
         self.text += text
@@ -85,6 +89,14 @@ class CallCollector:
         text = self.pop()
         length = max((len(needle) for needle in self.needles if text.startswith(needle)), default=1)
         return text[:length], text[length:]
+
+    def reject_before(self, end: int) -> str:
+        """Remove the collected text. The calls that begin before `end` count as rejected, as if read one by one."""
+        text, at = self.pop(), 0
+        while self._rejected < _MAX_REJECTED and (found := first_match(text[at:end], self.needles)):
+            at += found[0] + len(found[1])
+            self._rejected += 1
+        return text
 
     @property
     def is_exhausted(self) -> bool:

@@ -330,7 +330,7 @@ class OutputParser:
         # A closing tag in a string of the call ends the reasoning only if the call does not count.
         is_closed = final or self._is_reasoning_closed()
         if is_closed and (found := first_match(self._collector.text, self._needles.reasoning_ends)):
-            text = self._collector.pop()
+            text = self._collector.reject_before(found[0])
             self._emit_trimmed(ReasoningDelta, text[: found[0]])
             return self._close_reasoning(text, found)
         return "" if collected is None or self._may_follow_call(collected[1]) else self._reject_call()
