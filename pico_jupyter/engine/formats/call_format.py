@@ -15,6 +15,8 @@ import msgspec
 import regex
 
 # Characters that the names of tools and parameters do not contain: those that open the next part of a call.
+# A guard is matched again for each token, so its whitespace is limited.
+_GUARD_SPACE = r"\s{0,64}"
 _FIELD = r"""[^\s<>{}\[\]()"'`|=,;]{1,256}"""
 _PLACEHOLDER = regex.compile(r"\\\{(name|key|id|type)\\\}")
 
@@ -99,7 +101,7 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def guard_patterns(self) -> tuple[Any, ...]:
         """The compiled patterns of `guards`."""
-        return tuple(compile_pattern(pattern) for pattern in self.guards)
+        return tuple(compile_pattern(pattern, _GUARD_SPACE) for pattern in self.guards)
 
 
 def fits_pattern(name: str) -> bool:
@@ -107,9 +109,9 @@ def fits_pattern(name: str) -> bool:
     return regex.fullmatch(_FIELD, name) is not None
 
 
-def compile_pattern(pattern: str) -> Any:
-    """A pattern with placeholders as a regular expression."""
-    text = regex.escape(pattern, special_only=True, literal_spaces=True).replace(" ", r"\s*")
+def compile_pattern(pattern: str, space: str = r"\s*") -> Any:
+    """A pattern with placeholders as a regular expression. `space` matches the whitespace at a space."""
+    text = regex.escape(pattern, special_only=True, literal_spaces=True).replace(" ", space)
     seen: set[str] = set()
 
     def field(match: Any) -> str:

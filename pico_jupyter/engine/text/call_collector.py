@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pico_jupyter.engine.formats.call_formats import CallFormat
+from pico_jupyter.engine.formats.call_formats import Body, CallFormat
 from pico_jupyter.engine.text.call_reader import CallProgress, ParsedToolCall, read_calls
 from pico_jupyter.engine.text.call_values import Incomplete, NotACall
+from pico_jupyter.engine.text.matching import first_match
+from pico_jupyter.engine.text.string_mask import StringMask
+
+_MAX_REJECTED = 64
 
 
 class CallCollector:
     """Collects the tool calls of one answer in `formats`. `tools` is the JSON array of the request.
 
-    `needles` are the texts at which a call begins. `text` is the collected text, from its needle on.
+    `needles` are the texts at which a call begins. `text` is the collected text, from its needle on;
+    `outside_strings` is the same text without its strings, if the format is JSON.
     """
 
     def __init__(self, formats: Sequence[CallFormat], tools: Sequence[Mapping[str, Any]]) -> None:
         self.needles = tuple(dict.fromkeys(needle for call in formats for needle in call.needles))
         self.text = ""
+        self.outside_strings = ""
+        self._mask = StringMask()
+        self._rejected = 0
         self._tagged = tuple(call for call in formats if call.needles)
+        self._is_json = all(call.body in (Body.OBJECTS, Body.JSON) for call in self._tagged)
         self._bare = tuple(call for call in formats if call.guards)
         self._tools = tools
         # The call is read again only when one of these texts has followed; () for any text.
@@ -43,9 +52,13 @@ class CallCollector:
 
         `final`: no text follows. Raises NotACall; the collected text remains until pop().
         """
+        if self.is_exhausted:
+            self.text += text
+            raise NotACall
         overlap = max(map(len, self._awaited), default=0)
         recent = self.text[max(0, len(self.text) - overlap) :] + text
         self.text += text
+        self.outside_strings += self._mask.hide(text) if self._is_json else text
         if self._awaited and not final and not any(awaited in recent for awaited in self._awaited):
             return None
         incomplete = False
@@ -67,11 +80,28 @@ class CallCollector:
     def pop(self) -> str:
         """Return and remove the collected text."""
         text, self.text, self._awaited, self._progress = self.text, "", (), {}
+        self.outside_strings, self._mask = "", StringMask()
         return text
 
-    def opening_length(self, text: str) -> int:
-        """The length of the needle at the start of `text`; 1 without a needle."""
-        return max((len(needle) for needle in self.needles if text.startswith(needle)), default=1)
+    def reject(self) -> tuple[str, str]:
+        """Remove the collected text. Returns the needle at its start, or one character, and the text after it."""
+        self._rejected += 1
+        text = self.pop()
+        length = max((len(needle) for needle in self.needles if text.startswith(needle)), default=1)
+        return text[:length], text[length:]
+
+    def reject_before(self, end: int) -> str:
+        """Remove the collected text. The calls that begin before `end` count as rejected, as if read one by one."""
+        text, at = self.pop(), 0
+        while self._rejected < _MAX_REJECTED and (found := first_match(text[at:end], self.needles)):
+            at += found[0] + len(found[1])
+            self._rejected += 1
+        return text
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no further call is parsed. Each rejected call is read again as text, so their number is limited."""
+        return self._rejected >= _MAX_REJECTED
 
     def _candidates(self) -> Sequence[CallFormat]:
         tagged = [call for call in self._tagged if self.text.startswith(call.needles)]

@@ -159,7 +159,7 @@ class _Reader(TextCursor):
             return self._read_python()
         name = self._read_name()
         call = ParsedToolCall(name, arguments_text(self._read_arguments(name)))
-        is_closed = [self.accept(closing) for closing in self._format.call_closings]
+        is_closed = [self._accept_end((closing,)) for closing in self._format.call_closings]
         # The end of parameters is known only by the text after them.
         if self._format.body is Body.PARAMETERS and not any(is_closed) and not self.begins_any(self._ends):
             raise NotACall("no end of the call")
@@ -253,11 +253,15 @@ class _Reader(TextCursor):
 
     def _end_of_lines(self) -> int:
         """The end of calls without a list around them, which is before the closing tag."""
-        while not self.begins_any(self._closings):
-            bracket = self.text.find("(", self.at)
-            if bracket < 0:
-                raise Incomplete
-            self.at, _ = self._bracket_end(bracket, (), PYTHON_QUOTES)
+        try:
+            while not self.begins_any(self._closings):
+                bracket = self.text.find("(", self.at)
+                if bracket < 0:
+                    raise Incomplete
+                self.at, _ = self._bracket_end(bracket, (), PYTHON_QUOTES)
+        except Incomplete:
+            # Only the closing tag decides.
+            raise Incomplete(*self._closings) from None
         return self.at
 
     def _read_parameters(self, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -308,7 +312,17 @@ class _Reader(TextCursor):
         return self.begins_any((self._format.parameter.partition("{")[0], *self._format.call_closings, *self._ends))
 
     def _accept_closing(self) -> bool:
-        return any(self.accept(closing) for closing in self._closings)
+        return self._accept_end(self._closings)
+
+    def _accept_end(self, closings: Sequence[str]) -> bool:
+        """Skip one of `closings`, and a brace before it that small models write too often."""
+        if any(self.accept(closing) for closing in closings):
+            return True
+        start = self.at
+        if any(closings) and self.accept("}") and any(self.accept(closing) for closing in closings):
+            return True
+        self.at = start
+        return False
 
     def _accept_separator(self) -> bool:
         """Skip what may stand between two JSON objects. Whether another object follows."""

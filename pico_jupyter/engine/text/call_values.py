@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import regex
@@ -27,6 +27,7 @@ _STRINGS = regex.compile(r""""(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'""", regex.DOT
 _BAD_ESCAPE = regex.compile(r'\\(?:u(?![0-9a-fA-F]{4})|[^"\\/bfnrtu])')
 # The longest chain of references in a schema that is followed.
 _MAX_REFERENCES = 8
+_UNIONS = ("anyOf", "oneOf")
 _PYTHON_NAMES = {"true": True, "false": False, "null": None}
 
 
@@ -109,8 +110,8 @@ def schema_types(schema: Any) -> set[str]:
         return set()
     named = schema.get("type")
     types = {named} if isinstance(named, str) else {str(name) for name in named} if isinstance(named, list) else set()
-    for keyword in ("anyOf", "oneOf"):
-        options = [schema_types(option) for option in schema.get(keyword) or ()]
+    for keyword in _UNIONS:
+        options = [schema_types(option) for option in _options(schema, keyword)]
         if not types and not all(options):
             return set()
         types = types.union(*options)
@@ -127,11 +128,17 @@ def resolve_schema(schema: Any, root: Mapping[str, Any]) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     unions = {
-        keyword: [_follow_references(option, root) for option in schema[keyword]]
-        for keyword in ("anyOf", "oneOf")
-        if isinstance(schema.get(keyword), list)
+        keyword: [_follow_references(option, root) for option in _options(schema, keyword)]
+        for keyword in _UNIONS
+        if keyword in schema
     }
     return {**schema, **unions}
+
+
+def _options(schema: Mapping[str, Any], keyword: str) -> Sequence[Any]:
+    """The options of a union; an empty list for a union that is not well formed."""
+    options = schema.get(keyword)
+    return options if isinstance(options, list) else []
 
 
 def _follow_references(schema: Any, root: Mapping[str, Any]) -> Any:
@@ -206,9 +213,12 @@ def item_schema(schema: Any, key: str) -> Any:
     """The schema of the tag `key` inside a value with `schema`."""
     if not isinstance(schema, Mapping):
         return None
-    for option in (schema, *(schema.get("anyOf") or ()), *(schema.get("oneOf") or ())):
-        if key in (option.get("properties") or {}):
-            return option["properties"][key]
+    for option in (schema, *_options(schema, "anyOf"), *_options(schema, "oneOf")):
+        if not isinstance(option, Mapping):
+            continue
+        properties = option.get("properties")
+        if isinstance(properties, Mapping) and key in properties:
+            return properties[key]
         if key == "item" and "items" in option:
             return option["items"]
     return None

@@ -28,6 +28,7 @@ from pico_jupyter.engine.text.delta_buffer import DeltaBuffer, OutputDelta
 from pico_jupyter.engine.text.matching import first_match, partial_length
 from pico_jupyter.engine.text.message_headers import MessageKind, may_be_header, read_header
 from pico_jupyter.engine.text.output_phase import OutputPhase
+from pico_jupyter.engine.text.parser_needles import ParserNeedles
 from pico_jupyter.engine.text.text_space import WHITESPACE, LeadingSpace
 from pico_jupyter.engine.text.tool_message import ToolMessage
 from pico_jupyter.engine.text.visible_text import ParserTokenizer, VisibleText
@@ -42,7 +43,6 @@ class OutputParser:
     default those of the tokenizer. `new_call_id` returns the id of the next tool call. With `continuation`, the answer
     continues a text (a raw prompt or an open message) and keeps its first space. With `calls_are_certain`, a grammar
     allows only calls of the tools, in the first format: their parts are returned as they are generated.
-
     `reasoning_tokens` counts the tokens of reasoning, its tags included.
     """
 
@@ -65,20 +65,14 @@ class OutputParser:
         call_formats = output_format.calls if calls is None else calls
         self._tool_names = frozenset(map(tool_name, request_tools))
         self._collector = CallCollector(call_formats if request_tools else (), request_tools)
-        self._stops = tuple(s for s in stop if s)
+        self._needles = needles = ParserNeedles(output_format, stop, self._collector.needles)
         self._open = output_format.reasoning_open or ""
         self._close = output_format.reasoning_close or ""
         self._markers = output_format.markers
         self._messages = output_format.messages
-        self._message_ends = (*self._messages.ends, *self._messages.starts) if self._messages else ()
-        tags = (*self._collector.needles, *self._markers, *self._message_ends)
-        if output_format.reasoning_anywhere:
-            tags = (*tags, self._open)
-        self._needles = (*self._stops, *tags)
-        self._needle_starts = frozenset(n[0] for n in self._needles)
-        self._reasoning_needles = (*(self._message_ends or (self._close,)), *self._markers, *self._collector.needles)
+        self._needle_starts = needles.content_starts
         strips_space = tokenizer.strips_leading_space and not continuation
-        self._visible = VisibleText(tokenizer, (*tags, self._open, self._close), strips_space=strips_space)
+        self._visible = VisibleText(tokenizer, (*needles.tags, self._open, self._close), strips_space=strips_space)
         # `_held` is text that may become a tag or a stop string; `_space` is whitespace before it that may be dropped.
         self._held = ""
         self._space = LeadingSpace()
@@ -96,9 +90,8 @@ class OutputParser:
         self._output = DeltaBuffer(index, hidden=self._visible.special_texts)
         certain_format = call_formats[0] if calls_are_certain and request_tools and call_formats else None
         self._calls = CallWriter(self._output, new_call_id, certain_format)
-        self._tool_message = ToolMessage(self._calls, has_parts=calls_are_certain)
+        self._tool_message = ToolMessage(self._calls, needles.message_ends, has_parts=calls_are_certain)
         self._enter(self._first_phase(reasoning_started, continuation))
-
         self._undecided_tokens = 0
         self._token_has_reasoning = False
         self.reasoning_tokens = 0
@@ -194,13 +187,19 @@ class OutputParser:
         return text[len(start) :]
 
     def _read_tool_message(self, text: str) -> str:
-        found = first_match(text, self._message_ends)
-        if found is None:
-            self._tool_message.add(self._hold_back(text, self._message_ends))
-            return ""
-        self._tool_message.add(text[: found[0]])
-        self._output.add_text(TextDelta, self._tool_message.end(if_empty="{}"))
-        return self._end_message(text, found)
+        visible = self._tool_message.outside_strings(text)
+        found = first_match(visible, self._needles.message_ends)
+        end = found[0] if found else len(self._hold_back(visible, self._needles.message_ends))
+        self._tool_message.add(text[:end])
+        return self._end_tool_message(text[end:]) if found else ""
+
+    def _end_tool_message(self, text: str) -> str:
+        """End the message before `text`, which begins with its end; "" at the end of the answer."""
+        found = first_match(text, self._needles.message_ends)
+        rejected, unread = self._tool_message.end(found[1] if found else "")
+        self._output.add_text(TextDelta, rejected)
+        found = first_match(unread + text, self._needles.message_ends)
+        return self._end_message(unread + text, found) if found else ""
 
     def _end_message(self, text: str, found: tuple[int, str]) -> str:
         """The text after a message, with the beginning of the next header."""
@@ -251,9 +250,9 @@ class OutputParser:
         return text
 
     def _read_reasoning(self, text: str) -> str:
-        found = first_match(text, self._reasoning_needles)
+        found = first_match(text, self._needles.reasoning)
         if found is None:
-            self._emit_trimmed(ReasoningDelta, self._hold_back(text, self._reasoning_needles))
+            self._emit_trimmed(ReasoningDelta, self._hold_back(text, self._needles.reasoning))
             return ""
         at, needle = found
         self._emit_trimmed(ReasoningDelta, text[:at])
@@ -273,13 +272,13 @@ class OutputParser:
         if self._needle_starts.isdisjoint(text):
             self._emit_content(text)
             return ""
-        found = first_match(text, self._needles)
+        found = first_match(text, self._needles.content)
         if found is None:
-            self._emit_content(self._hold_back(text, self._needles))
+            self._emit_content(self._hold_back(text, self._needles.content))
             return ""
         at, needle = found
         before, after = text[:at], text[at + len(needle) :]
-        if needle in self._stops:
+        if needle in self._needles.stops:
             self._output.add_text(TextDelta, self._space.text + before)
             self._enter(OutputPhase.STOPPED)
             return after
@@ -287,7 +286,7 @@ class OutputParser:
         if needle in self._collector.needles:
             self._enter_call(in_reasoning=False)
             return text[at:]
-        if needle in self._message_ends:
+        if needle in self._needles.message_ends:
             return self._end_message(text, found)
         is_reasoning = needle == self._open
         self._enter(OutputPhase.BEFORE_REASONING if is_reasoning else OutputPhase.BEFORE_CONTENT, keeps_space=False)
@@ -304,7 +303,7 @@ class OutputParser:
         except NotACall:
             return self._reject_call()
         if self._is_call_in_reasoning and not self._ends_reasoning(collected, final):
-            return self._read_call_in_reasoning(collected)
+            return self._read_call_in_reasoning(collected, final)
         self._calls.read_parts(self._collector.text.removesuffix(collected[1] if collected else ""))
         if collected is None:
             return ""
@@ -317,19 +316,21 @@ class OutputParser:
 
     def _ends_reasoning(self, collected: tuple[list[ParsedToolCall], str] | None, final: bool) -> bool:
         """Whether a call in reasoning counts: the answer ends with it, and the reasoning is not closed."""
-        return bool(final and collected and not self._reasoning_end() and self._may_follow_call(collected[1]))
+        return bool(final and collected and not self._is_reasoning_closed() and self._may_follow_call(collected[1]))
 
-    def _reasoning_end(self) -> tuple[int, str] | None:
-        return first_match(self._collector.text, (*(self._message_ends or (self._close,)), *self._markers))
+    def _is_reasoning_closed(self) -> bool:
+        return first_match(self._collector.outside_strings, self._needles.reasoning_ends) is not None
 
     def _may_follow_call(self, rest: str) -> bool:
         rest = rest.lstrip(WHITESPACE)
-        may_be_tag = any(n.startswith(rest) or rest.startswith(n) for n in self._reasoning_needles)
+        may_be_tag = any(n.startswith(rest) or rest.startswith(n) for n in self._needles.reasoning)
         return may_be_tag or not self._output.has_reasoning
 
-    def _read_call_in_reasoning(self, collected: tuple[list[ParsedToolCall], str] | None) -> str:
-        if found := self._reasoning_end():
-            text = self._collector.pop()
+    def _read_call_in_reasoning(self, collected: tuple[list[ParsedToolCall], str] | None, final: bool) -> str:
+        # A closing tag in a string of the call ends the reasoning only if the call does not count.
+        is_closed = final or self._is_reasoning_closed()
+        if is_closed and (found := first_match(self._collector.text, self._needles.reasoning_ends)):
+            text = self._collector.reject_before(found[0])
             self._emit_trimmed(ReasoningDelta, text[: found[0]])
             return self._close_reasoning(text, found)
         return "" if collected is None or self._may_follow_call(collected[1]) else self._reject_call()
@@ -341,12 +342,13 @@ class OutputParser:
             self._collector.pop()
             self._set_phase(OutputPhase.CONTENT)
             return ""
-        text = self._collector.pop()
-        length = self._collector.opening_length(text)
+        opening, rest = self._collector.reject()
+        if self._collector.is_exhausted:
+            self._needles.ignore_calls()
         is_reasoning = self._is_call_in_reasoning
         self._set_phase(OutputPhase.REASONING if is_reasoning else OutputPhase.CONTENT)
-        self._emit_trimmed(ReasoningDelta if is_reasoning else TextDelta, text[:length])
-        return text[length:]
+        self._emit_trimmed(ReasoningDelta if is_reasoning else TextDelta, opening)
+        return rest
 
     def _finish(self) -> None:
         """Parse the held text as if nothing can follow it."""
@@ -362,7 +364,9 @@ class OutputParser:
                 self._emit_trimmed(ReasoningDelta, held)
             case OutputPhase.TOOL_MESSAGE:
                 self._tool_message.add(held)
-                self._output.add_text(TextDelta, self._tool_message.end())
+                if rest := self._end_tool_message(""):
+                    self._read(rest)
+                    self._finish()
             case OutputPhase.STOPPED:
                 pass
             case _:
@@ -386,7 +390,7 @@ class OutputParser:
         return text[:cut]
 
     def _emit_content(self, text: str) -> None:
-        if self._collector.needles or self._message_ends:
+        if self._collector.needles or self._messages:
             self._emit_trimmed(TextDelta, text)
         else:
             self._output.add_text(TextDelta, text)

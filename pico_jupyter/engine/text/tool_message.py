@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from pico_jupyter.engine.text.bracket_scan import JSON_QUOTES, BracketScan
 from pico_jupyter.engine.text.call_reader import ParsedToolCall
-from pico_jupyter.engine.text.call_values import NotACall, arguments_text, parse_object
+from pico_jupyter.engine.text.call_values import Incomplete, NotACall, arguments_text, parse_object
 from pico_jupyter.engine.text.call_writer import CallWriter
+from pico_jupyter.engine.text.matching import first_match
+from pico_jupyter.engine.text.string_mask import StringMask
 
 
 class ToolMessage:
-    """Turns the text of a message into a call of `calls`.
+    """Turns the text of a message into a call of `calls`. `ends` are the texts at which a message ends.
 
     With `has_parts`, a grammar guarantees the arguments, so they are added as they are generated.
     """
 
-    def __init__(self, calls: CallWriter, *, has_parts: bool) -> None:
+    def __init__(self, calls: CallWriter, ends: Sequence[str], *, has_parts: bool) -> None:
         self._calls = calls
+        self._ends = ends
         self._has_parts = has_parts
         self._recipient = ""
         self._text = ""
+        self._mask = StringMask()
+        self._ignores_strings = False
 
     def __repr__(self) -> str:
         return f"<ToolMessage to {self._recipient or 'no tool'} [{len(self._text)} characters]>"
@@ -26,6 +34,11 @@ class ToolMessage:
         """Begin a message to the tool `recipient`; "" for a message that is dropped."""
         self._recipient = recipient
         self._text = ""
+        self._mask = StringMask()
+
+    def outside_strings(self, text: str) -> str:
+        """The next text of the message, in which the strings of the arguments are hidden."""
+        return self._mask.hide(text) if self._recipient and not self._ignores_strings else text
 
     def add(self, text: str) -> None:
         """Add text of the message."""
@@ -33,17 +46,39 @@ class ToolMessage:
             self._calls.add_part(text, "" if self._text else self._recipient)
         self._text += text
 
-    def end(self, *, if_empty: str = "") -> str:
-        """Add the call. Returns the text of the message if it has no arguments of a call, else "".
+    def end(self, end: str) -> tuple[str, str]:
+        """Add the call. `end` is the text at which the message ends; "" at the end of the answer.
 
-        `if_empty`: the arguments for a message without text.
+        Returns the text of the message if it has no arguments of a call, and the text that must be parsed again. Text
+        with an end in a string is arguments only if it can be parsed. Otherwise the message ends there.
         """
         text, self._text = self._text, ""
-        if not self._recipient or (self._has_parts and text):
-            return ""
-        try:
-            arguments = parse_object(text.strip() or if_empty)
-            self._calls.add([ParsedToolCall(self._recipient, arguments_text(arguments))])
-        except NotACall:
-            return text
+        if not self._recipient or (self._has_parts and text) or self._add_call(text, end):
+            return "", ""
+        found = first_match(text, self._ends)
+        if found is None:
+            return text, ""
+        # Parsing stays linear because this happens once.
+        self._ignores_strings = True
+        at, inner_end = found
+        return ("" if self._add_call(text[:at], inner_end) else text[:at]), text[at:]
+
+    def _add_call(self, text: str, end: str) -> bool:
+        """Add the call with the arguments `text`. Returns false if they are not arguments."""
+        text = text.strip()
+        for missing in ("", _missing_brackets(text, end)) if text else ("{}" if end else "",):
+            try:
+                arguments = arguments_text(parse_object(text + missing))
+            except NotACall:
+                continue
+            self._calls.add([ParsedToolCall(self._recipient, arguments)])
+            return True
+        return False
+
+
+def _missing_brackets(text: str, end: str) -> str:
+    """The last brackets that the arguments before `end` lack."""
+    try:
+        return BracketScan(0, JSON_QUOTES).end(text + end, [end])[1] if end else ""
+    except (Incomplete, NotACall):
         return ""

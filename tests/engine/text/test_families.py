@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -244,3 +245,59 @@ def test_an_ordinary_answer_is_streamed_without_delay(family: str, text: str) ->
     parser = OutputParser(vocabulary, tools=TOOLS, new_call_id=lambda: "call")
     early = [delta for token_id in vocabulary.encode(text[:6], 1) for delta in parser.push(token_id)]
     assert "".join(delta.text for delta in early if isinstance(delta, TextDelta)) == text[:6]
+
+
+@pytest.mark.parametrize(
+    ("family", "start", "repeated"),
+    [
+        ("hermes", "", "<tool_call>{"),
+        ("hermes", "", '<tool_call>{"'),
+        ("hermes", "<think>", "<tool_call>{"),
+        ("lfm2", "<|tool_call_start|>", "write(a=1)\n"),
+        ("llama3_json", "{", " " * 10),
+    ],
+)
+def test_the_time_for_calls_that_never_end_grows_with_the_text_only(family: str, start: str, repeated: str) -> None:
+    # Ten times our own limit. A parser that reads the rest of the answer again for each opening is far slower.
+    vocabulary = FamilyVocabulary(FAMILIES[family]["a call"].family, has_special_tokens=False)
+    text = start + repeated * 6_000
+    ids = vocabulary.encode(text, 12)
+    started = time.thread_time()
+    answer = parse(vocabulary, ids)
+    assert (time.thread_time() - started) / len(ids) < 1e-3
+    assert (answer.reasoning + answer.content).strip() == text.removeprefix("<think>").strip()
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"anyOf": 5},
+        {"anyOf": True},
+        {"oneOf": ["string"]},
+        {"anyOf": {"a": 1}},
+        {"properties": 5},
+        {"properties": ["item"]},
+        {"type": 7},
+        {"enum": 5},
+        {"$ref": 5},
+        5,
+    ],
+)
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("family", ["qwen3_coder", "minimax_m3"])
+def test_a_malformed_schema_allows_any_value(family: str, is_whole: bool, schema: Any) -> None:
+    case = FAMILIES[family]["numbers and booleans"]
+    parameters = schema if is_whole else {"properties": dict.fromkeys(PROPERTIES["weather"], schema)}
+    tools = json.dumps([{"type": "function", "function": {"name": "weather", "parameters": parameters}}])
+    vocabulary = FamilyVocabulary(case.family, has_special_tokens=False)
+    assert parse(vocabulary, vocabulary.encode(case.text, WHOLE), tools=tools) == case.expected
+
+
+def test_tags_inside_a_value_with_a_malformed_schema_are_read() -> None:
+    case = FAMILIES["minimax_m3"]["nested arguments"]
+    vocabulary = FamilyVocabulary(case.family, has_special_tokens=False)
+    for schema in ({"properties": 5}, {"properties": ["tags"]}, {"anyOf": ["string", 5]}, {"oneOf": True}, [1]):
+        parameters = {"properties": dict.fromkeys(PROPERTIES["search"], schema)}
+        tools = json.dumps([{"type": "function", "function": {"name": "search", "parameters": parameters}}])
+        [(name, arguments)] = parse(vocabulary, vocabulary.encode(case.text, WHOLE), tools=tools).calls
+        assert (name, arguments.keys()) == ("search", {"query", "filter", "limit"})
