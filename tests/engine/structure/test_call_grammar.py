@@ -263,6 +263,25 @@ def test_a_schema_that_a_format_cannot_enforce_is_refused_by_name(title: str, pa
         call_grammar(call_format, tool("f", parameters), vocab.literal, several=False, opened=False)
 
 
+@pytest.mark.parametrize("title", ["JSON in tags", "Qwen3-Coder"])
+def test_a_format_of_arguments_that_json_schema_does_not_define_has_no_effect(title: str) -> None:
+    call_format = format_named(title)
+    vocab = vocabulary(call_format, has_tokens=True)
+    request_tools = tool("f", {"properties": {"a": {"type": "string", "format": "path"}}, "required": ["a"]})
+    grammar = call_grammar(call_format, request_tools, vocab.literal, several=False, opened=False)
+    assert read_all(vocab.walk(grammar, random.Random(1)), call_format, request_tools)
+
+
+def test_the_arguments_of_a_call_match_a_rewritten_schema() -> None:
+    call_format = format_named("JSON in tags")
+    vocab = vocabulary(call_format, has_tokens=True)
+    request_tools = tool("f", {"type": "object", "dependentRequired": {"a": ["b"]}})
+    grammar = call_grammar(call_format, request_tools, vocab.literal, several=False, opened=False)
+    written = '<tool_call>{"name": "f", "arguments": {"a": 1, "b": 2}}</tool_call>'
+    assert vocab.accepts(grammar, written)
+    assert not vocab.accepts(grammar, written.replace(', "b": 2', ""))
+
+
 def test_a_tool_that_pattern_or_python_cannot_name_is_refused() -> None:
     for title, name in (("Qwen3-Coder", "a b"), ("LFM2", "get-weather")):
         call_format = format_named(title)
