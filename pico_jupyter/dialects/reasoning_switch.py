@@ -2,7 +2,8 @@
 
 Order of precedence: think, chat_template_kwargs, enable_thinking, thinking, reasoning, reasoning_effort, the budgets,
 options.think. The first field that says on or off decides. If it says on without a level, the first level that a
-later field gives is used. A known switch that this server does not support is refused, never ignored.
+later field gives is used; without any, the template uses its own default. A known switch that this server does not
+support is refused, never ignored.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from pico_jupyter.dialects.request_fields import (
 )
 from pico_jupyter.errors import InvalidRequest
 
-DEFAULT_LEVEL = "medium"
 # These values only switch reasoning. Chat templates have no levels of these names.
 _PLAIN_SWITCHES = ("none", "off", "on")
 # Values of chat_template_kwargs that only switch reasoning. Other values are variables of the template.
-_TEMPLATE_WORDS = {"true": True, "on": True, "enabled": True} | dict.fromkeys(("false", "off", "disabled"), False)
+_TEMPLATE_WORDS = dict.fromkeys(("true", "on", "yes", "enabled"), True) | dict.fromkeys(
+    ("false", "off", "no", "none", "disabled"), False
+)
 _TEMPLATE_SWITCHES = ("thinking", "think", "reasoning", "reasoning_effort", "thinking_budget")
 _TEMPLATE_EFFORTS_OFF = ("none", "off", "disabled")
 # A model decides itself for the types that are not listed.
@@ -49,6 +51,8 @@ _REFUSED = (
     *("disable_thinking", "disable_reasoning", "thinking_mode", "reasoning_mode", "thinking_level", "thinkingLevel"),
     *("thinking_config", "thinkingConfig", "reasoning_config", "thinking_effort", "budget_tokens"),
 )
+# Of these, names that some chat templates read.
+_TEMPLATE_NAMES = ("thinking_mode", "reasoning_mode", "thinking_level", "thinking_effort", "thinking_config")
 # Objects in which clients send switches by mistake, such as the openai package's argument `extra_body`.
 _CONTAINERS = (
     *("options", "extra_body", "template_kwargs", "chat_template_args", "parameters"),
@@ -77,7 +81,7 @@ def read_reasoning(fields: GenerationFields) -> ReasoningSwitch:
     if not decisive.on or decisive.effort:
         return decisive
     later = given[given.index(decisive) :]
-    level = next((switch.effort for switch in later if switch.effort), DEFAULT_LEVEL)
+    level = next((switch.effort for switch in later if switch.effort), None)
     return ReasoningSwitch(on=True, effort=level, required=decisive.required)
 
 
@@ -112,6 +116,10 @@ def refuse_unknown_switches(raw: JsonObject) -> None:
     for name in _REFUSED:
         if raw.get(name) is not None:
             raise _refusal(name)
+    kwargs = raw.get("chat_template_kwargs")
+    for name in _REFUSED:
+        if name not in _TEMPLATE_NAMES and isinstance(kwargs, dict) and kwargs.get(name) is not None:
+            raise _refusal(f"chat_template_kwargs.{name}")
     for container in _CONTAINERS:
         members: object = raw
         for key in container.split("."):
@@ -166,6 +174,8 @@ def _template_value(key: str, value: object) -> bool | None:
 
     Templates of DeepSeek and Granite call the switch `thinking`.
     """
+    if isinstance(value, dict):
+        value = value.get("type", value.get("effort"))
     word = value.strip().lower() if isinstance(value, str) else None
     match key:
         case "thinking" | "think" | "reasoning":
@@ -173,7 +183,7 @@ def _template_value(key: str, value: object) -> bool | None:
         case "reasoning_effort":
             return False if word in _TEMPLATE_EFFORTS_OFF else None
         case "thinking_budget":
-            return False if type(value) in (int, float) and value == 0 else None
+            return False if word == "0" or (type(value) in (int, float) and value == 0) else None
         case _:
             return None
 

@@ -13,6 +13,7 @@ from pico_jupyter.dialects.reasoning_switch import (
     read_reasoning,
     read_reasoning_limit,
     read_template_kwargs,
+    refuse_unknown_switches,
 )
 from pico_jupyter.errors import InvalidRequest
 from tests.dialects.samples import chat_call, fields, ollama_chat, ollama_generate
@@ -289,15 +290,15 @@ def test_another_think_is_refused_in_ollamas_words(think: str) -> None:
     ("members", "switch"),
     [
         ({"think": "low"}, ReasoningSwitch(True, "low", True)),
-        ({"think": True}, ReasoningSwitch(True, "medium", True)),
+        ({"think": True}, ReasoningSwitch(True, None, True)),
         ({"think": False}, ReasoningSwitch(False)),
         ({"reasoning_effort": "low"}, ReasoningSwitch(False, "low")),
         ({"reasoning_effort": "minimal"}, ReasoningSwitch(False, "minimal")),
         ({"reasoning_effort": "HIGH"}, ReasoningSwitch(True, "high")),
-        ({"reasoning": "on"}, ReasoningSwitch(True, "medium")),
+        ({"reasoning": "on"}, ReasoningSwitch(True, None)),
         ({"reasoning": "off"}, ReasoningSwitch(False)),
-        ({"reasoning": {"enabled": True}}, ReasoningSwitch(True, "medium")),
-        ({"chat_template_kwargs": {"enable_thinking": True}}, ReasoningSwitch(True, "medium")),
+        ({"reasoning": {"enabled": True}}, ReasoningSwitch(True, None)),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, ReasoningSwitch(True, None)),
     ],
 )
 def test_the_literal_level_is_kept_for_templates_that_have_levels(
@@ -407,3 +408,28 @@ def test_a_budget_limits_the_reasoning_in_each_spelling(members: dict[str, objec
     assert read_reasoning_limit(fields(**members)) == limit
     for parse in (chat_call, ollama_chat, ollama_generate):
         assert parse(**members).request.max_reasoning_tokens == limit
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"thinking": {"type": "disabled"}},
+        {"thinking": "no"},
+        {"reasoning": {"effort": "none"}},
+        {"thinking_budget": "0"},
+    ],
+)
+def test_a_switch_of_the_template_may_be_an_object_or_a_word(kwargs: dict[str, Any]) -> None:
+    assert read_reasoning(fields(chat_template_kwargs=kwargs)).on is False
+    assert read_template_kwargs({"chat_template_kwargs": kwargs}) == "{}"
+
+
+@pytest.mark.parametrize("name", ["enableThinking", "no_think", "disable_thinking"])
+def test_a_switch_that_no_template_reads_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        refuse_unknown_switches({"chat_template_kwargs": {name: True}})
+    assert caught.value.param == f"chat_template_kwargs.{name}"
+
+
+def test_a_variable_of_templates_with_the_name_of_a_switch_is_passed_on() -> None:
+    refuse_unknown_switches({"chat_template_kwargs": {"thinking_mode": "adaptive"}})
