@@ -115,7 +115,9 @@ def _prose(text: str) -> str:
             case "formula":
                 # Without a space between them, two formulas would be rendered as one.
                 shown += " " if shown.endswith("$") else ""
-                shown += _formula(token.content, token.markup, line_before=shown[shown.rfind("\n") + 1 :])  # type: ignore[arg-type]
+                line_before = shown[shown.rfind("\n") + 1 :]
+                # _formula_rule sets the markup to a Delimiter, and markdown-it-py types it as str.
+                shown += _formula(token.content, token.markup, line_before=line_before)  # type: ignore[arg-type]
             case _:
                 linked = UNSAFE_LINK.sub(lambda sign: _entities(sign[0]), token.content)
                 shown += LIVE.sub(_live_entities, linked)

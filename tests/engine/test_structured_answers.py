@@ -33,7 +33,7 @@ PERSON = {
     "additionalProperties": False,
 }
 PERSON_SCHEMA = Structure("json_schema", json.dumps(PERSON))
-WEATHER = {
+WEATHER: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "weather",
@@ -135,7 +135,7 @@ async def test_a_required_call_matches_the_schema_of_its_tool(start: StartEngine
     assert not choice.text.strip()
     for call in choice.tool_calls:
         if call.name == "weather":
-            jsonschema.validate(json.loads(call.arguments), WEATHER["function"]["parameters"])  # type: ignore[index]
+            jsonschema.validate(json.loads(call.arguments), WEATHER["function"]["parameters"])
 
 
 @pytest.mark.parametrize("choice", [ToolChoice(required=True), ToolChoice(strict=("weather",))])

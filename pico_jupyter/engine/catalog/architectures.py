@@ -13,7 +13,7 @@ def architecture_context(*model_types: str) -> int | None:
 
     transformers is imported here, because only few models need it and the import takes a second.
     """
-    from transformers import CONFIG_MAPPING  # noqa: PLC0415
+    from transformers import CONFIG_MAPPING  # noqa: PLC0415  # the import takes a second
 
     for model_type in model_types:
         if model_type not in CONFIG_MAPPING:

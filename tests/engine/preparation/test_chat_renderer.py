@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-import pico_jupyter
 from pico_jupyter.engine.formats.call_formats import JSON_IN_TAGS
 from pico_jupyter.engine.preparation.prompt import render_prompt
-from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
+from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, Role, TextPart, ToolCall
+from tests.engine.preparation.conftest import WithTemplate
 from tests.fakes.backend import fake_info
 
-PICO_TINY = Path(pico_jupyter.__file__).parent / "builtin" / "pico-tiny"
 TOOLS = json.dumps(
     [
         {
@@ -45,24 +41,6 @@ ONE_CALL = (
 
 def all_messages(body: str) -> str:
     return "{{ tools }}{% for m in messages %}[{{ m.role }}]{{ m.content }}" + body + "{% endfor %}"
-
-
-WithTemplate = Callable[[str], Tokenizer]
-
-
-@pytest.fixture(scope="module")
-def pico() -> Tokenizer:
-    return load_tokenizer(PICO_TINY)
-
-
-@pytest.fixture
-def with_template(tmp_path: Path) -> WithTemplate:
-    def with_template(template: str) -> Tokenizer:
-        shutil.copytree(PICO_TINY, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors"))
-        (tmp_path / "chat_template.jinja").write_text(template)
-        return load_tokenizer(tmp_path)
-
-    return with_template
 
 
 def message_of(role: Role, text: str = "", **more: Any) -> Message:

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-import pico_jupyter
 from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt, reasoning_at_end, render_prompt
-from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
+from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import (
     ContextLengthExceeded,
     InvalidRequest,
@@ -33,9 +29,8 @@ from pico_jupyter.types import (
     ToolCall,
     VideoPart,
 )
+from tests.engine.preparation.conftest import WithTemplate
 from tests.fakes.backend import fake_info
-
-PICO_TINY = Path(pico_jupyter.__file__).parent / "builtin" / "pico-tiny"
 
 # Prints each message as JSON on its own line: exactly what the template gets.
 SHOWS_ALL = "{% for message in messages %}{{ message | tojson }}\n{% endfor %}"
@@ -62,24 +57,6 @@ NO_SYSTEM = (
 )
 # As in Llama 3, no reasoning switch.
 PLAIN = "{% for message in messages %}[{{ message.role }}]{{ message.content }}{% endfor %}[assistant]"
-
-WithTemplate = Callable[[str], Tokenizer]
-
-
-@pytest.fixture(scope="module")
-def pico() -> Tokenizer:
-    return load_tokenizer(PICO_TINY)
-
-
-@pytest.fixture
-def with_template(tmp_path: Path) -> WithTemplate:
-    def with_template(template: str) -> Tokenizer:
-        shutil.copytree(PICO_TINY, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors"))
-        (tmp_path / "chat_template.jinja").write_text(template)
-        return load_tokenizer(tmp_path)
-
-    return with_template
-
 
 SWITCH = TemplateSwitch({"enable_thinking": True}, {"enable_thinking": False}, "reasoning_effort", ("low", "high"))
 
