@@ -1,6 +1,6 @@
-"""`jupyter pico doctor MODEL`: renders twelve conversations with a model's chat template, and reports what is odd.
+"""`jupyter pico doctor MODEL`: renders twelve conversations with a model's chat template, and reports problems.
 
-It loads the tokenizer of the model but not its weights. The report contains no text of a user.
+It loads the tokenizer of the model but not its weights. The report contains no text from users.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CHOOSE_FOLDER = "choose a folder with config.json, *.safetensors and tokenizer f
 
 @dataclass(frozen=True, slots=True)
 class _Rendering:
-    """A conversation, and its prompt with the text of it, or the error of the preparation."""
+    """A conversation, and its tokenized prompt with the prompt's text, or the error of the preparation."""
 
     conversation: SampleConversation
     prompt: RenderedPrompt | None = None
@@ -131,7 +131,7 @@ def _find_folder(folder: Path, warnings: WarningCollector) -> ModelInfo:
 
 
 def _check_architecture(info: ModelInfo) -> Iterator[Finding]:
-    """Report a text model that mlx-lm cannot run. load_processor() reports this of a model with images."""
+    """Report a text model that mlx-lm cannot run. For vision models, load_processor() reports this."""
     module = MODEL_REMAPPING.get(info.family, info.family)
     is_known = re.fullmatch(r"[\w-]+", module) and find_spec(f"mlx_lm.models.{module}")
     if "vision" not in info.capabilities and not is_known:
@@ -265,7 +265,7 @@ def _check_switch(info: ModelInfo, on: _Rendering | None, off: _Rendering | None
 
 
 def _differing_texts(one: str, other: str) -> tuple[str, str]:
-    """What remains of two texts without the words of their common beginning and common end, shortened."""
+    """The words of two texts between their common beginning and their common end, shortened."""
     left, right = WORD.findall(one), WORD.findall(other)
     start = _equal_words(left, right)
     left, right = left[start:], right[start:]
@@ -284,7 +284,7 @@ def _equal_words(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def _check_tokens(tokenizer: Tokenizer, renderings: Sequence[_Rendering]) -> Iterator[Finding]:
-    """Check that each marker of the template is one token, and that no prompt begins with two tokens of its start."""
+    """Check that each marker of the template is one token, and that no prompt begins with a special token twice."""
     texts = "\n".join(rendering.text for rendering in renderings)
     markers = sorted(set(MARKER.findall(texts)))
     split = [marker for marker in markers if len(tokenizer.encode(marker, add_special_tokens=False)) != 1]

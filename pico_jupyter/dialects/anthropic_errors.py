@@ -12,7 +12,7 @@ from pico_jupyter.errors import PicoError
 
 JSON_TYPE = "application/json"
 
-# A path that does not exist is no not_found_error here: Claude Code reports that type as an unknown model.
+# An unknown path is not reported as not_found_error, because Claude Code displays that type as an unknown model.
 _KINDS = {401: "authentication_error", 403: "permission_error", 413: "request_too_large"}
 
 

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-# Where an answer has its reasoning. hidden: the model reasons, and the answer leaves it out.
+# The place of the reasoning in an answer. hidden: the model reasons, but the answer does not contain the reasoning.
 ReasoningOutput: TypeAlias = Literal["separate", "inline", "hidden"]
 
 
@@ -17,8 +17,8 @@ class DialectSettings(msgspec.Struct, frozen=True):
     openai_stream_default: if v1/chat/completions gets no `stream`, "openai" answers with JSON, "pico" with a stream.
     reasoning_output: "separate" (own fields), "inline" (<think> tags in the text) or "auto" (separate in answers to
     Ollama requests that turn `think` on, otherwise inline).
-    structured_outputs: "schema" enforces all structures except texts in Ollama's `format`, "enforce" also these, and
-    "ignore" none.
+    structured_outputs: "enforce" enforces all structures, "schema" all except strings in Ollama's `format`, and
+    "ignore" no structure.
     ollama_version: the version in api/version, numeric and dotted, at least 0.6.4.
     """
 

@@ -27,7 +27,7 @@ def read_keep_alive(keep_alive: float | str | None) -> float | None:
 
 
 def parse_go_duration(text: str) -> float:
-    """Return the seconds of a Go duration. A number without a unit, which Go refuses, is in seconds.
+    """Return the seconds of a Go duration. Unlike Go, accepts a number without a unit, in seconds.
 
     Raises InvalidRequest for other text.
     """

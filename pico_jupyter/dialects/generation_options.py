@@ -140,7 +140,7 @@ def read_max_tokens(fields: GenerationFields, options: Options) -> int | None:
 
 
 def read_draft_model(fields: GenerationFields) -> str | None:
-    """Return the draft model. None is the configured one, which clients of mlx_lm.server call "default_model"."""
+    """Return the draft model; None: the configured one. Clients of mlx_lm.server call it "default_model"."""
     return None if fields.draft_model in ("", "default_model") else fields.draft_model
 
 

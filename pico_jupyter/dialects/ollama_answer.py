@@ -56,7 +56,7 @@ class OllamaAnswerStream:
         self._clock = clock
         self._inline = InlineReasoning() if call.reasoning_output == "inline" else None
         self._calls = 0
-        self._open_calls: list[ToolCall] = []  # At most one call, whose parts still arrive.
+        self._open_calls: list[ToolCall] = []  # At most one call, which is still incomplete.
 
     def __repr__(self) -> str:
         return f"<OllamaAnswerStream {self._call.endpoint} {self._call.request.id}>"

@@ -282,7 +282,7 @@ def _chat_prompt(
 
 
 def _is_begun_answer(message: Message) -> bool:
-    """Whether the model continues this last message, as Ollama's models do. One with tool calls is complete."""
+    """Whether the model continues this last message, as in Ollama. A message with tool calls is complete."""
     return message.role == "assistant" and not message.tool_calls and bool(_text_of(message).strip())
 
 

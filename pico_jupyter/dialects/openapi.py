@@ -50,7 +50,7 @@ _ACCESS_ERRORS: Errors = (Forbidden, NotFound)
 _READ_ERRORS: Errors = (*_ACCESS_ERRORS, EngineUnavailable)
 _MODEL_ERRORS: Errors = (*_READ_ERRORS, ModelNotFound, InvalidRequest)
 _POST_ERRORS: Errors = (*_MODEL_ERRORS, RequestTooLarge)
-# The errors of endpoints that always answer with 404, and of those that always answer with 501.
+# The errors of endpoints that always answer with 404, and of endpoints that always answer with 501.
 _NOT_FOUND_ERRORS: Errors = (*_ACCESS_ERRORS, RequestTooLarge)
 _REFUSED_ERRORS: Errors = (*_NOT_FOUND_ERRORS, NotSupported)
 _GENERATE_ERRORS: Errors = (*_POST_ERRORS, QueueFull, ModelLoadFailed, OutOfMemory, EngineFailed)

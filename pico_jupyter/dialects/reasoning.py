@@ -12,7 +12,7 @@ from pico_jupyter.types import FinishReason
 OPEN_TAG = "<think>"
 CLOSE_TAG = "</think>"
 
-# What a reasoning_format of Groq or llama.cpp says: whether reasoning is separate. "auto" leaves it to the settings.
+# Whether a reasoning_format of Groq or llama.cpp means separate reasoning. With "auto", the settings decide.
 _FORMATS = {"parsed": True, "deepseek": True, "raw": False, "none": False}
 
 

@@ -34,7 +34,7 @@ _TEMPLATE_WORDS = dict.fromkeys(("true", "on", "yes", "enabled"), True) | dict.f
 )
 _TEMPLATE_SWITCHES = ("thinking", "think", "reasoning", "reasoning_effort", "thinking_budget")
 _TEMPLATE_EFFORTS_OFF = ("none", "off", "disabled")
-# A model decides itself for the types that are not listed.
+# For other types, the model itself decides whether it reasons.
 _THINKING_TYPES = {"enabled": True, "disabled": False}
 _BUDGETS = (
     "max_thinking_tokens",
@@ -170,7 +170,7 @@ def _read_template_switch(kwargs: TemplateArguments | None) -> ReasoningSwitch:
 
 
 def _template_value(key: str, value: object) -> bool | None:
-    """What a member of chat_template_kwargs other than enable_thinking says; None if it is a variable of the template.
+    """Whether a member of chat_template_kwargs switches reasoning on or off; None if it is only a template variable.
 
     Templates of DeepSeek and Granite call the switch `thinking`.
     """
@@ -217,7 +217,7 @@ def _read_effort(value: str | None, param: str) -> ReasoningSwitch:
 
 
 def _read_budget(tokens: int | None) -> ReasoningSwitch:
-    """A budget of 0 turns reasoning off. -1 is no limit, which leaves the switch as it is."""
+    """A budget of 0 turns reasoning off. -1 means no limit and does not change the switch."""
     return ReasoningSwitch(None if tokens is None or tokens < 0 else tokens > 0)
 
 

@@ -78,7 +78,7 @@ def find_fault(message: str, kind: type[msgspec.Struct], body: dict[str, object]
 
 
 def describe_fault(fault: Fault, texts: ErrorTexts) -> InvalidRequest:
-    """Return the error of a fault, with the first matching text of `texts` and COMMON_TEXTS, or a general text."""
+    """Return the error of a fault, with the first matching text in `texts` and COMMON_TEXTS, else a general text."""
     for pattern, describe in (*texts, *COMMON_TEXTS):
         if match := re.fullmatch(pattern, fault.param):
             return describe(fault, match)

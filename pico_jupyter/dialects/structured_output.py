@@ -50,7 +50,7 @@ ResponseFormat: TypeAlias = TextFormat | JsonObjectFormat | JsonSchemaFormat
 
 
 def read_structure(fields: GenerationFields, own: Structure | None, settings: DialectSettings) -> Structure | None:
-    """Return the one structure of a request. `own` is that of the dialect's own field.
+    """Return the one structure of a request. `own`: the structure in the dialect's own field.
 
     Raises InvalidRequest if the request has several structures, or if one is malformed.
     """

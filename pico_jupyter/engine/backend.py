@@ -12,10 +12,10 @@ class TokenConstraint(Protocol):
 
     @property
     def error(self) -> str:
-        """Why the answer had to end before it was complete; "" as long as it can continue."""
+        """Why the answer had to end before it was complete; "" without an error."""
 
     def restart(self, tokens: Sequence[int]) -> None:
-        """Begin again, after the `tokens` that the row has sampled."""
+        """Restore the state after the `tokens` that the row has sampled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,11 +90,11 @@ def find_blas(
 ) -> tuple[Path, ...]:
     """Return the libraries that can be preloaded, the best of each kind, in order of preference.
 
-    Returns none if the user preloads a BLAS already.
+    Returns () if the user already preloads a BLAS.
 
     Searches LD_LIBRARY_PATH, the libraries of the environment (conda, pip's mkl), the cache of ldconfig, and the Python
     packages: opencv-python, which mlx-vlm needs, contains an OpenBLAS. MKL is preferred to BLIS, and BLIS to OpenBLAS.
-    Of two libraries of one kind, that in LD_LIBRARY_PATH is preferred, then the newer one.
+    Of two libraries of one kind, one in LD_LIBRARY_PATH is preferred, then the newer one.
     """
     if system != "linux" or PRELOADED_BY_USER.search(environ.get("LD_PRELOAD", "").lower()):
         return ()

@@ -1,4 +1,4 @@
-"""Checks the preloaded BLAS library at the start of the model kernel, and decides whether it made a start fail."""
+"""Checks the preloaded BLAS library at the start of the model kernel, and detects starts that it made fail."""
 
 from __future__ import annotations
 

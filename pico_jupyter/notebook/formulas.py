@@ -2,7 +2,7 @@ r"""Finds formulas in Markdown.
 
 labextension/src/model/formulas.ts has the same rule; tests/panel/formulas.json tests both:
 
-- Code binds tighter than mathematics: a formula has no backtick and no fence.
+- Code has precedence over formulas: a formula contains no backtick and no fence.
 - An opening sign has no letter or digit before it, a closing dollar sign has none after it. Scripts without blanks
   between words, for example Chinese, are exempt. `$` has no blank inside.
 - Text that reads as prose is no formula, for example `$5 or 10$` and `\[optional\]`.
@@ -35,7 +35,7 @@ FENCE_LINE = re.compile(r"\n[ \t]*~{3,}")
 EMPTY_LINE = re.compile(r"\n[ \t]*\n")
 # The closing dollar sign may be followed by the ending of a word such as "nth".
 AFTER = rf"(?:(?=(?:th|st|nd|rd|s)(?!{WORD_SIGN}))|(?!{WORD_SIGN}|[$({{]))"
-# The characters of the longest display formula with its signs. The limit keeps the search linear.
+# The length of the longest display formula with its delimiters, in characters. The limit keeps the search linear.
 MAX_FORMULA = 4050
 FORMULA = re.compile(
     rf"\$\$(?!\s*[,;:!?)'\"/])(?P<display>(?:\\.|[^\\`$]|\$(?!\$)){{1,3999}}?)\$\${AFTER}"

@@ -37,7 +37,7 @@ class MagicsConversation:
         return answers[-1][1].messages if answers else []
 
     def add(self, cell: CellRun, answer: Answer, *, starts_over: bool = False) -> None:
-        """Add an answer. It replaces the old answer of `cell` and all later answers; with `starts_over`, all answers.
+        """Add an answer. It replaces the old answer of `cell` and all later ones. With `starts_over`, it replaces all.
 
         An answer without text is not added, because a conversation cannot continue it.
         """

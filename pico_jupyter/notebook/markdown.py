@@ -28,11 +28,11 @@ from pico_jupyter.notebook.formulas import MAX_FORMULA, Delimiter, is_in_url, re
 LANGUAGE = re.compile(r"[\w+#.-]+")
 # Group 1 could open HTML, code, an image or a formula. Group 2 is a backslash that could open a formula.
 LIVE = re.compile(r"\\?(<|`|~{3,}|!(?=\[)|\$)|\\(\\|(?=begin\{))|\\.", re.DOTALL)
-# The "(" of a link or the ":" of a link definition, before a destination with another scheme or with escapes.
+# The "(" of a link or the ":" of a link definition, before a destination with an unsafe scheme or with escapes.
 UNSAFE_LINK = re.compile(
     r"(?<=\])[(:](?=[\x00-\x20]*(?![\x00-\x20]|(?:https?|ftp|mailto|tel):)[^:&\\/?#()\"']*[:&\\])", re.IGNORECASE
 )
-# A "[" at the start of a line whose block has no "]" for it. nbconvert would find the "]" in a later fence.
+# A "[" at the start of a line without a matching "]" in its block. nbconvert would match a "]" in a later fence.
 OPEN_LABEL = re.compile(r"^( {0,3})\[(?=(?:[^\[\]\\]|\\.|\\\Z)*\Z)", re.MULTILINE | re.DOTALL)
 # The start of a display formula inside another formula. A space disables it in renderers, and TeX ignores the space.
 NESTED_OPENING = re.compile(r"(?<=.)(\\begin(?=\{)|\\\\(?=[\[(]))", re.DOTALL)

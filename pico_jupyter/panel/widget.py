@@ -70,8 +70,8 @@ class ChatPanel(anywidget.AnyWidget):
         self._source = source
         self._loop = shared_loop()
         self._running: dict[str, concurrent.futures.Future[Any]] = {}
-        # The context of the page's latest message. ipykernel 7 queues the page's next message behind the request in
-        # whose context Python last sent to the page. Behind a cell in `ask`, a stop would wait for the end of the cell.
+        # The context of the page's latest message, in which Python sends to the page. ipykernel 7 queues the page's
+        # next message behind the request of that context. Behind a cell in `ask`, a stop would wait for the cell's end.
         self._page = contextvars.copy_context()
         self.observe(self._remember_page, "transport")
         self.on_msg(self._handle_message)

@@ -20,7 +20,7 @@ class OpenAIChatHandler(GenerationHandler):
     dialect_name = "openai"
 
     def initialize(self, context: ServerContext, path: ChatPath = "v1/chat/completions") -> None:
-        """`path` is the endpoint. It decides whether a request without `stream` is streamed."""
+        """`path` is the endpoint. The default of `stream` depends on it."""
         self._path: ChatPath = path
         self.endpoint = path
         super().initialize(context)

@@ -35,7 +35,7 @@ _LOAD_SHARE = 128 << 20  # bytes of weights that one load_step() reads
 # Padding of at most this many bytes is always accepted. More padding is limited to a share of the unpadded caches.
 _SMALL_PADDING = 16 << 20
 _MAX_PADDING_SHARE = 0.25
-# A checkpoint where two prompts diverge is kept only if it is at least this many tokens longer than the cached prefix.
+# A checkpoint at the point where two prompts diverge must be at least this many tokens longer than the cached prefix.
 _MIN_CHECKPOINT_DISTANCE = 64
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-# Prefill multiplies many rows with each weight, decoding only one. 32 weights of 4 MB do not fit into most caches.
+# Prefill multiplies many rows with each weight matrix, decoding only one row. 32 matrices of 4 MB exceed most caches.
 ROWS, WIDTH, WEIGHTS = 32, 1024, 32
 SECONDS = 0.15
 MAPS = Path("/proc/self/maps")

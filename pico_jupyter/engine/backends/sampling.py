@@ -3,7 +3,7 @@
 Invariants:
 - A row's token depends only on its own logits, parameters, seed and position, so a seed gives the same text in any
   batch.
-- The noise depends on a token's id and not on its rank, so two models with similar logits usually sample the same one.
+- The noise depends on a token's id, not on its rank, so two models with similar logits usually sample the same token.
 - Sampling does not wait for the device, because the method for a row depends on its parameters and not on its logits.
 """
 

@@ -22,7 +22,7 @@ from pico_jupyter.engine.backends.batch import DecodeBatch, penalise
 from pico_jupyter.engine.backends.row import Row
 from pico_jupyter.engine.backends.sampling import sample
 
-# The largest number of tokens that the draft model computes in one step to catch up. A later step waits for them.
+# The largest number of tokens that the draft model computes in one step to catch up. The next step waits for them.
 _MAX_CATCH_UP = 512
 # The upper limit of the configured number of draft tokens. More of them are hardly ever accepted.
 _MAX_DRAFT_TOKENS = 16
@@ -53,7 +53,7 @@ class DraftBackend(Protocol):
 class DraftStatistics:
     """Measures whether drafts save time.
 
-    `acceptance` is the probability that a draft token is accepted if all draft tokens before it are. `cost` is the time
+    `acceptance` is the probability that a draft token is accepted after all earlier ones were. `cost` is the time
     that one draft token adds to a step, divided by `step_seconds`, the time of a step without drafts (None: unknown).
     The cost is measured, because it is near 0 on a GPU and may be 1 on a CPU.
     """
@@ -94,7 +94,7 @@ def _average(average: float, measured: float, weight: float) -> float:
 
 
 class Speculation:
-    """Drafts at most `tokens` tokens a step for one row. The row's own model has `vocabulary` token ids."""
+    """Drafts at most `tokens` tokens in each step for one row, whose model has `vocabulary` token ids."""
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ class PromptEmbeddings:
         return self.embeddings.nbytes + sum(array.nbytes for array in arrays)
 
     def chunk(self, start: int, end: int) -> dict[str, Any]:
-        """The arguments for the tokens from `start` to `end`. The model slices all arguments that stay whole here."""
+        """The arguments for the tokens from `start` to `end`. The model itself slices those that are returned whole."""
         types = {name: self.arguments[name][:, start:end] for name in _TOKEN_TYPES if name in self.arguments}
         return {"inputs_embeds": self.embeddings[:, start:end], "n_to_process": end - start, **self.arguments, **types}
 

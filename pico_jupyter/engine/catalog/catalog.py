@@ -2,8 +2,8 @@
 
 Invariants:
 - A model with several sources is listed once: built-in before folders, folders before the Hugging Face cache.
-- find() finds every listed model by its listed name. It lists the folders again if the name is not listed, or if the
-  folder of its model has changed. A new model that takes the short name of a listed one has it after the next listing.
+- find() finds every listed model by its listed name. It scans the folders again if the name is not listed, or if the
+  folder of its model has changed. Only a scan can assign a short name to another model.
 - A model folder is read again only if the size or the modification time of one of its files has changed.
 """
 
@@ -219,9 +219,9 @@ def _parse_name(name: str) -> tuple[str, str]:
 
 
 def _name_models(found: list[tuple[_ModelFolder, ModelInfo]], preferred_org: str) -> list[ModelInfo]:
-    """Give each short name to one of the models that share it. The other models are listed as org/name.
+    """Assign each short name to one of the models that share it. The other models are listed as org/name.
 
-    The name goes to the model without an organization, else to that of the preferred organization, else to the first.
+    The first choice is a model without an organization, then one of the preferred organization, then the first model.
     """
     owners: dict[str, _ModelFolder] = {}
     for folder, _ in found:

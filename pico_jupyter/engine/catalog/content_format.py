@@ -62,7 +62,7 @@ def _render_content(render: Render, content: Content) -> str | None:
 
 
 def _added_text(without: str | None, with_part: str | None) -> str:
-    """The text that a part adds to a rendering; "" if a rendering failed or the added text is a dump of the part."""
+    """The text that a part adds to a rendering; "" if a rendering failed or printed the part as JSON or as a dict."""
     if without is None or with_part is None:
         return ""
     start = _common_prefix_length(without, with_part)

@@ -50,7 +50,7 @@ class ToolsPlace:
         variables: Mapping[str, Any],
         system_content: Any = "",
     ) -> tuple[Sequence[TemplateMessage], Sequence[Mapping[str, Any]], Mapping[str, Any]]:
-        """The messages, tools and variables for the renderer. `system_content` is that of a new system message."""
+        """The messages, tools and variables for the renderer. `system_content`: the content of a new system message."""
         if self.variable == "tools" or not tools:
             return messages, tools, variables
         listed = [tool["function"] for tool in tools] if self.is_bare else list(tools)
@@ -136,7 +136,7 @@ class _HistoryProbe:
         return _TOOL in self.rendered([self.user], place)
 
     def arguments_form(self) -> Literal["object", "text"] | None:
-        """The form in which arguments are printed as JSON, else any form in which they are printed."""
+        """The form in which the template prints arguments as JSON, else any form in which it prints them."""
         as_object, as_text = self._call({_KEY: _VALUE}), self._call(json.dumps({_KEY: _VALUE}))
         printed_object, printed_text = self._printed_call(as_object), self._printed_call(as_text)
         if printed_object and not (f"'{_KEY}'" in printed_object and f'"{_KEY}"' in printed_text):

@@ -20,7 +20,7 @@ from pico_jupyter.engine.catalog.template_features import TemplateFeatures, dete
 from pico_jupyter.engine.catalog.weights import BrokenModel, ModelWeights
 from pico_jupyter.types import Capability, ModelInfo, SamplingParams, TemplateSwitch
 
-# The folder of further chat templates. Each file name is that of a template.
+# The folder of further chat templates. Each file has the name of its template.
 ADDITIONAL_TEMPLATES = "additional_chat_templates"
 # Models whose template is a Python function of mlx-lm, by the `chat_template_type` of their tokenizer_config.json.
 PYTHON_TEMPLATES = {
@@ -61,7 +61,7 @@ SHAPE_RANGES = (
     (EXPERTS_KEYS, 0, 100_000),
     (WIDTH_KEYS, 1, 1_000_000),
 )
-# Tokens. The context of a model whose files and architecture name none, such as Mamba.
+# In tokens. The context of a model whose files and architecture specify none, such as Mamba.
 DEFAULT_CONTEXT = 8192
 # transformers writes a number above this for a tokenizer without a limit.
 NO_LIMIT = 10**9
@@ -239,7 +239,7 @@ def _first_count(keys: tuple[str, ...], *configs: Mapping[str, object]) -> int |
 def _context_length(
     config: Mapping[str, object], text_config: Mapping[str, object], tokenizer_config: Mapping[str, object]
 ) -> int:
-    """The context length of a model, of its architecture where the model's files have none, else DEFAULT_CONTEXT."""
+    """The context length from the model's files, else that of its architecture, else DEFAULT_CONTEXT."""
     return (
         _first_count(CONTEXT_KEYS, text_config, config)
         or _first_count(("model_max_length",), tokenizer_config)

@@ -21,7 +21,7 @@ PROBE_TOOL = {
         "parameters": {"type": "object", "properties": {"x": {"type": "string"}}, "required": ["x"]},
     },
 }
-# Template variables that turn reasoning on and off, with the values of both. The first that changes a prompt is used.
+# Template variables that turn reasoning on and off, with both values. The first that changes the prompt is used.
 SWITCH_VARIABLES: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
     ("enable_thinking", {"enable_thinking": True}, {"enable_thinking": False}),
     ("thinking", {"thinking": True}, {"thinking": False}),
@@ -32,7 +32,7 @@ SWITCH_VARIABLES: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] =
 EFFORT_VARIABLES = ("reasoning_effort", "thinking_effort", "reasoning_strength")
 # Efforts that mean no reasoning. The last two do so in some templates only.
 NO_EFFORTS = ("none", "no_think", "minimal", "low")
-# Models trained with this text in the system message read the switch from there.
+# Models trained with these texts in the system message use them as the switch.
 SYSTEM_ON, SYSTEM_OFF = "/think", "/no_think"
 # The efforts of a template that writes any value into the prompt.
 COMMON_EFFORTS = ("low", "medium", "high")
@@ -45,8 +45,8 @@ REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 class TemplateFeatures:
     """What a chat template supports.
 
-    `tools`: it prints tools, and calls in its format can be read back. `reasoning_switch` is None if the model does not
-    reason. `reasoning_default`: whether the model reasons when a request does not set the switch.
+    `tools`: it prints tools, and the parser can read calls in its format. `reasoning_switch`: None if the model does
+    not reason. `reasoning_default`: whether the model reasons if a request does not set the switch.
     """
 
     tools: bool = False
@@ -147,7 +147,7 @@ def _detect_efforts(probe: _Probe) -> tuple[str, tuple[str, ...]]:
 
 
 def _all_on(probe: _Probe) -> dict[str, Any]:
-    """Every switch of a template set to on. Some templates read the effort only then."""
+    """All switches of a template, set to on. Some templates read the effort only if reasoning is on."""
     return {key: value for name, on, _ in SWITCH_VARIABLES if name in probe.variables for key, value in on.items()}
 
 
@@ -166,7 +166,7 @@ def _is_default(probe: _Probe, variable: str, effort: str) -> bool:
 
 
 def _reasons_always(probe: _Probe, text: str) -> bool:
-    """Whether a model without a switch reasons: its prompt opens reasoning, or its template tells that it does."""
+    """Whether a model without a switch reasons: its prompt opens reasoning, or its template handles reasoning."""
     prompt = probe.render()
     if probe.ends_open(prompt) or probe.explains_reasoning() or names_reasoning(text):
         return True
@@ -194,7 +194,7 @@ def _reasons_by_default(probe: _Probe, switch: TemplateSwitch | None) -> bool:
 
 
 def _detect_tools(probe: _Probe) -> bool:
-    """Whether a template prints the tools of a request. Unusual places for tools are read as well."""
+    """Whether a template prints the tools of a request, also in an unusual place."""
     if "tools" not in probe.variables:
         return False
     rendered = probe.render({"tools": [PROBE_TOOL]})

@@ -1,4 +1,4 @@
-"""LimitedTemplate: compiles and renders a chat template for tests of it, within limits of time and size.
+"""LimitedTemplate: compiles a chat template and renders it for detection, within limits of time and size.
 
 The files of a model are not trusted. A template that exceeds a limit raises BrokenModel.
 """
@@ -49,7 +49,7 @@ GROWING_METHODS = ("center", "expandtabs", "format", "format_map", "join", "ljus
 
 
 class _LimitExceeded(BaseException):
-    """Ends the rendering. No Exception, because jinja2 ignores those that occur while it folds constants."""
+    """Ends the rendering. Not an Exception, because jinja2 ignores exceptions while it folds constants."""
 
 
 class _GenerationBlock(jinja2.ext.Extension):

@@ -1,8 +1,8 @@
 """CallFormat: how the models of one family write tool calls. Each format is one declarative description.
 
-A pattern is text with placeholders. `{name}` is the name of the tool, `{key}` that of a parameter. The parser ignores
-`{id}`, and reads `{type}` only to recognize texts. A space in a pattern matches any whitespace, or none. Grammars do
-the same, except inside tags, where they keep the space.
+A pattern is text with placeholders. `{name}` is the name of the tool, and `{key}` the name of a parameter. The parser
+ignores `{id}`, and uses `{type}` only to recognize strings. A space in a pattern matches optional whitespace; only in
+grammars, a space inside a tag matches exactly one space.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PLACEHOLDER = regex.compile(r"\\\{(name|key|id|type)\\\}")
 class Body(Enum):
     """How a call's name and arguments are written."""
 
-    OBJECTS = auto()  # JSON objects that hold the name and the arguments, one, several or in a list
+    OBJECTS = auto()  # one or more JSON objects with the name and the arguments, or a list of them
     JSON = auto()  # the name in a pattern, then the arguments as a JSON object
     PARAMETERS = auto()  # the name in a pattern, then each parameter between tags
     TAGS = auto()  # the name in a pattern, then a tag for each parameter, with tags for its items inside
@@ -35,25 +35,25 @@ class Body(Enum):
 class CallFormat(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One way to write tool calls.
 
-    - `title` and `families`: the name in the documentation, and the families if they have other names.
-    - `sections`: the texts before and after the calls of one answer. Without a section, each call stands alone.
-    - `calls` and `call_closings`: the patterns that open one call, and the texts after it, which may be missing.
+    - `title` and `families`: in the documentation, the name of the format and, if they differ from it, of its families.
+    - `sections`: the texts before and after the calls of one answer. Without a section, nothing encloses the calls.
+    - `calls` and `call_closings`: the patterns that open one call, and the texts that may end it.
     - `parameter` and `parameter_closing`: the pattern before the value of a parameter, and the text after it.
     - `quote`: the text around strings in an unquoted object; the text before each tag in nested tags.
-    - `guards`: patterns at the start of a call that ordinary text may resemble. It is recognized at the start of the
-      answer only, and must name a tool of the request.
-    - `evidence`: a template with this format contains one of these texts, or the vocabulary has one as a token.
+    - `guards`: patterns of the start of a call, for formats that ordinary text may resemble. Such a call is recognized
+      only at the start of the answer, and must name a tool of the request.
+    - `evidence`: a model uses this format if one of these texts is in its template or is a token of its vocabulary.
     - `history_id`: the pattern of call ids that the template expects in past calls; "" for any id.
 
     The following fields are for grammars only. The parser accepts all variants.
-    - `writes`: those patterns of `calls` that the model uses; by default the first.
+    - `writes`: the patterns of `calls` that the model itself writes; by default the first.
     - `is_list`: all calls of an answer are in one list.
     - `section_per_call`: each call has a section of its own. `is_single`: an answer has one call.
     - `opening_optional`: the model also writes calls without the text that opens a section.
     - `name_key` and `arguments_key`: the keys of the JSON object of a call; with name_key "", it is {name: arguments}.
     - `id_key`: the key of a call's number in that object.
     - `id_text`: a regular expression of the ids that the model writes for `{id}`.
-    - `string_type` and `other_type`: the text for `{type}` before a text and before JSON; "" for the JSON type.
+    - `string_type` and `other_type`: the text of `{type}` before a string and before other JSON; "" for the JSON type.
     """
 
     title: str
@@ -92,7 +92,7 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def needles(self) -> tuple[str, ...]:
-        """The texts in an answer at which a call may begin; none for a format with guards."""
+        """The texts with which a call begins; empty for a format with guards."""
         if self.guards:
             return ()
         starts = (pattern.partition("{")[0].rstrip() for pattern in self.calls)
@@ -105,12 +105,12 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 def fits_pattern(name: str) -> bool:
-    """Whether the name of a tool or a parameter can be read back from a pattern."""
+    """Whether the parser can read the name of a tool or a parameter in a pattern."""
     return regex.fullmatch(_FIELD, name) is not None
 
 
 def compile_pattern(pattern: str, space: str = r"\s*") -> Any:
-    """A pattern with placeholders as a regular expression. `space` matches the whitespace at a space."""
+    """A pattern with placeholders as a regular expression. `space` is the expression for a space in the pattern."""
     text = regex.escape(pattern, special_only=True, literal_spaces=True).replace(" ", space)
     seen: set[str] = set()
 

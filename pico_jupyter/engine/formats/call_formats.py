@@ -1,8 +1,7 @@
 """The formats of tool calls of all model families.
 
-A format is chosen by what a model's template and vocabulary show, never by the model's name (see
-`detect_call_formats`). The parser of answers, the grammars of forced calls and the table of families in the
-documentation are made from these descriptions.
+The template and the vocabulary of a model determine its format, never its name (see `detect_call_formats`). The parser
+of answers, the grammars of forced calls and the table of families in the documentation use these descriptions.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ PYTHON_ALONE = CallFormat(
     guards=("[ {name}(",),
     evidence=("[func_name1(",),
 )
-# The first format that the evidence shows is used, so a format stands before those whose evidence is more general.
+# The first format with evidence is used, so a format precedes those with more general evidence.
 CALL_FORMATS = (
     CallFormat(
         title="DSML",

@@ -1,6 +1,6 @@
 """OutputFormat: how one model marks reasoning, tool calls and messages in its output.
 
-A format is chosen by the tokenizer and the chat template of a model, never by the model's name.
+The tokenizer and the chat template of a model determine its format, never its name.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pico_jupyter.engine.formats.call_formats import (
 class ReasoningFormat(msgspec.Struct, frozen=True, kw_only=True):
     """The tags around reasoning.
 
-    - `families`: the families that the documentation names.
+    - `families`: the names of the model families in the documentation.
     - `markers`: structural texts without content. They are removed from the answer.
-    - `evidence`: all of these occur in the template, or all are tokens; by default the closing tag in the template, or
-      both tags as tokens.
+    - `evidence`: a model uses the tags if its template contains all of these texts (by default, the closing tag), or if
+      its vocabulary has both tags as tokens.
     - `anywhere`: reasoning may begin in the middle of an answer, because the tags are special tokens.
     """
 
@@ -158,10 +158,10 @@ REASONING_FORMATS = (
 
 
 def detect_output_format(template: str, tokens: Container[str]) -> OutputFormat:
-    """The format that a chat template and a vocabulary show.
+    """Detect the format of a model from its chat template and its vocabulary.
 
-    `tokens` holds the added tokens of the vocabulary. A model without other evidence reasons between <think> and
-    </think>, because models trained for reasoning do so even if their template does not name the tags.
+    `tokens` are the added tokens of the vocabulary. By default, reasoning is expected between <think> and </think>,
+    because many models reason like this although their template does not contain the tags.
     """
     calls = detect_call_formats(template, tokens)
     if "<|channel|>" in template or ("<|channel|>" in tokens and "<|message|>" in tokens):
@@ -177,7 +177,7 @@ def detect_output_format(template: str, tokens: Container[str]) -> OutputFormat:
 
 
 def names_reasoning(template: str) -> bool:
-    """Whether a template names tags that only models with reasoning have. Other templates may name <think> too."""
+    """Whether a template contains tags that only models with reasoning use. <think> occurs in other templates too."""
     if "<|channel|>" in template or ("<｜Assistant｜>" in template and "</think>" in template):
         return True
     reasoning = detect_reasoning(template, ())
@@ -185,7 +185,7 @@ def names_reasoning(template: str) -> bool:
 
 
 def detect_reasoning(template: str, tokens: Container[str]) -> ReasoningFormat | None:
-    """The format of reasoning that a template names, else one of which the vocabulary has the tags."""
+    """The format whose evidence is in the template, or else the one whose tags are in the vocabulary."""
     for reasoning in REASONING_FORMATS:
         if all(text in template for text in reasoning.evidence or (reasoning.close,)):
             return reasoning
@@ -196,9 +196,10 @@ def detect_reasoning(template: str, tokens: Container[str]) -> ReasoningFormat |
 
 
 def detect_call_formats(template: str, tokens: Container[str]) -> tuple[CallFormat, ...]:
-    """The formats of calls that a template or the vocabulary shows.
+    """Detect the formats of calls from the template or the vocabulary.
 
-    Small models often write the JSON of a call alone or in a code block, so that is read too where calls are JSON.
+    Small models often write the JSON of a call without tags or in a code block. If calls are JSON, these formats are
+    included.
     """
     found = next((call for call in CALL_FORMATS if any(text in template for text in call.evidence)), None)
     found = found or next(

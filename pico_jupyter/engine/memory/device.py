@@ -40,7 +40,7 @@ def device_budget(cgroup_limit: Path = _CGROUP_LIMIT) -> int:
 def limit_wired_memory(weights_nbytes: int) -> None:
     """Wire as much memory as the weights need, so that macOS does not page them out. Does nothing without Metal.
 
-    More is not wired: with the recommended maximum wired, macOS panicked while two streams allocated and freed caches.
+    Not more, because macOS panicked with the recommended maximum wired, while two streams allocated and freed caches.
     """
     if mx.metal.is_available():
         mx.set_wired_limit(wired_limit(weights_nbytes, int(mx.device_info()["max_recommended_working_set_size"])))
@@ -52,9 +52,9 @@ def wired_limit(weights_nbytes: int, recommended: int) -> int:
 
 
 def release_free_memory() -> None:
-    """Return the memory of freed arrays to the system. Does nothing without glibc, and is of use on a CPU only.
+    """Return the memory of freed arrays to the system. Does nothing without glibc, and is useful only on a CPU.
 
-    MLX allocates arrays with malloc there, and glibc keeps most of what is freed for the next array.
+    On a CPU, MLX allocates arrays with malloc, and glibc keeps most freed memory for later allocations.
     """
     mx.clear_cache()
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):

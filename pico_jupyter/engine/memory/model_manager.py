@@ -39,7 +39,7 @@ _ADMISSION_SHARE = 0.85
 _EVICT_ABOVE = 0.92
 _EVICT_TO = 0.85
 
-# Opens a model's files. The second argument is the number of bytes that weights and caches may use.
+# Opens a model's files. The second argument is the number of free bytes, for weights and caches.
 LoadBackend: TypeAlias = Callable[[ModelInfo, int], Backend]
 
 
@@ -51,7 +51,7 @@ class EvictablePrefixes(Protocol):
         """Bytes in use."""
 
     def evict(self, nbytes: int) -> int:
-        """Free at least `nbytes`, or everything if there is less. Returns the bytes freed."""
+        """Free at least `nbytes`, or everything if less is in use. Returns the bytes freed."""
 
 
 @dataclass(slots=True, eq=False)

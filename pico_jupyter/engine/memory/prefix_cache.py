@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 from pico_jupyter.sizes import about
 
 BLOCK = 256
-# A shorter common beginning is prefilled again. All prompts of one chat template have that many tokens in common.
+# A shorter common beginning is prefilled again. Even unrelated prompts of one chat template share this many tokens.
 MIN_SHARED_TOKENS = 32
 
 
@@ -173,7 +173,7 @@ class ModelPrefixes:
         return max(in_whole, in_blocks)
 
     def overlap(self, tokens: Sequence[int]) -> int:
-        """The most leading tokens of a prompt in any entry, even in one that check_out() could not use."""
+        """The largest number of leading tokens of a prompt in any entry, even in one that check_out() could not use."""
         return max([self._walk(tokens)[0], *(common_length(tokens, whole.tokens) for whole in self._wholes)])
 
     def check_out(self, tokens: Sequence[int], copy: CopyTokensOf, *, is_trimmable: bool) -> FoundPrefix | None:
@@ -188,7 +188,7 @@ class ModelPrefixes:
             self._remove_whole(whole)
             return FoundPrefix(length, whole=whole.cached.value)
         if whole and length > in_blocks:
-            # This is another conversation with the same beginning. Later ones will probably begin alike.
+            # This is another conversation with the same beginning. Later ones will probably begin in the same way.
             whole.last_used = self._tick()
             self.keep_blocks(tokens[:length], lambda start, end: copy(whole.cached.value, start, end))
             in_blocks, path, checkpoint = self._longest_in_blocks(tokens, is_trimmable=is_trimmable)

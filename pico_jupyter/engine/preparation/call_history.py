@@ -20,9 +20,9 @@ _MAX_NESTING = 200
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
-    """The arguments of a past call. Nothing and null become {}.
+    """The arguments of a past call as an object. An empty text and null become {}.
 
-    Another value becomes an object with one member. So does the text, if it is not valid or nested too deeply.
+    Any other value, and text that is invalid or nested too deeply, becomes the single member of an object.
     """
     value = _parse_value(text) if text.strip() else None
     if isinstance(value, str) and value.lstrip().startswith("{"):
@@ -42,7 +42,7 @@ def arguments_as_text(text: str, arguments: dict[str, Any]) -> str:
 
 
 def calls_as_text(calls: Sequence[tuple[ToolCall, dict[str, Any]]], call_format: CallFormat) -> str:
-    """Calls and their arguments as a model of this format writes them. Some formats become JSON in tags."""
+    """Calls and their arguments as a model of this format writes them. Some formats are replaced by JSON in tags."""
     opening, closing = call_format.sections[0] if call_format.sections else ("", "")
     if opening and call_format.body is Body.PYTHON:
         return f"{opening}[{', '.join(_python_call(call, arguments) for call, arguments in calls)}]{closing}"
@@ -54,7 +54,7 @@ def calls_as_text(calls: Sequence[tuple[ToolCall, dict[str, Any]]], call_format:
 
 
 def split_parallel_calls(messages: Sequence[Message]) -> list[Message]:
-    """The messages with at most one call each. Each call is followed by its result."""
+    """Split messages with several calls: each message has at most one call, and its result follows."""
     split: list[Message] = []
     rest = list(messages)
     while rest:
@@ -81,7 +81,7 @@ def _one_by_one(message: Message, results: list[Message]) -> Iterator[Message]:
 
 
 def result_as_text(content: Sequence[Part]) -> tuple[Part, ...]:
-    """The content of a tool result for a message of the user."""
+    """The content of a tool result, for a message with the role "user"."""
     return (TextPart("<tool_response>\n"), *content, TextPart("\n</tool_response>"))
 
 

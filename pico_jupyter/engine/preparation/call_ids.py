@@ -1,4 +1,4 @@
-"""Ids of tool calls: makes those of new calls, and maps those of past calls to the form that a chat template accepts.
+"""Makes ids for new tool calls, and maps ids of past calls to the form that a chat template accepts.
 
 New ids have nine letters and digits, the only form that the templates of Mistral accept. Other templates accept any id.
 """
@@ -27,10 +27,10 @@ def make_call_id() -> str:
 
 
 def map_call_ids(messages: Sequence[Message], history_id: str) -> list[Message]:
-    """The messages with ids as in `history_id` (see CallFormat), in calls and results alike.
+    """Convert the ids of calls and of their results to the form `history_id` (see CallFormat).
 
-    With "", existing ids remain. A call without an id gets one. A result without an id gets that of the first call
-    without a result, if possible of a call of the same tool. Equal conversations get equal ids.
+    If `history_id` is "", existing ids are kept. A call without an id gets a new one. A result without an id gets the
+    id of the first call of its tool that has no result yet. Equal conversations get equal ids.
     """
     mapping = _CallIds(history_id)
     return [mapping.map_message(message) for message in messages]
@@ -76,7 +76,7 @@ class _CallIds:
 
 
 def _nine(text: str) -> str:
-    """The text itself if it is an id of nine characters, else an id that is derived from it."""
+    """The text itself if it is a valid id of nine characters, else an id derived from it."""
     if _NINE.fullmatch(text):
         return text
     number = int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big")

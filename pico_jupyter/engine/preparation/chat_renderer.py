@@ -28,15 +28,15 @@ from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import TemplateFailed
 from pico_jupyter.types import ChatPrompt, Message, Part, TextPart
 
-# The variable with the documents of a request. Its texts are from users; other variables are settings.
+# The template variable with the documents of a request. Its texts are escaped; other variables are settings.
 _DOCUMENTS = "documents"
 
 
 class ChatRenderer:
-    """Renders conversations of one request. `variables` are those of the template other than messages and tools.
+    """Renders conversations of one request. `variables` are template variables other than messages and tools.
 
-    A template that has no place for tools gets their description in the system message. `mark` is in the rendered text
-    wherever a text of the request contains a control token (see ControlText).
+    If the template has no place for tools, the system message describes them. In the rendered text, `mark` is inside
+    each control token that a text of the request contains (see ControlText).
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class ChatRenderer:
     def render(self, messages: Sequence[Message]) -> str:
         """Render messages.
 
-        If the template fails, optional fields of tools are added, consecutive messages of one role are merged, the
-        system message becomes part of the first question, and tool results get a blank answer. Raises TemplateFailed,
-        as the first attempt did.
+        If the template fails, variants are tried: with optional fields of tools added, with consecutive messages of one
+        role merged, with the system message in the first user message, and with a blank answer after tool results. If
+        all fail, raises the TemplateFailed of the first attempt.
         """
         if not self._form.calls_as_text and not self._form.history.parallel_calls:
             messages = split_parallel_calls(messages)
@@ -94,7 +94,7 @@ class ChatRenderer:
     def _attempts(
         self, messages: list[TemplateMessage]
     ) -> Iterator[tuple[list[TemplateMessage], Sequence[dict[str, Any]]]]:
-        """Variants of the messages and tools, the plain ones first."""
+        """Variants of the messages and tools, the unchanged ones first."""
         variants = [messages]
         for change in (merge_roles, fold_reasoning, move_system_text, answer_results):
             variants += [changed for variant in variants if (changed := change(variant)) != variant]
@@ -133,7 +133,7 @@ def answer_call_formats(prompt: ChatPrompt, tokenizer: Tokenizer) -> tuple[CallF
 
 
 def _reasoning_tags(output_format: OutputFormat) -> frozenset[str]:
-    """The tags of reasoning that are not ordinary text. They count even if the vocabulary has no tokens for them."""
+    """The tags of reasoning, which are control tokens even if the vocabulary has no tokens for them."""
     tags = (output_format.reasoning_open, output_format.reasoning_close)
     return frozenset(tag for tag in tags if tag and tag[0] in "<[")
 
@@ -145,6 +145,6 @@ def _texts_of(prompt: ChatPrompt) -> Iterator[str]:
         yield from (part.text for part in message.content if isinstance(part, TextPart))
         yield from (message.reasoning or "", message.name or "", message.tool_call_id or "")
         for call in message.tool_calls:
-            # The parsed arguments too: their text may contain escapes of escapes.
+            # Also the parsed arguments, because the text may contain escapes of escapes.
             parsed = json.dumps(parse_arguments(call.arguments), ensure_ascii=False)
             yield from (call.id, call.name, call.arguments, parsed)

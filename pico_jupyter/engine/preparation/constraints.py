@@ -20,7 +20,7 @@ from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import GenerationRequest
 
-# Whitespace that may stand between reasoning and answer, if it is one token.
+# Whitespace that is allowed between reasoning and answer, if it is one token.
 _SPACINGS = ("\n", "\n\n")
 _FINAL_HEADER = "<|channel|>final<|message|>"
 
@@ -28,7 +28,7 @@ _FINAL_HEADER = "<|channel|>final<|message|>"
 def new_constraint(
     request: GenerationRequest, prompt: RenderedPrompt, tokenizer: Tokenizer, compiler: GrammarCompiler
 ) -> RowConstraint | None:
-    """The constraint of one choice of a request; None if its tokens are free. Raises InvalidRequest."""
+    """The constraint of one choice of a request; None without one. Raises InvalidRequest."""
     grammar, param = _grammar(request, prompt, tokenizer, compiler)
     trigger = None if grammar else _trigger(request, prompt, tokenizer, compiler)
     has_limit = request.max_reasoning_tokens is not None and prompt.reasoning
@@ -63,7 +63,7 @@ def _grammar(
 
 
 def _either(one: str, other: str) -> str:
-    """The grammar of the texts that one of two grammars accepts. Rules that both contain are written once."""
+    """The union of two grammars: it accepts a text that either accepts. Rules that both contain are written once."""
     lines = [
         *one.replace("start:", "first_start:", 1).splitlines(),
         *other.replace("start:", "second_start:", 1).splitlines(),

@@ -1,8 +1,8 @@
 """ControlText: keeps control tokens in the texts of users, tools and documents plain text.
 
-A mark is inserted after the first character of each control token in these texts, before they are rendered. Templates
-then do not find the token, whether they split, trim or print the text. The prompt is cut at the marks, and the pieces
-are tokenized apart. A prompt without control tokens in its texts has no marks, and its tokens are as without escaping.
+Before these texts are rendered, a mark is inserted after the first character of each control token in them. Templates
+that split or trim a text at a control token then do not find it. The rendered prompt is cut at the marks, and the
+pieces are tokenized separately. Prompts whose texts contain no control tokens are not changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 # A mark is a printable character without case. Templates may escape or change other characters.
 _FIRST_MARK = 0xA000
-# One character as a JSON escape: a pair of surrogates or one unit. A mark can be either.
+# One character as a JSON escape: a surrogate pair or one UTF-16 unit. A mark can have either form.
 _ESCAPE = re.compile(r"u(d[89ab][0-9a-f]{2})\\+u(d[c-f][0-9a-f]{2})|u([0-9a-f]{4})", re.IGNORECASE)
 
 
@@ -43,7 +43,7 @@ class ControlText:
                 return value
 
     def in_rendered(self, text: str) -> str:
-        """A rendered text, in which marks that the template printed as JSON escapes are marks again."""
+        """Restore marks that the template printed as JSON escapes."""
         return text.replace(json.dumps(self.mark)[1:-1], self.mark)
 
     def _escape_text(self, text: str) -> str:
@@ -67,5 +67,5 @@ def free_mark(prompt: str) -> str:
 
 
 def _escapes(text: str) -> frozenset[str]:
-    """The JSON escapes in a text, as hexadecimal digits. The backslash is optional, as it may end another text."""
+    """The hexadecimal digits of the JSON escapes in a text. The backslash is optional; another text may end with it."""
     return frozenset("".join(digits).lower() for digits in _ESCAPE.findall(text))

@@ -92,7 +92,7 @@ class MediaPreparation:
     ) -> list[int]:
         """The tokens, with content ids in the spans.
 
-        If there are more spans than images, it is unknown which image a span belongs to. Each span then gets one common
+        If there are more spans than images, it is unknown which image a span belongs to. All spans then get the same
         id, a hash of all images. The same holds for videos.
         """
         replaced = list(tokens)

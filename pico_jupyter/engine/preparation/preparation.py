@@ -34,7 +34,7 @@ T = TypeVar("T")
 _CACHED_MODELS = 4
 # The number of draft tokens in each step if the request does not set it.
 _DRAFT_TOKENS = 4
-# Two vocabularies of equal size are assumed to be the same if about this many of their tokens are the same.
+# Two vocabularies of equal size are assumed to be the same if a sample of about this many tokens is the same.
 _COMPARED_TOKENS = 512
 
 
@@ -50,7 +50,7 @@ class _LoadCache(Generic[T]):
         return len(self._loaded)
 
     def get(self, info: ModelInfo) -> T:
-        """The object of a model. The first call loads it while other threads wait. Raises the errors of `load`."""
+        """The object of a model. The first call loads it; other threads wait for it. Raises the errors of `load`."""
         key = (info.path, info.digest)
         with self._lock:
             if key not in self._loaded:

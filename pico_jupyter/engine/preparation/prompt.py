@@ -41,10 +41,10 @@ from pico_jupyter.types import (
     VideoPart,
 )
 
-# In characters. A longer text is first encoded in pieces of this size, until it is clear whether it is too long.
+# In characters. A longer text is first encoded in pieces of this size, to find out whether it exceeds the context.
 # Encoding 30 MB in one call takes minutes and gigabytes.
 LARGE_TEXT = 64 * 1024
-# The same holds for a text with more pieces.
+# A text that control tokens cut into more pieces is checked in the same way.
 MANY_PIECES = 1024
 # In characters. A shorter system message gets no boundary.
 LONG_SYSTEM = 256
@@ -91,7 +91,7 @@ class _TokenizedText:
 
     @property
     def end(self) -> str:
-        """The end of the text, from the last control token on that is part of a message's text."""
+        """The last piece of the text. All control tokens in it are from the template."""
         return self.text if self.last_piece is None else self.last_piece
 
 
@@ -223,9 +223,9 @@ def _truncate(
     limit: int,
     render: Callable[[Sequence[Message]], _TokenizedText],
 ) -> _TokenizedText:
-    """Remove as few of the oldest turns as possible, by binary search. If nothing fits, returns the last attempt.
+    """Remove as few of the oldest turns as possible, by binary search. If nothing fits, returns the shortest prompt.
 
-    A conversation that the template refuses is skipped.
+    Conversations that the template refuses are skipped.
     """
     candidates = list(shortened_conversations(messages))
     low, high, best = 0, len(candidates), whole
@@ -277,7 +277,7 @@ def _with_structure(messages: list[Message], structure: Structure | None) -> lis
 
 
 def _encode(pieces: Sequence[str], context: Sequence[int], tokenizer: Tokenizer, limit: int) -> _TokenizedText:
-    """Encode pieces of a text apart and prepend `context`.
+    """Encode pieces of a text separately and prepend `context`.
 
     If the text has far more tokens than `limit`, encode only its beginning.
     """
@@ -286,7 +286,7 @@ def _encode(pieces: Sequence[str], context: Sequence[int], tokenizer: Tokenizer,
     if len(text) > LARGE_TEXT or len(pieces) > MANY_PIECES:
         for piece in _cut_pieces(pieces):
             beginning += tokenizer.encode(piece, add_special_tokens=False)
-            # A split text may have more tokens, so a count slightly above `limit` does not prove that it is too long.
+            # Splitting can add tokens, so a count slightly above `limit` does not prove that the text is too long.
             if len(beginning) > 2 * limit:
                 return _TokenizedText(text, beginning, is_complete=False)
     tokens = [*context, *tokenizer.encode(pieces[0], add_special_tokens=False)]

@@ -47,7 +47,7 @@ def merge_system_messages(messages: Sequence[Message]) -> list[Message]:
 
 
 def shortened_conversations(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """Yield the conversation without its oldest turn, without its two oldest, etc. System and last message remain."""
+    """Yield the conversation without its oldest turn, without its two oldest, etc. Keeps system and last message."""
     system = [message for message in messages if message.role == "system"]
     others = [message for message in messages if message.role != "system"]
     for start in range(1, len(others)):
@@ -59,9 +59,9 @@ def shortened_conversations(messages: Sequence[Message]) -> Iterator[list[Messag
 class MessageForm:
     """How messages are converted for one chat template.
 
-    `texts` escapes control tokens in texts. `answers` does so in past answers, in which the tags of reasoning and of
-    tool calls remain. `content_of` converts the parts of one message. `calls_as_text`: the template prints no calls, so
-    they become text in the format `call_format`. `results_as_text`: tool results become messages of the user.
+    `texts` escapes control tokens in texts. `answers` escapes them in past answers, except the tags of reasoning and of
+    tool calls. `content_of` converts the parts of one message. `calls_as_text`: the template prints no calls, so they
+    become text in the format `call_format`. `results_as_text`: tool results become user messages.
     """
 
     output_format: OutputFormat
@@ -154,9 +154,9 @@ def _add_reasoning(message: TemplateMessage, reasoning: str, key: str) -> None:
 
 
 def add_instructions(messages: Sequence[TemplateMessage], text: str, form: MessageForm) -> list[TemplateMessage]:
-    """The messages with a text at the end of the system message.
+    """Append a text to the system message.
 
-    If the template prints no system message, the text stands at the start of the first message of the user.
+    If the template prints no system message, insert the text at the start of the first user message.
     """
     content = form.content_of((TextPart(text),))
     if messages and messages[0]["role"] == "system":
@@ -184,7 +184,7 @@ def merge_roles(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
 
 
 def move_system_text(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """The system message's text at the start of the first message of the user, for templates that refuse the former."""
+    """Move the system message's text to the start of the first user message, for templates without system messages."""
     if len(messages) < 2 or messages[0]["role"] != "system" or messages[1]["role"] != "user":
         return list(messages)
     content = join_contents([messages[0]["content"], messages[1]["content"]])
@@ -192,7 +192,7 @@ def move_system_text(messages: Sequence[TemplateMessage]) -> list[TemplateMessag
 
 
 def answer_results(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """Insert a blank answer between tool results and a message of the user. Mistral's templates require one.
+    """Insert a blank answer between tool results and a user message. Mistral's templates require one.
 
     Its text is a space, because the template of Ministral 3 refuses an empty text.
     """
@@ -205,7 +205,7 @@ def answer_results(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]
 
 
 def fold_reasoning(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """Append the content of messages with calls to their reasoning. gpt-oss accepts only one of both there."""
+    """Append the content of messages with calls to their reasoning. gpt-oss accepts only one of the two with calls."""
     return [_fold(message) for message in messages]
 
 
@@ -241,7 +241,7 @@ def join_contents(contents: Sequence[Content], separator: str = PARAGRAPH) -> Co
 
 
 def _split_reasoning(message: Message, output_format: OutputFormat) -> tuple[str | None, Sequence[Part]]:
-    """The reasoning and the content of a message. Some clients begin the content with the reasoning in tags."""
+    """The reasoning and the content of a message. Some clients send the reasoning in tags inside the content."""
     opened, closed = output_format.reasoning_open, output_format.reasoning_close
     if message.role != "assistant" or message.reasoning is not None or not opened or not closed:
         return message.reasoning, message.content

@@ -8,7 +8,7 @@ from typing import Any
 
 from pico_jupyter.engine.formats.call_formats import JSON_IN_TAGS
 
-# The values of an object with any members. The template of Command R+ requires a type of them.
+# The schema of values of any type. The template of Command R+ requires a type.
 _ANY_VALUE = {"type": ["string", "number", "boolean"]}
 
 

@@ -93,7 +93,7 @@ class Lane:
 
     @property
     def is_isolating(self) -> bool:
-        """Whether a generation runs alone, to find the one that made a batch fail. No other one is admitted then."""
+        """Whether a generation runs alone, to find the one that made a batch fail. No other is admitted meanwhile."""
         return any(generation.is_isolated for generation in self.generations)
 
     def add(self, generation: Generation) -> list[PrefillTask]:
@@ -181,7 +181,7 @@ class Lane:
     def _leader_for(self, task: PrefillTask) -> tuple[PrefillTask | None, int]:
         """The earlier prompt with the longest common beginning, and the length of that beginning.
 
-        (None, 0) if the prefix cache already holds nearly as much.
+        Returns (None, 0) if the prefix cache already holds nearly all of that beginning.
         """
         cached = self.backend.match(task.tokens)
         leader, longest = None, 0
@@ -193,7 +193,7 @@ class Lane:
             if self._is_pending(other, shared):
                 leader, longest = other, shared
             elif other.is_inserted:
-                # These tokens are computed. The backend adds them to the prefix cache at once if it can.
+                # These tokens are already computed. If possible, the backend adds them to the prefix cache at once.
                 self.backend.keep(other.row, shared)
                 cached = self.backend.match(task.tokens)
         return (leader, longest) if longest >= cached + MIN_SHARED_TOKENS else (None, 0)

@@ -1,7 +1,7 @@
 """Recovery: requeues, isolates or fails generations after a failed backend call.
 
 Invariants:
-- The first failure of a call requeues its generations. A generation that then fails alone ends with an error.
+- The first failure of a call requeues its generations. A generation that later fails alone ends with an error.
 - After a failed decode step no row of its lane stays in the backend, because their caches may be half updated.
 - Other lanes keep running.
 """

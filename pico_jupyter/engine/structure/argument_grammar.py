@@ -1,7 +1,7 @@
 """Builds the grammar rules for the arguments of a tool call, for each way in which models write arguments.
 
-The parser reads every text that the rules accept as arguments that match the tool's JSON schema. If rules cannot
-enforce a keyword of the schema, NotForcible names the keyword.
+The parser reads every text that these rules accept, and the resulting arguments match the tool's JSON schema. If rules
+cannot enforce a keyword of the schema, NotForcible names it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _ANY_TYPES = ("string", "number", "boolean", "null", "object", "array")
 
 
 class NotForcible(ValueError):
-    """Calls in this format cannot be forced by a grammar. The message says why."""
+    """No grammar can force calls of a tool in this format. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,14 @@ class ToolSchema:
 def tool_schema(tool: Mapping[str, Any]) -> ToolSchema:
     """The schema of one tool in the JSON array of a request.
 
-    If a schema lists parameters, the tool has no others, unless the schema allows them. A tool without a schema has no
-    parameters.
+    Parameters that the schema does not list are excluded, unless it allows them explicitly. A tool without a schema has
+    no parameters.
     """
     name, properties = tool_parameters(tool)
     inner = tool.get("function")
     given = (inner if isinstance(inner, Mapping) else tool).get("parameters")
     schema = {"type": "object", **(given if isinstance(given, Mapping) else {"properties": {}})}
-    schema.pop("$id", None)  # It would change the meaning of the references inside.
+    schema.pop("$id", None)  # It would change the base of the references.
     is_plain = not any(key in schema for key in (*_UNIONS, *_JSON_ONLY, "$ref"))
     if is_plain and "properties" in schema and all(key in properties for key in schema.get("required") or ()):
         schema.setdefault("additionalProperties", False)
@@ -133,7 +133,7 @@ class ArgumentGrammar:
         return self._sequence(pairs)
 
     def value(self, schema: Any) -> str:
-        """A value in Python's syntax, or in that of an object with bare keys."""
+        """A value in Python's syntax, or in the syntax of objects with bare keys."""
         key = json.dumps(schema, sort_keys=True)
         return self.rules.recursive(f"{self.tool.name} {key}", lambda: self._value(schema))
 
@@ -178,7 +178,7 @@ class ArgumentGrammar:
         return [(other_type, f"{SPACE} {self._json(key, schema)} {end}")]
 
     def _enumeration(self, schema: Mapping[str, Any]) -> str:
-        """The values of an enumeration. Texts have no quotes, unless the parser would read another value."""
+        """The values of an enumeration. Strings have no quotes, unless the parser would read them as another value."""
         choices = " | ".join(text_literal(_plain_text(value, schema)) for value in schema["enum"])
         line_break = r" /\n?/ " if self.call_format.body is Body.PARAMETERS else ""
         return self.rules.terminal(f"{line_break}({choices}){line_break}")
@@ -202,7 +202,7 @@ class ArgumentGrammar:
         end = self.literal(closing)
         before, has_special, _ = end.partition("<[")
         if not has_special:
-            # In nested tags, the parser reads the beginning of a tag as a tag, also in a text.
+            # In nested tags, the parser reads every beginning of a tag as a tag, so a text must not contain one.
             in_tags = self.call_format.body is Body.TAGS
             excluded = self.call_format.quote if in_tags else closing
             body = self._bounded(terminal or _ANY_TEXT, excluded) if terminal or in_tags else _ANY_TEXT
@@ -217,7 +217,7 @@ class ArgumentGrammar:
         return f"{piece}{'' if terminal else '+'} {end.removeprefix(before)}"
 
     def _bounded(self, terminal: str, closing: str, *, is_free: bool = False) -> str:
-        """A terminal that does not contain the closing text.
+        """A terminal without the closing text.
 
         A parameter may have one line break at each end, which the parser removes.
         """
@@ -325,7 +325,7 @@ class ArgumentGrammar:
                 return text_literal(json.dumps(value, ensure_ascii=False))
 
     def _sequence(self, items: Sequence[tuple[str, bool]]) -> str:
-        """The items in their order, with separators between them. Each has a flag: whether it is required."""
+        """The items in their order, with separators. Each is a pair: the item, and whether it is required."""
         after = ""
         alternatives = '""'
         for item, is_required in reversed(items):
@@ -341,19 +341,19 @@ def _is_python_name(name: str) -> bool:
 
 
 def _type_attribute(types: set[str]) -> str:
-    """The JSON type that a tag names for a value that is not written as text."""
+    """The name of the JSON type that a tag has for a value other than a string."""
     named = {"number" if kind == "integer" else kind for kind in types} - {"string", "null"}
     return named.pop() if len(named) == 1 else "object"
 
 
 def _is_free_text(schema: Mapping[str, Any]) -> bool:
-    """Whether a schema limits nothing but the types of its values."""
+    """Whether a schema restricts only the types of its values."""
     options = [option for word in _UNIONS for option in schema.get(word) or ()]
     return not any(word in option for option in (schema, *options) for word in (*_TEXT_KEYWORDS, *_JSON_ONLY))
 
 
 def _plain_text(value: Any, schema: Any) -> str:
-    """A value of an enumeration without quotes, or as JSON if the text is not read back to the value."""
+    """A value of an enumeration: a string without quotes, if the parser then reads the same value, or else JSON."""
     if isinstance(value, str) and convert_text(value, schema) == value:
         return value
     return json.dumps(value, ensure_ascii=False)
@@ -367,7 +367,7 @@ def _choices(schema: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _search_expression(pattern: str) -> str:
-    """A pattern that JSON schema searches for in a text, as a regular expression of the whole text."""
+    """The regular expression of a whole text in which JSON schema's `pattern` finds a match."""
     before = "" if pattern.startswith("^") else "(?s:.*)"
     after = "" if pattern.endswith("$") and not pattern.endswith("\\$") else "(?s:.*)"
     core = pattern.removeprefix("^")

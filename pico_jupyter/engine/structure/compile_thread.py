@@ -1,7 +1,7 @@
-"""Runs the compilation of a grammar on a thread of its own, with a large stack and a limit on its time.
+"""Compiles a grammar on a separate thread, with a large stack and a time limit.
 
-llguidance 1.9 recurses once for each rule or reference that leads to another. About 2,000 of them overflow a stack of
-8 MB, which ends the process. Some short grammars take hours, and llguidance cannot be interrupted.
+llguidance 1.9 recurses along chains of rules and references. A chain of about 2,000 overflows a stack of 8 MB, which
+ends the process. Some short grammars take hours to compile, and llguidance cannot be interrupted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 # Enough for the longest grammar that is accepted. Only the used part is real memory.
 _STACK_BYTES = 512 * 1024 * 1024
 _SECONDS = 10.0
-# A compilation that is given up keeps its thread, and its slot, until it ends.
+# After a timeout, a compilation keeps its thread and its slot until it ends.
 _slots = threading.BoundedSemaphore(2)
 # Guards the stack size of new threads, which is a setting of the process.
 _stack_size = threading.Lock()
@@ -28,7 +28,7 @@ _stack_size = threading.Lock()
 def compile_on_thread(compile_grammar: Callable[[], T], seconds: float = _SECONDS) -> T:
     """Call `compile_grammar` on a new thread. Raises its errors.
 
-    Raises TimeoutError after `seconds`, and QueueFull if too many other compilations run for so long.
+    Raises TimeoutError after `seconds`, and QueueFull if other compilations occupy all slots for as long.
     """
     if not _slots.acquire(timeout=seconds):
         raise QueueFull("other grammars are still being compiled", retry_after=math.ceil(seconds))

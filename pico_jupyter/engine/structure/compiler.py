@@ -20,7 +20,7 @@ from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import InvalidRequest
 
 _CACHED_GRAMMARS = 64
-# llguidance 1.9 writes a text that the grammar forces as the tokenizer would. A text such as "<|im_end|>" is then the
+# If a grammar allows only one text, llguidance 1.9 tokenizes this text. A text such as "<|im_end|>" then becomes the
 # special token, which ends the answer.
 _NO_FORCING = '%llguidance {"no_forcing": true}\n'
 
@@ -28,7 +28,7 @@ _NO_FORCING = '%llguidance {"no_forcing": true}\n'
 class GrammarCompiler:
     """Compiles grammars for `tokenizer`. Thread-safe.
 
-    Nothing is computed before the first grammar, which takes seconds if the vocabulary is large.
+    The vocabulary is prepared when the first grammar is compiled. This takes seconds for a large vocabulary.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -42,7 +42,7 @@ class GrammarCompiler:
 
     @property
     def ll_tokenizer(self) -> Any:
-        """llguidance's form of the tokenizer."""
+        """The tokenizer as llguidance's class."""
         with self._building:
             return self._ll_tokenizer
 

@@ -28,9 +28,9 @@ class ReasoningGate:
 
     - `started`: the prompt ends inside the reasoning. Otherwise the row may begin with the tokens `opening`.
     - `closing`: the bytes that end the reasoning; `closing_tokens` are its tokens.
-    - `limit`: the number of tokens of reasoning after which the closing is forced; None: no limit.
+    - `limit`: after this number of tokens of reasoning, `closing` is forced; None: no limit.
     - `forbidden`: tokens that reasoning must not contain.
-    - `spacing`: tokens of whitespace, one of which may stand between the reasoning and the answer.
+    - `spacing`: tokens of whitespace. One of them may separate the reasoning from the answer.
     """
 
     opening: tuple[int, ...]
@@ -57,7 +57,7 @@ class Trigger:
 class RowConstraint:
     """Limits the tokens of one row of a model with `vocab_size` tokens.
 
-    `matcher` is the grammar of the whole answer; None for an answer that is free except for `trigger`. `token_bytes`
+    `matcher` is the grammar of the whole answer. With None, only `trigger` and `gate` limit the answer. `token_bytes`
     returns the bytes of a token. `eos_tokens` end the answer.
     """
 
@@ -84,7 +84,7 @@ class RowConstraint:
         return f"<RowConstraint [{state} | {self.consumed} tokens]>"
 
     def restart(self, tokens: Sequence[int]) -> None:
-        """Begin again, after the `tokens` that the row has sampled."""
+        """Restore the state after the `tokens` that the row has sampled."""
         self.consumed = 0
         self._reasoning_tokens = 0
         self._tail = b""
@@ -102,12 +102,12 @@ class RowConstraint:
 
     @property
     def error(self) -> str:
-        """Why the grammar cannot be followed any further; "" as long as it can."""
+        """Why the grammar can allow no further token; "" if it has not failed."""
         return self.matcher.get_error() if self.matcher is not None and self.matcher.is_error() else ""
 
     @property
     def active_matcher(self) -> llguidance.LLMatcher | None:
-        """The matcher that limits the next token; None if no grammar does."""
+        """The matcher that limits the next token; None without one."""
         if self._forced or self._is_reasoning or self._has_ended or (self._is_opening and self._opened):
             return None
         return None if self.matcher is None or self.matcher.is_stopped() else self.matcher
@@ -131,7 +131,7 @@ class RowConstraint:
             self._watch_for_call(token)
 
     def adjust(self, mask: Mask) -> bool:
-        """Complete the mask of the next token, filled by active_matcher. Returns whether it excludes any token."""
+        """Complete the mask that active_matcher has filled. Returns whether it excludes any token."""
         if self._forced:
             return _allow_only(mask, self._forced[:1])
         if self._is_opening and self._opened:

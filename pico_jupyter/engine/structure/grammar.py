@@ -1,7 +1,7 @@
 """Builds the grammars of structured answers and of tool calls, in llguidance's Lark syntax.
 
-The grammar of tool calls describes the format in which the model writes calls. The parser reads every text that it
-accepts as calls of the given tools, with arguments that match their JSON schemas.
+The grammar of tool calls describes the format in which the model writes calls. The parser reads every text that the
+grammar accepts, and gets calls of the given tools with arguments that match their JSON schemas.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _TOKEN_IN_PATTERN = regex.compile(r"\[[A-Z_]+\]")
 
 
 def answer_grammar(structure: Structure, prefix: str, literal: Literal) -> str:
-    """The grammar of an answer. `prefix` is text before the answer, such as a header of a message; "" for none.
+    """The grammar of an answer. `prefix` is text before the answer, such as a header of a message, or "".
 
-    Raises ValueError if the value of the structure must be JSON and is not.
+    Raises ValueError if the value of the structure must be JSON but is not.
     """
     if structure.kind == "grammar" and not prefix:
         return structure.value
@@ -74,7 +74,7 @@ def _answer(structure: Structure) -> str:
 def call_grammar(
     call_format: CallFormat, tools: Sequence[Mapping[str, Any]], literal: Literal, *, several: bool, opened: bool
 ) -> str:
-    """The grammar of a call of one of the tools, or with `several` of one or more calls, in the format of the model.
+    """The grammar of a call of one of the tools in the format of the model. With `several`, of one or more calls.
 
     `tools` is the JSON array of a request. `opened`: the model has already written the text that opens the section of
     the calls, or without a section the text that opens the first call. Raises NotForcible.
@@ -131,7 +131,7 @@ class _CallGrammar:
         self._literal = literal
         self._rules = LarkRules()
         self._patterns = [pattern for pattern in call_format.writes or call_format.calls[:1] if self._is_known(pattern)]
-        # Where the vocabulary lacks the tokens of all patterns, an older version of the format is written.
+        # If the vocabulary lacks the tokens of all patterns, the model uses an older format: JSON objects.
         self._writes_objects = call_format.body is Body.OBJECTS or bool(call_format.calls and not self._patterns)
         self._is_list = call_format.is_list or (self._writes_objects and call_format.body is not Body.OBJECTS)
 
@@ -150,7 +150,7 @@ class _CallGrammar:
         return all("<[" in self._literal(token) for token in _TOKEN_IN_PATTERN.findall(pattern))
 
     def _sections(self, body: str, *, opened: bool) -> list[str]:
-        """The section of the calls with its opening and closing text, for each way to write them."""
+        """The section of the calls, for each of its pairs of opening and closing text."""
         return list(dict.fromkeys(self._section(body, *texts, opened) for texts in self._format.sections)) or [body]
 
     def _section(self, body: str, opening: str, closing: str, opened: bool) -> str:
@@ -159,7 +159,7 @@ class _CallGrammar:
             start = ""
         elif self._format.opening_optional:
             start = f"({start})?"
-        # If only the opening text is a token of the vocabulary, the model does not write the closing text.
+        # If only the opening text is a special token of the vocabulary, the model does not write the closing text.
         is_written = closing and ("<[" in self._literal(closing) or "<[" not in self._literal(opening))
         return f"{start} {body}" + (f" {SPACE} {self._literal(closing)}" if is_written else "")
 
@@ -190,7 +190,7 @@ class _CallGrammar:
         written = pattern[len(pattern.partition("{")[0].rstrip()) :] if opened else pattern
         call_id = {"id": self._rules.terminal(f"/{self._format.id_text}/")}
         head = pattern_expression(written, self._literal, {"name": tool.name}, call_id)
-        # A fence is closed only where the pattern opens it.
+        # A code fence is closed only if the pattern opens one.
         closings = [text for text in self._format.call_closings if text != "```" or text in pattern]
         return f" {SPACE} ".join([head, self._arguments(tool, arguments), *map(self._literal, closings)])
 

@@ -13,10 +13,10 @@ from pico_jupyter.engine.structure.lark import json_expression, move_references
 
 # The longest text of a grammar, in bytes of UTF-8.
 MAX_GRAMMAR_BYTES = 256 * 1024
-# The limits of llguidance's parser. Matchers have the same limits, so a grammar that passes the check also runs.
-# An object with thousands of optional members exceeds the default limits of items.
+# The limits of llguidance's parser, in checks and in matchers, so that a grammar that passes the check also runs.
+# A schema with thousands of optional members exceeds the default limits.
 PARSER_LIMITS = LLParserLimits(verbose_errors=False, max_items_in_row=20_000, step_max_items=200_000)
-# How many bytes are compiled at most to find the part of a schema that fails.
+# The search for the part of a schema that fails compiles at most this number of bytes.
 _MAX_SEARCHED_BYTES = 8 * 1024 * 1024
 _SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
 _SCHEMA_KEYWORDS = ("items", "additionalProperties", "prefixItems", "anyOf", "oneOf", "allOf")
@@ -52,7 +52,7 @@ def compile_grammar(grammar: str, ll_tokenizer: LLTokenizer) -> tuple[LLMatcher 
 
 
 def check_size(text: str) -> str:
-    """Why a schema or grammar is too long; "" if it is not."""
+    """The message for a schema or grammar that is too long; "" for others."""
     size = len(text.encode("utf-8", "replace"))
     if size <= MAX_GRAMMAR_BYTES:
         return ""
@@ -107,7 +107,7 @@ def _schemas_in(grammar: str) -> Iterator[Any]:
 
 
 def _deepest_error(schema: dict[str, Any], ll_tokenizer: LLTokenizer) -> tuple[str, str, Any]:
-    """The error of a schema, and the JSON pointer and the content of the innermost part that has this error alone."""
+    """The error of a schema, and the pointer and content of the innermost part that fails by itself with this error."""
     error = _error_of(schema, ll_tokenizer)
     document = {"$defs": {"root": move_references(schema, "#/$defs/root")}}
     size = len(json.dumps(document))

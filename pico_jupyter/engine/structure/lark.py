@@ -55,7 +55,7 @@ def json_expression(schema: Any) -> str:
 def move_references(schema: Any, pointer: str = "#") -> Any:
     """A copy of a schema for the place `pointer` of another schema. Its local references point to the new place.
 
-    `uniqueItems: false` is removed, because llguidance refuses the keyword whatever its value.
+    `uniqueItems: false` is removed, because llguidance refuses the keyword with any value.
     """
     if isinstance(schema, list):
         return [move_references(item, pointer) for item in schema]
@@ -82,7 +82,7 @@ def _is_reference(key: str, value: Any) -> bool:
 def pattern_expression(pattern: str, literal: Literal, values: dict[str, str], terminals: dict[str, str]) -> str:
     """A pattern of a format as a Lark expression.
 
-    `values` are the texts of its placeholders. A placeholder may also have a terminal in `terminals`.
+    `values` maps placeholders to texts, and `terminals` maps others to terminals.
     """
     written, text = [], ""
     for part in [*_PATTERN_PARTS.split(pattern), "{}"]:
@@ -114,7 +114,7 @@ class LarkRules:
         return self.rule(body, prefix="TEXT")
 
     def recursive(self, key: str, build: Callable[[], str], prefix: str = "value", options: str = "") -> str:
-        """The name of the rule that `key` identifies. Its body, from `build`, may contain the rule itself."""
+        """The name of the rule for `key`. `build` returns its body, which may contain the rule itself."""
         if key not in self._names:
             name = self._names[key] = f"{prefix}_{len(self._names)}"
             self._lines.append(f"{name}{f'[{options}]' if options else ''}: {build()}")

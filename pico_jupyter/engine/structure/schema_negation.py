@@ -8,7 +8,7 @@ from typing import Any
 from pico_jupyter.engine.structure.schema_spelling import exclusive_bound
 from pico_jupyter.engine.structure.schema_values import TYPES, NotExact, has_type
 
-# The longest text whose negation is written as a pattern, and the longest sum of such texts.
+# Negations of longer texts are not written as patterns, nor are those of several texts with a longer total length.
 _MAX_TEXT = 60
 _MAX_TEXTS = 500
 _OPPOSITE_BOUNDS = {
@@ -40,9 +40,9 @@ def member(name: str, schema: Any) -> dict[str, Any]:
 
 
 def negated_types(names: set[str]) -> Any:
-    """A schema of the values with other types. Raises NotExact."""
+    """A schema of the values with other types. Raises NotExact if no schema matches exactly these."""
     if not names <= {*TYPES, "integer"} or ("integer" in names and "number" not in names):
-        raise NotExact  # No schema has all numbers without the integers.
+        raise NotExact  # No schema matches exactly the numbers that are not integers.
     return {"type": [name for name in TYPES if name not in names]}
 
 

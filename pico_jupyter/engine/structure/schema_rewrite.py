@@ -1,7 +1,7 @@
 """rewrite_schema(): replaces keywords of a JSON schema that llguidance cannot enforce. The same values stay valid.
 
-Examples are `not`, `if`, `dependencies`, and options of `oneOf` that overlap. A keyword that has no exact replacement
-stays, so check_grammar() refuses the schema and names it.
+Examples are `not`, `if`, `dependencies`, and options of `oneOf` that overlap. A keyword without an exact replacement
+is not replaced; check_grammar() then refuses the schema and names the keyword.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _SCHEMAS = {"items", "prefixItems", "additionalProperties", "anyOf", "oneOf", "a
 
 
 def rewrite_schema(schema: Any) -> Any:
-    """A schema with the same valid values and fewer keywords.
+    """A schema with the same valid values, written with fewer different keywords.
 
-    A malformed schema stays as it is, so that check_grammar() explains its error.
+    A malformed schema is returned as is; check_grammar() explains its error.
     """
     try:
         rewritten = _Rewriter(schema).rewrite(schema)
@@ -73,7 +73,7 @@ class _Rewriter:
         return self.rewrite(value) if keyword in _SCHEMAS else value
 
     def _with_chosen_values(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A schema that lists its values: only the values that match its other keywords."""
+        """For a schema that lists its values: keep only those that match its other keywords."""
         parts = [schema, *(part for part in listed(schema.get("allOf")) if isinstance(part, Mapping))]
         lists = [listed(part["enum"]) for part in parts if "enum" in part]
         lists += [[part["const"]] for part in parts if "const" in part]
@@ -98,7 +98,7 @@ class _Rewriter:
         return all_of([_dependency(name, needed) for name, needed in schema[keyword].items()])
 
     def _exclusive(self, options: Any) -> Any:
-        """Options of which exactly one matches, as options of which any matches."""
+        """Convert the options of `oneOf` to options of `anyOf` with the same valid values."""
         if not isinstance(options, list) or not options or len(options) > _MAX_OPTIONS:
             raise NotExact
         if all(self._document.are_disjoint(*pair) for pair in combinations(options, 2)):
@@ -154,7 +154,7 @@ class _Rewriter:
         return negated_bound(keyword, value)
 
     def _some_name(self, names: Any) -> Any:
-        """The objects with a member whose name does not match the schema `names`."""
+        """A schema of the objects with a member whose name does not match the schema `names`."""
         if names is False:
             return {"type": "object", "minProperties": 1}
         excluded = names.get("not") if isinstance(names, Mapping) and names.keys() == {"not"} else None
@@ -164,7 +164,7 @@ class _Rewriter:
 
 
 def _references_exist(schema: Any, document: Document) -> bool:
-    """Whether each local reference in a schema leads to a part of it."""
+    """Whether all local references in a schema have a target."""
     if isinstance(schema, list):
         return all(_references_exist(item, document) for item in schema)
     if not isinstance(schema, Mapping):
@@ -193,7 +193,7 @@ def _without(schema: Mapping[str, Any], *keywords: str) -> dict[str, Any]:
 
 
 def _joined(schema: Mapping[str, Any], part: Any) -> Mapping[str, Any]:
-    """A schema of the values that match both."""
+    """A schema of the values that match both schemas."""
     if part is True:
         return schema
     if isinstance(part, Mapping) and part.keys() <= {"pattern", "anyOf", "enum"} and not part.keys() & schema.keys():
@@ -202,6 +202,6 @@ def _joined(schema: Mapping[str, Any], part: Any) -> Mapping[str, Any]:
 
 
 def _dependency(name: str, needed: Any) -> Any:
-    """Either the member is absent, or it is present with what it needs."""
+    """Either the member `name` is absent, or it is present together with `needed`."""
     present = {"required": [name, *needed]} if isinstance(needed, list) else all_of([{"required": [name]}, needed])
     return any_of([{"properties": {name: False}}, present])

@@ -27,24 +27,25 @@ _FORMATS: dict[str, dict[str, Any]] = {
     "json-pointer": {"pattern": f"^{_POINTER}$"},
     "relative-json-pointer": {"pattern": f"^(?:0|[1-9][0-9]*)(?:#|{_POINTER})$"},
 }
-# The parts of a pattern that may begin with a negated class: an escaped character, or the start of a class.
+# An escaped character, or a class, which may be negated.
 _CLASS_STARTS = regex.compile(r"\\.|\[\^?(?:\\.|[^\\\]])*\]?", regex.DOTALL)
 
 
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-# What an exclusive bound is moved by.
+# The distance by which exclusive_bound() moves a bound.
 _STEP = 1e-6
 
 
 def spell_format(name: str) -> Any:
-    """A schema of the texts with a format; True if every text has it, None to keep the format."""
+    """A schema that replaces a format: True if every string is valid, None if the format needs no replacement."""
     return _FORMATS.get(name, None if name in DEFINED_FORMATS else True)
 
 
 def spell_pattern(pattern: str) -> str:
-    """A pattern whose negated classes exclude the character U+0000.
+    """Exclude the character U+0000 in the negated classes of a pattern.
 
-    llguidance 1.9 also matches quotes and backslashes with a class of all control characters that excludes them.
+    In llguidance 1.9, a negated class that includes all control characters also matches quotes and backslashes, even if
+    the class excludes them.
     """
     return _CLASS_STARTS.sub(
         lambda part: part[0].replace("[^", r"[^\x00", 1) if part[0][0] == "[" else part[0], pattern
@@ -52,7 +53,7 @@ def spell_pattern(pattern: str) -> str:
 
 
 def spell_bounds(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema whose exclusive bounds are moved by exclusive_bound() where its bounds are close to each other."""
+    """Move the exclusive bounds of a schema with exclusive_bound(), if two of its bounds differ by less than 1."""
     bounds = {key: schema[key] for key in _BOUNDS if _is_number(schema.get(key))}
     close = [key for key, value in bounds.items() if any(0 < abs(value - other) < 1 for other in bounds.values())]
     moved = [exclusive_bound(key, bounds[key]) for key in close if key.startswith("exclusive")]
@@ -60,9 +61,9 @@ def spell_bounds(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def exclusive_bound(keyword: str, value: float) -> dict[str, float]:
-    """An exclusive bound. A whole number is moved by 0.000001 into the range.
+    """An exclusive bound that llguidance enforces: a whole number is moved by 0.000001 into the range.
 
-    llguidance 1.9 accepts the bound 2 itself of 2 < x < 2.5.
+    For 2 < x < 2.5, llguidance 1.9 would also accept 2.
     """
     if value != value // 1:
         return {keyword: value}
@@ -74,7 +75,7 @@ def _is_number(value: Any) -> bool:
 
 
 def spell_values(values: list[Any]) -> dict[str, Any]:
-    """A schema of the given values. Numbers such as 1.0 may be written 1 and 1.0. llguidance 1.9 accepts only 1."""
+    """A schema of the given values. It accepts both 1 and 1.0 for such a number; llguidance 1.9 accepts only 1."""
     if not any(map(_has_round_number, values)):
         return {"enum": values}
     exact = [value for value in values if not _has_round_number(value)]

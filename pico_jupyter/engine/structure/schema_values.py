@@ -1,7 +1,7 @@
-"""Document: says whether a value matches a JSON schema, and whether no value matches two schemas.
+"""Document: checks whether a value matches a JSON schema, and whether no value can match both of two schemas.
 
-It raises NotExact where it cannot know: for keywords that it does not evaluate, references that leave the document,
-and schemas that take too many steps.
+It raises NotExact if it does not know: for keywords that it does not evaluate, references to other documents, and
+schemas that need too many steps.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CLASSES: dict[str, type | tuple[type, ...]] = {
     "object": dict,
 }
 _MAX_STEPS = 2000
-# A pattern from a request may take exponential time. A search counts as many steps.
+# A pattern from a request may take exponential time.
 _PATTERN_SECONDS = 0.2
 _PATTERN_STEPS = 20
 
@@ -61,7 +61,7 @@ def has_type(value: Any, name: str) -> bool:
 
 
 def equality_key(value: Any) -> str:
-    """A text that two values share if they are equal in JSON: 1 and 1.0 are, 1 and true are not."""
+    """A text that is the same for values that are equal in JSON, such as 1 and 1.0, but not 1 and true."""
     return json.dumps(_normal(value), sort_keys=True)
 
 
@@ -74,13 +74,13 @@ def _normal(value: Any) -> Any:
 
 
 class Document:
-    """A JSON schema with the definitions that its references lead to."""
+    """A JSON schema, with the definitions to which its references point."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
         self._left = _MAX_STEPS
         self._keys: dict[int, tuple[Any, set[str]]] = {}
-        # A part with its own $id changes what the references in it mean.
+        # A part with its own $id changes the base of the references in it.
         self._has_parts_with_ids = isinstance(root, Mapping) and any(has_key(part, {"$id"}) for part in root.values())
 
     def spend(self, steps: int = 1) -> None:
@@ -90,7 +90,7 @@ class Document:
             raise NotExact
 
     def has(self, reference: str) -> bool:
-        """Whether a local reference leads to a part of the document."""
+        """Whether a local reference has a target in the document."""
         try:
             self._at(reference)
         except NotExact:
@@ -98,7 +98,7 @@ class Document:
         return True
 
     def resolve(self, reference: Any) -> Any:
-        """The schema to which a reference leads."""
+        """The target of a reference."""
         self.spend()
         if self._has_parts_with_ids:
             raise NotExact
@@ -166,8 +166,8 @@ class Document:
         return _is_within(value, keyword, limit)
 
     def _keys_of(self, values: Any) -> set[str]:
-        """The keys of the values of an enumeration. They are computed once, because each value is compared with it."""
-        if id(values) not in self._keys:  # The list is kept, so that no other list gets its id.
+        """The equality keys of an enumeration, cached because many values are compared with the same enumeration."""
+        if id(values) not in self._keys:  # The list is stored too, so that no other list gets its id.
             self._keys[id(values)] = (values, set(map(equality_key, values)))
         return self._keys[id(values)][1]
 

@@ -1,4 +1,4 @@
-"""BracketScan: finds the end of a bracketed value in a growing text, in time proportional to the text."""
+"""BracketScan: finds the end of a bracketed value in a growing text, in linear time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pico_jupyter.engine.text.call_values import Incomplete, NotACall
 from pico_jupyter.engine.text.matching import partial_length
 
 _BRACKETS = {"{": "}", "[": "]", "(": ")"}
-# The texts around strings: those of JSON, and those of Python.
+# The quotes of strings in JSON and in Python.
 JSON_QUOTES = ('"',)
 PYTHON_QUOTES = ('"', "'")
 _QUOTED = {quote: regex.compile(rf"[^{quote}\\]*+(?:\\.[^{quote}\\]*+)*+", regex.DOTALL) for quote in PYTHON_QUOTES}
@@ -19,11 +19,12 @@ _QUOTED = {quote: regex.compile(rf"[^{quote}\\]*+(?:\\.[^{quote}\\]*+)*+", regex
 class BracketScan:
     """The brackets of the value that begins at `start`. Brackets in strings do not count.
 
-    Strings stand between two of `quotes`. In strings between `"` or `'`, a backslash escapes the next character.
+    A string begins and ends with one of `quotes`. In strings quoted with `"` or `'`, a backslash escapes the next
+    character.
     """
 
     def __init__(self, start: int, quotes: Sequence[str]) -> None:
-        # The text before `_at` is scanned. `_quote` is the end of the string that is open there, "" outside strings.
+        # The text before `_at` is scanned. `_quote` is the quote that ends the open string; "" outside strings.
         self._at = start
         self._quote = ""
         self._stack: list[str] = []
@@ -32,10 +33,11 @@ class BracketScan:
         self._tokens = regex.compile("|".join((*map(regex.escape, quotes), r"[{}\[\]()]")))
 
     def end(self, text: str, closings: Sequence[str]) -> tuple[int, str]:
-        """The end of the value, and the brackets that it lacks.
+        """Return the end of the value, and the closing brackets that are missing.
 
-        `text` is the text of the last call, or a longer one. Of `closings`, one that stands outside strings ends a
-        value whose last brackets are missing. Raises Incomplete, and NotACall for brackets that do not match.
+        `text` begins with the text of the previous call of this method. One of `closings` outside a string also ends
+        the value; its last brackets are then missing. Raises Incomplete if the value has not ended, and NotACall if
+        brackets do not match.
         """
         if self._is_broken:
             raise NotACall("brackets do not match")
@@ -55,7 +57,7 @@ class BracketScan:
             self._at = match.end()
 
     def _add(self, token: str) -> bool:
-        """Add a bracket or a quote. Whether it ends the value."""
+        """Process a bracket or a quote. Returns whether it ends the value."""
         if token in _BRACKETS:
             self._stack.append(_BRACKETS[token])
         elif token not in _BRACKETS.values():

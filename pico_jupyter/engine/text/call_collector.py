@@ -1,4 +1,4 @@
-"""CallCollector: collects the text of a tool call until it is a call or cannot become one."""
+"""CallCollector: collects text until it is a complete tool call, or cannot become one."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class CallCollector:
         self._is_json = all(call.body in (Body.OBJECTS, Body.JSON) for call in self._tagged)
         self._bare = tuple(call for call in formats if call.guards)
         self._tools = tools
-        # The call is read again only when one of these texts has followed; () for any text.
+        # The collected text is parsed again only after one of these texts has arrived; (): after any text.
         self._awaited: tuple[str, ...] = ()
         self._progress: dict[str, CallProgress] = {}
 
     def may_be_bare_call(self, text: str) -> bool:
-        """Whether an answer that begins with `text` may be a call that no tag opens."""
+        """Whether an answer that begins with `text` may be a call without an opening tag."""
         for call in self._bare:
             try:
                 read_calls(text, call, self._tools, final=False)
@@ -48,9 +48,9 @@ class CallCollector:
         return False
 
     def collect(self, text: str, *, final: bool) -> tuple[list[ParsedToolCall], str] | None:
-        """Add text. Returns the calls and the text after them; None as long as more text decides.
+        """Add text. Returns the calls and the text after them, or None if more text is needed.
 
-        `final`: no text follows. Raises NotACall; the collected text remains until pop().
+        `final`: no text follows. Raises NotACall if the text is not a call; it is kept until pop().
         """
         if self.is_exhausted:
             self.text += text
@@ -84,14 +84,14 @@ class CallCollector:
         return text
 
     def reject(self) -> tuple[str, str]:
-        """Remove the collected text. Returns the needle at its start, or one character, and the text after it."""
+        """Remove the collected text. Returns its needle (without a needle, its first character) and the rest."""
         self._rejected += 1
         text = self.pop()
         length = max((len(needle) for needle in self.needles if text.startswith(needle)), default=1)
         return text[:length], text[length:]
 
     def reject_before(self, end: int) -> str:
-        """Remove the collected text. The calls that begin before `end` count as rejected, as if read one by one."""
+        """Return and remove the collected text. Each needle before `end` counts as one rejected call."""
         text, at = self.pop(), 0
         while self._rejected < _MAX_REJECTED and (found := first_match(text[at:end], self.needles)):
             at += found[0] + len(found[1])
@@ -100,7 +100,7 @@ class CallCollector:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether no further call is parsed. Each rejected call is read again as text, so their number is limited."""
+        """Whether the limit of rejected calls is reached. There is a limit because each one is parsed twice."""
         return self._rejected >= _MAX_REJECTED
 
     def _candidates(self) -> Sequence[CallFormat]:

@@ -1,7 +1,7 @@
 """CallParts: returns the parts of tool calls while the model generates them.
 
-A grammar must guarantee the form of the calls: a JSON object with the name before the arguments, or a name in a pattern
-of the format, and then a JSON object. Calls in other formats have no parts.
+A grammar must guarantee the form of the calls: either a JSON object with the name before the arguments, or a pattern
+with the name and then a JSON object. Calls in other formats are not returned in parts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CallParts:
         return f"<CallParts [{self.count} calls]>"
 
     def read(self, text: str) -> list[ParsedCallPart]:
-        """Return the new parts. `text` is all of the collected text, from the opening of the first call on."""
+        """Return the new parts. `text` is the whole text so far, from the opening of the first call on."""
         parts: list[ParsedCallPart] = []
         while self._is_open or self._begin(text, parts):
             end = self._scan(text)
@@ -92,7 +92,7 @@ class CallParts:
 
 
 def _head_patterns(call_format: CallFormat) -> Sequence[Any]:
-    """The patterns of what precedes the arguments of a call."""
+    """The patterns of the text before the arguments of a call."""
     match call_format.body:
         case Body.OBJECTS:
             return (_OBJECT,)

@@ -57,11 +57,11 @@ def read_calls(
     final: bool,
     progress: CallProgress | None = None,
 ) -> tuple[list[ParsedToolCall], int]:
-    """The calls at the start of `text`, and their length with their tags.
+    """Return the calls at the start of `text`, and the length of this part of the text, tags included.
 
     `tools` is the JSON array of the request; the schemas in it give the types of parameters. `final`: no text follows.
-    `progress` is that of an earlier call of this function, with the same format and the beginning of this text.
-    Raises Incomplete if more text decides, and NotACall. With `final` only NotACall is raised.
+    `progress` is the object that the previous call of this function received, for a shorter beginning of this text.
+    Raises NotACall if the text is not a call. Raises Incomplete, never with `final`, if more text is needed to know.
     """
     reader = _Reader(text, call_format, tools, final, progress or CallProgress())
     try:
@@ -89,7 +89,7 @@ class _Reader(TextCursor):
         self._format = call_format
         self._progress = progress
         self._closings = tuple(closing for _, closing in call_format.sections if closing)
-        # The texts that may stand after a call: the end of its section, and the next call.
+        # A call may be followed by the end of its section, or by the next call.
         starts = (pattern.partition("{")[0] for pattern in call_format.calls)
         self._ends = (*self._closings, *(start for start in starts if start))
         self._schemas = {name: parameters for name, parameters in map(tool_parameters, tools) if name}
@@ -104,7 +104,7 @@ class _Reader(TextCursor):
         return self._read_without_section()
 
     def _read_section(self) -> list[ParsedToolCall]:
-        """The calls up to the closing tag, or up to a text that is not a call."""
+        """Read calls up to the closing tag, or up to text that is not a call."""
         calls = self._continue()
         while not self._accept_closing():
             if self.is_at_end() and not (self.final and calls):
@@ -134,7 +134,7 @@ class _Reader(TextCursor):
         return calls
 
     def _continue(self) -> list[ParsedToolCall]:
-        """The calls that an earlier reader has read. Continues after them."""
+        """Skip and return the calls that an earlier reader has read."""
         self.at = max(self.at, self._progress.at)
         return self._progress.calls
 
@@ -152,7 +152,7 @@ class _Reader(TextCursor):
         raise NotACall("no tool of the request is named")
 
     def _read_call(self) -> list[ParsedToolCall]:
-        # Some models write the JSON of other families in the section of their own.
+        # Some models write calls as JSON, as other families do, between their own section tags.
         if self._format.body is Body.OBJECTS or (self._format.sections and self._begins_value()):
             return self._read_object()
         if self._format.body is Body.PYTHON:
@@ -160,7 +160,7 @@ class _Reader(TextCursor):
         name = self._read_name()
         call = ParsedToolCall(name, arguments_text(self._read_arguments(name)))
         is_closed = [self._accept_end((closing,)) for closing in self._format.call_closings]
-        # The end of parameters is known only by the text after them.
+        # Only the text after the parameters shows that they have ended.
         if self._format.body is Body.PARAMETERS and not any(is_closed) and not self.begins_any(self._ends):
             raise NotACall("no end of the call")
         return [call]
@@ -197,13 +197,13 @@ class _Reader(TextCursor):
                 return read_tags(self, self._format.quote, properties, closing)
             return self._read_parameters(properties)
         except Incomplete:
-            # Only the end of the call decides.
+            # No other text can complete the arguments.
             raise Incomplete(*self._format.call_closings, *self._ends) from None
 
     def _read_object(self) -> list[ParsedToolCall]:
         value = self._read_json()
         items = value if isinstance(value, list) else [value]
-        # An object without a tag may be an answer in JSON.
+        # An object without a tag may be an ordinary answer in JSON.
         return [_call_of_object(item, needs_arguments=bool(self._format.guards)) for item in items]
 
     def _read_json(self) -> Any:
@@ -234,7 +234,7 @@ class _Reader(TextCursor):
         return scan.end(self.text, [closing for closing in closings if closing])
 
     def _end_of_broken(self, start: int, closings: Sequence[str]) -> tuple[int, str]:
-        """At the end of the answer, a value that cannot be followed to its end ends before the first closing."""
+        """The end of a value with mismatched brackets: the first closing tag. Known only at the end of the answer."""
         ends = [at for closing in closings if closing and (at := self.text.find(closing, start)) >= 0]
         if not self.final or not ends:
             raise Incomplete("}", "]", *closings)
@@ -252,7 +252,7 @@ class _Reader(TextCursor):
         return [ParsedToolCall(name, arguments_text(arguments)) for name, arguments in calls]
 
     def _end_of_lines(self) -> int:
-        """The end of calls without a list around them, which is before the closing tag."""
+        """The end of calls that are not in a list: the position of the closing tag."""
         try:
             while not self.begins_any(self._closings):
                 bracket = self.text.find("(", self.at)
@@ -260,7 +260,7 @@ class _Reader(TextCursor):
                     raise Incomplete
                 self.at, _ = self._bracket_end(bracket, (), PYTHON_QUOTES)
         except Incomplete:
-            # Only the closing tag decides.
+            # Only the closing tag ends the calls.
             raise Incomplete(*self._closings) from None
         return self.at
 
@@ -280,7 +280,7 @@ class _Reader(TextCursor):
             arguments[groups["key"]] = convert_text(value, schema)
 
     def _read_value(self, schema: Any) -> str:
-        """The text up to the end of a parameter. The end is followed by the next parameter or the end of the call."""
+        """Read the value of a parameter. A closing tag ends it only before another parameter or the end of the call."""
         closing, start = self._format.parameter_closing, self.at
         at = self.text.find(closing, start if "string" in schema_types(schema) else self._json_end(start))
         while at >= 0:
@@ -294,7 +294,7 @@ class _Reader(TextCursor):
         return value.removeprefix("\n").removesuffix("\n")
 
     def _json_end(self, start: int) -> int:
-        """The end of the JSON object or list at `start`, whose strings may hold closing tags; else `start`."""
+        """The end of the JSON object or list at `start`; without one, `start`. Its strings may contain closing tags."""
         self.skip_space()
         at, self.at = self.at, start
         if self.text[at : at + 1] not in ("{", "["):
@@ -315,7 +315,7 @@ class _Reader(TextCursor):
         return self._accept_end(self._closings)
 
     def _accept_end(self, closings: Sequence[str]) -> bool:
-        """Skip one of `closings`, and a brace before it that small models write too often."""
+        """Skip one of `closings`, and a superfluous brace before it, which small models often write."""
         if any(self.accept(closing) for closing in closings):
             return True
         start = self.at
@@ -325,7 +325,7 @@ class _Reader(TextCursor):
         return False
 
     def _accept_separator(self) -> bool:
-        """Skip what may stand between two JSON objects. Whether another object follows."""
+        """Skip the text between two JSON objects. Returns whether another object follows."""
         if not self.accept(";"):
             self.accept(",")
         return self._begins_value()
@@ -339,7 +339,7 @@ class _Reader(TextCursor):
 
 
 def _call_of_object(value: Any, *, needs_arguments: bool) -> ParsedToolCall:
-    """The call in an object: {"name": …, "arguments": …} with the keys of several families, or {name: arguments}."""
+    """The call in an object: {"name": …, "arguments": …} or with keys of other families, or {name: arguments}."""
     if not isinstance(value, dict) or not value:
         raise NotACall("no object")
     if isinstance(value.get("function"), dict):

@@ -16,7 +16,7 @@ class NotACall(ValueError):
 
 
 class Incomplete(Exception):
-    """The text may become a tool call when more of it is known. One of `awaited` must follow; () for any text."""
+    """The text may be the beginning of a tool call. One of the texts `awaited` must follow; (): any text may."""
 
     def __init__(self, *awaited: str) -> None:
         super().__init__()
@@ -25,14 +25,14 @@ class Incomplete(Exception):
 
 _STRINGS = regex.compile(r""""(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'""", regex.DOTALL)
 _BAD_ESCAPE = regex.compile(r'\\(?:u(?![0-9a-fA-F]{4})|[^"\\/bfnrtu])')
-# The longest chain of references in a schema that is followed.
+# Longer chains of references in a schema are not followed.
 _MAX_REFERENCES = 8
 _UNIONS = ("anyOf", "oneOf")
 _PYTHON_NAMES = {"true": True, "false": False, "null": None}
 
 
 def parse_object(text: str) -> Any:
-    """A JSON value. Raw line breaks in strings, unknown escapes, trailing commas and Python literals are accepted.
+    """Parse JSON. Raw line breaks in strings, unknown escapes, trailing commas and Python literals are accepted.
 
     Raises NotACall.
     """
@@ -70,7 +70,7 @@ def _parse_python(text: str) -> ast.expr:
 
 
 def _literal(node: ast.expr) -> Any:
-    """The value of a literal, in which the names of JSON's constants are allowed."""
+    """The value of a Python literal, which may also contain true, false and null."""
     match node:
         case ast.Dict(keys, values):
             return {str(_literal(key)): _literal(value) for key, value in zip(keys, values, strict=True) if key}
@@ -89,7 +89,7 @@ def _literal(node: ast.expr) -> Any:
 def convert_text(text: str, schema: Any) -> Any:
     """The value of a parameter that a model wrote as plain text, with the type that its JSON schema names.
 
-    A schema without a type accepts any JSON value. Text that is no value of the schema's types stays text.
+    A schema without a type accepts any JSON value. Text that does not have one of the schema's types is returned as is.
     """
     types = schema_types(schema)
     if types == {"string"}:
@@ -105,7 +105,7 @@ def convert_text(text: str, schema: Any) -> Any:
 
 
 def schema_types(schema: Any) -> set[str]:
-    """The names of the JSON types that a schema allows; the empty set for any type."""
+    """The names of the JSON types that a schema allows; an empty set if it allows any type."""
     if not isinstance(schema, Mapping):
         return set()
     named = schema.get("type")
@@ -123,7 +123,7 @@ def schema_types(schema: Any) -> set[str]:
 
 
 def resolve_schema(schema: Any, root: Mapping[str, Any]) -> Any:
-    """A schema without local references at its top and in the options of its unions. `root` is its document."""
+    """Replace the local references at the top of a schema and in its unions. `root` is the schema's document."""
     schema = _follow_references(schema, root)
     if not isinstance(schema, Mapping):
         return schema
@@ -142,7 +142,7 @@ def _options(schema: Mapping[str, Any], keyword: str) -> Sequence[Any]:
 
 
 def _follow_references(schema: Any, root: Mapping[str, Any]) -> Any:
-    """The schema to which a chain of local references leads, with the other keywords along the chain."""
+    """The schema at the end of a chain of local references, merged with the keywords beside each reference."""
     for _ in range(_MAX_REFERENCES):
         reference = schema.get("$ref") if isinstance(schema, Mapping) else None
         target = _at_pointer(root, reference[1:]) if isinstance(reference, str) and reference[:1] == "#" else None
@@ -181,7 +181,7 @@ def _type_names(value: Any) -> set[str]:
 
 
 def arguments_text(arguments: Any) -> str:
-    """The arguments of a call as JSON text. Raises NotACall for a value that JSON does not have."""
+    """The arguments of a call as JSON text. Raises NotACall for a value that JSON cannot represent."""
     if arguments is None or arguments == "":
         return "{}"
     if isinstance(arguments, str):
@@ -225,7 +225,7 @@ def item_schema(schema: Any, key: str) -> Any:
 
 
 def nested_value(items: list[tuple[str, Any]], text: str, schema: Any) -> Any:
-    """The value of a tag with the tags `items` or with `text`."""
+    """The value of a tag that contains the tags `items`, or else `text`."""
     if not items:
         is_empty_object = isinstance(schema, Mapping) and schema.get("type") == "object" and not text.strip()
         return {} if is_empty_object else convert_text(text, schema)

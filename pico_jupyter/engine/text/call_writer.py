@@ -14,7 +14,7 @@ from pico_jupyter.types import ToolCall
 class CallWriter:
     """Adds calls to `output`. `new_call_id` returns the id of the next call.
 
-    With `certain_format`, a grammar allows only calls in this format. Their parts are added as they are generated.
+    `certain_format`: a grammar allows only calls in this format, so their parts are added as they are generated.
     `has_calls` is true once a call or a part of one was added.
     """
 
@@ -41,13 +41,13 @@ class CallWriter:
         self.has_calls = True
 
     def read_parts(self, text: str) -> None:
-        """Add the new parts of certain calls. `text` begins with the first of these calls."""
+        """Add the new parts of calls in `certain_format`. `text` is the whole text from the first of these calls on."""
         if self._parts is not None:
             for part in self._parts.read(text):
                 self.add_part(part.arguments, part.name)
 
     def end_parts(self) -> int:
-        """End the text of read_parts(). Returns how many of its calls were added in parts."""
+        """End the text given to read_parts(). Returns how many of its calls were added in parts."""
         if self._parts is None:
             return 0
         count = self._parts.count

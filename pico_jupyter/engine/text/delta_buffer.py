@@ -1,9 +1,9 @@
-"""DeltaBuffer: collects the deltas that the parser has not returned yet.
+"""DeltaBuffer: holds the deltas that the parser has not returned yet.
 
 Invariants:
 - Each log-probability is returned once and in order, with the first text that follows its token.
-- A TextDelta has no log-probabilities of reasoning, of its tags, and of whitespace that was removed after them. A
-  ReasoningDelta has these, with an empty text if no reasoning follows.
+- The log-probabilities of reasoning, of its tags, and of whitespace removed after them are in a ReasoningDelta, whose
+  text is empty if no reasoning follows. All others are in a TextDelta.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class DeltaBuffer:
         self._logprobs.append(logprob)
 
     def assign_to_reasoning(self) -> None:
-        """Assign the tokens whose text is not returned yet to the reasoning, except those that have text of the answer.
+        """Assign the tokens that are not returned yet to the reasoning, except those with text of the answer.
 
         The parser calls this after a token of reasoning, of its tags or of a header.
         """

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def first_match(text: str, needles: Sequence[str]) -> tuple[int, str] | None:
-    """Find the needle that ends first in `text`; if several end there, the longest. Returns its start and the needle.
+    """Find the needle that ends first in `text`; of several with the same end, the longest. Returns its start and text.
 
-    A search that reads the text character by character finds the same match.
+    The result is the same if the text arrives character by character.
     """
     best: tuple[int, str] | None = None
     best_end = len(text) + 1

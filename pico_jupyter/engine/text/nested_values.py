@@ -1,6 +1,7 @@
 """Reads the values of tool calls that are not JSON: objects with bare keys, and values between nested tags.
 
-All functions read from the position of a cursor. They raise Incomplete if more text decides, and NotACall.
+All functions read from the position of a cursor. They raise NotACall if no value is there, and Incomplete if more
+text is needed to know.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _Item = TypeVar("_Item")
 
 
 def read_unquoted(cursor: TextCursor, quote: str) -> Any:
-    """A value with bare keys and strings between `quote`, such as {city:<|"|>Paris<|"|>,days:[1,2]}."""
+    """Read a value with bare keys and with `quote` around strings, such as {city:<|"|>Paris<|"|>,days:[1,2]}."""
     cursor.skip_space()
     if cursor.accept("{"):
         return dict(_items(cursor, "}", lambda: _read_pair(cursor, quote)))
@@ -58,13 +59,13 @@ def _items(cursor: TextCursor, closing: str, read: Callable[[], _Item]) -> list[
 
 
 def read_tags(cursor: TextCursor, prefix: str, properties: Mapping[str, Any], closing: str) -> dict[str, Any]:
-    """The arguments before `closing`, each between two tags. `prefix` is the text before a tag."""
+    """Read the arguments up to `closing`, each between two tags. `prefix` is the text before each tag."""
     value = _read_nested(cursor, prefix, {"type": "object", "properties": properties}, closing)
     return value if isinstance(value, dict) else {}
 
 
 def _read_nested(cursor: TextCursor, prefix: str, schema: Any, closing: str) -> Any:
-    """The value before the tag `closing`: text, or an object or a list of tags. The closing tag is not consumed."""
+    """Read the value before the tag `closing`: text, or an object or a list of tags. Does not consume `closing`."""
     start = cursor.at
     items: list[tuple[str, Any]] = []
     while (at := cursor.text.find(prefix, cursor.at)) >= 0:

@@ -9,8 +9,8 @@ it, and the arguments of a tool call are data. Tags are searched in text and not
 split them. A reasoning tag is recognized only at the start of the answer and after reasoning or a tool call, so that
 an answer may mention the tag.
 
-Reasoning that ends in a tool call without its closing tag was not closed by mistake: the call counts. A call in closed
-reasoning is part of the reasoning.
+Some models forget the closing tag of the reasoning before a tool call. If the answer ends with a call in reasoning that
+is not closed, the call is valid. Any other call in reasoning is text of the reasoning.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from pico_jupyter.types import ReasoningDelta, TextDelta, TokenLogprob
 class OutputParser:
     """Parses the tokens of choice `index`.
 
-    `stop` are strings that end the answer. With `reasoning_started`, the prompt ends inside a reasoning block. `tools`
+    `stop`: strings that end the answer. `reasoning_started`: the prompt ends inside a reasoning block. `tools`
     is the JSON array of the request; tool calls are parsed only if it is not empty. `calls` are their formats, by
-    default those of the tokenizer. `new_call_id` returns the id of the next tool call. With `continuation`, the answer
-    continues a text (a raw prompt or an open message) and keeps its first space. With `calls_are_certain`, a grammar
-    allows only calls of the tools, in the first format: their parts are returned as they are generated.
-    `reasoning_tokens` counts the tokens of reasoning, its tags included.
+    default those of the tokenizer. `new_call_id` returns the id of the next tool call. `continuation`: the answer
+    continues a text (a raw prompt or an open message) and keeps its first space. `calls_are_certain`: a grammar
+    allows only calls of the tools, in the first format, so their parts are returned as they are generated.
+    `reasoning_tokens` counts the tokens of the reasoning and of its tags.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class OutputParser:
         self._needle_starts = needles.content_starts
         strips_space = tokenizer.strips_leading_space and not continuation
         self._visible = VisibleText(tokenizer, (*needles.tags, self._open, self._close), strips_space=strips_space)
-        # `_held` is text that may become a tag or a stop string; `_space` is whitespace before it that may be dropped.
+        # `_held` is text that may become a tag or a stop string. `_space` is whitespace before it that may be dropped.
         self._held = ""
         self._space = LeadingSpace()
         self._is_call_in_reasoning = False
@@ -110,7 +110,7 @@ class OutputParser:
         return self._calls.has_calls
 
     def push(self, token_id: int, logprob: TokenLogprob | None = None) -> list[OutputDelta]:
-        """Parse one token. Returns the deltas that are certain now; after a stop string, an empty list."""
+        """Parse one token. Returns the deltas that later tokens cannot change; an empty list after a stop string."""
         if self._phase is OutputPhase.STOPPED:
             return []
         if logprob is not None:
@@ -138,7 +138,7 @@ class OutputParser:
         return OutputPhase.BEFORE_CONTENT if may_begin_otherwise else OutputPhase.CONTENT
 
     def _count_reasoning(self) -> None:
-        # A tag may have several tokens. They are counted at its last one, which completes the tag.
+        # If a tag consists of several tokens, all of them are counted at the last one, which completes the tag.
         if self._is_reasoning or self._token_has_reasoning:
             self.reasoning_tokens += 1 + self._undecided_tokens
             self._undecided_tokens = 0
@@ -179,7 +179,7 @@ class OutputParser:
         return rest
 
     def _reject_header(self, text: str) -> str:
-        """Read text without a header. If it begins like a header, this beginning is text of the answer."""
+        """Parse `text` as an answer without a header."""
         assert self._messages is not None
         start = next((start for start in self._messages.starts if text.startswith(start)), "")
         self._set_phase(OutputPhase.CONTENT if start else OutputPhase.BEFORE_CONTENT)
@@ -194,7 +194,7 @@ class OutputParser:
         return self._end_tool_message(text[end:]) if found else ""
 
     def _end_tool_message(self, text: str) -> str:
-        """End the message before `text`, which begins with its end; "" at the end of the answer."""
+        """End the message. `text` begins with the text that ended it; "" at the end of the answer."""
         found = first_match(text, self._needles.message_ends)
         rejected, unread = self._tool_message.end(found[1] if found else "")
         self._output.add_text(TextDelta, rejected)
@@ -202,7 +202,7 @@ class OutputParser:
         return self._end_message(unread + text, found) if found else ""
 
     def _end_message(self, text: str, found: tuple[int, str]) -> str:
-        """The text after a message, with the beginning of the next header."""
+        """End the message at `found`. Returns the rest of the text, from the beginning of the next header on."""
         assert self._messages is not None
         at, needle = found
         self._set_phase(OutputPhase.HEADER)
@@ -216,7 +216,7 @@ class OutputParser:
             self._token_has_reasoning = True
             self._enter(OutputPhase.BEFORE_REASONING)
             return text[len(self._open) :]
-        # A closing tag here ends a reasoning block that the prompt has already closed.
+        # The prompt has already closed the reasoning, so a closing tag here is superfluous.
         for tag in (self._close, *self._markers):
             if tag and text.startswith(tag):
                 self._space.reset(is_kept=False)
@@ -293,7 +293,7 @@ class OutputParser:
         return after
 
     def _enter_call(self, *, in_reasoning: bool) -> None:
-        """Collect a call. The whitespace before it stays in `_space`."""
+        """Begin to collect a call. The whitespace before it stays in `_space`."""
         self._set_phase(OutputPhase.CALL)
         self._is_call_in_reasoning = in_reasoning
 
@@ -315,7 +315,7 @@ class OutputParser:
         return rest
 
     def _ends_reasoning(self, collected: tuple[list[ParsedToolCall], str] | None, final: bool) -> bool:
-        """Whether a call in reasoning counts: the answer ends with it, and the reasoning is not closed."""
+        """Whether a call in reasoning is valid: the answer ends with it, and the reasoning is not closed."""
         return bool(final and collected and not self._is_reasoning_closed() and self._may_follow_call(collected[1]))
 
     def _is_reasoning_closed(self) -> bool:
@@ -327,7 +327,7 @@ class OutputParser:
         return may_be_tag or not self._output.has_reasoning
 
     def _read_call_in_reasoning(self, collected: tuple[list[ParsedToolCall], str] | None, final: bool) -> str:
-        # A closing tag in a string of the call ends the reasoning only if the call does not count.
+        # The call is text of the reasoning, so a closing tag inside its strings ends the reasoning.
         is_closed = final or self._is_reasoning_closed()
         if is_closed and (found := first_match(self._collector.text, self._needles.reasoning_ends)):
             text = self._collector.reject_before(found[0])
@@ -336,9 +336,9 @@ class OutputParser:
         return "" if collected is None or self._may_follow_call(collected[1]) else self._reject_call()
 
     def _reject_call(self) -> str:
-        """Emit the opening of what is not a call as text. Returns the text after it."""
+        """Emit the opening of a rejected call as text. Returns the text after the opening."""
         if self._calls.end_parts():
-            # The limit of tokens cut the last call. Its parts are sent already.
+            # max_tokens cut the last call. Its parts have already been sent.
             self._collector.pop()
             self._set_phase(OutputPhase.CONTENT)
             return ""
@@ -351,7 +351,7 @@ class OutputParser:
         return rest
 
     def _finish(self) -> None:
-        """Parse the held text as if nothing can follow it."""
+        """Parse the text that was held back, now that no text can follow it."""
         while self._phase is OutputPhase.CALL:
             self._read(self._read_call("", final=True))
         held, self._held = self._held, ""
@@ -384,7 +384,7 @@ class OutputParser:
         self._keeps_special = phase in (OutputPhase.HEADER, OutputPhase.CALL, OutputPhase.TOOL_MESSAGE)
 
     def _hold_back(self, text: str, needles: Sequence[str]) -> str:
-        """Hold back the end of the text that may become a needle. Returns the text before it."""
+        """Hold back the end of the text if it may be the beginning of a needle. Returns the text before it."""
         cut = len(text) - partial_length(text, needles)
         self._held = text[cut:]
         return text[:cut]
@@ -396,5 +396,5 @@ class OutputParser:
             self._output.add_text(TextDelta, text)
 
     def _emit_trimmed(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
-        """Emit text and hold back its trailing whitespace, which a tag may follow."""
+        """Emit text without its trailing whitespace, which is held back because a tag may follow it."""
         self._output.add_text(kind, self._space.hold_from(text))

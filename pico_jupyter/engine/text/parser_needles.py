@@ -10,8 +10,8 @@ from pico_jupyter.engine.formats.output_format import OutputFormat
 class ParserNeedles:
     """The needles of an answer in `output_format`. `stops` end the answer, and `calls` begin a call.
 
-    `content` and `reasoning` are the needles in these parts of the answer, `content_starts` the first characters of
-    `content`. `reasoning_ends` end the reasoning, and `message_ends` a message. `tags` are those that are markup.
+    `content` and `reasoning` are the needles in these parts of the answer, and `content_starts` the first characters of
+    those in `content`. `reasoning_ends` end the reasoning, and `message_ends` a message. `tags` are needles of markup.
     """
 
     def __init__(self, output_format: OutputFormat, stops: Sequence[str], calls: Sequence[str]) -> None:
@@ -28,6 +28,6 @@ class ParserNeedles:
         self.reasoning = (*self.reasoning_ends, *self.calls)
 
     def ignore_calls(self) -> None:
-        """Search for no further call."""
+        """Stop searching for calls."""
         self.content = tuple(needle for needle in self.content if needle in self.stops or needle not in self.calls)
         self.reasoning = self.reasoning_ends

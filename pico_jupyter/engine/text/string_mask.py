@@ -1,4 +1,4 @@
-"""StringMask: hides the JSON strings of a growing text, so that a search finds only what stands outside them."""
+"""StringMask: hides the JSON strings of a growing text, so that a search finds only text outside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class StringMask:
     """Hides the strings in consecutive parts of one text."""
 
     def __init__(self) -> None:
-        # The quote of the string that is open at the end of the last part, and the backslash there.
+        # If a string is open at the end of the last part: its quote, and a backslash if the part ends with one.
         self._open = ""
 
     def hide(self, text: str) -> str:

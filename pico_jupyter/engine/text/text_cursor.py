@@ -1,4 +1,4 @@
-"""TextCursor: a position in a text that may grow, with the steps of a parser."""
+"""TextCursor: a position in a text that may grow, and the basic steps of a parser."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class LeadingSpace:
         self._before_call = None
 
     def reset_after_call(self, *, follows_text: bool) -> None:
-        """Begin the part after a call. `follows_text`: text of the answer stands before the call."""
+        """Begin the part after a call. `follows_text`: the answer has text before the call."""
         before = self._before_call if self._before_call is not None else self.text if follows_text else None
         self.reset(is_kept=False)
         self._before_call = before
@@ -33,7 +33,7 @@ class LeadingSpace:
         return rest
 
     def hold_from(self, text: str) -> str:
-        """Move the whitespace at the end of `text` here. Returns the rest, after the whitespace that was here."""
+        """Store the whitespace at the end of `text`. Returns the whitespace stored before, and the rest of `text`."""
         body = text.rstrip(WHITESPACE)
         if body == text and not self.text:
             return text

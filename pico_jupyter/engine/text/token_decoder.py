@@ -25,7 +25,7 @@ BYTE_ALPHABET = _byte_alphabet()
 class TokenDecoder:
     """Maps token ids to bytes.
 
-    `token_of` maps an id to its token, and `bytes_of` maps a token to its bytes. `added` are the bytes of added tokens.
+    `token_of` maps an id to its token, and `bytes_of` a token to its bytes. `added` maps added tokens to their bytes.
     With `strips_leading_space`, encoding adds a space before each text, and decoding removes this space.
     """
 

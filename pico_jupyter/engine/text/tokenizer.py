@@ -29,10 +29,10 @@ from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
 _RENDERER_ARGUMENTS = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
 RESERVED_VARIABLES = (frozenset(_RENDERER_ARGUMENTS) | {"conversations", "messages"}) - {"documents"}
 
-# Half of a UTF-16 pair, which a template can print with an escape. Tokenizers raise TypeError for such a text.
+# Half of a UTF-16 pair. A template can print one with an escape, and tokenizers raise TypeError for it.
 _SURROGATE = regex.compile("[\\ud800-\\udfff]")
 
-# Text before a continuation while it is encoded. No continuation begins with whitespace.
+# Encoded together with a continuation, as the text before it. No continuation begins with whitespace.
 _BEFORE_CONTINUATION = "\n"
 
 
@@ -81,12 +81,12 @@ class Tokenizer:
 
     @cached_property
     def content_format(self) -> ContentFormat:
-        """The form in which the chat template accepts the content of a message."""
+        """The form that the chat template expects for the content of a message."""
         return detect_content_format(lambda messages: self.render(messages, (), {}))
 
     @cached_property
     def history_format(self) -> HistoryFormat:
-        """The form in which the chat template accepts tools, past calls and past reasoning."""
+        """The forms that the chat template expects for tools, past calls and past reasoning."""
         return detect_history_format(self.render, accepts_strings=self.content_format.accepts_strings)
 
     @cached_property
@@ -103,11 +103,11 @@ class Tokenizer:
         )
 
     def added_tokens_in(self, text: str) -> list[str]:
-        """The texts of those added tokens that occur in `text`."""
+        """The added tokens that occur in `text`."""
         return [str(token) for token in self._hf.added_tokens_decoder.values() if str(token) in text]
 
     def added_token_ids(self, text: str) -> dict[str, int]:
-        """Those added tokens that occur in `text`, with their ids."""
+        """The added tokens that occur in `text`, with their ids."""
         return {str(token): int(i) for i, token in self._hf.added_tokens_decoder.items() if str(token) in text}
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
@@ -174,7 +174,7 @@ class Tokenizer:
             if tools:
                 raise failure from error
         try:
-            return apply([])  # Templates for tool use only iterate over the tools in any case.
+            return apply([])  # Templates for tool use only need a list to iterate over.
         except TEMPLATE_FAILURES as error:
             raise failure from error
 

@@ -37,7 +37,7 @@ class ToolMessage:
         self._mask = StringMask()
 
     def outside_strings(self, text: str) -> str:
-        """The next text of the message, in which the strings of the arguments are hidden."""
+        """Hide the strings of the arguments in the next text of the message."""
         return self._mask.hide(text) if self._recipient and not self._ignores_strings else text
 
     def add(self, text: str) -> None:
@@ -49,8 +49,9 @@ class ToolMessage:
     def end(self, end: str) -> tuple[str, str]:
         """Add the call. `end` is the text at which the message ends; "" at the end of the answer.
 
-        Returns the text of the message if it has no arguments of a call, and the text that must be parsed again. Text
-        with an end in a string is arguments only if it can be parsed. Otherwise the message ends there.
+        Returns the text of the message if it is not the arguments of a call, and the text to parse again. An end in a
+        string belongs to the arguments if they can be parsed. Otherwise it ends the message, and the text after it is
+        parsed again.
         """
         text, self._text = self._text, ""
         if not self._recipient or (self._has_parts and text) or self._add_call(text, end):
@@ -58,7 +59,7 @@ class ToolMessage:
         found = first_match(text, self._ends)
         if found is None:
             return text, ""
-        # Parsing stays linear because this happens once.
+        # This happens only once for each answer, so parsing stays linear.
         self._ignores_strings = True
         at, inner_end = found
         return ("" if self._add_call(text[:at], inner_end) else text[:at]), text[at:]
@@ -77,7 +78,7 @@ class ToolMessage:
 
 
 def _missing_brackets(text: str, end: str) -> str:
-    """The last brackets that the arguments before `end` lack."""
+    """The closing brackets that are missing in the arguments before `end`."""
     try:
         return BracketScan(0, JSON_QUOTES).end(text + end, [end])[1] if end else ""
     except (Incomplete, NotACall):

@@ -41,13 +41,13 @@ class VisibleText:
         self._special_token_ids = tokenizer.special_token_ids
         self._tags = tuple(tags)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        # Whether the decoder holds the first bytes of a character, and the texts of tokens that have whole characters.
+        # Whether the decoder holds an incomplete character, and the cached texts of tokens with complete characters.
         self._is_partial = False
         self._texts: dict[int, str] = {}
         self._strips_space = strips_space
 
     def decode(self, token_id: int, keeps_special: bool) -> str:
-        """The text that a token completes. With `keeps_special`, a special token has its text."""
+        """The text that a token completes. `keeps_special`: special tokens are not omitted."""
         text = self._texts.get(token_id)
         if text is not None and not self._is_partial:
             return text
