@@ -302,8 +302,8 @@ class TemplateSwitch(msgspec.Struct, frozen=True):
     def variables(self, reasoning: bool | None, effort: str | None) -> dict[str, Any]:
         """The template variables of a request. `reasoning` None: the model's default.
 
-        An effort that the template does not have becomes the next higher one that it has, else the highest. A model
-        that cannot stop reasoning reasons with the lowest effort.
+        An effort that the template does not have is replaced by the next higher one that it has, or else by its highest
+        one. A model that cannot stop reasoning reasons with the lowest effort.
         """
         if reasoning is None:
             return {}

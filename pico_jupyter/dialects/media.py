@@ -60,7 +60,7 @@ def _read_ollama_image(image: str, param: str) -> ImagePart:
 
 
 def _read_source(url: str, kind: str, param: str) -> tuple[bytes, str]:
-    """Return the bytes of a data: URL and no URL, or no bytes and a URL that the server has to fetch."""
+    """Return (bytes, "") for a data: URL, or (b"", url) for a URL that the server has to fetch."""
     if url[:_SCHEME_LENGTH].lower().startswith(_FETCHED_SCHEMES):
         return b"", url
     # file: URLs and plain paths are refused, because they could name any file of the server.

@@ -167,7 +167,7 @@ def matches_digest(content: Mapping[str, object], payload: bytes | memoryview) -
 
 
 def options_text(options: EngineOptions) -> str:
-    """Encode the options for a command line: JSON, in which infinity is Python's `Infinity`."""
+    """Encode the options for a command line, as JSON with `Infinity` for infinite numbers."""
     return json.dumps(msgspec.to_builtins(options))
 
 

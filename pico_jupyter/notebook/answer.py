@@ -85,7 +85,7 @@ class Answer:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The conversation up to this answer, which is the last message. The format is that of `history`."""
+        """The conversation up to this answer, which is the last message. It can be passed to chat() as `history`."""
         system = [{"role": "system", "content": self.request.system}] if self.request.system else []
         turns = [_without_empty_attachments(turn) for turn in msgspec.to_builtins(self.request.messages)]
         return [*system, *turns, {"role": "assistant", "content": self.text}]

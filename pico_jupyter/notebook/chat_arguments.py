@@ -34,7 +34,7 @@ class ChatArguments(TypedDict, total=False):
 
 
 def read_arguments(question: str, options: ChatArguments, schema: AnswerSchema | None = None) -> AnswerRequest:
-    """Build a request. `schema` is that of `options`. The model is "" if no argument names a model.
+    """Build a request. `schema` is the parsed `schema` of `options`. The model is "" if no argument names a model.
 
     Raises InvalidRequest that names the argument.
     """

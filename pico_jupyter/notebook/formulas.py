@@ -84,7 +84,7 @@ def is_in_url(text: str, position: int) -> bool:
 def read_formula_block(text: str) -> str | None:
     """Return the lines of the display formula at the start of `text`, or None.
 
-    Only a formula on lines of its own has empty lines.
+    Only a formula on separate lines may contain empty lines.
     """
     opening = BLOCK_OPENING.match(text)
     formula = read_formula(text[opening.end() :]) if opening else None

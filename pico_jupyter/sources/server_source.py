@@ -223,7 +223,7 @@ def _pieces(chunk: dict[str, Any]) -> Iterator[Piece]:
 
 
 def _model(tag: dict[str, Any], listed: dict[str, dict[str, Any]], resident: dict[str, int]) -> ListedModel:
-    """Build a ListedModel from its entry in api/tags, and by name from v1/models and the sizes in api/ps."""
+    """Build a ListedModel from an entry of api/tags. `listed` (v1/models) and `resident` (api/ps) are keyed by name."""
     name, details = _plain_name(tag), tag["details"]
     return ListedModel(
         name=name,

@@ -31,7 +31,7 @@ _PAUSE = 32
 _BACK_OFF = 4
 # The pause if even accepted drafts cost more time than they save.
 _LONG_PAUSE = 1024
-# The weight of a new value in the moving averages of the times, and in that of the acceptance.
+# The weight of a new value in the moving averages of the times, and in the moving average of the acceptance.
 _TIME_WEIGHT = 0.5
 _ACCEPTANCE_WEIGHT = 0.1
 

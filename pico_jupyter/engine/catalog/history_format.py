@@ -123,7 +123,7 @@ class _HistoryProbe:
         return {"role": role, "content": self._content(text), **fields}
 
     def rendered(self, messages: Sequence[TemplateMessage], place: ToolsPlace | None = None) -> str:
-        """The rendered conversation, with tools if there is a place; "" if the template fails."""
+        """The rendered conversation; "" if the template fails. It has a tool if `place` or `self.place` is set."""
         tools = [{"type": "function", "function": _FUNCTION}]
         place = place or self.place
         try:

@@ -30,7 +30,7 @@ SWITCH_VARIABLES: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] =
     ("thinking_budget", {}, {"thinking_budget": 0}),
 )
 EFFORT_VARIABLES = ("reasoning_effort", "thinking_effort", "reasoning_strength")
-# Efforts that mean no reasoning. The last two do so in some templates only.
+# Efforts that mean no reasoning; the last two only in some templates.
 NO_EFFORTS = ("none", "no_think", "minimal", "low")
 # Models trained with these texts in the system message use them as the switch.
 SYSTEM_ON, SYSTEM_OFF = "/think", "/no_think"

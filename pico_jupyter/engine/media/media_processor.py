@@ -59,7 +59,7 @@ class MediaProcessor:
 
     @property
     def frame_sampling(self) -> FrameSampling:
-        """The frames that the model expects of each video."""
+        """How many frames of each video the model expects."""
         video_processor = getattr(self._hf, "video_processor", None)
         minimum, maximum = (getattr(video_processor, name, None) for name in ("min_frames", "max_frames"))
         return FrameSampling(count=maximum if maximum and minimum == maximum else None, maximum=maximum)

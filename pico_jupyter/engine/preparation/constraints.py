@@ -47,7 +47,7 @@ def new_constraint(
 def _grammar(
     request: GenerationRequest, prompt: RenderedPrompt, tokenizer: Tokenizer, compiler: GrammarCompiler
 ) -> tuple[str, str]:
-    """The grammar of the whole answer and the request field that asks for it; "" if the answer is free."""
+    """The grammar of the whole answer ("" without one), and the request field to which it belongs."""
     calls = ""
     tools = _callable_tools(request, prompt)
     structure = request.structure

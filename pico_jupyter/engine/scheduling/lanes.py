@@ -17,7 +17,7 @@ from pico_jupyter.engine.scheduling.chunk_sizer import MIN_CHUNK, ChunkSizer
 from pico_jupyter.engine.scheduling.lane import Lane, PrefillTask
 from pico_jupyter.engine.scheduling.sequence import Generation
 
-# In seconds. The time of a lane exceeds that of the least used other lane by at most this.
+# In seconds. The time of a lane may exceed the time of the least used other lane by at most this.
 _MAX_DEBT = 0.25
 
 

@@ -222,7 +222,7 @@ def resolve_sampling(
     top_logprobs: int | None,
     constraint: TokenConstraint | None = None,
 ) -> RowSampling:
-    """Resolve each parameter: the value of `request`, else of `model`, else of `fallback`, else one without effect."""
+    """Resolve each parameter from `request`, `model` or `fallback`, in this order, else to a value without effect."""
 
     chosen: dict[str, Any] = {}
     for params in (fallback, model, request):
