@@ -140,15 +140,14 @@ class DeltaStream(AsyncIterator[Delta]):
 
 
 def join(deltas: Sequence[Delta]) -> list[Delta]:
-    """Join adjacent text deltas of the same kind and the parts of a tool call, and keep only the last of adjacent
-    Progress deltas.
+    """Join adjacent deltas: texts of one kind, and parts of a tool call. Of adjacent Progress deltas, keep the last.
 
-    Deltas count as adjacent if no other delta of their choice is between them.
+    Text and parts are adjacent if no other delta of their choice is between them.
     """
     if len(deltas) < 2:
         return list(deltas)
     runs: list[list[Delta]] = []  # Each run becomes one delta.
-    text_runs: dict[int, list[Delta]] = {}  # The run of each choice that further text or parts extend.
+    text_runs: dict[int, list[Delta]] = {}  # For each choice, the run that its next delta may extend.
     for delta in deltas:
         match delta:
             case TextDelta() | ReasoningDelta() | ToolCallPart():

@@ -106,7 +106,7 @@ class NotebookChat:
                 raise MediaUnsupported(f"{model} does not accept the images of the cells above: {advice}", model=model)
 
     async def _read_saved(self, deleted: Iterable[str]) -> None:
-        """Read the saved notebook, and remove deleted cells. They are in the file until it is saved without them."""
+        """Read the saved notebook, and remove deleted cells. The file contains them until it is saved again."""
         saved = await self._notebook.cells()
         if saved is not self._saved:
             self._saved = saved

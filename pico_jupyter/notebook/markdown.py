@@ -158,7 +158,7 @@ def _apart(sign: str) -> str:
 def _escape_in_formula(markup: re.Match[str]) -> str:
     r"""Replace "<" by \lt and "\$" by its character code. Remove backticks and other dollar signs.
 
-    Add a space after "!" and each "~", so that they start no image and no code.
+    Add a space after "!" and each "~", so that they do not start an image or code.
     """
     if not markup[1]:
         return markup[0]

@@ -1,6 +1,6 @@
 """`python -m pico_jupyter.engine.backends.probe`: measures the parts of a model's work in this process.
 
-Prints JSON. Run it in the environment of the model kernel to measure the speed that models get there.
+Prints JSON. Run it in the environment of the model kernel to measure the speed of models in it.
 """
 
 from __future__ import annotations

@@ -221,7 +221,7 @@ def _parse_name(name: str) -> tuple[str, str]:
 def _name_models(found: list[tuple[_ModelFolder, ModelInfo]], preferred_org: str) -> list[ModelInfo]:
     """Assign each short name to one of the models that share it. The other models are listed as org/name.
 
-    The first choice is a model without an organization, then one of the preferred organization, then the first model.
+    In order of preference: a model without an organization, a model of the preferred organization, the first model.
     """
     owners: dict[str, _ModelFolder] = {}
     for folder, _ in found:

@@ -136,7 +136,7 @@ class _HistoryProbe:
         return _TOOL in self.rendered([self.user], place)
 
     def arguments_form(self) -> Literal["object", "text"] | None:
-        """The form in which the template prints arguments as JSON, else any form in which it prints them."""
+        """The form of arguments that the template prints as JSON, or else any form that it prints; None without one."""
         as_object, as_text = self._call({_KEY: _VALUE}), self._call(json.dumps({_KEY: _VALUE}))
         printed_object, printed_text = self._printed_call(as_object), self._printed_call(as_text)
         if printed_object and not (f"'{_KEY}'" in printed_object and f'"{_KEY}"' in printed_text):

@@ -209,7 +209,7 @@ def _read_weights(folder: Path, files: Files) -> ModelWeights:
 
 
 def _digest(folder: Path, files: Files, headers: Mapping[str, bytes]) -> str:
-    """The SHA-256 of the files' names, sizes and contents. Of a large file, the header and three samples count."""
+    """The SHA-256 of the files' names, sizes and contents. Of a large file, only the header and three samples."""
     digest = hashlib.sha256()
     for name, status in files.items():
         if not name.endswith(DIGEST_SUFFIXES):

@@ -194,7 +194,7 @@ def _reasons_by_default(probe: _Probe, switch: TemplateSwitch | None) -> bool:
 
 
 def _detect_tools(probe: _Probe) -> bool:
-    """Whether a template prints the tools of a request, also in an unusual place."""
+    """Whether a template prints the tools of a request. If it fails with the test tool, assume that it prints tools."""
     if "tools" not in probe.variables:
         return False
     rendered = probe.render({"tools": [PROBE_TOOL]})

@@ -291,7 +291,7 @@ class ModelPrefixes:
         return child
 
     def _walk(self, tokens: Sequence[int]) -> tuple[int, list[_Block]]:
-        """The number of leading tokens of a prompt that blocks hold, and the blocks. The last one may match in part."""
+        """Find the beginning of a prompt in the tree. Returns its length and its blocks; the last may match in part."""
         block, length = self._root, 0
         path: list[_Block] = []
         while length < len(tokens):
@@ -313,7 +313,7 @@ class ModelPrefixes:
     def _longest_in_blocks(
         self, tokens: Sequence[int], *, is_trimmable: bool
     ) -> tuple[int, list[_Block], _Entry | None]:
-        """The longest beginning of a prompt that blocks can restore: its length, blocks and checkpoint."""
+        """The longest beginning of a prompt in blocks: its length, its blocks, and the checkpoint if one is needed."""
         limit = len(tokens) - 1
         length, path = self._walk(tokens)
         if is_trimmable:

@@ -63,7 +63,7 @@ def _grammar(
 
 
 def _either(one: str, other: str) -> str:
-    """The union of two grammars: it accepts a text that either accepts. Rules that both contain are written once."""
+    """The union of two grammars. Rules that both contain are written once."""
     lines = [
         *one.replace("start:", "first_start:", 1).splitlines(),
         *other.replace("start:", "second_start:", 1).splitlines(),

@@ -67,5 +67,5 @@ def free_mark(prompt: str) -> str:
 
 
 def _escapes(text: str) -> frozenset[str]:
-    """The hexadecimal digits of the JSON escapes in a text. The backslash is optional; another text may end with it."""
+    """The hexadecimal digits of the JSON escapes in a text. The backslash may be at the end of another text."""
     return frozenset("".join(digits).lower() for digits in _ESCAPE.findall(text))

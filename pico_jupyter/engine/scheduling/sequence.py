@@ -54,7 +54,7 @@ class TokenParser(Protocol):
         """Whether the choice has called a tool."""
 
     def push(self, token_id: int, logprob: TokenLogprob | None = None) -> Items[Delta]:
-        """Parse the next token. Returns the deltas that are certain now."""
+        """Parse the next token. Returns the deltas that later tokens cannot change."""
 
     def flush(self) -> Items[Delta]:
         """End the choice. Returns the deltas that push() held back."""

@@ -28,7 +28,7 @@ _stack_size = threading.Lock()
 def compile_on_thread(compile_grammar: Callable[[], T], seconds: float = _SECONDS) -> T:
     """Call `compile_grammar` on a new thread. Raises its errors.
 
-    Raises TimeoutError after `seconds`, and QueueFull if other compilations occupy all slots for as long.
+    Raises TimeoutError after `seconds`, and QueueFull if other compilations occupy all slots during this time.
     """
     if not _slots.acquire(timeout=seconds):
         raise QueueFull("other grammars are still being compiled", retry_after=math.ceil(seconds))

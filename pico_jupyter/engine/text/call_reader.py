@@ -60,8 +60,8 @@ def read_calls(
     """Return the calls at the start of `text`, and the length of this part of the text, tags included.
 
     `tools` is the JSON array of the request; the schemas in it give the types of parameters. `final`: no text follows.
-    `progress` is the object that the previous call of this function received, for a shorter beginning of this text.
-    Raises NotACall if the text is not a call. Raises Incomplete, never with `final`, if more text is needed to know.
+    While a text grows, pass the same object `progress` in each call. Raises NotACall if the text is not a call, and
+    Incomplete (but not with `final`) if more text is needed.
     """
     reader = _Reader(text, call_format, tools, final, progress or CallProgress())
     try:

@@ -1,7 +1,7 @@
 """Reads the values of tool calls that are not JSON: objects with bare keys, and values between nested tags.
 
 All functions read from the position of a cursor. They raise NotACall if no value is there, and Incomplete if more
-text is needed to know.
+text is needed.
 """
 
 from __future__ import annotations

@@ -49,9 +49,9 @@ class ToolMessage:
     def end(self, end: str) -> tuple[str, str]:
         """Add the call. `end` is the text at which the message ends; "" at the end of the answer.
 
-        Returns the text of the message if it is not the arguments of a call, and the text to parse again. An end in a
-        string belongs to the arguments if they can be parsed. Otherwise it ends the message, and the text after it is
-        parsed again.
+        Returns the text of the message if it is not the arguments of a call, and the text to parse again. A text
+        of `ends` inside a string of the arguments does not end the message. But if the arguments cannot be parsed, the
+        first such text does end it, and the text from there on is parsed again.
         """
         text, self._text = self._text, ""
         if not self._recipient or (self._has_parts and text) or self._add_call(text, end):
