@@ -75,8 +75,8 @@ class ChatRenderer:
         """Render messages.
 
         If the template fails, variants are tried: with optional fields of tools added, with consecutive messages of one
-        role merged, with the system message in the first user message, and with a blank answer after tool results. If
-        all fail, raises the TemplateFailed of the first attempt.
+        role merged, with the content beside tool calls in the reasoning, with the system message in the first user
+        message, and with a blank answer after tool results. If all fail, raises the first TemplateFailed.
         """
         if not self._form.calls_as_text and not self._form.history.parallel_calls:
             messages = split_parallel_calls(messages)

@@ -1,4 +1,4 @@
-"""ControlText: keeps control tokens in the texts of users, tools and documents plain text.
+"""ControlText: ensures that control tokens in texts of users, tools and documents are tokenized as plain text.
 
 Before these texts are rendered, a mark is inserted after the first character of each control token in them. Templates
 that split or trim a text at a control token then do not find it. The rendered prompt is cut at the marks, and the

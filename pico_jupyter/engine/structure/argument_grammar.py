@@ -1,7 +1,7 @@
 """Builds the grammar rules for the arguments of a tool call, for each way in which models write arguments.
 
-The parser reads every text that these rules accept, and the resulting arguments match the tool's JSON schema. If rules
-cannot enforce a keyword of the schema, NotForcible names it.
+The parser can read every text that these rules accept, and the result matches the tool's JSON schema. If rules cannot
+enforce a keyword of the schema, NotForcible names it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Builds the grammars of structured answers and of tool calls, in llguidance's Lark syntax.
 
-The grammar of tool calls describes the format in which the model writes calls. The parser reads every text that the
-grammar accepts, and gets calls of the given tools with arguments that match their JSON schemas.
+The grammar of tool calls describes the format in which the model writes calls. The parser can read every text that
+the grammar accepts. The result are calls of the given tools, with arguments that match their JSON schemas.
 """
 
 from __future__ import annotations

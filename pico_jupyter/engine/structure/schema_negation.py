@@ -8,7 +8,7 @@ from typing import Any
 from pico_jupyter.engine.structure.schema_spelling import exclusive_bound
 from pico_jupyter.engine.structure.schema_values import TYPES, NotExact, has_type
 
-# Negations of longer texts are not written as patterns, nor are those of several texts with a longer total length.
+# The maximum length of a text whose negation is written as a pattern, and of several such texts together.
 _MAX_TEXT = 60
 _MAX_TEXTS = 500
 _OPPOSITE_BOUNDS = {

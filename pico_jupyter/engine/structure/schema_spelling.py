@@ -75,7 +75,7 @@ def _is_number(value: Any) -> bool:
 
 
 def spell_values(values: list[Any]) -> dict[str, Any]:
-    """A schema of the given values. It accepts both 1 and 1.0 for such a number; llguidance 1.9 accepts only 1."""
+    """A schema of the given values. Whole numbers may be written 1 or 1.0. llguidance 1.9 itself accepts only 1."""
     if not any(map(_has_round_number, values)):
         return {"enum": values}
     exact = [value for value in values if not _has_round_number(value)]

@@ -1,4 +1,4 @@
-"""Document: checks whether a value matches a JSON schema, and whether no value can match both of two schemas.
+"""Document: checks whether a value matches a JSON schema, and whether two schemas have no valid value in common.
 
 It raises NotExact if it does not know: for keywords that it does not evaluate, references to other documents, and
 schemas that need too many steps.

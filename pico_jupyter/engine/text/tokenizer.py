@@ -93,7 +93,7 @@ class Tokenizer:
     def control_tokens(self) -> frozenset[str]:
         """The tokens that structure a prompt: the special ones, and the other added ones that the template names.
 
-        Added tokens without both a letter and another character are ordinary text, such as a run of line breaks.
+        Tokens without a letter (such as a run of line breaks), or with only letters and digits, are ordinary text.
         """
         template, tags = str(self._hf.chat_template), self.output_format.tags
         added = self._hf.added_tokens_decoder.values()
@@ -174,7 +174,7 @@ class Tokenizer:
             if tools:
                 raise failure from error
         try:
-            return apply([])  # Templates for tool use only need a list to iterate over.
+            return apply([])  # A template that is only for tool use requires a list.
         except TEMPLATE_FAILURES as error:
             raise failure from error
 
