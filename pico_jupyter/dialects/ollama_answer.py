@@ -55,7 +55,7 @@ class OllamaAnswerStream:
         self._call = call
         self._clock = clock
         self._inline = InlineReasoning() if call.reasoning_output == "inline" else None
-        self._calls = 0
+        self._call_count = 0
         self._open_calls: list[ToolCall] = []  # At most one call, which is still incomplete.
 
     def __repr__(self) -> str:
@@ -105,8 +105,8 @@ class OllamaAnswerStream:
 
     def _tool_call(self, call: ToolCall) -> bytes:
         closing = self._texts(self._inline.close()) if self._inline is not None else b""
-        tool_call = _describe_call(call, self._calls)
-        self._calls += 1
+        tool_call = _describe_call(call, self._call_count)
+        self._call_count += 1
         return closing + ndjson_line(_piece(self._call, self._now(), tool_calls=[tool_call]))
 
     def _end_open_call(self) -> bytes:

@@ -163,7 +163,7 @@ class OllamaPullCall(msgspec.Struct, frozen=True):
 
 
 def parse_ollama_chat(body: bytes, *, request_id: str, settings: DialectSettings) -> OllamaAnswerCall | OllamaLoadCall:
-    """Parse the body of a POST to api/chat. Raises InvalidRequest, which names the wrong field."""
+    """Parse the body of a POST to api/chat. Raises InvalidRequest, which names the invalid field."""
     raw = decode_object(body)
     fields = decode_fields(raw, OllamaChatRequest, _TEXTS)
     refuse_unknown_switches(raw)
@@ -181,7 +181,7 @@ def parse_ollama_generate(
 ) -> OllamaAnswerCall | OllamaLoadCall:
     """Parse the body of a POST to api/generate.
 
-    Raises InvalidRequest, which names the wrong field, or ModelNotFound if the request and the settings name no model.
+    Raises InvalidRequest, which names the invalid field, or ModelNotFound if the request and the settings name no model.
     """
     raw = decode_object(body)
     fields = decode_fields(raw, OllamaGenerateRequest, _TEXTS)

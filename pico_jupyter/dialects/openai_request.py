@@ -149,7 +149,7 @@ def parse_openai_chat(
 ) -> OpenAIChatCall:
     """Parse the body of a POST to `path`. `accept` is the Accept header ("": absent).
 
-    Raises InvalidRequest, which names the wrong field.
+    Raises InvalidRequest, which names the invalid field.
     """
     raw = decode_object(body)
     fields = decode_fields(raw, OpenAIChatRequest, _TEXTS)

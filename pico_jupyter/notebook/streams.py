@@ -147,7 +147,7 @@ async def _pump(source: Source, answer: Answer, fill_model: FillModel, put: Call
 
 
 def _raise_failure(pump: concurrent.futures.Future[None], answer: Answer) -> None:
-    """Raise the error that ended the answer, if any, and record it in the answer."""
+    """Record in the answer whether it failed or was stopped. Raise the error if it failed."""
     try:
         pump.result()
     except concurrent.futures.CancelledError:

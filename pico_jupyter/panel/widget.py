@@ -125,7 +125,7 @@ class ChatPanel(anywidget.AnyWidget):
             future.cancel()
 
     def _show_all(self) -> None:
-        """Update the page. Without a page, as in nbconvert, also update the output."""
+        """Send the messages to the page. If there is no page, as in nbconvert, update the output of the cell too."""
         self.send_state("messages")
         if not self.transport:
             self._publish(update=True)
@@ -177,7 +177,11 @@ class ChatPanel(anywidget.AnyWidget):
         self._page = contextvars.copy_context()
 
     def _handle_message(self, _: object, message: dict[str, Any], buffers: object) -> None:
-        """Handle a message of the page: a stop, or a request if the page cannot reach a server."""
+        """Handle a message of the page.
+
+        "stop" ends the answer of `ask()`. A page that cannot reach a server also sends requests, and
+        "abort" to end one of them.
+        """
         self._remember_page()
         kind, key = message.get("type"), str(message.get("id", ""))
         if kind == "stop":

@@ -149,7 +149,10 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         return self.context.running > 0
 
     async def stop_extension(self) -> None:
-        """Stop the engine within `stop_seconds`. Raises nothing: after an exception jupyter_server 2.x runs on."""
+        """Stop the engine within `stop_seconds`.
+
+        Raises nothing, because jupyter_server 2.x does not exit after an exception.
+        """
         try:
             await asyncio.wait_for(self.engine.aclose(), self.stop_seconds)
         except TimeoutError:

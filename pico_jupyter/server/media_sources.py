@@ -49,7 +49,9 @@ class MediaSources:
 
     async def _fetch_all(self, parts: list[MediaPart], handler: JupyterHandler) -> dict[str, bytes]:
         """Return the bytes of each URL. A URL that several parts have is fetched once."""
-        firsts = {part.url: part for part in reversed(parts)}  # The first part with a URL is named in an error.
+        firsts = {
+            part.url: part for part in reversed(parts)
+        }  # reversed: an error names the first part that has the URL.
         slots = asyncio.Semaphore(MAX_PARALLEL)
         budget = ByteBudget(self.max_bytes)
         tasks = [asyncio.ensure_future(self._fetch(part, handler, budget, slots)) for part in firsts.values()]

@@ -93,7 +93,7 @@ def _is_instance(value: Any, module: str, name: str) -> bool:
 
 
 def _attach_pillow(image: Any, param: str) -> Attachment:
-    """Save an image so that its file is decoded as the file from which it was opened would be."""
+    """Save an image to a file that is decoded like the file from which the image was opened."""
     from PIL import Image
 
     try:

@@ -82,7 +82,7 @@ class DecodeBatch:
         mx.async_eval(self.inputs, _arrays(self._logprobs))  # type: ignore[no-untyped-call]  # untyped in mlx's stubs
 
     def collect(self) -> list[SampledToken]:
-        """Wait for the input tokens of the last advance(). Returns those that still have to be returned."""
+        """Wait for the input tokens of the last advance(). Returns the tokens that no earlier call has returned."""
         if self._in_flight is None:
             return []
         (inputs, is_unreturned, logprobs), self._in_flight = self._in_flight, None

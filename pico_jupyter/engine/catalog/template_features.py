@@ -166,7 +166,7 @@ def _is_default(probe: _Probe, variable: str, effort: str) -> bool:
 
 
 def _reasons_always(probe: _Probe, text: str) -> bool:
-    """Whether a model without a switch reasons: its prompt opens reasoning, or its template handles reasoning."""
+    """Whether a model that has no switch generates reasoning: its template opens or handles reasoning."""
     prompt = probe.render()
     if probe.ends_open(prompt) or probe.explains_reasoning() or names_reasoning(text):
         return True

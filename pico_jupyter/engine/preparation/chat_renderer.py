@@ -145,6 +145,6 @@ def _texts_of(prompt: ChatPrompt) -> Iterator[str]:
         yield from (part.text for part in message.content if isinstance(part, TextPart))
         yield from (message.reasoning or "", message.name or "", message.tool_call_id or "")
         for call in message.tool_calls:
-            # Also the parsed arguments, because the text may contain escapes of escapes.
+            # Also the parsed arguments, because their text may escape characters twice.
             parsed = json.dumps(parse_arguments(call.arguments), ensure_ascii=False)
             yield from (call.id, call.name, call.arguments, parsed)

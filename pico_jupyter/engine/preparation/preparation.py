@@ -155,7 +155,10 @@ class Preparation:
         return None
 
     def _find_draft_model(self, name: str, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo:
-        """Find a draft model for `info`. Raises ModelNotFound, ModelLoadFailed, and InvalidRequest if unusable."""
+        """Find a draft model for `info`.
+
+        Raises ModelNotFound, ModelLoadFailed, or InvalidRequest if the model cannot be the draft model of `info`.
+        """
         try:
             draft = self._catalog.find(name)
         except ModelNotFound as error:

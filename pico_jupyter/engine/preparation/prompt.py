@@ -303,10 +303,10 @@ def _cut_pieces(pieces: Sequence[str]) -> Iterator[str]:
 def _boundaries(
     prompt: Prompt, rendered: _TokenizedText, tokenizer: Tokenizer, *, strips_reasoning: bool
 ) -> tuple[int, ...]:
-    """Two lengths in tokens: where other conversations and where the next turn will probably diverge from this prompt.
+    """The lengths, in tokens, at which other prompts will probably diverge from this prompt, in ascending order.
 
-    Other conversations diverge after the system message. With `strips_reasoning`, the template removes the reasoning
-    from past answers, so the next turn diverges after the last message. Otherwise it begins with the whole prompt.
+    Other conversations diverge after a long system message. The next turn of this conversation contains the whole
+    prompt, or diverges after the last message if the template removes reasoning from past answers (`strips_reasoning`).
     """
     if isinstance(prompt, RawPrompt) or prompt.continue_final_message:
         return ()

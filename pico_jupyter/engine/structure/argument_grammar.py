@@ -367,7 +367,7 @@ def _choices(schema: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _search_expression(pattern: str) -> str:
-    """The regular expression of a whole text in which JSON schema's `pattern` finds a match."""
+    """A regular expression that matches each whole text in which JSON schema's `pattern` finds a match."""
     before = "" if pattern.startswith("^") else "(?s:.*)"
     after = "" if pattern.endswith("$") and not pattern.endswith("\\$") else "(?s:.*)"
     core = pattern.removeprefix("^")

@@ -42,7 +42,7 @@ class GrammarCompiler:
 
     @property
     def ll_tokenizer(self) -> Any:
-        """The tokenizer as llguidance's class."""
+        """The tokenizer, converted to an LLTokenizer of llguidance."""
         with self._building:
             return self._ll_tokenizer
 

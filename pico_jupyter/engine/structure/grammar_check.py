@@ -41,11 +41,11 @@ def compile_grammar(grammar: str, ll_tokenizer: LLTokenizer) -> tuple[LLMatcher 
     if message := check_grammar(grammar, ll_tokenizer):
         return None, message
     matcher = LLMatcher(ll_tokenizer, grammar, log_level=0, limits=PARSER_LIMITS)
-    first = matcher.deep_copy()
-    first.compute_bitmask()
-    if not first.is_error():
+    trial = matcher.deep_copy()
+    trial.compute_bitmask()
+    if not trial.is_error():
         return matcher, ""
-    error = _first_line(first.get_error())
+    error = _first_line(trial.get_error())
     if "NoExtension" in error:
         return None, "no text matches the schema or grammar, or it refers to itself only"
     return None, f"the schema or grammar is too large: {error}"

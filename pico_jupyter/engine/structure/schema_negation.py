@@ -9,8 +9,8 @@ from pico_jupyter.engine.structure.schema_spelling import exclusive_bound
 from pico_jupyter.engine.structure.schema_values import TYPES, NotExact, has_type
 
 # The maximum length of a text whose negation is written as a pattern, and of several such texts together.
-_MAX_TEXT = 60
-_MAX_TEXTS = 500
+_MAX_LENGTH = 60
+_MAX_TOTAL_LENGTH = 500
 _OPPOSITE_BOUNDS = {
     "minimum": "exclusiveMaximum",
     "maximum": "exclusiveMinimum",
@@ -63,7 +63,7 @@ def negated_bound(keyword: str, value: Any) -> Any:
 
 
 def other_values(values: Sequence[Any]) -> Any:
-    """All values but the given ones. Raises NotExact if one of them is a list or an object."""
+    """A schema of all values except the given ones. Raises NotExact if one of them is a list or an object."""
     given = {name: [value for value in values if has_type(value, name)] for name in TYPES}
     if given["array"] or given["object"]:
         raise NotExact
@@ -86,8 +86,8 @@ def _other_numbers(numbers: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def _other_texts(texts: Sequence[str]) -> str:
-    """A regular expression of all texts but the given ones."""
-    if sum(map(len, texts)) > _MAX_TEXTS or any(len(text) > _MAX_TEXT for text in texts):
+    """A regular expression that matches all texts except the given ones."""
+    if sum(map(len, texts)) > _MAX_TOTAL_LENGTH or any(len(text) > _MAX_LENGTH for text in texts):
         raise NotExact
     ends: dict[str, list[str]] = {}
     for text in filter(None, texts):

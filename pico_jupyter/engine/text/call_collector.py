@@ -50,7 +50,7 @@ class CallCollector:
     def collect(self, text: str, *, final: bool) -> tuple[list[ParsedToolCall], str] | None:
         """Add text. Returns the calls and the text after them, or None if more text is needed.
 
-        `final`: no text follows. Raises NotACall if the text is not a call; it is kept until pop().
+        `final`: no text follows. Raises NotACall if the collected text is not a call. The text is kept until pop().
         """
         if self.is_exhausted:
             self.text += text

@@ -134,7 +134,7 @@ class _Reader(TextCursor):
         return calls
 
     def _continue(self) -> list[ParsedToolCall]:
-        """Skip and return the calls that an earlier reader has read."""
+        """Return the calls that an earlier reader has read, and continue after them."""
         self.at = max(self.at, self._progress.at)
         return self._progress.calls
 
@@ -197,7 +197,7 @@ class _Reader(TextCursor):
                 return read_tags(self, self._format.quote, properties, closing)
             return self._read_parameters(properties)
         except Incomplete:
-            # No other text can complete the arguments.
+            # Only one of these closing tags can complete the arguments.
             raise Incomplete(*self._format.call_closings, *self._ends) from None
 
     def _read_object(self) -> list[ParsedToolCall]:

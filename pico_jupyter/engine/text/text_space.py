@@ -15,7 +15,7 @@ class LeadingSpace:
         self._before_call: str | None = None
 
     def reset(self, *, is_kept: bool) -> None:
-        """Begin a part of the answer. `is_kept`: blank lines at its start belong to it."""
+        """Begin a part of the answer. `is_kept`: blank lines at the start of the part are part of the answer."""
         self.text = ""
         self._is_kept = is_kept
         self._before_call = None

@@ -121,7 +121,7 @@ def _strips_leading_space(step: dict[str, Any]) -> bool:
 
 
 def _probe(hf: Any, token_id: int) -> str | None:
-    """The text that a token adds after "a". Used if the decoder combines tokens (WordPiece, tokenizers in Python)."""
+    """The text that a token adds after "a". For decoders that combine tokens, such as WordPiece."""
     if token_id >= len(hf):
         return None
     anchor = hf.encode("a", add_special_tokens=False)[:1]
