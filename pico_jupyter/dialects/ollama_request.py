@@ -181,7 +181,7 @@ def parse_ollama_generate(
 ) -> OllamaAnswerCall | OllamaLoadCall:
     """Parse the body of a POST to api/generate.
 
-    Raises InvalidRequest, which names the invalid field, or ModelNotFound if the request and the settings name no model.
+    Raises InvalidRequest, which names the invalid field, and ModelNotFound if no model is named.
     """
     raw = decode_object(body)
     fields = decode_fields(raw, OllamaGenerateRequest, _TEXTS)
