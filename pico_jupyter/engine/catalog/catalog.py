@@ -14,6 +14,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -22,6 +23,7 @@ import huggingface_hub.constants
 import msgspec
 
 from pico_jupyter.engine.catalog.model_files import Files, NotALanguageModel, Source, list_files, read_model
+from pico_jupyter.engine.catalog.template_process import TemplateProcess
 from pico_jupyter.engine.catalog.weights import BrokenModel
 from pico_jupyter.errors import InvalidRequest, ModelNotFound
 from pico_jupyter.types import EngineOptions, ModelInfo
@@ -80,6 +82,7 @@ class Catalog:
         self._preferred_org = options.preferred_org.lower()
         self._hub_cache = hub_cache
         self._builtin_dir = builtin_dir
+        self._templates = TemplateProcess()
         self._cached: dict[Path, _CachedModel] = {}
         # The models of the latest scan, by name and by repository, in lower case.
         self._listed: dict[str, ModelInfo] = {}
@@ -122,6 +125,10 @@ class Catalog:
         return is_same and (info.source != "hub" or _main_snapshot(folder.parents[1]) == folder)
 
     def _scan(self) -> list[ModelInfo]:
+        with closing(self._templates):
+            return self._read_all()
+
+    def _read_all(self) -> list[ModelInfo]:
         found: dict[str, tuple[_ModelFolder, ModelInfo]] = {}
         visited: set[Path] = set()
         for folder in self._model_folders():
@@ -183,7 +190,9 @@ class Catalog:
             log.debug("skipping %s: the download is incomplete", folder.path)
             return None
         try:
-            info = read_model(folder.path, files, name=folder.name, repo=folder.repo, source=folder.source)
+            info = read_model(
+                folder.path, files, self._templates, name=folder.name, repo=folder.repo, source=folder.source
+            )
         except NotALanguageModel as error:
             if folder.source == "hub":
                 log.debug("skipping %s: %s", folder.path, error)

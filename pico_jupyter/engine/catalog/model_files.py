@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import jinja2
 import msgspec
 
 from pico_jupyter.engine.catalog.architectures import architecture_context
-from pico_jupyter.engine.catalog.template_features import TemplateFeatures, detect_template_features
+from pico_jupyter.engine.catalog.template_features import TemplateFeatures
+from pico_jupyter.engine.catalog.template_process import TemplateProcess
 from pico_jupyter.engine.catalog.weights import BrokenModel, ModelWeights
 from pico_jupyter.types import Capability, ModelInfo, SamplingParams, TemplateSwitch
 
@@ -88,11 +88,13 @@ def list_files(folder: Path) -> Files:
     return files
 
 
-def read_model(folder: Path, files: Files, *, name: str, repo: str, source: Source) -> ModelInfo:
+def read_model(
+    folder: Path, files: Files, process: TemplateProcess, *, name: str, repo: str, source: Source
+) -> ModelInfo:
     """Describe the model in `folder`.
 
-    `files` is the result of list_files(). `name`, `repo` ("" for none) and `source` are copied to the result. Raises
-    BrokenModel, NotALanguageModel and OSError.
+    `files` is the result of list_files(). `process` tests the chat templates. `name`, `repo` ("" for none) and `source`
+    are copied to the result. Raises BrokenModel, NotALanguageModel and OSError.
     """
     config = _read_object(folder, files, "config.json")
     _check_architecture(config, files)
@@ -101,7 +103,8 @@ def read_model(folder: Path, files: Files, *, name: str, repo: str, source: Sour
     weights = _read_weights(folder, files)
     tokenizer_config = _read_object(folder, files, "tokenizer_config.json", required=False)
     templates = _read_templates(folder, files, tokenizer_config)
-    features = _template_features(templates, tokenizer_config, _added_tokens(folder, files, tokenizer_config))
+    added_tokens = _added_tokens(folder, files, tokenizer_config)
+    features = _template_features(process, templates, tokenizer_config, added_tokens)
     quantization = _object(config.get("quantization")) or _object(config.get("quantization_config"))
     text_config = _text_config(config)
     generation = _read_object(folder, files, "generation_config.json", required=False)
@@ -277,23 +280,23 @@ def _read_text(path: Path) -> str:
 
 
 def _template_features(
-    templates: Mapping[str, str], tokenizer_config: Mapping[str, object], added_tokens: frozenset[str]
+    process: TemplateProcess,
+    templates: Mapping[str, str],
+    tokenizer_config: Mapping[str, object],
+    added_tokens: frozenset[str],
 ) -> TemplateFeatures:
     if not templates["default"] and (known := PYTHON_TEMPLATES.get(str(tokenizer_config.get("chat_template_type")))):
         return known
-    special_tokens: list[tuple[str, str]] = []
+    special_tokens: dict[str, str] = {}
     for key in ("bos_token", "eos_token", "pad_token", "unk_token"):
         token = tokenizer_config.get(key)
         token = token.get("content") if isinstance(token, dict) else token
-        special_tokens.append((key, token if isinstance(token, str) else ""))
-    try:
-        features, with_tools = (
-            detect_template_features(templates.get(name, ""), tuple(special_tokens), added_tokens)
-            for name in ("default", "tool_use")
-        )
-    except jinja2.TemplateSyntaxError as error:
-        raise BrokenModel(f"the chat template cannot be parsed: {error}") from error
-    return dataclasses.replace(features, tools=features.tools or with_tools.tools)
+        special_tokens[key] = token if isinstance(token, str) else ""
+    texts = {name: text for name, text in templates.items() if text and name in ("default", "tool_use")}
+    features = {name: process.detect(text, special_tokens, added_tokens) for name, text in texts.items()}
+    return dataclasses.replace(
+        features.get("default", TemplateFeatures()), tools=any(found.tools for found in features.values())
+    )
 
 
 def _added_tokens(folder: Path, files: Files, tokenizer_config: Mapping[str, object]) -> frozenset[str]:

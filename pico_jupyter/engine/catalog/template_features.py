@@ -1,15 +1,20 @@
-"""TemplateFeatures: what a chat template supports. Detected by rendering the template in a sandbox."""
+"""TemplateFeatures: what a chat template supports. Detected by rendering the template in a sandbox.
+
+Only TemplateProcess calls detect_template_features() on templates that are not trusted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from pico_jupyter.engine.catalog.template_sandbox import LimitedTemplate
+from pico_jupyter.engine.catalog.content_format import detect_content_format
+from pico_jupyter.engine.catalog.history_format import detect_history_format
+from pico_jupyter.engine.catalog.template_sandbox import SandboxedTemplate
 from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format, names_reasoning
+from pico_jupyter.errors import TemplateFailed
 from pico_jupyter.types import EFFORTS, TemplateSwitch
 
 PROBE_NAME = "probe_the_template"
@@ -54,18 +59,16 @@ class TemplateFeatures:
     reasoning_default: bool = False
 
 
-@lru_cache(maxsize=256)
-def detect_template_features(
-    text: str, special_tokens: tuple[tuple[str, str], ...], added_tokens: frozenset[str]
-) -> TemplateFeatures:
-    """Detect what the chat template `text` supports. Raises jinja2.TemplateSyntaxError and BrokenModel.
+def detect_template_features(text: str, special_tokens: Mapping[str, str], added_tokens: Set[str]) -> TemplateFeatures:
+    """Detect what the chat template `text` supports. Raises BrokenModel.
 
-    `special_tokens` are the names and values of the variables bos_token, eos_token and so on. `added_tokens` are the
-    added tokens of the vocabulary. An empty text supports nothing.
+    `special_tokens` are the variables bos_token, eos_token and so on. `added_tokens` are the added tokens of the
+    vocabulary. An empty text supports nothing.
     """
     if not text:
         return TemplateFeatures()
-    probe = _Probe(text, dict(special_tokens), detect_output_format(text, added_tokens))
+    probe = _Probe(text, special_tokens, detect_output_format(text, added_tokens))
+    probe.render_forms()
     switch = _detect_switch(probe)
     is_reasoning = switch is not None or _reasons_always(probe, text)
     return TemplateFeatures(
@@ -80,7 +83,7 @@ class _Probe:
 
     def __init__(self, text: str, special_tokens: Mapping[str, str], output_format: OutputFormat) -> None:
         self.text = text
-        self._template = LimitedTemplate(text)
+        self._template = SandboxedTemplate(text)
         self.variables = self._template.variables
         self._special_tokens = special_tokens
         self._open = (output_format.reasoning_open or "").strip()
@@ -95,9 +98,29 @@ class _Probe:
         if history is not None:
             messages += [{"role": "user", "content": "Hello"}, history]
         messages.append({"role": "user", "content": "Hello"})
-        return self._template.render(
-            {"messages": messages, "add_generation_prompt": True, **self._special_tokens, **variables}
-        )
+        return self._render(messages, (), variables)
+
+    def render_forms(self) -> None:
+        """Render the conversations of ContentFormat and HistoryFormat. Tokenizer renders them later without limits."""
+
+        def render(
+            messages: Sequence[Mapping[str, Any]],
+            tools: Sequence[Mapping[str, Any]] = (),
+            variables: Mapping[str, Any] = MappingProxyType({}),
+        ) -> str:
+            text = self._render(messages, tools, variables)
+            if text is None:
+                raise TemplateFailed("the template fails")
+            return text
+
+        content_format = detect_content_format(render)
+        detect_history_format(render, accepts_strings=content_format.accepts_strings)
+
+    def _render(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
+    ) -> str | None:
+        defaults = {"messages": messages, "add_generation_prompt": True, **self._special_tokens}
+        return self._template.render({**defaults, **({"tools": tools} if tools else {}), **variables})
 
     def ends_open(self, prompt: str | None) -> bool:
         """Whether a prompt ends inside reasoning."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pico_jupyter.engine.catalog.model_files import NotALanguageModel, list_files, read_model
+from pico_jupyter.engine.catalog.template_process import TemplateProcess
 from pico_jupyter.engine.catalog.weights import BrokenModel
 from pico_jupyter.types import ModelInfo, SamplingParams
 from tests.engine.model_folders import CONFIG, SWITCH_TEMPLATE, write_model, write_safetensors
@@ -21,7 +23,8 @@ def info(folder: Path, **model: Any) -> ModelInfo:
 
 
 def described(path: Path) -> ModelInfo:
-    return read_model(path, list_files(path), name="m", repo="", source="folder")
+    with closing(TemplateProcess()) as process:
+        return read_model(path, list_files(path), process, name="m", repo="", source="folder")
 
 
 def test_the_size_is_that_of_all_files(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jinja2
 import pytest
 
 from pico_jupyter.engine.catalog.template_features import TemplateFeatures, detect_template_features
@@ -18,8 +17,7 @@ THINKING = TemplateSwitch({"enable_thinking": True}, {"enable_thinking": False})
 
 
 def read(text: str, *added_tokens: str) -> TemplateFeatures:
-    special_tokens = (("bos_token", "<s>"), ("eos_token", "</s>"))
-    return detect_template_features(text, special_tokens, frozenset(added_tokens))
+    return detect_template_features(text, {"bos_token": "<s>", "eos_token": "</s>"}, set(added_tokens))
 
 
 def reasoning(text: str) -> tuple[TemplateSwitch | None, bool]:
@@ -149,7 +147,7 @@ def test_a_template_cannot_leave_its_sandbox() -> None:
 
 
 def test_a_template_with_a_syntax_error_is_refused() -> None:
-    with pytest.raises(jinja2.TemplateSyntaxError):
+    with pytest.raises(BrokenModel, match="the chat template cannot be parsed: Expected an expression"):
         read("{% if %}")
 
 
@@ -194,39 +192,3 @@ def test_a_template_may_fail_for_one_value_of_a_switch() -> None:
 def test_a_template_that_is_nested_too_deeply_is_broken(template: str) -> None:
     with pytest.raises(BrokenModel, match="the chat template cannot be compiled"):
         read(template + "{% endif %}" * template.count("{% if"))
-
-
-GROWTH = "{% set n = namespace(x='a') %}{% for _ in range(60) %}$GROW{% endfor %}"
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
-        "{{ lipsum(n=1000000000) }}",
-        "{{ 'a' * 3000000000 }}",
-        "{{ [1] * 3000000000 }}",
-        "{{ 10 ** 100000000 }}",
-        "{{ '%1000000000d' % 1 }}",
-        "{{ '%1000000000d'|format(1) }}",
-        "{{ '%*d'|format(1000000000, 1) }}",
-        "{{ '{:1000000000d}'.format(1) }}",
-        "{{ 'a'|center(3000000000) }}",
-        "{{ 'a'.ljust(3000000000) }}",
-        "{{ messages|tojson(indent=1000000000) }}",
-        "{{ ('a' * 100000).replace('a', 'a' * 100000) }}",
-        GROWTH.replace("$GROW", "{% set n.x = n.x + n.x %}"),
-        GROWTH.replace("$GROW", "{% set n.x = n.x ~ n.x %}"),
-        GROWTH.replace("$GROW", "{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}"),
-        "a" * (1 << 21),
-    ],
-)
-def test_a_template_that_takes_too_long_or_creates_too_much_text_is_broken(template: str) -> None:
-    with pytest.raises(BrokenModel, match="the chat template takes too long or creates too much text"):
-        read(template)
-
-
-def test_small_widths_and_repetitions_are_allowed() -> None:
-    assert read("{{ 'a' * 80 }}{{ 'a'|center(80) }}{{ '%5d'|format(3) }}{{ '%8.2f' % 2.5 }}{{ tools }}") == read(
-        "{{ tools }}"
-    )
