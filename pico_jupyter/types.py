@@ -329,6 +329,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     reasoning_switch: how a request turns reasoning on and off; None without reasoning.
     reasoning_default: the model reasons if the request sets nothing.
     parameters: sampling defaults from generation_config.json. stop: the model's own stop strings.
+    ignored: why values in the model's files are ignored, for `jupyter pico doctor`.
     """
 
     name: str
@@ -351,6 +352,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     reasoning_default: bool
     parameters: SamplingParams = SamplingParams()
     stop: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
     template: str = ""
     license: str = ""
 

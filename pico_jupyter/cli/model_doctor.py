@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
-from mlx_lm.utils import MODEL_REMAPPING
 
 from pico_jupyter.cli.doctor import Finding, WarningCollector, print_findings
 from pico_jupyter.cli.doctor_conversations import SampleConversation, sample_conversations
@@ -27,7 +26,7 @@ from pico_jupyter.engine.memory.device import device_capacity
 from pico_jupyter.engine.preparation.media_preparation import MEDIA_KINDS, MediaPreparation
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt, render_prompt
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
-from pico_jupyter.errors import ModelNotFound, PicoError
+from pico_jupyter.errors import InvalidRequest, ModelNotFound, PicoError
 from pico_jupyter.sizes import about, at_least, at_most, parameter_count
 from pico_jupyter.types import EngineOptions, GenerationRequest, ModelInfo
 
@@ -39,7 +38,13 @@ DIGEST_LENGTH = 12
 DIFFERENCE_LENGTH = 80
 DOWNLOAD_AGAIN = "download the model's files again; one of them may be missing or of another version"
 RENAME = "rename the folder"
+UPGRADE = "upgrade mlx-lm and mlx-vlm, or choose another model"
+CORRECT_FILE = "correct the file, or download it again"
+CHOOSE_NAME = 'run "jupyter pico list" for the names, or give the path of a folder'
 CHOOSE_FOLDER = "choose a folder with config.json, *.safetensors and tokenizer files, such as those of mlx-community"
+
+# By a part of the catalog's reason. All other reasons have the remedy DOWNLOAD_AGAIN.
+REMEDIES = {"its name has characters": RENAME, "does not support the model_type": UPGRADE, "GGUF": CHOOSE_FOLDER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,6 @@ def _findings(name: str, options: EngineOptions) -> Iterator[Finding]:
         yield Finding("problem", "model", str(error), error.remedy)
         return
     yield from _facts(info)
-    yield from _check_architecture(info)
     yield _memory_need(info, options)
     media = None
     try:
@@ -87,9 +91,9 @@ def _findings(name: str, options: EngineOptions) -> Iterator[Finding]:
 class _UnusableModel(Exception):
     """The folder of the model cannot be used; the message gives the reason."""
 
-    def __init__(self, reason: str, remedy: str) -> None:
+    def __init__(self, reason: str, remedy: str = "") -> None:
         super().__init__(reason)
-        self.remedy = remedy
+        self.remedy = remedy or next((known for part, known in REMEDIES.items() if part in reason), DOWNLOAD_AGAIN)
 
 
 def _find(name: str, options: EngineOptions) -> ModelInfo:
@@ -97,17 +101,24 @@ def _find(name: str, options: EngineOptions) -> ModelInfo:
     warnings = WarningCollector()
     log = logging.getLogger("pico_jupyter")
     log.addHandler(warnings)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     try:
-        if path.is_dir():
+        # These functions of os.path return False for a path that the system refuses.
+        if os.path.isdir(path):
             return _find_folder(path.resolve(), warnings)
+        if os.path.isfile(path):
+            is_gguf = path.suffix.lower() == ".gguf"
+            reason = "GGUF files are not supported" if is_gguf else "it is a file; the doctor needs the model's folder"
+            raise _UnusableModel(reason, CHOOSE_FOLDER)
         return Catalog(options).find(name)
+    except InvalidRequest:
+        raise _UnusableModel("there is no such folder, and no model has such a name", CHOOSE_NAME) from None
     except ModelNotFound:
         last = path.name.partition(":")[0].lower()
         for message in warnings.messages:
             folder_name, _, reason = message.removeprefix("skipping ").partition(": ")
             if Path(folder_name).name.lower() == last:
-                raise _UnusableModel(reason, DOWNLOAD_AGAIN) from None
+                raise _UnusableModel(reason) from None
         raise
     finally:
         log.removeHandler(warnings)
@@ -123,20 +134,11 @@ def _find_folder(folder: Path, warnings: WarningCollector) -> ModelInfo:
         start = f"skipping {folder}: "
         if message.startswith(start):
             reason = message.removeprefix(start)
-            raise _UnusableModel(reason, RENAME if reason.startswith("its name") else DOWNLOAD_AGAIN)
+            raise _UnusableModel(reason)
     if any(folder.glob("*.gguf")):
         raise _UnusableModel("the folder has only GGUF files, which are not supported", CHOOSE_FOLDER)
     is_empty = next(folder.iterdir(), None) is None
     raise _UnusableModel("the folder is empty" if is_empty else "the folder holds no model", CHOOSE_FOLDER)
-
-
-def _check_architecture(info: ModelInfo) -> Iterator[Finding]:
-    """Report a text model that mlx-lm cannot run. For vision models, load_processor() reports this."""
-    module = MODEL_REMAPPING.get(info.family, info.family)
-    is_known = re.fullmatch(r"[\w-]+", module) and find_spec(f"mlx_lm.models.{module}")
-    if "vision" not in info.capabilities and not is_known:
-        text = f"mlx-lm {version('mlx-lm')} does not support the model_type {info.family!r}"
-        yield Finding("problem", "model", text, "upgrade mlx-lm, or choose another model")
 
 
 def _facts(info: ModelInfo) -> Iterator[Finding]:
@@ -144,6 +146,8 @@ def _facts(info: ModelInfo) -> Iterator[Finding]:
     yield Finding("ok", "model", f"{info.name}, {info.family}, {size}, digest {info.digest[:DIGEST_LENGTH]}")
     yield Finding("ok", "context", f"{info.context_length} tokens")
     yield Finding("ok", "can do", ", ".join(info.capabilities))
+    for reason in info.ignored:
+        yield Finding("note", "settings", reason, CORRECT_FILE)
     if info.template:
         digest = hashlib.sha256(info.template.encode()).hexdigest()[:DIGEST_LENGTH]
         yield Finding("ok", "template", f"{len(info.template)} characters, SHA-256 {digest}")

@@ -182,6 +182,40 @@ def test_a_folder_without_a_model_is_a_problem(
     assert "-> choose a folder with config.json" in report
 
 
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("model-Q4.gguf", "GGUF files are not supported"),
+        ("config.json", "it is a file; the doctor needs the model's folder"),
+    ],
+)
+def test_a_file_is_not_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, reason: str) -> None:
+    (tmp_path / file).touch()
+    assert main(["doctor", str(tmp_path / file)]) == 1
+    report = capsys.readouterr().out
+    assert findings(report)["model"] == f"FAIL {reason}"
+    assert "-> choose a folder with config.json" in report
+
+
+@pytest.mark.parametrize("name", ["two words", "/no/such/folder", "../x", "~no_such_user/x", "x" * 5000 + "/", "a\0b"])
+def test_a_name_that_no_model_can_have_is_a_problem(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert main(["doctor", name]) == 1
+    report = capsys.readouterr().out
+    assert findings(report)["model"] == "FAIL there is no such folder, and no model has such a name"
+    assert '-> run "jupyter pico list"' in report
+
+
+def test_values_of_the_generation_config_that_are_ignored_are_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy_of_pico_tiny(tmp_path / "odd")
+    (tmp_path / "odd" / "generation_config.json").write_text('{"top_k": 1e300}')
+    assert main(["doctor", str(tmp_path / "odd")]) == 0
+    assert findings(capsys.readouterr().out)["settings"].startswith(
+        "note generation_config.json: top_k must be a whole"
+    )
+
+
 @pytest.mark.parametrize("name", ["two words", "a:b", "a: b"])
 def test_a_folder_name_that_the_catalog_refuses_is_a_problem(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
@@ -208,4 +242,6 @@ def test_a_model_type_that_mlx_lm_does_not_have_is_a_problem(
     config = json.loads((tmp_path / "new" / "config.json").read_text())
     (tmp_path / "new" / "config.json").write_text(json.dumps(config | {"model_type": model_type}))
     assert main(["doctor", str(tmp_path / "new")]) == 1
-    assert f"does not support the model_type '{model_type}'" in capsys.readouterr().out
+    report = capsys.readouterr().out
+    assert f"does not support the model_type '{model_type}'" in report
+    assert "-> upgrade mlx-lm and mlx-vlm, or choose another model" in report

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import operator
 import os
 import re
 import stat
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from pico_jupyter.engine.catalog.architectures import architecture_context
+from pico_jupyter.engine.catalog.architectures import ModelLibrary, architecture_context, has_model_type
+from pico_jupyter.engine.catalog.generation_config import model_defaults
 from pico_jupyter.engine.catalog.template_features import TemplateFeatures
 from pico_jupyter.engine.catalog.template_process import TemplateProcess
 from pico_jupyter.engine.catalog.weights import BrokenModel, ModelWeights
-from pico_jupyter.types import Capability, ModelInfo, SamplingParams, TemplateSwitch
+from pico_jupyter.types import Capability, ModelInfo, TemplateSwitch
 
 # The folder of further chat templates. Each file has the name of its template.
 ADDITIONAL_TEMPLATES = "additional_chat_templates"
@@ -98,6 +101,7 @@ def read_model(
     """
     config = _read_object(folder, files, "config.json")
     _check_architecture(config, files)
+    _check_library(config, files)
     for part in (config, _text_config(config), _object(config.get("vision_config"))):
         _check_shapes(part)
     weights = _read_weights(folder, files)
@@ -107,7 +111,7 @@ def read_model(
     features = _template_features(process, templates, tokenizer_config, added_tokens)
     quantization = _object(config.get("quantization")) or _object(config.get("quantization_config"))
     text_config = _text_config(config)
-    generation = _read_object(folder, files, "generation_config.json", required=False)
+    defaults = model_defaults(_read_object(folder, files, "generation_config.json", required=False))
     return ModelInfo(
         name=name,
         path=str(folder),
@@ -127,8 +131,9 @@ def read_model(
         capabilities=_capabilities(config, files, features),
         reasoning_switch=features.reasoning_switch,
         reasoning_default=features.reasoning_default,
-        parameters=_sampling(generation),
-        stop=_stop(generation),
+        parameters=defaults.sampling,
+        stop=defaults.stop,
+        ignored=defaults.ignored,
         template=templates["default"],
         license=_license(folder, files),
     )
@@ -140,12 +145,20 @@ def _read_object(folder: Path, files: Files, file: str, *, required: bool = True
             raise BrokenModel(f"{file} is missing")
         return {}
     try:
-        value = msgspec.json.decode((folder / file).read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        value = _decode((folder / file).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
         raise BrokenModel(f"{file} cannot be read: {error}") from error
     if not isinstance(value, dict):
         raise BrokenModel(f"{file} is not a JSON object")
     return value
+
+
+def _decode(data: bytes) -> object:
+    """Decode JSON, also with NaN and Infinity, which Python writes: Nemotron-H has them in its config.json."""
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return json.loads(data)
 
 
 def _object(value: object) -> Mapping[str, object]:
@@ -177,6 +190,15 @@ def _check_architecture(config: Mapping[str, object], files: Files) -> None:
     if not names and _first_count(DEPTH_KEYS, config) and _first_count(("vocab_size",), config):
         return
     raise NotALanguageModel(", ".join(names) or "an unknown architecture")
+
+
+def _check_library(config: Mapping[str, object], files: Files) -> None:
+    """Raise BrokenModel if the installed library has no module for the model_type."""
+    library: ModelLibrary = "mlx_vlm" if _has_vision(config, files) else "mlx_lm"
+    model_type = str(config["model_type"])
+    if not has_model_type(library, model_type):
+        package = library.replace("_", "-")
+        raise BrokenModel(f"{package} {version(package)} does not support the model_type {model_type[:100]!r}")
 
 
 def _check_shapes(config: Mapping[str, object]) -> None:
@@ -314,8 +336,12 @@ def _added_tokens(folder: Path, files: Files, tokenizer_config: Mapping[str, obj
     return frozenset(str(_object(token).get("content")) for token in decoder.values())
 
 
+def _has_vision(config: Mapping[str, object], files: Files) -> bool:
+    return "vision_config" in config and any(file in files for file in IMAGE_PROCESSOR_FILES)
+
+
 def _capabilities(config: Mapping[str, object], files: Files, features: TemplateFeatures) -> tuple[Capability, ...]:
-    vision = "vision_config" in config and any(file in files for file in IMAGE_PROCESSOR_FILES)
+    vision = _has_vision(config, files)
     has_video_token = any(config.get(key) is not None for key in ("video_token_id", "video_token_index"))
     supported: dict[Capability, bool] = {
         "completion": True,
@@ -325,32 +351,6 @@ def _capabilities(config: Mapping[str, object], files: Files, features: Template
         "video": vision and (has_video_token or "video_preprocessor_config.json" in files),
     }
     return tuple(capability for capability, is_supported in supported.items() if is_supported)
-
-
-def _sampling(generation: Mapping[str, object]) -> SamplingParams:
-    """The model's sampling defaults. An explicit `do_sample: false` means greedy sampling at any temperature."""
-
-    def number(key: str) -> float | None:
-        value = generation.get(key)
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-    top_k = number("top_k")
-    return SamplingParams(
-        temperature=0.0 if generation.get("do_sample") is False else number("temperature"),
-        top_p=number("top_p"),
-        top_k=None if top_k is None else int(top_k),
-        min_p=number("min_p"),
-        repetition_penalty=number("repetition_penalty"),
-        presence_penalty=number("presence_penalty"),
-        frequency_penalty=number("frequency_penalty"),
-    )
-
-
-def _stop(generation: Mapping[str, object]) -> tuple[str, ...]:
-    stop = generation.get("stop_strings")
-    if isinstance(stop, str):
-        stop = [stop]
-    return tuple(text for text in stop if isinstance(text, str) and text) if isinstance(stop, list) else ()
 
 
 def _license(folder: Path, files: Files) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -14,6 +15,9 @@ HEADER_LIMIT = 100 << 20
 DTYPE_NAMES = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
 # The dtypes of positions and masks. Loaders ignore such tensors.
 INTEGER_DTYPES = frozenset({"I64", "I32", "BOOL"})
+
+
+Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class BrokenModel(Exception):
@@ -24,8 +28,8 @@ class TensorEntry(msgspec.Struct):
     """An entry in the header of a safetensors file. `data_offsets` (start, end) count from the end of the header."""
 
     dtype: str
-    shape: tuple[int, ...]
-    data_offsets: tuple[int, int]
+    shape: tuple[Natural, ...]
+    data_offsets: tuple[Natural, Natural]
 
     @property
     def nbytes(self) -> int:
@@ -111,6 +115,9 @@ def _parse_header(name: str, header: bytes, size: int) -> dict[str, TensorEntry]
     end = max((tensor.data_offsets[1] for tensor in tensors.values()), default=0)
     if 8 + len(header) + end > size:
         raise BrokenModel(f"{name} is truncated: {size} bytes of {8 + len(header) + end}")
+    for key, tensor in tensors.items():
+        if prod(tensor.shape) > 8 * tensor.nbytes:  # No dtype has less than one bit.
+            raise BrokenModel(f"{name}: the data of the tensor {key[:100]!r} is smaller than its shape")
     return tensors
 
 

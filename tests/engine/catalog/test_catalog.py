@@ -293,8 +293,8 @@ def test_a_broken_template_hides_no_other_model(tmp_path: Path, template: str) -
 def test_an_unforeseen_error_in_one_folder_hides_no_other_model(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deep = '{"a":' * 5000 + "1" + "}" * 5000
-    write_model(tmp_path / "deep", files={"generation_config.json": deep})
+    deep = '{"added_tokens": [' + '{"a":' * 5000 + "1" + "}" * 5000 + "]}"
+    write_model(tmp_path / "deep", files={"tokenizer.json": deep})
     write_model(tmp_path / "good")
     assert names(catalog(tmp_path)) == ["good"]
     assert caplog.messages == [f"skipping {tmp_path / 'deep'}: cannot be read (RecursionError)"]

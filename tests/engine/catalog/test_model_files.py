@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pico_jupyter.engine.catalog.architectures import ModelLibrary, has_model_type
 from pico_jupyter.engine.catalog.model_files import NotALanguageModel, list_files, read_model
 from pico_jupyter.engine.catalog.template_process import TemplateProcess
 from pico_jupyter.engine.catalog.weights import BrokenModel
@@ -82,7 +84,7 @@ def test_the_tokenizers_limit_is_used_when_the_config_has_no_limit(tmp_path: Pat
     assert found.context_length == 512
 
 
-@pytest.mark.parametrize(("model_type", "length"), [("gemma3_text", 131_072), ("mamba", 8192), ("unknown", 8192)])
+@pytest.mark.parametrize(("model_type", "length"), [("gemma3_text", 131_072), ("mamba", 8192), ("talkie", 8192)])
 def test_the_context_of_the_architecture_is_used_when_no_file_has_one(
     tmp_path: Path, model_type: str, length: int
 ) -> None:
@@ -224,6 +226,42 @@ def test_sampling_defaults_come_from_the_generation_config(tmp_path: Path) -> No
     )
 
 
+def test_whole_numbers_and_switched_off_limits_are_accepted(tmp_path: Path) -> None:
+    found = info(tmp_path, generation={"temperature": 1, "top_k": 20.0, "top_p": None})
+    assert found.parameters == SamplingParams(temperature=1, top_k=20)
+    assert info(tmp_path / "off", generation={"top_k": -1}).parameters == SamplingParams(top_k=0)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("top_k", "1e300"),
+        ("top_k", "-7"),
+        ("top_k", "2.5"),
+        ("top_k", "1" + "0" * 300),
+        ("top_k", "NaN"),
+        ("temperature", "-1"),
+        ("temperature", "Infinity"),
+        ("temperature", '"warm"'),
+        ("top_p", "true"),
+        ("top_p", "[1]"),
+        ("min_p", "NaN"),
+        ("repetition_penalty", "0"),
+        ("presence_penalty", "-1e308"),
+        ("stop_strings", "7"),
+        ("stop_strings", "[7]"),
+    ],
+)
+def test_an_unusable_value_of_the_generation_config_is_ignored_with_a_reason(
+    tmp_path: Path, key: str, value: str
+) -> None:
+    found = info(tmp_path, files={"generation_config.json": f'{{"{key}": {value}}}'})
+    assert (found.parameters, found.stop) == (SamplingParams(), ())
+    (reason,) = found.ignored
+    assert reason.startswith(f"generation_config.json: {key} must be ")
+    assert len(reason) < 200
+
+
 def test_an_explicit_do_sample_false_means_greedy(tmp_path: Path) -> None:
     parameters = info(tmp_path, generation={"do_sample": False, "temperature": 0.7}).parameters
     assert parameters.temperature == 0.0
@@ -294,6 +332,48 @@ def test_truncated_weights_are_broken(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(BrokenModel, match="is truncated"):
         described(folder)
+
+
+@pytest.mark.parametrize(
+    ("shape", "offsets"),
+    [([16, 8], [0, 8]), ([-1, 8], [0, 256]), ([1 << 62, 1 << 62], [0, 256]), ([16, 8], [256, 0]), ([16, 8], [-256, 0])],
+)
+def test_a_tensor_that_does_not_fit_its_data_is_broken(tmp_path: Path, shape: list[int], offsets: list[int]) -> None:
+    folder = write_model(tmp_path / "m")
+    header = json.dumps({"a.weight": {"dtype": "BF16", "shape": shape, "data_offsets": offsets}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(256))
+    with pytest.raises(BrokenModel, match=r"model\.safetensors"):
+        described(folder)
+
+
+def test_numbers_that_json_does_not_have_are_read(tmp_path: Path) -> None:
+    """Python writes them, and the config.json of Nemotron-H contains one."""
+    assert info(tmp_path, time_step_limit=[0.0, float("inf")]).context_length == 4096
+
+
+@pytest.mark.parametrize("context", [float("nan"), float("inf"), -1, 0, 0.5, 1e300, 10**400, True, "many", None])
+def test_a_context_length_that_is_no_usable_number_is_ignored(tmp_path: Path, context: Any) -> None:
+    assert info(tmp_path, max_position_embeddings=context).context_length == 32768
+
+
+@pytest.mark.parametrize("model_type", ["nosuchmodel", "../../x", "", "__pycache__", "a" * 1000])
+def test_a_model_type_that_mlx_lm_does_not_have_is_broken(tmp_path: Path, model_type: str) -> None:
+    with pytest.raises(BrokenModel, match=r"mlx-lm \S+ does not support the model_type '"):
+        info(tmp_path, model_type=model_type)
+
+
+def test_a_vision_model_needs_a_module_of_mlx_vlm(tmp_path: Path) -> None:
+    """mlx-lm has a module for plamo3, and mlx-vlm has none."""
+    vision: dict[str, Any] = {"model_type": "plamo3", "vision_config": {}}
+    assert info(tmp_path / "text", **vision).capabilities == ("completion",)
+    with pytest.raises(BrokenModel, match=r"mlx-vlm \S+ does not support the model_type 'plamo3'"):
+        info(tmp_path / "vision", files={"preprocessor_config.json": "{}"}, **vision)
+
+
+@pytest.mark.parametrize("library", ["mlx_lm", "mlx_vlm"])
+def test_a_model_type_whose_module_has_another_name_is_supported(library: ModelLibrary) -> None:
+    names = import_module(f"{library}.utils").MODEL_REMAPPING
+    assert [name for name in names if not has_model_type(library, name)] == []
 
 
 def test_an_invalid_header_is_broken(tmp_path: Path) -> None:
