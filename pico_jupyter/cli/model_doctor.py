@@ -209,7 +209,7 @@ def _content(info: ModelInfo, tokenizer: Tokenizer) -> Iterator[Finding]:
         return
     content = tokenizer.content_format
     parts = [kind for kind in MEDIA_KINDS if content.placeholder(kind)]
-    forms = "strings" if content.accepts_strings else "lists of parts"
+    forms = "strings" if content.accepts_strings else "lists of parts" if content.accepts_parts else "not found out"
     yield Finding("ok", "content", ", ".join([forms, *parts]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pico_jupyter.errors import TemplateFailed
 TemplateMessage: TypeAlias = dict[str, Any]
 RenderHistory: TypeAlias = Callable[[Sequence[TemplateMessage], Sequence[Mapping[str, Any]], Mapping[str, Any]], str]
 
+# The special tokens that templates read as variables.
+SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 # Texts that occur in no template.
 _TOOL, _CALLED, _KEY, _VALUE = "qzj_tool", "qzj_called", "qzj_key", "qzj_value"
 _SECOND_VALUE = "qzj_second"
@@ -68,7 +71,13 @@ TOOLS_PLACES = (
     ToolsPlace(field="tools"),
     ToolsPlace(field="tools", is_text=True, is_bare=True),
     ToolsPlace(field="functions", is_text=True, is_bare=True),
+    ToolsPlace(variable="functions", is_text=True, is_bare=True),
 )
+
+
+def required_variables(today: datetime.date) -> dict[str, str]:
+    """The variables that Firefunction's template needs in every conversation. They are set if a template fails."""
+    return {"functions": "[]", "datetime": today.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)

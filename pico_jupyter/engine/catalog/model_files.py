@@ -18,6 +18,7 @@ import msgspec
 
 from pico_jupyter.engine.catalog.architectures import ModelLibrary, architecture_context, has_model_type
 from pico_jupyter.engine.catalog.generation_config import model_defaults
+from pico_jupyter.engine.catalog.history_format import SPECIAL_TOKENS
 from pico_jupyter.engine.catalog.template_features import TemplateFeatures
 from pico_jupyter.engine.catalog.template_process import TemplateProcess
 from pico_jupyter.engine.catalog.weights import BrokenModel, ModelWeights
@@ -310,7 +311,7 @@ def _template_features(
     if not templates["default"] and (known := PYTHON_TEMPLATES.get(str(tokenizer_config.get("chat_template_type")))):
         return known
     special_tokens: dict[str, str] = {}
-    for key in ("bos_token", "eos_token", "pad_token", "unk_token"):
+    for key in SPECIAL_TOKENS:
         token = tokenizer_config.get(key)
         token = token.get("content") if isinstance(token, dict) else token
         special_tokens[key] = token if isinstance(token, str) else ""

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from pico_jupyter.engine.catalog.content_format import detect_content_format
-from pico_jupyter.engine.catalog.history_format import detect_history_format
-from pico_jupyter.engine.catalog.template_sandbox import SandboxedTemplate
+from pico_jupyter.engine.catalog.history_format import HistoryFormat, detect_history_format, required_variables
+from pico_jupyter.engine.catalog.template_sandbox import DATE, SandboxedTemplate
 from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format, names_reasoning
 from pico_jupyter.errors import TemplateFailed
 from pico_jupyter.types import EFFORTS, TemplateSwitch
@@ -68,11 +68,11 @@ def detect_template_features(text: str, special_tokens: Mapping[str, str], added
     if not text:
         return TemplateFeatures()
     probe = _Probe(text, special_tokens, detect_output_format(text, added_tokens))
-    probe.render_forms()
+    history_format = probe.detect_history_format()
     switch = _detect_switch(probe)
     is_reasoning = switch is not None or _reasons_always(probe, text)
     return TemplateFeatures(
-        tools=_detect_tools(probe),
+        tools=_detect_tools(probe) or _has_tools_variable(history_format),
         reasoning_switch=(switch or TemplateSwitch()) if is_reasoning else None,
         reasoning_default=is_reasoning and _reasons_by_default(probe, switch),
     )
@@ -100,7 +100,7 @@ class _Probe:
         messages.append({"role": "user", "content": "Hello"})
         return self._render(messages, (), variables)
 
-    def render_forms(self) -> None:
+    def detect_history_format(self) -> HistoryFormat:
         """Render the conversations of ContentFormat and HistoryFormat. Tokenizer renders them later without limits."""
 
         def render(
@@ -114,13 +114,15 @@ class _Probe:
             return text
 
         content_format = detect_content_format(render)
-        detect_history_format(render, accepts_strings=content_format.accepts_strings)
+        return detect_history_format(render, accepts_strings=content_format.accepts_strings)
 
     def _render(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
     ) -> str | None:
         defaults = {"messages": messages, "add_generation_prompt": True, **self._special_tokens}
-        return self._template.render({**defaults, **({"tools": tools} if tools else {}), **variables})
+        given = {**defaults, **({"tools": tools} if tools else {}), **variables}
+        text = self._template.render(given)
+        return self._template.render(required_variables(DATE) | given) if text is None else text
 
     def ends_open(self, prompt: str | None) -> bool:
         """Whether a prompt ends inside reasoning."""
@@ -214,6 +216,10 @@ def _reasons_by_default(probe: _Probe, switch: TemplateSwitch | None) -> bool:
     if prompt == probe.render(switch.on):
         return True
     return prompt != probe.render(switch.off) and not probe.ends_closed(prompt)
+
+
+def _has_tools_variable(history_format: HistoryFormat) -> bool:
+    return history_format.tools is not None and history_format.tools.variable == "functions"
 
 
 def _detect_tools(probe: _Probe) -> bool:

@@ -34,6 +34,8 @@ TEMPLATE_FAILURES = (
 )
 # Characters of a template, and of the text of one rendering.
 SIZE_LIMIT = 1 << 20
+# The clock of a template is fixed, so that two renderings differ by their variables only.
+DATE = datetime.datetime(2026, 1, 1)
 LIMIT_EXCEEDED = "the chat template takes too long or creates too much text"
 
 
@@ -105,6 +107,5 @@ def _environment() -> ImmutableSandboxedEnvironment:
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
-    # The clock is fixed, so that two renderings differ by their variables only.
-    environment.globals["strftime_now"] = datetime.datetime(2026, 1, 1).strftime
+    environment.globals["strftime_now"] = DATE.strftime
     return environment

@@ -6,6 +6,7 @@ token bytes changes. So the preparation threads and the engine thread may use on
 
 from __future__ import annotations
 
+import datetime
 import inspect
 import json
 import threading
@@ -15,11 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import regex
+from jinja2 import UndefinedError
 from mlx_lm import tokenizer_utils
 from transformers import PreTrainedTokenizerBase
 
 from pico_jupyter.engine.catalog.content_format import ContentFormat, detect_content_format
-from pico_jupyter.engine.catalog.history_format import HistoryFormat, detect_history_format
+from pico_jupyter.engine.catalog.history_format import (
+    SPECIAL_TOKENS,
+    HistoryFormat,
+    detect_history_format,
+    required_variables,
+)
 from pico_jupyter.engine.catalog.template_sandbox import TEMPLATE_FAILURES
 from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format
 from pico_jupyter.engine.text.token_decoder import TokenDecoder, token_decoder
@@ -157,26 +164,42 @@ class Tokenizer:
             raise TemplateFailed("chat template error: this model has no chat template; send a raw prompt")
         visible = {name: value for name, value in variables.items() if name not in RESERVED_VARIABLES}
 
-        def apply(tools: list[dict[str, Any]] | None) -> str:
+        def apply(tools: list[dict[str, Any]] | None, required: Mapping[str, Any]) -> str:
             text: str = self._render(
                 [dict(message) for message in messages],
                 tools=tools,
                 add_generation_prompt=not continue_final_message,
                 continue_final_message=continue_final_message,
-                **visible,
+                **{**required, **visible},
             )
             return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
-        try:
-            return apply([dict(tool) for tool in tools] or None)
-        except TEMPLATE_FAILURES as error:
-            failure = TemplateFailed(f"chat template error: {error}")
-            if tools:
-                raise failure from error
-        try:
-            return apply([])  # A template that is only for tool use requires a list.
-        except TEMPLATE_FAILURES as error:
-            raise failure from error
+        attempts: list[tuple[list[dict[str, Any]] | None, Mapping[str, Any]]] = [
+            ([dict(tool) for tool in tools] or None, {})
+        ]
+        if not tools:
+            # A template that is only for tool use requires a list.
+            attempts += [([], {}), ([], self._required_variables())]
+        failure: Exception | None = None
+        for attempt in attempts:
+            try:
+                return apply(*attempt)
+            except TEMPLATE_FAILURES as error:
+                failure = error
+        raise _template_failed(failure) from failure
+
+    def _required_variables(self) -> dict[str, str]:
+        """The variables that some templates need in every conversation, and the special tokens that the model lacks."""
+        absent = {name: "" for name in SPECIAL_TOKENS if getattr(self._hf, name, None) is None}
+        return absent | required_variables(datetime.date.today())
+
+
+def _template_failed(error: Exception | None) -> TemplateFailed:
+    variable = regex.fullmatch(r"'(\w+)' is undefined", str(error)) if isinstance(error, UndefinedError) else None
+    if variable:
+        text = f"the chat template needs the variable {variable[1]!r}, which chat_template_kwargs can set"
+        return TemplateFailed(f"chat template error: {text}")
+    return TemplateFailed(f"chat template error: {error}")
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -220,7 +243,7 @@ def _eos_token_ids(path: Path, tokenizer_eos: int | None) -> frozenset[int]:
     for source in sources:
         value = source.get("eos_token_id") if isinstance(source, dict) else source
         values = value if isinstance(value, list) else [value]
-        ids.update(i for i in values if isinstance(i, int))
+        ids.update(i for i in values if isinstance(i, int) and not isinstance(i, bool) and i >= 0)
     return frozenset(ids)
 
 

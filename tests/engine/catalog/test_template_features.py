@@ -120,6 +120,11 @@ def test_tools_that_are_rendered_are_supported() -> None:
     assert read(TOOLS) == TemplateFeatures(tools=True)
 
 
+def test_tools_in_the_variable_of_firefunction_are_supported() -> None:
+    text = "{{ functions + datetime }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    assert read(text) == TemplateFeatures(tools=True)
+
+
 def test_tools_that_are_only_mentioned_are_not_supported() -> None:
     assert read("{% if tools %}sorry, no tools{% endif %}") == TemplateFeatures()
 

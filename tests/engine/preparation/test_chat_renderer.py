@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from pico_jupyter.engine.formats.call_formats import JSON_IN_TAGS
 from pico_jupyter.engine.preparation.prompt import render_prompt
 from pico_jupyter.engine.text.tokenizer import Tokenizer
+from pico_jupyter.errors import TemplateFailed
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, Role, TextPart, ToolCall
 from tests.engine.preparation.conftest import WithTemplate
 from tests.fakes.backend import fake_info
@@ -207,6 +209,25 @@ def test_tools_are_in_the_place_that_the_template_reads(with_template: WithTempl
     rendered = text_by(with_template(template), QUESTION, tools=TOOLS)
     assert "weather" in rendered
     assert "# Tools" not in rendered
+
+
+FIREFUNCTION = "{{ bos_token + 'Functions: ' + functions + '. Today is ' + datetime + '. ' }}" + PLAIN
+
+
+def test_a_template_that_requires_functions_and_a_date_gets_them(with_template: WithTemplate) -> None:
+    tokenizer = with_template(FIREFUNCTION)
+    rendered = text_by(tokenizer, QUESTION, tools=TOOLS)
+    assert rendered.startswith('Functions: [{"name": "weather"')
+    assert f". Today is {datetime.date.today()}. " in rendered
+    assert "# Tools" not in rendered
+    assert text_by(tokenizer, QUESTION).startswith("Functions: []. Today is ")
+
+
+def test_a_variable_that_a_template_requires_is_named(with_template: WithTemplate) -> None:
+    tokenizer = with_template("{{ 'Guideline: ' + guideline }}" + PLAIN)
+    with pytest.raises(TemplateFailed, match="the chat template needs the variable 'guideline', which chat_template_"):
+        text_by(tokenizer, QUESTION)
+    assert text_by(tokenizer, QUESTION, template_kwargs='{"guideline": "Be kind."}').startswith("Guideline: Be kind.")
 
 
 REQUIRES_ALL = (
