@@ -29,8 +29,9 @@ from pico_jupyter.engine.catalog.history_format import (
 )
 from pico_jupyter.engine.catalog.template_sandbox import TEMPLATE_FAILURES
 from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format
+from pico_jupyter.engine.text.time_limit import call_with_time_limit
 from pico_jupyter.engine.text.token_decoder import TokenDecoder, token_decoder
-from pico_jupyter.errors import ModelLoadFailed, TemplateFailed
+from pico_jupyter.errors import InvalidRequest, ModelLoadFailed, TemplateFailed
 
 # Template variables that a request cannot set, because they are arguments of the renderer.
 _RENDERER_ARGUMENTS = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
@@ -38,6 +39,9 @@ RESERVED_VARIABLES = (frozenset(_RENDERER_ARGUMENTS) | {"conversations", "messag
 
 # Half of a UTF-16 pair. A template can print one with an escape, and tokenizers raise TypeError for it.
 _SURROGATE = regex.compile("[\\ud800-\\udfff]")
+
+# Seconds for one rendering. Most take a few milliseconds.
+RENDERING_SECONDS = 10.0
 
 # Encoded together with a continuation, as the text before it. No continuation begins with whitespace.
 _BEFORE_CONTINUATION = "\n"
@@ -158,7 +162,8 @@ class Tokenizer:
 
         `messages` and `tools` are dicts in the form that chat templates expect. `variables` are further variables of
         the template; names that the renderer reserves are ignored. With `continue_final_message` the text ends inside
-        the last message. Lone surrogates become U+FFFD. Raises TemplateFailed.
+        the last message. Lone surrogates become U+FFFD. Raises TemplateFailed, and InvalidRequest if the template
+        takes too long, for which no other form of the conversation is tried.
         """
         if not self.has_template:
             raise TemplateFailed("chat template error: this model has no chat template; send a raw prompt")
@@ -183,9 +188,11 @@ class Tokenizer:
         failure: Exception | None = None
         for attempt in attempts:
             try:
-                return apply(*attempt)
+                return call_with_time_limit(partial(apply, *attempt), RENDERING_SECONDS)
             except TEMPLATE_FAILURES as error:
                 failure = error
+            except TimeoutError:
+                raise InvalidRequest("chat template error: the chat template takes too long") from None
         raise _template_failed(failure) from failure
 
     def _required_variables(self) -> dict[str, str]:

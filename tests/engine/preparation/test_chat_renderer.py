@@ -11,8 +11,9 @@ import pytest
 
 from pico_jupyter.engine.formats.call_formats import JSON_IN_TAGS
 from pico_jupyter.engine.preparation.prompt import render_prompt
+from pico_jupyter.engine.text import tokenizer as tokenizer_module
 from pico_jupyter.engine.text.tokenizer import Tokenizer
-from pico_jupyter.errors import TemplateFailed
+from pico_jupyter.errors import InvalidRequest, TemplateFailed
 from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, Role, TextPart, ToolCall
 from tests.engine.preparation.conftest import WithTemplate
 from tests.fakes.backend import fake_info
@@ -228,6 +229,17 @@ def test_a_variable_that_a_template_requires_is_named(with_template: WithTemplat
     with pytest.raises(TemplateFailed, match="the chat template needs the variable 'guideline', which chat_template_"):
         text_by(tokenizer, QUESTION)
     assert text_by(tokenizer, QUESTION, template_kwargs='{"guideline": "Be kind."}').startswith("Guideline: Be kind.")
+
+
+def test_a_rendering_that_takes_too_long_is_refused(
+    with_template: WithTemplate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    renderer = with_template("{% if 'forever' in messages[0].content %}" + loop + "{% endif %}" + PLAIN)
+    assert text_by(renderer, QUESTION) == "[user]q"
+    monkeypatch.setattr(tokenizer_module, "RENDERING_SECONDS", 0.1)
+    with pytest.raises(InvalidRequest, match="the chat template takes too long"):
+        text_by(renderer, message_of("user", "forever"))
 
 
 REQUIRES_ALL = (
