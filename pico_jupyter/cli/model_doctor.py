@@ -106,14 +106,14 @@ def _find(name: str, options: EngineOptions) -> ModelInfo:
         # These functions of os.path return False for a path that the system refuses.
         if os.path.isdir(path):
             return _find_folder(path.resolve(), warnings)
+        return Catalog(options).find(name)
+    except (InvalidRequest, ModelNotFound) as error:
         if os.path.isfile(path):
             is_gguf = path.suffix.lower() == ".gguf"
             reason = "GGUF files are not supported" if is_gguf else "it is a file; the doctor needs the model's folder"
-            raise _UnusableModel(reason, CHOOSE_FOLDER)
-        return Catalog(options).find(name)
-    except InvalidRequest:
-        raise _UnusableModel("there is no such folder, and no model has such a name", CHOOSE_NAME) from None
-    except ModelNotFound:
+            raise _UnusableModel(reason, CHOOSE_FOLDER) from None
+        if isinstance(error, InvalidRequest):
+            raise _UnusableModel("there is no such folder, and no model has such a name", CHOOSE_NAME) from None
         last = path.name.partition(":")[0].lower()
         for message in warnings.messages:
             folder_name, _, reason = message.removeprefix("skipping ").partition(": ")

@@ -28,9 +28,11 @@ REASON_LIMIT = 1000
 def main() -> None:
     """Answer requests until the standard input ends."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_CPU)
     for line in sys.stdin.buffer:
         limit = math.ceil(time.process_time()) + TIME_LIMIT
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+        if hard_limit == resource.RLIM_INFINITY or limit < hard_limit:
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, hard_limit))
         sys.stdout.buffer.write(msgspec.json.encode(_answer(line)) + b"\n")
         sys.stdout.buffer.flush()
 
