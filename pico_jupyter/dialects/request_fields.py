@@ -344,7 +344,13 @@ class OllamaOptions(RequestStruct, frozen=True):
 class GenerationFields(RequestStruct, frozen=True):
     """The fields that all generating endpoints accept."""
 
-    ignored = frozenset({"user", "guided_decoding_backend", "guided_whitespace_pattern"})
+    # The last ones say how reasoning is shown or kept, not whether the model reasons.
+    ignored = frozenset({"user", "guided_decoding_backend", "guided_whitespace_pattern"}) | {
+        "clear_thinking",
+        "preserve_thinking",
+        "reasoning_history",
+        "stream_reasoning",
+    }
     model: Annotated[ModelNameOrEmpty | None, about("A name from the list of models. Omitted: default_model.")] = None
     think: Annotated[bool | ThinkLevel | None, about("Reasoning on or off. The first of the switches.")] = None
     chat_template_kwargs: Annotated[TemplateArguments | None, about("The second switch.")] = None
@@ -357,6 +363,7 @@ class GenerationFields(RequestStruct, frozen=True):
     thinking_token_budget: Annotated[TokenBudget | None, _SAME_BUDGET] = None
     thinking_budget_tokens: Annotated[TokenBudget | None, _SAME_BUDGET] = None
     reasoning_budget: Annotated[TokenBudget | None, _SAME_BUDGET] = None
+    max_reasoning_tokens: Annotated[TokenBudget | None, _SAME_BUDGET] = None
     include_reasoning: Annotated[bool | None, about("false: the answer leaves the reasoning out.")] = None
     separate_reasoning: Annotated[bool | None, about("false: reasoning is in the text, in <think> tags.")] = None
     reasoning_split: Annotated[bool | None, about("The same as separate_reasoning.")] = None
