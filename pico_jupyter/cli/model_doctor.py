@@ -15,6 +15,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import msgspec
 import psutil
 from mlx_lm.utils import MODEL_REMAPPING
 
@@ -100,7 +101,7 @@ def _find(name: str, options: EngineOptions) -> ModelInfo:
     path = Path(name).expanduser()
     try:
         if path.is_dir():
-            return _find_folder(path.resolve(), warnings)
+            return _find_folder(path.resolve(), options, warnings)
         return Catalog(options).find(name)
     except ModelNotFound:
         last = path.name.partition(":")[0].lower()
@@ -113,9 +114,10 @@ def _find(name: str, options: EngineOptions) -> ModelInfo:
         log.removeHandler(warnings)
 
 
-def _find_folder(folder: Path, warnings: WarningCollector) -> ModelInfo:
+def _find_folder(folder: Path, options: EngineOptions, warnings: WarningCollector) -> ModelInfo:
     """Read the model in `folder`. Its name may be one that the catalog does not list. Raises _UnusableModel."""
-    catalog = Catalog(EngineOptions(model_dirs=(str(folder),)), environ={}, hub_cache=None, builtin_dir=folder / "none")
+    options = msgspec.structs.replace(options, model_dirs=(str(folder),))
+    catalog = Catalog(options, environ={}, hub_cache=None, builtin_dir=folder / "none")
     for info in catalog.models():
         if info.path == str(folder):
             return info
@@ -166,18 +168,23 @@ def _memory_need(info: ModelInfo, options: EngineOptions) -> Finding:
 
 def _formats(info: ModelInfo, tokenizer: Tokenizer) -> Iterator[Finding]:
     yield _reasoning_format(info, tokenizer.output_format)
-    if "tools" in info.capabilities:
-        titles = ", ".join(call.title for call in tokenizer.output_format.calls) or "messages with a recipient"
-        yield Finding("ok", "calls", f"are read as: {titles}")
-    elif re.search(r"\btools\b", info.template):
-        yield Finding("note", "calls", "the template names tools, but the model is listed without them")
-    else:
-        yield Finding("ok", "calls", "none")
+    yield _calls(info, tokenizer)
     yield from _content(info, tokenizer)
     if not tokenizer.eos_token_ids:
         yield Finding(
             "problem", "end token", "the model has no end token, so answers end only at their limit", DOWNLOAD_AGAIN
         )
+
+
+def _calls(info: ModelInfo, tokenizer: Tokenizer) -> Finding:
+    if "tools" not in info.capabilities:
+        return Finding("ok", "calls", "none")
+    if tokenizer.history_format.tools is None:
+        text = "JSON in tags; the template prints no tools, so the system message describes them"
+        is_named = re.search(r"\btools\b", info.template)
+        return Finding("note" if is_named else "ok", "calls", text + (", although it names some" if is_named else ""))
+    titles = ", ".join(call.title for call in tokenizer.output_format.calls) or "messages with a recipient"
+    return Finding("ok", "calls", f"are read as: {titles}")
 
 
 def _reasoning_format(info: ModelInfo, output_format: OutputFormat) -> Finding:

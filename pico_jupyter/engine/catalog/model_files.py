@@ -88,11 +88,14 @@ def list_files(folder: Path) -> Files:
     return files
 
 
-def read_model(folder: Path, files: Files, *, name: str, repo: str, source: Source) -> ModelInfo:
+def read_model(
+    folder: Path, files: Files, *, name: str, repo: str, source: Source, generic_tools: bool = False
+) -> ModelInfo:
     """Describe the model in `folder`.
 
-    `files` is the result of list_files(). `name`, `repo` ("" for none) and `source` are copied to the result. Raises
-    BrokenModel, NotALanguageModel and OSError.
+    `files` is the result of list_files(). `name`, `repo` ("" for none) and `source` are copied to the result. With
+    `generic_tools`, each model with a chat template has the capability "tools" (see EngineOptions). Raises BrokenModel,
+    NotALanguageModel and OSError.
     """
     config = _read_object(folder, files, "config.json")
     _check_architecture(config, files)
@@ -121,7 +124,9 @@ def read_model(folder: Path, files: Files, *, name: str, repo: str, source: Sour
         context_length=_context_length(config, text_config, tokenizer_config),
         embedding_length=_first_count(WIDTH_KEYS, text_config, config) or 0,
         block_count=_first_count(DEPTH_KEYS, text_config, config) or 0,
-        capabilities=_capabilities(config, files, features),
+        capabilities=_capabilities(
+            config, files, features, tools=features.tools or (generic_tools and templates["default"] != "")
+        ),
         reasoning_switch=features.reasoning_switch,
         reasoning_default=features.reasoning_default,
         parameters=_sampling(generation),
@@ -311,13 +316,15 @@ def _added_tokens(folder: Path, files: Files, tokenizer_config: Mapping[str, obj
     return frozenset(str(_object(token).get("content")) for token in decoder.values())
 
 
-def _capabilities(config: Mapping[str, object], files: Files, features: TemplateFeatures) -> tuple[Capability, ...]:
+def _capabilities(
+    config: Mapping[str, object], files: Files, features: TemplateFeatures, *, tools: bool
+) -> tuple[Capability, ...]:
     vision = "vision_config" in config and any(file in files for file in IMAGE_PROCESSOR_FILES)
     has_video_token = any(config.get(key) is not None for key in ("video_token_id", "video_token_index"))
     supported: dict[Capability, bool] = {
         "completion": True,
         "thinking": features.reasoning_switch is not None,
-        "tools": features.tools,
+        "tools": tools,
         "vision": vision,
         "video": vision and (has_video_token or "video_preprocessor_config.json" in files),
     }
