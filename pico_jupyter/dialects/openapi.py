@@ -359,14 +359,18 @@ def _descendants(kind: type[RequestStruct]) -> list[type[RequestStruct]]:
 
 
 def _request_schema(schema: Json, struct: type[RequestStruct]) -> Json:
-    """Add the ignored fields to a request's schema. Remove defaults of null, because null counts as omitted."""
+    """Add the ignored fields to a request's schema, and whether others are refused.
+
+    Remove defaults of null, because null counts as omitted.
+    """
     properties = schema.get("properties", {})
     for member in properties.values():
         if "default" in member and member["default"] is None:
             del member["default"]
     names = ignored_names(struct)
     ignored = {name: {"description": "Accepted and ignored.", IGNORED_KEYWORD: True} for name in sorted(names)}
-    return {**schema, "properties": {**properties, **ignored}} if ignored else schema
+    schema = {**schema, "properties": {**properties, **ignored}} if ignored else schema
+    return {**schema, "additionalProperties": False} if struct.is_closed else schema
 
 
 def _answer_schema(schema: Json) -> Json:

@@ -90,10 +90,12 @@ MediaUrl: TypeAlias = Annotated[
 class RequestStruct(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of all Structs that a request body is decoded into.
 
-    Unknown fields are ignored. The OpenAPI document lists those in `ignored`, because clients are known to send them.
+    Unknown fields are ignored, or refused if `is_closed` is set. The OpenAPI document lists those in `ignored`, because
+    clients are known to send them.
     """
 
     ignored: ClassVar[frozenset[str]] = frozenset()
+    is_closed: ClassVar[bool] = False
 
 
 class TextPartFields(RequestStruct, frozen=True, tag_field="type", tag="text"):
@@ -257,7 +259,7 @@ class StructuredOutputs(RequestStruct, frozen=True):
 class ReasoningField(RequestStruct, frozen=True):
     """The reasoning switch as in OpenAI's Responses API and in OpenRouter's API."""
 
-    ignored = frozenset({"summary", "generate_summary"})
+    ignored, is_closed = frozenset({"summary", "generate_summary"}), True
     effort: Annotated[Effort | None, about("none, off, low and minimal turn reasoning off; the others on.")] = None
     enabled: Annotated[bool | None, about("Used if effort is omitted.")] = None
     max_tokens: Annotated[
@@ -271,7 +273,7 @@ class ReasoningField(RequestStruct, frozen=True):
 class ThinkingField(RequestStruct, frozen=True):
     """The reasoning switch of Anthropic's API, which DeepSeek, GLM and Kimi also have."""
 
-    ignored = frozenset({"clear_thinking", "display", "keep"})
+    ignored, is_closed = frozenset({"clear_thinking", "display", "keep"}), True
     type: Annotated[ThinkingType | None, about("adaptive and auto: the model's default.")] = None
     enabled: Annotated[bool | None, about("Used if type is omitted.")] = None
     budget_tokens: Annotated[
