@@ -102,7 +102,7 @@ def move_system_text(messages: Sequence[TemplateMessage]) -> list[TemplateMessag
 
 
 def move_passed_system_text(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """The same, unless the last message is a user message. Mistral Nemo prints a system message only before that one."""
+    """The same, unless the last message is a user message. Mistral Nemo prints a system message only before one."""
     return list(messages) if messages[-1]["role"] == "user" else move_system_text(messages)
 
 

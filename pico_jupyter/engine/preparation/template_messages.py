@@ -147,7 +147,7 @@ def _add_reasoning(message: TemplateMessage, reasoning: str, key: str) -> None:
 
 
 def add_instructions(messages: Sequence[TemplateMessage], text: str, form: MessageForm) -> list[TemplateMessage]:
-    """Append a text to the system message, which is added if there is none."""
+    """Append a text to the system message. Without a system message, add one."""
     content = form.content_of((TextPart(text),))
     if messages and messages[0]["role"] == "system":
         return [{**messages[0], "content": join_contents([messages[0]["content"], content])}, *messages[1:]]
