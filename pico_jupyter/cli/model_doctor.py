@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from pico_jupyter.cli.doctor import Finding, WarningCollector, print_findings
@@ -105,7 +106,7 @@ def _find(name: str, options: EngineOptions) -> ModelInfo:
     try:
         # These functions of os.path return False for a path that the system refuses.
         if os.path.isdir(path):
-            return _find_folder(path.resolve(), warnings)
+            return _find_folder(path.resolve(), options, warnings)
         return Catalog(options).find(name)
     except (InvalidRequest, ModelNotFound) as error:
         if os.path.isfile(path):
@@ -124,9 +125,10 @@ def _find(name: str, options: EngineOptions) -> ModelInfo:
         log.removeHandler(warnings)
 
 
-def _find_folder(folder: Path, warnings: WarningCollector) -> ModelInfo:
+def _find_folder(folder: Path, options: EngineOptions, warnings: WarningCollector) -> ModelInfo:
     """Read the model in `folder`. Its name may be one that the catalog does not list. Raises _UnusableModel."""
-    catalog = Catalog(EngineOptions(model_dirs=(str(folder),)), environ={}, hub_cache=None, builtin_dir=folder / "none")
+    options = msgspec.structs.replace(options, model_dirs=(str(folder),))
+    catalog = Catalog(options, environ={}, hub_cache=None, builtin_dir=folder / "none")
     for info in catalog.models():
         if info.path == str(folder):
             return info
@@ -170,18 +172,23 @@ def _memory_need(info: ModelInfo, options: EngineOptions) -> Finding:
 
 def _formats(info: ModelInfo, tokenizer: Tokenizer) -> Iterator[Finding]:
     yield _reasoning_format(info, tokenizer.output_format)
-    if "tools" in info.capabilities:
-        titles = ", ".join(call.title for call in tokenizer.output_format.calls) or "messages with a recipient"
-        yield Finding("ok", "calls", f"are read as: {titles}")
-    elif re.search(r"\btools\b", info.template):
-        yield Finding("note", "calls", "the template names tools, but the model is listed without them")
-    else:
-        yield Finding("ok", "calls", "none")
+    yield _calls(info, tokenizer)
     yield from _content(info, tokenizer)
     if not tokenizer.eos_token_ids:
         yield Finding(
             "problem", "end token", "the model has no end token, so answers end only at their limit", DOWNLOAD_AGAIN
         )
+
+
+def _calls(info: ModelInfo, tokenizer: Tokenizer) -> Finding:
+    if "tools" not in info.capabilities:
+        return Finding("ok", "calls", "none")
+    if tokenizer.history_format.tools is None:
+        text = "JSON in tags; the template prints no tools, so the system message describes them"
+        is_named = re.search(r"\btools\b", info.template)
+        return Finding("note" if is_named else "ok", "calls", text + (", although it names some" if is_named else ""))
+    titles = ", ".join(call.title for call in tokenizer.output_format.calls) or "messages with a recipient"
+    return Finding("ok", "calls", f"are read as: {titles}")
 
 
 def _reasoning_format(info: ModelInfo, output_format: OutputFormat) -> Finding:

@@ -6,7 +6,7 @@ import msgspec
 
 from pico_jupyter.dialects.durations import read_keep_alive
 from pico_jupyter.dialects.reasoning_switch import read_reasoning, read_reasoning_limit
-from pico_jupyter.dialects.request_bodies import JsonObject
+from pico_jupyter.dialects.request_bodies import JsonObject, known_names
 from pico_jupyter.dialects.request_fields import FLOAT32_MAX, GenerationFields, OllamaOptions
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import GenerationRequest, Prompt, SamplingParams, Structure, ToolChoice
@@ -113,8 +113,7 @@ def read_options(options: OllamaOptions | None) -> Options:
 
 def unknown_options(raw: JsonObject) -> tuple[str, ...]:
     """Return the names in the decoded body's `options` that no version of Ollama defines. The server logs them."""
-    known = {*OllamaOptions.__struct_fields__, *OllamaOptions.ignored}
-    return tuple(name for name in raw.get("options") or () if name not in known)
+    return tuple(name for name in raw.get("options") or () if name not in known_names(OllamaOptions))
 
 
 def read_sampling(fields: GenerationFields, options: Options) -> SamplingParams:

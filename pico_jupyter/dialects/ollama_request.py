@@ -166,7 +166,7 @@ def parse_ollama_chat(body: bytes, *, request_id: str, settings: DialectSettings
     """Parse the body of a POST to api/chat. Raises InvalidRequest, which names the invalid field."""
     raw = decode_object(body)
     fields = decode_fields(raw, OllamaChatRequest, _TEXTS)
-    refuse_unknown_switches(raw)
+    refuse_unknown_switches(raw, OllamaChatRequest)
     model = fields.model or settings.default_model
     if not model:
         raise _model_required()
@@ -185,7 +185,7 @@ def parse_ollama_generate(
     """
     raw = decode_object(body)
     fields = decode_fields(raw, OllamaGenerateRequest, _TEXTS)
-    refuse_unknown_switches(raw)
+    refuse_unknown_switches(raw, OllamaGenerateRequest)
     model = fields.model or settings.default_model
     if not model:
         raise ModelNotFound("model '' not found", param="model")

@@ -153,7 +153,7 @@ def parse_openai_chat(
     """
     raw = decode_object(body)
     fields = decode_fields(raw, OpenAIChatRequest, _TEXTS)
-    refuse_unknown_switches(raw)
+    refuse_unknown_switches(raw, OpenAIChatRequest)
     model = fields.model or settings.default_model
     if not model:
         raise invalid("model", "model is required", "missing_required_parameter")

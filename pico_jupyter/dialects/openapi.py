@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from pico_jupyter.dialects import ollama_answer_schema, ollama_request, openai_answer_schema, openai_request
 from pico_jupyter.dialects.framing import JSON_TYPE, NDJSON_TYPE, SSE_END, SSE_TYPE
+from pico_jupyter.dialects.request_bodies import ignored_names
 from pico_jupyter.dialects.request_fields import IGNORED_KEYWORD, ModelName, RequestStruct
 from pico_jupyter.engine_reports import MemoryReport
 from pico_jupyter.errors import (
@@ -358,14 +359,18 @@ def _descendants(kind: type[RequestStruct]) -> list[type[RequestStruct]]:
 
 
 def _request_schema(schema: Json, struct: type[RequestStruct]) -> Json:
-    """Add the ignored fields to a request's schema. Remove defaults of null, because null counts as omitted."""
+    """Add the ignored fields to a request's schema, and whether others are refused.
+
+    Remove defaults of null, because null counts as omitted.
+    """
     properties = schema.get("properties", {})
     for member in properties.values():
         if "default" in member and member["default"] is None:
             del member["default"]
-    names = {name for base in struct.__mro__ for name in base.__dict__.get("ignored", ())}
+    names = ignored_names(struct)
     ignored = {name: {"description": "Accepted and ignored.", IGNORED_KEYWORD: True} for name in sorted(names)}
-    return {**schema, "properties": {**properties, **ignored}} if ignored else schema
+    schema = {**schema, "properties": {**properties, **ignored}} if ignored else schema
+    return {**schema, "additionalProperties": False} if struct.is_closed else schema
 
 
 def _answer_schema(schema: Json) -> Json:

@@ -2,29 +2,31 @@
 
 Order of precedence: think, chat_template_kwargs, enable_thinking, thinking, reasoning, reasoning_effort, the budgets,
 options.think. The first field that says on or off decides. If it says on without a level, the first level that a
-later field gives is used; without any, the template uses its own default. A known switch that this server does not
-support is refused, never ignored.
+later field gives is used; without any, the template uses its own default. A switch that this server does not read is
+recognized by its name and refused, never ignored.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import msgspec
 
-from pico_jupyter.dialects.request_bodies import JsonObject, json_text
+from pico_jupyter.dialects.request_bodies import JsonObject, json_text, known_names
 from pico_jupyter.dialects.request_errors import invalid, wrong_value
 from pico_jupyter.dialects.request_fields import (
     EFFORTS_OFF,
     EFFORTS_ON,
     GenerationFields,
+    OllamaOptions,
     ReasoningField,
+    RequestStruct,
     TemplateArguments,
     ThinkingField,
     ThinkingType,
     ThinkLevel,
 )
-from pico_jupyter.errors import InvalidRequest
 
 # These values only switch reasoning. Chat templates have no levels of these names.
 _PLAIN_SWITCHES = ("none", "off", "on")
@@ -42,21 +44,18 @@ _BUDGETS = (
     "thinking_token_budget",
     "thinking_budget_tokens",
     "reasoning_budget",
+    "max_reasoning_tokens",
 )
-_READ = ("think", "enable_thinking", "thinking", "reasoning", "reasoning_effort", *_BUDGETS)
-# Spellings of other servers and of common mistakes. They are refused.
-_REFUSED = (
+# The names of switches in lower case and without underscores and dashes, wherever a client sends them: as a field of
+# another server, in another spelling, or in an object such as `extra_body`.
+_SWITCH_NAME = re.compile(r"think|thought|reasoning|^(effort|budgettokens|promptmode|chattemplatekwargs)$")
+# The objects that are searched for switches have at most this many levels.
+_MAX_DEPTH = 6
+# Switches by their names that no chat template reads.
+_NO_TEMPLATE_NAMES = (
     *("enable_reasoning", "reasoning_enabled", "thinking_enabled", "enableThinking", "use_thinking"),
     *("no_think", "nothink", "no_thinking", "noThink", "noThinking", "disableThinking"),
-    *("disable_thinking", "disable_reasoning", "thinking_mode", "reasoning_mode", "thinking_level", "thinkingLevel"),
-    *("thinking_config", "thinkingConfig", "reasoning_config", "thinking_effort", "budget_tokens"),
-)
-# Of these, names that some chat templates read.
-_TEMPLATE_NAMES = ("thinking_mode", "reasoning_mode", "thinking_level", "thinking_effort", "thinking_config")
-# Objects in which clients send switches by mistake, such as the openai package's argument `extra_body`.
-_CONTAINERS = (
-    *("options", "extra_body", "template_kwargs", "chat_template_args", "parameters"),
-    *("generation_config", "generationConfig", "google", "extra_body.google", "output_config"),
+    *("disable_thinking", "disable_reasoning", "thinkingLevel", "thinkingConfig", "reasoning_config", "budget_tokens"),
 )
 
 
@@ -111,31 +110,33 @@ def read_template_kwargs(raw: JsonObject) -> str:
     return json_text(rest, "chat_template_kwargs")
 
 
-def refuse_unknown_switches(raw: JsonObject) -> None:
-    """Raise InvalidRequest if a decoded body has a known switch that this server does not read."""
-    for name in _REFUSED:
-        if raw.get(name) is not None:
-            raise _refusal(name)
-    kwargs = raw.get("chat_template_kwargs")
-    for name in _REFUSED:
-        if name not in _TEMPLATE_NAMES and isinstance(kwargs, dict) and kwargs.get(name) is not None:
-            raise _refusal(f"chat_template_kwargs.{name}")
-    for container in _CONTAINERS:
-        members: object = raw
-        for key in container.split("."):
-            members = members.get(key) if isinstance(members, dict) else None
-        if not isinstance(members, dict):
+def refuse_unknown_switches(raw: JsonObject, kind: type[RequestStruct]) -> None:
+    """Raise InvalidRequest if a body, which was decoded into `kind`, has a switch that this server does not read."""
+    for param in _unread_switches(raw, kind):
+        text = f"'{param}' does not switch reasoning on this server. Use 'think': true or false, at the top level."
+        raise invalid(param, text, "unsupported_value")
+
+
+def _unread_switches(raw: JsonObject, kind: type[RequestStruct]) -> Iterator[str]:
+    """Yield the paths of switches that are not read, those of null excepted."""
+    kwargs = raw.get("chat_template_kwargs") or {}
+    yield from (f"chat_template_kwargs.{name}" for name in _NO_TEMPLATE_NAMES if kwargs.get(name) is not None)
+    for name, members in (("thinking", ThinkingField), ("reasoning", ReasoningField)):
+        given = raw.get(name)
+        found = given.items() if isinstance(given, dict) else ()
+        yield from (f"{name}.{key}" for key, value in found if value is not None and key not in known_names(members))
+    yield from _named_switches(raw, known_names(kind))
+    yield from _named_switches(raw.get("options") or {}, known_names(OllamaOptions), "options.")
+
+
+def _named_switches(members: JsonObject, known: frozenset[str] = frozenset(), path: str = "") -> Iterator[str]:
+    for name, value in members.items():
+        if name in known or value is None:
             continue
-        # Anthropic's name for the effort.
-        effort = ("effort",) if container == "output_config" else ()
-        for name in (*_READ, *_REFUSED, "chat_template_kwargs", *effort):
-            if members.get(name) is not None and (container, name) != ("options", "think"):
-                raise _refusal(f"{container}.{name}")
-
-
-def _refusal(param: str) -> InvalidRequest:
-    text = f"'{param}' does not switch reasoning on this server. Use 'think': true or false, at the top level."
-    return invalid(param, text, "unsupported_value")
+        if _SWITCH_NAME.search(name.lower().replace("_", "").replace("-", "")):
+            yield path + name
+        elif isinstance(value, dict) and path.count(".") < _MAX_DEPTH:
+            yield from _named_switches(value, path=f"{path}{name}.")
 
 
 def _switches(fields: GenerationFields) -> Iterator[ReasoningSwitch]:

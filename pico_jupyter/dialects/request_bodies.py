@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import inspect
 
+from pico_jupyter.dialects.json_faults import MAX_NESTING, find_json_fault
 from pico_jupyter.dialects.request_errors import (
     ErrorTexts,
     describe_fault,
@@ -25,8 +26,6 @@ from pico_jupyter.dialects.request_errors import (
 )
 from pico_jupyter.dialects.request_fields import INT64_MAX
 from pico_jupyter.errors import InvalidRequest
-
-MAX_NESTING = 100
 
 JsonObject: TypeAlias = dict[str, Any]
 Fields = TypeVar("Fields", bound=msgspec.Struct)
@@ -45,9 +44,9 @@ def decode_object(body: bytes) -> JsonObject:
     try:
         value = _decode(body)
     except RecursionError:
-        raise InvalidRequest("The request body is nested too deeply.") from None
+        raise find_json_fault(body) or InvalidRequest("The request body is nested too deeply.") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
+        raise find_json_fault(body) or InvalidRequest(f"The request body is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise InvalidRequest(f"The request body must be a JSON object, but it is {name_type(value)}.")
     return value
@@ -69,6 +68,17 @@ def decode_fields(raw: JsonObject, kind: type[Fields], texts: ErrorTexts = ()) -
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
         raise describe_fault(find_fault(str(error), kind, raw), texts) from None
+
+
+def ignored_names(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the fields that a Struct and its bases ignore."""
+    return frozenset(name for base in kind.__mro__ for name in base.__dict__.get("ignored", ()))
+
+
+@functools.cache
+def known_names(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the fields that a Struct declares or ignores."""
+    return frozenset(kind.__struct_fields__) | ignored_names(kind)
 
 
 def json_text(value: object, param: str) -> str:

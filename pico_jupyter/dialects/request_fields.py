@@ -90,10 +90,12 @@ MediaUrl: TypeAlias = Annotated[
 class RequestStruct(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of all Structs that a request body is decoded into.
 
-    Unknown fields are ignored. The OpenAPI document lists those in `ignored`, because clients are known to send them.
+    Unknown fields are ignored, or refused if `is_closed` is set. The OpenAPI document lists those in `ignored`, because
+    clients are known to send them.
     """
 
     ignored: ClassVar[frozenset[str]] = frozenset()
+    is_closed: ClassVar[bool] = False
 
 
 class TextPartFields(RequestStruct, frozen=True, tag_field="type", tag="text"):
@@ -257,7 +259,7 @@ class StructuredOutputs(RequestStruct, frozen=True):
 class ReasoningField(RequestStruct, frozen=True):
     """The reasoning switch as in OpenAI's Responses API and in OpenRouter's API."""
 
-    ignored = frozenset({"summary", "generate_summary"})
+    ignored, is_closed = frozenset({"summary", "generate_summary"}), True
     effort: Annotated[Effort | None, about("none, off, low and minimal turn reasoning off; the others on.")] = None
     enabled: Annotated[bool | None, about("Used if effort is omitted.")] = None
     max_tokens: Annotated[
@@ -271,7 +273,7 @@ class ReasoningField(RequestStruct, frozen=True):
 class ThinkingField(RequestStruct, frozen=True):
     """The reasoning switch of Anthropic's API, which DeepSeek, GLM and Kimi also have."""
 
-    ignored = frozenset({"clear_thinking", "display", "keep"})
+    ignored, is_closed = frozenset({"clear_thinking", "display", "keep"}), True
     type: Annotated[ThinkingType | None, about("adaptive and auto: the model's default.")] = None
     enabled: Annotated[bool | None, about("Used if type is omitted.")] = None
     budget_tokens: Annotated[
@@ -344,7 +346,13 @@ class OllamaOptions(RequestStruct, frozen=True):
 class GenerationFields(RequestStruct, frozen=True):
     """The fields that all generating endpoints accept."""
 
-    ignored = frozenset({"user", "guided_decoding_backend", "guided_whitespace_pattern"})
+    # The last ones say how reasoning is shown or kept, not whether the model reasons.
+    ignored = frozenset({"user", "guided_decoding_backend", "guided_whitespace_pattern"}) | {
+        "clear_thinking",
+        "preserve_thinking",
+        "reasoning_history",
+        "stream_reasoning",
+    }
     model: Annotated[ModelNameOrEmpty | None, about("A name from the list of models. Omitted: default_model.")] = None
     think: Annotated[bool | ThinkLevel | None, about("Reasoning on or off. The first of the switches.")] = None
     chat_template_kwargs: Annotated[TemplateArguments | None, about("The second switch.")] = None
@@ -357,6 +365,7 @@ class GenerationFields(RequestStruct, frozen=True):
     thinking_token_budget: Annotated[TokenBudget | None, _SAME_BUDGET] = None
     thinking_budget_tokens: Annotated[TokenBudget | None, _SAME_BUDGET] = None
     reasoning_budget: Annotated[TokenBudget | None, _SAME_BUDGET] = None
+    max_reasoning_tokens: Annotated[TokenBudget | None, _SAME_BUDGET] = None
     include_reasoning: Annotated[bool | None, about("false: the answer leaves the reasoning out.")] = None
     separate_reasoning: Annotated[bool | None, about("false: reasoning is in the text, in <think> tags.")] = None
     reasoning_split: Annotated[bool | None, about("The same as separate_reasoning.")] = None

@@ -136,3 +136,8 @@ def test_streams_have_types_of_their_own() -> None:
     ollama = DOCUMENT["paths"]["/api/chat"]["post"]["responses"]["200"]["content"]
     assert list(openai) == ["application/json", "text/event-stream"]
     assert list(ollama) == ["application/json", "application/x-ndjson"]
+
+
+@pytest.mark.parametrize("schema", ["ThinkingField", "ReasoningField"])
+def test_an_object_that_refuses_other_members_says_so(schema: str) -> None:
+    assert SCHEMAS[schema]["additionalProperties"] is False

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pico_jupyter.dialects.openai_request import OpenAIChatRequest
 from pico_jupyter.dialects.reasoning_switch import (
     ReasoningSwitch,
     read_reasoning,
@@ -117,6 +118,7 @@ def test_an_unknown_effort_is_refused_with_the_allowed_ones(spelling: str) -> No
         ({"thinking_token_budget": 0}, False),
         ({"thinking_budget_tokens": 0}, False),
         ({"reasoning_budget": 0}, False),
+        ({"max_reasoning_tokens": 0}, False),
         ({"options": {"think": False}}, False),
         ({"options": {"think": "high"}}, True),
         ({"reasoning": {}}, None),
@@ -182,6 +184,14 @@ def test_a_switch_without_a_level_has_the_first_level_of_the_later_fields(
         {"no_thinking": True},
         {"thinking_config": {"thinking_budget": 0}},
         {"thinkingConfig": {"thinkingBudget": 0}},
+        {"reasoningEffort": "none"},
+        {"thinkingBudget": 0},
+        {"thinkingMode": "off"},
+        {"think-mode": "off"},
+        {"EnableThinking": False},
+        {"effort": "low"},
+        {"prompt_mode": "reasoning"},
+        {"includeThoughts": False},
     ],
 )
 def test_a_switch_that_is_not_supported_is_refused_by_name(members: dict[str, object]) -> None:
@@ -205,6 +215,15 @@ def test_a_switch_that_is_not_supported_is_refused_by_name(members: dict[str, ob
         ({"generation_config": {"thinking_config": {"thinking_budget": 0}}}, "generation_config.thinking_config"),
         ({"extra_body": {"google": {"thinking_config": {}}}}, "extra_body.google.thinking_config"),
         ({"output_config": {"effort": "low"}}, "output_config.effort"),
+        ({"thinking": {"mode": "off"}}, "thinking.mode"),
+        ({"thinking": {"thinking_budget": 0}}, "thinking.thinking_budget"),
+        ({"thinking": {"type": "enabled", "token_budget": 9}}, "thinking.token_budget"),
+        ({"reasoning": {"mode": "off"}}, "reasoning.mode"),
+        ({"model_kwargs": {"enable_thinking": False}}, "model_kwargs.enable_thinking"),
+        ({"sampling_params": {"thinking_budget": 0}}, "sampling_params.thinking_budget"),
+        ({"extra_body": {"extra_body": {"think": False}}}, "extra_body.extra_body.think"),
+        ({"providerOptions": {"openai": {"reasoningEffort": "low"}}}, "providerOptions.openai.reasoningEffort"),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}, "generationConfig.thinkingConfig"),
     ],
 )
 def test_a_switch_in_the_wrong_object_is_refused_by_name(members: dict[str, object], param: str) -> None:
@@ -223,6 +242,11 @@ def test_a_switch_in_the_wrong_object_is_refused_by_name(members: dict[str, obje
         {"extra_body": {"google": {"x": 1}}},
         {"extra_body": {"google": "x"}},
         {"output_config": {"format": {}}},
+        {"metadata": {"thinking": "deep"}},
+        {"stream_reasoning": False, "preserve_thinking": True},
+        {"thinking": {"mode": None, "keep": "all"}},
+        {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"think": False}}}}}}}},
+        {"a": [{"think": False}]},
     ],
 )
 def test_null_and_other_members_are_no_switches(members: dict[str, object]) -> None:
@@ -394,6 +418,7 @@ def test_without_a_limit_the_template_receives_no_budget(members: dict[str, obje
         ({"thinking_budget": 9}, 9),
         ({"thinking_token_budget": 9}, 9),
         ({"thinking_budget_tokens": 9}, 9),
+        ({"max_reasoning_tokens": 9}, 9),
         ({"reasoning_budget": 9}, 9),
         ({"thinking": {"type": "enabled", "budget_tokens": 9}}, 9),
         ({"thinking": {"type": "enabled"}}, None),
@@ -427,9 +452,9 @@ def test_a_switch_of_the_template_may_be_an_object_or_a_word(kwargs: dict[str, A
 @pytest.mark.parametrize("name", ["enableThinking", "no_think", "disable_thinking"])
 def test_a_switch_that_no_template_reads_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        refuse_unknown_switches({"chat_template_kwargs": {name: True}})
+        refuse_unknown_switches({"chat_template_kwargs": {name: True}}, OpenAIChatRequest)
     assert caught.value.param == f"chat_template_kwargs.{name}"
 
 
 def test_a_variable_of_templates_with_the_name_of_a_switch_is_passed_on() -> None:
-    refuse_unknown_switches({"chat_template_kwargs": {"thinking_mode": "adaptive"}})
+    refuse_unknown_switches({"chat_template_kwargs": {"thinking_mode": "adaptive"}}, OpenAIChatRequest)

@@ -1,9 +1,11 @@
+import re
 from typing import Annotated, Any
 
 import pytest
 from msgspec import Meta
 
-from pico_jupyter.dialects.request_bodies import MAX_NESTING, decode_fields, decode_object, json_text
+from pico_jupyter.dialects.json_faults import MAX_NESTING
+from pico_jupyter.dialects.request_bodies import decode_fields, decode_object, json_text
 from pico_jupyter.dialects.request_fields import RequestStruct, Seed
 from pico_jupyter.errors import InvalidRequest
 
@@ -73,6 +75,31 @@ def test_a_body_that_is_not_an_object_is_refused_by_its_type(body: bytes, kind: 
 def test_deep_nesting_is_refused_without_a_traceback() -> None:
     with pytest.raises(InvalidRequest, match="nested too deeply"):
         decode_object(DEEP)
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "words"),
+    [
+        ('{"temperature": NaN}', "temperature", "NaN at character 16 in 'temperature'"),
+        ('{"a": {"b": -Infinity}}', "a.b", "-Infinity at character 12 in 'a.b'"),
+        ('{"a": [0, {}, {"b": 1e400}]}', "a[2].b", "1e400 at character 20 in 'a[2].b'"),
+        ('{"é": "€", "a": NaN}', "a", "NaN at character 16 in 'a'"),
+        ('{"a": "\\ud800", "b": NaN}', "b", "NaN at character 21 in 'b'"),
+        ('{"a": "line\nbreak"}', "a", "a string at character 6 in 'a'"),
+        ('{"a": "secret', "a", "a string at character 6 in 'a'"),
+        ("nul", None, "nul at character 0"),
+        ('{"a":' + "[" * 10000 + "]" * 10000 + "}", "a[0][0][0]", "nested too deeply, in 'a[0][0][0]'"),
+        ('{"a":{"b":[' + '{"c":' * 10000 + "1" + "}" * 10000 + "]}}", "a.b[0].c", "nested too deeply, in 'a.b[0].c'"),
+        ("{" + '"x": 1,' * 100_000 + '"a": NaN}', None, "JSON is malformed: invalid character"),
+        ('{"a": 1,}', None, "trailing comma"),
+        ("}{", None, "not valid JSON"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_the_value_that_makes_a_body_invalid_is_named_with_its_field(body: str, param: str | None, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(words)) as caught:
+        decode_object(body.encode())
+    assert caught.value.param == param
 
 
 def test_of_two_equal_keys_the_last_one_counts() -> None:

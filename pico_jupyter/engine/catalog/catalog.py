@@ -80,6 +80,7 @@ class Catalog:
         from_environ = [entry for entry in environ.get(MODEL_PATH_VARIABLE, "").split(os.pathsep) if entry]
         self._roots = [Path(entry).expanduser() for entry in (*options.model_dirs, *from_environ)]
         self._preferred_org = options.preferred_org.lower()
+        self._generic_tools = options.generic_tools
         self._hub_cache = hub_cache
         self._builtin_dir = builtin_dir
         self._templates = TemplateProcess()
@@ -191,7 +192,13 @@ class Catalog:
             return None
         try:
             info = read_model(
-                folder.path, files, self._templates, name=folder.name, repo=folder.repo, source=folder.source
+                folder.path,
+                files,
+                self._templates,
+                name=folder.name,
+                repo=folder.repo,
+                source=folder.source,
+                generic_tools=self._generic_tools,
             )
         except NotALanguageModel as error:
             if folder.source == "hub":

@@ -8,9 +8,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from pico_jupyter.engine.catalog.turn_rewriting import (
+    REASONING_KEYS,
+    REWRITINGS,
+    Rewriting,
+    TemplateMessage,
+    add_blank_answers,
+    add_question,
+    begin_with_question,
+    fill_answers,
+    fold_reasoning,
+    free_lone_results,
+    merge_roles,
+    move_passed_system_text,
+    move_system_text,
+    rewrite,
+    separate_call_texts,
+    split_call_texts,
+)
 from pico_jupyter.errors import TemplateFailed
 
-TemplateMessage: TypeAlias = dict[str, Any]
 RenderHistory: TypeAlias = Callable[[Sequence[TemplateMessage], Sequence[Mapping[str, Any]], Mapping[str, Any]], str]
 
 # The special tokens that templates read as variables.
@@ -18,7 +35,7 @@ SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 # Texts that occur in no template.
 _TOOL, _CALLED, _KEY, _VALUE = "qzj_tool", "qzj_called", "qzj_key", "qzj_value"
 _SECOND_VALUE = "qzj_second"
-_RESULT, _REASONING, _SYSTEM = "qzj result", "qzj reasoning", "qzj system"
+_RESULT, _REASONING = "qzj result", "qzj reasoning"
 _FUNCTION = {
     "name": _TOOL,
     "description": "Nothing.",
@@ -28,8 +45,6 @@ _FUNCTION = {
         "required": ["x"],
     },
 }
-# The fields in which templates read the reasoning of a past answer.
-REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 # The reasoning key for templates that expect reasoning as a part of the content.
 THINKING_PART = "part"
 
@@ -87,16 +102,17 @@ class HistoryFormat:
     - `tools`: where it reads the tools; None if it has no place for them.
     - `arguments`: the form of the arguments of past calls; None if it prints no calls.
     - `parallel_calls`: it prints several calls of one message. Some templates refuse them or print only the first.
-    - `results`: it prints messages of the role "tool". `system`: it prints system messages.
+    - `results`: it prints messages of the role "tool".
     - `reasoning_key`: the field of a past answer's reasoning, or THINKING_PART.
+    - `rewritings`: those without which it refuses some conversations, or leaves texts out.
     """
 
     tools: ToolsPlace | None = TOOLS_PLACES[0]
     arguments: Literal["object", "text"] | None = "object"
     parallel_calls: bool = True
     results: bool = True
-    system: bool = True
     reasoning_key: str = "reasoning_content"
+    rewritings: tuple[Rewriting, ...] = ()
 
 
 def detect_history_format(render: RenderHistory, *, accepts_strings: bool) -> HistoryFormat:
@@ -107,14 +123,16 @@ def detect_history_format(render: RenderHistory, *, accepts_strings: bool) -> Hi
     probe = _HistoryProbe(render, accepts_strings)
     probe.place = next((place for place in TOOLS_PLACES if probe.prints_tools(place)), None)
     arguments = probe.arguments_form()
+    results = probe.prints_results(arguments)
+    keys = (key for key in (*REASONING_KEYS, THINKING_PART) if probe.prints_reasoning(key))
+    reasoning_key = next(keys, REASONING_KEYS[0])
     return HistoryFormat(
         tools=probe.place,
         arguments=arguments,
         parallel_calls=probe.prints_parallel_calls(arguments),
-        results=probe.prints_results(arguments),
-        system=_SYSTEM in probe.rendered([probe.message("system", _SYSTEM), probe.user]),
-        reasoning_key=next((key for key in (*REASONING_KEYS, THINKING_PART) if probe.prints_reasoning(key)), "")
-        or REASONING_KEYS[0],
+        results=results,
+        reasoning_key=reasoning_key,
+        rewritings=probe.rewritings(arguments if results else None, reasoning_key),
     )
 
 
@@ -169,6 +187,55 @@ class _HistoryProbe:
     def prints_reasoning(self, key: str) -> bool:
         return any(self._is_printed_reasoning(messages) for messages in self._reasoning_conversations(key))
 
+    def rewritings(self, arguments: str | None, reasoning_key: str) -> tuple[Rewriting, ...]:
+        """Those that make the template print a conversation whole that it does not print whole without them."""
+        conversations = self._turn_conversations() | self._call_conversations(arguments, reasoning_key)
+        needed: list[Rewriting] = []
+        for rewriting, samples in conversations.items():
+            tried = [known for known in REWRITINGS if known in (*needed, rewriting)]
+            if any(not self._prints(sample, needed) and self._prints(sample, tried) for sample in samples):
+                needed = tried
+        return tuple(needed)
+
+    def _prints(self, messages: Sequence[TemplateMessage], rewritings: Sequence[Rewriting]) -> bool:
+        prompt = self.rendered(rewrite(messages, rewritings))
+        words = [*_words_of(messages), *([_TOOL] if self.place else [])]
+        return bool(prompt) and all(word in prompt for word in words)
+
+    def _turn_conversations(self) -> dict[Rewriting, list[list[TemplateMessage]]]:
+        """Conversations that show whether the template needs a rewriting. Later ones may need earlier rewritings."""
+        system, first, second = (
+            self.message("system", "qzj1"),
+            self.message("user", "qzj2"),
+            self.message("user", "qzj3"),
+        )
+        answer, other = self.message("assistant", "qzj4"), self.message("assistant", "qzj5")
+        return {
+            merge_roles: [[first, second], [first, answer, other, second]],
+            move_system_text: [[system, first]],
+            fill_answers: [[first, self.message("assistant", ""), second]],
+            begin_with_question: [[answer, first], [system, answer, first]],
+            add_question: [[system]],
+            move_passed_system_text: [[system, first, answer]],
+        }
+
+    def _call_conversations(self, arguments: str | None, key: str) -> dict[Rewriting, list[list[TemplateMessage]]]:
+        """The same with calls and results; none if the template does not print both."""
+        if arguments is None:
+            return {}
+        first, second = self.message("user", "qzj1"), self.message("user", "qzj2")
+        call, answer, result = self._call_in_form(arguments), self.message("assistant", "qzj3"), self._result()
+        lone = self.message("tool", "qzj lone", tool_call_id="fedcba321")
+        saying = {**call, "content": self._content("qzj4")}
+        reasoning = {**saying, key: _REASONING}
+        return {
+            free_lone_results: [[first, lone], [first, call, result, lone], [first, answer, lone, second]],
+            add_blank_answers: [[first, call, result, second], [first, call, second]],
+            fold_reasoning: [[first, reasoning, result]],
+            split_call_texts: [[first, saying, result]],
+            separate_call_texts: [[first, saying, result, answer, second]],
+        }
+
     def _is_printed_reasoning(self, messages: Sequence[TemplateMessage]) -> bool:
         text = self.rendered(messages)
         return _REASONING in text and not any(f"{quote}thinking{quote}" in text for quote in "'\"")
@@ -203,3 +270,11 @@ class _HistoryProbe:
 
     def _content(self, text: str) -> Any:
         return text if self.accepts_strings else [{"type": "text", "text": text}]
+
+
+def _words_of(messages: Sequence[TemplateMessage]) -> Iterator[str]:
+    for message in messages:
+        content = message["content"]
+        yield content if isinstance(content, str) else content[0]["text"]
+        if "tool_calls" in message:
+            yield _VALUE

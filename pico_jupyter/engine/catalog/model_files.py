@@ -93,12 +93,20 @@ def list_files(folder: Path) -> Files:
 
 
 def read_model(
-    folder: Path, files: Files, process: TemplateProcess, *, name: str, repo: str, source: Source
+    folder: Path,
+    files: Files,
+    process: TemplateProcess,
+    *,
+    name: str,
+    repo: str,
+    source: Source,
+    generic_tools: bool = False,
 ) -> ModelInfo:
     """Describe the model in `folder`.
 
     `files` is the result of list_files(). `process` tests the chat templates. `name`, `repo` ("" for none) and `source`
-    are copied to the result. Raises BrokenModel, NotALanguageModel and OSError.
+    are copied to the result. With `generic_tools`, each model with a chat template has the capability "tools" (see
+    EngineOptions). Raises BrokenModel, NotALanguageModel and OSError.
     """
     config = _read_object(folder, files, "config.json")
     _check_architecture(config, files)
@@ -129,7 +137,9 @@ def read_model(
         context_length=_context_length(config, text_config, tokenizer_config),
         embedding_length=_first_count(WIDTH_KEYS, text_config, config) or 0,
         block_count=_first_count(DEPTH_KEYS, text_config, config) or 0,
-        capabilities=_capabilities(config, files, features),
+        capabilities=_capabilities(
+            config, files, features, tools=features.tools or (generic_tools and templates["default"] != "")
+        ),
         reasoning_switch=features.reasoning_switch,
         reasoning_default=features.reasoning_default,
         parameters=defaults.sampling,
@@ -341,13 +351,15 @@ def _has_vision(config: Mapping[str, object], files: Files) -> bool:
     return "vision_config" in config and any(file in files for file in IMAGE_PROCESSOR_FILES)
 
 
-def _capabilities(config: Mapping[str, object], files: Files, features: TemplateFeatures) -> tuple[Capability, ...]:
+def _capabilities(
+    config: Mapping[str, object], files: Files, features: TemplateFeatures, *, tools: bool
+) -> tuple[Capability, ...]:
     vision = _has_vision(config, files)
     has_video_token = any(config.get(key) is not None for key in ("video_token_id", "video_token_index"))
     supported: dict[Capability, bool] = {
         "completion": True,
         "thinking": features.reasoning_switch is not None,
-        "tools": features.tools,
+        "tools": tools,
         "vision": vision,
         "video": vision and (has_video_token or "video_preprocessor_config.json" in files),
     }

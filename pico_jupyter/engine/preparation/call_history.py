@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from pico_jupyter.engine.formats.call_formats import JSON_IN_TAGS, Body, CallFormat
 from pico_jupyter.engine.text.call_values import NotACall, parse_object
-from pico_jupyter.types import Message, Part, TextPart, ToolCall
+from pico_jupyter.types import Message, ToolCall
 
 # The key for arguments that are not a JSON object.
 _WRAPPING_KEY = "value"
@@ -78,11 +78,6 @@ def _one_by_one(message: Message, results: list[Message]) -> Iterator[Message]:
         for result in [result for result in results if is_last or result.tool_call_id == call.id]:
             results.remove(result)
             yield result
-
-
-def result_as_text(content: Sequence[Part]) -> tuple[Part, ...]:
-    """The content of a tool result, for a message with the role "user"."""
-    return (TextPart("<tool_response>\n"), *content, TextPart("\n</tool_response>"))
 
 
 def _parse_value(text: str) -> Any:

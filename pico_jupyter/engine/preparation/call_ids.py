@@ -30,20 +30,25 @@ def map_call_ids(messages: Sequence[Message], history_id: str) -> list[Message]:
     """Convert the ids of calls and of their results to the form `history_id` (see CallFormat).
 
     If `history_id` is "", existing ids are kept. A call without an id gets a new one. A result without an id gets the
-    id of the first call of its tool that has no result yet. Equal conversations get equal ids.
+    id of the first call of its tool that has no result yet. So does a result with an unknown id, if it directly follows
+    calls whose ids no result has. Equal conversations get equal ids.
     """
-    mapping = _CallIds(history_id)
+    mapping = _CallIds(history_id, {message.tool_call_id for message in messages})
     return [mapping.map_message(message) for message in messages]
 
 
 @dataclass(slots=True)
 class _CallIds:
     pattern: str
+    claimed: set[str | None]
     count: int = 0
     known: dict[str, str] = field(default_factory=dict)
     unanswered: list[ToolCall] = field(default_factory=list)
+    unclaimed: list[ToolCall] = field(default_factory=list)
 
     def map_message(self, message: Message) -> Message:
+        if message.role != "tool":
+            self.unclaimed = []
         if message.tool_calls:
             return replace(message, tool_calls=tuple(map(self._map_call, message.tool_calls)))
         if message.role == "tool":
@@ -56,6 +61,8 @@ class _CallIds:
         self.unanswered.append(mapped)
         if call.id:
             self.known[call.id] = mapped.id
+        if call.id not in self.claimed:
+            self.unclaimed.append(mapped)
         return mapped
 
     def _new_id(self, call: ToolCall) -> str:
@@ -66,12 +73,14 @@ class _CallIds:
 
     def _map_result(self, message: Message) -> str | None:
         given = message.tool_call_id
-        if given:
-            found = self.known.get(given) or (_nine(given) if self.pattern else given)
+        if given in self.known:
+            found = self.known[given]
         else:
-            same = [call.id for call in self.unanswered if message.name in (None, "", call.name)]
-            found = next(iter(same), given or None) or ""
+            calls = self.unclaimed if given else self.unanswered
+            same = (call.id for call in calls if message.name in (None, "", call.name))
+            found = next(same, (_nine(given) if self.pattern else given) if given else "")
         self.unanswered = [call for call in self.unanswered if call.id != found]
+        self.unclaimed = [call for call in self.unclaimed if call.id != found]
         return found or (_nine("") if self.pattern else given)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pico_jupyter.engine.catalog.content_format import Content
-from pico_jupyter.engine.catalog.history_format import TemplateMessage
+from pico_jupyter.engine.catalog.turn_rewriting import REWRITINGS, TemplateMessage, rewrite
 from pico_jupyter.engine.formats.call_formats import JSON_ALONE, JSON_IN_TAGS, CallFormat
 from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.engine.preparation.call_history import parse_arguments, split_parallel_calls
@@ -16,10 +16,6 @@ from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
 from pico_jupyter.engine.preparation.template_messages import (
     MessageForm,
     add_instructions,
-    answer_results,
-    fold_reasoning,
-    merge_roles,
-    move_system_text,
     template_messages,
     text_of,
 )
@@ -74,9 +70,8 @@ class ChatRenderer:
     def render(self, messages: Sequence[Message]) -> str:
         """Render messages.
 
-        If the template fails, variants are tried: with optional fields of tools added, with consecutive messages of one
-        role merged, with the content beside tool calls in the reasoning, with the system message in the first user
-        message, and with a blank answer after tool results. If all fail, raises the first TemplateFailed.
+        If the template fails, optional fields of tools are added, and the messages are rewritten in all known ways.
+        Raises TemplateFailed, as the first attempt did.
         """
         if not self._form.calls_as_text and not self._form.history.parallel_calls:
             messages = split_parallel_calls(messages)
@@ -94,15 +89,14 @@ class ChatRenderer:
     def _attempts(
         self, messages: list[TemplateMessage]
     ) -> Iterator[tuple[list[TemplateMessage], Sequence[dict[str, Any]]]]:
-        """Variants of the messages and tools, the unchanged ones first."""
-        variants = [messages]
-        for change in (merge_roles, fold_reasoning, move_system_text, answer_results):
-            variants += [changed for variant in variants if (changed := change(variant)) != variant]
+        """Variants of the messages and tools. The first one is as the template needs it."""
+        needed = rewrite(messages, self._form.history.rewritings)
         completed = complete_tools(self._tools)
-        for variant in variants:
-            yield variant, self._tools
-            if completed != self._tools:
-                yield variant, completed
+        yield needed, self._tools
+        if completed != self._tools:
+            yield needed, completed
+        if (changed := rewrite(needed, REWRITINGS)) != needed:
+            yield changed, completed
 
     def _apply(self, messages: list[TemplateMessage], tools: Sequence[dict[str, Any]]) -> str:
         place = self._tokenizer.history_format.tools

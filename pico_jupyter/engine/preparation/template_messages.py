@@ -8,24 +8,17 @@ from itertools import groupby
 from typing import Any
 
 from pico_jupyter.engine.catalog.content_format import Content
-from pico_jupyter.engine.catalog.history_format import (
-    REASONING_KEYS,
-    THINKING_PART,
-    HistoryFormat,
-    TemplateMessage,
-)
+from pico_jupyter.engine.catalog.history_format import THINKING_PART, HistoryFormat
+from pico_jupyter.engine.catalog.turn_rewriting import PARAGRAPH, TemplateMessage, join_contents, mark_result
 from pico_jupyter.engine.formats.call_formats import CallFormat
 from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.engine.preparation.call_history import (
     arguments_as_text,
     calls_as_text,
     parse_arguments,
-    result_as_text,
 )
 from pico_jupyter.engine.preparation.control_text import ControlText
 from pico_jupyter.types import Message, Part, TextPart, ToolCall
-
-PARAGRAPH = "\n\n"
 
 
 def text_of(parts: Sequence[Part]) -> str:
@@ -109,7 +102,7 @@ def _template_message(message: Message, form: MessageForm) -> TemplateMessage:
 def _template_result(message: Message, name: str | None, form: MessageForm) -> TemplateMessage:
     parts = tuple(_escape_parts(message.content, form.texts))
     if form.results_as_text:
-        return {"role": "user", "content": form.content_of(result_as_text(parts))}
+        return {"role": "user", "content": mark_result(form.content_of(parts))}
     converted: TemplateMessage = {"role": "tool", "content": form.content_of(parts)}
     if message.tool_call_id is not None:
         converted["tool_call_id"] = form.texts.escape(message.tool_call_id)
@@ -154,90 +147,11 @@ def _add_reasoning(message: TemplateMessage, reasoning: str, key: str) -> None:
 
 
 def add_instructions(messages: Sequence[TemplateMessage], text: str, form: MessageForm) -> list[TemplateMessage]:
-    """Append a text to the system message.
-
-    If the template prints no system message, insert the text at the start of the first user message.
-    """
+    """Append a text to the system message. Without a system message, add one."""
     content = form.content_of((TextPart(text),))
     if messages and messages[0]["role"] == "system":
         return [{**messages[0], "content": join_contents([messages[0]["content"], content])}, *messages[1:]]
-    if form.history.system:
-        return [{"role": "system", "content": content}, *messages]
-    first = next((index for index, message in enumerate(messages) if message["role"] == "user"), None)
-    if first is None:
-        return [{"role": "user", "content": content}, *messages]
-    question = messages[first]
-    changed = {**question, "content": join_contents([content, question["content"]])}
-    return [*messages[:first], changed, *messages[first + 1 :]]
-
-
-def merge_roles(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """Merge consecutive template messages of one role, except tool results. Some templates need alternating roles."""
-    merged: list[TemplateMessage] = []
-    for role, group in groupby(messages, key=lambda message: str(message["role"])):
-        same = list(group)
-        if role == "tool" or len(same) == 1:
-            merged.extend(same)
-        else:
-            merged.append(_merge(role, same))
-    return merged
-
-
-def move_system_text(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """Move the system message's text to the start of the first user message, for templates without system messages."""
-    if len(messages) < 2 or messages[0]["role"] != "system" or messages[1]["role"] != "user":
-        return list(messages)
-    content = join_contents([messages[0]["content"], messages[1]["content"]])
-    return [{**messages[1], "content": content}, *messages[2:]]
-
-
-def answer_results(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """Insert a blank answer between tool results and a user message. Mistral's templates require one.
-
-    Its text is a space, because the template of Ministral 3 refuses an empty text.
-    """
-    answered: list[TemplateMessage] = []
-    for message in messages:
-        if answered and answered[-1]["role"] == "tool" and message["role"] == "user":
-            answered.append({"role": "assistant", "content": " "})
-        answered.append(message)
-    return answered
-
-
-def fold_reasoning(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """Append the content of messages with calls to their reasoning. gpt-oss accepts only one of the two with calls."""
-    return [_fold(message) for message in messages]
-
-
-def _fold(message: TemplateMessage) -> TemplateMessage:
-    key = next((key for key in REASONING_KEYS if message.get(key)), None)
-    content = message["content"]
-    if key is None or not message.get("tool_calls") or not content or not isinstance(content, str):
-        return message
-    return {**message, key: message[key] + PARAGRAPH + content, "content": ""}
-
-
-def _merge(role: str, messages: Sequence[TemplateMessage]) -> TemplateMessage:
-    merged: TemplateMessage = {"role": role, "content": join_contents([m["content"] for m in messages if m["content"]])}
-    for key in REASONING_KEYS:
-        if reasoning := [m[key] for m in messages if m.get(key)]:
-            merged[key] = PARAGRAPH.join(reasoning)
-    if calls := [call for m in messages for call in m.get("tool_calls", ())]:
-        merged["tool_calls"] = calls
-    return merged
-
-
-def join_contents(contents: Sequence[Content], separator: str = PARAGRAPH) -> Content:
-    """Join contents, by default as paragraphs: to a string if all are strings, else to a list of parts."""
-    contents = [content for content in contents if content]
-    texts = [content for content in contents if isinstance(content, str)]
-    if len(texts) == len(contents):
-        return separator.join(texts)
-    joined: list[dict[str, str]] = []
-    for content in contents:
-        joined += [{"type": "text", "text": separator}] if joined and separator else []
-        joined += [{"type": "text", "text": content}] if isinstance(content, str) else content
-    return joined
+    return [{"role": "system", "content": content}, *messages]
 
 
 def _split_reasoning(message: Message, output_format: OutputFormat) -> tuple[str | None, Sequence[Part]]:

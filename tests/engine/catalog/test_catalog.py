@@ -38,6 +38,17 @@ def test_the_built_in_model_is_always_listed() -> None:
     assert 1_000_000 < info.parameter_count < 10_000_000
 
 
+@pytest.mark.parametrize("generic_tools", [True, False])
+@pytest.mark.parametrize(("template", "is_chat"), [("{{ messages }}", True), ("", False)])
+def test_chat_models_have_tools_if_the_settings_accept_them_for_all(
+    tmp_path: Path, template: str, is_chat: bool, generic_tools: bool
+) -> None:
+    write_model(tmp_path / "alone", files={"chat_template.jinja": template})
+    options = EngineOptions(model_dirs=(str(tmp_path),), generic_tools=generic_tools)
+    (info,) = Catalog(options, environ={}, hub_cache=None, builtin_dir=tmp_path / "none").models()
+    assert ("tools" in info.capabilities) is (is_chat and generic_tools)
+
+
 def test_folders_contain_models_with_and_without_an_organization(tmp_path: Path) -> None:
     write_model(tmp_path / "alone")
     write_model(tmp_path / "org" / "inner")

@@ -78,3 +78,19 @@ def test_a_result_without_a_call_gets_an_id_that_the_template_accepts() -> None:
     for id_ in ("call_lost", None):
         (mapped,) = ids_of([result(id_)], NINE)
         assert re.fullmatch(r"[A-Za-z0-9]{9}", mapped or "")
+
+
+@pytest.mark.parametrize("pattern", ["", NINE])
+def test_a_result_with_an_unknown_id_gets_that_of_the_call_before_it_that_no_result_names(pattern: str) -> None:
+    messages = [call("first", "second"), result("unknown"), result("first")]
+    first, second, *results = ids_of(messages, pattern)
+    assert results == [second, first]
+
+
+@pytest.mark.parametrize("between", [Message("user"), Message("assistant")])
+def test_a_result_with_an_unknown_id_keeps_it_after_other_messages(between: Message) -> None:
+    assert ids_of([call("a"), between, result("unknown")], "")[-1] == "unknown"
+
+
+def test_a_result_of_another_tool_keeps_its_unknown_id() -> None:
+    assert ids_of([call("a"), result("unknown", "sub")], "") == ["a", "unknown"]
