@@ -253,7 +253,7 @@ def test_an_ordinary_answer_is_streamed_without_delay(family: str, text: str) ->
         ("hermes", "", "<tool_call>{"),
         ("hermes", "", '<tool_call>{"'),
         ("hermes", "<think>", "<tool_call>{"),
-        ("lfm2", "<|tool_call_start|>", "write(a=1)\n"),
+        ("lfm2", "<|tool_call_start|>", "write(a=\n"),
         ("llama3_json", "{", " " * 10),
     ],
 )
