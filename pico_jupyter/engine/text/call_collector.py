@@ -108,10 +108,12 @@ class CallCollector:
         return text
 
     def reject(self) -> tuple[str, str]:
-        """Remove the collected text. Returns its needle (without a needle, its first character) and the rest."""
-        self._rejected += 1
+        """Remove the collected text. Returns the needle at its start, or one character, and the text after it."""
         text = self.pop()
-        length = max((len(needle) for needle in self.needles if text.startswith(needle)), default=1)
+        needle = max((needle for needle in self.needles if text.startswith(needle)), key=len, default="")
+        # Whether text without a needle is collected at all depends on how the answer is split.
+        self._rejected += bool(needle)
+        length = len(needle) or 1
         return text[:length], text[length:]
 
     @property

@@ -127,8 +127,10 @@ class _Reader(ParameterReader):
             return self._read_python()
         name = self._read_name()
         call = _call(name, self._read_arguments(name))
-        is_closed = [self._accept_end((closing,)) for closing in self._format.call_closings]
-        # Only the text after the parameters shows that they have ended.
+        # Some models write the tags twice. Without a section, the text after the call need not be known.
+        closings = self._format.call_closings * (2 if self._format.sections else 1)
+        is_closed = [self._accept_end((closing,)) for closing in closings]
+        # The end of parameters is known only by the text after them.
         if self._format.body is Body.PARAMETERS and not any(is_closed) and not self.begins_any(self._ends):
             raise NotACall("no end of the call")
         return [call]
