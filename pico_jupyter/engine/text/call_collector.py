@@ -9,6 +9,7 @@ from pico_jupyter.engine.formats.call_formats import CallFormat
 from pico_jupyter.engine.text.call_progress import CallProgress, ParsedToolCall
 from pico_jupyter.engine.text.call_reader import read_calls
 from pico_jupyter.engine.text.call_values import Incomplete, NotACall
+from pico_jupyter.engine.text.matching import first_match
 from pico_jupyter.engine.text.text_space import WHITESPACE
 
 _MAX_REJECTED = 64
@@ -107,14 +108,20 @@ class CallCollector:
         self._calls, self._end = [], 0
         return text
 
-    def reject(self) -> tuple[str, str]:
-        """Remove the collected text. Returns the needle at its start, or one character, and the text after it."""
-        text = self.pop()
-        needle = max((needle for needle in self.needles if text.startswith(needle)), key=len, default="")
-        # Whether text without a needle is collected at all depends on how the answer is split.
-        self._rejected += bool(needle)
-        length = len(needle) or 1
-        return text[:length], text[length:]
+    def reject(self, reasoning_ends: Sequence[str]) -> tuple[str, str]:
+        """Remove the collected text. Returns the part of it that is no call, and the rest, which must be parsed again.
+
+        The part is the complete calls that stand in reasoning, up to the end of the reasoning, or the needle at the
+        start, or one character.
+        """
+        end, text = self._end, self.pop()
+        if found := first_match(text[:end], reasoning_ends):
+            end = found[0]
+        if not end:
+            end = max((len(needle) for needle in self.needles if text.startswith(needle)), default=1)
+        # Text without a needle does not count. Whether it is collected at all depends on how the answer is split.
+        self._rejected += sum(text.count(needle, 0, end) for needle in self.needles)
+        return text[:end], text[end:]
 
     @property
     def is_exhausted(self) -> bool:

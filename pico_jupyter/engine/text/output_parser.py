@@ -334,7 +334,7 @@ class OutputParser:
             self._collector.pop()
             self._set_phase(OutputPhase.CONTENT)
             return ""
-        opening, rest = self._collector.reject()
+        opening, rest = self._collector.reject(self._needles.reasoning_ends)
         if self._collector.is_exhausted:
             self._needles.ignore_calls()
         is_reasoning = self._is_call_in_reasoning

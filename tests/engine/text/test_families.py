@@ -291,10 +291,11 @@ def test_an_ordinary_answer_is_streamed_without_delay(family: str, text: str) ->
         ("hermes", "", '<tool_call>{"'),
         ("hermes", "<think>", "<tool_call>{"),
         ("lfm2", "<|tool_call_start|>", "write(a=\n"),
+        ("lfm2", "<|tool_call_start|>[", "{,"),
         ("llama3_json", "{", " " * 10),
     ],
 )
-def test_the_time_for_calls_that_never_end_grows_with_the_text_only(family: str, start: str, repeated: str) -> None:
+def test_the_time_for_text_that_is_no_call_grows_with_the_text_only(family: str, start: str, repeated: str) -> None:
     # Ten times our own limit. A parser that reads the rest of the answer again for each opening is far slower.
     vocabulary = FamilyVocabulary(FAMILIES[family]["a call"].family, has_special_tokens=False)
     text = start + repeated * 6_000
@@ -303,6 +304,17 @@ def test_the_time_for_calls_that_never_end_grows_with_the_text_only(family: str,
     answer = parse(vocabulary, ids)
     assert (time.thread_time() - started) / len(ids) < 1e-3
     assert (answer.reasoning + answer.content).strip() == text.removeprefix("<think>").strip()
+
+
+def test_the_time_for_calls_in_reasoning_grows_with_their_number_only() -> None:
+    # A parser that reads all calls again for each one that does not count is far slower.
+    vocabulary = FamilyVocabulary(FAMILIES["hermes"]["a call"].family, has_special_tokens=False)
+    reasoning = "hm " + '<tool_call>{"name": "now"}</tool_call>' * 500
+    ids = vocabulary.encode(f"<think>{reasoning}</think>No.", 12)
+    started = time.thread_time()
+    answer = parse(vocabulary, ids)
+    assert (time.thread_time() - started) / len(ids) < 1e-3
+    assert answer == FamilyAnswer(reasoning, "No.")
 
 
 @pytest.mark.parametrize(
