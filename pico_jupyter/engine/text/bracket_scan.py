@@ -23,8 +23,8 @@ _LONGEST_MISPLACED = 200
 class BracketScan:
     """The brackets of the value that begins at `start`. Brackets in strings do not count.
 
-    Strings stand between two of `quotes`. In strings between `"` or `'`, a backslash escapes the next character. The
-    value contains none of `stops` outside strings.
+    A string begins and ends with one of `quotes`. In strings quoted with `"` or `'`, a backslash escapes the next
+    character. The value contains none of `stops` outside strings.
 
     Small models write brackets too often, or not often enough. A bracket that closes nothing is removed. Brackets that
     are missing are added before the one that closes an outer bracket, and before an item of a list that cannot be part
@@ -32,7 +32,7 @@ class BracketScan:
     """
 
     def __init__(self, start: int, quotes: Sequence[str], stops: Sequence[str] = ()) -> None:
-        # The text before `_at` is scanned. `_quote` is the end of the string that is open there, "" outside strings.
+        # The text before `_at` is scanned. `_quote` is the quote that ends the open string; "" outside strings.
         # `_stack` are the brackets that are missing there, and `_missing` is the number of each.
         self._start = self._at = start
         self._quote = ""
@@ -48,10 +48,11 @@ class BracketScan:
         self._tokens = regex.compile("|".join((*map(regex.escape, self._partial), r"[{}\[\]()]")))
 
     def end(self, text: str, closings: Sequence[str]) -> tuple[int, str]:
-        """The end of the value, and its repaired text.
+        """Return the end of the value, and its repaired text.
 
-        `text` is the text of the last call, or a longer one. Of `closings`, one that stands outside strings ends a
-        value whose last brackets are missing. Raises Incomplete, and NotACall at one of the stops.
+        `text` begins with the text of the previous call of this method. One of `closings` outside a string also ends
+        the value; its last brackets are then missing. Raises Incomplete if the value has not ended, and NotACall at one
+        of the stops.
         """
         while self._end is None:
             if self._quote:
@@ -83,7 +84,7 @@ class BracketScan:
         return "".join((*pieces, text[at:end], *reversed(self._stack)))
 
     def _add(self, token: str, at: int, text: str) -> None:
-        """Add a bracket or a quote."""
+        """Process a bracket or a quote."""
         if token in self._stops:
             raise NotACall("the reasoning ends in the value")
         if token in self._quotes:

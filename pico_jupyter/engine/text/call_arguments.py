@@ -15,9 +15,9 @@ _MAX_NESTING = 200
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
-    """The arguments of a call. Nothing and null become {}.
+    """The arguments of a call as an object. An empty text and null become {}.
 
-    Another value becomes an object with one member. So does the text, if it is not valid or nested too deeply.
+    Any other value, and text that is invalid or nested too deeply, becomes the single member of an object.
     """
     value = _parse_value(text) if text.strip() else None
     if isinstance(value, str) and value.lstrip().startswith("{"):
@@ -37,7 +37,7 @@ def arguments_as_text(text: str, arguments: dict[str, Any]) -> str:
 def arguments_text(arguments: Any) -> str:
     """The arguments that a model wrote, as the JSON text of an object.
 
-    A text is parsed as the arguments of past calls are. Raises NotACall for a value that JSON does not have.
+    A text is parsed as the arguments of past calls are. Raises NotACall for a value that JSON cannot represent.
     """
     if isinstance(arguments, str):
         text, arguments = arguments, parse_arguments(arguments)

@@ -52,10 +52,11 @@ class CallCollector:
     def collect(
         self, text: str, *, final: bool, reasoning_ends: Sequence[str] = ()
     ) -> tuple[list[ParsedToolCall], str] | None:
-        """Add text. Returns the calls and the text after them; None as long as more text decides.
+        """Add text. Returns the calls and the text after them, or None if more text is needed.
 
         `final`: no text follows. `reasoning_ends` end the reasoning in which the calls stand; () outside reasoning. The
-        calls of reasoning include all that follow directly. Raises NotACall; the collected text remains until pop().
+        calls of reasoning include all that follow directly. Raises NotACall if the collected text is not a call. The
+        text is kept until pop().
         """
         if self.is_exhausted:
             self.text += text
@@ -81,7 +82,7 @@ class CallCollector:
         return self.text[self._end :].lstrip(WHITESPACE).startswith(self.needles)
 
     def _read_next(self, final: bool, reasoning_ends: Sequence[str]) -> list[ParsedToolCall] | None:
-        """The calls at the end of those that are known. None as long as more text decides."""
+        """The calls at the end of those that are known. None if more text is needed."""
         is_incomplete = False
         self._awaited = ()
         text = self.text[self._end :].lstrip(WHITESPACE) if self._calls else self.text

@@ -41,9 +41,9 @@ def read_calls(
     """Return the calls at the start of `text`, and the length of this part of the text, tags included.
 
     `tools` is the JSON array of the request; the schemas in it give the types of parameters. `final`: no text follows.
-    `progress` is that of an earlier call of this function, with the same format and the beginning of this text.
-    `stops` are texts that a call contains in its values only: those that end the reasoning in which the call stands.
-    Raises Incomplete if more text decides, and NotACall. With `final` only NotACall is raised.
+    While a text grows, pass the same object `progress` in each call. `stops` are texts that a call contains in its
+    values only: those that end the reasoning in which the call stands. Raises NotACall if the text is not a call, and
+    Incomplete (but not with `final`) if more text is needed.
     """
     reader = _Reader(text, call_format, tools, final=final, progress=progress or CallProgress(), stops=stops)
     try:
@@ -130,7 +130,7 @@ class _Reader(ParameterReader):
         # Some models write the tags twice. Without a section, the text after the call need not be known.
         closings = self._format.call_closings * (2 if self._format.sections else 1)
         is_closed = [self._accept_end((closing,)) for closing in closings]
-        # The end of parameters is known only by the text after them.
+        # Only the text after the parameters shows that they have ended.
         if self._format.body is Body.PARAMETERS and not any(is_closed) and not self.begins_any(self._ends):
             raise NotACall("no end of the call")
         return [call]
@@ -231,7 +231,7 @@ class _Reader(ParameterReader):
                 self.at, value = self._bracket_end(match.end(), self._closings, PYTHON_QUOTES)
                 calls.append(match[1] + value)
         except Incomplete:
-            # Only the closing tag decides.
+            # Only the closing tag ends the calls.
             raise Incomplete(*self._closings, *self._stops) from None
         return f"[{', '.join(calls)}]"
 
@@ -247,7 +247,7 @@ class _Reader(ParameterReader):
         return self._accept_end(self._closings)
 
     def _accept_end(self, closings: Sequence[str]) -> bool:
-        """Skip one of `closings`, and the brackets before it that small models write too often."""
+        """Skip one of `closings`, and superfluous brackets before it, which small models often write."""
         if any(self.accept(closing) for closing in closings):
             return True
         start = self.at

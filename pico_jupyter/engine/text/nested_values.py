@@ -59,7 +59,7 @@ def _items(cursor: TextCursor, closing: str, read: Callable[[], _Item]) -> list[
 
 
 def read_tags(cursor: TextCursor, prefix: str, properties: Mapping[str, Any], closing: str) -> dict[str, Any]:
-    """The arguments before `closing`, each between two tags. `prefix` is the text before a tag."""
+    """Read the arguments up to `closing`, each between two tags. `prefix` is the text before each tag."""
     value = _read_nested(cursor, prefix, {"type": "object", "properties": properties}, (closing,), ())
     return value if isinstance(value, dict) else {}
 
@@ -67,7 +67,7 @@ def read_tags(cursor: TextCursor, prefix: str, properties: Mapping[str, Any], cl
 def _read_nested(
     cursor: TextCursor, prefix: str, schema: Any, closings: tuple[str, ...], siblings: Collection[str]
 ) -> Any:
-    """The value before the first of the tags `closings`: text, or an object or a list of tags.
+    """Read the value before the first of the tags `closings`: text, or an object or a list of tags.
 
     It ends before another of these tags or before the tag of one of its `siblings`, if its own closing tag is missing.
     The tag at its end is not consumed.

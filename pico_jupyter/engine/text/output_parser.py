@@ -217,7 +217,7 @@ class OutputParser:
             self._token_has_reasoning = True
             self._enter(OutputPhase.BEFORE_REASONING)
             return text[len(self._open) :]
-        # A closing tag here ends a reasoning block that the prompt has already closed, or is written once more.
+        # The prompt has already closed the reasoning, or the model writes a closing tag twice.
         for tag in (self._close, *self._markers, *self._strays):
             if tag and text.startswith(tag):
                 self._space.reset_after_markup(follows_text=False)

@@ -33,7 +33,7 @@ class ParameterReader(TextCursor):
         self._stops = stops
         self._progress = progress
         self._closings = tuple(closing for _, closing in call_format.sections if closing)
-        # The texts that may stand after a call: the end of its section, and the next call.
+        # A call may be followed by the end of its section, or by the next call.
         starts = (pattern.partition("{")[0] for pattern in call_format.calls)
         self._ends = (*self._closings, *(start for start in starts if start))
         self._schemas = {name: parameters for name, parameters in map(tool_parameters, tools) if name}
@@ -49,7 +49,7 @@ class ParameterReader(TextCursor):
             self._check_reasoning(self.text[start : self.at])
             return arguments
         except Incomplete:
-            # Only the end of the call decides.
+            # Only one of these closing tags can complete the arguments.
             raise Incomplete(*self._format.call_closings, *self._ends) from None
 
     def _check_reasoning(self, text: str) -> None:
@@ -82,7 +82,7 @@ class ParameterReader(TextCursor):
             arguments[groups["key"]] = convert_text(value.removeprefix("\n").removesuffix("\n"), schema)
 
     def _read_value(self, schema: Any, following: Collection[str]) -> str:
-        """The text of a parameter. The parameters `following` may come next, if the closing tag is missing."""
+        """Read the value of a parameter. The parameters `following` may be next if the closing tag is missing."""
         start = self.at
         begin = start if "string" in schema_types(schema) else self._json_end(start)
         end = self._find_closing(begin)
@@ -130,7 +130,7 @@ class ParameterReader(TextCursor):
         return int(match.start()) if match else None
 
     def _json_end(self, start: int) -> int:
-        """The end of the JSON object or list at `start`, whose strings may hold closing tags; else `start`."""
+        """The end of the JSON object or list at `start`; without one, `start`. Its strings may contain closing tags."""
         self.skip_space()
         at, self.at = self.at, start
         if self.text[at : at + 1] not in ("{", "["):

@@ -21,7 +21,7 @@ class LeadingSpace:
         self._before_markup = None
 
     def reset_after_markup(self, *, follows_text: bool) -> None:
-        """Begin the part after a call or a message. `follows_text`: text of the answer stands before it."""
+        """Begin the part after a call or a message. `follows_text`: the answer has text before it."""
         before = self._before_markup if self._before_markup is not None else self.text if follows_text else None
         self.reset(is_kept=False)
         self._before_markup = before
