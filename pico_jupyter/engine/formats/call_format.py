@@ -99,6 +99,12 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return tuple(dict.fromkeys(text for text in (*(opening for opening, _ in self.sections), *starts) if text))
 
     @cached_property
+    def last_closings(self) -> tuple[str, ...]:
+        """The tags after the calls of an answer. Other texts, such as the end of a code block, are no tags."""
+        closings = (tuple(closing for _, closing in self.sections)) or self.call_closings
+        return tuple(closing for closing in closings if any(map(str.isalnum, closing)))
+
+    @cached_property
     def guard_patterns(self) -> tuple[Any, ...]:
         """The compiled patterns of `guards`."""
         return tuple(compile_pattern(pattern, _GUARD_SPACE) for pattern in self.guards)

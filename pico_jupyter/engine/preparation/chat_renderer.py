@@ -10,7 +10,7 @@ from pico_jupyter.engine.catalog.content_format import Content
 from pico_jupyter.engine.catalog.turn_rewriting import REWRITINGS, TemplateMessage, rewrite
 from pico_jupyter.engine.formats.call_formats import JSON_ALONE, JSON_IN_TAGS, CallFormat
 from pico_jupyter.engine.formats.output_format import OutputFormat
-from pico_jupyter.engine.preparation.call_history import parse_arguments, split_parallel_calls
+from pico_jupyter.engine.preparation.call_history import split_parallel_calls
 from pico_jupyter.engine.preparation.control_text import ControlText, free_mark
 from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
 from pico_jupyter.engine.preparation.template_messages import (
@@ -20,6 +20,7 @@ from pico_jupyter.engine.preparation.template_messages import (
     text_of,
 )
 from pico_jupyter.engine.preparation.tool_schemas import complete_tools, describe_tools
+from pico_jupyter.engine.text.call_arguments import parse_arguments
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import TemplateFailed
 from pico_jupyter.types import ChatPrompt, Message, Part, TextPart

@@ -12,12 +12,9 @@ from pico_jupyter.engine.catalog.history_format import THINKING_PART, HistoryFor
 from pico_jupyter.engine.catalog.turn_rewriting import PARAGRAPH, TemplateMessage, join_contents, mark_result
 from pico_jupyter.engine.formats.call_formats import CallFormat
 from pico_jupyter.engine.formats.output_format import OutputFormat
-from pico_jupyter.engine.preparation.call_history import (
-    arguments_as_text,
-    calls_as_text,
-    parse_arguments,
-)
+from pico_jupyter.engine.preparation.call_history import calls_as_text
 from pico_jupyter.engine.preparation.control_text import ControlText
+from pico_jupyter.engine.text.call_arguments import arguments_as_text, parse_arguments
 from pico_jupyter.types import Message, Part, TextPart, ToolCall
 
 

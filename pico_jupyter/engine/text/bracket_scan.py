@@ -14,62 +14,106 @@ _BRACKETS = {"{": "}", "[": "]", "(": ")"}
 JSON_QUOTES = ('"',)
 PYTHON_QUOTES = ('"', "'")
 _QUOTED = {quote: regex.compile(rf"[^{quote}\\]*+(?:\\.[^{quote}\\]*+)*+", regex.DOTALL) for quote in PYTHON_QUOTES}
+# What stands before an opening bracket that cannot begin a value there: an object in place of a key of another object,
+# and a call in place of an argument of another call.
+_MISPLACED = {"{": regex.compile(r",\s{0,64}$"), "(": regex.compile(r",\s{0,64}[\w.\-]{1,128}$")}
+_LONGEST_MISPLACED = 200
 
 
 class BracketScan:
     """The brackets of the value that begins at `start`. Brackets in strings do not count.
 
     A string begins and ends with one of `quotes`. In strings quoted with `"` or `'`, a backslash escapes the next
-    character.
+    character. The value contains none of `stops` outside strings.
+
+    Small models write brackets too often, or not often enough. A bracket that closes nothing is removed. Brackets that
+    are missing are added before the one that closes an outer bracket, and before an item of a list that cannot be part
+    of the item before it.
     """
 
-    def __init__(self, start: int, quotes: Sequence[str]) -> None:
+    def __init__(self, start: int, quotes: Sequence[str], stops: Sequence[str] = ()) -> None:
         # The text before `_at` is scanned. `_quote` is the quote that ends the open string; "" outside strings.
-        self._at = start
+        # `_stack` are the brackets that are missing there, and `_missing` is the number of each.
+        self._start = self._at = start
         self._quote = ""
         self._stack: list[str] = []
-        self._is_broken = False
+        self._missing = dict.fromkeys(_BRACKETS.values(), 0)
+        # The texts that replace the text between two positions, in their order.
+        self._repairs: list[tuple[int, int, str]] = []
+        self._end: int | None = None
         self._quotes = quotes
-        self._tokens = regex.compile("|".join((*map(regex.escape, quotes), r"[{}\[\]()]")))
+        self._stops = stops
+        self._partial = (*quotes, *stops)
+        self._longest = max(map(len, self._partial))
+        self._tokens = regex.compile("|".join((*map(regex.escape, self._partial), r"[{}\[\]()]")))
 
     def end(self, text: str, closings: Sequence[str]) -> tuple[int, str]:
-        """Return the end of the value, and the closing brackets that are missing.
+        """Return the end of the value, and its repaired text.
 
         `text` begins with the text of the previous call of this method. One of `closings` outside a string also ends
-        the value; its last brackets are then missing. Raises Incomplete if the value has not ended, and NotACall if
-        brackets do not match.
+        the value; its last brackets are then missing. Raises Incomplete if the value has not ended, and NotACall at one
+        of the stops.
         """
-        if self._is_broken:
-            raise NotACall("brackets do not match")
-        while True:
+        while self._end is None:
             if self._quote:
                 self._skip_string(text)
-            match = self._tokens.search(text, self._at, len(text) - partial_length(text[-8:], self._quotes))
+            known = len(text) - partial_length(text[-self._longest :], self._partial)
+            match = self._tokens.search(text, self._at, known)
             limit = match.start() if match else len(text)
             ends = [at for closing in closings if (at := text.find(closing, self._at, limit + len(closing))) >= 0]
             if self._stack and ends and min(ends) < limit:
-                return min(ends), "".join(reversed(self._stack))
+                return min(ends), self._repaired(text, min(ends))
             if match is None:
-                raise Incomplete("}", "]", ")", *closings)
-            if self._add(match[0]):
-                # A later call finds the same end.
-                return match.end(), ""
+                raise Incomplete("}", "]", ")", *closings, *self._stops)
+            self._add(match[0], match.start(), text)
             self._at = match.end()
+        return self._end, self._repaired(text, self._end)
 
-    def _add(self, token: str) -> bool:
-        """Process a bracket or a quote. Returns whether it ends the value."""
-        if token in _BRACKETS:
-            self._stack.append(_BRACKETS[token])
-        elif token not in _BRACKETS.values():
+    def end_of_text(self, text: str) -> tuple[int, str] | None:
+        """The end of a value that lacks only its own brackets at the end of the text: those around its last item."""
+        is_between_items = not self._quote and text.rstrip().endswith(("}", ")"))
+        if is_between_items and self._stack in (["]"], ["}"], ["]", "}"]):
+            return len(text), self._repaired(text, len(text))
+        return None
+
+    def _repaired(self, text: str, end: int) -> str:
+        pieces, at = [], self._start
+        for start, stop, replacement in self._repairs:
+            pieces += [text[at:start], replacement]
+            at = stop
+        return "".join((*pieces, text[at:end], *reversed(self._stack)))
+
+    def _add(self, token: str, at: int, text: str) -> None:
+        """Process a bracket or a quote."""
+        if token in self._stops:
+            raise NotACall("the reasoning ends in the value")
+        if token in self._quotes:
             self._quote = token
-        elif not self._stack or self._stack[-1] != token:
-            self._is_broken = True
-            raise NotACall("brackets do not match")
-        elif len(self._stack) == 1:
-            return True
+        elif token in _BRACKETS:
+            self._close_misplaced(token, at, text)
+            self._stack.append(_BRACKETS[token])
+            self._missing[_BRACKETS[token]] += 1
+        elif not self._missing[token]:
+            self._repairs.append((at, at + 1, ""))
         else:
-            self._stack.pop()
-        return False
+            while (missing := self._pop()) != token:
+                self._repairs.append((at, at, missing))
+            self._end = None if self._stack else at + 1
+
+    def _close_misplaced(self, token: str, at: int, text: str) -> None:
+        """Close the brackets that are missing before an item of a list that begins with `token`."""
+        pattern, bracket = _MISPLACED.get(token), _BRACKETS[token]
+        if pattern is None or self._stack[-1:] != [bracket] or not self._missing["]"]:
+            return
+        before = pattern.search(text[max(self._start, at - _LONGEST_MISPLACED) : at])
+        while before and self._stack[-1] == bracket:
+            comma = at - len(before[0])
+            self._repairs.append((comma, comma, self._pop()))
+
+    def _pop(self) -> str:
+        bracket = self._stack.pop()
+        self._missing[bracket] -= 1
+        return bracket
 
     def _skip_string(self, text: str) -> None:
         if self._quote in _QUOTED:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pico_jupyter.engine.formats.call_formats import Body, CallFormat
-from pico_jupyter.engine.text.call_reader import CallProgress, ParsedToolCall, read_calls
+from pico_jupyter.engine.formats.call_formats import CallFormat
+from pico_jupyter.engine.text.call_progress import CallProgress, ParsedToolCall
+from pico_jupyter.engine.text.call_reader import read_calls
 from pico_jupyter.engine.text.call_values import Incomplete, NotACall
 from pico_jupyter.engine.text.matching import first_match
-from pico_jupyter.engine.text.string_mask import StringMask
+from pico_jupyter.engine.text.text_space import WHITESPACE
 
 _MAX_REJECTED = 64
 
@@ -17,18 +18,19 @@ _MAX_REJECTED = 64
 class CallCollector:
     """Collects the tool calls of one answer in `formats`. `tools` is the JSON array of the request.
 
-    `needles` are the texts at which a call begins. `text` is the collected text, from its needle on;
-    `outside_strings` is the same text without its strings, if the format is JSON.
+    `needles` are the texts at which a call begins, and `closings` those at which it ends. `text` is the collected text,
+    from its needle on.
     """
 
     def __init__(self, formats: Sequence[CallFormat], tools: Sequence[Mapping[str, Any]]) -> None:
-        self.needles = tuple(dict.fromkeys(needle for call in formats for needle in call.needles))
-        self.text = ""
-        self.outside_strings = ""
-        self._mask = StringMask()
-        self._rejected = 0
         self._tagged = tuple(call for call in formats if call.needles)
-        self._is_json = all(call.body in (Body.OBJECTS, Body.JSON) for call in self._tagged)
+        self.needles = tuple(dict.fromkeys(needle for call in self._tagged for needle in call.needles))
+        self.closings = tuple(dict.fromkeys(closing for call in self._tagged for closing in call.last_closings))
+        self.text = ""
+        self._rejected = 0
+        # The complete calls at the start of the text, and the position after them.
+        self._calls: list[ParsedToolCall] = []
+        self._end = 0
         self._bare = tuple(call for call in formats if call.guards)
         self._tools = tools
         # The collected text is parsed again only after one of these texts has arrived; (): after any text.
@@ -47,10 +49,14 @@ class CallCollector:
             return True
         return False
 
-    def collect(self, text: str, *, final: bool) -> tuple[list[ParsedToolCall], str] | None:
+    def collect(
+        self, text: str, *, final: bool, reasoning_ends: Sequence[str] = ()
+    ) -> tuple[list[ParsedToolCall], str] | None:
         """Add text. Returns the calls and the text after them, or None if more text is needed.
 
-        `final`: no text follows. Raises NotACall if the collected text is not a call. The text is kept until pop().
+        `final`: no text follows. `reasoning_ends` end the reasoning in which the calls stand; () outside reasoning. The
+        calls of reasoning include all that follow directly. Raises NotACall if the collected text is not a call. The
+        text is kept until pop().
         """
         if self.is_exhausted:
             self.text += text
@@ -58,51 +64,71 @@ class CallCollector:
         overlap = max(map(len, self._awaited), default=0)
         recent = self.text[max(0, len(self.text) - overlap) :] + text
         self.text += text
-        self.outside_strings += self._mask.hide(text) if self._is_json else text
         if self._awaited and not final and not any(awaited in recent for awaited in self._awaited):
             return None
-        incomplete = False
+        while not self._calls or (reasoning_ends and self._begins_call()):
+            try:
+                calls = self._read_next(final, reasoning_ends)
+            except NotACall:
+                if self._calls:
+                    break
+                raise
+            if calls is None:
+                return None
+            self._calls += calls
+        return self._calls, self.text[self._end :]
+
+    def _begins_call(self) -> bool:
+        return self.text[self._end :].lstrip(WHITESPACE).startswith(self.needles)
+
+    def _read_next(self, final: bool, reasoning_ends: Sequence[str]) -> list[ParsedToolCall] | None:
+        """The calls at the end of those that are known. None if more text is needed."""
+        is_incomplete = False
         self._awaited = ()
-        for call in self._candidates():
+        text = self.text[self._end :].lstrip(WHITESPACE) if self._calls else self.text
+        for call in self._candidates(text):
             try:
                 progress = self._progress.setdefault(call.title, CallProgress())
-                calls, end = read_calls(self.text, call, self._tools, final=final, progress=progress)
+                calls, length = read_calls(
+                    text, call, self._tools, final=final, progress=progress, stops=reasoning_ends
+                )
             except NotACall:
                 continue
             except Incomplete as error:
-                incomplete, self._awaited = True, error.awaited
+                is_incomplete, self._awaited = True, error.awaited
                 continue
-            return calls, self.text[end:]
-        if incomplete:
+            self._end, self._progress = len(self.text) - len(text) + length, {}
+            return calls
+        if is_incomplete:
             return None
         raise NotACall
 
     def pop(self) -> str:
         """Return and remove the collected text."""
         text, self.text, self._awaited, self._progress = self.text, "", (), {}
-        self.outside_strings, self._mask = "", StringMask()
+        self._calls, self._end = [], 0
         return text
 
-    def reject(self) -> tuple[str, str]:
-        """Remove the collected text. Returns its needle (without a needle, its first character) and the rest."""
-        self._rejected += 1
-        text = self.pop()
-        length = max((len(needle) for needle in self.needles if text.startswith(needle)), default=1)
-        return text[:length], text[length:]
+    def reject(self, reasoning_ends: Sequence[str]) -> tuple[str, str]:
+        """Remove the collected text. Returns the part of it that is no call, and the rest, which must be parsed again.
 
-    def reject_before(self, end: int) -> str:
-        """Return and remove the collected text. Each needle before `end` counts as one rejected call."""
-        text, at = self.pop(), 0
-        while self._rejected < _MAX_REJECTED and (found := first_match(text[at:end], self.needles)):
-            at += found[0] + len(found[1])
-            self._rejected += 1
-        return text
+        The part is the complete calls that stand in reasoning, up to the end of the reasoning, or the needle at the
+        start, or one character.
+        """
+        end, text = self._end, self.pop()
+        if found := first_match(text[:end], reasoning_ends):
+            end = found[0]
+        if not end:
+            end = max((len(needle) for needle in self.needles if text.startswith(needle)), default=1)
+        # Text without a needle does not count. Whether it is collected at all depends on how the answer is split.
+        self._rejected += sum(text.count(needle, 0, end) for needle in self.needles)
+        return text[:end], text[end:]
 
     @property
     def is_exhausted(self) -> bool:
         """Whether the limit of rejected calls is reached. There is a limit because each one is parsed twice."""
         return self._rejected >= _MAX_REJECTED
 
-    def _candidates(self) -> Sequence[CallFormat]:
-        tagged = [call for call in self._tagged if self.text.startswith(call.needles)]
+    def _candidates(self, text: str) -> Sequence[CallFormat]:
+        tagged = [call for call in self._tagged if text.startswith(call.needles)]
         return tagged or self._bare

@@ -3,50 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import regex
 
 from pico_jupyter.engine.formats.call_formats import Body, CallFormat
-from pico_jupyter.engine.text.bracket_scan import JSON_QUOTES, PYTHON_QUOTES, BracketScan
-from pico_jupyter.engine.text.call_values import (
-    Incomplete,
-    NotACall,
-    arguments_text,
-    convert_text,
-    parse_object,
-    parse_python_calls,
-    schema_types,
-    tool_parameters,
-)
-from pico_jupyter.engine.text.nested_values import read_tags, read_unquoted
+from pico_jupyter.engine.text.bracket_scan import JSON_QUOTES, PYTHON_QUOTES
+from pico_jupyter.engine.text.call_arguments import arguments_text
+from pico_jupyter.engine.text.call_progress import CallProgress, ParsedToolCall
+from pico_jupyter.engine.text.call_values import Incomplete, NotACall, parse_object, parse_python_calls
+from pico_jupyter.engine.text.nested_values import read_unquoted
+from pico_jupyter.engine.text.parameter_reader import ParameterReader
 from pico_jupyter.engine.text.text_cursor import TextCursor
 
 _VALUE = regex.compile(r"\s*+(?:\{|\[\s*+[\[{])")
+# The name of a call in Python's syntax, and what may stand before it on a line without a list.
+_PYTHON_NAME = regex.compile(r"[\s,;]*+(\w[\w.\-]*+)\s*+(?=\()")
+_NAMESPACE = "functions."
+_BRACKETS = regex.compile(r"\s*+[}\])][}\])\s]*+")
 # The brackets before the first string of a value, and its quote.
 _OPENING = regex.compile(r"[\[{\s]*+(.?)")
 _NAME_KEYS = ("name", "tool_name", "function")
 _ARGUMENT_KEYS = ("arguments", "parameters")
 # The keys of a call without arguments.
 _CALL_KEYS = {*_NAME_KEYS, "id", "index", "tool_call_id", "type"}
-
-
-class ParsedToolCall(msgspec.Struct, frozen=True):
-    """A tool call as the model wrote it. `arguments` is JSON text, which need not be valid."""
-
-    name: str
-    arguments: str
-
-
-@dataclass(slots=True)
-class CallProgress:
-    """What is known about a growing text: its calls up to the position `at`, and the brackets of its values."""
-
-    calls: list[ParsedToolCall] = field(default_factory=list)
-    at: int = 0
-    scans: dict[int, BracketScan] = field(default_factory=dict)
 
 
 def read_calls(
@@ -56,14 +36,16 @@ def read_calls(
     *,
     final: bool,
     progress: CallProgress | None = None,
+    stops: Sequence[str] = (),
 ) -> tuple[list[ParsedToolCall], int]:
     """Return the calls at the start of `text`, and the length of this part of the text, tags included.
 
     `tools` is the JSON array of the request; the schemas in it give the types of parameters. `final`: no text follows.
-    While a text grows, pass the same object `progress` in each call. Raises NotACall if the text is not a call, and
+    While a text grows, pass the same object `progress` in each call. `stops` are texts that a call contains in its
+    values only: those that end the reasoning in which the call stands. Raises NotACall if the text is not a call, and
     Incomplete (but not with `final`) if more text is needed.
     """
-    reader = _Reader(text, call_format, tools, final, progress or CallProgress())
+    reader = _Reader(text, call_format, tools, final=final, progress=progress or CallProgress(), stops=stops)
     try:
         return reader.read(), reader.at
     except Incomplete as error:
@@ -74,31 +56,17 @@ def read_calls(
         raise NotACall("the arguments are nested too deeply") from error
 
 
-class _Reader(TextCursor):
-    """Reads from position `at` of a text."""
-
-    def __init__(
-        self,
-        text: str,
-        call_format: CallFormat,
-        tools: Sequence[Mapping[str, Any]],
-        final: bool,
-        progress: CallProgress,
-    ) -> None:
-        super().__init__(text, final)
-        self._format = call_format
-        self._progress = progress
-        self._closings = tuple(closing for _, closing in call_format.sections if closing)
-        # A call may be followed by the end of its section, or by the next call.
-        starts = (pattern.partition("{")[0] for pattern in call_format.calls)
-        self._ends = (*self._closings, *(start for start in starts if start))
-        self._schemas = {name: parameters for name, parameters in map(tool_parameters, tools) if name}
+class _Reader(ParameterReader):
+    """Reads the calls at position `at` of a text."""
 
     def read(self) -> list[ParsedToolCall]:
         if self._format.guards:
             self._check_guards()
         for opening, closing in self._format.sections:
             if self.accept(opening):
+                # Some models write the tag twice.
+                while self.accept(opening):
+                    pass
                 self._closings = self._closings if closing else ()
                 return self._read_section()
         return self._read_without_section()
@@ -158,8 +126,10 @@ class _Reader(TextCursor):
         if self._format.body is Body.PYTHON:
             return self._read_python()
         name = self._read_name()
-        call = ParsedToolCall(name, arguments_text(self._read_arguments(name)))
-        is_closed = [self._accept_end((closing,)) for closing in self._format.call_closings]
+        call = _call(name, self._read_arguments(name))
+        # Some models write the tags twice. Without a section, the text after the call need not be known.
+        closings = self._format.call_closings * (2 if self._format.sections else 1)
+        is_closed = [self._accept_end((closing,)) for closing in closings]
         # Only the text after the parameters shows that they have ended.
         if self._format.body is Body.PARAMETERS and not any(is_closed) and not self.begins_any(self._ends):
             raise NotACall("no end of the call")
@@ -175,38 +145,27 @@ class _Reader(TextCursor):
                 if match.end("name") == len(self.text) and not self.final:
                     raise Incomplete
                 self.at = match.end()
-                return str(match["name"])
+                return str(match["name"]).removeprefix(_NAMESPACE)
         raise NotACall("no name")
 
     def _read_arguments(self, name: str) -> Any:
         match self._format.body:
             case Body.JSON:
-                return self._read_json()
+                return self._read_json(holds_calls=False)
             case Body.UNQUOTED if self.begins_any("{"):
-                self._bracket_end(self.space_end(), (), (self._format.quote, '"'))
-                return read_unquoted(self, self._format.quote)
+                return self._read_unquoted()
             case Body.UNQUOTED:
                 raise NotACall("no object")
             case _:
                 return self._read_tagged(self._schemas.get(name, {}))
 
-    def _read_tagged(self, properties: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            if self._format.body is Body.TAGS:
-                closing = self._format.call_closings[0]
-                return read_tags(self, self._format.quote, properties, closing)
-            return self._read_parameters(properties)
-        except Incomplete:
-            # Only one of these closing tags can complete the arguments.
-            raise Incomplete(*self._format.call_closings, *self._ends) from None
-
     def _read_object(self) -> list[ParsedToolCall]:
-        value = self._read_json()
+        value = self._read_json(holds_calls=True)
         items = value if isinstance(value, list) else [value]
         # An object without a tag may be an ordinary answer in JSON.
         return [_call_of_object(item, needs_arguments=bool(self._format.guards)) for item in items]
 
-    def _read_json(self) -> Any:
+    def _read_json(self, *, holds_calls: bool) -> Any:
         self.skip_space()
         if self.is_at_end():
             raise Incomplete
@@ -218,108 +177,83 @@ class _Reader(TextCursor):
         second = opening[1] if opening else ""
         if not second and not self.final:
             raise Incomplete
+        quotes = PYTHON_QUOTES if second == "'" else JSON_QUOTES
+        self.at, value = self._read_brackets(start, closings, quotes, holds_calls=holds_calls)
+        return parse_object(value)
+
+    def _read_unquoted(self) -> Any:
+        quote = self._format.quote
+        self.at, value = self._bracket_end(self.space_end(), self._closings, (quote, '"'))
         try:
-            end, missing = self._bracket_end(start, closings, PYTHON_QUOTES if second == "'" else JSON_QUOTES)
-        except (Incomplete, NotACall) as error:
-            if isinstance(error, Incomplete) and not self.final:
-                raise
-            end, missing = self._end_of_broken(start, closings)
-        self.at = end
-        return parse_object(self.text[start:end] + missing)
+            return read_unquoted(TextCursor(value, final=True), quote)
+        except Incomplete as error:
+            raise NotACall("not a value") from error
 
-    def _bracket_end(self, start: int, closings: Sequence[str], quotes: Sequence[str]) -> tuple[int, str]:
-        scan = self._progress.scans.get(start)
-        if scan is None:
-            scan = self._progress.scans[start] = BracketScan(start, quotes)
-        return scan.end(self.text, [closing for closing in closings if closing])
+    def _read_brackets(
+        self, start: int, closings: Sequence[str], quotes: Sequence[str], *, holds_calls: bool
+    ) -> tuple[int, str]:
+        """The end of the value at `start`, and its repaired text.
 
-    def _end_of_broken(self, start: int, closings: Sequence[str]) -> tuple[int, str]:
-        """The end of a value with mismatched brackets: the first closing tag. Known only at the end of the answer."""
-        ends = [at for closing in closings if closing and (at := self.text.find(closing, start)) >= 0]
-        if not self.final or not ends:
-            raise Incomplete("}", "]", *closings)
-        return min(ends), ""
-
-    def _read_python(self) -> list[ParsedToolCall]:
-        self.skip_space()
-        start = self.at
-        if self.text.startswith("[", start):
-            end, missing = self._bracket_end(start, self._closings, PYTHON_QUOTES)
-        else:
-            end, missing = self._end_of_lines(), ""
-        self.at = end
-        calls = parse_python_calls(self.text[start:end] + missing)
-        return [ParsedToolCall(name, arguments_text(arguments)) for name, arguments in calls]
-
-    def _end_of_lines(self) -> int:
-        """The end of calls that are not in a list: the position of the closing tag."""
+        At the end of the answer, a value that cannot be followed to its end ends before the first closing. Without a
+        closing it may be cut off, unless it `holds_calls` and lacks only the brackets around a call and its list.
+        """
         try:
-            while not self.begins_any(self._closings):
-                bracket = self.text.find("(", self.at)
-                if bracket < 0:
-                    raise Incomplete
-                self.at, _ = self._bracket_end(bracket, (), PYTHON_QUOTES)
-        except Incomplete:
-            # Only the closing tag ends the calls.
-            raise Incomplete(*self._closings) from None
-        return self.at
-
-    def _read_parameters(self, properties: Mapping[str, Any]) -> dict[str, Any]:
-        arguments: dict[str, Any] = {}
-        while True:
-            self.skip_space()
-            match = self._format.parameter_pattern.match(self.text, self.at, partial=True)
-            if match is None or (match.partial and self.final):
-                return arguments
-            if match.partial:
-                raise Incomplete
-            self.at = match.end()
-            groups = match.groupdict()
-            schema = {"type": "string"} if groups.get("type") in ("true", "string") else properties.get(groups["key"])
-            value = self._read_value(schema)
-            arguments[groups["key"]] = convert_text(value, schema)
-
-    def _read_value(self, schema: Any) -> str:
-        """Read the value of a parameter. A closing tag ends it only before another parameter or the end of the call."""
-        closing, start = self._format.parameter_closing, self.at
-        at = self.text.find(closing, start if "string" in schema_types(schema) else self._json_end(start))
-        while at >= 0:
-            self.at = at + len(closing)
-            if self._ends_parameter():
-                break
-            at = self.text.find(closing, at + 1)
-        else:
-            raise Incomplete(closing)
-        value = self.text[start:at]
-        return value.removeprefix("\n").removesuffix("\n")
-
-    def _json_end(self, start: int) -> int:
-        """The end of the JSON object or list at `start`; without one, `start`. Its strings may contain closing tags."""
-        self.skip_space()
-        at, self.at = self.at, start
-        if self.text[at : at + 1] not in ("{", "["):
-            return start
-        try:
-            return self._bracket_end(at, (), JSON_QUOTES)[0]
-        except NotACall:
-            return start
+            return self._bracket_end(start, closings, quotes)
         except Incomplete:
             if not self.final:
                 raise
-            return start
+        ends = [at for closing in closings if closing and (at := self.text.find(closing, start)) >= 0]
+        if ends:
+            return min(ends), self.text[start : min(ends)]
+        end = self._progress.scans[start].end_of_text(self.text) if holds_calls else None
+        if end is None:
+            raise Incomplete
+        return end
 
-    def _ends_parameter(self) -> bool:
-        return self.begins_any((self._format.parameter.partition("{")[0], *self._format.call_closings, *self._ends))
+    def _read_python(self) -> list[ParsedToolCall]:
+        self.skip_space()
+        if self.text.startswith("[", self.at):
+            self.at, calls = self._read_brackets(self.at, self._closings, PYTHON_QUOTES, holds_calls=True)
+        else:
+            calls = self._read_lines()
+        return [_call(name, arguments) for name, arguments in parse_python_calls(calls)]
+
+    def _read_lines(self) -> str:
+        """Calls without a list around them, as a list. They end before the closing tag."""
+        calls: list[str] = []
+        try:
+            while not (calls and self._ends_lines()):
+                match = _PYTHON_NAME.match(self.text, self.at, partial=not self.final)
+                if match is None:
+                    raise NotACall("no name")
+                if match.partial:
+                    raise Incomplete
+                self.at, value = self._bracket_end(match.end(), self._closings, PYTHON_QUOTES)
+                calls.append(match[1] + value)
+        except Incomplete:
+            # Only the closing tag ends the calls.
+            raise Incomplete(*self._closings, *self._stops) from None
+        return f"[{', '.join(calls)}]"
+
+    def _ends_lines(self) -> bool:
+        if self.is_at_end():
+            return self.final
+        start = self.at
+        is_end = self._accept_closing()
+        self.at = start
+        return is_end
 
     def _accept_closing(self) -> bool:
         return self._accept_end(self._closings)
 
     def _accept_end(self, closings: Sequence[str]) -> bool:
-        """Skip one of `closings`, and a superfluous brace before it, which small models often write."""
+        """Skip one of `closings`, and superfluous brackets before it, which small models often write."""
         if any(self.accept(closing) for closing in closings):
             return True
         start = self.at
-        if any(closings) and self.accept("}") and any(self.accept(closing) for closing in closings):
+        match = _BRACKETS.match(self.text, start) if any(closings) else None
+        self.at = match.end() if match else start
+        if match and any(self.accept(closing) for closing in closings):
             return True
         self.at = start
         return False
@@ -350,8 +284,12 @@ def _call_of_object(value: Any, *, needs_arguments: bool) -> ParsedToolCall:
         if key is None and (needs_arguments or value.keys() - _CALL_KEYS):
             raise NotACall("no arguments")
         arguments = value[key] if key else None
-        return ParsedToolCall(name.removeprefix("functions."), arguments_text(arguments))
+        return _call(name, arguments)
     (name, arguments), *others = value.items()
     if others or not isinstance(arguments, dict):
         raise NotACall("no name")
-    return ParsedToolCall(name, arguments_text(arguments))
+    return _call(name, arguments)
+
+
+def _call(name: str, arguments: Any) -> ParsedToolCall:
+    return ParsedToolCall(name.removeprefix(_NAMESPACE), arguments_text(arguments))

@@ -24,6 +24,8 @@ class Incomplete(Exception):
 
 
 _STRINGS = regex.compile(r""""(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'""", regex.DOTALL)
+# A string, or a name before "(" or "=".
+_NAMED = regex.compile(_STRINGS.pattern + r"|(?<![\w.])(\w[\w.\-]*+)(?=\s*+(?:\(|=(?!=)))", regex.DOTALL)
 _BAD_ESCAPE = regex.compile(r'\\(?:u(?![0-9a-fA-F]{4})|[^"\\/bfnrtu])')
 # Longer chains of references in a schema are not followed.
 _MAX_REFERENCES = 8
@@ -48,17 +50,29 @@ def parse_object(text: str) -> Any:
 
 
 def parse_python_calls(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """The names and arguments of calls in Python's syntax: one call, one on each line, or a list. Raises NotACall."""
-    text = text.strip()
-    calls: list[tuple[str, dict[str, Any]]] = []
-    expression = _parse_python(text if text.startswith("[") else "[" + regex.sub(r"\)\s*\n", "),\n", text) + "]")
+    """The names and arguments in a list of calls in Python's syntax. Raises NotACall.
+
+    The names of tools and parameters may contain dashes and dots, and may be keywords of Python.
+    """
+    aliases: dict[str, str] = {}
+    expression = _parse_python(_NAMED.sub(lambda match: _alias(match, aliases), text))
+    names = {alias: name for name, alias in aliases.items()}
     if not isinstance(expression, ast.List) or not expression.elts:
         raise NotACall("not a list of calls")
+    calls: list[tuple[str, dict[str, Any]]] = []
     for node in expression.elts:
         if not isinstance(node, ast.Call) or node.args or any(keyword.arg is None for keyword in node.keywords):
             raise NotACall("not a call with named arguments")
-        calls.append((ast.unparse(node.func), {str(keyword.arg): _literal(keyword.value) for keyword in node.keywords}))
+        if not isinstance(node.func, ast.Name):
+            raise NotACall("no name")
+        arguments = {names.get(key := str(keyword.arg), key): _literal(keyword.value) for keyword in node.keywords}
+        calls.append((names.get(node.func.id, node.func.id), arguments))
     return calls
+
+
+def _alias(match: Any, aliases: dict[str, str]) -> str:
+    """A name that Python can parse, in place of the name in `match`. Strings remain."""
+    return aliases.setdefault(match[1], f"_{len(aliases)}") if match[1] else str(match[0])
 
 
 def _parse_python(text: str) -> ast.expr:
@@ -178,19 +192,6 @@ def _type_names(value: Any) -> set[str]:
             return {"array"}
         case _:
             return {"object"}
-
-
-def arguments_text(arguments: Any) -> str:
-    """The arguments of a call as JSON text. Raises NotACall for a value that JSON cannot represent."""
-    if arguments is None or arguments == "":
-        return "{}"
-    if isinstance(arguments, str):
-        return arguments
-    try:
-        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
-    except (ValueError, RecursionError) as error:
-        raise NotACall("no JSON value") from error
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def tool_name(tool: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from pico_jupyter.engine.formats.call_formats import CallFormat
 from pico_jupyter.engine.text.call_parts import CallParts
-from pico_jupyter.engine.text.call_reader import ParsedToolCall
+from pico_jupyter.engine.text.call_progress import ParsedToolCall
 from pico_jupyter.engine.text.delta_buffer import DeltaBuffer
 from pico_jupyter.types import ToolCall
 

@@ -6,7 +6,7 @@ text is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import regex
@@ -60,27 +60,42 @@ def _items(cursor: TextCursor, closing: str, read: Callable[[], _Item]) -> list[
 
 def read_tags(cursor: TextCursor, prefix: str, properties: Mapping[str, Any], closing: str) -> dict[str, Any]:
     """Read the arguments up to `closing`, each between two tags. `prefix` is the text before each tag."""
-    value = _read_nested(cursor, prefix, {"type": "object", "properties": properties}, closing)
+    value = _read_nested(cursor, prefix, {"type": "object", "properties": properties}, (closing,), ())
     return value if isinstance(value, dict) else {}
 
 
-def _read_nested(cursor: TextCursor, prefix: str, schema: Any, closing: str) -> Any:
-    """Read the value before the tag `closing`: text, or an object or a list of tags. Does not consume `closing`."""
+def _read_nested(
+    cursor: TextCursor, prefix: str, schema: Any, closings: tuple[str, ...], siblings: Collection[str]
+) -> Any:
+    """Read the value before the first of the tags `closings`: text, or an object or a list of tags.
+
+    It ends before another of these tags or before the tag of one of its `siblings`, if its own closing tag is missing.
+    The tag at its end is not consumed.
+    """
     start = cursor.at
     items: list[tuple[str, Any]] = []
+    names = _property_names(schema)
     while (at := cursor.text.find(prefix, cursor.at)) >= 0:
         if items and cursor.text[cursor.at : at].strip():
             raise NotACall("text between two tags")
-        if cursor.text.startswith(closing, at):
-            cursor.at = at
-            return nested_value(items, cursor.text[start:at], schema)
-        if not cursor.final and closing.startswith(cursor.text[at:]):
+        if not cursor.final and any(closing.startswith(cursor.text[at:]) for closing in closings):
             raise Incomplete
         cursor.at = at + len(prefix)
-        if not cursor.accept("<"):
+        is_end = cursor.text.startswith(closings, at)
+        if not is_end and not cursor.accept("<"):
             raise NotACall("no tag")
-        key = cursor.until(">")
-        value = _read_nested(cursor, prefix, item_schema(schema, key), f"{prefix}</{key}>")
-        cursor.accept(f"{prefix}</{key}>")
+        key = "" if is_end else cursor.until(">")
+        if is_end or (not items and not names and key in siblings):
+            cursor.at = at
+            return nested_value(items, cursor.text[start:at], schema)
+        own = f"{prefix}</{key}>"
+        others = names - {key} - {name for name, _ in items}
+        value = _read_nested(cursor, prefix, item_schema(schema, key), (own, *closings), others)
+        cursor.accept(own)
         items.append((key, value))
     raise Incomplete(prefix)
+
+
+def _property_names(schema: Any) -> set[str]:
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    return set(properties) if isinstance(properties, Mapping) else set()

@@ -21,7 +21,6 @@ from typing import assert_never
 
 from pico_jupyter.engine.formats.call_formats import CallFormat
 from pico_jupyter.engine.text.call_collector import CallCollector
-from pico_jupyter.engine.text.call_reader import ParsedToolCall
 from pico_jupyter.engine.text.call_values import NotACall, tool_name
 from pico_jupyter.engine.text.call_writer import CallWriter
 from pico_jupyter.engine.text.delta_buffer import DeltaBuffer, OutputDelta
@@ -77,6 +76,8 @@ class OutputParser:
         self._held = ""
         self._space = LeadingSpace()
         self._is_call_in_reasoning = False
+        # The closing tags that the model may write once more after a call.
+        self._strays: Sequence[str] = ()
         self._readers: dict[OutputPhase, Callable[[str], str]] = {
             OutputPhase.HEADER: self._read_header,
             OutputPhase.BEFORE_CONTENT: self._read_before_content,
@@ -170,7 +171,7 @@ class OutputParser:
                 self._token_has_reasoning = True
                 self._enter(OutputPhase.BEFORE_REASONING)
             case MessageKind.CONTENT:
-                self._enter(OutputPhase.BEFORE_CONTENT, keeps_space=False)
+                self._enter_content()
             case MessageKind.CALL | MessageKind.IGNORED:
                 self._tool_message.begin(recipient if self._tool_names else "")
                 self._enter(OutputPhase.TOOL_MESSAGE)
@@ -216,10 +217,10 @@ class OutputParser:
             self._token_has_reasoning = True
             self._enter(OutputPhase.BEFORE_REASONING)
             return text[len(self._open) :]
-        # The prompt has already closed the reasoning, so a closing tag here is superfluous.
-        for tag in (self._close, *self._markers):
+        # The prompt has already closed the reasoning, or the model writes a closing tag twice.
+        for tag in (self._close, *self._markers, *self._strays):
             if tag and text.startswith(tag):
-                self._space.reset(is_kept=False)
+                self._space.reset_after_markup(follows_text=False)
                 self._output.assign_to_reasoning()
                 return text[len(tag) :]
         if self._may_be_tag(text):
@@ -234,7 +235,7 @@ class OutputParser:
         return space + text
 
     def _may_be_tag(self, text: str) -> bool:
-        return any(tag.startswith(text) for tag in (self._open, self._close, *self._markers))
+        return any(tag.startswith(text) for tag in (self._open, self._close, *self._markers, *self._strays))
 
     def _read_before_reasoning(self, text: str) -> str:
         text = self._space.move_from(text)
@@ -247,6 +248,7 @@ class OutputParser:
             self._held = text
             return ""
         self._enter(OutputPhase.REASONING)
+        self._space.text = "\n" if self._output.has_reasoning else ""
         return text
 
     def _read_reasoning(self, text: str) -> str:
@@ -264,7 +266,7 @@ class OutputParser:
     def _close_reasoning(self, text: str, found: tuple[int, str]) -> str:
         if self._messages:
             return self._end_message(text, found)
-        self._enter(OutputPhase.BEFORE_CONTENT, keeps_space=False)
+        self._enter_content()
         return text[found[0] + len(found[1]) :]
 
     def _read_content(self, text: str) -> str:
@@ -288,8 +290,7 @@ class OutputParser:
             return text[at:]
         if needle in self._needles.message_ends:
             return self._end_message(text, found)
-        is_reasoning = needle == self._open
-        self._enter(OutputPhase.BEFORE_REASONING if is_reasoning else OutputPhase.BEFORE_CONTENT, keeps_space=False)
+        self._enter(OutputPhase.BEFORE_REASONING if needle == self._open else OutputPhase.BEFORE_CONTENT)
         return after
 
     def _enter_call(self, *, in_reasoning: bool) -> None:
@@ -298,42 +299,33 @@ class OutputParser:
         self._is_call_in_reasoning = in_reasoning
 
     def _read_call(self, text: str, *, final: bool = False) -> str:
+        reasoning_ends = self._needles.reasoning_ends if self._is_call_in_reasoning else ()
         try:
-            collected = self._collector.collect(text, final=final)
+            collected = self._collector.collect(text, final=final, reasoning_ends=reasoning_ends)
         except NotACall:
             return self._reject_call()
-        if self._is_call_in_reasoning and not self._ends_reasoning(collected, final):
-            return self._read_call_in_reasoning(collected, final)
+        if collected and self._is_call_in_reasoning and not self._may_end_reasoning(collected[1]):
+            return self._reject_call()
+        if self._is_call_in_reasoning and not (collected and final):
+            return ""
         self._calls.read_parts(self._collector.text.removesuffix(collected[1] if collected else ""))
         if collected is None:
             return ""
         calls, rest = collected
         self._collector.pop()
         self._calls.add(calls[self._calls.end_parts() :])
-        self._space.reset_after_call(follows_text=self._output.has_text)
+        self._space.reset_after_markup(follows_text=self._output.has_text)
         self._set_phase(OutputPhase.BEFORE_CONTENT)
+        self._strays = self._collector.closings
         return rest
 
-    def _ends_reasoning(self, collected: tuple[list[ParsedToolCall], str] | None, final: bool) -> bool:
-        """Whether a call in reasoning is valid: the answer ends with it, and the reasoning is not closed."""
-        return bool(final and collected and not self._is_reasoning_closed() and self._may_follow_call(collected[1]))
-
-    def _is_reasoning_closed(self) -> bool:
-        return first_match(self._collector.outside_strings, self._needles.reasoning_ends) is not None
-
-    def _may_follow_call(self, rest: str) -> bool:
+    def _may_end_reasoning(self, rest: str) -> bool:
+        """Whether calls in reasoning may count, because the answer ends with them and `rest` does not end reasoning."""
+        if first_match(rest, self._needles.reasoning_ends):
+            return False
         rest = rest.lstrip(WHITESPACE)
-        may_be_tag = any(n.startswith(rest) or rest.startswith(n) for n in self._needles.reasoning)
-        return may_be_tag or not self._output.has_reasoning
-
-    def _read_call_in_reasoning(self, collected: tuple[list[ParsedToolCall], str] | None, final: bool) -> str:
-        # The call is text of the reasoning, so a closing tag inside its strings ends the reasoning.
-        is_closed = final or self._is_reasoning_closed()
-        if is_closed and (found := first_match(self._collector.text, self._needles.reasoning_ends)):
-            text = self._collector.reject_before(found[0])
-            self._emit_trimmed(ReasoningDelta, text[: found[0]])
-            return self._close_reasoning(text, found)
-        return "" if collected is None or self._may_follow_call(collected[1]) else self._reject_call()
+        tags = (*self._needles.reasoning, *self._collector.closings)
+        return not self._output.has_reasoning or any(n.startswith(rest) or rest.startswith(n) for n in tags)
 
     def _reject_call(self) -> str:
         """Emit the opening of a rejected call as text. Returns the text after the opening."""
@@ -342,7 +334,7 @@ class OutputParser:
             self._collector.pop()
             self._set_phase(OutputPhase.CONTENT)
             return ""
-        opening, rest = self._collector.reject()
+        opening, rest = self._collector.reject(self._needles.reasoning_ends)
         if self._collector.is_exhausted:
             self._needles.ignore_calls()
         is_reasoning = self._is_call_in_reasoning
@@ -372,9 +364,15 @@ class OutputParser:
             case _:
                 assert_never(self._phase)
 
-    def _enter(self, phase: OutputPhase, *, keeps_space: bool = True) -> None:
+    def _enter(self, phase: OutputPhase) -> None:
         self._set_phase(phase)
-        self._space.reset(is_kept=keeps_space)
+        self._space.reset(is_kept=True)
+        self._strays = ()
+
+    def _enter_content(self) -> None:
+        """Begin a part of the answer after markup. A line break separates it from the text before."""
+        self._enter(OutputPhase.BEFORE_CONTENT)
+        self._space.reset_after_markup(follows_text=self._output.has_text)
 
     def _set_phase(self, phase: OutputPhase) -> None:
         self._phase = phase

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pico_jupyter.engine.text.bracket_scan import JSON_QUOTES, BracketScan
-from pico_jupyter.engine.text.call_reader import ParsedToolCall
-from pico_jupyter.engine.text.call_values import Incomplete, NotACall, arguments_text, parse_object
+from pico_jupyter.engine.text.call_arguments import arguments_text
+from pico_jupyter.engine.text.call_progress import ParsedToolCall
+from pico_jupyter.engine.text.call_values import Incomplete, NotACall, parse_object
 from pico_jupyter.engine.text.call_writer import CallWriter
 from pico_jupyter.engine.text.matching import first_match
 from pico_jupyter.engine.text.string_mask import StringMask
@@ -67,9 +68,9 @@ class ToolMessage:
     def _add_call(self, text: str, end: str) -> bool:
         """Add the call with the arguments `text`. Returns false if they are not arguments."""
         text = text.strip()
-        for missing in ("", _missing_brackets(text, end)) if text else ("{}" if end else "",):
+        for candidate in (text, _repaired(text, end)) if text else ("{}" if end else "",):
             try:
-                arguments = arguments_text(parse_object(text + missing))
+                arguments = arguments_text(parse_object(candidate))
             except NotACall:
                 continue
             self._calls.add([ParsedToolCall(self._recipient, arguments)])
@@ -77,9 +78,10 @@ class ToolMessage:
         return False
 
 
-def _missing_brackets(text: str, end: str) -> str:
-    """The closing brackets that are missing in the arguments before `end`."""
+def _repaired(text: str, end: str) -> str:
+    """The arguments before `end`, with the brackets that they lack and without those that they have too often."""
     try:
-        return BracketScan(0, JSON_QUOTES).end(text + end, [end])[1] if end else ""
+        at, repaired = BracketScan(0, JSON_QUOTES).end(text + end, [end] if end else [])
     except (Incomplete, NotACall):
         return ""
+    return repaired if not text[at:].strip("}]) \n") else ""

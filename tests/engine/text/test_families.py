@@ -163,6 +163,14 @@ def parse_case(case: FamilyCase, *, has_special_tokens: bool, length: int) -> Fa
     return parse(vocabulary, vocabulary.encode(case.text, length), started=case.started)
 
 
+def tags_of(output_format: OutputFormat) -> set[str]:
+    """The texts of a format that are markup."""
+    calls, messages = output_format.calls, output_format.messages
+    tags = {*output_format.tags, *(text for call in calls for text in (*call.needles, *call.call_closings))}
+    tags |= {text for call in calls for text in (call.parameter.partition("{")[0], call.parameter_closing)}
+    return (tags | {*messages.starts, *messages.ends, messages.header_end} if messages else tags) - {""}
+
+
 def without(text: str, special: Sequence[str]) -> str:
     for token in special:
         text = text.replace(token, "")
@@ -200,6 +208,35 @@ def test_a_family_answer_does_not_depend_on_where_it_is_split(name: str, data: s
     vocabulary = FamilyVocabulary(case.family, has_special_tokens=False)
     ids = [vocabulary.token(text[a:b]) for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True) if a < b]
     assert parse(vocabulary, ids, started=case.started) == case.expected
+
+
+@given(name=st.sampled_from(list(CASES)), data=st.data())
+@settings(max_examples=examples(300), deadline=None)
+def test_a_damaged_answer_does_not_depend_on_where_it_is_split(name: str, data: st.DataObject) -> None:
+    case = CASES[name]
+    text = case.text
+    pieces = sorted({*tags_of(case.family.output_format), *"{}[]()\"'\\,: \n", text})
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.integers(start, min(len(text), start + 12)))
+        text = text[:start] + data.draw(st.sampled_from(["", *pieces])) + text[end:]
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=8)))
+    vocabulary = FamilyVocabulary(case.family, has_special_tokens=False)
+    parts = [text[a:b].encode() for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True) if a < b]
+    whole = parse(vocabulary, vocabulary.encode(text, WHOLE), started=case.started)
+    assert parse(vocabulary, [vocabulary.token(part) for part in parts], started=case.started) == whole
+    assert parse(vocabulary, vocabulary.encode(text, 1), started=case.started) == whole
+
+
+@pytest.mark.parametrize("count", range(62, 66))
+@pytest.mark.parametrize("start", ["", "{", "```json", "<think>", "<think>{"])
+def test_the_limit_of_rejected_calls_does_not_depend_on_where_the_answer_is_split(start: str, count: int) -> None:
+    case = FAMILIES["hermes"]["a call"]
+    vocabulary = FamilyVocabulary(case.family, has_special_tokens=False)
+    text = f"{start}{'<tool_call>x' * count}{case.text}"
+    whole = parse(vocabulary, vocabulary.encode(text, WHOLE))
+    assert whole.calls == (case.expected.calls if count < 64 else [])
+    assert parse(vocabulary, vocabulary.encode(text, 1)) == whole
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -253,11 +290,12 @@ def test_an_ordinary_answer_is_streamed_without_delay(family: str, text: str) ->
         ("hermes", "", "<tool_call>{"),
         ("hermes", "", '<tool_call>{"'),
         ("hermes", "<think>", "<tool_call>{"),
-        ("lfm2", "<|tool_call_start|>", "write(a=1)\n"),
+        ("lfm2", "<|tool_call_start|>", "write(a=\n"),
+        ("lfm2", "<|tool_call_start|>[", "{,"),
         ("llama3_json", "{", " " * 10),
     ],
 )
-def test_the_time_for_calls_that_never_end_grows_with_the_text_only(family: str, start: str, repeated: str) -> None:
+def test_the_time_for_text_that_is_no_call_grows_with_the_text_only(family: str, start: str, repeated: str) -> None:
     # Ten times our own limit. A parser that reads the rest of the answer again for each opening is far slower.
     vocabulary = FamilyVocabulary(FAMILIES[family]["a call"].family, has_special_tokens=False)
     text = start + repeated * 6_000
@@ -266,6 +304,17 @@ def test_the_time_for_calls_that_never_end_grows_with_the_text_only(family: str,
     answer = parse(vocabulary, ids)
     assert (time.thread_time() - started) / len(ids) < 1e-3
     assert (answer.reasoning + answer.content).strip() == text.removeprefix("<think>").strip()
+
+
+def test_the_time_for_calls_in_reasoning_grows_with_their_number_only() -> None:
+    # A parser that reads all calls again for each one that does not count is far slower.
+    vocabulary = FamilyVocabulary(FAMILIES["hermes"]["a call"].family, has_special_tokens=False)
+    reasoning = "hm " + '<tool_call>{"name": "now"}</tool_call>' * 500
+    ids = vocabulary.encode(f"<think>{reasoning}</think>No.", 12)
+    started = time.thread_time()
+    answer = parse(vocabulary, ids)
+    assert (time.thread_time() - started) / len(ids) < 1e-3
+    assert answer == FamilyAnswer(reasoning, "No.")
 
 
 @pytest.mark.parametrize(

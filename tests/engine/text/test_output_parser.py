@@ -127,7 +127,7 @@ ROWS = {
     "almost an opening tag": (THINK, {}, "<thin>k", Answer(text="<thin>k")),
     "almost a closing tag": (THINK, {}, "<think>a < b </ c </think></think >d", Answer("a < b </ c", "</think >d")),
     "a tag inside the answer is text": (THINK, {}, "Use <think>x</think>.", Answer(text="Use <think>x</think>.")),
-    "a second block directly after the first": (THINK, {}, "<think>a</think>\n<think>b</think>c", Answer("ab", "c")),
+    "a second block directly after the first": (THINK, {}, "<think>a</think>\n<think>b</think>c", Answer("a\nb", "c")),
     "an opening tag inside reasoning is text": (THINK, {}, "<think>a<think>b</think>c", Answer("a<think>b", "c")),
     "tags are text for a model without them": (PLAIN, {}, "<think>a</think>b", Answer(text="<think>a</think>b")),
     "a stop string": (PLAIN, {"stop": ("END",)}, "go onENDno", Answer(text="go on", stopped=True)),
@@ -405,7 +405,7 @@ def test_consecutive_texts_of_one_kind_become_one_delta() -> None:
     vocabulary = ChunkVocabulary(THINK)
     parser = parser_for(vocabulary)
     deltas = parser.push(vocabulary.token(b"<think>a</think><think>b</think>c"))
-    assert deltas == [ReasoningDelta("ab"), TextDelta("c")]
+    assert deltas == [ReasoningDelta("a\nb"), TextDelta("c")]
 
 
 def test_the_repr_shows_the_phase_and_the_held_text() -> None:

@@ -1,0 +1,148 @@
+"""ParameterReader: reads the parameters of a call that stand between tags, in the format of a CallFormat."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import regex
+
+from pico_jupyter.engine.formats.call_formats import Body, CallFormat
+from pico_jupyter.engine.text.bracket_scan import JSON_QUOTES, BracketScan
+from pico_jupyter.engine.text.call_progress import CallProgress
+from pico_jupyter.engine.text.call_values import Incomplete, NotACall, convert_text, schema_types, tool_parameters
+from pico_jupyter.engine.text.nested_values import read_tags
+from pico_jupyter.engine.text.text_cursor import TextCursor
+
+
+class ParameterReader(TextCursor):
+    """Reads the parameters at position `at` of a text. The arguments are those of read_calls()."""
+
+    def __init__(
+        self,
+        text: str,
+        call_format: CallFormat,
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        final: bool,
+        progress: CallProgress,
+        stops: Sequence[str],
+    ) -> None:
+        super().__init__(text, final)
+        self._format = call_format
+        self._stops = stops
+        self._progress = progress
+        self._closings = tuple(closing for _, closing in call_format.sections if closing)
+        # A call may be followed by the end of its section, or by the next call.
+        starts = (pattern.partition("{")[0] for pattern in call_format.calls)
+        self._ends = (*self._closings, *(start for start in starts if start))
+        self._schemas = {name: parameters for name, parameters in map(tool_parameters, tools) if name}
+
+    def _read_tagged(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        start = self.at
+        try:
+            if self._format.body is Body.TAGS:
+                closing = self._format.call_closings[0]
+                arguments = read_tags(self, self._format.quote, properties, closing)
+            else:
+                arguments = self._read_parameters(properties)
+            self._check_reasoning(self.text[start : self.at])
+            return arguments
+        except Incomplete:
+            # Only one of these closing tags can complete the arguments.
+            raise Incomplete(*self._format.call_closings, *self._ends) from None
+
+    def _check_reasoning(self, text: str) -> None:
+        """Raise NotACall if the reasoning ends in the text of the parameters, because a call follows its end there."""
+        stops, needles = ("|".join(map(regex.escape, texts)) for texts in (self._stops, self._format.needles))
+        if stops and regex.search(rf"(?:{stops})\s*+(?:{needles})", text):
+            raise NotACall("a call follows the reasoning")
+
+    def _bracket_end(self, start: int, closings: Sequence[str], quotes: Sequence[str]) -> tuple[int, str]:
+        scan = self._progress.scans.get(start)
+        if scan is None:
+            scan = self._progress.scans[start] = BracketScan(start, quotes, self._stops)
+        return scan.end(self.text, [closing for closing in closings if closing])
+
+    def _read_parameters(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
+        while True:
+            self.skip_space()
+            match = self._format.parameter_pattern.match(self.text, self.at, partial=True)
+            if match is None or (match.partial and self.final):
+                return arguments
+            if match.partial:
+                raise Incomplete
+            self.at = match.end()
+            groups = match.groupdict()
+            schema = {"type": "string"} if groups.get("type") in ("true", "string") else properties.get(groups["key"])
+            # These may follow if the closing tag of this parameter is missing.
+            following = properties.keys() - arguments.keys() - {groups["key"]}
+            value = self._read_value(schema, following)
+            arguments[groups["key"]] = convert_text(value.removeprefix("\n").removesuffix("\n"), schema)
+
+    def _read_value(self, schema: Any, following: Collection[str]) -> str:
+        """Read the value of a parameter. The parameters `following` may be next if the closing tag is missing."""
+        start = self.at
+        begin = start if "string" in schema_types(schema) else self._json_end(start)
+        end = self._find_closing(begin)
+        if end is None or self._opens_a_parameter(begin, end):
+            without = self._end_without_closing(begin, len(self.text) if end is None else end, following)
+            if without is not None:
+                end = self.at = without
+        if end is None:
+            raise Incomplete
+        return self.text[start:end]
+
+    def _find_closing(self, at: int) -> int | None:
+        """The closing tag that the next parameter or the end of the call follows. None at the end of the answer."""
+        closing = self._format.parameter_closing
+        while (at := self.text.find(closing, at)) >= 0:
+            self.at = at + len(closing)
+            if self._ends_parameter():
+                return at
+            at += 1
+        if not self.final:
+            raise Incomplete(closing)
+        return None
+
+    def _opens_a_parameter(self, begin: int, end: int) -> bool:
+        """Whether a parameter begins in the text that does not end there."""
+        opened = sum(1 for _ in self._format.parameter_pattern.finditer(self.text, begin, end))
+        return opened > self.text.count(self._format.parameter_closing, begin, end)
+
+    def _end_without_closing(self, begin: int, end: int, following: Collection[str]) -> int | None:
+        """The end of a parameter whose closing tag is missing: the next parameter, or the end of the call.
+
+        One tag ends the call only at the end of the answer or before another call. Elsewhere it may be part of a value.
+        """
+        for match in self._format.parameter_pattern.finditer(self.text, begin, end):
+            if match["key"] in following:
+                end = match.start()
+                break
+        else:
+            match = None
+        closings = "|".join(map(regex.escape, (*self._format.call_closings, *self._closings)))
+        for ends in regex.finditer(rf"(?:(?P<tag>{closings})\s*+)++", self.text, pos=begin, endpos=end):
+            is_last = ends.end() == len(self.text) or self.text.startswith(self._format.needles, ends.end())
+            if is_last or len(ends.captures("tag")) > 1:
+                return int(ends.start())
+        return int(match.start()) if match else None
+
+    def _json_end(self, start: int) -> int:
+        """The end of the JSON object or list at `start`; without one, `start`. Its strings may contain closing tags."""
+        self.skip_space()
+        at, self.at = self.at, start
+        if self.text[at : at + 1] not in ("{", "["):
+            return start
+        try:
+            return self._bracket_end(at, (), JSON_QUOTES)[0]
+        except NotACall:
+            return start
+        except Incomplete:
+            if not self.final:
+                raise
+            return start
+
+    def _ends_parameter(self) -> bool:
+        return self.begins_any((self._format.parameter.partition("{")[0], *self._format.call_closings, *self._ends))
