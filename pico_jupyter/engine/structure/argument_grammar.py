@@ -21,11 +21,10 @@ from pico_jupyter.engine.structure.lark import (
     Literal,
     has_references,
     json_expression,
-    move_references,
     pattern_expression,
     text_literal,
 )
-from pico_jupyter.engine.structure.schema_rewrite import rewrite_schema
+from pico_jupyter.engine.structure.schema_members import grammar_schema
 from pico_jupyter.engine.structure.schema_spelling import DEFINED_FORMATS
 from pico_jupyter.engine.text.call_values import convert_text, resolve_schema, schema_types, tool_parameters
 
@@ -189,10 +188,10 @@ class ArgumentGrammar:
             raise NotForcible(f"{self._where(key)} may be an object or a list, which cannot be forced in tags")
         original = (self.tool.schema.get("properties") or {}).get(key, schema)
         if not has_references(original):
-            return json_expression(move_references(rewrite_schema(original)))
+            return json_expression(grammar_schema(original))
         place = "#/$defs/arguments"
         pointer = key.replace("~", "~0").replace("/", "~1")
-        document = {"$defs": {"arguments": move_references(rewrite_schema(self.tool.schema), place)}}
+        document = {"$defs": {"arguments": grammar_schema(self.tool.schema, place)}}
         return json_expression({**document, "$ref": f"{place}/properties/{pointer}"})
 
     # Texts outside JSON

@@ -14,8 +14,8 @@ import llguidance.hf
 from pico_jupyter.engine.structure.compile_thread import compile_on_thread
 from pico_jupyter.engine.structure.grammar import token_literal
 from pico_jupyter.engine.structure.grammar_check import check_grammar, compile_grammar
-from pico_jupyter.engine.structure.lark import json_expression, move_references
-from pico_jupyter.engine.structure.schema_rewrite import rewrite_schema
+from pico_jupyter.engine.structure.lark import json_expression
+from pico_jupyter.engine.structure.schema_members import grammar_schema
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import InvalidRequest
 
@@ -58,7 +58,7 @@ class GrammarCompiler:
 
     def schema_error(self, schema: Mapping[str, Any]) -> str:
         """Why a JSON schema cannot be enforced; "" if it can."""
-        return check_grammar(f"start: {json_expression(move_references(rewrite_schema(schema)))}", self.ll_tokenizer)
+        return check_grammar(f"start: {json_expression(grammar_schema(schema))}", self.ll_tokenizer)
 
     def _names_special_tokens(self, grammar: str) -> bool:
         tokens = self._tokenizer.added_token_ids(grammar).values()

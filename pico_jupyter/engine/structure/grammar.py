@@ -22,12 +22,11 @@ from pico_jupyter.engine.structure.lark import (
     LarkRules,
     Literal,
     json_expression,
-    move_references,
     pattern_expression,
     text_literal,
     token_literal,
 )
-from pico_jupyter.engine.structure.schema_rewrite import rewrite_schema
+from pico_jupyter.engine.structure.schema_members import grammar_schema
 from pico_jupyter.types import Structure
 
 __all__ = [
@@ -59,7 +58,7 @@ def _answer(structure: Structure) -> str:
         case "json_object":
             return json_expression({"type": "object"})
         case "json_schema":
-            return json_expression(move_references(rewrite_schema(json.loads(structure.value))))
+            return json_expression(grammar_schema(json.loads(structure.value)))
         case "regex":
             expression = llguidance.regex_to_lark(structure.value, "").replace("\n", r"\n")
             return f"/{expression}/" if expression else '""'
@@ -110,7 +109,7 @@ def _messages(messages: MessageFormat, tools: Sequence[ToolSchema], literal: Lit
     alternatives = []
     for tool in tools:
         _check_name(tool.name)
-        arguments = json_expression(move_references(rewrite_schema(tool.schema)))
+        arguments = json_expression(grammar_schema(tool.schema))
         for header in headers:
             head = pattern_expression(header, literal, {"name": tool.name}, {})
             alternatives.append(" ".join([head, SPACE, arguments, SPACE, *end]))
@@ -197,7 +196,7 @@ class _CallGrammar:
     def _arguments(self, tool: ToolSchema, arguments: ArgumentGrammar) -> str:
         match self._format.body:
             case Body.JSON:
-                return json_expression(move_references(rewrite_schema(tool.schema)))
+                return json_expression(grammar_schema(tool.schema))
             case Body.UNQUOTED:
                 return arguments.arguments()
             case _:
@@ -212,7 +211,7 @@ class _CallGrammar:
         properties: dict[str, Any] = {
             **(number if self._format.id_key else {}),
             **({self._format.name_key: {"const": tool.name}} if named else {}),
-            key: move_references(rewrite_schema(tool.schema), f"#/properties/{pointer}"),
+            key: grammar_schema(tool.schema, f"#/properties/{pointer}"),
         }
         return {
             "type": "object",
