@@ -12,6 +12,7 @@ A schema that is combined with others, as by `allOf`, is not limited: one part m
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ from pico_jupyter.engine.structure.schema_values import KEYWORDS, listed
 _MAX_VARIANTS = 3
 _MAX_DEPTH = 2
 _MAX_ITEMS = 8
+# The variants make a schema longer. One that would become longer than this is not limited.
+_MAX_CHARACTERS = 100_000
 _PLAIN = {"type", "properties", "required"}
 _BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
 _PARTS = ("items", "additionalProperties", "prefixItems")
@@ -32,7 +35,9 @@ _COMBINATIONS = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "depend
 def grammar_schema(schema: Any, pointer: str = "#") -> Any:
     """A schema for the place `pointer` of a document, in the form in which llguidance enforces it."""
     rewritten = rewrite_schema(schema)
-    return move_references(_limit(rewritten, 0, has_definitions=not _combines_references(rewritten)), pointer)
+    limited = _limit(rewritten, 0, has_definitions=not _combines_references(rewritten))
+    is_short = len(json.dumps(limited)) <= _MAX_CHARACTERS
+    return move_references(limited if is_short else rewritten, pointer)
 
 
 def nested_value(depth: int) -> dict[str, Any]:
