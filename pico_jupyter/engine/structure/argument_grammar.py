@@ -47,7 +47,7 @@ _SCALAR_KEYWORDS = (
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
 )
 # Keywords that cannot be combined with a union.
-_BESIDEUNIONS = ("type", "properties", "required", "items", *_SCALAR_KEYWORDS)
+_BESIDE_UNIONS = ("type", "properties", "required", "items", *_SCALAR_KEYWORDS)
 _ANY_TEXT = "/(?s:.*)/"
 _CONTAINERS = {"object", "array"}
 _ANY_TYPES = ("string", "number", "boolean", "null", "object", "array")
@@ -224,7 +224,7 @@ class ArgumentGrammar:
             values = [schema["const"]] if "const" in schema else schema["enum"]
             return " | ".join(self._constant(value) for value in values)
         if unions := _union_options(schema, where):
-            refuse_keywords(schema, _BESIDEUNIONS, where)
+            refuse_keywords(schema, _BESIDE_UNIONS, where)
             return " | ".join(self.value(option) for options in unions for option in options)
         return " | ".join(self._typed(kind, schema, where) for kind in _value_types(schema))
 
