@@ -129,9 +129,9 @@ def render_prompt(
     if available < 1:
         length = str(len(rendered.tokens)) if rendered.is_complete else f"more than {limit}"
         large = _large_field(request, info, tokenizer, limit, media_preparation)
-        of_field = f" with {large!r}" if large else ""
-        reason = f"the prompt has {length} tokens{of_field}, and the context holds {limit} with the answer"
-        raise ContextLengthExceeded(reason, param=large or param)
+        reason = f"the prompt has {length} tokens, and the context holds {limit} with the answer"
+        cause = f" (most of them are those of {large!r})" if large else ""
+        raise ContextLengthExceeded(reason + cause, param=large or param)
     started, closed = reasoning_at_end(rendered.end, tokenizer.output_format)
     started = started or _continues_reasoning(request.prompt, tokenizer.output_format)
     return RenderedPrompt(

@@ -458,7 +458,7 @@ def test_the_error_for_a_large_schema_or_tool_names_its_field(pico: Tokenizer) -
         with pytest.raises(ContextLengthExceeded) as failure:
             render_prompt(request, info(context_length=300), pico)
         assert failure.value.param == field
-        assert (f" with '{field}'" in failure.value.message) == (field != "messages")
+        assert (f"those of '{field}'" in failure.value.message) == (field != "messages")
 
 
 class CountingTokenizer:
