@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -65,7 +65,7 @@ class OllamaAnswerStream:
         if isinstance(delta, ToolCallPart) and not delta.id:
             add_call_part(self._open_calls, delta)
             return b""
-        return self._end_open_call() + self._encode(delta)
+        return self._end_open_call(is_last=isinstance(delta, Finished)) + self._encode(delta)
 
     def _encode(self, delta: Delta) -> bytes:
         match delta:
@@ -109,9 +109,9 @@ class OllamaAnswerStream:
         self._call_count += 1
         return closing + ndjson_line(_piece(self._call, self._now(), tool_calls=[tool_call]))
 
-    def _end_open_call(self) -> bytes:
+    def _end_open_call(self, *, is_last: bool) -> bytes:
         calls, self._open_calls = self._open_calls, []
-        return b"".join([self._tool_call(call) for call in calls])
+        return b"".join([self._tool_call(call) for call in (_without_cut_call(calls) if is_last else calls)])
 
     def _finish(self, finished: Finished) -> bytes:
         reason = finished.finish_reasons[0]
@@ -134,12 +134,13 @@ def answer(call: OllamaAnswerCall, completion: Completion, now: float) -> bytes:
     """Encode a whole answer as one line. `now` is in seconds since the epoch."""
     [choice] = completion.choices
     is_inline, is_hidden = call.reasoning_output == "inline", call.reasoning_output == "hidden"
+    tool_calls = _without_cut_call(choice.tool_calls) if choice.finish_reason == "length" else choice.tool_calls
     whole = _piece(
         call,
         format_time(now),
         text=fold_inline(choice) if is_inline else choice.text,
         thinking="" if is_inline or is_hidden else choice.reasoning,
-        tool_calls=[_describe_call(tool_call, index) for index, tool_call in enumerate(choice.tool_calls)],
+        tool_calls=[_describe_call(tool_call, index) for index, tool_call in enumerate(tool_calls)],
         logprobs=choice.logprobs if is_hidden else [*choice.reasoning_logprobs, *choice.logprobs],
     )
     return ndjson_line(_final(whole, choice.finish_reason, completion.usage, completion.timings, completion.context))
@@ -220,19 +221,28 @@ def _final(
     return done
 
 
+def _without_cut_call(calls: Sequence[ToolCall]) -> list[ToolCall]:
+    """The calls without the last one if the limit of tokens has cut its arguments."""
+    return [*calls[:-1], *(call for call in calls[-1:] if _decode_object(call.arguments) is not None)]
+
+
 def _describe_call(call: ToolCall, index: int) -> schema.OllamaToolCall:
     return schema.OllamaToolCall(call.id, schema.OllamaFunction(index, call.name, _arguments(call.arguments)))
 
 
 def _arguments(text: str) -> Raw:
     """Return the arguments as a JSON object on one line. Other text becomes {"arguments": text}."""
+    value = _decode_object(text or "{}")
+    return Raw(json.dumps({"arguments": text} if value is None else value, separators=(",", ":")).encode())
+
+
+def _decode_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a text is; None for any other text."""
     try:
-        value = msgspec.json.decode(text or "{}")
-        if isinstance(value, dict):
-            return Raw(json.dumps(value, separators=(",", ":")).encode())
+        value = msgspec.json.decode(text)
     except (msgspec.MsgspecError, RecursionError):
-        pass
-    return Raw(json.dumps({"arguments": text}).encode())
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _describe_logprobs(

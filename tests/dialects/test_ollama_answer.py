@@ -187,6 +187,18 @@ def test_a_call_that_arrives_in_parts_is_sent_once_it_is_complete(after: Delta) 
     assert first["message"]["tool_calls"] == [{"id": "call_1", "function": function}]
 
 
+@pytest.mark.parametrize(("arguments", "calls"), [('{"a": 1', 1), ('{"a": 1}', 2)])
+def test_a_call_whose_arguments_are_cut_is_not_sent(arguments: str, calls: int) -> None:
+    parts = (ToolCallPart("{}", 0, "call_1", "f"), ToolCallPart(arguments, 0, "call_2", "g"))
+    objects = ndjson_objects(written(ollama_stream(ollama_chat()), *parts, finished("length")))
+    assert sum(len(entry["message"].get("tool_calls", [])) for entry in objects) == calls
+    cut = [ToolCall("call_1", "f", "{}"), ToolCall("call_2", "g", arguments)]
+    whole = completion(Choice(tool_calls=cut, finish_reason="length"))
+    [entry] = ndjson_objects(ollama_answer.answer(ollama_chat(), whole, NOW))
+    assert len(entry["message"]["tool_calls"]) == calls
+    assert entry["done_reason"] == "length"
+
+
 def test_calls_in_parts_are_counted() -> None:
     stream = ollama_stream(ollama_chat())
     parts = (ToolCallPart("{}", 0, "call_1", "f"), ToolCallPart("{}", 0, "call_2", "g"))

@@ -138,6 +138,14 @@ async def test_a_required_call_matches_the_schema_of_its_tool(start: StartEngine
             jsonschema.validate(json.loads(call.arguments), WEATHER["function"]["parameters"])
 
 
+@pytest.mark.parametrize("max_tokens", [1, 3, 8, 12])
+async def test_a_required_call_that_is_cut_leaves_no_text(start: StartEngine, max_tokens: int) -> None:
+    request = ask("Hello!", tools=TOOLS, tool_choice=ToolChoice(required=True), max_tokens=max_tokens)
+    choice = await answer(start(), request)
+    assert choice.finish_reason == "length"
+    assert choice.text == ""
+
+
 @pytest.mark.parametrize("choice", [ToolChoice(required=True), ToolChoice(strict=("weather",))])
 async def test_an_error_in_the_schema_of_a_tool_names_the_tool(start: StartEngine, choice: ToolChoice) -> None:
     unique = {"type": "object", "properties": {"a": {"uniqueItems": True}}}

@@ -12,10 +12,10 @@ from typing import Any
 import llguidance
 
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt
-from pico_jupyter.engine.structure.argument_grammar import tool_schema
 from pico_jupyter.engine.structure.compiler import GrammarCompiler
 from pico_jupyter.engine.structure.constraint import ReasoningGate, RowConstraint, Trigger
 from pico_jupyter.engine.structure.grammar import NotForcible, answer_grammar, call_grammar, message_call_grammar
+from pico_jupyter.engine.structure.tool_arguments import tool_schema
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import GenerationRequest

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, assert_never
+
+import msgspec
 
 from pico_jupyter.engine.backend import Media
 from pico_jupyter.engine.formats.call_formats import CallFormat
@@ -125,8 +128,10 @@ def render_prompt(
     available = limit - len(rendered.tokens)
     if available < 1:
         length = str(len(rendered.tokens)) if rendered.is_complete else f"more than {limit}"
+        large = _large_field(request, info, tokenizer, limit, media_preparation)
         reason = f"the prompt has {length} tokens, and the context holds {limit} with the answer"
-        raise ContextLengthExceeded(reason, param=param)
+        cause = f" (most of them are those of {large!r})" if large else ""
+        raise ContextLengthExceeded(reason + cause, param=large or param)
     started, closed = reasoning_at_end(rendered.end, tokenizer.output_format)
     started = started or _continues_reasoning(request.prompt, tokenizer.output_format)
     return RenderedPrompt(
@@ -200,6 +205,30 @@ def _render_chat(
     if len(rendered.tokens) < limit or not prompt.truncate:
         return rendered
     return _truncate(rendered, messages, limit, render)
+
+
+def _large_field(
+    request: GenerationRequest,
+    info: ModelInfo,
+    tokenizer: Tokenizer,
+    limit: int,
+    media_preparation: MediaPreparation | None,
+) -> str:
+    """The field of a schema or of tools without which the prompt takes at most half of the context; "" for none."""
+    prompt = request.prompt
+    if not isinstance(prompt, ChatPrompt):
+        return ""
+    fields = {
+        request.structure.param if request.structure else "": msgspec.structs.replace(request, structure=None),
+        "tools" if prompt.tools != "[]" else "": msgspec.structs.replace(
+            request, prompt=msgspec.structs.replace(prompt, tools="[]")
+        ),
+    }
+    for field, smaller in fields.items():
+        with suppress(TemplateFailed):
+            if field and len(_render_chat(smaller, info, tokenizer, limit, media_preparation).tokens) <= limit // 2:
+                return field
+    return ""
 
 
 def _history_id(tokenizer: Tokenizer) -> str:

@@ -21,21 +21,14 @@ from pico_jupyter.engine.structure.lark import (
     Literal,
     has_references,
     json_expression,
-    move_references,
     pattern_expression,
     text_literal,
 )
-from pico_jupyter.engine.structure.schema_rewrite import rewrite_schema
+from pico_jupyter.engine.structure.schema_members import grammar_schema
 from pico_jupyter.engine.structure.schema_spelling import DEFINED_FORMATS
-from pico_jupyter.engine.text.call_values import convert_text, resolve_schema, schema_types, tool_parameters
+from pico_jupyter.engine.structure.tool_arguments import JSON_ONLY, UNIONS, NotForcible, ToolSchema, refuse_keywords
+from pico_jupyter.engine.text.call_values import convert_text, resolve_schema, schema_types
 
-# Keywords that can be enforced only in JSON. Other formats refuse a schema with one of them.
-_JSON_ONLY = (
-    *("allOf", "not", "if", "then", "else", "contains", "uniqueItems", "prefixItems", "unevaluatedItems"),
-    *("propertyNames", "patternProperties", "minProperties", "maxProperties", "unevaluatedProperties"),
-    *("dependencies", "dependentRequired", "dependentSchemas"),
-)
-_UNIONS = ("anyOf", "oneOf")
 _TEXT_KEYWORDS = ("enum", "const", "pattern", "minLength", "maxLength", "format")
 _DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
@@ -58,49 +51,6 @@ _BESIDE_UNIONS = ("type", "properties", "required", "items", *_SCALAR_KEYWORDS)
 _ANY_TEXT = "/(?s:.*)/"
 _CONTAINERS = {"object", "array"}
 _ANY_TYPES = ("string", "number", "boolean", "null", "object", "array")
-
-
-class NotForcible(ValueError):
-    """No grammar can force calls of a tool in this format. The message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolSchema:
-    """The name of a tool, the JSON schema of its arguments, and the schemas of its parameters without references."""
-
-    name: str
-    schema: Mapping[str, Any]
-    properties: Mapping[str, Any]
-
-    @property
-    def required(self) -> tuple[str, ...]:
-        """The names of the parameters that a call must have."""
-        return tuple(self.schema.get("required") or ())
-
-
-def tool_schema(tool: Mapping[str, Any]) -> ToolSchema:
-    """The schema of one tool in the JSON array of a request.
-
-    Parameters that the schema does not list are excluded, unless it allows them explicitly. A tool without a schema has
-    no parameters.
-    """
-    name, properties = tool_parameters(tool)
-    inner = tool.get("function")
-    given = (inner if isinstance(inner, Mapping) else tool).get("parameters")
-    schema = {"type": "object", **(given if isinstance(given, Mapping) else {"properties": {}})}
-    schema.pop("$id", None)  # It would change the base of the references.
-    is_plain = not any(key in schema for key in (*_UNIONS, *_JSON_ONLY, "$ref"))
-    if is_plain and "properties" in schema and all(key in properties for key in schema.get("required") or ()):
-        schema.setdefault("additionalProperties", False)
-    missing: dict[str, Any] = {key: {} for key in schema.get("required") or () if key not in properties}
-    return ToolSchema(name, schema, {**properties, **missing})
-
-
-def refuse_keywords(schema: Any, keywords: Sequence[str], where: str) -> None:
-    """Raise NotForcible if a schema has one of the keywords."""
-    found = next((key for key in keywords if isinstance(schema, Mapping) and key in schema), None)
-    if found:
-        raise NotForcible(f"{where} has the keyword {found!r}, which cannot be enforced outside JSON")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +94,7 @@ class ArgumentGrammar:
 
     def _check_parameters(self) -> None:
         where = f"the tool {self.tool.name!r}"
-        refuse_keywords(self.tool.schema, (*_UNIONS, *_JSON_ONLY, "$ref"), where)
+        refuse_keywords(self.tool.schema, (*UNIONS, *JSON_ONLY, "$ref"), where)
         invalid = next((key for key in self.tool.properties if not fits_pattern(key)), None)
         if invalid is not None:
             raise NotForcible(f"{self._where(invalid)} has a name that the model's format of tool calls cannot hold")
@@ -167,13 +117,14 @@ class ArgumentGrammar:
         types = schema_types(schema)
         text_type = self.call_format.string_type
         if types == {"string"}:
-            return [(text_type, self._text(self._text_terminal(schema, self._where(key)), closing))]
+            return [(text_type, self._text(self._text_terminal(schema, self._where(key), closing), closing))]
         other_type = self.call_format.other_type or _type_attribute(types)
         end = f"{SPACE} {self.literal(closing)}"
         if types == {"string", "null"} and _is_free_text(schema):
             null = [(other_type, f'{SPACE} "null" {end}')] if "{type}" in self.call_format.parameter else []
             return [(text_type, self._text("", closing)), *null]
         if isinstance(schema, Mapping) and isinstance(schema.get("enum"), list):
+            self._refuse_markup(schema["enum"], closing, self._where(key))
             return [(other_type, f"{self._enumeration(schema)} {self.literal(closing)}")]
         return [(other_type, f"{SPACE} {self._json(key, schema)} {end}")]
 
@@ -189,10 +140,10 @@ class ArgumentGrammar:
             raise NotForcible(f"{self._where(key)} may be an object or a list, which cannot be forced in tags")
         original = (self.tool.schema.get("properties") or {}).get(key, schema)
         if not has_references(original):
-            return json_expression(move_references(rewrite_schema(original)))
+            return json_expression(grammar_schema(original))
         place = "#/$defs/arguments"
         pointer = key.replace("~", "~0").replace("/", "~1")
-        document = {"$defs": {"arguments": move_references(rewrite_schema(self.tool.schema), place)}}
+        document = {"$defs": {"arguments": grammar_schema(self.tool.schema, place)}}
         return json_expression({**document, "$ref": f"{place}/properties/{pointer}"})
 
     # Texts outside JSON
@@ -226,9 +177,21 @@ class ArgumentGrammar:
             return body
         return rf"/\n?/ ({body} & ~/\n(?s:.*)/ & ~/(?s:.*)\n/) /\n?/"
 
-    def _text_terminal(self, schema: Any, where: str) -> str:
-        """The terminal of the texts that match a schema; "" for any text."""
-        refuse_keywords(schema, _JSON_ONLY, where)
+    def _refuse_markup(self, values: Sequence[Any], closing: str, where: str) -> None:
+        """Raise NotForcible if a text among the values would end before its end, or lose a line break."""
+        before, has_special, _ = self.literal(closing).partition("<[")
+        end = json.loads(before) if before and has_special else closing
+        marks = tuple(filter(None, (end, self.call_format.quote)))
+        for text in (value for value in values if isinstance(value, str)):
+            is_stripped = self.call_format.body is Body.PARAMETERS and text != text.strip("\n")
+            if is_stripped or any(mark in text for mark in marks):
+                raise NotForcible(f"{where} has the value {text!r}, which the model's format of calls cannot hold")
+
+    def _text_terminal(self, schema: Any, where: str, closing: str) -> str:
+        """The terminal of the texts that match a schema; "" for any text. The text `closing` follows."""
+        refuse_keywords(schema, JSON_ONLY, where)
+        for texts in _choices(schema):
+            self._refuse_markup(texts, closing, where)
         conditions = [f"({' | '.join(map(text_literal, texts))})" for texts in _choices(schema)]
         if "minLength" in schema or "maxLength" in schema:
             conditions.append(f"/(?s:.){{{schema.get('minLength', 0)},{schema.get('maxLength', '')}}}/")
@@ -239,7 +202,7 @@ class ArgumentGrammar:
                 raise NotForcible(f"{where} has the format {schema['format']!r}, which is not supported")
             conditions.append(f"/{llguidance.regex_to_lark(_TEXT_FORMATS[schema['format']])}/")
         for options in _union_options(schema, where):
-            terminals = [self._text_terminal(option, where) for option in options]
+            terminals = [self._text_terminal(option, where, closing) for option in options]
             conditions += [f"({' | '.join(f'({terminal})' for terminal in terminals)})"] if all(terminals) else []
         return " & ".join(conditions)
 
@@ -256,7 +219,7 @@ class ArgumentGrammar:
     def _value(self, schema: Any) -> str:
         schema = {} if schema is True else resolve_schema(schema, self.tool.schema)
         where = f"a parameter of the tool {self.tool.name!r}"
-        refuse_keywords(schema, _JSON_ONLY, where)
+        refuse_keywords(schema, JSON_ONLY, where)
         if "const" in schema or "enum" in schema:
             values = [schema["const"]] if "const" in schema else schema["enum"]
             return " | ".join(self._constant(value) for value in values)
@@ -269,7 +232,7 @@ class ArgumentGrammar:
         match kind:
             case "string" if not self._is_python:
                 quote = self.call_format.quote
-                return f"{self.literal(quote)} {self._text(self._text_terminal(schema, where), quote)}"
+                return f"{self.literal(quote)} {self._text(self._text_terminal(schema, where, quote), quote)}"
             case "boolean":
                 return f"{self._constant(True)} | {self._constant(False)}"
             case "null":
@@ -315,6 +278,7 @@ class ArgumentGrammar:
             case bool() | None:
                 return text_literal(str(value) if self._is_python else json.dumps(value))
             case str() if not self._is_python:
+                self._refuse_markup([value], self.call_format.quote, f"the tool {self.tool.name!r}")
                 return self.literal(self.call_format.quote + value + self.call_format.quote)
             case list():
                 return f'"[" {separator.join(map(self._constant, value))} "]"'
@@ -348,8 +312,8 @@ def _type_attribute(types: set[str]) -> str:
 
 def _is_free_text(schema: Mapping[str, Any]) -> bool:
     """Whether a schema restricts only the types of its values."""
-    options = [option for word in _UNIONS for option in schema.get(word) or ()]
-    return not any(word in option for option in (schema, *options) for word in (*_TEXT_KEYWORDS, *_JSON_ONLY))
+    options = [option for word in UNIONS for option in schema.get(word) or ()]
+    return not any(word in option for option in (schema, *options) for word in (*_TEXT_KEYWORDS, *JSON_ONLY))
 
 
 def _plain_text(value: Any, schema: Any) -> str:
@@ -381,7 +345,7 @@ def _union_options(schema: Mapping[str, Any], where: str) -> list[list[Any]]:
     named = [{"number" if kind == "integer" else kind for kind in kinds} for kinds in types]
     if not all(types) or sum(map(len, named)) != len(set().union(*named)):
         raise NotForcible(f"{where} has the keyword 'oneOf' with options that overlap")
-    return [schema[word] for word in _UNIONS if schema.get(word)]
+    return [schema[word] for word in UNIONS if schema.get(word)]
 
 
 def _value_types(schema: Mapping[str, Any]) -> Sequence[str]:

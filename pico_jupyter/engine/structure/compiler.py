@@ -14,8 +14,9 @@ import llguidance.hf
 from pico_jupyter.engine.structure.compile_thread import compile_on_thread
 from pico_jupyter.engine.structure.grammar import token_literal
 from pico_jupyter.engine.structure.grammar_check import check_grammar, compile_grammar
-from pico_jupyter.engine.structure.lark import json_expression, move_references
-from pico_jupyter.engine.structure.schema_rewrite import rewrite_schema
+from pico_jupyter.engine.structure.lark import json_expression
+from pico_jupyter.engine.structure.schema_members import grammar_schema
+from pico_jupyter.engine.structure.trial_compilation import TOO_SLOW, trial_error
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import InvalidRequest
 
@@ -58,7 +59,17 @@ class GrammarCompiler:
 
     def schema_error(self, schema: Mapping[str, Any]) -> str:
         """Why a JSON schema cannot be enforced; "" if it can."""
-        return check_grammar(f"start: {json_expression(move_references(rewrite_schema(schema)))}", self.ll_tokenizer)
+        grammar = f"start: {json_expression(grammar_schema(schema))}"
+        if message := trial_error(grammar, self._special_tokens):
+            return message
+        return compile_on_thread(partial(check_grammar, grammar, self.ll_tokenizer))
+
+    @cached_property
+    def _special_tokens(self) -> dict[int, str]:
+        """The texts of the special tokens that grammars can name."""
+        ids = range(self._tokenizer.vocab_size)
+        special = filter(self.ll_tokenizer.is_special_token, ids)
+        return {token_id: self._tokenizer.token_bytes(token_id).decode("utf-8", "replace") for token_id in special}
 
     def _names_special_tokens(self, grammar: str) -> bool:
         tokens = self._tokenizer.added_token_ids(grammar).values()
@@ -74,10 +85,12 @@ class GrammarCompiler:
                 self._compiled.move_to_end(grammar)
                 return compiled
         written = f"{_NO_FORCING}{grammar}" if self._names_special_tokens(grammar) else grammar
+        matcher = None
         try:
-            matcher, message = compile_on_thread(partial(compile_grammar, written, self.ll_tokenizer))
+            if not (message := trial_error(written, self._special_tokens)):
+                matcher, message = compile_on_thread(partial(compile_grammar, written, self.ll_tokenizer))
         except TimeoutError:
-            matcher, message = None, "the schema or grammar takes too long to compile"
+            message = TOO_SLOW
         if matcher is None:
             raise InvalidRequest(f"Invalid value for '{param}': {message}", param=param)
         with self._lock:

@@ -15,19 +15,19 @@ import regex
 
 from pico_jupyter.engine.formats.call_formats import Body, CallFormat, fits_pattern
 from pico_jupyter.engine.formats.output_format import MessageFormat
-from pico_jupyter.engine.structure.argument_grammar import ArgumentGrammar, NotForcible, ToolSchema, tool_schema
+from pico_jupyter.engine.structure.argument_grammar import ArgumentGrammar
 from pico_jupyter.engine.structure.grammar_check import check_grammar
 from pico_jupyter.engine.structure.lark import (
     SPACE,
     LarkRules,
     Literal,
     json_expression,
-    move_references,
     pattern_expression,
     text_literal,
     token_literal,
 )
-from pico_jupyter.engine.structure.schema_rewrite import rewrite_schema
+from pico_jupyter.engine.structure.schema_members import grammar_schema
+from pico_jupyter.engine.structure.tool_arguments import NotForcible, ToolSchema, tool_schema
 from pico_jupyter.types import Structure
 
 __all__ = [
@@ -40,6 +40,8 @@ __all__ = [
     "token_literal",
 ]
 
+# The deepest object of the structure json_object, in levels.
+_MAX_NESTING = 12
 # A part of a pattern, such as [ARGS], that is used only if it is a token of the vocabulary.
 _TOKEN_IN_PATTERN = regex.compile(r"\[[A-Z_]+\]")
 
@@ -57,9 +59,9 @@ def answer_grammar(structure: Structure, prefix: str, literal: Literal) -> str:
 def _answer(structure: Structure) -> str:
     match structure.kind:
         case "json_object":
-            return json_expression({"type": "object"})
+            return json_expression(_nested_object(_MAX_NESTING))
         case "json_schema":
-            return json_expression(move_references(rewrite_schema(json.loads(structure.value))))
+            return json_expression(grammar_schema(json.loads(structure.value)))
         case "regex":
             expression = llguidance.regex_to_lark(structure.value, "").replace("\n", r"\n")
             return f"/{expression}/" if expression else '""'
@@ -69,6 +71,18 @@ def _answer(structure: Structure) -> str:
             return f"%lark {{\n{structure.value}\n}}"
         case _:
             assert_never(structure.kind)
+
+
+def _nested_object(depth: int) -> dict[str, Any]:
+    """A schema of objects with at most `depth` levels of objects and arrays. Small models open brackets without end."""
+    scalar = {"type": ["string", "number", "boolean", "null"]}
+    levels: dict[str, Any] = {"0": scalar}
+    for level in range(1, depth):
+        inner = {"$ref": f"#/$defs/{level - 1}"}
+        levels[str(level)] = {
+            "anyOf": [scalar, {"type": "array", "items": inner}, {"type": "object", "additionalProperties": inner}]
+        }
+    return {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{depth - 1}"}, "$defs": levels}
 
 
 def call_grammar(
@@ -110,7 +124,7 @@ def _messages(messages: MessageFormat, tools: Sequence[ToolSchema], literal: Lit
     alternatives = []
     for tool in tools:
         _check_name(tool.name)
-        arguments = json_expression(move_references(rewrite_schema(tool.schema)))
+        arguments = json_expression(grammar_schema(tool.schema))
         for header in headers:
             head = pattern_expression(header, literal, {"name": tool.name}, {})
             alternatives.append(" ".join([head, SPACE, arguments, SPACE, *end]))
@@ -177,6 +191,8 @@ class _CallGrammar:
     def _call(self, tool: ToolSchema, *, opened: bool) -> str:
         """A call of one tool."""
         if self._writes_objects:
+            if self._format.guards:  # The parser recognizes the call by the name of the tool.
+                _check_name(tool.name)
             return json_expression(self._object(tool))
         arguments = ArgumentGrammar(self._rules, self._literal, self._format, tool)
         if self._format.body is Body.PYTHON:
@@ -197,7 +213,7 @@ class _CallGrammar:
     def _arguments(self, tool: ToolSchema, arguments: ArgumentGrammar) -> str:
         match self._format.body:
             case Body.JSON:
-                return json_expression(move_references(rewrite_schema(tool.schema)))
+                return json_expression(grammar_schema(tool.schema))
             case Body.UNQUOTED:
                 return arguments.arguments()
             case _:
@@ -212,7 +228,7 @@ class _CallGrammar:
         properties: dict[str, Any] = {
             **(number if self._format.id_key else {}),
             **({self._format.name_key: {"const": tool.name}} if named else {}),
-            key: move_references(rewrite_schema(tool.schema), f"#/properties/{pointer}"),
+            key: grammar_schema(tool.schema, f"#/properties/{pointer}"),
         }
         return {
             "type": "object",

@@ -16,6 +16,7 @@ MAX_GRAMMAR_BYTES = 256 * 1024
 # The limits of llguidance's parser, in checks and in matchers, so that a grammar that passes the check also runs.
 # A schema with thousands of optional members exceeds the default limits.
 PARSER_LIMITS = LLParserLimits(verbose_errors=False, max_items_in_row=20_000, step_max_items=200_000)
+NO_TEXT = "no text matches the schema or grammar, or it refers to itself only"
 # The search for the part of a schema that fails compiles at most this number of bytes.
 _MAX_SEARCHED_BYTES = 8 * 1024 * 1024
 _SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
@@ -38,16 +39,18 @@ _MESSAGES = (
 
 def compile_grammar(grammar: str, ll_tokenizer: LLTokenizer) -> tuple[LLMatcher | None, str]:
     """The matcher of a grammar, or why the grammar cannot be used."""
-    if message := check_grammar(grammar, ll_tokenizer):
+    if message := check_size(grammar):
         return None, message
     matcher = LLMatcher(ll_tokenizer, grammar, log_level=0, limits=PARSER_LIMITS)
+    if matcher.is_error() and (message := check_grammar(grammar, ll_tokenizer)):
+        return None, message
     trial = matcher.deep_copy()
     trial.compute_bitmask()
     if not trial.is_error():
         return matcher, ""
     error = _first_line(trial.get_error())
     if "NoExtension" in error:
-        return None, "no text matches the schema or grammar, or it refers to itself only"
+        return None, NO_TEXT
     return None, f"the schema or grammar is too large: {error}"
 
 

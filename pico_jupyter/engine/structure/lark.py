@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import regex
-from llguidance import LLTokenizer
 
-from pico_jupyter.engine.text.tokenizer import Tokenizer
+if TYPE_CHECKING:
+    from llguidance import LLTokenizer
+
+    from pico_jupyter.engine.text.tokenizer import Tokenizer
 
 # Writes a text as a Lark expression in which the special tokens of the vocabulary are <[id]>.
 Literal = Callable[[str], str]

@@ -19,11 +19,14 @@ OutputDelta = TextDelta | ReasoningDelta | ToolCallDelta | ToolCallPart
 class DeltaBuffer:
     """Deltas of choice `index`. Strings in `hidden` are removed from all text.
 
+    With `has_no_text`, the answer consists of calls, and what looks like text is the markup of a call that was cut.
+
     `has_text` and `has_reasoning` are true once text of the answer or reasoning was added.
     """
 
-    def __init__(self, index: int, hidden: AbstractSet[str] = frozenset()) -> None:
+    def __init__(self, index: int, hidden: AbstractSet[str] = frozenset(), *, has_no_text: bool = False) -> None:
         self._hidden = hidden
+        self._has_no_text = has_no_text
         self.has_text = False
         self.has_reasoning = False
         self._index = index
@@ -55,7 +58,7 @@ class DeltaBuffer:
         """Append text to the last delta if that has the same kind, else add a new delta."""
         for special in self._hidden:
             text = text.replace(special, "")
-        if not text:
+        if not text or (self._has_no_text and kind is TextDelta):
             return
         if kind is TextDelta:
             self.has_text = True

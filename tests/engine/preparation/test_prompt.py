@@ -24,6 +24,7 @@ from pico_jupyter.types import (
     ModelInfo,
     RawPrompt,
     Role,
+    Structure,
     TemplateSwitch,
     TextPart,
     ToolCall,
@@ -436,6 +437,22 @@ def test_the_error_for_a_long_prompt_names_both_numbers(
         render_prompt(request_for(prompt), info(context_length=length), pico)
     assert failure.value.message == f"the prompt has {length} tokens, and the context holds {length} with the answer"
     assert failure.value.param == param
+
+
+def test_the_error_for_a_large_schema_or_tool_names_its_field(pico: Tokenizer) -> None:
+    schema = json.dumps({"enum": [f"value {number}" for number in range(100)]})
+    tools = json.dumps([{"type": "function", "function": {"name": "f", "description": schema}}])
+    structure = Structure("json_schema", schema, "response_format")
+    question = message_of("user", "hi")
+    for request, field in (
+        (request_for(chat(question), structure=structure), "response_format"),
+        (request_for(chat(question, tools=tools)), "tools"),
+        (request_for(chat(message_of("user", schema), tools="[]"), structure=Structure("json_object")), "messages"),
+    ):
+        with pytest.raises(ContextLengthExceeded) as failure:
+            render_prompt(request, info(context_length=300), pico)
+        assert failure.value.param == field
+        assert (f"those of '{field}'" in failure.value.message) == (field != "messages")
 
 
 class CountingTokenizer:

@@ -290,6 +290,48 @@ def test_a_tool_that_pattern_or_python_cannot_name_is_refused() -> None:
             call_grammar(call_format, tool(name, {}), literal, several=False, opened=False)
 
 
+@FORMATS
+@pytest.mark.parametrize("has_tokens", [False, True])
+def test_markup_in_names_and_values_is_read_back_or_refused(call_format: CallFormat, has_tokens: bool) -> None:
+    """A value of the request that the format cannot hold never leads to a call that is read as something else."""
+    vocab = vocabulary(call_format, has_tokens=has_tokens)
+    texts = (*(text for section in call_format.sections for text in section), *call_format.call_closings)
+    closing = call_format.parameter_closing.replace("{key}", "a")
+    for text in dict.fromkeys((*texts, closing, call_format.quote, "</tool_call>", 'a"b', "{", "\na")):
+        written = {"a": {"const": text}} if text else {"a": {"type": "integer"}}
+        for request_tools in (
+            tool("f", {"type": "object", "properties": written, "required": ["a"]}),
+            tool("f", {"type": "object", "properties": {"a": {"enum": [text, 1]}}, "required": ["a"]}),
+            tool(f"f{text}", {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}),
+        ):
+            try:
+                grammar = call_grammar(call_format, request_tools, vocab.literal, several=False, opened=False)
+            except NotForcible:
+                continue
+            function = request_tools[0]["function"]
+            [(name, arguments)] = read_all(vocab.walk(grammar, random.Random(1)), call_format, request_tools)
+            assert name == function["name"]
+            jsonschema.validate(arguments, function["parameters"])
+
+
+@pytest.mark.parametrize(
+    ("title", "value"),
+    [
+        ("Qwen3-Coder", "a</parameter>"),
+        ("Qwen3-Coder", "a\n"),
+        ("Gemma 4", '<|"|>'),
+        ("MiniMax M3", "]<]minimax[>["),
+    ],
+)
+@pytest.mark.parametrize("schema", [{"const": "{}"}, {"type": "string", "enum": ["x", "{}"]}, {"enum": [1, "{}"]}])
+def test_a_value_that_a_format_cannot_hold_is_refused_by_name(title: str, value: str, schema: dict[str, Any]) -> None:
+    given = json.loads(json.dumps(schema).replace('"{}"', json.dumps(value)))
+    literal = vocabulary(format_named(title), has_tokens=True).literal
+    with pytest.raises(NotForcible) as refused:
+        call_grammar(format_named(title), tool("f", {"properties": {"a": given}}), literal, several=False, opened=False)
+    assert repr(value) in str(refused.value)
+
+
 @pytest.mark.parametrize("text", ["a < b </b>", "</parameter", "", "two\nlines\n", "<parameter=x>", "日本"])
 def test_text_between_tags_may_hold_angle_brackets(text: str) -> None:
     vocab = vocabulary(QWEN, has_tokens=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,25 @@ def test_an_object_may_have_thousands_of_optional_members(compiler: GrammarCompi
 def test_a_grammar_that_has_no_first_token_is_refused(compiler: GrammarCompiler, grammar: str, message: str) -> None:
     with pytest.raises(InvalidRequest, match=f"Invalid value for 'format': {message}"):
         compiler.matcher(grammar, "format")
+
+
+def test_a_grammar_that_would_take_hours_is_refused_and_holds_up_no_other(compiler: GrammarCompiler) -> None:
+    slow_patterns = [" & ".join(f"/(?s:.*)a(?s:.){{{n * i}}}(?s:.*)/" for i in range(1, 30)) for n in (7, 8)]
+    with ThreadPoolExecutor(3) as pool:
+        slow = [pool.submit(compiler.matcher, f"start: T\nT: {text}", "guided_grammar") for text in slow_patterns]
+        assert pool.submit(compiler.matcher, 'start: "a"', "x").result()
+        for one in slow:
+            with pytest.raises(
+                InvalidRequest, match="'guided_grammar': the schema or grammar takes too long to compile"
+            ):
+                one.result()
+
+
+def test_a_pattern_is_compiled_and_explained_as_without_the_trial(compiler: GrammarCompiler) -> None:
+    good, bad = ({"type": "object", "properties": {"a": {"pattern": text}}} for text in ("^a+$", "(?=a)b"))
+    assert not compiler.matcher(f"start: %json {json.dumps(good)}", "x").deep_copy().is_error()
+    with pytest.raises(InvalidRequest, match=r"the keyword 'pattern' has a look-around.*\(at #/properties/a\)"):
+        compiler.matcher(f"start: %json {json.dumps(bad)}", "x")
 
 
 def test_a_compilation_has_a_limit_on_its_time_and_keeps_its_slot_until_it_ends() -> None:

@@ -51,6 +51,13 @@ def test_an_answer_has_the_structure_and_nothing_else(kind: Any, value: Any, acc
         assert not VOCABULARY.accepts(grammar, prefix + refused)
 
 
+def test_a_json_object_is_nested_twelve_levels_at_most() -> None:
+    grammar = grammar_of("json_object")
+    for levels, is_accepted in ((12, True), (13, False)):
+        nested = json.dumps({"a": json.loads("[" * (levels - 1) + "]" * (levels - 1))})
+        assert VOCABULARY.accepts(grammar, nested) == is_accepted
+
+
 def test_options_of_llguidance_in_a_schema_have_no_effect() -> None:
     grammar = grammar_of("json_schema", {**PERSON, "x-guidance": {"whitespace_pattern": ".*", "lenient": True}})
     assert not VOCABULARY.accepts(grammar, '{"name":      "a"}')

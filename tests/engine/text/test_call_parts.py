@@ -85,6 +85,20 @@ def test_a_call_that_is_cut_has_the_parts_so_far_and_no_text() -> None:
         assert answer.text == ""
 
 
+XML = "<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>"
+
+
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [("JSON in tags", f"<think>hm</think>\n\n{OBJECTS}"), ("Qwen3-Coder", XML), ("JSON alone", CASES[3][1])],
+)
+def test_a_call_that_is_cut_anywhere_leaves_no_markup(title: str, text: str) -> None:
+    for end in range(len(text)):
+        answer = fold(parse([text[:end].encode()], format_of(title)))
+        assert answer.text == ""
+        assert len(answer.calls) <= 1
+
+
 def test_a_call_without_certainty_is_whole() -> None:
     vocabulary = ChunkVocabulary(OutputFormat(calls=(format_of("JSON in tags"),)))
     parser = parser_for(vocabulary, tools=TOOLS)
@@ -94,5 +108,5 @@ def test_a_call_without_certainty_is_whole() -> None:
 
 def test_a_format_without_json_has_no_parts() -> None:
     parts = CallParts(format_of("Qwen3-Coder"))
-    assert parts.read("<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>") == []
+    assert parts.read(XML) == []
     assert parts.count == 0
