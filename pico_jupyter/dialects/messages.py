@@ -24,9 +24,14 @@ from pico_jupyter.types import Message, Part, TextPart, ToolCall
 
 
 def read_content(
-    content: str | Sequence[PartFields] | None, message_param: str, model: str, *, media_allowed: bool = True
+    content: str | Sequence[PartFields] | None,
+    message_param: str,
+    model: str,
+    *,
+    media_allowed: bool = True,
+    field: str = "content",
 ) -> tuple[Part, ...]:
-    """Return the parts of a message's content, in their order. null and "" have no parts.
+    """Return the parts of a message's content, in their order. null and "" have no parts. `field` holds the content.
 
     Raises InvalidRequest for media that are not valid or not allowed here, and MediaUnsupported for audio and files.
     """
@@ -35,7 +40,7 @@ def read_content(
     if isinstance(content, str):
         return (TextPart(content),)
     return tuple(
-        _read_part(part, f"{message_param}.content[{i}]", model, media_allowed=media_allowed)
+        _read_part(part, f"{message_param}.{field}[{i}]", model, media_allowed=media_allowed)
         for i, part in enumerate(content)
     )
 

@@ -78,7 +78,7 @@ class OpenAIChatStream:
         return sse_keepalive(done, total)
 
     def error(self, error: PicoError) -> bytes:
-        return sse_event(_describe_error(error)) + SSE_DONE
+        return sse_event(describe_error(error)) + SSE_DONE
 
     def _finish(self, finished: Finished) -> bytes:
         frames = [
@@ -227,7 +227,7 @@ def memory(report: MemoryReport) -> bytes:
 
 
 def error_body(error: PicoError) -> bytes:
-    return encode_json(_describe_error(error))
+    return encode_json(describe_error(error))
 
 
 def _choice(call: OpenAIChatCall, index: int, choice: Choice) -> schema.OpenAIChoice:
@@ -270,12 +270,13 @@ def _tool_call(call: ToolCall) -> schema.OpenAIToolCall:
 
 def _logprobs(content: Sequence[TokenLogprob], reasoning: Sequence[TokenLogprob] = ()) -> schema.OpenAIChoiceLogprobs:
     return schema.OpenAIChoiceLogprobs(
-        [_logprob(entry) for entry in content],
-        reasoning_content=[_logprob(entry) for entry in reasoning] if reasoning else UNSET,
+        [describe_logprob(entry) for entry in content],
+        reasoning_content=[describe_logprob(entry) for entry in reasoning] if reasoning else UNSET,
     )
 
 
-def _logprob(entry: TokenLogprob) -> schema.OpenAILogprob:
+def describe_logprob(entry: TokenLogprob) -> schema.OpenAILogprob:
+    """Return a sampled token with its log-probability."""
     top = [schema.OpenAITopLogprob(c.token, finite_logprob(c.logprob), list(c.token_bytes)) for c in entry.top]
     return schema.OpenAILogprob(entry.token, finite_logprob(entry.logprob), list(entry.token_bytes), top)
 
@@ -294,7 +295,8 @@ def _model(info: ModelInfo) -> schema.OpenAIModel:
     return schema.OpenAIModel(id=info.name, created=int(info.modified), max_model_len=info.context_length)
 
 
-def _describe_error(error: PicoError) -> schema.OpenAIError:
+def describe_error(error: PicoError, prompt: str = "messages") -> schema.OpenAIError:
+    """Return an error in OpenAI's format. `prompt` is the request's field that has the prompt."""
     message, param = describe(error), error.param
     kind: schema.ErrorKind
     match error:
@@ -308,7 +310,7 @@ def _describe_error(error: PicoError) -> schema.OpenAIError:
         case NotFound():
             kind = "not_found_error"
         case ContextLengthExceeded():
-            kind, param = "invalid_request_error", param or "messages"
+            kind, param = "invalid_request_error", param or prompt
         case InvalidRequest() | MethodNotAllowed() | RequestTooLarge() | NotSupported():
             kind = "invalid_request_error"
         case _:

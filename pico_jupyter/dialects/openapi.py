@@ -14,29 +14,26 @@ from msgspec import Meta
 
 from pico_jupyter.dialects import ollama_answer_schema, ollama_request, openai_answer_schema, openai_request
 from pico_jupyter.dialects.framing import JSON_TYPE, NDJSON_TYPE, SSE_END, SSE_TYPE
+from pico_jupyter.dialects.openapi_operation import (
+    ACCESS_ERRORS,
+    GENERATE_ERRORS,
+    MODEL_ERRORS,
+    NOT_FOUND_ERRORS,
+    POST_ERRORS,
+    READ_ERRORS,
+    REFUSED_ERRORS,
+    Dialect,
+    Errors,
+    Mount,
+    Operation,
+)
 from pico_jupyter.dialects.request_bodies import ignored_names
 from pico_jupyter.dialects.request_fields import IGNORED_KEYWORD, ModelName, RequestStruct
+from pico_jupyter.dialects.responses_operations import RESPONSES_OPERATIONS
 from pico_jupyter.engine_reports import MemoryReport
-from pico_jupyter.errors import (
-    EngineFailed,
-    EngineUnavailable,
-    Forbidden,
-    InvalidRequest,
-    ModelLoadFailed,
-    ModelNotFound,
-    NotFound,
-    NotSupported,
-    OutOfMemory,
-    PicoError,
-    QueueFull,
-    RequestTooLarge,
-    Unauthenticated,
-)
+from pico_jupyter.errors import PicoError, Unauthenticated
 
 Json: TypeAlias = dict[str, Any]
-Errors: TypeAlias = tuple[type[PicoError], ...]
-Dialect: TypeAlias = Literal["OpenAI", "Ollama"]
-Mount: TypeAlias = Literal["both", "pico"]
 
 SECOND_MOUNT = "pico"
 TEXT_TYPE = "text/plain"
@@ -47,15 +44,6 @@ _ERRORS: dict[Dialect, type[msgspec.Struct]] = {
     "Ollama": ollama_answer_schema.OllamaError,
 }
 
-_ACCESS_ERRORS: Errors = (Forbidden, NotFound)
-_READ_ERRORS: Errors = (*_ACCESS_ERRORS, EngineUnavailable)
-_MODEL_ERRORS: Errors = (*_READ_ERRORS, ModelNotFound, InvalidRequest)
-_POST_ERRORS: Errors = (*_MODEL_ERRORS, RequestTooLarge)
-# The errors of endpoints that always answer with 404, and of endpoints that always answer with 501.
-_NOT_FOUND_ERRORS: Errors = (*_ACCESS_ERRORS, RequestTooLarge)
-_REFUSED_ERRORS: Errors = (*_NOT_FOUND_ERRORS, NotSupported)
-_GENERATE_ERRORS: Errors = (*_POST_ERRORS, QueueFull, ModelLoadFailed, OutOfMemory, EngineFailed)
-
 _INFO = """\
 Chat with models on the machine of a Jupyter server, over the OpenAI API or the Ollama API.
 
@@ -64,7 +52,8 @@ get status 405 and an `Allow` header. Bodies are read as JSON, regardless of `Co
 or have `x-ignored` are ignored. null counts as omitted.
 
 Every response has an `x-request-id`. Before the first byte, an error is an HTTP status. Later, it is the last line of
-an Ollama stream, or the event before `[DONE]` in an OpenAI stream. SSE comments or leading spaces keep streams alive.
+an Ollama stream, the event before `[DONE]` in an OpenAI stream, or the events `error` and `response.failed` of
+v1/responses. SSE comments or leading spaces keep streams alive.
 """
 
 
@@ -72,28 +61,6 @@ class StatusBody(msgspec.Struct, frozen=True):
     """The server responds."""
 
     status: Literal["ok"]
-
-
-class Operation(msgspec.Struct, frozen=True):
-    """One method of one path.
-
-    requests: Structs, one of which fits the body. answer: Struct of the whole answer. chunk: Struct of each part of a
-    streamed answer. errors: possible errors, without those of authentication. mount: "pico": only below pico/.
-    head: HEAD is supported too. open: without authentication. text: the answer, if it is not JSON.
-    """
-
-    method: Literal["get", "post", "delete"]
-    path: str
-    dialect: Dialect
-    summary: str
-    requests: tuple[type[msgspec.Struct], ...] = ()
-    answer: type[msgspec.Struct] | None = None
-    chunk: type[msgspec.Struct] | None = None
-    errors: Errors = _READ_ERRORS
-    mount: Mount = "both"
-    head: bool = False
-    open: bool = False
-    text: str = ""
 
 
 def _openai_chat(path: str, summary: str) -> Operation:
@@ -105,16 +72,16 @@ def _generating(
     path: str, summary: str, request: type[msgspec.Struct], answer: type[msgspec.Struct], chunk: type[msgspec.Struct]
 ) -> Operation:
     dialect: Dialect = "OpenAI" if path.startswith("v1/") else "Ollama"
-    return Operation("post", path, dialect, summary, (request,), answer, chunk, _GENERATE_ERRORS)
+    return Operation("post", path, dialect, summary, (request,), answer, chunk, GENERATE_ERRORS)
 
 
 def _openai_get(
-    path: str, summary: str, answer: type[msgspec.Struct], errors: Errors = _READ_ERRORS, mount: Mount = "both"
+    path: str, summary: str, answer: type[msgspec.Struct], errors: Errors = READ_ERRORS, mount: Mount = "both"
 ) -> Operation:
     return Operation("get", path, "OpenAI", summary, answer=answer, errors=errors, mount=mount, head=True)
 
 
-def _ollama_get(path: str, summary: str, answer: type[msgspec.Struct], errors: Errors = _READ_ERRORS) -> Operation:
+def _ollama_get(path: str, summary: str, answer: type[msgspec.Struct], errors: Errors = READ_ERRORS) -> Operation:
     return Operation("get", path, "Ollama", summary, answer=answer, errors=errors, head=True)
 
 
@@ -125,9 +92,10 @@ def _refused(path: str, reason: str, errors: Errors, *, head: bool = False) -> O
 OPERATIONS: tuple[Operation, ...] = (
     _openai_chat("v1/chat/completions", "Chat. Streams if `stream` is true."),
     _openai_chat("v1/chat", "Chat. Streams unless `stream` is false."),
+    *RESPONSES_OPERATIONS,
     _openai_get("v1/models", "List the models.", openai_answer_schema.OpenAIModelList),
-    _openai_get("v1/models/{id}", "Describe a model.", openai_answer_schema.OpenAIModel, _MODEL_ERRORS),
-    _openai_get("v1", "Check that the server responds.", StatusBody, _ACCESS_ERRORS),
+    _openai_get("v1/models/{id}", "Describe a model.", openai_answer_schema.OpenAIModel, MODEL_ERRORS),
+    _openai_get("v1", "Check that the server responds.", StatusBody, ACCESS_ERRORS),
     _openai_get("v1/memory", "Report the memory budget, the needs of each model, and running loads.", MemoryReport),
     _generating(
         "api/chat",
@@ -149,7 +117,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "api/version",
         "Report the Ollama version that this API corresponds to, and the version of pico_jupyter.",
         ollama_answer_schema.OllamaVersion,
-        _ACCESS_ERRORS,
+        ACCESS_ERRORS,
     ),
     Operation(
         "post",
@@ -158,7 +126,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Describe a model.",
         requests=(ollama_request.OllamaShowRequest, ollama_request.OllamaOldShowRequest),
         answer=ollama_answer_schema.OllamaShowAnswer,
-        errors=_POST_ERRORS,
+        errors=POST_ERRORS,
     ),
     Operation(
         "post",
@@ -168,28 +136,30 @@ OPERATIONS: tuple[Operation, ...] = (
         requests=(ollama_request.OllamaPullRequest, ollama_request.OllamaOldPullRequest),
         answer=ollama_answer_schema.OllamaPullStatus,
         chunk=ollama_answer_schema.OllamaPullStatus,
-        errors=_POST_ERRORS,
+        errors=POST_ERRORS,
     ),
-    Operation("delete", "api/delete", "Ollama", "Refuse: models are not deleted over HTTP.", errors=_NOT_FOUND_ERRORS),
-    *(_refused(f"api/{name}", "not supported", _REFUSED_ERRORS) for name in ("copy", "create", "push")),
-    _refused("api/blobs/{digest}", "not supported", _REFUSED_ERRORS, head=True),
-    *(_refused(f"api/{name}", "embeddings are not served here", _NOT_FOUND_ERRORS) for name in ("embed", "embeddings")),
+    Operation("delete", "api/delete", "Ollama", "Refuse: models are not deleted over HTTP.", errors=NOT_FOUND_ERRORS),
+    *(_refused(f"api/{name}", "not supported", REFUSED_ERRORS) for name in ("copy", "create", "push")),
+    _refused("api/blobs/{digest}", "not supported", REFUSED_ERRORS, head=True),
+    *(_refused(f"api/{name}", "embeddings are not served here", NOT_FOUND_ERRORS) for name in ("embed", "embeddings")),
     Operation(
         "get",
         "",
         "Ollama",
         "Answer the heartbeat of Ollama's clients, without authentication.",
         text="Ollama is running",
-        errors=_ACCESS_ERRORS,
+        errors=ACCESS_ERRORS,
         mount="pico",
         head=True,
         open=True,
     ),
-    _openai_get("openapi.json", "This document.", msgspec.Struct, _ACCESS_ERRORS, "pico"),
+    _openai_get("openapi.json", "This document.", msgspec.Struct, ACCESS_ERRORS, "pico"),
 )
 
+_NO_SLASH: Json = {"pattern": "^[A-Za-z0-9_-]+$"}
 _PARAMETERS: Json = {
     "id": Annotated[ModelName, Meta(description="A name from the list of models.")],
+    "response_id": Annotated[str, Meta(min_length=1, description="The id of a response.", extra_json_schema=_NO_SLASH)],
     "digest": Annotated[str, Meta(min_length=1, description="A digest in Ollama's format.")],
 }
 
@@ -297,16 +267,22 @@ def _success(operation: Operation) -> Json:
     if operation.answer is not None:
         content[JSON_TYPE] = {"schema": _reference(operation.answer)}
     if operation.chunk is not None:
-        piece = {"anyOf": [_reference(operation.chunk), _failure(operation.dialect)]}
-        content.update(_events(piece) if operation.dialect == "OpenAI" else _lines(piece))
+        pieces = operation.chunk if isinstance(operation.chunk, tuple) else (operation.chunk,)
+        piece = {"anyOf": [*map(_reference, pieces), _failure(operation.dialect)]}
+        has_end = not isinstance(operation.chunk, tuple)
+        content.update(_events(piece, has_end=has_end) if operation.dialect == "OpenAI" else _lines(piece))
     return content
 
 
-def _events(piece: Json) -> Json:
+def _events(piece: Json, *, has_end: bool) -> Json:
     """Describe one server-sent event, because OpenAPI 3.1 cannot describe a stream of events."""
-    data = {"anyOf": [{"const": SSE_END}, {"contentMediaType": JSON_TYPE, "contentSchema": piece}]}
+    data: Json = {"contentMediaType": JSON_TYPE, "contentSchema": piece}
+    if has_end:
+        data = {"anyOf": [{"const": SSE_END}, data]}
     event = {
-        "description": f"One event of the stream; the last one is {SSE_END}.",
+        "description": f"One event of the stream; the last one is {SSE_END}."
+        if has_end
+        else "One event of the stream.",
         "type": "object",
         "properties": {"data": {"type": "string", **data}},
         "required": ["data"],
@@ -339,12 +315,16 @@ def _reference(kind: type[msgspec.Struct]) -> Json:
 
 def _components() -> Json:
     requests = _schemas(kind for operation in OPERATIONS for kind in operation.requests)
-    answers = _schemas(kind for operation in OPERATIONS for kind in (operation.answer, operation.chunk))
+    answers = _schemas(kind for operation in OPERATIONS for kind in _answers(operation))
     structs = {kind.__name__: kind for kind in _descendants(RequestStruct)}
     return {
         **{name: _request_schema(schema, structs[name]) for name, schema in requests.items()},
         **{name: _answer_schema(schema) for name, schema in {**answers, **_schemas(_ERRORS.values())}.items()},
     }
+
+
+def _answers(operation: Operation) -> tuple[type[msgspec.Struct] | None, ...]:
+    return (operation.answer, *(operation.chunk if isinstance(operation.chunk, tuple) else (operation.chunk,)))
 
 
 def _schemas(kinds: Iterable[type[msgspec.Struct] | None]) -> Json:
@@ -367,8 +347,8 @@ def _request_schema(schema: Json, struct: type[RequestStruct]) -> Json:
     for member in properties.values():
         if "default" in member and member["default"] is None:
             del member["default"]
-    names = ignored_names(struct)
-    ignored = {name: {"description": "Accepted and ignored.", IGNORED_KEYWORD: True} for name in sorted(names)}
+    unread = sorted(ignored_names(struct) - properties.keys())
+    ignored = {name: {"description": "Accepted and ignored.", IGNORED_KEYWORD: True} for name in unread}
     schema = {**schema, "properties": {**properties, **ignored}} if ignored else schema
     return {**schema, "additionalProperties": False} if struct.is_closed else schema
 

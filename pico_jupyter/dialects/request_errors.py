@@ -247,7 +247,7 @@ COMMON_TEXTS: ErrorTexts = (
     ("think", _describe_think),
     ("keep_alive", _describe_keep_alive),
     (r"options\.(?P<name>\w+)(?P<item>\[\d+\])?", _describe_option),
-    (r"(?P<part>.*content\[\d+\])\.type", _describe_part),
-    (r"(?P<part>.*content\[\d+\])\.(?P<kind>image|video)(_url)?(\.url)?", _describe_media),
+    (r"(?P<part>.*(content|output)\[\d+\])\.type", _describe_part),
+    (r"(?P<part>.*(content|output)\[\d+\])\.(?P<kind>image|video)(_url)?(\.url)?", _describe_media),
     (r"(?P<function>.*tool_calls\[\d+\]\.function)\.name", _describe_called_name),
 )

@@ -10,6 +10,7 @@ from pico_jupyter.client import EngineClient
 from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.server.media_sources import MediaSources
 from pico_jupyter.server.metrics import METRICS, ServerMetrics
+from pico_jupyter.server.response_store import ResponseStore
 
 
 @dataclass(slots=True)
@@ -17,8 +18,9 @@ class ServerContext:
     """Shared by all handlers of one server.
 
     `max_request_bytes` limits a request's body. After `keepalive_after` seconds of silence a stream gets a keep-alive.
-    `media` fetches the images and videos that requests name by URL. `record_activity` records the current time as
-    the latest activity of the server. `running` is the number of running requests.
+    `media` fetches the images and videos that requests name by URL.
+    `responses` keeps the answers of v1/responses. `record_activity` records the current time as the latest activity of
+    the server. `running` is the number of running requests.
     """
 
     engine: EngineClient
@@ -26,6 +28,7 @@ class ServerContext:
     max_request_bytes: int
     keepalive_after: float
     media: MediaSources
+    responses: ResponseStore
     record_activity: Callable[[], None] = field(repr=False)
     metrics: ServerMetrics = METRICS
     running: int = 0

@@ -19,6 +19,7 @@ from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.download import Downloader
 from pico_jupyter.server.events import emit, register_schemas
 from pico_jupyter.server.media_sources import MediaSources
+from pico_jupyter.server.response_store import ResponseStore
 from pico_jupyter.server.routes import fallback_rules, rules
 
 OLDEST_OLLAMA = (0, 6, 4)
@@ -89,6 +90,17 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         20.0, min=0.05, config=True, help="Timeout in seconds for fetching the images and videos of one request."
     )
 
+    response_store_bytes = Int(
+        64 * 1024 * 1024,
+        min=0,
+        config=True,
+        help="Maximum number of bytes of one user's stored responses (v1/responses), which are kept in memory. The "
+        "ones that were not used for the longest time are removed. 0: none is stored.",
+    )
+    response_store_seconds = Float(
+        86400.0, min=0.0, config=True, help="Seconds after its latest use that a stored response is removed."
+    )
+
     @validate("ollama_version")  # type: ignore[untyped-decorator]  # mypy does not follow traitlets here
     def _check_ollama_version(self, proposal: dict[str, Any]) -> str:
         version = str(proposal["value"])
@@ -131,6 +143,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
             max_request_bytes=self.max_request_bytes,
             keepalive_after=self.keepalive_after,
             media=self.media_sources(authenticated=self.serverapp.identity_provider.auth_enabled),
+            responses=ResponseStore(self.response_store_bytes, self.response_store_seconds),
             record_activity=self._record_activity,
         )
 

@@ -18,6 +18,7 @@ from pico_jupyter.server import anthropic_handlers as anthropic
 from pico_jupyter.server import ollama_handlers as ollama
 from pico_jupyter.server import openai_handlers as openai
 from pico_jupyter.server import openapi_handler as openapi
+from pico_jupyter.server import responses_handlers as responses
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.handlers import DialectHandler
 
@@ -35,6 +36,9 @@ MOUNTS = ("", "pico/")
 ENDPOINTS: tuple[Rule, ...] = (
     ("v1/chat/completions", openai.OpenAIChatHandler, {"path": "v1/chat/completions"}),
     ("v1/chat", openai.OpenAIChatHandler, {"path": "v1/chat"}),
+    ("v1/responses", responses.ResponsesHandler, {}),
+    ("v1/responses/([^/]+)/input_items", responses.ResponseInputHandler, {}),
+    ("v1/responses/([^/]+)", responses.StoredResponseHandler, {}),
     ("v1/models/([^/].*?)", openai.OpenAIModelsHandler, {}),
     ("v1/models", openai.OpenAIModelsHandler, {}),
     ("v1/memory", openai.OpenAIMemoryHandler, {}),

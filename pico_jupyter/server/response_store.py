@@ -1,0 +1,172 @@
+"""Keeps responses in memory, so that clients can read them and continue their conversations.
+
+A response is removed if it was not used for some time. If the responses of one user need more bytes than allowed, those
+that were not used for the longest time are removed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvider
+from jupyter_server.base.handlers import JupyterHandler
+
+from pico_jupyter.errors import NotFound
+
+MAX_ECHOED_ID = 80
+
+
+class StoredResponse(msgspec.Struct, frozen=True):
+    """A response and its input items, both as JSON. `previous`: the id of the response before it."""
+
+    body: bytes
+    input: bytes
+    previous: str | None = None
+
+    @property
+    def size(self) -> int:
+        """The bytes that the response needs."""
+        return len(self.body) + len(self.input)
+
+    def input_items(self) -> list[dict[str, Any]]:
+        """Return the input items."""
+        return msgspec.json.decode(self.input, type=list[dict[str, Any]])
+
+    def output_items(self) -> list[dict[str, Any]]:
+        """Return the output items."""
+        return msgspec.json.decode(self.body, type=_Output).output
+
+
+class _Output(msgspec.Struct):
+    output: list[dict[str, Any]]
+
+
+class _Kept(msgspec.Struct):
+    stored: StoredResponse
+    used_at: float
+    item_ids: tuple[str, ...]
+
+
+class UserResponses:
+    """The responses of one user. Implements ResponseHistory, and may be used from several threads.
+
+    max_bytes: limit for all responses together. max_seconds: limit since the latest use of a response.
+    """
+
+    def __init__(self, max_bytes: int, max_seconds: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._max_bytes = max_bytes
+        self._max_seconds = max_seconds
+        self._now = now
+        self._size = 0
+        # In the order of their latest use.
+        self._kept: dict[str, _Kept] = {}
+        self._owners: dict[str, str] = {}
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"<UserResponses [{len(self._kept)} responses, {self._size} bytes]>"
+
+    def __len__(self) -> int:
+        with self._lock:
+            self._expire()
+            return len(self._kept)
+
+    def add(self, response_id: str, stored: StoredResponse) -> None:
+        """Keep a response. One that alone needs more bytes than allowed is not kept."""
+        if stored.size > self._max_bytes:
+            return
+        item_ids = tuple(item["id"] for item in (*stored.input_items(), *stored.output_items()))
+        with self._lock:
+            self._expire()
+            self._kept[response_id] = _Kept(stored, self._now(), item_ids)
+            self._owners |= dict.fromkeys(item_ids, response_id)
+            self._size += stored.size
+            while self._size > self._max_bytes:
+                self._drop(next(iter(self._kept)))
+
+    def find(self, response_id: str) -> StoredResponse:
+        """Return a response, and count it as used now. Raises NotFound."""
+        with self._lock:
+            self._expire()
+            kept = self._kept.pop(response_id, None)
+            if kept is None:
+                raise NotFound(f"Response with id '{response_id[:MAX_ECHOED_ID]}' not found.")
+            kept.used_at = self._now()
+            self._kept[response_id] = kept
+            return kept.stored
+
+    def remove(self, response_id: str) -> None:
+        """Remove a response. Raises NotFound."""
+        with self._lock:
+            self.find(response_id)
+            self._drop(response_id)
+
+    def conversation(self, response_id: str) -> list[dict[str, Any]]:
+        """Return the items of a response and of all responses before it. Raises NotFound."""
+        return [*self.input_items(response_id), *self.find(response_id).output_items()]
+
+    def input_items(self, response_id: str) -> list[dict[str, Any]]:
+        """Return all items that a response answers, those of earlier responses included. Raises NotFound."""
+        stored = self.find(response_id)
+        parts = [stored.input_items()]
+        while stored.previous is not None:
+            stored = self.find(stored.previous)
+            parts += [stored.output_items(), stored.input_items()]
+        return [item for part in reversed(parts) for item in part]
+
+    def find_item(self, item_id: str) -> dict[str, Any] | None:
+        """Return a stored item."""
+        with self._lock:
+            self._expire()
+            owner = self._owners.get(item_id)
+            stored = self.find(owner) if owner is not None else None
+        items = (*stored.output_items(), *stored.input_items()) if stored is not None else ()
+        return next((item for item in items if item["id"] == item_id), None)
+
+    def _expire(self) -> None:
+        oldest = self._now() - self._max_seconds
+        while self._kept:
+            response_id, kept = next(iter(self._kept.items()))
+            if kept.used_at >= oldest:
+                return
+            self._drop(response_id)
+
+    def _drop(self, response_id: str) -> None:
+        kept = self._kept.pop(response_id)
+        self._size -= kept.stored.size
+        for item_id in kept.item_ids:
+            if self._owners.get(item_id) == response_id:
+                del self._owners[item_id]
+
+
+class ResponseStore:
+    """The responses of all users. The limits are those of each user: see UserResponses."""
+
+    def __init__(self, max_bytes: int, max_seconds: float) -> None:
+        self._max_bytes = max_bytes
+        self._max_seconds = max_seconds
+        self._users: dict[str, UserResponses] = {}
+
+    def __repr__(self) -> str:
+        return f"<ResponseStore [{len(self._users)} users]>"
+
+    def of(self, handler: JupyterHandler) -> UserResponses:
+        """Return the responses of the user who sent the request of `handler`."""
+        owner = _owner(handler)
+        if owner not in self._users:
+            self._users[owner] = UserResponses(self._max_bytes, self._max_seconds)
+        return self._users[owner]
+
+
+def _owner(handler: JupyterHandler) -> str:
+    """Return the name of the user.
+
+    With a token or a password, jupyter_server 2 gives each client without a cookie a random name. All of them are the
+    one person who has the token.
+    """
+    is_personal = type(handler.identity_provider) in (IdentityProvider, PasswordIdentityProvider)
+    return "" if is_personal else str(handler.current_user.username)
