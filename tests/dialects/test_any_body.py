@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pico_jupyter.dialects import ollama_answer, openai_answer
+from pico_jupyter.dialects import ollama_answer, openai_answer, responses_answer
 from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.ollama_request import (
     parse_ollama_chat,
@@ -18,8 +18,10 @@ from pico_jupyter.dialects.ollama_request import (
     parse_ollama_show,
 )
 from pico_jupyter.dialects.openai_request import parse_openai_chat
+from pico_jupyter.dialects.responses_request import parse_responses
 from pico_jupyter.errors import InvalidRequest, ModelNotFound, PicoError
 from pico_jupyter.types import GenerationRequest
+from tests.dialects.responses_samples import MemoryHistory
 from tests.property_examples import examples
 
 Parse: TypeAlias = Callable[[bytes], object]
@@ -27,6 +29,7 @@ Parse: TypeAlias = Callable[[bytes], object]
 SETTINGS = DialectSettings(default_model="m")
 PARSERS: dict[str, Parse] = {
     "openai": lambda body: parse_openai_chat(body, request_id="r", path="v1/chat", accept="", settings=SETTINGS),
+    "responses": lambda body: parse_responses(body, request_id="r", settings=SETTINGS, history=MemoryHistory()),
     "ollama chat": lambda body: parse_ollama_chat(body, request_id="r", settings=SETTINGS),
     "ollama generate": lambda body: parse_ollama_generate(body, request_id="r", settings=SETTINGS),
     "model name": parse_ollama_show,
@@ -54,8 +57,14 @@ NESTED = [
     "json_schema",
     "allowed_tools",
     "mode",
+    "output",
+    "call_id",
+    "namespace",
+    "format",
+    "summary",
 ]
 WORDS = ["user", "assistant", "system", "tool", "text", "function", "auto", "json_schema", "5m", "high", "image_url"]
+WORDS += ["message", "reasoning", "function_call", "function_call_output", "namespace", "custom", "input_image"]
 
 scalars = (
     st.none()
@@ -78,9 +87,14 @@ turns = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant", "system", "tool", "developer"]), "content": text | parts},
     optional={"tool_calls": calls, "reasoning_content": text, "tool_call_id": text, "images": st.just([])},
 )
+outputs = st.fixed_dictionaries({"call_id": st.just("c"), "output": text | parts})
+items = turns | st.sampled_from(["function_call_output", "custom_tool_call_output"]).flatmap(
+    lambda kind: outputs.map(lambda output: {"type": kind, **output})
+)
 members: dict[str, st.SearchStrategy[object]] = {
     "model": text,
     "messages": st.lists(turns, min_size=1, max_size=4),
+    "input": text | st.lists(items, max_size=4),
     "prompt": text,
     "system": text,
     "context": st.lists(st.integers(0, 2**40), max_size=3),
@@ -129,7 +143,7 @@ def parsed(parse: Parse, body: bytes) -> object | None:
     except (InvalidRequest, ModelNotFound) as error:
         refusal = error
     assert refusal.message
-    for dialect in (openai_answer, ollama_answer):
+    for dialect in (openai_answer, ollama_answer, responses_answer):
         assert json.loads(dialect.error_body(refusal))["error"]
     return None
 

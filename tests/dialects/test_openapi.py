@@ -11,6 +11,7 @@ import pytest
 
 from pico_jupyter.dialects.openapi import OPERATIONS, openapi_document
 from pico_jupyter.errors import InvalidRequest
+from tests.dialects.responses_samples import responses_call
 from tests.dialects.samples import chat_call, parsed_ollama_chat, parsed_ollama_generate
 
 Json: TypeAlias = dict[str, Any]
@@ -28,17 +29,27 @@ TELLING: list[Any] = [
     {"type": "allowed_tools", "tools": []},
     {"type": "json_object"},
     {"json_object": True},
+    [{"type": "function", "name": "g"}],
+    {"format": {"type": "json_object"}},
+    *("auto", "none", {"a": "b"}, ["message.output_text.logprobs"]),
 ]
 # Checked, and without an effect on a request that is accepted.
-CHECKED_ONLY = {"modalities", "continue_final_message", "template", "suffix"}
+CHECKED_ONLY = {"modalities", "continue_final_message", "template", "suffix"} | {
+    "previous_response_id",
+    "background",
+    "conversation",
+    "prompt",
+}
 BASE: Json = {"stream": True, "logprobs": True, "tools": [{"function": {"name": "f"}}]}
 PARSERS: dict[str, Parse] = {
     "OpenAIChatRequest": chat_call,
+    "ResponsesRequest": responses_call,
     "OllamaChatRequest": parsed_ollama_chat,
     "OllamaGenerateRequest": parsed_ollama_generate,
 }
 NEEDED: dict[str, Json] = {
     "OpenAIChatRequest": {},
+    "ResponsesRequest": {"tools": [{"type": "function", "name": "f"}]},
     "OllamaChatRequest": {"messages": [{"role": "user", "content": "hi"}]},
     "OllamaGenerateRequest": {"prompt": "hi"},
 }

@@ -39,6 +39,12 @@ CHAT = {"model": "tiny", "messages": QUESTION}
 ENDPOINTS = [
     Endpoint("POST", "v1/chat/completions", "execute", 200, CHAT),
     Endpoint("POST", "v1/chat", "execute", 200, CHAT),
+    Endpoint("POST", "v1/responses", "execute", 200, {"model": "tiny", "input": "12 + 35?"}),
+    Endpoint("GET", "v1/responses/resp_1", "read", 404),
+    Endpoint("HEAD", "v1/responses/resp_1", "read", 404),
+    Endpoint("DELETE", "v1/responses/resp_1", "write", 404),
+    Endpoint("GET", "v1/responses/resp_1/input_items", "read", 404),
+    Endpoint("HEAD", "v1/responses/resp_1/input_items", "read", 404),
     Endpoint("GET", "v1/models", "read", 200),
     Endpoint("HEAD", "v1/models", "read", 200),
     Endpoint("GET", "v1/models/tiny", "read", 200),
@@ -166,7 +172,7 @@ def path_of(rule: Rule) -> str | None:
         return None
     path = rule.matcher.regex.pattern.removesuffix("$").removesuffix("/*").replace("(?:/*)", "").replace("/+", "/")
     path = re.sub(r"\(\?:([^|)]*)[^)]*\)\??", r"\1", path)
-    return re.sub(r"\(\[\^/\]\.\*\?\)|\.\+\?|\.\*", "x", path).removeprefix("/")
+    return re.sub(r"\(\[\^/\](?:\.\*\?|\+)\)|\.\+\?|\.\*", "x", path).removeprefix("/")
 
 
 async def test_no_method_of_any_registered_rule_is_open(server: RunningServer) -> None:
