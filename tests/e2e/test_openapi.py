@@ -28,8 +28,10 @@ MAX_EXAMPLES = 10
 MAX_TOKENS = 3
 # Seconds. Answers are faster on a busy machine too.
 TIMEOUT = 90
-QUESTION = {"model": "pico-tiny", "prompt": "hi", "messages": [{"role": "user", "content": "hi"}], "stream": True}
-GENERATING = ("/chat", "/chat/completions", "/generate")
+MESSAGES = [{"role": "user", "content": "hi"}]
+CHAT = {"model": "pico-tiny", "prompt": "hi", "messages": MESSAGES, "stream": True}
+QUESTIONS = {"/v1/responses": {"model": "pico-tiny", "input": "hi", "stream": True}}
+GENERATING = ("/chat", "/chat/completions", "/generate", "/responses")
 REPEATABLE = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 MODEL_NAME = re.compile(r"[\w./:-]+", re.ASCII)
 # Refusals that a schema does not express: combinations of fields, abilities of a model, encoded bytes.
@@ -48,6 +50,9 @@ BEYOND_A_SCHEMA = re.compile(
     r"|the (image|video) at .* cannot be fetched"
     r"|The request includes images, video or audio"
     r"|raw mode does not support"
+    r"|'(background|conversation|prompt)' is not supported here"
+    r"|Missing required parameter: 'input'"
+    r"|(Response|Item) with id '.*' not found"
     r"|token \d+ is not one of the model's"
     r"|context contains ids that are not tokens of this model"
     r"|context cannot be continued with images or videos"
@@ -99,9 +104,9 @@ def brief(case: Case) -> Any:
     if case.operation.path.endswith(GENERATING):
         body["model"] = "pico-tiny" if body.get("model") in (None, "") else body["model"]
         body.setdefault("max_completion_tokens", MAX_TOKENS)
-    limit = body.get("max_completion_tokens")
-    if isinstance(limit, int) and limit > MAX_TOKENS:
-        body["max_completion_tokens"] = MAX_TOKENS
+    for key in ("max_completion_tokens", "max_output_tokens"):
+        if isinstance(body.get(key), int) and body[key] > MAX_TOKENS:
+            body[key] = MAX_TOKENS
     return body
 
 
@@ -146,6 +151,10 @@ def claim_that_events_hold_numbers(document: Json) -> None:
     document["components"]["schemas"]["OpenAIDelta"]["properties"]["content"] = {"type": "number"}
 
 
+def claim_that_pieces_hold_numbers(document: Json) -> None:
+    document["components"]["schemas"]["ResponsesTextDelta"]["properties"]["delta"] = {"type": "number"}
+
+
 def claim_that_lines_hold_numbers(document: Json) -> None:
     document["components"]["schemas"]["OllamaAnswerMessage"]["properties"]["content"] = {"type": "number"}
 
@@ -160,6 +169,7 @@ def claim_that_nothing_is_streamed(document: Json) -> None:
         (claim_that_the_heartbeat_is_closed, "/", "GET"),
         (claim_that_times_are_words, "/v1/models", "GET"),
         (claim_that_events_hold_numbers, "/v1/chat", "POST"),
+        (claim_that_pieces_hold_numbers, "/v1/responses", "POST"),
         (claim_that_lines_hold_numbers, "/api/chat", "POST"),
         (claim_that_nothing_is_streamed, "/api/generate", "POST"),
     ],
@@ -168,7 +178,7 @@ def test_a_wrong_document_is_detected(
     claim: Callable[[Json], None], path: str, method: str, server: RunningServer
 ) -> None:
     document = openapi_document(base_url="/", version="0", authenticated=True)
-    given: Json = {"body": QUESTION, "media_type": "application/json"} if method == "POST" else {}
+    given: Json = {"body": QUESTIONS.get(path, CHAT), "media_type": "application/json"} if method == "POST" else {}
 
     def ask() -> None:
         case = schemathesis.openapi.from_dict(document)[path][method].Case(**given)
