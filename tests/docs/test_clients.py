@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -12,8 +13,9 @@ import yaml
 
 from tests.e2e.running import RunningServer
 
-PAGE = Path(__file__).parents[2] / "docs/how-to/continue.md"
-CONFIGURATIONS = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+PAGES = Path(__file__).parents[2] / "docs/how-to"
+CONFIGURATIONS = re.findall(r"^```yaml\n(.*?)^```", (PAGES / "continue.md").read_text(), re.MULTILINE | re.DOTALL)
+CODEX = re.findall(r"^```toml\n(.*?)^```", (PAGES / "codex.md").read_text(), re.MULTILINE | re.DOTALL)
 # The path that each provider of Continue appends to apiBase. Its editor extensions join them as a browser does.
 ENDPOINTS = {"openai": "chat/completions", "ollama": "api/chat"}
 
@@ -36,3 +38,13 @@ def test_continues_configuration_reaches_the_server(configuration: str, has_slas
 
 def test_the_page_has_a_configuration_for_each_provider() -> None:
     assert len(CONFIGURATIONS) == len(ENDPOINTS)
+
+
+def test_codexs_configuration_reaches_the_server(server: RunningServer) -> None:
+    read = tomllib.loads(CODEX[0].replace("http://localhost:8888/", server.url))
+    provider = read["model_providers"][read["model_provider"]]
+    assert (provider["wire_api"], provider["env_key"]) == ("responses", "JUPYTER_TOKEN")
+    body = {"model": "pico-tiny", "input": "What is 12 + 35?"}
+    headers = {"Authorization": f"Bearer {server.token}"}
+    answer = httpx.post(f"{provider['base_url']}/responses", json=body, headers=headers, timeout=60)
+    assert "47" in answer.json()["output"][-1]["content"][0]["text"]
