@@ -11,7 +11,7 @@ from pico_jupyter.dialects.framing import SSE_TYPE, encode_json, sse_keepalive
 from pico_jupyter.dialects.openai_answer import describe_error, describe_logprob
 from pico_jupyter.dialects.openai_answer_schema import OpenAILogprob
 from pico_jupyter.dialects.reasoning import InlineReasoning
-from pico_jupyter.dialects.reasoning_switch import read_reasoning
+from pico_jupyter.dialects.request_fields import ReasoningField
 from pico_jupyter.dialects.responses_output import (
     CustomCallWriter,
     Events,
@@ -229,10 +229,12 @@ class ResponsesStream:
             output=[*self._done, *([self._open.item("incomplete")] if self._open is not None else [])],
             parallel_tool_calls=fields.parallel_tool_calls is not False,
             previous_response_id=fields.previous_response_id,
-            reasoning=schema.ResponsesReasoningEcho(read_reasoning(fields).effort),
+            reasoning=schema.ResponsesReasoningEcho(
+                fields.reasoning.effort if isinstance(fields.reasoning, ReasoningField) else None
+            ),
             store=self._call.store,
             temperature=fields.temperature,
-            text=fields.text or _TEXT_FORMAT,
+            text=fields.text if fields.text is not None and fields.text.format is not None else _TEXT_FORMAT,
             tool_choice=fields.tool_choice or "auto",
             tools=list(self._call.tools.shown),
             top_logprobs=self._call.request.top_logprobs or 0,

@@ -14,6 +14,7 @@ from pico_jupyter.dialects.request_bodies import JsonObject, json_text
 from pico_jupyter.dialects.request_errors import invalid
 from pico_jupyter.dialects.request_fields import Content, Name, RequestStruct, about
 from pico_jupyter.dialects.responses_tools import CUSTOM_INPUT, qualified_name
+from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import Message, Part, TextPart, ToolCall
 
 # encrypted_content of this server begins so. Other servers encrypt; their text cannot be read here.
@@ -100,8 +101,8 @@ class ResponseHistory(Protocol):
         """Return the items of a response and of all responses before it. Raises NotFound."""
         ...
 
-    def find_item(self, item_id: str) -> JsonObject | None:
-        """Return a stored item."""
+    def find_items(self, item_ids: set[str]) -> dict[str, JsonObject]:
+        """Return those of the items that are stored."""
         ...
 
 
@@ -110,16 +111,19 @@ def prepare_input(raw: JsonObject, history: ResponseHistory) -> None:
     items = raw.get("input")
     if not isinstance(items, list):
         return
+    references = {}
     for i, item in enumerate(items):
         if not isinstance(item, dict):
             continue
         if item.get("type") is None and "role" in item:
             item["type"] = "message"
         if item.get("type") == "item_reference" and isinstance(item.get("id"), str):
-            found = history.find_item(item["id"])
-            if found is None:
-                raise invalid(f"input[{i}].id", f"Item with id '{item['id'][:64]}' not found.")
-            items[i] = found
+            references[i] = item["id"]
+    found = history.find_items(set(references.values())) if references else {}
+    for i, item_id in references.items():
+        if item_id not in found:
+            raise _missing_item(f"input[{i}].id", item_id)
+        items[i] = found[item_id]
 
 
 def stored_input(value: str | list[JsonObject] | None, request_id: str) -> bytes:
@@ -194,9 +198,13 @@ def _read_item(item: ResponsesItem, param: str, model: str) -> Message:
             content = read_content(item.output, param, model, field="output")
             return Message("tool", content, tool_call_id=item.call_id)
         case ResponsesItemReference():
-            raise invalid(f"{param}.id", f"Item with id '{item.id[:64]}' not found.")
+            raise _missing_item(f"{param}.id", item.id)
         case _:
             assert_never(item)
+
+
+def _missing_item(param: str, item_id: str) -> InvalidRequest:
+    return invalid(param, f"Item with id '{item_id[:64]}' not found.")
 
 
 def _call_message(item: ResponsesPastCall | ResponsesPastCustomCall, arguments: str) -> Message:

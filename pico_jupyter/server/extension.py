@@ -98,7 +98,11 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         "ones that were not used for the longest time are removed. 0: none is stored.",
     )
     response_store_seconds = Float(
-        86400.0, min=0.0, config=True, help="Seconds after its latest use that a stored response is removed."
+        86400.0,
+        min=0.0,
+        config=True,
+        help="Seconds without use after which a stored response is removed, at the next request to v1/responses at the "
+        "latest.",
     )
 
     @validate("ollama_version")  # type: ignore[untyped-decorator]  # mypy does not follow traitlets here

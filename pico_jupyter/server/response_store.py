@@ -118,14 +118,14 @@ class UserResponses:
             parts += [stored.output_items(), stored.input_items()]
         return [item for part in reversed(parts) for item in part]
 
-    def find_item(self, item_id: str) -> dict[str, Any] | None:
-        """Return a stored item."""
+    def find_items(self, item_ids: set[str]) -> dict[str, dict[str, Any]]:
+        """Return those of the items that are stored."""
         with self._lock:
             self._expire()
-            owner = self._owners.get(item_id)
-            stored = self.find(owner) if owner is not None else None
-        items = (*stored.output_items(), *stored.input_items()) if stored is not None else ()
-        return next((item for item in items if item["id"] == item_id), None)
+            owners = {self._owners[item_id] for item_id in item_ids if item_id in self._owners}
+            responses = [self.find(owner) for owner in owners]
+        items = [item for stored in responses for item in (*stored.input_items(), *stored.output_items())]
+        return {item["id"]: item for item in items if item["id"] in item_ids}
 
     def _expire(self) -> None:
         oldest = self._now() - self._max_seconds
@@ -156,10 +156,8 @@ class ResponseStore:
 
     def of(self, handler: JupyterHandler) -> UserResponses:
         """Return the responses of the user who sent the request of `handler`."""
-        owner = _owner(handler)
-        if owner not in self._users:
-            self._users[owner] = UserResponses(self._max_bytes, self._max_seconds)
-        return self._users[owner]
+        self._users = {name: responses for name, responses in self._users.items() if len(responses)}
+        return self._users.setdefault(_owner(handler), UserResponses(self._max_bytes, self._max_seconds))
 
 
 def _owner(handler: JupyterHandler) -> str:

@@ -33,9 +33,8 @@ class MemoryHistory:
             raise NotFound(f"Response with id '{response_id}' not found.")
         return self.responses[response_id]
 
-    def find_item(self, item_id: str) -> Json | None:
-        items = (item for items in self.responses.values() for item in items)
-        return next((item for item in items if item["id"] == item_id), None)
+    def find_items(self, item_ids: set[str]) -> dict[str, Json]:
+        return {item["id"]: item for items in self.responses.values() for item in items if item["id"] in item_ids}
 
 
 def responses_call(

@@ -114,15 +114,13 @@ def test_reading_a_conversation_counts_as_a_use_of_all_its_responses(responses: 
 
 def test_an_item_is_found_until_its_response_is_removed(responses: UserResponses) -> None:
     responses.add("1", stored("a"))
-    assert responses.find_item("a") == {"id": "a"}
-    assert responses.find_item("a'") == {"id": "a'"}
-    assert responses.find_item("b") is None
+    assert responses.find_items({"a", "a'", "b"}) == {"a": {"id": "a"}, "a'": {"id": "a'"}}
     responses.remove("1")
-    assert responses.find_item("a") is None
+    assert responses.find_items({"a"}) == {}
 
 
 def test_an_item_that_was_sent_again_stays_while_one_response_has_it(responses: UserResponses) -> None:
     responses.add("1", stored("a"))
     responses.add("2", stored("a"))
     responses.remove("1")
-    assert responses.find_item("a") == {"id": "a"}
+    assert responses.find_items({"a"}) == {"a": {"id": "a"}}
