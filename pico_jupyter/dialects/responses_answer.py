@@ -202,7 +202,7 @@ class ResponsesStream:
         empty = self._message()[1] if is_silent and reason == "stop" else []
         is_cut = reason == "length"
         events = [*self._begin(), *tags, *empty, *self._close("incomplete" if is_cut else "completed")]
-        details = schema.IncompleteDetails() if is_cut else None
+        details = schema.ResponsesIncompleteDetails() if is_cut else None
         response = self._response(
             "incomplete" if is_cut else "completed",
             usage=_usage(usage),
@@ -283,8 +283,8 @@ def _failure_code(error: PicoError) -> schema.FailureCode:
 def _usage(usage: TokenUsage) -> schema.ResponsesUsage:
     return schema.ResponsesUsage(
         input_tokens=usage.prompt_tokens,
-        input_tokens_details=schema.InputTokensDetails(usage.cached_tokens),
+        input_tokens_details=schema.ResponsesInputDetails(usage.cached_tokens),
         output_tokens=usage.completion_tokens,
-        output_tokens_details=schema.OutputTokensDetails(usage.reasoning_tokens),
+        output_tokens_details=schema.ResponsesOutputDetails(usage.reasoning_tokens),
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
     )

@@ -78,14 +78,14 @@ class ResponsesCustomCall(msgspec.Struct, frozen=True, kw_only=True, tag_field="
 ResponsesOutputItem: TypeAlias = ResponsesMessage | ResponsesReasoning | ResponsesFunctionCall | ResponsesCustomCall
 
 
-class InputTokensDetails(msgspec.Struct, frozen=True):
+class ResponsesInputDetails(msgspec.Struct, frozen=True):
     """Details of input_tokens: how many were in the prefix cache. Writing to this cache is not counted."""
 
     cached_tokens: int
     cache_write_tokens: int = 0
 
 
-class OutputTokensDetails(msgspec.Struct, frozen=True):
+class ResponsesOutputDetails(msgspec.Struct, frozen=True):
     """Details of output_tokens: how many belong to the reasoning."""
 
     reasoning_tokens: int
@@ -95,13 +95,13 @@ class ResponsesUsage(msgspec.Struct, frozen=True):
     """Token counts. input_tokens include cached tokens, output_tokens include reasoning."""
 
     input_tokens: int
-    input_tokens_details: InputTokensDetails
+    input_tokens_details: ResponsesInputDetails
     output_tokens: int
-    output_tokens_details: OutputTokensDetails
+    output_tokens_details: ResponsesOutputDetails
     total_tokens: int
 
 
-class IncompleteDetails(msgspec.Struct, frozen=True):
+class ResponsesIncompleteDetails(msgspec.Struct, frozen=True):
     """Why a response is incomplete."""
 
     reason: Literal["max_output_tokens"] = "max_output_tokens"
@@ -130,7 +130,7 @@ class ResponsesObject(msgspec.Struct, frozen=True, kw_only=True):
     status: ResponseStatus
     completed_at: int | None = None
     error: ResponsesFailure | None = None
-    incomplete_details: IncompleteDetails | None = None
+    incomplete_details: ResponsesIncompleteDetails | None = None
     background: Literal[False] = False
     instructions: str | None
     max_output_tokens: int | None

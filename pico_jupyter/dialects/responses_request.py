@@ -37,9 +37,9 @@ from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, Structure
 _LOGPROBS = "message.output_text.logprobs"
 _ENCRYPTED = "reasoning.encrypted_content"
 
-MetadataText: TypeAlias = Annotated[str, Meta(max_length=512)]
-Metadata: TypeAlias = Annotated[dict[str, MetadataText], Meta(max_length=16)]
-Include: TypeAlias = Annotated[str, Meta(extra_json_schema={"examples": [_LOGPROBS, _ENCRYPTED]})]
+ResponsesMetadataText: TypeAlias = Annotated[str, Meta(max_length=512)]
+ResponsesMetadata: TypeAlias = Annotated[dict[str, ResponsesMetadataText], Meta(max_length=16)]
+ResponsesInclude: TypeAlias = Annotated[str, Meta(extra_json_schema={"examples": [_LOGPROBS, _ENCRYPTED]})]
 
 
 class ResponsesSchemaFormat(RequestStruct, frozen=True, tag_field="type", tag="json_schema"):
@@ -71,7 +71,7 @@ class ResponsesRequest(GenerationFields, frozen=True, kw_only=True):
     previous_response_id: Annotated[str | None, about("A stored response, whose items are before `input`.")] = None
     store: Annotated[bool | None, about("false: the response is not stored.")] = None
     stream: Annotated[bool | None, about("Whether the answer is a stream of server-sent events.")] = None
-    include: Annotated[list[Include] | None, about(f"{_LOGPROBS} and {_ENCRYPTED} have an effect.")] = None
+    include: Annotated[list[ResponsesInclude] | None, about(f"{_LOGPROBS} and {_ENCRYPTED} have an effect.")] = None
     max_output_tokens: Annotated[Positive | None, about("Token limit for answer and reasoning together.")] = None
     top_logprobs: Annotated[TopLogprobs | None, about("Likeliest candidates to list per token.")] = None
     tools: Annotated[list[ResponsesTool] | None, about("The tools that the model may call.")] = None
@@ -81,7 +81,7 @@ class ResponsesRequest(GenerationFields, frozen=True, kw_only=True):
     truncation: Annotated[
         Literal["auto", "disabled"] | None, about("auto: leave the oldest messages out if the context is too small.")
     ] = None
-    metadata: Annotated[Metadata | None, about("Returned in the response.")] = None
+    metadata: Annotated[ResponsesMetadata | None, about("Returned in the response.")] = None
     user: Annotated[str | None, about("Returned in the response.")] = None
     background: Annotated[bool | None, about("true is refused.")] = None
     conversation: Annotated[Any, about("Refused unless null.")] = None
@@ -119,7 +119,7 @@ def parse_responses(
     raw = decode_object(body)
     prepare_input(raw, history)
     fields = decode_fields(raw, ResponsesRequest, _TEXTS)
-    refuse_unknown_switches(raw)
+    refuse_unknown_switches(raw, ResponsesRequest)
     _refuse_unsupported(fields)
     model = fields.model or settings.default_model
     if not model:
