@@ -259,7 +259,8 @@ class StructuredOutputs(RequestStruct, frozen=True):
 class ReasoningField(RequestStruct, frozen=True):
     """The reasoning switch as in OpenAI's Responses API and in OpenRouter's API."""
 
-    ignored, is_closed = frozenset({"summary", "generate_summary"}), True
+    ignored, is_closed = frozenset({"context", "summary", "generate_summary"}), True
+    mode: Annotated[Literal["standard", "pro"] | None, UNUSED] = None
     effort: Annotated[Effort | None, about("none, off, low and minimal turn reasoning off; the others on.")] = None
     enabled: Annotated[bool | None, about("Used if effort is omitted.")] = None
     max_tokens: Annotated[

@@ -284,7 +284,7 @@ def test_a_schema_is_required() -> None:
     [
         ({"effort": "none", "summary": "auto"}, False, None),
         ({"effort": "high"}, True, "high"),
-        ({"summary": "auto"}, None, None),
+        ({"summary": "auto", "mode": "standard", "context": "auto"}, None, None),
         (None, None, None),
     ],
 )
