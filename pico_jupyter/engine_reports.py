@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from pico_jupyter.types import ModelInfo
+from pico_jupyter.types import ModelInfo, Timings
 
 Fit: TypeAlias = Literal["loaded", "fits", "later", "never"]
 
@@ -58,6 +58,19 @@ class MemoryReport(msgspec.Struct, frozen=True):
     is_starting: bool
     loading: ModelLoading | None
     needs: tuple[ModelNeed, ...]
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """The vectors of several texts.
+
+    model: name in the catalog. vectors: for each text, 32-bit floats in the machine's byte order, with length 1.
+    prompt_tokens: tokens of all texts, without those that were cut.
+    """
+
+    model: str
+    vectors: tuple[bytes, ...]
+    prompt_tokens: int
+    timings: Timings
 
 
 class ModelLoaded(msgspec.Struct, frozen=True, tag="model_loaded"):

@@ -6,7 +6,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from pico_jupyter.engine_reports import EngineStatistics, MemoryReport, ResidentModel
+from pico_jupyter.engine_reports import Embeddings, EngineStatistics, MemoryReport, ResidentModel
 from pico_jupyter.types import ModelInfo
 
 A = TypeVar("A")
@@ -52,6 +52,22 @@ class ReadStatistics(Question[EngineStatistics], frozen=True, tag="read_statisti
     """Read the engine's statistics. Does not start the model kernel."""
 
 
+class Embed(Question[Embeddings], frozen=True, tag="embed"):
+    """Compute the embeddings of `inputs`. Cancelling the wait for the answer aborts the work.
+
+    inputs: texts, or token ids of the model. dimensions: keep only the first numbers of each vector; None: all.
+    truncate: cut inputs that exceed the context, instead of refusing them. keep_alive: as in LoadModel.
+    params: for each input, the request field that holds it, for error messages; (): input[0], input[1], …
+    """
+
+    model: str
+    inputs: tuple[str | tuple[int, ...], ...]
+    dimensions: int | None = None
+    truncate: bool = False
+    keep_alive: float | None = None
+    params: tuple[str, ...] = ()
+
+
 AnyQuestion: TypeAlias = (
-    ListModels | FindModel | ListResident | DescribeMemory | LoadModel | UnloadModel | ReadStatistics
+    Embed | ListModels | FindModel | ListResident | DescribeMemory | LoadModel | UnloadModel | ReadStatistics
 )

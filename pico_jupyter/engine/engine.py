@@ -1,8 +1,8 @@
 """Engine: runs all use of MLX on one thread, and accepts commands from other threads.
 
 - The threads of callers only queue commands, and do not wait.
-- Preparation threads turn requests into generations. Requests with images or videos, and those with a grammar, have
-  their own, because they take longer.
+- Preparation threads turn requests into generations. Requests with images or videos, those with a grammar, and texts
+  to embed have their own, because they take longer.
 - The engine thread repeats: run the queued commands, run one step of the scheduler, deliver the new deltas.
 """
 
@@ -23,6 +23,7 @@ from functools import partial
 from typing import TypeVar
 
 from pico_jupyter.delta_stream import DeltaStream
+from pico_jupyter.engine.backends.embedding import shortened
 from pico_jupyter.engine.backends.lm import release_thread
 from pico_jupyter.engine.backends.loading import load
 from pico_jupyter.engine.catalog.catalog import Catalog
@@ -36,8 +37,9 @@ from pico_jupyter.engine.scheduling.backend_call import BackendCallFailed
 from pico_jupyter.engine.scheduling.scheduler import Scheduler
 from pico_jupyter.engine.scheduling.sequence import Generation, Sink
 from pico_jupyter.engine.stream import DeltaDispatcher, EngineStream
-from pico_jupyter.engine_reports import EngineStatistics, MemoryReport, ModelEvent, ResidentModel
+from pico_jupyter.engine_reports import Embeddings, EngineStatistics, MemoryReport, ModelEvent, ResidentModel
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
+from pico_jupyter.questions import Embed
 from pico_jupyter.types import Delta, EngineOptions, Finished, GenerationRequest, ModelInfo
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,28 @@ class _LoadSink:
 
     def fail(self, error: PicoError) -> None:
         self.loaded.set_exception(error)
+
+
+class EmbeddingSink:
+    """The sink of a question for embeddings. Resolves `answer` when all vectors are computed."""
+
+    def __init__(self, question: Embed) -> None:
+        self.answer: Future[Embeddings] = Future()
+        self.answer.set_running_or_notify_cancel()
+        self.generation: Generation | None = None
+        self.aborted = False
+        self._dimensions = question.dimensions
+
+    def put(self, delta: Delta) -> None:
+        """Resolve the answer with the vectors of the generation."""
+        if isinstance(delta, Finished) and self.generation:
+            vectors = tuple(shortened(vector, self._dimensions) for vector in self.generation.vectors if vector)
+            tokens, name = delta.usage.prompt_tokens, self.generation.info.name
+            self.answer.set_result(Embeddings(name, vectors, tokens, delta.timings))
+
+    def fail(self, error: PicoError) -> None:
+        """Fail the answer."""
+        self.answer.set_exception(error)
 
 
 class Engine:
@@ -119,6 +143,7 @@ class Engine:
         self._preparing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-prepare")
         self._preparing_media = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-media")
         self._preparing_structured = ThreadPoolExecutor(max_workers=2, thread_name_prefix="pico-structured")
+        self._preparing_texts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pico-texts")
         self._thread = threading.Thread(target=self._run, name="pico-engine", daemon=True)
         # Guards _closing. Once it is set, new requests are refused, so no caller waits forever.
         self._lock = threading.Lock()
@@ -174,10 +199,10 @@ class Engine:
 
     @property
     def _preparation_executors(self) -> tuple[ThreadPoolExecutor, ...]:
-        return self._preparing, self._preparing_media, self._preparing_structured
+        return self._preparing, self._preparing_media, self._preparing_structured, self._preparing_texts
 
-    def abort(self, stream: EngineStream) -> None:
-        """Abort the request of a stream, in any phase. Does not block. The request ends before the next step."""
+    def abort(self, stream: EngineStream | EmbeddingSink) -> None:
+        """Abort a request in any phase. Does not block. The request ends before the next step."""
         stream.aborted = True
         self._commands.put(_Command(partial(self._abort, stream), lambda error: None))
 
@@ -189,6 +214,13 @@ class Engine:
         prepare = partial(self._preparation.prepare_load, name, keep_alive, sink)
         self._prepare(self._preparing, prepare, self._scheduler.add, sink)
         return loaded
+
+    def embed(self, question: Embed) -> EmbeddingSink:
+        """Compute embeddings. Returns a sink whose `answer` is resolved, and which may be passed to abort()."""
+        sink = EmbeddingSink(question)
+        prepare = partial(self._preparation.prepare_embedding, question, sink, submitted=self._clock())
+        self._prepare(self._preparing_texts, prepare, partial(self._add, sink), sink)
+        return sink
 
     def unload(self, info: ModelInfo) -> Future[None]:
         """Unload a model when its last request ends. The future may be resolved earlier."""
@@ -304,12 +336,12 @@ class Engine:
         limit_wired_memory(self._models.weights_nbytes)
         self.on_event(event)
 
-    def _add(self, stream: EngineStream, generation: Generation) -> None:
+    def _add(self, stream: EngineStream | EmbeddingSink, generation: Generation) -> None:
         if not stream.aborted:
             stream.generation = generation
             self._scheduler.add(generation)
 
-    def _abort(self, stream: EngineStream) -> None:
+    def _abort(self, stream: EngineStream | EmbeddingSink) -> None:
         if stream.generation is not None:
             self._scheduler.abort(stream.generation)
 

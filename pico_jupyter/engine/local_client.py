@@ -1,4 +1,4 @@
-"""LocalEngineClient: a client of an engine in this process. The first generation or LoadModel starts the engine.
+"""LocalEngineClient: a client of an engine in this process. The first generation, LoadModel or Embed starts it.
 
 Importing the engine takes seconds and hundreds of megabytes, so questions about the catalog are answered without it.
 This module therefore imports mlx and the engine only in functions.
@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, assert_never, cast
 from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.memory.capacity import Capacity
-from pico_jupyter.engine_reports import EngineStatistics, MemoryReport, ModelEvent
+from pico_jupyter.engine_reports import Embeddings, EngineStatistics, MemoryReport, ModelEvent
 from pico_jupyter.errors import EngineUnavailable, PicoError
 from pico_jupyter.questions import (
     A,
     AnyQuestion,
     DescribeMemory,
+    Embed,
     FindModel,
     ListModels,
     ListResident,
@@ -106,7 +107,7 @@ class LocalEngineClient:
         return deltas
 
     async def ask(self, question: Question[A]) -> A:
-        """See EngineClient.ask. Only LoadModel starts the engine."""
+        """See EngineClient.ask. Only LoadModel and Embed start the engine."""
         return cast(A, await self._answer(cast(AnyQuestion, question), self._engine))
 
     async def _answer(self, question: AnyQuestion, engine: Engine | None) -> object:
@@ -119,6 +120,8 @@ class LocalEngineClient:
                 return () if engine is None else await _result(engine.resident())
             case DescribeMemory():
                 return await self._describe_memory(engine)
+            case Embed():
+                return await self._embed(question)
             case LoadModel():
                 engine = await self._wait_for_engine()
                 await _result(engine.load(question.name, question.keep_alive))
@@ -131,6 +134,15 @@ class LocalEngineClient:
             case _:
                 assert_never(question)
         return None
+
+    async def _embed(self, question: Embed) -> Embeddings:
+        engine = await self._wait_for_engine()
+        sink = engine.embed(question)
+        try:
+            return await asyncio.wrap_future(sink.answer)
+        except asyncio.CancelledError:
+            engine.abort(sink)
+            raise
 
     def listen(self, listener: Callable[[ModelEvent], None]) -> None:
         """See LocalEngine.listen. Does not start the engine."""

@@ -78,7 +78,7 @@ class LmBackend:
         self._name = name
         self._kv_bits = kv_bits
         self._prefixes = prefixes or PrefixCache(0).for_model(name)
-        self._loading = list(_load_shares(weights_of(model)))
+        self._loading = list(load_shares(weights_of(model)))
         self._weights_nbytes = sum(weight.nbytes for weight in weights_of(model))
         self._prefills: list[Prefill] = []
         self._batches: list[DecodeBatch] = []
@@ -333,7 +333,7 @@ class LmBackend:
         return padding <= max(self._small_padding, min(self._weights_nbytes, int(_MAX_PADDING_SHARE * exact)))
 
 
-def _load_shares(weights: list[mx.array], share: int = _LOAD_SHARE) -> Iterator[list[mx.array]]:
+def load_shares(weights: list[mx.array], share: int = _LOAD_SHARE) -> Iterator[list[mx.array]]:
     """Split the weights, in order, into lists of about `share` bytes."""
     collected: list[mx.array] = []
     size = 0

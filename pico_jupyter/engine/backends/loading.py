@@ -7,7 +7,8 @@ from typing import Any
 
 import mlx.core as mx
 
-from pico_jupyter.engine.backend import Backend
+from pico_jupyter.engine.backend import LoadedModel
+from pico_jupyter.engine.backends.embedding import EmbeddingModel, open_network
 from pico_jupyter.engine.backends.lm import LmBackend, weights_of
 from pico_jupyter.engine.backends.vision import VisionModel
 from pico_jupyter.engine.memory.device import is_on_cpu
@@ -26,8 +27,10 @@ def load(
     prefixes: PrefixCache | None = None,
     kv_bits: int = 0,
     float32_on_cpu: bool = True,
-) -> Backend:
-    """Open a model with mlx-vlm if it has vision, else with mlx-lm. Its weights are read later, by load_step().
+) -> LoadedModel:
+    """Open a model with mlx-vlm if it has vision, as an embedding model, or with mlx-lm.
+
+    Its weights are read later, by load_step().
 
     With `float32_on_cpu`, 16-bit weights are converted to float32 on a CPU, where float32 is much faster, if the result
     fits into `free` bytes. `kv_bits` is the number of bits of quantized KV caches; 0: not quantized. Raises any
@@ -35,10 +38,13 @@ def load(
     """
     mx.set_cache_limit(_BUFFER_CACHE)
     own_prefixes = (prefixes or PrefixCache(0)).for_model(info.name)
-    has_vision = "vision" in info.capabilities
-    model = _load_with_mlx_vlm(Path(info.path)) if has_vision else _load_with_mlx_lm(Path(info.path))
+    has_vision, is_embedding = "vision" in info.capabilities, "embedding" in info.capabilities
+    open_model = _load_with_mlx_vlm if has_vision else open_network if is_embedding else _load_with_mlx_lm
+    model: Any = open_model(Path(info.path))
     if float32_on_cpu and is_on_cpu() and _has_16_bit_floats(model) and _float32_nbytes(model) <= free:
         model.set_dtype(mx.float32)
+    if is_embedding:
+        return EmbeddingModel(model, info.name)
     model = VisionModel(model, own_prefixes) if has_vision else model
     return LmBackend(model, info.name, prefixes=own_prefixes, kv_bits=kv_bits)
 

@@ -22,9 +22,9 @@ from typing import TypeAlias
 import huggingface_hub.constants
 import msgspec
 
-from pico_jupyter.engine.catalog.model_files import Files, NotALanguageModel, Source, list_files, read_model
+from pico_jupyter.engine.catalog.model_files import Files, Source, list_files, read_model
 from pico_jupyter.engine.catalog.template_process import TemplateProcess
-from pico_jupyter.engine.catalog.weights import BrokenModel
+from pico_jupyter.engine.catalog.weights import BrokenModel, NotALanguageModel
 from pico_jupyter.errors import InvalidRequest, ModelNotFound
 from pico_jupyter.types import EngineOptions, ModelInfo
 

@@ -17,11 +17,12 @@ from typing import Literal
 import msgspec
 
 from pico_jupyter.engine.catalog.architectures import ModelLibrary, architecture_context, has_model_type
+from pico_jupyter.engine.catalog.embedding_files import ROBERTA_TYPES, EmbeddingRecipe, read_recipe
 from pico_jupyter.engine.catalog.generation_config import model_defaults
 from pico_jupyter.engine.catalog.history_format import SPECIAL_TOKENS
 from pico_jupyter.engine.catalog.template_features import TemplateFeatures
 from pico_jupyter.engine.catalog.template_process import TemplateProcess
-from pico_jupyter.engine.catalog.weights import BrokenModel, ModelWeights
+from pico_jupyter.engine.catalog.weights import BrokenModel, ModelWeights, NotALanguageModel
 from pico_jupyter.types import Capability, ModelInfo, TemplateSwitch
 
 # The folder of further chat templates. Each file has the name of its template.
@@ -43,7 +44,6 @@ WHOLE_FILE_LIMIT = 16 << 20
 SAMPLE_SIZE = 1 << 16
 DIGEST_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "tekken.json")
-EMBEDDING_FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
 IMAGE_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json", "image_processor_config.json")
 CONTEXT_KEYS = (
     "max_position_embeddings",
@@ -72,10 +72,6 @@ NO_LIMIT = 10**9
 
 Source = Literal["builtin", "folder", "hub"]
 Files = Mapping[str, os.stat_result]
-
-
-class NotALanguageModel(Exception):
-    """The folder holds a model of another kind (embeddings, speech); the message names the kind."""
 
 
 def list_files(folder: Path) -> Files:
@@ -109,18 +105,24 @@ def read_model(
     EngineOptions). Raises BrokenModel, NotALanguageModel and OSError.
     """
     config = _read_object(folder, files, "config.json")
-    _check_architecture(config, files)
-    _check_library(config, files)
+    _check_model_type(config)
+    recipe = read_recipe(folder, config)
+    if recipe is None:
+        _check_architecture(config)
+        _check_library(config, files)
     for part in (config, _text_config(config), _object(config.get("vision_config"))):
         _check_shapes(part)
     weights = _read_weights(folder, files)
     tokenizer_config = _read_object(folder, files, "tokenizer_config.json", required=False)
     templates = _read_templates(folder, files, tokenizer_config)
     added_tokens = _added_tokens(folder, files, tokenizer_config)
-    features = _template_features(process, templates, tokenizer_config, added_tokens)
+    features = (
+        TemplateFeatures() if recipe else _template_features(process, templates, tokenizer_config, added_tokens)
+    )
     quantization = _object(config.get("quantization")) or _object(config.get("quantization_config"))
     text_config = _text_config(config)
     defaults = model_defaults(_read_object(folder, files, "generation_config.json", required=False))
+    context_length = _context_length(config, text_config, tokenizer_config)
     return ModelInfo(
         name=name,
         path=str(folder),
@@ -134,12 +136,14 @@ def read_model(
         family=str(config["model_type"]),
         parameter_count=weights.count_parameters(quantization),
         quantization=weights.quantization_name(quantization),
-        context_length=_context_length(config, text_config, tokenizer_config),
-        embedding_length=_first_count(WIDTH_KEYS, text_config, config) or 0,
+        context_length=_embedding_context(config, recipe, context_length) if recipe else context_length,
+        embedding_length=recipe.dimensions if recipe else (_first_count(WIDTH_KEYS, text_config, config) or 0),
         block_count=_first_count(DEPTH_KEYS, text_config, config) or 0,
         capabilities=_capabilities(
             config, files, features, tools=features.tools or (generic_tools and templates["default"] != "")
-        ),
+        )
+        if recipe is None
+        else ("embedding",),
         reasoning_switch=features.reasoning_switch,
         reasoning_default=features.reasoning_default,
         parameters=defaults.sampling,
@@ -181,14 +185,16 @@ def _text_config(config: Mapping[str, object]) -> Mapping[str, object]:
     return next((found for found in nested if found), config)
 
 
-def _check_architecture(config: Mapping[str, object], files: Files) -> None:
-    """Raise NotALanguageModel if the model does not generate text, and BrokenModel if it cannot be run."""
+def _check_model_type(config: Mapping[str, object]) -> None:
+    """Raise BrokenModel if the model has no known kind, or needs its own code."""
     if not isinstance(config.get("model_type"), str):
         raise BrokenModel("config.json has no model_type")
     if config.get("model_file") is not None:
         raise BrokenModel("it needs its own Python code (model_file), which is never run")
-    if any(file in files for file in EMBEDDING_FILES):
-        raise NotALanguageModel("an embedding model")
+
+
+def _check_architecture(config: Mapping[str, object]) -> None:
+    """Raise NotALanguageModel if the model does not generate text."""
     if config.get("is_encoder_decoder") is True:
         raise NotALanguageModel("an encoder-decoder model")
     architectures = config.get("architectures") or []
@@ -282,6 +288,12 @@ def _context_length(
         or architecture_context(str(text_config.get("model_type", "")), str(config["model_type"]))
         or DEFAULT_CONTEXT
     )
+
+
+def _embedding_context(config: Mapping[str, object], recipe: EmbeddingRecipe, context: int) -> int:
+    """The context length of an embedding model. The positions of RoBERTa models begin at 2."""
+    positions = context - 2 if config["model_type"] in ROBERTA_TYPES else context
+    return min(positions, recipe.max_tokens or positions)
 
 
 def _read_templates(folder: Path, files: Files, tokenizer_config: Mapping[str, object]) -> Mapping[str, str]:

@@ -24,6 +24,10 @@ class BrokenModel(Exception):
     """The model in the folder cannot be used; the message gives the reason."""
 
 
+class NotALanguageModel(Exception):
+    """The folder holds a model of another kind (speech, images); the message names the kind."""
+
+
 class TensorEntry(msgspec.Struct):
     """An entry in the header of a safetensors file. `data_offsets` (start, end) count from the end of the header."""
 

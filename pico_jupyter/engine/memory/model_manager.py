@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from pico_jupyter.engine.backend import Backend
+from pico_jupyter.engine.backend import LoadedModel
 from pico_jupyter.engine.memory.capacity import Capacity
 from pico_jupyter.engine_reports import (
     MemoryReport,
@@ -40,7 +40,7 @@ _EVICT_ABOVE = 0.92
 _EVICT_TO = 0.85
 
 # Opens a model's files. The second argument is the number of free bytes, for weights and caches.
-LoadBackend: TypeAlias = Callable[[ModelInfo, int], Backend]
+LoadBackend: TypeAlias = Callable[[ModelInfo, int], LoadedModel]
 
 
 class EvictablePrefixes(Protocol):
@@ -63,7 +63,7 @@ class ManagedModel:
     """
 
     info: ModelInfo
-    backend: Backend
+    backend: LoadedModel
     to_load: int
     keep_alive: float
     expires_at: float

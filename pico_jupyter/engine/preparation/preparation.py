@@ -21,9 +21,11 @@ from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt, render_prompt
 from pico_jupyter.engine.scheduling.sequence import Generation, Sequence, Sink, Timestamps, resolve_sampling
 from pico_jupyter.engine.structure.compiler import GrammarCompiler
+from pico_jupyter.engine.text.embedding_tokenizer import EmbeddingTokenizer, load_embedding_tokenizer
 from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.errors import InvalidRequest, ModelLoadFailed, ModelNotFound
+from pico_jupyter.questions import Embed
 from pico_jupyter.types import EngineOptions, GenerationRequest, ModelInfo
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ class Preparation:
         self._clock = clock
         self._rows = itertools.count(1)
         self._tokenizers: _LoadCache[Tokenizer] = _LoadCache(load_tokenizer)
+        self._embedding_tokenizers: _LoadCache[EmbeddingTokenizer] = _LoadCache(load_embedding_tokenizer)
         self._processors: _LoadCache[MediaProcessor] = _LoadCache(load_processor)
         self._compilers: WeakKeyDictionary[Tokenizer, GrammarCompiler] = WeakKeyDictionary()
 
@@ -96,6 +99,9 @@ class Preparation:
         Raises ModelNotFound, ModelLoadFailed, InvalidRequest and subclasses of these.
         """
         info = self._catalog.find(request.model)
+        if "completion" not in info.capabilities:
+            reason = f"{info.name} is an embedding model and does not generate text"
+            raise InvalidRequest(reason, param="model", model=request.model)
         tokenizer = self._tokenizers.get(info)
         _check_bias(request, tokenizer)
         media_preparation = self._media_preparation(info, tokenizer)
@@ -125,9 +131,42 @@ class Preparation:
     def prepare_load(self, name: str, keep_alive: float | None, sink: Sink) -> Generation:
         """Build a generation that only loads a model. Raises the errors of prepare()."""
         info = self._catalog.find(name)
-        self._media_preparation(info, self._tokenizers.get(info))  # Caches the tokenizer and the processor.
+        # Caches the tokenizer and the processor.
+        if "embedding" in info.capabilities:
+            self._embedding_tokenizers.get(info)
+        else:
+            self._media_preparation(info, self._tokenizers.get(info))
+        return self._without_prompt(f"load {info.name}", info, keep_alive, sink, self._clock())
+
+    def prepare_embedding(self, question: Embed, sink: Sink, submitted: float) -> Generation:
+        """Build the generation that embeds the inputs of a question. Raises the errors of prepare()."""
+        info = self._catalog.find(question.model)
+        if "embedding" not in info.capabilities:
+            reason = f"{info.name} does not support embeddings. {self._embedding_models}"
+            raise InvalidRequest(reason, param="model", model=question.model)
+        if question.dimensions is not None and not 0 < question.dimensions <= info.embedding_length:
+            reason = f"dimensions must be between 1 and {info.embedding_length} for {info.name}"
+            raise InvalidRequest(reason, param="dimensions", model=question.model)
+        tokenizer = self._embedding_tokenizers.get(info)
+        params = question.params or tuple(f"input[{index}]" for index in range(len(question.inputs)))
+        generation = self._without_prompt(f"embed with {info.name}", info, question.keep_alive, sink, submitted)
+        generation.texts = [
+            tokenizer.encode(text, info.context_length, param, truncate=question.truncate)
+            for text, param in zip(question.inputs, params, strict=True)
+        ]
+        generation.vectors = [None] * len(generation.texts)
+        return generation
+
+    @property
+    def _embedding_models(self) -> str:
+        names = [info.name for info in self._catalog.models() if "embedding" in info.capabilities]
+        return f"Embedding models: {', '.join(names)}" if names else "There is no embedding model on this machine"
+
+    def _without_prompt(
+        self, id_: str, info: ModelInfo, keep_alive: float | None, sink: Sink, submitted: float
+    ) -> Generation:
         return Generation(
-            id=f"load {info.name}",
+            id=id_,
             info=info,
             prompt=[],
             max_tokens=0,
@@ -136,7 +175,7 @@ class Preparation:
             vocabulary=None,
             keep_alive=self._options.keep_alive if keep_alive is None else keep_alive,
             sink=sink,
-            times=Timestamps(self._clock()),
+            times=Timestamps(submitted),
         )
 
     def _draft_for(self, request: GenerationRequest, info: ModelInfo, tokenizer: Tokenizer) -> ModelInfo | None:

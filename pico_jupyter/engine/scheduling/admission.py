@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from pico_jupyter.engine.memory.model_manager import ManagedModel, ModelManager
 from pico_jupyter.engine.scheduling.backend_call import BackendCall, BackendCallFailed
+from pico_jupyter.engine.scheduling.embedding_lane import batch_tokens
 from pico_jupyter.engine.scheduling.lanes import Lanes
 from pico_jupyter.engine.scheduling.lifecycle import Lifecycle
 from pico_jupyter.engine.scheduling.request_queue import RequestQueue
@@ -75,7 +76,7 @@ class Admission:
         lane = self._lanes.lane_of(generation)
         if lane and lane.is_isolating:
             return True
-        if generation.max_tokens == 0 or not generation.sequences:
+        if not generation.texts and (generation.max_tokens == 0 or not generation.sequences):
             for sequence in generation.sequences:
                 sequence.finish_reason = "length"
             self._lifecycle.finish(generation)
@@ -123,9 +124,12 @@ class Admission:
 
         A generation that can never fit loses its draft model, or fails if it has none.
         """
-        generated = max(len(sequence.tokens) for sequence in generation.open_sequences)
-        tokens = len(generation.prompt) + min(generation.max_tokens, generated + ADMISSION_ANSWER_TOKENS)
-        rows = len(generation.open_sequences)
+        if generation.texts:
+            rows, tokens = 1, batch_tokens(generation.texts)
+        else:
+            generated = max(len(sequence.tokens) for sequence in generation.open_sequences)
+            tokens = len(generation.prompt) + min(generation.max_tokens, generated + ADMISSION_ANSWER_TOKENS)
+            rows = len(generation.open_sequences)
         with BackendCall("prefill", (generation,)):
             needed = rows * sum(resident.backend.estimate_cache(tokens) for resident in models)
         try:

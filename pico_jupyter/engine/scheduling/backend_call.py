@@ -11,7 +11,7 @@ from pico_jupyter.engine.scheduling.sequence import Generation
 from pico_jupyter.types import ModelInfo
 
 # "parse" is not a call of a backend: the parser of a generation reads a sampled token.
-Operation: TypeAlias = Literal["load", "prefill", "decode", "parse", "remove"]
+Operation: TypeAlias = Literal["load", "prefill", "decode", "embed", "parse", "remove"]
 
 
 @dataclass(slots=True, eq=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import cast
 
 from pico_jupyter.engine.backend import Backend, DraftModel, SampledToken
 from pico_jupyter.engine.memory.model_manager import ManagedModel
@@ -73,18 +74,23 @@ class Lane:
     @property
     def backend(self) -> Backend:
         """The backend of the lane's model."""
-        return self.resident.backend
+        return cast(Backend, self.resident.backend)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the lane has no work."""
+        return not self.row_count
 
     @property
     def decoding_generations(self) -> list[Generation]:
         """The generations with decoding rows, each once."""
-        return _unique(generation for generation, _ in self.decoding.values())
+        return unique(generation for generation, _ in self.decoding.values())
 
     @property
     def generations(self) -> list[Generation]:
         """All generations of the lane, each once."""
         prefilling = (task.generation for task in self.prefilling)
-        return _unique([*prefilling, *self.decoding_generations])
+        return unique([*prefilling, *self.decoding_generations])
 
     @property
     def row_count(self) -> int:
@@ -203,5 +209,6 @@ class Lane:
         return leader.computed < shared and leader in self.prefilling
 
 
-def _unique(generations: Iterable[Generation]) -> list[Generation]:
+def unique(generations: Iterable[Generation]) -> list[Generation]:
+    """The generations in their order, each once."""
     return list({id(generation): generation for generation in generations}.values())

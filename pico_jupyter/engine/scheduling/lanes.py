@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import cast
 
-from pico_jupyter.engine.backend import DraftModel
+from pico_jupyter.engine.backend import Backend, DraftModel
 from pico_jupyter.engine.memory.model_manager import ManagedModel, ModelManager
 from pico_jupyter.engine.scheduling.backend_call import BackendCall
 from pico_jupyter.engine.scheduling.chunk_sizer import MIN_CHUNK, ChunkSizer
+from pico_jupyter.engine.scheduling.embedding_lane import EmbeddingLane
 from pico_jupyter.engine.scheduling.lane import Lane, PrefillTask
 from pico_jupyter.engine.scheduling.sequence import Generation
 
@@ -65,7 +67,8 @@ class Lanes:
         if lane is None:
             sizer = self._chunk_sizers.setdefault(resident.info.name, ChunkSizer(self._max_chunk))
             used = min((other.seconds_used for other in self._lanes), default=0.0)
-            lane = Lane(resident, sizer, seconds_used=used)
+            kind = EmbeddingLane if generation.texts else Lane
+            lane = kind(resident, sizer, seconds_used=used)
             self._lanes.append(lane)
         self._count_running(generation, 1)
         for task in lane.add(generation):
@@ -79,13 +82,14 @@ class Lanes:
         lane = self.lane_of(generation)
         assert lane, "the generation does not run"
         lane.remove(generation)
-        if not lane.row_count:
+        if lane.is_empty:
             self._lanes.remove(lane)
         lane.resident.reserved -= generation.reserved
         generation.reserved = 0
         self._count_running(generation, -1)
-        with BackendCall("remove", (generation,), lane):
-            lane.backend.remove(generation.rows, keep=keep)
+        if generation.rows:
+            with BackendCall("remove", (generation,), lane):
+                lane.backend.remove(generation.rows, keep=keep)
 
     def clear(self) -> None:
         """Remove all lanes. The caller closes the backends."""
@@ -117,8 +121,7 @@ class Lanes:
         """
         spent = 0
         while True:
-            decoding = sum(len(other.decoding) for other in self._lanes)
-            chunk = lane.chunk_sizer.next_chunk(decoding=decoding, prefilling=len(lane.prefilling))
+            chunk = lane.chunk_sizer.next_chunk(decoding=self._decoding, prefilling=len(lane.prefilling))
             tasks = lane.next_prefills(chunk - spent)
             if not tasks or (spent and chunk - spent < MIN_CHUNK):
                 return
@@ -135,11 +138,27 @@ class Lanes:
             # A call counts as at least MIN_CHUNK tokens, because most of the time of a smaller call is overhead.
             spent += max(computed, MIN_CHUNK)
 
+    def embed(self, lane: EmbeddingLane) -> list[Generation]:
+        """Compute a batch of texts, or a part of it. Returns the generations that are complete now.
+
+        Raises BackendCallFailed.
+        """
+        lane.choose_batch(lane.chunk_sizer.next_chunk(decoding=self._decoding, prefilling=1))
+        began = self._clock()
+        with BackendCall("embed", tuple(lane.batch_generations), lane):
+            vectors = lane.compute()
+        lane.batch_seconds += self._clock() - began
+        return [] if vectors is None else lane.store(vectors)
+
+    @property
+    def _decoding(self) -> int:
+        return sum(len(lane.decoding) for lane in self._lanes)
+
     def _insert(self, lane: Lane, task: PrefillTask) -> None:
         generation = task.generation
         draft = self._models.get(generation.draft) if generation.draft else None
         with BackendCall("prefill", (generation,), lane):
-            lane.insert(task, DraftModel(draft.backend, generation.draft_tokens) if draft else None)
+            lane.insert(task, DraftModel(cast(Backend, draft.backend), generation.draft_tokens) if draft else None)
 
     def _count_running(self, generation: Generation, change: int) -> None:
         for info in generation.models:

@@ -12,6 +12,7 @@ from typing import assert_never
 
 from pico_jupyter.engine.memory.model_manager import ModelManager
 from pico_jupyter.engine.scheduling.backend_call import BackendCall, BackendCallFailed
+from pico_jupyter.engine.scheduling.embedding_lane import EmbeddingLane
 from pico_jupyter.engine.scheduling.lifecycle import Lifecycle
 from pico_jupyter.engine.scheduling.sequence import Generation
 from pico_jupyter.errors import EngineFailed, ModelLoadFailed, OutOfMemory, PicoError
@@ -37,6 +38,8 @@ class Recovery:
                 self._recover_load(call, error)
             case "prefill":
                 self._recover_prefill(call, error)
+            case "embed":
+                self._recover_embed(call, error)
             case "parse":
                 for generation in call.generations:
                     self._fail(generation, error)
@@ -76,6 +79,15 @@ class Recovery:
                 self._fail(generation, error)
             elif generation.phase == "prefill":
                 self._lifecycle.requeue([generation])
+
+    def _recover_embed(self, call: BackendCall, error: Exception) -> None:
+        """Fail the generations of a batch that failed before. The texts of each other one are then computed alone."""
+        if isinstance(call.lane, EmbeddingLane):
+            call.lane.drop_batch()
+        for generation in call.generations:
+            generation.failures += 1
+            if generation.failures > 1:
+                self._fail(generation, error)
 
     def _isolate(self, call: BackendCall, error: Exception) -> None:
         """Find the generation that makes a batch fail.

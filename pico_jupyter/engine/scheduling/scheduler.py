@@ -15,6 +15,7 @@ from pico_jupyter.engine.backend import SampledToken
 from pico_jupyter.engine.memory.model_manager import ModelManager
 from pico_jupyter.engine.scheduling.admission import Admission
 from pico_jupyter.engine.scheduling.backend_call import BackendCall, BackendCallFailed
+from pico_jupyter.engine.scheduling.embedding_lane import EmbeddingLane
 from pico_jupyter.engine.scheduling.lane import Lane
 from pico_jupyter.engine.scheduling.lanes import Lanes
 from pico_jupyter.engine.scheduling.lifecycle import Lifecycle
@@ -121,9 +122,13 @@ class Scheduler:
 
     def _run_turn(self, lane: Lane) -> None:
         began = self._clock()
-        self._decode(lane)
-        self._lanes.insert_followers(lane)
-        self._lanes.prefill(lane)
+        if isinstance(lane, EmbeddingLane):
+            for generation in self._lanes.embed(lane):
+                self._lifecycle.finish(generation)
+        else:
+            self._decode(lane)
+            self._lanes.insert_followers(lane)
+            self._lanes.prefill(lane)
         self._lanes.charge(lane, self._clock() - began)
 
     def _decode(self, lane: Lane) -> None:

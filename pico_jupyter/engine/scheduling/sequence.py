@@ -110,9 +110,11 @@ def _ns(start: float | None, end: float | None) -> int:
 class Generation:
     """One request that is ready to run: its prompt is tokens, and every parameter has a value.
 
-    A generation with max_tokens 0 or without sequences only loads its model. The prompt's tokens are negative in the
-    spans of its `media`. `boundaries` are ascending lengths in tokens at which later prompts will probably diverge
-    from this one. `draft` is the draft model; it proposes `draft_tokens` tokens a step. `keep_alive` is in seconds.
+    A generation with max_tokens 0, or without sequences and `texts`, only loads its model. `texts` are tokenized texts
+    to embed; their `vectors` are None until they are computed. Such a generation has no prompt. The prompt's tokens
+    are negative in the spans of its `media`. `boundaries` are ascending lengths in tokens at which later prompts will
+    probably diverge from this one. `draft` is the draft model; it proposes `draft_tokens` tokens a step. `keep_alive`
+    is in seconds.
 
     The scheduler sets the fields from `phase` on. `arrival` is the position in the order of arrival, `reserved` the
     bytes reserved for KV caches, `prefilled` the number of computed prompt tokens, `failures` the number of failed
@@ -134,6 +136,8 @@ class Generation:
     boundaries: tuple[int, ...] = ()
     draft: ModelInfo | None = None
     draft_tokens: int = 0
+    texts: list[list[int]] = field(default_factory=list)
+    vectors: list[bytes | None] = field(default_factory=list)
     phase: Phase = "queue"
     arrival: int = 0
     reserved: int = 0
@@ -165,7 +169,7 @@ class Generation:
     def usage(self) -> TokenUsage:
         """The token counts so far."""
         return TokenUsage(
-            prompt_tokens=len(self.prompt),
+            prompt_tokens=len(self.prompt) + sum(map(len, self.texts)),
             completion_tokens=sum(len(sequence.tokens) for sequence in self.sequences),
             cached_tokens=self.cached_tokens or 0,
             reasoning_tokens=sum(sequence.parser.reasoning_tokens for sequence in self.sequences),

@@ -99,7 +99,7 @@ def test_a_snapshot_without_all_weight_files_is_skipped(tmp_path: Path) -> None:
 def test_other_entries_of_the_hub_cache_are_skipped_without_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_hub_model(tmp_path, "org/embedding", files={"modules.json": "[]"})
+    write_hub_model(tmp_path, "org/embedding", files={"modules.json": "[]"}, model_type="nomic_bert")
     write_hub_model(tmp_path, "org/bert", architectures=["BertForMaskedLM"])
     write_hub_model(tmp_path, "org/whisper", architectures=["WhisperForConditionalGeneration"], is_encoder_decoder=True)
     (tmp_path / "datasets--org--data" / "refs").mkdir(parents=True)
