@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from pico_jupyter.dialects import ollama_answer_schema, ollama_request, openai_answer_schema, openai_request
+from pico_jupyter.dialects.embedding_operations import EMBEDDING_OPERATIONS
 from pico_jupyter.dialects.framing import JSON_TYPE, NDJSON_TYPE, SSE_END, SSE_TYPE
 from pico_jupyter.dialects.openapi_operation import (
     ACCESS_ERRORS,
@@ -111,6 +112,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ollama_answer_schema.OllamaGenerateAnswer,
         ollama_answer_schema.OllamaGenerateAnswer,
     ),
+    *EMBEDDING_OPERATIONS,
     _ollama_get("api/tags", "List the models.", ollama_answer_schema.OllamaTagList),
     _ollama_get("api/ps", "List the models in memory.", ollama_answer_schema.OllamaProcessList),
     _ollama_get(
@@ -141,7 +143,6 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("delete", "api/delete", "Ollama", "Refuse: models are not deleted over HTTP.", errors=NOT_FOUND_ERRORS),
     *(_refused(f"api/{name}", "not supported", REFUSED_ERRORS) for name in ("copy", "create", "push")),
     _refused("api/blobs/{digest}", "not supported", REFUSED_ERRORS, head=True),
-    *(_refused(f"api/{name}", "embeddings are not served here", NOT_FOUND_ERRORS) for name in ("embed", "embeddings")),
     Operation(
         "get",
         "",

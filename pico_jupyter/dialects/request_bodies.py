@@ -59,11 +59,8 @@ def decode_fields(raw: JsonObject, kind: type[Fields], texts: ErrorTexts = ()) -
     field has no maximum.
     """
     for name, has_maximum in _integer_fields(kind).items():
-        value = raw.get(name)
-        if isinstance(value, list):
-            raw[name] = [_as_integer(item, has_maximum=has_maximum) for item in value]
-        elif value is not None:
-            raw[name] = _as_integer(value, has_maximum=has_maximum)
+        if raw.get(name) is not None:
+            raw[name] = _as_integer(raw[name], has_maximum=has_maximum)
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -114,7 +111,10 @@ def _integer_fields(kind: type[msgspec.Struct]) -> dict[str, bool]:
     return found
 
 
-def _as_integer(value: object, *, has_maximum: bool) -> object:
+def _as_integer(value: object, *, has_maximum: bool, depth: int = 2) -> object:
+    """Convert a number, or the numbers of an array that is nested at most `depth` levels deep."""
+    if isinstance(value, list) and depth:
+        return [_as_integer(item, has_maximum=has_maximum, depth=depth - 1) for item in value]
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return INT64_MAX if type(value) is int and value > INT64_MAX and not has_maximum else value

@@ -25,8 +25,8 @@ PREFLIGHT_SECONDS = 600
 MAX_DRAINED_BYTES = 256 * 1024 * 1024
 MAX_ECHOED_PATH = 64
 SERVED = (
-    "This server has v1/chat/completions, v1/chat, v1/responses and v1/models of OpenAI's API, and api/chat, "
-    "api/generate, api/tags, api/ps, api/show and api/version of Ollama's API."
+    "This server has v1/chat/completions, v1/chat, v1/responses, v1/embeddings, v1/rerank and v1/models of OpenAI's API, "
+    "and api/chat, api/generate, api/embed, api/tags, api/ps, api/show and api/version of Ollama's API."
 )
 FOREIGN_ORIGIN = (
     "Pages of this origin may not use this server. The server's owner can allow an origin with ServerApp.allow_origin."

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from pico_jupyter.engine_reports import EngineStatistics, ModelLoaded, ModelUnloaded
+from pico_jupyter.engine_reports import Embeddings, EngineStatistics, ModelLoaded, ModelUnloaded
 from pico_jupyter.errors import PicoError
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.types import (
@@ -57,8 +57,8 @@ class ServerMetrics:
 
         self._requests = counter(
             "requests",
-            "Requests to generate, load or unload that have ended, by outcome: the first choice's finish reason, load, "
-            "unload, aborted, or an error's code",
+            "Requests to generate, embed, load or unload that have ended, by outcome: the first choice's finish "
+            "reason, embed, load, unload, aborted, or an error's code",
             ("dialect", "endpoint", "outcome"),
         )
         self._duration = seconds(
@@ -68,7 +68,9 @@ class ServerMetrics:
             ("dialect", "endpoint"),
         )
         self.running = gauge("requests_running", "Running requests, including queued ones")
-        self._prompt_tokens = counter("prompt_tokens", "Prompt tokens, including cached ones", BY_MODEL)
+        self._prompt_tokens = counter(
+            "prompt_tokens", "Tokens of prompts, including cached ones, and of embedded texts", BY_MODEL
+        )
         self._cached_tokens = counter("cached_prompt_tokens", "Prompt tokens found in the prefix cache", BY_MODEL)
         self._completion_tokens = counter("completion_tokens", "Generated tokens, including reasoning", BY_MODEL)
         self._reasoning_tokens = counter("reasoning_tokens", "Generated reasoning tokens", BY_MODEL)
@@ -152,6 +154,10 @@ class ServerMetrics:
             self._inter_token.labels(model).observe(seconds * choices / (usage.completion_tokens - choices))
             self._longest_gap.labels(model).observe(longest_gap)
 
+    def count_prompt_tokens(self, model: str, tokens: int) -> None:
+        """Count the tokens of embedded texts."""
+        self._prompt_tokens.labels(model).inc(tokens)
+
     def _record_statistics(self, statistics: EngineStatistics) -> None:
         self._engine_running.set(statistics.running)
         self._engine_waiting.set(statistics.waiting)
@@ -204,6 +210,11 @@ class RequestMeter:
                 pass
             case _:
                 assert_never(delta)
+
+    def count_embeddings(self, embeddings: Embeddings) -> None:
+        """Record a successful request for embeddings."""
+        self._outcome = "embed"
+        self._metrics.count_prompt_tokens(embeddings.model, embeddings.prompt_tokens)
 
     def end(self, outcome: str = "") -> None:
         """End the measurement. Later calls do nothing. The default outcome is the answer's finish reason."""

@@ -13,8 +13,9 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, PathMatches
 from tornado.routing import Rule as TornadoRule
 
-from pico_jupyter.errors import Forbidden, NotFound, NotSupported, PicoError
+from pico_jupyter.errors import Forbidden, NotSupported, PicoError
 from pico_jupyter.server import anthropic_handlers as anthropic
+from pico_jupyter.server import embedding_handlers as embedding
 from pico_jupyter.server import ollama_handlers as ollama
 from pico_jupyter.server import openai_handlers as openai
 from pico_jupyter.server import openapi_handler as openapi
@@ -42,9 +43,13 @@ ENDPOINTS: tuple[Rule, ...] = (
     ("v1/models/([^/].*?)", openai.OpenAIModelsHandler, {}),
     ("v1/models", openai.OpenAIModelsHandler, {}),
     ("v1/memory", openai.OpenAIMemoryHandler, {}),
+    ("v1/embeddings", embedding.OpenAIEmbeddingsHandler, {}),
+    ("v1/rerank", embedding.RerankHandler, {}),
     ("v1", openai.OpenAIStatusHandler, {}),
     ("api/chat", ollama.OllamaChatHandler, {}),
     ("api/generate", ollama.OllamaGenerateHandler, {}),
+    ("api/embed", embedding.OllamaEmbedHandler, {}),
+    ("api/embeddings", embedding.OllamaEmbeddingsHandler, {}),
     ("api/tags", ollama.OllamaTagsHandler, {}),
     ("api/ps", ollama.OllamaProcessesHandler, {}),
     ("api/version", ollama.OllamaVersionHandler, {}),
@@ -57,11 +62,6 @@ ENDPOINTS: tuple[Rule, ...] = (
     ),
     ("api/(?:copy|create|push)", ollama.OllamaRefusingHandler, _refusal(NotSupported, "not supported", "POST")),
     ("api/blobs/.+?", ollama.OllamaRefusingHandler, _refusal(NotSupported, "not supported", "POST", "HEAD")),
-    (
-        "api/(?:embed|embeddings)",
-        ollama.OllamaRefusingHandler,
-        _refusal(NotFound, "embeddings are not served here", "POST"),
-    ),
 )
 
 

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from pico_jupyter.dialects import ollama_answer, openai_answer, responses_answer
 from pico_jupyter.dialects.dialect_settings import DialectSettings
+from pico_jupyter.dialects.ollama_embeddings import parse_ollama_embed, parse_ollama_embeddings
 from pico_jupyter.dialects.ollama_request import (
     parse_ollama_chat,
     parse_ollama_generate,
     parse_ollama_pull,
     parse_ollama_show,
 )
+from pico_jupyter.dialects.openai_embeddings import parse_openai_embeddings, parse_rerank
 from pico_jupyter.dialects.openai_request import parse_openai_chat
 from pico_jupyter.dialects.responses_request import parse_responses
 from pico_jupyter.errors import InvalidRequest, ModelNotFound, PicoError
@@ -34,6 +36,10 @@ PARSERS: dict[str, Parse] = {
     "ollama generate": lambda body: parse_ollama_generate(body, request_id="r", settings=SETTINGS),
     "model name": parse_ollama_show,
     "pull": parse_ollama_pull,
+    "embeddings": parse_openai_embeddings,
+    "rerank": parse_rerank,
+    "embed": parse_ollama_embed,
+    "old embeddings": parse_ollama_embeddings,
 }
 NESTED = [
     "role",
@@ -103,6 +109,11 @@ members: dict[str, st.SearchStrategy[object]] = {
     "temperature": st.floats(0, 2),
     "top_p": st.floats(0, 1),
     "top_k": st.integers(-1, 2**40),
+    "input": text | st.lists(text | st.integers(0, 2**40) | st.lists(st.integers(0, 9), max_size=2), max_size=3),
+    "query": text,
+    "documents": st.lists(text | st.fixed_dictionaries({"text": text}), max_size=3),
+    "dimensions": st.integers(-1, 2**40),
+    "encoding_format": st.sampled_from(["float", "base64"]),
     "seed": st.integers(-(2**63), 2**63 - 1),
     "stop": text | st.lists(text, max_size=3),
     "n": st.integers(1, 8),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeAlias, assert_never
 
 from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.engine_reports import (
+    Embeddings,
     EngineStatistics,
     MemoryReport,
     ModelEvent,
@@ -19,6 +21,7 @@ from pico_jupyter.errors import ModelNotFound, PicoError
 from pico_jupyter.questions import (
     AnyQuestion,
     DescribeMemory,
+    Embed,
     FindModel,
     ListModels,
     ListResident,
@@ -83,6 +86,9 @@ FINISHED = Finished(
 ANSWER: tuple[Step, ...] = (ACCEPTED, ReasoningDelta("hm"), TextDelta("4"), TextDelta("7"), FINISHED)
 
 
+QUARTERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
+
+
 class ScriptedEngine:
     """Plays `script` for every request: yields its deltas, raises its exceptions, waits for its events."""
 
@@ -90,6 +96,7 @@ class ScriptedEngine:
         self.script = script
         self.catalog: tuple[ModelInfo, ...] = (MODEL,)
         self.loaded: tuple[ResidentModel, ...] = ()
+        self.embedded: list[Embed] = []
         self.requests: list[GenerationRequest] = []
         self.calls: list[tuple[str, str, float | None]] = []
         self.reached = asyncio.Event()
@@ -107,7 +114,7 @@ class ScriptedEngine:
         self.requests.append(request)
         return played(self.play(request))
 
-    async def play(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+    async def play(self, request: GenerationRequest | None) -> AsyncGenerator[Delta, None]:
         has_ended = False
         try:
             for step in self.script:
@@ -134,6 +141,8 @@ class ScriptedEngine:
                 return self.loaded
             case DescribeMemory():
                 return self.report
+            case Embed():
+                return await self._embed(question)
             case LoadModel():
                 self._find(question.name)
                 self.calls.append(("load", question.name, question.keep_alive))
@@ -145,6 +154,15 @@ class ScriptedEngine:
             case _:
                 assert_never(question)
         return None
+
+    async def _embed(self, question: Embed) -> Embeddings:
+        """Play the script, then answer with the vectors (1, 0), (0, 1), (-1, 0), (0, -1), and so on."""
+        self._find(question.model)
+        self.embedded.append(question)
+        async for _ in self.play(None):
+            pass
+        vectors = tuple(struct.pack("2f", *QUARTERS[index % 4]) for index in range(len(question.inputs)))
+        return Embeddings("tiny", vectors, 3 * len(vectors), FINISHED.timings)
 
     def _find(self, name: str) -> ModelInfo:
         for info in self.catalog:

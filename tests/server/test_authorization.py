@@ -69,8 +69,10 @@ ENDPOINTS = [
     Endpoint("POST", "api/push", "write", 501),
     Endpoint("POST", "api/blobs/sha256:00", "write", 501),
     Endpoint("HEAD", "api/blobs/sha256:00", "write", 501),
-    Endpoint("POST", "api/embed", "write", 404),
-    Endpoint("POST", "api/embeddings", "write", 404),
+    Endpoint("POST", "v1/embeddings", "execute", 200, {"model": "tiny", "input": "hi"}),
+    Endpoint("POST", "v1/rerank", "execute", 200, {"model": "tiny", "query": "hi", "documents": ["hi"]}),
+    Endpoint("POST", "api/embed", "execute", 200, {"model": "tiny", "input": "hi"}),
+    Endpoint("POST", "api/embeddings", "execute", 200, {"model": "tiny", "prompt": "hi"}),
 ]
 MOUNTS = ("", "pico/")
 

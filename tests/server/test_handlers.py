@@ -203,7 +203,7 @@ async def test_head_returns_the_headers_of_get_without_a_body(server: RunningSer
         assert head.headers["Content-Type"] == get.headers["Content-Type"]
 
 
-@pytest.mark.parametrize("path", ["v1/embeddings", "v1/chat/nothing", "v1/nothing/at/all", "pico/v1/files"])
+@pytest.mark.parametrize("path", ["v1/audio/speech", "v1/chat/nothing", "v1/nothing/at/all", "pico/v1/files"])
 async def test_an_unknown_path_below_v1_is_reported_as_json(server: RunningServer, path: str) -> None:
     for method in ("GET", "POST", "DELETE"):
         response = await server.request(method, path)
@@ -218,7 +218,7 @@ async def test_an_unknown_path_of_the_second_mount_is_reported_as_json(server: R
     assert response.json()["error"].startswith(f"There is no such endpoint: POST /{path}. This server has v1/chat")
 
 
-@pytest.mark.parametrize("path", ["v1/embeddings", "v1/files", "v1/completions", "chat/completions", "embeddings"])
+@pytest.mark.parametrize("path", ["v1/audio/speech", "v1/files", "v1/completions", "chat/completions", "embeddings"])
 async def test_an_endpoint_of_openai_that_is_missing_is_a_404_that_says_what_is_served(
     server: RunningServer, path: str
 ) -> None:

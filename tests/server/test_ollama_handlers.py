@@ -178,8 +178,6 @@ async def test_a_malformed_name_is_refused_as_such(server: RunningServer, monkey
         ("POST", "api/create", 501, "not supported"),
         ("POST", "api/push", 501, "not supported"),
         ("POST", "api/blobs/sha256:0a", 501, "not supported"),
-        ("POST", "api/embed", 404, "embeddings are not served here"),
-        ("POST", "api/embeddings", 404, "embeddings are not served here"),
     ],
 )
 async def test_an_endpoint_that_is_not_implemented_is_refused(

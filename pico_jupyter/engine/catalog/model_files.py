@@ -116,9 +116,7 @@ def read_model(
     tokenizer_config = _read_object(folder, files, "tokenizer_config.json", required=False)
     templates = _read_templates(folder, files, tokenizer_config)
     added_tokens = _added_tokens(folder, files, tokenizer_config)
-    features = (
-        TemplateFeatures() if recipe else _template_features(process, templates, tokenizer_config, added_tokens)
-    )
+    features = TemplateFeatures() if recipe else _template_features(process, templates, tokenizer_config, added_tokens)
     quantization = _object(config.get("quantization")) or _object(config.get("quantization_config"))
     text_config = _text_config(config)
     defaults = model_defaults(_read_object(folder, files, "generation_config.json", required=False))
