@@ -85,6 +85,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def embedding_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server that also has the random embedding model tiny-embed."""
+    from tests.engine.embedding_models import write_bert  # noqa: PLC0415  # imports mlx, which fast tests do not need
+
+    folder = tmp_path_factory.mktemp("embedding")
+    write_bert(folder / "models" / "tiny-embed")
+    with running_server(folder, f"--PicoJupyter.model_dirs={folder / 'models'}") as running:
+        yield running
+
+
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[RunningServer]:
     """A server for a single test, which may break it."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import functools
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 import msgspec
 
+from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.notebook import clients
 from pico_jupyter.notebook.answer import Answer
 from pico_jupyter.notebook.answer_schema import read_schema
@@ -16,13 +18,15 @@ from pico_jupyter.notebook.chat_arguments import ChatArguments, History, Reasoni
 from pico_jupyter.notebook.models import Models
 from pico_jupyter.notebook.streams import INTERRUPTIBLE_SECONDS, AnswerStream, AsyncAnswerStream
 from pico_jupyter.sources.background import BackgroundLoop, shared_loop
-from pico_jupyter.sources.calls import AnswerRequest, Source, choose_model
+from pico_jupyter.sources.calls import AnswerRequest, Source, choose_embedding_model, choose_model
 from pico_jupyter.sources.discovery import find_source
 from pico_jupyter.sources.own_server import own_server
 from pico_jupyter.sources.server_address import ServerAddress, find_server, name_server
 from pico_jupyter.sources.server_source import ServerSource
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from ollama import AsyncClient, Client
     from openai import AsyncOpenAI, OpenAI
 
@@ -132,6 +136,38 @@ class Pico:
         answer = self.last = _begin(question, options)
         pieces = AsyncAnswerStream(self._loop, self._source, answer, self._fill_model)
         return pieces if stream else _whole(pieces)
+
+    def embed(
+        self, texts: str | Iterable[str], *, model: str | None = None, dimensions: int | None = None
+    ) -> NDArray[np.float32]:
+        """Return the vectors of texts as an array (number of texts, dimensions). Each vector has the length 1.
+
+        - `texts`: one text or several.
+        - `model`: the name of an embedding model (default: the first one of `models`).
+        - `dimensions`: keep only the first numbers of each vector, for models that are made for it (default: all).
+
+        Raises InvalidRequest for a wrong argument or for a text that exceeds the model's context, and another PicoError
+        if the request fails. An interrupt aborts the request.
+        """
+        return self._wait(self._embed(texts, model, dimensions))
+
+    async def aembed(
+        self, texts: str | Iterable[str], *, model: str | None = None, dimensions: int | None = None
+    ) -> NDArray[np.float32]:
+        """Like `embed`, for coroutines. Cancelling aborts the request."""
+        return await asyncio.wrap_future(self._loop.submit(self._embed(texts, model, dimensions)))
+
+    async def _embed(
+        self, texts: str | Iterable[str], model: str | None, dimensions: int | None
+    ) -> NDArray[np.float32]:
+        import numpy as np  # noqa: PLC0415  # the import takes a tenth of a second
+
+        listed = [texts] if isinstance(texts, str) else list(texts)
+        if not listed or not all(isinstance(text, str) for text in listed):
+            raise InvalidRequest("texts must be a string, or one or more strings", param="texts")
+        name = model or choose_embedding_model(await self._source.models()).name
+        vectors = await self._source.embed(name, listed, dimensions)
+        return np.frombuffer(b"".join(vectors), np.float32).reshape(len(listed), -1)
 
     @property
     def models(self) -> Models:

@@ -6,7 +6,7 @@ The chat panel's JavaScript exchanges requests and pieces with Python as JSON of
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -142,6 +142,10 @@ class Source(Protocol):
         """Stream one answer. Closing the iterator aborts the request."""
         ...
 
+    async def embed(self, model: str, texts: Sequence[str], dimensions: int | None) -> list[bytes]:
+        """Return the vector of each text: 32-bit floats. `dimensions` shortens the vectors. Cancelling aborts it."""
+        ...
+
     async def models(self) -> list[ListedModel]:
         """Return the models, in the order of the catalog."""
         ...
@@ -170,6 +174,14 @@ def choose_model(models: list[ListedModel], turns: Iterable[Turn] = ()) -> Liste
     kinds = {attachment.kind for turn in turns for attachment in turn.attachments}
     capability = "video" if "video" in kinds else "vision" if "image" in kinds else "completion"
     return next((model for model in models if capability in model.capabilities), models[0])
+
+
+def choose_embedding_model(models: list[ListedModel]) -> ListedModel:
+    """Choose the first model that embeds texts. Raises EngineUnavailable if there is none."""
+    found = next((model for model in models if "embedding" in model.capabilities), None)
+    if found is None:
+        raise EngineUnavailable("there is no embedding model on this machine")
+    return found
 
 
 def _fenced(attachment: Attachment) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import assert_never
 from uuid import uuid4
@@ -12,7 +12,7 @@ from uuid import uuid4
 from pico_jupyter.client import EngineClient
 from pico_jupyter.engine_reports import MemoryReport
 from pico_jupyter.errors import InvalidRequest
-from pico_jupyter.questions import DescribeMemory, ListModels, ListResident, LoadModel, UnloadModel
+from pico_jupyter.questions import DescribeMemory, Embed, ListModels, ListResident, LoadModel, UnloadModel
 from pico_jupyter.sizes import parameter_count
 from pico_jupyter.sources.calls import (
     AnswerRequest,
@@ -66,6 +66,10 @@ class EngineSource:
             async for delta in deltas:
                 for piece in _pieces(delta):
                     yield piece
+
+    async def embed(self, model: str, texts: Sequence[str], dimensions: int | None) -> list[bytes]:
+        """See Source.embed."""
+        return list((await self._engine.ask(Embed(model, tuple(texts), dimensions))).vectors)
 
     async def models(self) -> list[ListedModel]:
         """See Source.models."""

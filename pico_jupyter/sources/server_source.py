@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import http.client
 import ipaddress
@@ -10,7 +11,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,6 +56,17 @@ class ServerSource:
         except PicoError:
             return False
         return True
+
+    async def embed(self, model: str, texts: Sequence[str], dimensions: int | None) -> list[bytes]:
+        """See Source.embed."""
+        body = {"model": model, "input": list(texts), "dimensions": dimensions, "encoding_format": "base64"}
+        with _connection(self.address, None) as connection:
+            try:
+                answer = await asyncio.to_thread(self._exchange, connection, "POST", "v1/embeddings", body)
+            except asyncio.CancelledError:
+                _shut_down(connection)
+                raise
+        return [base64.b64decode(one["embedding"]) for one in answer["data"]]
 
     async def models(self) -> list[ListedModel]:
         """See Source.models."""
@@ -111,9 +123,12 @@ class ServerSource:
 
     def _request(self, method: str, path: str, body: object, timeout: float | None) -> dict[str, Any]:
         """Send one request and decode the answer. `timeout` is in seconds (None: no limit). Raises PicoError."""
-        with _as_unavailable(), _connection(self.address, timeout) as connection:
-            response = _send(connection, self.address, method, f"pico/{path}", body)
-            answer: dict[str, Any] = json.loads(response.read())
+        with _connection(self.address, timeout) as connection:
+            return self._exchange(connection, method, path, body)
+
+    def _exchange(self, connection: http.client.HTTPConnection, method: str, path: str, body: object) -> dict[str, Any]:
+        with _as_unavailable():
+            answer: dict[str, Any] = json.loads(_send(connection, self.address, method, f"pico/{path}", body).read())
             return answer
 
 

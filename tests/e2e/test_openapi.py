@@ -31,6 +31,7 @@ TIMEOUT = 90
 MESSAGES = [{"role": "user", "content": "hi"}]
 CHAT = {"model": "pico-tiny", "prompt": "hi", "messages": MESSAGES, "stream": True}
 QUESTIONS = {"/v1/responses": {"model": "pico-tiny", "input": "hi", "stream": True}}
+EMBEDDING = ("/embeddings", "/embed", "/rerank")
 GENERATING = ("/chat", "/chat/completions", "/generate", "/responses")
 REPEATABLE = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 MODEL_NAME = re.compile(r"[\w./:-]+", re.ASCII)
@@ -58,6 +59,8 @@ BEYOND_A_SCHEMA = re.compile(
     r"|context cannot be continued with images or videos"
     r"|the prompt has \d+ tokens, and the context holds"
     r"|the input length exceeds the context length"
+    r"|dimensions must be between 1 and \d+ for tiny-embed"
+    r"|input(\[\d+\])? has more tokens than the model's maximum context length"
 )
 
 
@@ -70,6 +73,12 @@ def load(*, edges: bool, examples: int) -> OpenApiSchema:
     # Endpoints of Ollama that are not implemented answer 501.
     schema.config.checks.not_a_server_error = NotAServerErrorConfig(expected_statuses=["2xx", "4xx", "501"])
     return schema
+
+
+@pytest.fixture
+def server(embedding_server: RunningServer) -> RunningServer:
+    """The server of these tests has a chat model and an embedding model."""
+    return embedding_server
 
 
 schema = load(edges=False, examples=MAX_EXAMPLES)
@@ -98,7 +107,7 @@ def brief(case: Case) -> Any:
     body = {**case.body}
     for key in ("model", "name"):
         if isinstance(body.get(key), str) and MODEL_NAME.fullmatch(body[key]):
-            body[key] = "pico-tiny"
+            body[key] = "tiny-embed" if case.operation.path.endswith(EMBEDDING) else "pico-tiny"
     if isinstance(body.get("draft_model"), str) and MODEL_NAME.fullmatch(body["draft_model"]):
         del body["draft_model"]
     if case.operation.path.endswith(GENERATING):

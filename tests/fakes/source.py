@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from pico_jupyter.engine_reports import MemoryReport
 from pico_jupyter.sources.calls import AnswerRequest, ListedModel, Piece
@@ -31,6 +31,9 @@ class FakeSource:
                 await asyncio.Event().wait()
         finally:
             self.closed += 1
+
+    async def embed(self, model: str, texts: Sequence[str], dimensions: int | None) -> list[bytes]:
+        return [bytes(4 * (dimensions or 3)) for _ in texts]
 
     async def models(self) -> list[ListedModel]:
         return [ListedModel("tiny", capabilities=("completion",))]
