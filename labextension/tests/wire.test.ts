@@ -98,6 +98,11 @@ test.each([
   expect(readServerError(500, body).message).toBe(message);
 });
 
+test('a model that does not chat is not listed', () => {
+  const tags = { models: [{ name: 'a', capabilities: ['embedding'] }, { name: 'b', capabilities: ['completion'] }] };
+  expect(readModels(tags, null, null).map(model => model.name)).toEqual(['b']);
+});
+
 test('a model combines three responses', () => {
   const details = { quantization_level: '4bit', parameter_size: '4.0B' };
   const tags = { models: [{ name: 'a:latest', size: 9, details, capabilities: ['completion', 'thinking'] }] };

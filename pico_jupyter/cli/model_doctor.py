@@ -26,6 +26,7 @@ from pico_jupyter.engine.media.media_processor import load_processor
 from pico_jupyter.engine.memory.device import device_capacity
 from pico_jupyter.engine.preparation.media_preparation import MEDIA_KINDS, MediaPreparation
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt, render_prompt
+from pico_jupyter.engine.text.embedding_tokenizer import load_embedding_tokenizer
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.errors import InvalidRequest, ModelNotFound, PicoError
 from pico_jupyter.sizes import about, at_least, at_most, parameter_count
@@ -75,6 +76,11 @@ def _findings(name: str, options: EngineOptions) -> Iterator[Finding]:
         yield Finding("problem", "model", str(error), error.remedy)
         return
     yield from _facts(info)
+    if "embedding" in info.capabilities:
+        yield _memory_need(info, options)
+        yield _embedding_tokenizer(info)
+        return
+    yield _template(info)
     yield _memory_need(info, options)
     media = None
     try:
@@ -150,11 +156,23 @@ def _facts(info: ModelInfo) -> Iterator[Finding]:
     yield Finding("ok", "can do", ", ".join(info.capabilities))
     for reason in info.ignored:
         yield Finding("note", "settings", reason, CORRECT_FILE)
-    if info.template:
-        digest = hashlib.sha256(info.template.encode()).hexdigest()[:DIGEST_LENGTH]
-        yield Finding("ok", "template", f"{len(info.template)} characters, SHA-256 {digest}")
-    else:
-        yield Finding("problem", "template", "the model has no template and accepts only raw prompts", DOWNLOAD_AGAIN)
+    if "embedding" in info.capabilities:
+        yield Finding("ok", "vectors", f"{info.embedding_length} numbers for each text")
+
+
+def _template(info: ModelInfo) -> Finding:
+    if not info.template:
+        return Finding("problem", "template", "the model has no template and accepts only raw prompts", DOWNLOAD_AGAIN)
+    digest = hashlib.sha256(info.template.encode()).hexdigest()[:DIGEST_LENGTH]
+    return Finding("ok", "template", f"{len(info.template)} characters, SHA-256 {digest}")
+
+
+def _embedding_tokenizer(info: ModelInfo) -> Finding:
+    try:
+        tokenizer = load_embedding_tokenizer(Path(info.path))
+    except PicoError as error:
+        return Finding("problem", "tokenizer", error.message, DOWNLOAD_AGAIN)
+    return Finding("ok", "tokenizer", f"{tokenizer.vocab_size} tokens")
 
 
 def _memory_need(info: ModelInfo, options: EngineOptions) -> Finding:

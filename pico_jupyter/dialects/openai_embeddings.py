@@ -20,22 +20,10 @@ from pico_jupyter.questions import Embed
 EncodingFormat: TypeAlias = Literal["float", "base64"]
 
 _MODEL = about("A model with the capability embedding, from the list of models.")
-_TOKENS: dict[str, Any] = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}}
-# msgspec cannot tell lists of strings, of tokens and of lists of tokens apart.
-_INPUT_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        {"type": "string"},
-        {"type": "array", "minItems": 1, "items": {"type": "string"}},
-        _TOKENS,
-        {"type": "array", "minItems": 1, "items": _TOKENS},
-    ]
-}
-_INPUT = Meta(
-    description="A text, texts, the tokens of a text, or the tokens of several. Tokens are those of the model.",
-    extra_json_schema=_INPUT_SCHEMA,
-)
+_INPUT = about("A text, texts, the tokens of a text, or the tokens of several. Tokens are those of the model.")
 _INPUT_TYPES = "a string, or an array of strings, of integers or of arrays of integers"
-Inputs: TypeAlias = Annotated[list[str | NotNegative | list[NotNegative]], Meta(min_length=1)]
+InputTokens: TypeAlias = Annotated[list[NotNegative], Meta(min_length=1)]
+Inputs: TypeAlias = Annotated[list[str | NotNegative | InputTokens], Meta(min_length=1)]
 
 
 class OpenAIEmbeddingRequest(RequestStruct, frozen=True):

@@ -177,7 +177,7 @@ def choose_model(models: list[ListedModel], turns: Iterable[Turn] = ()) -> Liste
 
 
 def choose_embedding_model(models: list[ListedModel]) -> ListedModel:
-    """Choose the first model that embeds texts. Raises EngineUnavailable if there is none."""
+    """Choose the first model that embeds texts. Raises EngineUnavailable without such a model."""
     found = next((model for model in models if "embedding" in model.capabilities), None)
     if found is None:
         raise EngineUnavailable("there is no embedding model on this machine")

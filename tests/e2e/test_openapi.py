@@ -59,6 +59,7 @@ BEYOND_A_SCHEMA = re.compile(
     r"|context cannot be continued with images or videos"
     r"|the prompt has \d+ tokens, and the context holds"
     r"|the input length exceeds the context length"
+    r"|Invalid type for 'input': expected a string, or an array of strings, of integers or of arrays of integers"
     r"|dimensions must be between 1 and \d+ for tiny-embed"
     r"|input(\[\d+\])? has more tokens than the model's maximum context length"
 )

@@ -93,11 +93,11 @@ export function readServerError(status: number, body: string): ServerError {
   return new ServerError(message || `The server answered with status ${status}.`);
 }
 
-/** The models of api/tags, with context lengths from v1/models and memory use from api/ps. */
+/** The models of api/tags that chat, with context lengths from v1/models and memory use from api/ps. */
 export function readModels(tags: unknown, listed: unknown, running: unknown): Model[] {
   const contexts = new Map(array(object(listed).data).map(object).map(model => [string(model.id), number(model.max_model_len)]));
   const resident = new Map(array(object(running).models).map(object).map(model => [plainName(model), number(model.size)]));
-  return array(object(tags).models).map(object).map(tag => {
+  const models = array(object(tags).models).map(object).map(tag => {
     const name = plainName(tag);
     const details = object(tag.details);
     return {
@@ -110,6 +110,7 @@ export function readModels(tags: unknown, listed: unknown, running: unknown): Mo
       resident: resident.get(name) ?? null
     };
   });
+  return models.filter(model => !model.capabilities.includes('embedding'));
 }
 
 function plainName(model: Json): string {
