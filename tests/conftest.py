@@ -35,6 +35,7 @@ SLOW = (
     "e2e",
     "engine/backends",
     "engine/preparation/test_media_preparation.py",
+    "engine/test_embeddings.py",
     "engine/test_engine.py",
     "engine/test_local_client.py",
     "engine/test_local_client_start.py",

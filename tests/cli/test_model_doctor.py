@@ -13,6 +13,7 @@ from pico_jupyter.cli import main
 from pico_jupyter.cli.model_doctor import diagnose_model
 from pico_jupyter.types import EngineOptions
 from tests.cli.test_main import copy_of_pico_tiny
+from tests.engine.embedding_models import write_bert
 
 MESSAGES = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 CONVERSATIONS = (
@@ -252,3 +253,21 @@ def test_a_model_type_that_mlx_lm_does_not_have_is_a_problem(
     report = capsys.readouterr().out
     assert f"does not support the model_type '{model_type}'" in report
     assert "-> upgrade mlx-lm and mlx-vlm, or choose another model" in report
+
+
+def test_the_facts_about_an_embedding_model_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert diagnose_model(str(write_bert(tmp_path / "bert")), EngineOptions()) == 0
+    found = findings(capsys.readouterr().out)
+    assert found["can do"] == "ok embedding"
+    assert found["vectors"] == "ok 16 numbers for each text"
+    assert found["tokenizer"] == "ok 19 tokens"
+    assert "template" not in found
+
+
+def test_a_broken_tokenizer_of_an_embedding_model_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_bert(tmp_path / "bert")
+    (folder / "tokenizer.json").write_text("{}")
+    assert diagnose_model(str(folder), EngineOptions()) == 1
+    assert findings(capsys.readouterr().out)["tokenizer"].startswith("FAIL the tokenizer cannot be loaded")
