@@ -18,7 +18,7 @@ nitpicky = True
 # The documentation has no page for these names. They belong to other packages or are private.
 nitpick_ignore_regex = [
     ("py:.*", r"(collections\.abc|typing|t)\..*"),
-    ("py:class", r"(Async)?(Client|OpenAI)"),
+    ("py:class", r"(Async)?(Client|OpenAI)|NDArray|np\.float32"),
     ("py:class", r"pico_jupyter\.(sources\..*|notebook\.chat_arguments\.ChatArguments)"),
 ]
 

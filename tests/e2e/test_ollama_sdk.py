@@ -124,7 +124,6 @@ def test_an_unknown_model_is_not_found(client: ollama.Client) -> None:
         ("copy", ("a", "b"), 501, "not supported"),
         ("create", ("a",), 501, "not supported"),
         ("push", ("a",), 501, "not supported"),
-        ("embed", ("pico-tiny", "text"), 404, "embeddings are not served here"),
     ],
 )
 def test_an_operation_that_is_not_offered_is_refused(
