@@ -69,7 +69,7 @@ class ServerMetrics:
         )
         self.running = gauge("requests_running", "Running requests, including queued ones")
         self._prompt_tokens = counter(
-            "prompt_tokens", "Tokens of prompts, including cached ones, and of embedded texts", BY_MODEL
+            "prompt_tokens", "Tokens of prompts, cached or not, and of embedded texts", BY_MODEL
         )
         self._cached_tokens = counter("cached_prompt_tokens", "Prompt tokens found in the prefix cache", BY_MODEL)
         self._completion_tokens = counter("completion_tokens", "Generated tokens, including reasoning", BY_MODEL)

@@ -105,11 +105,7 @@ def read_model(
     EngineOptions). Raises BrokenModel, NotALanguageModel and OSError.
     """
     config = _read_object(folder, files, "config.json")
-    _check_model_type(config)
-    recipe = read_recipe(folder, config)
-    if recipe is None:
-        _check_architecture(config)
-        _check_library(config, files)
+    recipe = _check_kind(folder, files, config)
     for part in (config, _text_config(config), _object(config.get("vision_config"))):
         _check_shapes(part)
     weights = _read_weights(folder, files)
@@ -183,12 +179,20 @@ def _text_config(config: Mapping[str, object]) -> Mapping[str, object]:
     return next((found for found in nested if found), config)
 
 
-def _check_model_type(config: Mapping[str, object]) -> None:
-    """Raise BrokenModel if the model has no known kind, or needs its own code."""
+def _check_kind(folder: Path, files: Files, config: Mapping[str, object]) -> EmbeddingRecipe | None:
+    """Return the recipe of an embedding model, and None for a model that generates text.
+
+    Raises BrokenModel if the model cannot be run, and NotALanguageModel for a model of another kind.
+    """
     if not isinstance(config.get("model_type"), str):
         raise BrokenModel("config.json has no model_type")
     if config.get("model_file") is not None:
         raise BrokenModel("it needs its own Python code (model_file), which is never run")
+    recipe = read_recipe(folder, config)
+    if recipe is None:
+        _check_architecture(config)
+        _check_library(config, files)
+    return recipe
 
 
 def _check_architecture(config: Mapping[str, object]) -> None:
