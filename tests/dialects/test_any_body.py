@@ -109,7 +109,6 @@ members: dict[str, st.SearchStrategy[object]] = {
     "temperature": st.floats(0, 2),
     "top_p": st.floats(0, 1),
     "top_k": st.integers(-1, 2**40),
-    "input": text | st.lists(text | st.integers(0, 2**40) | st.lists(st.integers(0, 9), max_size=2), max_size=3),
     "query": text,
     "documents": st.lists(text | st.fixed_dictionaries({"text": text}), max_size=3),
     "dimensions": st.integers(-1, 2**40),
