@@ -12,7 +12,7 @@ Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 # The efforts of reasoning that templates know, ascending.
 EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")
-Capability: TypeAlias = Literal["completion", "thinking", "tools", "vision", "video"]
+Capability: TypeAlias = Literal["completion", "thinking", "tools", "vision", "video", "insert"]
 
 
 class TextPart(msgspec.Struct, frozen=True, tag="text"):
@@ -92,7 +92,20 @@ class RawPrompt(msgspec.Struct, frozen=True, tag="raw"):
     text: str
 
 
-Prompt: TypeAlias = ChatPrompt | RawPrompt
+class CompletionPrompt(msgspec.Struct, frozen=True, tag="completion"):
+    """Text or tokens that the model continues, without a chat template. Tags in the answer are plain text.
+
+    tokens: used instead of `text`, if there are any. suffix: the text after the answer, for models with the capability
+    "insert"; "" without one. special_tokens: the tokenizer adds its BOS token to the text.
+    """
+
+    text: str = ""
+    tokens: tuple[int, ...] = ()
+    suffix: str = ""
+    special_tokens: bool = True
+
+
+Prompt: TypeAlias = ChatPrompt | RawPrompt | CompletionPrompt
 
 
 class SamplingParams(msgspec.Struct, frozen=True):
@@ -273,12 +286,16 @@ class ToolCallPart(msgspec.Struct, frozen=True, tag="tool_call_part"):
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
-    """Last delta of every successful stream. `context`: all token ids, if the request has `return_context`."""
+    """Last delta of every successful stream. `context`: all token ids, if the request has `return_context`.
+
+    stop_strings: for each choice, the stop string that ended it; "" if none did.
+    """
 
     finish_reasons: tuple[FinishReason, ...]
     usage: TokenUsage
     timings: Timings
     context: tuple[int, ...] = ()
+    stop_strings: tuple[str, ...] = ()
 
 
 Delta: TypeAlias = Accepted | Progress | TextDelta | ReasoningDelta | ToolCallDelta | ToolCallPart | Finished
@@ -300,18 +317,19 @@ class TemplateSwitch(msgspec.Struct, frozen=True):
     system_off: str = ""
 
     def variables(self, reasoning: bool | None, effort: str | None) -> dict[str, Any]:
-        """The template variables of a request. `reasoning` None: the model's default.
+        """The template variables of a request. `reasoning` None: the model's default, with the effort if one is given.
 
         An effort that the template does not have is replaced by the next higher one that it has, or else by its highest
         one. A model that cannot stop reasoning reasons with the lowest effort.
         """
-        if reasoning is None:
-            return {}
-        if not reasoning:
+        if reasoning is False:
             return self._effort(self.efforts[:1]) if self.off is None else dict(self.off)
-        rank = EFFORTS.index(effort) if effort in EFFORTS else None
-        higher = () if rank is None else [name for name in self.efforts if EFFORTS.index(name) >= rank]
-        return dict(self.on) | (self._effort(higher[:1] or self.efforts[-1:]) if rank is not None else {})
+        switched = dict(self.on) if reasoning else {}
+        if effort not in EFFORTS:
+            return switched
+        rank = EFFORTS.index(effort)
+        higher = [name for name in self.efforts if EFFORTS.index(name) >= rank]
+        return switched | self._effort(higher[:1] or self.efforts[-1:])
 
     def _effort(self, names: Sequence[str]) -> dict[str, Any]:
         return {self.effort_variable: names[0]} if names else {}
