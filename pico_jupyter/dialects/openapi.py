@@ -13,30 +13,30 @@ import msgspec
 from msgspec import Meta
 
 from pico_jupyter.dialects import ollama_answer_schema, ollama_request, openai_answer_schema, openai_request
+from pico_jupyter.dialects.anthropic_answer_schema import AnthropicModel, AnthropicModelList
+from pico_jupyter.dialects.anthropic_errors import AnthropicError
+from pico_jupyter.dialects.anthropic_operations import ANTHROPIC_OPERATIONS
+from pico_jupyter.dialects.completions_operations import COMPLETIONS_OPERATIONS
 from pico_jupyter.dialects.framing import JSON_TYPE, NDJSON_TYPE, SSE_END, SSE_TYPE
+from pico_jupyter.dialects.openapi_operation import (
+    ACCESS_ERRORS,
+    GENERATE_ERRORS,
+    MODEL_ERRORS,
+    NOT_FOUND_ERRORS,
+    POST_ERRORS,
+    READ_ERRORS,
+    REFUSED_ERRORS,
+    Dialect,
+    Errors,
+    Mount,
+    Operation,
+)
 from pico_jupyter.dialects.request_bodies import ignored_names
 from pico_jupyter.dialects.request_fields import IGNORED_KEYWORD, ModelName, RequestStruct
 from pico_jupyter.engine_reports import MemoryReport
-from pico_jupyter.errors import (
-    EngineFailed,
-    EngineUnavailable,
-    Forbidden,
-    InvalidRequest,
-    ModelLoadFailed,
-    ModelNotFound,
-    NotFound,
-    NotSupported,
-    OutOfMemory,
-    PicoError,
-    QueueFull,
-    RequestTooLarge,
-    Unauthenticated,
-)
+from pico_jupyter.errors import PicoError, Unauthenticated
 
 Json: TypeAlias = dict[str, Any]
-Errors: TypeAlias = tuple[type[PicoError], ...]
-Dialect: TypeAlias = Literal["OpenAI", "Ollama"]
-Mount: TypeAlias = Literal["both", "pico"]
 
 SECOND_MOUNT = "pico"
 TEXT_TYPE = "text/plain"
@@ -45,26 +45,19 @@ _REFERENCE = "#/components/schemas/{name}"
 _ERRORS: dict[Dialect, type[msgspec.Struct]] = {
     "OpenAI": openai_answer_schema.OpenAIError,
     "Ollama": ollama_answer_schema.OllamaError,
+    "Anthropic": AnthropicError,
 }
 
-_ACCESS_ERRORS: Errors = (Forbidden, NotFound)
-_READ_ERRORS: Errors = (*_ACCESS_ERRORS, EngineUnavailable)
-_MODEL_ERRORS: Errors = (*_READ_ERRORS, ModelNotFound, InvalidRequest)
-_POST_ERRORS: Errors = (*_MODEL_ERRORS, RequestTooLarge)
-# The errors of endpoints that always answer with 404, and of endpoints that always answer with 501.
-_NOT_FOUND_ERRORS: Errors = (*_ACCESS_ERRORS, RequestTooLarge)
-_REFUSED_ERRORS: Errors = (*_NOT_FOUND_ERRORS, NotSupported)
-_GENERATE_ERRORS: Errors = (*_POST_ERRORS, QueueFull, ModelLoadFailed, OutOfMemory, EngineFailed)
-
 _INFO = """\
-Chat with models on the machine of a Jupyter server, over the OpenAI API or the Ollama API.
+Chat with models on the machine of a Jupyter server, over the OpenAI API, the Anthropic API or the Ollama API.
 
 Every path exists twice: at the server's root and below `pico/`. A path may end in a slash. Methods that are not listed
 get status 405 and an `Allow` header. Bodies are read as JSON, regardless of `Content-Type`. Fields that are not listed
 or have `x-ignored` are ignored. null counts as omitted.
 
 Every response has an `x-request-id`. Before the first byte, an error is an HTTP status. Later, it is the last line of
-an Ollama stream, or the event before `[DONE]` in an OpenAI stream. SSE comments or leading spaces keep streams alive.
+an Ollama stream, the event before `[DONE]` in an OpenAI stream, or the event `error` in an Anthropic stream. SSE
+comments, leading spaces or the event `ping` keep streams alive.
 """
 
 
@@ -72,28 +65,6 @@ class StatusBody(msgspec.Struct, frozen=True):
     """The server responds."""
 
     status: Literal["ok"]
-
-
-class Operation(msgspec.Struct, frozen=True):
-    """One method of one path.
-
-    requests: Structs, one of which fits the body. answer: Struct of the whole answer. chunk: Struct of each part of a
-    streamed answer. errors: possible errors, without those of authentication. mount: "pico": only below pico/.
-    head: HEAD is supported too. open: without authentication. text: the answer, if it is not JSON.
-    """
-
-    method: Literal["get", "post", "delete"]
-    path: str
-    dialect: Dialect
-    summary: str
-    requests: tuple[type[msgspec.Struct], ...] = ()
-    answer: type[msgspec.Struct] | None = None
-    chunk: type[msgspec.Struct] | None = None
-    errors: Errors = _READ_ERRORS
-    mount: Mount = "both"
-    head: bool = False
-    open: bool = False
-    text: str = ""
 
 
 def _openai_chat(path: str, summary: str) -> Operation:
@@ -105,16 +76,22 @@ def _generating(
     path: str, summary: str, request: type[msgspec.Struct], answer: type[msgspec.Struct], chunk: type[msgspec.Struct]
 ) -> Operation:
     dialect: Dialect = "OpenAI" if path.startswith("v1/") else "Ollama"
-    return Operation("post", path, dialect, summary, (request,), answer, chunk, _GENERATE_ERRORS)
+    return Operation("post", path, dialect, summary, (request,), answer, chunk, GENERATE_ERRORS)
 
 
 def _openai_get(
-    path: str, summary: str, answer: type[msgspec.Struct], errors: Errors = _READ_ERRORS, mount: Mount = "both"
+    path: str, summary: str, answer: type[msgspec.Struct], errors: Errors = READ_ERRORS, mount: Mount = "both"
 ) -> Operation:
     return Operation("get", path, "OpenAI", summary, answer=answer, errors=errors, mount=mount, head=True)
 
 
-def _ollama_get(path: str, summary: str, answer: type[msgspec.Struct], errors: Errors = _READ_ERRORS) -> Operation:
+def _models(
+    path: str, summary: str, answer: type[msgspec.Struct], other: type[msgspec.Struct], errors: Errors = READ_ERRORS
+) -> Operation:
+    return Operation("get", path, "OpenAI", summary, answer=answer, anthropic=other, errors=errors, head=True)
+
+
+def _ollama_get(path: str, summary: str, answer: type[msgspec.Struct], errors: Errors = READ_ERRORS) -> Operation:
     return Operation("get", path, "Ollama", summary, answer=answer, errors=errors, head=True)
 
 
@@ -125,9 +102,11 @@ def _refused(path: str, reason: str, errors: Errors, *, head: bool = False) -> O
 OPERATIONS: tuple[Operation, ...] = (
     _openai_chat("v1/chat/completions", "Chat. Streams if `stream` is true."),
     _openai_chat("v1/chat", "Chat. Streams unless `stream` is false."),
-    _openai_get("v1/models", "List the models.", openai_answer_schema.OpenAIModelList),
-    _openai_get("v1/models/{id}", "Describe a model.", openai_answer_schema.OpenAIModel, _MODEL_ERRORS),
-    _openai_get("v1", "Check that the server responds.", StatusBody, _ACCESS_ERRORS),
+    *COMPLETIONS_OPERATIONS,
+    *ANTHROPIC_OPERATIONS,
+    _models("v1/models", "List the models.", openai_answer_schema.OpenAIModelList, AnthropicModelList),
+    _models("v1/models/{id}", "Describe a model.", openai_answer_schema.OpenAIModel, AnthropicModel, MODEL_ERRORS),
+    _openai_get("v1", "Check that the server responds.", StatusBody, ACCESS_ERRORS),
     _openai_get("v1/memory", "Report the memory budget, the needs of each model, and running loads.", MemoryReport),
     _generating(
         "api/chat",
@@ -149,7 +128,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "api/version",
         "Report the Ollama version that this API corresponds to, and the version of pico_jupyter.",
         ollama_answer_schema.OllamaVersion,
-        _ACCESS_ERRORS,
+        ACCESS_ERRORS,
     ),
     Operation(
         "post",
@@ -158,7 +137,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Describe a model.",
         requests=(ollama_request.OllamaShowRequest, ollama_request.OllamaOldShowRequest),
         answer=ollama_answer_schema.OllamaShowAnswer,
-        errors=_POST_ERRORS,
+        errors=POST_ERRORS,
     ),
     Operation(
         "post",
@@ -168,29 +147,36 @@ OPERATIONS: tuple[Operation, ...] = (
         requests=(ollama_request.OllamaPullRequest, ollama_request.OllamaOldPullRequest),
         answer=ollama_answer_schema.OllamaPullStatus,
         chunk=ollama_answer_schema.OllamaPullStatus,
-        errors=_POST_ERRORS,
+        errors=POST_ERRORS,
     ),
-    Operation("delete", "api/delete", "Ollama", "Refuse: models are not deleted over HTTP.", errors=_NOT_FOUND_ERRORS),
-    *(_refused(f"api/{name}", "not supported", _REFUSED_ERRORS) for name in ("copy", "create", "push")),
-    _refused("api/blobs/{digest}", "not supported", _REFUSED_ERRORS, head=True),
-    *(_refused(f"api/{name}", "embeddings are not served here", _NOT_FOUND_ERRORS) for name in ("embed", "embeddings")),
+    Operation("delete", "api/delete", "Ollama", "Refuse: models are not deleted over HTTP.", errors=NOT_FOUND_ERRORS),
+    *(_refused(f"api/{name}", "not supported", REFUSED_ERRORS) for name in ("copy", "create", "push")),
+    _refused("api/blobs/{digest}", "not supported", REFUSED_ERRORS, head=True),
+    *(_refused(f"api/{name}", "embeddings are not served here", NOT_FOUND_ERRORS) for name in ("embed", "embeddings")),
     Operation(
         "get",
         "",
         "Ollama",
         "Answer the heartbeat of Ollama's clients, without authentication.",
         text="Ollama is running",
-        errors=_ACCESS_ERRORS,
+        errors=ACCESS_ERRORS,
         mount="pico",
         head=True,
         open=True,
     ),
-    _openai_get("openapi.json", "This document.", msgspec.Struct, _ACCESS_ERRORS, "pico"),
+    _openai_get("openapi.json", "This document.", msgspec.Struct, ACCESS_ERRORS, "pico"),
 )
 
 _PARAMETERS: Json = {
     "id": Annotated[ModelName, Meta(description="A name from the list of models.")],
     "digest": Annotated[str, Meta(min_length=1, description="A digest in Ollama's format.")],
+}
+
+_VERSION_HEADER: Json = {
+    "name": "anthropic-version",
+    "in": "header",
+    "description": "If present, the answer has Anthropic's format.",
+    "schema": {"type": "string", "examples": ["2023-06-01"]},
 }
 
 _SECURITY_SCHEMES: Json = {
@@ -260,11 +246,13 @@ def _describe(operation: Operation, *, authenticated: bool) -> Json:
         "summary": operation.summary,
         "responses": _responses(operation, authenticated=authenticated),
     }
-    if names:
-        described["parameters"] = [_parameter(name) for name in names]
+    parameters = [_parameter(name) for name in names]
+    if operation.anthropic is not None:
+        parameters.append(_VERSION_HEADER)
+    if parameters:
+        described["parameters"] = parameters
     if operation.requests:
-        kinds = [_reference(kind) for kind in operation.requests]
-        schema = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+        schema = _any_of([_reference(kind) for kind in operation.requests])
         described["requestBody"] = {"required": True, "content": {JSON_TYPE: {"schema": schema}}}
     if operation.open and authenticated:
         described["security"] = [{}]
@@ -285,7 +273,7 @@ def _responses(operation: Operation, *, authenticated: bool) -> Json:
         responses[str(status)] = {
             "description": " Or: ".join(_sentence(error) for error in errors),
             "headers": {**_REQUEST_ID, **_HEADERS.get(status, {})},
-            "content": {JSON_TYPE: {"schema": _failure(operation.dialect)}},
+            "content": {JSON_TYPE: {"schema": _failure(operation)}},
         }
     return responses
 
@@ -295,18 +283,25 @@ def _success(operation: Operation) -> Json:
         return {TEXT_TYPE: {"schema": {"const": operation.text}}}
     content: Json = {}
     if operation.answer is not None:
-        content[JSON_TYPE] = {"schema": _reference(operation.answer)}
+        kinds = [kind for kind in (operation.answer, operation.anthropic) if kind is not None]
+        content[JSON_TYPE] = {"schema": _any_of([_reference(kind) for kind in kinds])}
     if operation.chunk is not None:
-        piece = {"anyOf": [_reference(operation.chunk), _failure(operation.dialect)]}
-        content.update(_events(piece) if operation.dialect == "OpenAI" else _lines(piece))
+        pieces = operation.chunk if isinstance(operation.chunk, tuple) else (operation.chunk,)
+        piece = {"anyOf": [*map(_reference, pieces), _failure(operation)]}
+        has_end = not isinstance(operation.chunk, tuple)
+        content.update(_lines(piece) if operation.dialect == "Ollama" else _events(piece, has_end=has_end))
     return content
 
 
-def _events(piece: Json) -> Json:
+def _events(piece: Json, *, has_end: bool) -> Json:
     """Describe one server-sent event, because OpenAPI 3.1 cannot describe a stream of events."""
-    data = {"anyOf": [{"const": SSE_END}, {"contentMediaType": JSON_TYPE, "contentSchema": piece}]}
+    data: Json = {"contentMediaType": JSON_TYPE, "contentSchema": piece}
+    if has_end:
+        data = {"anyOf": [{"const": SSE_END}, data]}
     event = {
-        "description": f"One event of the stream; the last one is {SSE_END}.",
+        "description": f"One event of the stream; the last one is {SSE_END}."
+        if has_end
+        else "One event of the stream.",
         "type": "object",
         "properties": {"data": {"type": "string", **data}},
         "required": ["data"],
@@ -318,8 +313,15 @@ def _lines(piece: Json) -> Json:
     return {NDJSON_TYPE: {"schema": {"description": "The lines of the stream.", "type": "array", "items": piece}}}
 
 
-def _failure(dialect: Dialect) -> Json:
-    return _reference(_ERRORS[dialect])
+def _failure(operation: Operation) -> Json:
+    kinds = [_reference(_ERRORS[operation.dialect])]
+    if operation.anthropic is not None:
+        kinds.append(_reference(AnthropicError))
+    return _any_of(kinds)
+
+
+def _any_of(schemas: list[Json]) -> Json:
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
 def _by_status(errors: Iterable[type[PicoError]]) -> dict[int, list[type[PicoError]]]:
@@ -339,12 +341,20 @@ def _reference(kind: type[msgspec.Struct]) -> Json:
 
 def _components() -> Json:
     requests = _schemas(kind for operation in OPERATIONS for kind in operation.requests)
-    answers = _schemas(kind for operation in OPERATIONS for kind in (operation.answer, operation.chunk))
+    answers = _schemas(kind for operation in OPERATIONS for kind in _answers(operation))
     structs = {kind.__name__: kind for kind in _descendants(RequestStruct)}
     return {
         **{name: _request_schema(schema, structs[name]) for name, schema in requests.items()},
         **{name: _answer_schema(schema) for name, schema in {**answers, **_schemas(_ERRORS.values())}.items()},
     }
+
+
+def _answers(operation: Operation) -> tuple[type[msgspec.Struct] | None, ...]:
+    return (
+        operation.answer,
+        operation.anthropic,
+        *(operation.chunk if isinstance(operation.chunk, tuple) else (operation.chunk,)),
+    )
 
 
 def _schemas(kinds: Iterable[type[msgspec.Struct] | None]) -> Json:
@@ -368,7 +378,8 @@ def _request_schema(schema: Json, struct: type[RequestStruct]) -> Json:
         if "default" in member and member["default"] is None:
             del member["default"]
     names = ignored_names(struct)
-    ignored = {name: {"description": "Accepted and ignored.", IGNORED_KEYWORD: True} for name in sorted(names)}
+    unread = sorted(names - properties.keys())
+    ignored = {name: {"description": "Accepted and ignored.", IGNORED_KEYWORD: True} for name in unread}
     schema = {**schema, "properties": {**properties, **ignored}} if ignored else schema
     return {**schema, "additionalProperties": False} if struct.is_closed else schema
 

@@ -65,11 +65,11 @@ def read_response_format(value: ResponseFormat | None) -> Structure | None:
     """Return the structure of OpenAI's response_format."""
     match value:
         case JsonSchemaFormat(json_schema=SchemaHolder(schema=schema)):
-            return _schema(schema, "response_format")
+            return schema_structure(schema, "response_format")
         case JsonObjectFormat(schema=None):
             return Structure("json_object", param="response_format")
         case JsonObjectFormat(schema=schema):
-            return _schema(schema, "response_format")
+            return schema_structure(schema, "response_format")
         case _:
             return None
 
@@ -77,7 +77,7 @@ def read_response_format(value: ResponseFormat | None) -> Structure | None:
 def read_ollama_format(value: dict[str, Any] | str | None, settings: DialectSettings) -> Structure | None:
     """Return the structure of Ollama's format. A text has no effect unless `structured_outputs` is "enforce"."""
     if isinstance(value, dict):
-        return _schema(value, "format")
+        return schema_structure(value, "format")
     if not value or settings.structured_outputs != "enforce":
         return None
     if value != _ANY_JSON:
@@ -103,7 +103,7 @@ def _texts(
     schema: SchemaOrText | None, regex: str | None, choice: GuidedChoice | None, grammar: str | None, prefix: str
 ) -> Iterator[Structure]:
     if schema is not None:
-        yield _schema(schema, f"{prefix}json")
+        yield schema_structure(schema, f"{prefix}json")
     if regex is not None:
         yield Structure("regex", regex, f"{prefix}regex")
     if choice is not None:
@@ -112,7 +112,7 @@ def _texts(
         yield Structure("grammar", grammar, f"{prefix}grammar")
 
 
-def _schema(schema: object, param: str) -> Structure:
+def schema_structure(schema: object, param: str) -> Structure:
     """Return the structure of a JSON schema, which is an object or the JSON text of one."""
     if isinstance(schema, str):
         try:

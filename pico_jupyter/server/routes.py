@@ -15,6 +15,7 @@ from tornado.routing import Rule as TornadoRule
 
 from pico_jupyter.errors import Forbidden, NotFound, NotSupported, PicoError
 from pico_jupyter.server import anthropic_handlers as anthropic
+from pico_jupyter.server import completion_handlers as completions
 from pico_jupyter.server import ollama_handlers as ollama
 from pico_jupyter.server import openai_handlers as openai
 from pico_jupyter.server import openapi_handler as openapi
@@ -35,6 +36,12 @@ MOUNTS = ("", "pico/")
 ENDPOINTS: tuple[Rule, ...] = (
     ("v1/chat/completions", openai.OpenAIChatHandler, {"path": "v1/chat/completions"}),
     ("v1/chat", openai.OpenAIChatHandler, {"path": "v1/chat"}),
+    ("v1/chat/completions/render", completions.RenderHandler, {}),
+    ("v1/completions", completions.OpenAICompletionHandler, {}),
+    ("v1/messages", anthropic.AnthropicMessagesHandler, {}),
+    ("v1/messages/count_tokens", anthropic.AnthropicCountHandler, {}),
+    ("v1/tokenize", completions.TokenizeHandler, {}),
+    ("v1/detokenize", completions.DetokenizeHandler, {}),
     ("v1/models/([^/].*?)", openai.OpenAIModelsHandler, {}),
     ("v1/models", openai.OpenAIModelsHandler, {}),
     ("v1/memory", openai.OpenAIMemoryHandler, {}),
@@ -61,7 +68,7 @@ ENDPOINTS: tuple[Rule, ...] = (
 )
 
 
-# Endpoints of Anthropic that this server does not have.
+# Endpoints of Anthropic that this server does not have, such as v1/messages/batches.
 ANTHROPIC_PATHS = r"v1/(?:messages|complete)(?:/.*)?"
 # Endpoints of OpenAI's clients if their base URL lacks v1.
 PATHS_WITHOUT_V1 = "(?:chat/completions|completions|responses|embeddings)"
