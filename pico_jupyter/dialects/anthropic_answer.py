@@ -90,7 +90,7 @@ class AnthropicStream:
         return self._texts([text] if self._inline is None else self._inline.text(text))
 
     def _texts(self, texts: list[str]) -> bytes:
-        return b"".join([self._continue(schema.TextBlock(""), schema.TextPiece(text)) for text in texts])
+        return b"".join([self._continue(schema.TextBlock(""), schema.TextBlockPiece(text)) for text in texts])
 
     def _thinking(self, text: str) -> bytes:
         if not text or self._call.reasoning_output == "hidden":

@@ -76,7 +76,7 @@ class ContentBlockStart(msgspec.Struct, frozen=True, tag_field="type", tag="cont
     content_block: AnswerBlock
 
 
-class TextPiece(msgspec.Struct, frozen=True, tag_field="type", tag="text_delta"):
+class TextBlockPiece(msgspec.Struct, frozen=True, tag_field="type", tag="text_delta"):
     """The next piece of a text."""
 
     text: str
@@ -100,7 +100,7 @@ class InputJsonPiece(msgspec.Struct, frozen=True, tag_field="type", tag="input_j
     partial_json: str
 
 
-BlockPiece: TypeAlias = TextPiece | ThinkingPiece | SignaturePiece | InputJsonPiece
+BlockPiece: TypeAlias = TextBlockPiece | ThinkingPiece | SignaturePiece | InputJsonPiece
 
 
 class ContentBlockDelta(msgspec.Struct, frozen=True, tag_field="type", tag="content_block_delta"):

@@ -23,13 +23,13 @@ from pico_jupyter.dialects.openai_request import ChatPath, OpenAIChatCall, parse
 from pico_jupyter.dialects.request_bodies import decode_fields, decode_object
 from pico_jupyter.dialects.request_fields import GenerationFields
 from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.template_switch import TemplateSwitch
 from pico_jupyter.types import (
     Delta,
     Finished,
     FinishReason,
     ModelInfo,
     SamplingParams,
-    TemplateSwitch,
     Timings,
     TokenLogprob,
     TokenUsage,

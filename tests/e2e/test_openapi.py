@@ -162,7 +162,7 @@ def claim_that_events_hold_numbers(document: Json) -> None:
 
 
 def claim_that_messages_are_numbers(document: Json) -> None:
-    document["components"]["schemas"]["TextPiece"]["properties"]["text"] = {"type": "number"}
+    document["components"]["schemas"]["TextBlockPiece"]["properties"]["text"] = {"type": "number"}
 
 
 def claim_that_lines_hold_numbers(document: Json) -> None:

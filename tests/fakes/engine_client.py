@@ -29,6 +29,7 @@ from pico_jupyter.questions import (
     TokenizePrompt,
     UnloadModel,
 )
+from pico_jupyter.template_switch import TemplateSwitch
 from pico_jupyter.types import (
     Accepted,
     Delta,
@@ -36,7 +37,6 @@ from pico_jupyter.types import (
     GenerationRequest,
     ModelInfo,
     ReasoningDelta,
-    TemplateSwitch,
     TextDelta,
     Timings,
     TokenUsage,

@@ -23,7 +23,8 @@ from pico_jupyter.engine.catalog.template_features import TemplateFeatures
 from pico_jupyter.engine.catalog.template_process import TemplateProcess
 from pico_jupyter.engine.catalog.weights import BrokenModel, ModelWeights
 from pico_jupyter.engine.formats.infill_format import detect_infill_format
-from pico_jupyter.types import Capability, ModelInfo, TemplateSwitch
+from pico_jupyter.template_switch import TemplateSwitch
+from pico_jupyter.types import Capability, ModelInfo
 
 # The folder of further chat templates. Each file has the name of its template.
 ADDITIONAL_TEMPLATES = "additional_chat_templates"

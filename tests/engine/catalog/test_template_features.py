@@ -6,7 +6,7 @@ import pytest
 
 from pico_jupyter.engine.catalog.template_features import TemplateFeatures, detect_template_features
 from pico_jupyter.engine.catalog.weights import BrokenModel
-from pico_jupyter.types import TemplateSwitch
+from pico_jupyter.template_switch import TemplateSwitch
 
 QWEN3 = (
     "{{ messages[0].content }}"

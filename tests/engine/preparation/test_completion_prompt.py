@@ -13,7 +13,8 @@ import pytest
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt, render_prompt
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.errors import ContextLengthExceeded, InvalidRequest
-from pico_jupyter.types import CompletionPrompt, GenerationRequest, ModelInfo, TemplateSwitch
+from pico_jupyter.template_switch import TemplateSwitch
+from pico_jupyter.types import CompletionPrompt, GenerationRequest, ModelInfo
 from tests.engine.preparation.conftest import PICO_TINY
 from tests.fakes.backend import fake_info
 
