@@ -59,11 +59,8 @@ def decode_fields(raw: JsonObject, kind: type[Fields], texts: ErrorTexts = ()) -
     field has no maximum.
     """
     for name, has_maximum in _integer_fields(kind).items():
-        value = raw.get(name)
-        if isinstance(value, list):
-            raw[name] = [_as_integer(item, has_maximum=has_maximum) for item in value]
-        elif value is not None:
-            raw[name] = _as_integer(value, has_maximum=has_maximum)
+        if raw.get(name) is not None:
+            raw[name] = _as_integers(raw[name], has_maximum=has_maximum)
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -112,6 +109,18 @@ def _integer_fields(kind: type[msgspec.Struct]) -> dict[str, bool]:
         if integers and not any(isinstance(kind, inspect.FloatType) for kind in types):
             found[field.encode_name] = integers[0].le is not None
     return found
+
+
+def _as_integers(value: object, *, has_maximum: bool) -> object:
+    """Convert a number, a list of numbers, or a list of such lists."""
+    if not isinstance(value, list):
+        return _as_integer(value, has_maximum=has_maximum)
+    return [
+        [_as_integer(inner, has_maximum=has_maximum) for inner in item]
+        if isinstance(item, list)
+        else _as_integer(item, has_maximum=has_maximum)
+        for item in value
+    ]
 
 
 def _as_integer(value: object, *, has_maximum: bool) -> object:

@@ -1,4 +1,4 @@
-"""LocalEngineClient: a client of an engine in this process. The first generation or LoadModel starts the engine.
+"""LocalEngineClient: a client of an engine in this process. The first request that needs the engine starts it.
 
 Importing the engine takes seconds and hundreds of megabytes, so questions about the catalog are answered without it.
 This module therefore imports mlx and the engine only in functions.
@@ -23,12 +23,14 @@ from pico_jupyter.questions import (
     A,
     AnyQuestion,
     DescribeMemory,
+    DetokenizePrompt,
     FindModel,
     ListModels,
     ListResident,
     LoadModel,
     Question,
     ReadStatistics,
+    TokenizePrompt,
     UnloadModel,
 )
 from pico_jupyter.types import EngineOptions, GenerationRequest
@@ -106,7 +108,7 @@ class LocalEngineClient:
         return deltas
 
     async def ask(self, question: Question[A]) -> A:
-        """See EngineClient.ask. Only LoadModel starts the engine."""
+        """See EngineClient.ask. LoadModel and the questions about tokens start the engine."""
         return cast(A, await self._answer(cast(AnyQuestion, question), self._engine))
 
     async def _answer(self, question: AnyQuestion, engine: Engine | None) -> object:
@@ -126,6 +128,9 @@ class LocalEngineClient:
                 info = await asyncio.to_thread(self._catalog.find, question.name)
                 if engine is not None:
                     await _result(engine.unload(info))
+            case TokenizePrompt() | DetokenizePrompt():
+                engine = await self._wait_for_engine()
+                return await _result(engine.tokens(question))
             case ReadStatistics():
                 return EngineStatistics() if engine is None else await _result(engine.statistics())
             case _:

@@ -22,7 +22,9 @@ from pico_jupyter.engine.catalog.history_format import SPECIAL_TOKENS
 from pico_jupyter.engine.catalog.template_features import TemplateFeatures
 from pico_jupyter.engine.catalog.template_process import TemplateProcess
 from pico_jupyter.engine.catalog.weights import BrokenModel, ModelWeights
-from pico_jupyter.types import Capability, ModelInfo, TemplateSwitch
+from pico_jupyter.engine.formats.infill_format import detect_infill_format
+from pico_jupyter.template_switch import TemplateSwitch
+from pico_jupyter.types import Capability, ModelInfo
 
 # The folder of further chat templates. Each file has the name of its template.
 ADDITIONAL_TEMPLATES = "additional_chat_templates"
@@ -138,7 +140,11 @@ def read_model(
         embedding_length=_first_count(WIDTH_KEYS, text_config, config) or 0,
         block_count=_first_count(DEPTH_KEYS, text_config, config) or 0,
         capabilities=_capabilities(
-            config, files, features, tools=features.tools or (generic_tools and templates["default"] != "")
+            config,
+            files,
+            features,
+            tools=features.tools or (generic_tools and templates["default"] != ""),
+            insert=detect_infill_format(added_tokens) is not None,
         ),
         reasoning_switch=features.reasoning_switch,
         reasoning_default=features.reasoning_default,
@@ -352,7 +358,7 @@ def _has_vision(config: Mapping[str, object], files: Files) -> bool:
 
 
 def _capabilities(
-    config: Mapping[str, object], files: Files, features: TemplateFeatures, *, tools: bool
+    config: Mapping[str, object], files: Files, features: TemplateFeatures, *, tools: bool, insert: bool
 ) -> tuple[Capability, ...]:
     vision = _has_vision(config, files)
     has_video_token = any(config.get(key) is not None for key in ("video_token_id", "video_token_index"))
@@ -362,6 +368,7 @@ def _capabilities(
         "tools": tools,
         "vision": vision,
         "video": vision and (has_video_token or "video_preprocessor_config.json" in files),
+        "insert": insert,
     }
     return tuple(capability for capability, is_supported in supported.items() if is_supported)
 
