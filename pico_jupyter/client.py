@@ -57,7 +57,10 @@ class LocalEngine(EngineClient, Protocol):
 
 @dataclass(slots=True)
 class Choice:
-    """One of the `n` completed answers to a request. `reasoning_logprobs` are those of the reasoning and its tags."""
+    """One of the `n` completed answers to a request. `reasoning_logprobs` are those of the reasoning and its tags.
+
+    stop_string: the stop string that ended the answer; "" if none did.
+    """
 
     text: str = ""
     reasoning: str = ""
@@ -65,6 +68,7 @@ class Choice:
     logprobs: list[TokenLogprob] = field(default_factory=list)
     reasoning_logprobs: list[TokenLogprob] = field(default_factory=list)
     finish_reason: FinishReason = "stop"
+    stop_string: str = ""
 
 
 @dataclass(slots=True)
@@ -108,6 +112,8 @@ async def collect(
     assert finished is not None, "a stream of deltas ends with Finished"
     for choice, reason in zip(choices, finished.finish_reasons, strict=True):
         choice.finish_reason = reason
+    for choice, stop in zip(choices, finished.stop_strings, strict=False):
+        choice.stop_string = stop
     return Completion(choices, finished.usage, finished.timings, finished.context)
 
 

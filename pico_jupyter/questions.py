@@ -7,7 +7,7 @@ from typing import Generic, TypeAlias, TypeVar
 import msgspec
 
 from pico_jupyter.engine_reports import Embeddings, EngineStatistics, MemoryReport, ResidentModel
-from pico_jupyter.types import ModelInfo
+from pico_jupyter.types import GenerationRequest, ModelInfo
 
 A = TypeVar("A")
 A_co = TypeVar("A_co", covariant=True)
@@ -48,6 +48,33 @@ class UnloadModel(Question[None], frozen=True, tag="unload_model"):
     name: str
 
 
+class PromptTokens(msgspec.Struct, frozen=True):
+    """The prompt of a request as the model reads it. Tokens of images and videos are negative.
+
+    token_texts: the text of each token, if the question asks for it. context_length: tokens that the model's context
+    holds, prompt and answer together.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    context_length: int
+    token_texts: tuple[str, ...] = ()
+
+
+class TokenizePrompt(Question[PromptTokens], frozen=True, tag="tokenize_prompt"):
+    """Render and tokenize the prompt of `request`, and generate nothing. Raises InvalidRequest and ModelNotFound."""
+
+    request: GenerationRequest
+    token_texts: bool = False
+
+
+class DetokenizePrompt(Question[str], frozen=True, tag="detokenize_prompt"):
+    """Return the text of tokens, special ones included. Raises InvalidRequest and ModelNotFound."""
+
+    model: str
+    tokens: tuple[int, ...]
+
+
 class ReadStatistics(Question[EngineStatistics], frozen=True, tag="read_statistics"):
     """Read the engine's statistics. Does not start the model kernel."""
 
@@ -69,5 +96,14 @@ class Embed(Question[Embeddings], frozen=True, tag="embed"):
 
 
 AnyQuestion: TypeAlias = (
-    Embed | ListModels | FindModel | ListResident | DescribeMemory | LoadModel | UnloadModel | ReadStatistics
+    Embed
+    | ListModels
+    | FindModel
+    | ListResident
+    | DescribeMemory
+    | LoadModel
+    | UnloadModel
+    | TokenizePrompt
+    | DetokenizePrompt
+    | ReadStatistics
 )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
+
+from pico_jupyter.template_switch import TemplateSwitch
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 # stop: end-of-sequence token or stop string. length: max_tokens or the context is used up.
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
-# The efforts of reasoning that templates know, ascending.
-EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")
-Capability: TypeAlias = Literal["completion", "thinking", "tools", "vision", "video", "embedding"]
+Capability: TypeAlias = Literal["completion", "thinking", "tools", "vision", "video", "insert", "embedding"]
 
 
 class TextPart(msgspec.Struct, frozen=True, tag="text"):
@@ -92,7 +91,20 @@ class RawPrompt(msgspec.Struct, frozen=True, tag="raw"):
     text: str
 
 
-Prompt: TypeAlias = ChatPrompt | RawPrompt
+class CompletionPrompt(msgspec.Struct, frozen=True, tag="completion"):
+    """Text or tokens that the model continues, without a chat template. Tags in the answer are plain text.
+
+    tokens: used instead of `text`. suffix: the text after the answer, for models with the capability "insert".
+    special_tokens: the tokenizer adds its BOS token to the text.
+    """
+
+    text: str = ""
+    tokens: tuple[int, ...] = ()
+    suffix: str = ""
+    special_tokens: bool = True
+
+
+Prompt: TypeAlias = ChatPrompt | RawPrompt | CompletionPrompt
 
 
 class SamplingParams(msgspec.Struct, frozen=True):
@@ -273,48 +285,18 @@ class ToolCallPart(msgspec.Struct, frozen=True, tag="tool_call_part"):
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
-    """Last delta of every successful stream. `context`: all token ids, if the request has `return_context`."""
+    """Last delta of every successful stream. `context`: all token ids, if the request has `return_context`.
+    `stop_strings`: for each choice, the stop string that ended it, or "".
+    """
 
     finish_reasons: tuple[FinishReason, ...]
     usage: TokenUsage
     timings: Timings
     context: tuple[int, ...] = ()
+    stop_strings: tuple[str, ...] = ()
 
 
 Delta: TypeAlias = Accepted | Progress | TextDelta | ReasoningDelta | ToolCallDelta | ToolCallPart | Finished
-
-
-class TemplateSwitch(msgspec.Struct, frozen=True):
-    """How a request turns a model's reasoning on and off.
-
-    on, off: the template variables that do so. off is None for a model that always reasons.
-    effort_variable: the template variable for the effort; "" without one. efforts: its values, ascending.
-    system_on, system_off: texts in the system message that do so, for templates that read the switch from there.
-    """
-
-    on: dict[str, Any] = {}
-    off: dict[str, Any] | None = None
-    effort_variable: str = ""
-    efforts: tuple[str, ...] = ()
-    system_on: str = ""
-    system_off: str = ""
-
-    def variables(self, reasoning: bool | None, effort: str | None) -> dict[str, Any]:
-        """The template variables of a request. `reasoning` None: the model's default.
-
-        An effort that the template does not have is replaced by the next higher one that it has, or else by its highest
-        one. A model that cannot stop reasoning reasons with the lowest effort.
-        """
-        if reasoning is None:
-            return {}
-        if not reasoning:
-            return self._effort(self.efforts[:1]) if self.off is None else dict(self.off)
-        rank = EFFORTS.index(effort) if effort in EFFORTS else None
-        higher = () if rank is None else [name for name in self.efforts if EFFORTS.index(name) >= rank]
-        return dict(self.on) | (self._effort(higher[:1] or self.efforts[-1:]) if rank is not None else {})
-
-    def _effort(self, names: Sequence[str]) -> dict[str, Any]:
-        return {self.effort_variable: names[0]} if names else {}
 
 
 class ModelInfo(msgspec.Struct, frozen=True):

@@ -56,6 +56,12 @@ async def test_choices_are_collected_separately() -> None:
     assert [(choice.text, choice.finish_reason) for choice in completion.choices] == [("a", "stop"), ("b", "length")]
 
 
+async def test_each_choice_has_the_stop_string_that_ended_it() -> None:
+    end = Finished(("stop", "length"), USAGE, TIMINGS, stop_strings=("END", ""))
+    completion = await collect(stream(end), n=2)
+    assert [choice.stop_string for choice in completion.choices] == ["END", ""]
+
+
 async def test_logprobs_of_text_and_of_reasoning_are_kept_apart() -> None:
     first, second = TokenLogprob("a", -1.0, b"a"), TokenLogprob("b", -2.0, b"b")
     call = ToolCall("call_1", "f", "{}")

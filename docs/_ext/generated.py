@@ -22,8 +22,10 @@ from pico_jupyter import __version__
 from pico_jupyter.chat_kernel.cell import MAGICS
 from pico_jupyter.cli.main import _parser
 from pico_jupyter.configuration import EngineConfiguration
+from pico_jupyter.dialects import anthropic_answer_schema, anthropic_content, anthropic_errors, anthropic_request
 from pico_jupyter.dialects.openapi import OPERATIONS, openapi_document
 from pico_jupyter.engine.formats.call_formats import CALL_FORMATS
+from pico_jupyter.engine.formats.infill_format import INFILL_FORMATS
 from pico_jupyter.engine.formats.output_format import REASONING_FORMATS
 from pico_jupyter.notebook.chat_options import describe_options
 from pico_jupyter.notebook.commands import COMMANDS
@@ -35,22 +37,32 @@ from pico_jupyter.server.metrics import ServerMetrics
 Json: TypeAlias = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
+ANTHROPIC_MODULES = (anthropic_answer_schema, anthropic_content, anthropic_errors, anthropic_request)
 PLACE = re.compile(r"^<!-- generated: (\w+)(?: (\w+))? -->$", re.MULTILINE)
 DOCUMENT = openapi_document(base_url="/", version=__version__, authenticated=True)
 SCHEMAS: Json = DOCUMENT["components"]["schemas"]
 
 
 def endpoints(dialect: str) -> str:
-    """Every endpoint of a dialect ("OpenAI" or "Ollama"), with all fields of its request and its answer."""
-    paths = dict.fromkeys(operation.path for operation in OPERATIONS if operation.dialect == dialect)
+    """Every endpoint of a dialect ("OpenAI", "Anthropic", "Ollama"), with all fields of its request and its answer."""
+    served = [one for one in OPERATIONS if one.dialect == dialect or (dialect == "Anthropic" and one.anthropic)]
+    paths = dict.fromkeys(operation.path for operation in served)
     parts = [_verb(verb, path, DOCUMENT["paths"][f"/{path}"][verb]) for path in paths for verb in _verbs(path)]
     return "\n\n".join(parts)
 
 
 def objects(dialect: str) -> str:
-    """Every object of a dialect ("OpenAI" or "Ollama") to which another object or a stream refers, sorted by name."""
-    names = sorted(name for name in _referred() if name.startswith("Ollama") is (dialect == "Ollama"))
+    """Every object of a dialect to which another object or a stream refers, sorted by name."""
+    names = sorted(name for name in _referred() if dialect_of(name) == dialect)
     return "\n\n".join(f"({_anchor(name)})=\n### {_title(name)}\n\n{_fields(name)}" for name in names)
+
+
+def dialect_of(name: str) -> str:
+    """The dialect whose page has the object `name`. Objects that several dialects share are on OpenAI's page."""
+    if name.startswith("Ollama"):
+        return "Ollama"
+    is_anthropic = any(getattr(vars(one).get(name), "__module__", "") == one.__name__ for one in ANTHROPIC_MODULES)
+    return "Anthropic" if is_anthropic else "OpenAI"
 
 
 def traits(_: str) -> str:
@@ -148,6 +160,16 @@ def reasoning_formats(_: str) -> str:
     return _table(("before reasoning", "after reasoning", "families"), rows)
 
 
+def infill_formats(_: str) -> str:
+    """Every format of prompts for the text between a prefix and a suffix."""
+    rows = []
+    for infill in INFILL_FORMATS:
+        parts = [f"{infill.prefix}…", f"{infill.suffix}…"]
+        text = "".join([*(reversed(parts) if infill.suffix_first else parts), infill.middle])
+        rows.append((_literal_text(text), ", ".join(infill.families)))
+    return _table(("prompt", "families"), rows)
+
+
 GENERATORS: dict[str, Callable[[str], str]] = {
     generator.__name__: generator
     for generator in (
@@ -163,6 +185,7 @@ GENERATORS: dict[str, Callable[[str], str]] = {
         kernel_magics,
         call_formats,
         reasoning_formats,
+        infill_formats,
     )
 }
 

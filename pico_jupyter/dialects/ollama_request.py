@@ -17,6 +17,7 @@ from pico_jupyter.dialects.reasoning_switch import read_template_kwargs, refuse_
 from pico_jupyter.dialects.request_bodies import JsonObject, decode_fields, decode_object
 from pico_jupyter.dialects.request_errors import ErrorTexts, Fault, describe_generally, invalid, wrong_value
 from pico_jupyter.dialects.request_fields import (
+    LOGPROBS,
     MAX_TOP_LOGPROBS,
     Content,
     GenerationFields,
@@ -31,7 +32,16 @@ from pico_jupyter.dialects.request_fields import (
 from pico_jupyter.dialects.structured_output import read_ollama_format, read_structure
 from pico_jupyter.dialects.tools import NO_TOOLS, OfferedTools, read_tools
 from pico_jupyter.errors import InvalidRequest, ModelNotFound
-from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, Prompt, RawPrompt, Role, TextPart
+from pico_jupyter.types import (
+    ChatPrompt,
+    CompletionPrompt,
+    GenerationRequest,
+    Message,
+    Prompt,
+    RawPrompt,
+    Role,
+    TextPart,
+)
 
 Endpoint: TypeAlias = Literal["chat", "generate"]
 New = TypeVar("New", bound=RequestStruct)
@@ -77,6 +87,7 @@ class OllamaGenerationFields(GenerationFields, frozen=True):
     stream: Annotated[bool | None, _STREAM] = None
     truncate: Annotated[bool | None, about("false: refuse a conversation that exceeds the context, not cut it.")] = None
     format: Annotated[dict[str, Any] | str | None, _FORMAT] = None
+    logprobs: Annotated[bool | None, LOGPROBS] = None
     top_logprobs: Annotated[TopLogprobs | None, about("Likeliest candidates to list per token; needs logprobs.")] = None
 
 
@@ -99,7 +110,7 @@ class OllamaGenerateRequest(OllamaGenerationFields, frozen=True):
     context: Annotated[list[NotNegative] | None, about("An earlier answer's `context`, to continue it.")] = None
     raw: Annotated[bool | None, about("Whether the prompt is used as it is, without the chat template.")] = None
     template: Annotated[str | None, _REFUSED] = None
-    suffix: Annotated[str | None, _REFUSED] = None
+    suffix: Annotated[str | None, about("Text after the answer, for models with the capability insert.")] = None
 
 
 class OllamaShowRequest(RequestStruct, frozen=True):
@@ -258,6 +269,8 @@ def _is_empty(prompt: Prompt) -> bool:
             return not messages
         case RawPrompt(text=text):
             return not text
+        case CompletionPrompt():
+            return False
         case _:
             assert_never(prompt)
 
@@ -306,11 +319,18 @@ def _read_generate_prompt(fields: OllamaGenerateRequest, raw: JsonObject, model:
     if fields.template:
         raise invalid("template", "template is not supported", "unsupported_value")
     if fields.suffix:
-        raise invalid("suffix", f"{model} does not support insert", "unsupported_value")
+        return _insertion(fields)
     system = [Message("system", (TextPart(fields.system),))] if fields.system else []
     turns = [Message("user", (*images, TextPart(fields.prompt)))] if fields.prompt else conversation
     messages = [*system, *turns] if turns else []
     return _chat_prompt(fields, raw, messages, context=tuple(fields.context or ()))
+
+
+def _insertion(fields: OllamaGenerateRequest) -> CompletionPrompt:
+    """The prompt for the text between `prompt` and `suffix`. Like Ollama's templates for it, it has no system text."""
+    if fields.images or fields.context:
+        raise invalid("suffix", "suffix does not support images or context", "unsupported_value")
+    return CompletionPrompt(fields.prompt or "", suffix=fields.suffix or "")
 
 
 def _raw_prompt(fields: OllamaGenerateRequest) -> RawPrompt:

@@ -78,7 +78,7 @@ class OpenAIChatStream:
         return sse_keepalive(done, total)
 
     def error(self, error: PicoError) -> bytes:
-        return sse_event(describe_error(error)) + SSE_DONE
+        return sse_event(describe_openai_error(error)) + SSE_DONE
 
     def _finish(self, finished: Finished) -> bytes:
         frames = [
@@ -86,7 +86,7 @@ class OpenAIChatStream:
             for choice, reason in zip(self._choices, finished.finish_reasons, strict=True)
         ]
         if self._call.include_usage:
-            frames.append(self._frame([], _usage(finished.usage)))
+            frames.append(self._frame([], describe_usage(finished.usage)))
         return b"".join([*frames, SSE_DONE])
 
     def _frames(self, choices: Iterable[schema.OpenAIChunkChoice]) -> bytes:
@@ -208,7 +208,7 @@ def completion(call: OpenAIChatCall, answer: Completion, completion_id: str, cre
             created=created,
             model=call.model,
             choices=[_choice(call, index, choice) for index, choice in enumerate(answer.choices)],
-            usage=_usage(answer.usage),
+            usage=describe_usage(answer.usage),
         )
     )
 
@@ -227,7 +227,7 @@ def memory(report: MemoryReport) -> bytes:
 
 
 def error_body(error: PicoError) -> bytes:
-    return encode_json(describe_error(error))
+    return encode_json(describe_openai_error(error))
 
 
 def _choice(call: OpenAIChatCall, index: int, choice: Choice) -> schema.OpenAIChoice:
@@ -281,7 +281,8 @@ def describe_logprob(entry: TokenLogprob) -> schema.OpenAILogprob:
     return schema.OpenAILogprob(entry.token, finite_logprob(entry.logprob), list(entry.token_bytes), top)
 
 
-def _usage(usage: TokenUsage) -> schema.OpenAIUsage:
+def describe_usage(usage: TokenUsage) -> schema.OpenAIUsage:
+    """Return the token counts of an answer."""
     return schema.OpenAIUsage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
@@ -295,7 +296,7 @@ def _model(info: ModelInfo) -> schema.OpenAIModel:
     return schema.OpenAIModel(id=info.name, created=int(info.modified), max_model_len=info.context_length)
 
 
-def describe_error(error: PicoError, prompt: str = "messages") -> schema.OpenAIError:
+def describe_openai_error(error: PicoError, prompt: str = "messages") -> schema.OpenAIError:
     """Return an error in OpenAI's format. `prompt` is the request's field that has the prompt."""
     message, param = describe(error), error.param
     kind: schema.ErrorKind

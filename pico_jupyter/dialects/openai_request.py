@@ -17,6 +17,7 @@ from pico_jupyter.dialects.reasoning_switch import read_template_kwargs, refuse_
 from pico_jupyter.dialects.request_bodies import JsonObject, decode_fields, decode_object
 from pico_jupyter.dialects.request_errors import ErrorTexts, Fault, describe_generally, invalid, wrong_value
 from pico_jupyter.dialects.request_fields import (
+    LOGPROBS,
     Content,
     GenerationFields,
     PastToolCall,
@@ -119,6 +120,7 @@ class OpenAIChatRequest(GenerationFields, frozen=True, kw_only=True):
     stream: Annotated[bool | None, about("Whether the answer is a stream of server-sent events.")] = None
     stream_options: Annotated[StreamOptions | None, about("Only for streams.")] = None
     n: Annotated[Choices | None, about("The number of answers.")] = None
+    logprobs: Annotated[bool | None, LOGPROBS] = None
     top_logprobs: Annotated[TopLogprobs | None, about("Likeliest candidates to list per token; needs logprobs.")] = None
     tools: Annotated[list[ToolDefinition] | None, about("The tools that the model may call.")] = None
     tool_choice: Annotated[ToolChoiceField | None, about("The tools that the model may or must call.")] = None
@@ -176,7 +178,7 @@ def parse_openai_chat(
         request=request,
         model=model,
         stream=stream,
-        include_usage=_read_include_usage(fields.stream_options, stream=stream),
+        include_usage=read_include_usage(fields.stream_options, stream=stream),
         reasoning_output=read_reasoning_output(fields, settings),
         unknown_options=unknown_options(raw),
     )
@@ -192,7 +194,8 @@ def _read_stream(stream: bool | None, path: ChatPath, accept: str, settings: Dia
     return not is_json_only
 
 
-def _read_include_usage(options: StreamOptions | None, *, stream: bool) -> bool:
+def read_include_usage(options: StreamOptions | None, *, stream: bool) -> bool:
+    """Return whether a stream ends with the token counts. Raises InvalidRequest for options without a stream."""
     if options is None:
         return False
     if not stream:

@@ -13,6 +13,10 @@ import msgspec
 from msgspec import Meta
 
 from pico_jupyter.dialects import ollama_answer_schema, ollama_request, openai_answer_schema, openai_request
+from pico_jupyter.dialects.anthropic_answer_schema import AnthropicModel, AnthropicModelList
+from pico_jupyter.dialects.anthropic_errors import AnthropicError
+from pico_jupyter.dialects.anthropic_operations import ANTHROPIC_OPERATIONS
+from pico_jupyter.dialects.completions_operations import COMPLETIONS_OPERATIONS
 from pico_jupyter.dialects.embedding_operations import EMBEDDING_OPERATIONS
 from pico_jupyter.dialects.framing import JSON_TYPE, NDJSON_TYPE, SSE_END, SSE_TYPE
 from pico_jupyter.dialects.openapi_operation import (
@@ -43,18 +47,19 @@ _REFERENCE = "#/components/schemas/{name}"
 _ERRORS: dict[Dialect, type[msgspec.Struct]] = {
     "OpenAI": openai_answer_schema.OpenAIError,
     "Ollama": ollama_answer_schema.OllamaError,
+    "Anthropic": AnthropicError,
 }
 
 _INFO = """\
-Chat with models on the machine of a Jupyter server, over the OpenAI API or the Ollama API.
+Chat with models on the machine of a Jupyter server, over the OpenAI API, the Anthropic API or the Ollama API.
 
 Every path exists twice: at the server's root and below `pico/`. A path may end in a slash. Methods that are not listed
 get status 405 and an `Allow` header. Bodies are read as JSON, regardless of `Content-Type`. Fields that are not listed
 or have `x-ignored` are ignored. null counts as omitted.
 
 Every response has an `x-request-id`. Before the first byte, an error is an HTTP status. Later, it is the last line of
-an Ollama stream, the event before `[DONE]` in an OpenAI stream, or the events `error` and `response.failed` of
-v1/responses. SSE comments or leading spaces keep streams alive.
+an Ollama stream, the event before `[DONE]` in an OpenAI stream, the event `error` in an Anthropic stream, or the events
+`error` and `response.failed` of v1/responses. SSE comments, leading spaces or the event `ping` keep streams alive.
 """
 
 
@@ -82,6 +87,12 @@ def _openai_get(
     return Operation("get", path, "OpenAI", summary, answer=answer, errors=errors, mount=mount, head=True)
 
 
+def _models(
+    path: str, summary: str, answer: type[msgspec.Struct], other: type[msgspec.Struct], errors: Errors = READ_ERRORS
+) -> Operation:
+    return Operation("get", path, "OpenAI", summary, answer=answer, anthropic=other, errors=errors, head=True)
+
+
 def _ollama_get(path: str, summary: str, answer: type[msgspec.Struct], errors: Errors = READ_ERRORS) -> Operation:
     return Operation("get", path, "Ollama", summary, answer=answer, errors=errors, head=True)
 
@@ -94,8 +105,10 @@ OPERATIONS: tuple[Operation, ...] = (
     _openai_chat("v1/chat/completions", "Chat. Streams if `stream` is true."),
     _openai_chat("v1/chat", "Chat. Streams unless `stream` is false."),
     *RESPONSES_OPERATIONS,
-    _openai_get("v1/models", "List the models.", openai_answer_schema.OpenAIModelList),
-    _openai_get("v1/models/{id}", "Describe a model.", openai_answer_schema.OpenAIModel, MODEL_ERRORS),
+    *COMPLETIONS_OPERATIONS,
+    *ANTHROPIC_OPERATIONS,
+    _models("v1/models", "List the models.", openai_answer_schema.OpenAIModelList, AnthropicModelList),
+    _models("v1/models/{id}", "Describe a model.", openai_answer_schema.OpenAIModel, AnthropicModel, MODEL_ERRORS),
     _openai_get("v1", "Check that the server responds.", StatusBody, ACCESS_ERRORS),
     _openai_get("v1/memory", "Report the memory budget, the needs of each model, and running loads.", MemoryReport),
     _generating(
@@ -162,6 +175,13 @@ _PARAMETERS: Json = {
     "id": Annotated[ModelName, Meta(description="A name from the list of models.")],
     "response_id": Annotated[str, Meta(min_length=1, description="The id of a response.", extra_json_schema=_NO_SLASH)],
     "digest": Annotated[str, Meta(min_length=1, description="A digest in Ollama's format.")],
+}
+
+_VERSION_HEADER: Json = {
+    "name": "anthropic-version",
+    "in": "header",
+    "description": "If present, the answer has Anthropic's format.",
+    "schema": {"type": "string", "examples": ["2023-06-01"]},
 }
 
 _SECURITY_SCHEMES: Json = {
@@ -231,11 +251,13 @@ def _describe(operation: Operation, *, authenticated: bool) -> Json:
         "summary": operation.summary,
         "responses": _responses(operation, authenticated=authenticated),
     }
-    if names:
-        described["parameters"] = [_parameter(name) for name in names]
+    parameters = [_parameter(name) for name in names]
+    if operation.anthropic is not None:
+        parameters.append(_VERSION_HEADER)
+    if parameters:
+        described["parameters"] = parameters
     if operation.requests:
-        kinds = [_reference(kind) for kind in operation.requests]
-        schema = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+        schema = _any_of([_reference(kind) for kind in operation.requests])
         described["requestBody"] = {"required": True, "content": {JSON_TYPE: {"schema": schema}}}
     if operation.open and authenticated:
         described["security"] = [{}]
@@ -256,7 +278,7 @@ def _responses(operation: Operation, *, authenticated: bool) -> Json:
         responses[str(status)] = {
             "description": " Or: ".join(_sentence(error) for error in errors),
             "headers": {**_REQUEST_ID, **_HEADERS.get(status, {})},
-            "content": {JSON_TYPE: {"schema": _failure(operation.dialect)}},
+            "content": {JSON_TYPE: {"schema": _failure(operation)}},
         }
     return responses
 
@@ -266,12 +288,13 @@ def _success(operation: Operation) -> Json:
         return {TEXT_TYPE: {"schema": {"const": operation.text}}}
     content: Json = {}
     if operation.answer is not None:
-        content[JSON_TYPE] = {"schema": _reference(operation.answer)}
+        kinds = [kind for kind in (operation.answer, operation.anthropic) if kind is not None]
+        content[JSON_TYPE] = {"schema": _any_of([_reference(kind) for kind in kinds])}
     if operation.chunk is not None:
         pieces = operation.chunk if isinstance(operation.chunk, tuple) else (operation.chunk,)
-        piece = {"anyOf": [*map(_reference, pieces), _failure(operation.dialect)]}
+        piece = {"anyOf": [*map(_reference, pieces), _failure(operation)]}
         has_end = not isinstance(operation.chunk, tuple)
-        content.update(_events(piece, has_end=has_end) if operation.dialect == "OpenAI" else _lines(piece))
+        content.update(_lines(piece) if operation.dialect == "Ollama" else _events(piece, has_end=has_end))
     return content
 
 
@@ -295,8 +318,15 @@ def _lines(piece: Json) -> Json:
     return {NDJSON_TYPE: {"schema": {"description": "The lines of the stream.", "type": "array", "items": piece}}}
 
 
-def _failure(dialect: Dialect) -> Json:
-    return _reference(_ERRORS[dialect])
+def _failure(operation: Operation) -> Json:
+    kinds = [_reference(_ERRORS[operation.dialect])]
+    if operation.anthropic is not None:
+        kinds.append(_reference(AnthropicError))
+    return _any_of(kinds)
+
+
+def _any_of(schemas: list[Json]) -> Json:
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
 def _by_status(errors: Iterable[type[PicoError]]) -> dict[int, list[type[PicoError]]]:
@@ -325,7 +355,11 @@ def _components() -> Json:
 
 
 def _answers(operation: Operation) -> tuple[type[msgspec.Struct] | None, ...]:
-    return (operation.answer, *(operation.chunk if isinstance(operation.chunk, tuple) else (operation.chunk,)))
+    return (
+        operation.answer,
+        operation.anthropic,
+        *(operation.chunk if isinstance(operation.chunk, tuple) else (operation.chunk,)),
+    )
 
 
 def _schemas(kinds: Iterable[type[msgspec.Struct] | None]) -> Json:

@@ -22,7 +22,7 @@ from pico_jupyter.errors import (
 )
 
 Errors: TypeAlias = tuple[type[PicoError], ...]
-Dialect: TypeAlias = Literal["OpenAI", "Ollama"]
+Dialect: TypeAlias = Literal["OpenAI", "Ollama", "Anthropic"]
 Mount: TypeAlias = Literal["both", "pico"]
 
 ACCESS_ERRORS: Errors = (Forbidden, NotFound)
@@ -41,6 +41,7 @@ class Operation(msgspec.Struct, frozen=True):
     requests: Structs, one of which fits the body. answer: Struct of the whole answer. chunk: Struct of each part of a
     streamed answer. Several: a part has one of them, and the stream has no [DONE]. errors: possible errors, without
     those of authentication. mount: "pico": only below pico/.
+    anthropic: Struct of the answer to requests with the header anthropic-version. Their errors have Anthropic's format.
     head: HEAD is supported too. open: without authentication. text: the answer, if it is not JSON.
     """
 
@@ -56,3 +57,4 @@ class Operation(msgspec.Struct, frozen=True):
     head: bool = False
     open: bool = False
     text: str = ""
+    anthropic: type[msgspec.Struct] | None = None

@@ -60,7 +60,7 @@ def decode_fields(raw: JsonObject, kind: type[Fields], texts: ErrorTexts = ()) -
     """
     for name, has_maximum in _integer_fields(kind).items():
         if raw.get(name) is not None:
-            raw[name] = _as_integer(raw[name], has_maximum=has_maximum)
+            raw[name] = _as_integers(raw[name], has_maximum=has_maximum)
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -111,10 +111,19 @@ def _integer_fields(kind: type[msgspec.Struct]) -> dict[str, bool]:
     return found
 
 
-def _as_integer(value: object, *, has_maximum: bool, depth: int = 2) -> object:
-    """Convert a number, or the numbers of an array that is nested at most `depth` levels deep."""
-    if isinstance(value, list) and depth:
-        return [_as_integer(item, has_maximum=has_maximum, depth=depth - 1) for item in value]
+def _as_integers(value: object, *, has_maximum: bool) -> object:
+    """Convert a number, a list of numbers, or a list of such lists."""
+    if not isinstance(value, list):
+        return _as_integer(value, has_maximum=has_maximum)
+    return [
+        [_as_integer(inner, has_maximum=has_maximum) for inner in item]
+        if isinstance(item, list)
+        else _as_integer(item, has_maximum=has_maximum)
+        for item in value
+    ]
+
+
+def _as_integer(value: object, *, has_maximum: bool) -> object:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return INT64_MAX if type(value) is int and value > INT64_MAX and not has_maximum else value

@@ -51,7 +51,7 @@ TopLogprobs: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
 SchemaOrText: TypeAlias = dict[str, Any] | Name
 GuidedChoice: TypeAlias = Annotated[list[Name], Meta(min_length=1)]
 ThinkLevel: TypeAlias = Literal["high", "medium", "low", "max"]
-ThinkingType: TypeAlias = Literal["enabled", "disabled", "adaptive", "auto"]
+ThinkingType: TypeAlias = Literal["enabled", "disabled", "adaptive", "between_tools", "auto"]
 ReasoningFormat: TypeAlias = Literal["auto", "parsed", "deepseek", "raw", "none", "hidden"]
 TokenBudget: TypeAlias = Annotated[int, Meta(ge=-1)]
 TrueOrFalse: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": ["true", "false"]})]
@@ -275,7 +275,7 @@ class ThinkingField(RequestStruct, frozen=True):
     """The reasoning switch of Anthropic's API, which DeepSeek, GLM and Kimi also have."""
 
     ignored, is_closed = frozenset({"clear_thinking", "display", "keep"}), True
-    type: Annotated[ThinkingType | None, about("adaptive and auto: the model's default.")] = None
+    type: Annotated[ThinkingType | None, about("Types other than enabled and disabled: the default.")] = None
     enabled: Annotated[bool | None, about("Used if type is omitted.")] = None
     budget_tokens: Annotated[
         TokenBudget | None, about("Like max_thinking_tokens. As a switch, used if type and enabled are omitted.")
@@ -309,6 +309,7 @@ _PRESENCE = about("Subtracted from the logits of tokens that have occurred.")
 _FREQUENCY = about("Subtracted from a token's logit once for each earlier occurrence.")
 _CONTEXT_SIZE = about("The number of latest tokens that the penalty considers.")
 _KEEP_ALIVE = about("How long the model stays in memory: seconds or a duration. Negative: without limit; 0: unload.")
+LOGPROBS = about("Whether to return the log-probabilities of the tokens.")
 _DRAFT_TOKENS = about("Number of draft tokens per step; 0: no draft model.")
 
 
@@ -388,7 +389,6 @@ class GenerationFields(RequestStruct, frozen=True):
     frequency_penalty: Annotated[Penalty | None, _FREQUENCY] = None
     frequency_context_size: Annotated[Positive | None, _CONTEXT_SIZE] = None
     logit_bias: Annotated[dict[TokenId, Bias] | None, about("Added to the logits of tokens, by token id.")] = None
-    logprobs: Annotated[bool | None, about("Whether to return the log-probabilities of the tokens.")] = None
     guided_json: Annotated[SchemaOrText | None, about("As json in structured_outputs.")] = None
     guided_regex: Annotated[Name | None, about("As regex in structured_outputs.")] = None
     guided_choice: Annotated[GuidedChoice | None, about("As choice in structured_outputs.")] = None

@@ -8,7 +8,7 @@ from typing import Any, assert_never
 from pico_jupyter.client import Completion
 from pico_jupyter.dialects import responses_answer_schema as schema
 from pico_jupyter.dialects.framing import SSE_TYPE, encode_json, sse_keepalive
-from pico_jupyter.dialects.openai_answer import describe_error, describe_logprob
+from pico_jupyter.dialects.openai_answer import describe_logprob, describe_openai_error
 from pico_jupyter.dialects.openai_answer_schema import OpenAILogprob
 from pico_jupyter.dialects.reasoning import InlineReasoning
 from pico_jupyter.dialects.request_fields import ReasoningField
@@ -73,7 +73,7 @@ class ResponsesStream:
         return sse_keepalive(done, total)
 
     def error(self, error: PicoError) -> bytes:
-        detail = describe_error(error, prompt="input").error
+        detail = describe_openai_error(error, prompt="input").error
         reported = schema.ResponsesErrorEvent(code=detail.code, message=detail.message, param=detail.param)
         failed = self._response("failed", error=schema.ResponsesFailure(_failure_code(error), detail.message))
         return self._frames([*self._begin(), reported, schema.ResponsesFailed(response=failed)])
@@ -265,7 +265,7 @@ def deleted(response_id: str) -> bytes:
 
 
 def error_body(error: PicoError) -> bytes:
-    return encode_json(describe_error(error, prompt="input"))
+    return encode_json(describe_openai_error(error, prompt="input"))
 
 
 def _failure_code(error: PicoError) -> schema.FailureCode:

@@ -187,7 +187,7 @@ def _read_history(response_id: str | None, model: str, history: ResponseHistory)
 
 
 def _read_top_logprobs(fields: ResponsesRequest) -> int | None:
-    is_wanted = fields.logprobs or _LOGPROBS in (fields.include or ())
+    is_wanted = _LOGPROBS in (fields.include or ())
     return fields.top_logprobs or (0 if is_wanted else None)
 
 

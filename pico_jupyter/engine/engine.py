@@ -39,7 +39,7 @@ from pico_jupyter.engine.scheduling.sequence import Generation, Sink
 from pico_jupyter.engine.stream import DeltaDispatcher, EngineStream
 from pico_jupyter.engine_reports import Embeddings, EngineStatistics, MemoryReport, ModelEvent, ResidentModel
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
-from pico_jupyter.questions import Embed
+from pico_jupyter.questions import DetokenizePrompt, Embed, PromptTokens, TokenizePrompt
 from pico_jupyter.types import Delta, EngineOptions, Finished, GenerationRequest, ModelInfo
 
 log = logging.getLogger(__name__)
@@ -222,6 +222,13 @@ class Engine:
         self._prepare(self._preparing_texts, prepare, partial(self._add, sink), sink)
         return sink
 
+    def tokens(self, question: TokenizePrompt | DetokenizePrompt) -> Future[PromptTokens] | Future[str]:
+        """The tokens of a prompt, or the text of tokens. Preparation threads compute them."""
+        if isinstance(question, DetokenizePrompt):
+            return self._on_preparation(self._preparing, partial(self._preparation.detokenize, question))
+        executor = self._executor_of(question.request)
+        return self._on_preparation(executor, partial(self._preparation.tokenize, question))
+
     def unload(self, info: ModelInfo) -> Future[None]:
         """Unload a model when its last request ends. The future may be resolved earlier."""
         return self._call(lambda: self._models.unload(info.name))
@@ -271,6 +278,25 @@ class Engine:
             self._check_open()
             future = executor.submit(prepare)
         future.add_done_callback(post_result)
+
+    def _on_preparation(self, executor: ThreadPoolExecutor, function: Callable[[], T]) -> Future[T]:
+        """Run `function` on a preparation thread. The future receives its result, or a PicoError."""
+        answer: Future[T] = Future()
+        answer.set_running_or_notify_cancel()
+
+        def post_result(future: Future[T]) -> None:
+            if future.cancelled():
+                answer.set_exception(_not_running())
+            elif error := future.exception():
+                answer.set_exception(_to_pico_error(error))
+            else:
+                answer.set_result(future.result())
+
+        with self._lock:
+            self._check_open()
+            future = executor.submit(function)
+        future.add_done_callback(post_result)
+        return answer
 
     def _call(self, function: Callable[[], T]) -> Future[T]:
         """Run `function` on the engine thread. The future receives its result."""

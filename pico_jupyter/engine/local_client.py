@@ -1,4 +1,4 @@
-"""LocalEngineClient: a client of an engine in this process. The first generation, LoadModel or Embed starts it.
+"""LocalEngineClient: a client of an engine in this process. The first request that needs the engine starts it.
 
 Importing the engine takes seconds and hundreds of megabytes, so questions about the catalog are answered without it.
 This module therefore imports mlx and the engine only in functions.
@@ -23,6 +23,7 @@ from pico_jupyter.questions import (
     A,
     AnyQuestion,
     DescribeMemory,
+    DetokenizePrompt,
     Embed,
     FindModel,
     ListModels,
@@ -30,6 +31,7 @@ from pico_jupyter.questions import (
     LoadModel,
     Question,
     ReadStatistics,
+    TokenizePrompt,
     UnloadModel,
 )
 from pico_jupyter.types import EngineOptions, GenerationRequest
@@ -107,7 +109,7 @@ class LocalEngineClient:
         return deltas
 
     async def ask(self, question: Question[A]) -> A:
-        """See EngineClient.ask. Only LoadModel and Embed start the engine."""
+        """See EngineClient.ask. LoadModel, Embed and the questions about tokens start the engine."""
         return cast(A, await self._answer(cast(AnyQuestion, question), self._engine))
 
     async def _answer(self, question: AnyQuestion, engine: Engine | None) -> object:
@@ -129,6 +131,9 @@ class LocalEngineClient:
                 info = await asyncio.to_thread(self._catalog.find, question.name)
                 if engine is not None:
                     await _result(engine.unload(info))
+            case TokenizePrompt() | DetokenizePrompt():
+                engine = await self._wait_for_engine()
+                return await _result(engine.tokens(question))
             case ReadStatistics():
                 return EngineStatistics() if engine is None else await _result(engine.statistics())
             case _:

@@ -27,7 +27,15 @@ from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
 from pico_jupyter.model_kernel.blas_check import KILLS, is_library_fault
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.model_kernel.launcher import KERNEL_COMMAND, KernelProcess, Log
-from pico_jupyter.questions import A, ListResident, LoadModel, Question, ReadStatistics
+from pico_jupyter.questions import (
+    A,
+    DetokenizePrompt,
+    ListResident,
+    LoadModel,
+    Question,
+    ReadStatistics,
+    TokenizePrompt,
+)
 from pico_jupyter.types import Accepted, Delta, EngineOptions, Finished, GenerationRequest, Progress
 
 START_SECONDS = 60.0
@@ -129,7 +137,7 @@ class ModelKernel:
         """See EngineClient.ask. Starts the kernel if the answer needs it."""
         if self._process is None and _needs_no_kernel(question):
             return _answer_without_kernel(question)
-        prepare = isinstance(question, LoadModel)
+        prepare = isinstance(question, LoadModel | TokenizePrompt | DetokenizePrompt)
         process = await self._running(prepare=prepare)
         try:
             return await process.client.ask(question)

@@ -18,7 +18,17 @@ from jupyter_client.session import Session
 from pico_jupyter import errors
 from pico_jupyter.engine_reports import EngineEvent
 from pico_jupyter.errors import EngineFailed, PicoError
-from pico_jupyter.questions import A, AnyQuestion, Embed, FindModel, ListModels, LoadModel, Question
+from pico_jupyter.questions import (
+    A,
+    AnyQuestion,
+    DetokenizePrompt,
+    Embed,
+    FindModel,
+    ListModels,
+    LoadModel,
+    Question,
+    TokenizePrompt,
+)
 from pico_jupyter.types import Delta, EngineOptions, GenerationRequest
 
 Channel: TypeAlias = Literal["shell", "control"]
@@ -60,7 +70,8 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
     @property
     def channel(self) -> Channel:
         """Control for questions that must not wait for a long load, shell for the others."""
-        return "shell" if isinstance(self.question, ListModels | FindModel | LoadModel | Embed) else "control"
+        may_wait = ListModels | FindModel | LoadModel | Embed | TokenizePrompt | DetokenizePrompt
+        return "shell" if isinstance(self.question, may_wait) else "control"
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
@@ -20,19 +20,15 @@ from pico_jupyter.dialects.framing import FrameStream
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.error_responses import as_pico_error
 from pico_jupyter.server.handlers import DialectHandler, permitted
+from pico_jupyter.server.merged_stream import generate_all
 from pico_jupyter.server.metrics import ABORTED
 from pico_jupyter.types import Accepted, Finished, GenerationRequest, Progress
 
-# Parsing a body of this many bytes on the event loop would delay other requests noticeably.
-LARGE_BODY = 64 * 1024
 # The first keep-alive sends the headers; a later error cannot have its own HTTP status. So keep-alives wait this many
 # times longer until the engine accepts the request: 30 s by default. Many proxies close a connection after 60 s.
 KEEPALIVE_FACTOR_BEFORE_ACCEPTED = 3
 MAX_LOGGED_NAME_LENGTH = 40
 MAX_LOGGED_NAMES = 10
-
-Params = ParamSpec("Params")
-Call = TypeVar("Call")
 
 
 class GenerationHandler(DialectHandler):
@@ -84,30 +80,21 @@ class GenerationHandler(DialectHandler):
         if self._work is not None:
             self._work.cancel()
 
-    async def parse(
-        self, parser: Callable[Concatenate[bytes, Params], Call], *args: Params.args, **kwargs: Params.kwargs
-    ) -> Call:
-        """Return `parser(body, …)`. A large body is parsed on a thread, so that other requests do not wait."""
-        body = self.body()
-        if len(body) < LARGE_BODY:
-            return parser(body, *args, **kwargs)
-        return await asyncio.to_thread(parser, body, *args, **kwargs)
-
     def warn_of_unknown_options(self, names: Sequence[str]) -> None:
         """Log the names of options that are unknown and therefore ignored."""
         shown = ", ".join(repr(name[:MAX_LOGGED_NAME_LENGTH]) for name in names[:MAX_LOGGED_NAMES])
         self.log.warning("pico_jupyter: request %s: unknown options ignored: %s", self.request_id, shown)
 
-    async def completion(self, request: GenerationRequest) -> Completion:
-        """Generate an answer and return it as a whole."""
-        request = await self.context.media.resolve(request, self)
-        async with aclosing(self.context.engine.generate(request)) as deltas:
-            return await collect(deltas, request.n, self.meter.observe)
+    async def completion(self, *requests: GenerationRequest) -> Completion:
+        """Generate the answers to one or more requests and return all choices together."""
+        resolved = [await self.context.media.resolve(request, self) for request in requests]
+        async with aclosing(generate_all(self.context.engine, resolved)) as deltas:
+            return await collect(deltas, sum(request.n for request in resolved), self.meter.observe)
 
-    async def answer_stream(self, request: GenerationRequest, stream: FrameStream) -> None:
-        """Generate an answer and write its deltas as frames when they arrive."""
-        request = await self.context.media.resolve(request, self)
-        async with aclosing(self.context.engine.generate(request)) as deltas:
+    async def answer_stream(self, request: GenerationRequest, stream: FrameStream, *more: GenerationRequest) -> None:
+        """Generate the answers to one or more requests and write their deltas as frames when they arrive."""
+        resolved = [await self.context.media.resolve(one, self) for one in (request, *more)]
+        async with aclosing(generate_all(self.context.engine, resolved)) as deltas:
             await self._write_stream(deltas, stream)
         self.finish(set_content_type=stream.content_type)
 

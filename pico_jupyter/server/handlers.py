@@ -5,8 +5,9 @@ Errors become responses in error_responses.py. Bodies are never logged.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import allow_unauthenticated, authorized
@@ -25,14 +26,20 @@ PREFLIGHT_SECONDS = 600
 MAX_DRAINED_BYTES = 256 * 1024 * 1024
 MAX_ECHOED_PATH = 64
 SERVED = (
-    "This server has v1/chat/completions, v1/chat, v1/responses, v1/embeddings, v1/rerank and v1/models of OpenAI's API, "
-    "and api/chat, api/generate, api/embed, api/tags, api/ps, api/show and api/version of Ollama's API."
+    "This server has v1/chat/completions, v1/chat, v1/responses, v1/completions, v1/embeddings, v1/rerank and "
+    "v1/models of OpenAI's API, v1/messages and v1/messages/count_tokens of Anthropic's API, and api/chat, api/generate, "
+    "api/embed, api/tags, api/ps, api/show and api/version of Ollama's API."
 )
 FOREIGN_ORIGIN = (
     "Pages of this origin may not use this server. The server's owner can allow an origin with ServerApp.allow_origin."
 )
 ALL_METHODS = "GET, POST, DELETE, HEAD, OPTIONS"
 
+# Parsing a body of this many bytes on the event loop would delay other requests noticeably.
+LARGE_BODY = 64 * 1024
+
+Params = ParamSpec("Params")
+Call = TypeVar("Call")
 Verb = TypeVar("Verb", bound=Callable[..., Awaitable[None]])
 
 
@@ -51,7 +58,7 @@ def permitted(action: str) -> Callable[[Verb], Verb]:
 
 @web.stream_request_body
 class DialectHandler(ErrorResponder):
-    """Base of the handlers of both dialects. Subclasses set `dialect` and `methods`.
+    """Base of the handlers of all dialects. Subclasses set `dialect` and `methods`.
 
     The body is collected as bytes and never parsed as a form. Otherwise, if a client sent JSON with the Content-Type of
     a form, Jupyter would use a `&token=` in the JSON instead of the client's credentials.
@@ -155,6 +162,15 @@ class DialectHandler(ErrorResponder):
         if self._discards_body:
             raise self._too_large()
         return bytes(self._received)
+
+    async def parse(
+        self, parser: Callable[Concatenate[bytes, Params], Call], *args: Params.args, **kwargs: Params.kwargs
+    ) -> Call:
+        """Return `parser(body, …)`. A large body is parsed on a thread, so that other requests do not wait."""
+        body = self.body()
+        if len(body) < LARGE_BODY:
+            return parser(body, *args, **kwargs)
+        return await asyncio.to_thread(parser, body, *args, **kwargs)
 
     def _too_large(self) -> RequestTooLarge:
         return RequestTooLarge(f"the request body is larger than {self.context.max_request_bytes} bytes")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 
-from pico_jupyter.dialects import openai_answer
+from pico_jupyter.dialects import anthropic_answer, openai_answer
+from pico_jupyter.dialects.anthropic_errors import AnthropicErrors
 from pico_jupyter.dialects.openai_answer import OpenAIChatStream
 from pico_jupyter.dialects.openai_request import ChatPath, parse_openai_chat
 from pico_jupyter.questions import DescribeMemory, FindModel, ListModels
 from pico_jupyter.server.context import ServerContext
+from pico_jupyter.server.error_responses import ErrorDialect
 from pico_jupyter.server.generation import GenerationHandler
 from pico_jupyter.server.handlers import DialectHandler, NoEndpointHandler, permitted
 
@@ -45,18 +47,28 @@ class OpenAIChatHandler(GenerationHandler):
 
 
 class OpenAIModelsHandler(DialectHandler):
-    """GET v1/models and v1/models/{id}."""
+    """GET v1/models and v1/models/{id}. Requests with the header anthropic-version get Anthropic's format."""
 
-    dialect = openai_answer
+    dialect: ErrorDialect = openai_answer
     methods = ("GET", "HEAD")
+
+    def initialize(self, context: ServerContext) -> None:
+        """Tornado calls this with the arguments of the routing rule."""
+        super().initialize(context)
+        self._is_anthropic = "anthropic-version" in self.request.headers
+        if self._is_anthropic:
+            self.dialect = AnthropicErrors(f"req_{self.request_id}")
 
     @permitted("read")
     async def get(self, name: str = "") -> None:
         """List the models, or describe one."""
+        engine = self.context.engine
         if name:
-            self.respond(openai_answer.model_object(await self.context.engine.ask(FindModel(name))))
+            describe = anthropic_answer.anthropic_model if self._is_anthropic else openai_answer.model_object
+            self.respond(describe(await engine.ask(FindModel(name))))
         else:
-            self.respond(openai_answer.models_list(await self.context.engine.ask(ListModels())))
+            encode = anthropic_answer.anthropic_models if self._is_anthropic else openai_answer.models_list
+            self.respond(encode(await engine.ask(ListModels())))
 
     head = get
 

@@ -15,6 +15,7 @@ from tornado.routing import Rule as TornadoRule
 
 from pico_jupyter.errors import Forbidden, NotSupported, PicoError
 from pico_jupyter.server import anthropic_handlers as anthropic
+from pico_jupyter.server import completion_handlers as completions
 from pico_jupyter.server import embedding_handlers as embedding
 from pico_jupyter.server import ollama_handlers as ollama
 from pico_jupyter.server import openai_handlers as openai
@@ -40,6 +41,12 @@ ENDPOINTS: tuple[Rule, ...] = (
     ("v1/responses", responses.ResponsesHandler, {}),
     ("v1/responses/([^/]+)/input_items", responses.ResponseInputHandler, {}),
     ("v1/responses/([^/]+)", responses.StoredResponseHandler, {}),
+    ("v1/chat/completions/render", completions.RenderHandler, {}),
+    ("v1/completions", completions.OpenAICompletionHandler, {}),
+    ("v1/messages", anthropic.AnthropicMessagesHandler, {}),
+    ("v1/messages/count_tokens", anthropic.AnthropicCountHandler, {}),
+    ("v1/tokenize", completions.TokenizeHandler, {}),
+    ("v1/detokenize", completions.DetokenizeHandler, {}),
     ("v1/models/([^/].*?)", openai.OpenAIModelsHandler, {}),
     ("v1/models", openai.OpenAIModelsHandler, {}),
     ("v1/memory", openai.OpenAIMemoryHandler, {}),
@@ -65,7 +72,7 @@ ENDPOINTS: tuple[Rule, ...] = (
 )
 
 
-# Endpoints of Anthropic that this server does not have.
+# Endpoints of Anthropic that this server does not have, such as v1/messages/batches.
 ANTHROPIC_PATHS = r"v1/(?:messages|complete)(?:/.*)?"
 # Endpoints of OpenAI's clients if their base URL lacks v1.
 PATHS_WITHOUT_V1 = "(?:chat/completions|completions|responses|embeddings)"

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from pico_jupyter.client import Choice, Completion
+from pico_jupyter.dialects.anthropic_request import AnthropicCall, parse_anthropic_messages
+from pico_jupyter.dialects.completions_request import OpenAICompletionCall, parse_openai_completion
 from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.framing import FrameStream
 from pico_jupyter.dialects.ollama_answer import OllamaAnswerStream
@@ -21,13 +23,13 @@ from pico_jupyter.dialects.openai_request import ChatPath, OpenAIChatCall, parse
 from pico_jupyter.dialects.request_bodies import decode_fields, decode_object
 from pico_jupyter.dialects.request_fields import GenerationFields
 from pico_jupyter.errors import InvalidRequest
+from pico_jupyter.template_switch import TemplateSwitch
 from pico_jupyter.types import (
     Delta,
     Finished,
     FinishReason,
     ModelInfo,
     SamplingParams,
-    TemplateSwitch,
     Timings,
     TokenLogprob,
     TokenUsage,
@@ -108,6 +110,16 @@ def parsed_ollama_generate(
 ) -> OllamaAnswerCall | OllamaLoadCall:
     body = encoded(**{"model": "m", **members})
     return parse_ollama_generate(body, request_id="r1", settings=settings or DialectSettings())
+
+
+def completion_call(*, settings: DialectSettings | None = None, **members: object) -> OpenAICompletionCall:
+    body = encoded(**{"model": "m", "prompt": "hi", **members})
+    return parse_openai_completion(body, request_id="r1", settings=settings or DialectSettings())
+
+
+def anthropic_call(*, settings: DialectSettings | None = None, **members: object) -> AnthropicCall:
+    body = encoded(**{"model": "m", "messages": [USER], **members})
+    return parse_anthropic_messages(body, request_id="r1", settings=settings or DialectSettings())
 
 
 def fields(**members: object) -> GenerationFields:

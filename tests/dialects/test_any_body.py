@@ -10,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pico_jupyter.dialects import ollama_answer, openai_answer, responses_answer
+from pico_jupyter.dialects.anthropic_errors import AnthropicErrors
+from pico_jupyter.dialects.anthropic_request import parse_anthropic_messages
+from pico_jupyter.dialects.completions_request import parse_openai_completion
 from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.dialects.ollama_embeddings import parse_ollama_embed, parse_ollama_embeddings
 from pico_jupyter.dialects.ollama_request import (
@@ -21,6 +24,7 @@ from pico_jupyter.dialects.ollama_request import (
 from pico_jupyter.dialects.openai_embeddings import parse_openai_embeddings, parse_rerank
 from pico_jupyter.dialects.openai_request import parse_openai_chat
 from pico_jupyter.dialects.responses_request import parse_responses
+from pico_jupyter.dialects.token_requests import parse_detokenize, parse_render, parse_tokenize
 from pico_jupyter.errors import InvalidRequest, ModelNotFound, PicoError
 from pico_jupyter.types import GenerationRequest
 from tests.dialects.responses_samples import MemoryHistory
@@ -40,6 +44,11 @@ PARSERS: dict[str, Parse] = {
     "rerank": parse_rerank,
     "embed": parse_ollama_embed,
     "old embeddings": parse_ollama_embeddings,
+    "anthropic": lambda body: parse_anthropic_messages(body, request_id="r", settings=SETTINGS),
+    "completions": lambda body: parse_openai_completion(body, request_id="r", settings=SETTINGS),
+    "tokenize": lambda body: parse_tokenize(body, request_id="r", settings=SETTINGS),
+    "render": lambda body: parse_render(body, request_id="r", settings=SETTINGS),
+    "detokenize": lambda body: parse_detokenize(body, settings=SETTINGS),
 }
 NESTED = [
     "role",
@@ -68,9 +77,17 @@ NESTED = [
     "namespace",
     "format",
     "summary",
+    "source",
+    "thinking",
+    "input",
+    "tool_use_id",
+    "is_error",
+    "budget_tokens",
+    "input_schema",
 ]
 WORDS = ["user", "assistant", "system", "tool", "text", "function", "auto", "json_schema", "5m", "high", "image_url"]
 WORDS += ["message", "reasoning", "function_call", "function_call_output", "namespace", "custom", "input_image"]
+WORDS += ["tool_use", "tool_result", "thinking", "image", "document", "base64", "url", "any", "enabled"]
 
 scalars = (
     st.none()
@@ -88,9 +105,15 @@ values = st.recursive(
 )
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 parts = st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": text}), max_size=3)
+blocks = st.lists(
+    parts.filter(bool).map(lambda texts: texts[0])
+    | st.fixed_dictionaries({"type": st.just("tool_result"), "tool_use_id": text, "content": text | parts})
+    | st.fixed_dictionaries({"type": st.just("tool_use"), "id": text, "name": st.just("f"), "input": st.just({})}),
+    max_size=3,
+)
 calls = st.lists(st.fixed_dictionaries({"id": text, "function": st.just({"name": "f", "arguments": "{}"})}), max_size=2)
 turns = st.fixed_dictionaries(
-    {"role": st.sampled_from(["user", "assistant", "system", "tool", "developer"]), "content": text | parts},
+    {"role": st.sampled_from(["user", "assistant", "system", "tool", "developer"]), "content": text | parts | blocks},
     optional={"tool_calls": calls, "reasoning_content": text, "tool_call_id": text, "images": st.just([])},
 )
 outputs = st.fixed_dictionaries({"call_id": st.just("c"), "output": text | parts})
@@ -101,7 +124,11 @@ members: dict[str, st.SearchStrategy[object]] = {
     "model": text,
     "messages": st.lists(turns, min_size=1, max_size=4),
     "input": text | st.lists(items, max_size=4),
-    "prompt": text,
+    "prompt": text | st.lists(text, max_size=3) | st.lists(st.integers(0, 9), max_size=3),
+    "suffix": text,
+    "tokens": st.lists(st.integers(0, 9), max_size=3),
+    "stop_sequences": st.lists(text, max_size=3),
+    "output_config": st.sampled_from([{"effort": "high"}, {"format": {"type": "json_schema", "schema": {}}}]),
     "system": text,
     "context": st.lists(st.integers(0, 2**40), max_size=3),
     "stream": st.booleans(),
@@ -132,10 +159,10 @@ members: dict[str, st.SearchStrategy[object]] = {
         },
     ),
     "keep_alive": st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["5m", "-1", "0"]),
-    "tools": st.just([{"type": "function", "function": {"name": "f"}}]),
+    "tools": st.just([{"type": "function", "function": {"name": "f"}}]) | st.just([{"name": "f", "input_schema": {}}]),
     "response_format": st.sampled_from([{"type": "json_object"}, {"type": "text"}]),
     "structured_outputs": st.sampled_from([{"regex": "a+"}, {"json": {}}, {}]),
-    "tool_choice": st.sampled_from(["none", "auto", "required"]),
+    "tool_choice": st.sampled_from(["none", "auto", "required", {"type": "any"}, {"type": "tool", "name": "f"}]),
 }
 required = {"messages": members["messages"]}
 optional = {key: member for key, member in members.items() if key != "messages"}
@@ -153,7 +180,7 @@ def parsed(parse: Parse, body: bytes) -> object | None:
     except (InvalidRequest, ModelNotFound) as error:
         refusal = error
     assert refusal.message
-    for dialect in (openai_answer, ollama_answer, responses_answer):
+    for dialect in (openai_answer, ollama_answer, responses_answer, AnthropicErrors("req_x")):
         assert json.loads(dialect.error_body(refusal))["error"]
     return None
 
@@ -181,13 +208,14 @@ def test_any_body_with_our_fields_is_parsed_or_refused_and_survives_the_link(bod
             assert msgspec.msgpack.decode(msgspec.msgpack.encode(request), type=GenerationRequest) == request
 
 
-def test_the_generated_bodies_are_both_refused_and_accepted() -> None:
+@pytest.mark.parametrize("name", ["openai", "anthropic", "tokenize"])
+def test_the_generated_bodies_are_both_refused_and_accepted(name: str) -> None:
     refusals: list[bool] = []
 
     @settings(max_examples=examples(100), deadline=None, database=None)
     @given(body=bodies)
     def parse(body: dict[str, object]) -> None:
-        refusals.append(parsed(PARSERS["openai"], json.dumps(body).encode()) is None)
+        refusals.append(parsed(PARSERS[name], json.dumps(body).encode()) is None)
 
     parse()
     assert any(refusals)

@@ -14,7 +14,16 @@ from pico_jupyter.dialects.ollama_request import (
     parse_ollama_show,
 )
 from pico_jupyter.errors import InvalidRequest, ModelNotFound
-from pico_jupyter.types import ChatPrompt, GenerationRequest, Message, RawPrompt, SamplingParams, Structure, TextPart
+from pico_jupyter.types import (
+    ChatPrompt,
+    CompletionPrompt,
+    GenerationRequest,
+    Message,
+    RawPrompt,
+    SamplingParams,
+    Structure,
+    TextPart,
+)
 from tests.dialects.samples import (
     USER,
     Json,
@@ -201,10 +210,20 @@ def test_a_template_is_not_supported() -> None:
     assert caught.value.param == "template"
 
 
-def test_a_suffix_is_refused_with_the_name_of_the_model() -> None:
-    with pytest.raises(InvalidRequest, match=r"^m does not support insert$") as caught:
-        ollama_generate(suffix="}")
-    assert caught.value.param == "suffix"
+def test_a_suffix_asks_for_the_text_between_prompt_and_suffix() -> None:
+    call = ollama_generate(prompt="def f(", suffix=")", system="Be brief.")
+    assert call.request.prompt == CompletionPrompt("def f(", suffix=")")
+    assert call.request.return_context is False
+
+
+def test_a_suffix_without_a_prompt_does_not_load_the_model() -> None:
+    assert ollama_generate(prompt="", suffix=")").request.prompt == CompletionPrompt("", suffix=")")
+
+
+@pytest.mark.parametrize("field", [{"images": ["aGk="]}, {"context": [1]}])
+def test_a_suffix_cannot_be_combined_with_images_or_context(field: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequest, match=r"^suffix does not support images or context$"):
+        ollama_generate(suffix="}", **field)
 
 
 @pytest.mark.parametrize("token", [-1, 1.5, "1", True, None])

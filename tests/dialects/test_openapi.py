@@ -12,7 +12,13 @@ import pytest
 from pico_jupyter.dialects.openapi import OPERATIONS, openapi_document
 from pico_jupyter.errors import InvalidRequest
 from tests.dialects.responses_samples import responses_call
-from tests.dialects.samples import chat_call, parsed_ollama_chat, parsed_ollama_generate
+from tests.dialects.samples import (
+    anthropic_call,
+    chat_call,
+    completion_call,
+    parsed_ollama_chat,
+    parsed_ollama_generate,
+)
 
 Json: TypeAlias = dict[str, Any]
 Parse: TypeAlias = Callable[..., object]
@@ -32,9 +38,14 @@ TELLING: list[Any] = [
     [{"type": "function", "name": "g"}],
     {"format": {"type": "json_object"}},
     *("auto", "none", {"a": "b"}, ["message.output_text.logprobs"]),
+    {"type": "any"},
+    {"type": "enabled"},
+    {"effort": "high"},
+    {"type": "json_schema", "schema": {"type": "object"}},
+    [{"name": "g", "input_schema": {}}],
 ]
 # Checked, and without an effect on a request that is accepted.
-CHECKED_ONLY = {"modalities", "continue_final_message", "template", "suffix"} | {
+CHECKED_ONLY = {"modalities", "continue_final_message", "template", "best_of"} | {
     "previous_response_id",
     "background",
     "conversation",
@@ -46,12 +57,16 @@ PARSERS: dict[str, Parse] = {
     "ResponsesRequest": responses_call,
     "OllamaChatRequest": parsed_ollama_chat,
     "OllamaGenerateRequest": parsed_ollama_generate,
+    "AnthropicRequest": anthropic_call,
+    "OpenAICompletionRequest": completion_call,
 }
 NEEDED: dict[str, Json] = {
     "OpenAIChatRequest": {},
     "ResponsesRequest": {"tools": [{"type": "function", "name": "f"}]},
     "OllamaChatRequest": {"messages": [{"role": "user", "content": "hi"}]},
     "OllamaGenerateRequest": {"prompt": "hi"},
+    "AnthropicRequest": {"tools": [{"name": "f", "input_schema": {}}]},
+    "OpenAICompletionRequest": {"logprobs": None},
 }
 
 
@@ -147,6 +162,15 @@ def test_streams_have_types_of_their_own() -> None:
     ollama = DOCUMENT["paths"]["/api/chat"]["post"]["responses"]["200"]["content"]
     assert list(openai) == ["application/json", "text/event-stream"]
     assert list(ollama) == ["application/json", "application/x-ndjson"]
+    anthropic = DOCUMENT["paths"]["/v1/messages"]["post"]["responses"]["200"]["content"]
+    assert list(anthropic) == ["application/json", "text/event-stream"]
+
+
+def test_models_have_an_answer_for_each_kind_of_client() -> None:
+    operation = DOCUMENT["paths"]["/v1/models"]["get"]
+    kinds = operation["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
+    assert [kind["$ref"].rpartition("/")[2] for kind in kinds] == ["OpenAIModelList", "AnthropicModelList"]
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["anthropic-version"]
 
 
 @pytest.mark.parametrize("schema", ["ThinkingField", "ReasoningField"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pico_jupyter.configuration import EngineConfiguration
+from pico_jupyter.dialects import anthropic_answer_schema, anthropic_content, anthropic_errors, anthropic_request
 from pico_jupyter.dialects.openapi import openapi_document
 from pico_jupyter.server.extension import PicoJupyter
 
@@ -67,12 +68,21 @@ def test_no_style_sheet_loads_anything_from_another_host(site: Path) -> None:
     assert [pair for pair in found if is_elsewhere(pair[1]) or is_elsewhere(pair[2])] == []
 
 
+def page_of(schema: str) -> str:
+    """The dialect whose page has a schema."""
+    if schema.startswith("Ollama"):
+        return "Ollama"
+    modules = (anthropic_answer_schema, anthropic_content, anthropic_errors, anthropic_request)
+    is_anthropic = any(getattr(vars(one).get(schema), "__module__", "") == one.__name__ for one in modules)
+    return "Anthropic" if is_anthropic else "OpenAI"
+
+
 def test_the_reference_has_every_field_of_every_request(site: Path) -> None:
     schemas = openapi_document(base_url="/", version="", authenticated=True)["components"]["schemas"]
-    for dialect, is_ollama in (("openai", False), ("ollama", True)):
-        page = (site / f"reference/{dialect}.html").read_text()
+    for dialect in ("OpenAI", "Anthropic", "Ollama"):
+        page = (site / f"reference/{dialect.lower()}.html").read_text()
         told = set(re.findall(r'<span class="pre">([^<]+)</span>', page))
-        names = [name for name in schemas if name.startswith("Ollama") is is_ollama]
+        names = [name for name in schemas if page_of(name) == dialect]
         fields = {field for name in names for field in schemas[name].get("properties", {})}
         assert "model" in fields
         assert fields <= told

@@ -32,7 +32,8 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 CHAT = {"model": "pico-tiny", "prompt": "hi", "messages": MESSAGES, "stream": True}
 QUESTIONS = {"/v1/responses": {"model": "pico-tiny", "input": "hi", "stream": True}}
 EMBEDDING = ("/embeddings", "/embed", "/rerank")
-GENERATING = ("/chat", "/chat/completions", "/generate", "/responses")
+GENERATING = ("/chat", "/chat/completions", "/completions", "/generate", "/messages", "/responses")
+NEEDING_A_MODEL = (*GENERATING, "/render", "/count_tokens", "/tokenize", "/detokenize")
 REPEATABLE = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 MODEL_NAME = re.compile(r"[\w./:-]+", re.ASCII)
 # Refusals that a schema does not express: combinations of fields, abilities of a model, encoded bytes.
@@ -46,6 +47,8 @@ BEYOND_A_SCHEMA = re.compile(
     r"|'.*' and '.*' cannot be combined: an answer has one structure"
     r"|it is not the JSON text of an object"
     r"|Invalid value for '(response_format|format|guided_\w+|structured_outputs\.\w+|tools)'"
+    r"|Invalid value for 'output_(config\.)?format'"
+    r"|'structured_outputs\.structural_tag' is not supported here"
     r"|invalid message format"
     r"|invalid (image|video) input"
     r"|the (image|video) at .* cannot be fetched"
@@ -62,6 +65,16 @@ BEYOND_A_SCHEMA = re.compile(
     r"|Invalid type for 'input': expected a string, or an array of strings, of integers or of arrays of integers"
     r"|dimensions must be between 1 and \d+ for tiny-embed"
     r"|input(\[\d+\])? has more tokens than the model's maximum context length"
+    r"|prompt is too long"
+    r"|the prompt is empty"
+    r"|'best_of' must equal 'n'"
+    r"|'echo' and 'logprobs' cannot be combined"
+    r"|it is neither a text nor a list of its tokens"
+    r"|'suffix' needs a prompt of text"
+    r"|suffix does not support images or context"
+    r"|does not support insert"
+    r"|contains ids that are not among the model's"
+    r"|images and videos have no token ids"
 )
 
 
@@ -83,8 +96,9 @@ def server(embedding_server: RunningServer) -> RunningServer:
 
 
 schema = load(edges=False, examples=MAX_EXAMPLES)
-# v1/chat has the fields of v1/chat/completions, and api/chat has those of api/generate and tools.
-edges = load(edges=True, examples=1).exclude(path=["/v1/chat", "/api/chat"])
+# Endpoints of which another one has the same fields.
+SIMILAR = ["/v1/chat", "/api/chat", "/v1/chat/completions/render", "/v1/tokenize", "/v1/messages/count_tokens"]
+edges = load(edges=True, examples=1).exclude(path=SIMILAR)
 few = load(edges=False, examples=2)
 
 
@@ -111,8 +125,9 @@ def brief(case: Case) -> Any:
             body[key] = "tiny-embed" if case.operation.path.endswith(EMBEDDING) else "pico-tiny"
     if isinstance(body.get("draft_model"), str) and MODEL_NAME.fullmatch(body["draft_model"]):
         del body["draft_model"]
-    if case.operation.path.endswith(GENERATING):
+    if case.operation.path.endswith(NEEDING_A_MODEL):
         body["model"] = "pico-tiny" if body.get("model") in (None, "") else body["model"]
+    if case.operation.path.endswith(GENERATING):
         body.setdefault("max_completion_tokens", MAX_TOKENS)
     for key in ("max_completion_tokens", "max_output_tokens"):
         if isinstance(body.get(key), int) and body[key] > MAX_TOKENS:
@@ -165,6 +180,10 @@ def claim_that_pieces_hold_numbers(document: Json) -> None:
     document["components"]["schemas"]["ResponsesTextDelta"]["properties"]["delta"] = {"type": "number"}
 
 
+def claim_that_messages_are_numbers(document: Json) -> None:
+    document["components"]["schemas"]["TextBlockPiece"]["properties"]["text"] = {"type": "number"}
+
+
 def claim_that_lines_hold_numbers(document: Json) -> None:
     document["components"]["schemas"]["OllamaAnswerMessage"]["properties"]["content"] = {"type": "number"}
 
@@ -180,6 +199,7 @@ def claim_that_nothing_is_streamed(document: Json) -> None:
         (claim_that_times_are_words, "/v1/models", "GET"),
         (claim_that_events_hold_numbers, "/v1/chat", "POST"),
         (claim_that_pieces_hold_numbers, "/v1/responses", "POST"),
+        (claim_that_messages_are_numbers, "/v1/messages", "POST"),
         (claim_that_lines_hold_numbers, "/api/chat", "POST"),
         (claim_that_nothing_is_streamed, "/api/generate", "POST"),
     ],

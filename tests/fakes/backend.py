@@ -363,6 +363,7 @@ class FakeParser:
     index: int = 0
     break_at: int | None = None
     stopped: bool = False
+    stop_string: str = ""
     reasoning_tokens: int = 0
     has_tool_calls: bool = False
 

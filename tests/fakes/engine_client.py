@@ -21,14 +21,18 @@ from pico_jupyter.errors import ModelNotFound, PicoError
 from pico_jupyter.questions import (
     AnyQuestion,
     DescribeMemory,
+    DetokenizePrompt,
     Embed,
     FindModel,
     ListModels,
     ListResident,
     LoadModel,
+    PromptTokens,
     ReadStatistics,
+    TokenizePrompt,
     UnloadModel,
 )
+from pico_jupyter.template_switch import TemplateSwitch
 from pico_jupyter.types import (
     Accepted,
     Delta,
@@ -36,7 +40,6 @@ from pico_jupyter.types import (
     GenerationRequest,
     ModelInfo,
     ReasoningDelta,
-    TemplateSwitch,
     TextDelta,
     Timings,
     TokenUsage,
@@ -76,6 +79,7 @@ MEMORY = MemoryReport(
     loading=ModelLoading("tiny", 300, 900),
     needs=(ModelNeed("tiny", 900, "fits"),),
 )
+PROMPT_TOKENS = PromptTokens("hello", (1, 2, 3), 2048, ("he", "l", "lo"))
 ACCEPTED = Accepted(model="tiny", prompt_tokens=3, reasoning=True)
 FINISHED = Finished(
     finish_reasons=("stop",),
@@ -149,6 +153,13 @@ class ScriptedEngine:
             case UnloadModel():
                 self._find(question.name)
                 self.calls.append(("unload", question.name, None))
+            case TokenizePrompt():
+                self._find(question.request.model)
+                self.requests.append(question.request)
+                return PROMPT_TOKENS
+            case DetokenizePrompt():
+                self._find(question.model)
+                return "".join(f"<{token}>" for token in question.tokens)
             case ReadStatistics():
                 return self.statistics
             case _:

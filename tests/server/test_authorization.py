@@ -45,6 +45,12 @@ ENDPOINTS = [
     Endpoint("DELETE", "v1/responses/resp_1", "write", 404),
     Endpoint("GET", "v1/responses/resp_1/input_items", "read", 404),
     Endpoint("HEAD", "v1/responses/resp_1/input_items", "read", 404),
+    Endpoint("POST", "v1/chat/completions/render", "execute", 200, CHAT),
+    Endpoint("POST", "v1/completions", "execute", 200, {"model": "tiny", "prompt": "12 + 35 ="}),
+    Endpoint("POST", "v1/messages", "execute", 200, CHAT),
+    Endpoint("POST", "v1/messages/count_tokens", "execute", 200, CHAT),
+    Endpoint("POST", "v1/tokenize", "execute", 200, {"model": "tiny", "prompt": "hi"}),
+    Endpoint("POST", "v1/detokenize", "execute", 200, {"model": "tiny", "tokens": [1]}),
     Endpoint("GET", "v1/models", "read", 200),
     Endpoint("HEAD", "v1/models", "read", 200),
     Endpoint("GET", "v1/models/tiny", "read", 200),
@@ -166,6 +172,9 @@ async def test_missing_credentials_are_reported_in_the_format_of_the_dialect(ser
     ollama = await server.get("api/tags", token="")
     assert ollama.headers["WWW-Authenticate"] == "Bearer"
     assert ollama.json() == {"error": "unauthorized"}
+    anthropic = await server.post("v1/messages", CHAT, token="")
+    assert anthropic.json()["error"]["type"] == "authentication_error"
+    assert anthropic.json()["request_id"] == anthropic.headers["request-id"]
 
 
 def path_of(rule: Rule) -> str | None:

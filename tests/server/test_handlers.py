@@ -218,7 +218,7 @@ async def test_an_unknown_path_of_the_second_mount_is_reported_as_json(server: R
     assert response.json()["error"].startswith(f"There is no such endpoint: POST /{path}. This server has v1/chat")
 
 
-@pytest.mark.parametrize("path", ["v1/audio/speech", "v1/files", "v1/completions", "chat/completions", "embeddings"])
+@pytest.mark.parametrize("path", ["v1/audio/speech", "v1/files", "completions", "chat/completions", "embeddings"])
 async def test_an_endpoint_of_openai_that_is_missing_is_a_404_that_says_what_is_served(
     server: RunningServer, path: str
 ) -> None:
@@ -229,7 +229,7 @@ async def test_an_endpoint_of_openai_that_is_missing_is_a_404_that_says_what_is_
         assert "v1/chat/completions" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("path", ["v1/messages", "v1/messages/count_tokens", "v1/complete", "v1/messages?beta=true"])
+@pytest.mark.parametrize("path", ["v1/messages/batches", "v1/complete", "v1/messages/batches?beta=true"])
 async def test_an_endpoint_of_anthropic_is_refused_in_anthropics_format_without_blaming_the_model(
     server: RunningServer, path: str
 ) -> None:
@@ -247,6 +247,8 @@ DOUBLED = [
     ("POST", "v1//chat//completions", CHAT),
     ("POST", "/v1/chat/completions//", CHAT),
     ("POST", "//v1///chat", CHAT),
+    ("POST", "v1//messages", CHAT),
+    ("POST", "v1/messages//count_tokens/", CHAT),
     ("POST", "/api/chat", CHAT),
     ("POST", "api//chat/", CHAT),
     ("POST", "/pico//api/chat", CHAT),
@@ -269,7 +271,9 @@ async def test_several_slashes_count_as_one(start_server: StartServer, base_url:
         assert response.status_code == 200, path
 
 
-@pytest.mark.parametrize("path", ["/v1/nothing", "v1//nothing", "/pico//nothing", "v1/models//", "/v1/messages"])
+@pytest.mark.parametrize(
+    "path", ["/v1/nothing", "v1//nothing", "/pico//nothing", "v1/models//", "/v1/messages/batches"]
+)
 async def test_an_unknown_path_with_several_slashes_is_reported_as_json(server: RunningServer, path: str) -> None:
     response = await server.post(path, {})
     assert response.status_code in (404, 405)

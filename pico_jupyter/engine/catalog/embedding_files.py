@@ -86,6 +86,12 @@ def read_recipe(folder: Path, config: Mapping[str, object]) -> EmbeddingRecipe |
     )
 
 
+def embedding_context(config: Mapping[str, object], recipe: EmbeddingRecipe, context: int) -> int:
+    """The context length of an embedding model. The positions of RoBERTa models begin at 2."""
+    positions = context - 2 if config["model_type"] in ROBERTA_TYPES else context
+    return min(positions, recipe.max_tokens or positions)
+
+
 def _is_encoder(config: Mapping[str, object]) -> bool:
     """Whether the config is that of an encoder without a head for another task."""
     names = config.get("architectures")

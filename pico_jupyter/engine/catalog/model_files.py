@@ -17,13 +17,15 @@ from typing import Literal
 import msgspec
 
 from pico_jupyter.engine.catalog.architectures import ModelLibrary, architecture_context, has_model_type
-from pico_jupyter.engine.catalog.embedding_files import ROBERTA_TYPES, EmbeddingRecipe, read_recipe
+from pico_jupyter.engine.catalog.embedding_files import EmbeddingRecipe, embedding_context, read_recipe
 from pico_jupyter.engine.catalog.generation_config import model_defaults
 from pico_jupyter.engine.catalog.history_format import SPECIAL_TOKENS
 from pico_jupyter.engine.catalog.template_features import TemplateFeatures
 from pico_jupyter.engine.catalog.template_process import TemplateProcess
 from pico_jupyter.engine.catalog.weights import BrokenModel, ModelWeights, NotALanguageModel
-from pico_jupyter.types import Capability, ModelInfo, TemplateSwitch
+from pico_jupyter.engine.formats.infill_format import detect_infill_format
+from pico_jupyter.template_switch import TemplateSwitch
+from pico_jupyter.types import Capability, ModelInfo
 
 # The folder of further chat templates. Each file has the name of its template.
 ADDITIONAL_TEMPLATES = "additional_chat_templates"
@@ -130,11 +132,15 @@ def read_model(
         family=str(config["model_type"]),
         parameter_count=weights.count_parameters(quantization),
         quantization=weights.quantization_name(quantization),
-        context_length=_embedding_context(config, recipe, context_length) if recipe else context_length,
+        context_length=embedding_context(config, recipe, context_length) if recipe else context_length,
         embedding_length=recipe.dimensions if recipe else (_first_count(WIDTH_KEYS, text_config, config) or 0),
         block_count=_first_count(DEPTH_KEYS, text_config, config) or 0,
         capabilities=_capabilities(
-            config, files, features, tools=features.tools or (generic_tools and templates["default"] != "")
+            config,
+            files,
+            features,
+            tools=features.tools or (generic_tools and templates["default"] != ""),
+            insert=detect_infill_format(added_tokens) is not None,
         )
         if recipe is None
         else ("embedding",),
@@ -292,12 +298,6 @@ def _context_length(
     )
 
 
-def _embedding_context(config: Mapping[str, object], recipe: EmbeddingRecipe, context: int) -> int:
-    """The context length of an embedding model. The positions of RoBERTa models begin at 2."""
-    positions = context - 2 if config["model_type"] in ROBERTA_TYPES else context
-    return min(positions, recipe.max_tokens or positions)
-
-
 def _read_templates(folder: Path, files: Files, tokenizer_config: Mapping[str, object]) -> Mapping[str, str]:
     """The chat templates by name, from the files that transformers reads. "default" is used without tools.
 
@@ -366,7 +366,7 @@ def _has_vision(config: Mapping[str, object], files: Files) -> bool:
 
 
 def _capabilities(
-    config: Mapping[str, object], files: Files, features: TemplateFeatures, *, tools: bool
+    config: Mapping[str, object], files: Files, features: TemplateFeatures, *, tools: bool, insert: bool
 ) -> tuple[Capability, ...]:
     vision = _has_vision(config, files)
     has_video_token = any(config.get(key) is not None for key in ("video_token_id", "video_token_index"))
@@ -376,6 +376,7 @@ def _capabilities(
         "tools": tools,
         "vision": vision,
         "video": vision and (has_video_token or "video_preprocessor_config.json" in files),
+        "insert": insert,
     }
     return tuple(capability for capability, is_supported in supported.items() if is_supported)
 

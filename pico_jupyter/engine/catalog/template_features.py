@@ -15,7 +15,7 @@ from pico_jupyter.engine.catalog.history_format import HistoryFormat, detect_his
 from pico_jupyter.engine.catalog.template_sandbox import DATE, SandboxedTemplate
 from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format, names_reasoning
 from pico_jupyter.errors import TemplateFailed
-from pico_jupyter.types import EFFORTS, TemplateSwitch
+from pico_jupyter.template_switch import EFFORTS, TemplateSwitch
 
 PROBE_NAME = "probe_the_template"
 PROBE_TOOL = {

@@ -18,14 +18,14 @@ from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.media.media_processor import MediaProcessor, load_processor
 from pico_jupyter.engine.preparation.constraints import new_constraint
 from pico_jupyter.engine.preparation.media_preparation import MediaPreparation
-from pico_jupyter.engine.preparation.prompt import RenderedPrompt, render_prompt
+from pico_jupyter.engine.preparation.prompt import RenderedPrompt, render_prompt, tokenize_prompt
 from pico_jupyter.engine.scheduling.sequence import Generation, Sequence, Sink, Timestamps, resolve_sampling
 from pico_jupyter.engine.structure.compiler import GrammarCompiler
 from pico_jupyter.engine.text.embedding_tokenizer import EmbeddingTokenizer, load_embedding_tokenizer
 from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
-from pico_jupyter.errors import InvalidRequest, ModelLoadFailed, ModelNotFound
-from pico_jupyter.questions import Embed
+from pico_jupyter.errors import ContextLengthExceeded, InvalidRequest, ModelLoadFailed, ModelNotFound
+from pico_jupyter.questions import DetokenizePrompt, Embed, PromptTokens, TokenizePrompt
 from pico_jupyter.types import EngineOptions, GenerationRequest, ModelInfo
 
 log = logging.getLogger(__name__)
@@ -125,8 +125,31 @@ class Preparation:
             media=prompt.media,
             boundaries=prompt.boundaries,
             draft=draft,
+            end_tokens=prompt.end_tokens,
             draft_tokens=_DRAFT_TOKENS if request.draft_tokens is None else request.draft_tokens,
         )
+
+    def tokenize(self, question: TokenizePrompt) -> PromptTokens:
+        """Render and tokenize a prompt. Raises the errors of prepare(), and ContextLengthExceeded for huge prompts."""
+        request = question.request
+        info = self._catalog.find(request.model)
+        tokenizer = self._tokenizers.get(info)
+        limit = min(info.context_length, request.max_context or info.context_length)
+        media = self._media_preparation(info, tokenizer)
+        generic_tools = self._options.generic_tools
+        prompt = tokenize_prompt(request, info, tokenizer, limit, media, generic_tools=generic_tools)
+        if not prompt.is_complete:
+            raise ContextLengthExceeded(f"the prompt has more than {len(prompt.tokens)} tokens", param="messages")
+        texts = tuple(tokenizer.decode_all([token]) for token in prompt.tokens) if question.token_texts else ()
+        return PromptTokens(prompt.text, tuple(prompt.tokens), info.context_length, texts)
+
+    def detokenize(self, question: DetokenizePrompt) -> str:
+        """The text of tokens. Raises ModelNotFound, ModelLoadFailed and InvalidRequest."""
+        tokenizer = self._tokenizers.get(self._catalog.find(question.model))
+        if any(not 0 <= token < tokenizer.vocab_size for token in question.tokens):
+            text = f"tokens contains ids that are not among the model's {tokenizer.vocab_size} tokens"
+            raise InvalidRequest(text, param="tokens")
+        return tokenizer.decode_all(question.tokens)
 
     def prepare_load(self, name: str, keep_alive: float | None, sink: Sink) -> Generation:
         """Build a generation that only loads a model. Raises the errors of prepare()."""
@@ -215,6 +238,7 @@ class Preparation:
         seeds = (request.sampling.seed, request.fallback_sampling.seed, info.parameters.seed)
         given = next((seed for seed in seeds if seed is not None), None)
         seed = self._new_seed() if given is None else given
+        answers = tokenizer.plain if prompt.is_plain else tokenizer
         return [
             Sequence(
                 row=next(self._rows),
@@ -225,10 +249,10 @@ class Preparation:
                     request.fallback_sampling,
                     seed=seed + index,
                     top_logprobs=request.top_logprobs,
-                    constraint=new_constraint(request, prompt, tokenizer, self._compiler(tokenizer)),
+                    constraint=new_constraint(request, prompt, answers, self._compiler(tokenizer)),
                 ),
                 parser=OutputParser(
-                    tokenizer,
+                    answers,
                     stop=(*request.stop, *info.stop),
                     reasoning_started=prompt.reasoning_started,
                     tools=prompt.tools,

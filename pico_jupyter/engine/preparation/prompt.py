@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -16,6 +16,7 @@ from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.engine.memory.prefix_cache import common_length
 from pico_jupyter.engine.preparation.call_ids import map_call_ids
 from pico_jupyter.engine.preparation.chat_renderer import ChatRenderer, answer_call_formats
+from pico_jupyter.engine.preparation.completion_prompt import end_tokens, tokenize_completion
 from pico_jupyter.engine.preparation.media_preparation import MediaPart, MediaPreparation
 from pico_jupyter.engine.preparation.template_messages import (
     merge_system_messages,
@@ -23,6 +24,7 @@ from pico_jupyter.engine.preparation.template_messages import (
     system_text,
     text_of,
 )
+from pico_jupyter.engine.preparation.tokenized_text import TokenizedText, encode_pieces
 from pico_jupyter.engine.structure.grammar_check import check_size
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import (
@@ -34,6 +36,7 @@ from pico_jupyter.errors import (
 )
 from pico_jupyter.types import (
     ChatPrompt,
+    CompletionPrompt,
     GenerationRequest,
     Message,
     ModelInfo,
@@ -44,11 +47,6 @@ from pico_jupyter.types import (
     VideoPart,
 )
 
-# In characters. A longer text is first encoded in pieces of this size, to find out whether it exceeds the context.
-# Encoding 30 MB in one call takes minutes and gigabytes.
-LARGE_TEXT = 64 * 1024
-# A text that control tokens cut into more pieces is checked in the same way.
-MANY_PIECES = 1024
 # In characters. A shorter system message gets no boundary.
 LONG_SYSTEM = 256
 
@@ -62,6 +60,7 @@ class RenderedPrompt:
     - `reasoning`: the model may reason in this answer. `reasoning_started`: the prompt ends inside a reasoning block.
     - `tools` is the JSON array of the request, `calls` are the formats of tool calls in the answer.
     - `continuation`: the answer continues a given text.
+    - `is_plain`: tags in the answer are text. `end_tokens` end the answer, besides the tokens that always do.
     - `boundaries` are ascending lengths in tokens at which later prompts will probably diverge from this one. Other
       conversations diverge after the system message, the next turn of this conversation at the last boundary. Without
       boundaries, the next turn probably begins with the whole prompt.
@@ -74,28 +73,10 @@ class RenderedPrompt:
     tools: str = "[]"
     calls: tuple[CallFormat, ...] = ()
     continuation: bool = False
+    is_plain: bool = False
+    end_tokens: frozenset[int] = frozenset()
     boundaries: tuple[int, ...] = ()
     media: Media | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _TokenizedText:
-    """A text and its tokens.
-
-    `is_complete` is false if the text is too long and only its beginning was encoded. `last_piece` is the end of the
-    text that was encoded in one piece; None for the whole text.
-    """
-
-    text: str
-    tokens: list[int]
-    is_complete: bool = True
-    media: Media | None = None
-    last_piece: str | None = None
-
-    @property
-    def end(self) -> str:
-        """The last piece of the text. All control tokens in it are from the template."""
-        return self.text if self.last_piece is None else self.last_piece
 
 
 def render_prompt(
@@ -112,44 +93,69 @@ def render_prompt(
     describe tools in the system message if the template has no place for them, instead of refusing them. Raises
     ReasoningUnsupported, MediaUnsupported, TemplateFailed, ContextLengthExceeded and InvalidRequest.
     """
-    _check_capabilities(request, info, generic_tools=generic_tools)
-    calls: tuple[CallFormat, ...] = ()
     limit = min(info.context_length, request.max_context or info.context_length)
-    match request.prompt:
-        case ChatPrompt() as prompt:
-            rendered = _render_chat(request, info, tokenizer, limit, media_preparation)
-            tools, continuation, param = prompt.tools, prompt.continue_final_message, "messages"
-            calls = answer_call_formats(prompt, tokenizer)
-        case RawPrompt(text):
-            rendered = _encode([text], (), tokenizer, limit)
-            tools, continuation, param = "[]", True, "prompt"
-        case _:
-            assert_never(request.prompt)
+    rendered = tokenize_prompt(request, info, tokenizer, limit, media_preparation, generic_tools=generic_tools)
+    is_chat, is_plain = isinstance(request.prompt, ChatPrompt), isinstance(request.prompt, CompletionPrompt)
     available = limit - len(rendered.tokens)
     if available < 1:
         length = str(len(rendered.tokens)) if rendered.is_complete else f"more than {limit}"
         large = _large_field(request, info, tokenizer, limit, media_preparation)
         reason = f"the prompt has {length} tokens, and the context holds {limit} with the answer"
         cause = f" (most of them are those of {large!r})" if large else ""
-        raise ContextLengthExceeded(reason + cause, param=large or param)
-    started, closed = reasoning_at_end(rendered.end, tokenizer.output_format)
-    started = started or _continues_reasoning(request.prompt, tokenizer.output_format)
+        raise ContextLengthExceeded(reason + cause, param=large or ("messages" if is_chat else "prompt"))
+    output_format = OutputFormat() if is_plain else tokenizer.output_format
+    started, closed = reasoning_at_end(rendered.end, output_format)
+    started = started or _continues_reasoning(request.prompt, output_format)
     return RenderedPrompt(
         tokens=rendered.tokens,
         max_tokens=available if request.max_tokens is None else min(request.max_tokens, available),
-        reasoning=started or (not closed and _may_reason(request, info)),
+        reasoning=started or (not closed and not is_plain and _may_reason(request, info)),
         reasoning_started=started,
-        tools=tools,
-        calls=calls,
-        continuation=continuation,
         boundaries=_boundaries(request.prompt, rendered, tokenizer, strips_reasoning="thinking" in info.capabilities),
         media=rendered.media,
+        **_answer_form(request.prompt, tokenizer),
     )
+
+
+def _answer_form(prompt: Prompt, tokenizer: Tokenizer) -> dict[str, Any]:
+    """The fields of RenderedPrompt that say how the answer is parsed."""
+    match prompt:
+        case ChatPrompt():
+            calls = answer_call_formats(prompt, tokenizer)
+            return {"tools": prompt.tools, "calls": calls, "continuation": prompt.continue_final_message}
+        case RawPrompt():
+            return {"continuation": True}
+        case CompletionPrompt():
+            return {"continuation": True, "is_plain": True, "end_tokens": end_tokens(prompt, tokenizer)}
+        case _:
+            assert_never(prompt)
+
+
+def tokenize_prompt(
+    request: GenerationRequest,
+    info: ModelInfo,
+    tokenizer: Tokenizer,
+    limit: int,
+    media_preparation: MediaPreparation | None,
+    *,
+    generic_tools: bool,
+) -> TokenizedText:
+    """The text and tokens of a prompt, as in render_prompt(). `limit` is the context; a longer prompt is no error."""
+    _check_capabilities(request, info, generic_tools=generic_tools)
+    match request.prompt:
+        case ChatPrompt():
+            return _render_chat(request, info, tokenizer, limit, media_preparation)
+        case RawPrompt(text):
+            return encode_pieces([text], (), tokenizer, limit)
+        case CompletionPrompt() as prompt:
+            return tokenize_completion(prompt, request.model or info.name, tokenizer, limit)
+        case _:
+            assert_never(request.prompt)
 
 
 def media_of(prompt: Prompt) -> list[MediaPart]:
     """The images and videos of a prompt, in order."""
-    return [] if isinstance(prompt, RawPrompt) else _media_in(prompt.messages)
+    return _media_in(prompt.messages) if isinstance(prompt, ChatPrompt) else []
 
 
 def _media_in(messages: Sequence[Message]) -> list[MediaPart]:
@@ -161,7 +167,7 @@ def _check_capabilities(request: GenerationRequest, info: ModelInfo, *, generic_
     name = request.model or info.name
     if request.reasoning_required and request.reasoning is not False and "thinking" not in info.capabilities:
         raise ReasoningUnsupported(f'"{name}" does not support thinking', param="think", model=name)
-    if isinstance(request.prompt, RawPrompt):
+    if not isinstance(request.prompt, ChatPrompt):
         return
     for part in media_of(request.prompt):
         if "vision" not in info.capabilities:
@@ -184,7 +190,7 @@ def _render_chat(
     tokenizer: Tokenizer,
     limit: int,
     media_preparation: MediaPreparation | None,
-) -> _TokenizedText:
+) -> TokenizedText:
     prompt = request.prompt
     assert isinstance(prompt, ChatPrompt)
     _check_chat(prompt, tokenizer)
@@ -193,13 +199,13 @@ def _render_chat(
     messages = map_call_ids(messages, _history_id(tokenizer))
     renderer = ChatRenderer(prompt, _template_variables(request, prompt, info), tokenizer, media_preparation)
 
-    def render(kept: Sequence[Message]) -> _TokenizedText:
+    def render(kept: Sequence[Message]) -> TokenizedText:
         marked = renderer.render(kept)
         if media_preparation and (parts := _media_in(kept)):
             text = marked.replace(renderer.mark, " ")
             tokens, media = media_preparation.tokenize(text, parts)
-            return _TokenizedText(text, tokens, media=media)
-        return _encode(marked.split(renderer.mark), prompt.context, tokenizer, limit)
+            return TokenizedText(text, tokens, media=media)
+        return encode_pieces(marked.split(renderer.mark), prompt.context, tokenizer, limit)
 
     rendered = render(messages)
     if len(rendered.tokens) < limit or not prompt.truncate:
@@ -247,11 +253,11 @@ def _check_chat(prompt: ChatPrompt, tokenizer: Tokenizer) -> None:
 
 
 def _truncate(
-    whole: _TokenizedText,
+    whole: TokenizedText,
     messages: Sequence[Message],
     limit: int,
-    render: Callable[[Sequence[Message]], _TokenizedText],
-) -> _TokenizedText:
+    render: Callable[[Sequence[Message]], TokenizedText],
+) -> TokenizedText:
     """Remove as few of the oldest turns as possible, by binary search. If nothing fits, returns the shortest prompt.
 
     Conversations that the template refuses are skipped.
@@ -305,39 +311,15 @@ def _with_structure(messages: list[Message], structure: Structure | None) -> lis
     return merge_system_messages([*messages, Message("system", (TextPart(text),))])
 
 
-def _encode(pieces: Sequence[str], context: Sequence[int], tokenizer: Tokenizer, limit: int) -> _TokenizedText:
-    """Encode pieces of a text separately and prepend `context`.
-
-    If the text has far more tokens than `limit`, encode only its beginning.
-    """
-    text = "".join(pieces)
-    beginning = [*context]
-    if len(text) > LARGE_TEXT or len(pieces) > MANY_PIECES:
-        for piece in _cut_pieces(pieces):
-            beginning += tokenizer.encode(piece, add_special_tokens=False)
-            # Splitting can add tokens, so a count slightly above `limit` does not prove that the text is too long.
-            if len(beginning) > 2 * limit:
-                return _TokenizedText(text, beginning, is_complete=False)
-    tokens = [*context, *tokenizer.encode(pieces[0], add_special_tokens=False)]
-    for piece in pieces[1:]:
-        tokens += tokenizer.encode_continuation(piece)
-    return _TokenizedText(text, tokens, last_piece=pieces[-1])
-
-
-def _cut_pieces(pieces: Sequence[str]) -> Iterator[str]:
-    for piece in pieces:
-        yield from (piece[start : start + LARGE_TEXT] for start in range(0, len(piece), LARGE_TEXT))
-
-
 def _boundaries(
-    prompt: Prompt, rendered: _TokenizedText, tokenizer: Tokenizer, *, strips_reasoning: bool
+    prompt: Prompt, rendered: TokenizedText, tokenizer: Tokenizer, *, strips_reasoning: bool
 ) -> tuple[int, ...]:
     """The lengths, in tokens, at which other prompts will probably diverge from this prompt, in ascending order.
 
     Other conversations diverge after a long system message. The next turn of this conversation contains the whole
     prompt, or diverges after the last message if the template removes reasoning from past answers (`strips_reasoning`).
     """
-    if isinstance(prompt, RawPrompt) or prompt.continue_final_message:
+    if not isinstance(prompt, ChatPrompt) or prompt.continue_final_message:
         return ()
     ends: list[int] = []
     system = system_text(prompt.messages).strip()
@@ -371,7 +353,7 @@ def reasoning_at_end(text: str, output_format: OutputFormat) -> tuple[bool, bool
 
 def _continues_reasoning(prompt: Prompt, output_format: OutputFormat) -> bool:
     """Whether the request continues a message that ends inside its reasoning."""
-    if isinstance(prompt, RawPrompt) or not prompt.continue_final_message:
+    if not isinstance(prompt, ChatPrompt) or not prompt.continue_final_message:
         return False
     opened, closed = output_format.reasoning_open, output_format.reasoning_close
     content = text_of(prompt.messages[-1].content)

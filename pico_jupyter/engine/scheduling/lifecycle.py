@@ -86,7 +86,8 @@ class Lifecycle:
         reasons = tuple(sequence.finish_reason or "stop" for sequence in generation.sequences)
         timings = generation.times.timings(now)
         self._remove(generation, keep=keep)
-        generation.sink.put(Finished(reasons, generation.usage, timings, generation.context))
+        stops = tuple(sequence.parser.stop_string for sequence in generation.sequences)
+        generation.sink.put(Finished(reasons, generation.usage, timings, generation.context, stops))
 
     def fail(self, generation: Generation, error: PicoError) -> None:
         """End a generation with an error."""

@@ -46,6 +46,10 @@ class TokenParser(Protocol):
         """Whether a stop string was found."""
 
     @property
+    def stop_string(self) -> str:
+        """The stop string that was found; "" for none."""
+
+    @property
     def reasoning_tokens(self) -> int:
         """The number of tokens in the reasoning so far."""
 
@@ -114,7 +118,7 @@ class Generation:
     to embed; their `vectors` are None until they are computed. Such a generation has no prompt. The prompt's tokens
     are negative in the spans of its `media`. `boundaries` are ascending lengths in tokens at which later prompts will
     probably diverge from this one. `draft` is the draft model; it proposes `draft_tokens` tokens a step. `keep_alive`
-    is in seconds.
+    is in seconds. `end_tokens` end an answer, besides the tokens that always do.
 
     The scheduler sets the fields from `phase` on. `arrival` is the position in the order of arrival, `reserved` the
     bytes reserved for KV caches, `prefilled` the number of computed prompt tokens, `failures` the number of failed
@@ -138,6 +142,7 @@ class Generation:
     draft_tokens: int = 0
     texts: list[list[int]] = field(default_factory=list)
     vectors: list[bytes | None] = field(default_factory=list)
+    end_tokens: frozenset[int] = frozenset()
     phase: Phase = "queue"
     arrival: int = 0
     reserved: int = 0
@@ -186,7 +191,7 @@ class Generation:
         """Parse a sampled token and send the deltas to the sink. Sets finish_reason if the token is the last one."""
         assert self.vocabulary is not None
         sequence.tokens.append(sampled.token)
-        if sampled.token in self.vocabulary.eos_token_ids:
+        if sampled.token in self.vocabulary.eos_token_ids or sampled.token in self.end_tokens:
             constraint = sequence.sampling.constraint
             self._finish(sequence, "length" if constraint is not None and constraint.error else "stop")
             return

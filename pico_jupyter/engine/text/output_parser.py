@@ -42,7 +42,7 @@ class OutputParser:
     default those of the tokenizer. `new_call_id` returns the id of the next tool call. `continuation`: the answer
     continues a text (a raw prompt or an open message) and keeps its first space. `calls_are_certain`: a grammar
     allows only calls of the tools, in the first format, so their parts are returned as they are generated.
-    `reasoning_tokens` counts the tokens of the reasoning and of its tags.
+    `reasoning_tokens` counts the tokens of the reasoning and of its tags. `stop_string` ended the answer; it may be "".
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class OutputParser:
         self._is_call_in_reasoning = False
         # The closing tags that the model may write once more after a call.
         self._strays: Sequence[str] = ()
+        self.stop_string = ""
         self._readers: dict[OutputPhase, Callable[[str], str]] = {
             OutputPhase.HEADER: self._read_header,
             OutputPhase.BEFORE_CONTENT: self._read_before_content,
@@ -93,9 +94,7 @@ class OutputParser:
         self._calls = CallWriter(self._output, new_call_id, call_formats[0] if is_certain and call_formats else None)
         self._tool_message = ToolMessage(self._calls, needles.message_ends, has_parts=calls_are_certain)
         self._enter(self._first_phase(reasoning_started, continuation))
-        self._undecided_tokens = 0
-        self._token_has_reasoning = False
-        self.reasoning_tokens = 0
+        self._token_has_reasoning, self._undecided_tokens, self.reasoning_tokens = False, 0, 0
 
     def __repr__(self) -> str:
         return f"<OutputParser {self._index} [{self._phase.name.lower()} | {len(self._held)} held]>"
@@ -282,6 +281,7 @@ class OutputParser:
         before, after = text[:at], text[at + len(needle) :]
         if needle in self._needles.stops:
             self._output.add_text(TextDelta, self._space.text + before)
+            self.stop_string = needle
             self._enter(OutputPhase.STOPPED)
             return after
         self._emit_trimmed(TextDelta, before)

@@ -6,6 +6,7 @@ token bytes changes. So the preparation threads and the engine thread may use on
 
 from __future__ import annotations
 
+import copy
 import datetime
 import inspect
 import json
@@ -28,6 +29,7 @@ from pico_jupyter.engine.catalog.history_format import (
     required_variables,
 )
 from pico_jupyter.engine.catalog.template_sandbox import TEMPLATE_FAILURES
+from pico_jupyter.engine.formats.infill_format import InfillFormat, detect_infill_format
 from pico_jupyter.engine.formats.output_format import OutputFormat, detect_output_format
 from pico_jupyter.engine.text.time_limit import call_with_time_limit
 from pico_jupyter.engine.text.token_decoder import TokenDecoder, token_decoder
@@ -113,6 +115,23 @@ class Tokenizer:
             text for text in texts if text in tags or (regex.search(r"\p{L}", text) and not text.isalnum())
         )
 
+    @cached_property
+    def infill_format(self) -> InfillFormat | None:
+        """The tokens for the text between a prefix and a suffix; None for a model without them."""
+        return detect_infill_format({str(token) for token in self._hf.added_tokens_decoder.values()})
+
+    @cached_property
+    def first_tokens(self) -> list[int]:
+        """The token that begins a text (BOS), in a list, or an empty list if the tokenizer adds none."""
+        return self.encode("", add_special_tokens=True)[:1]
+
+    @cached_property
+    def plain(self) -> Tokenizer:
+        """This tokenizer for answers that are plain text: without tags of reasoning, calls and messages."""
+        plain = copy.copy(self)
+        plain.output_format = OutputFormat()
+        return plain
+
     def added_tokens_in(self, text: str) -> list[str]:
         """The added tokens that occur in `text`."""
         return [str(token) for token in self._hf.added_tokens_decoder.values() if str(token) in text]
@@ -142,6 +161,10 @@ class Tokenizer:
         data = b"".join(self.token_bytes(i) for i in ids if i not in self.special_token_ids)
         text = data.decode("utf-8", "replace")
         return text[1:] if self.strips_leading_space and text.startswith(" ") else text
+
+    def decode_all(self, ids: Sequence[int]) -> str:
+        """The text of tokens, special ones included. Invalid UTF-8 becomes U+FFFD."""
+        return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
 
     def token_bytes(self, token_id: int) -> bytes:
         """The exact bytes of a token, special or not; b"" for an id without a token (padding of the vocabulary)."""

@@ -421,3 +421,11 @@ def test_a_folder_with_a_config_and_gguf_files_is_broken(tmp_path: Path) -> None
     (tmp_path / "m" / "model.safetensors").unlink()
     with pytest.raises(BrokenModel, match="GGUF files are not supported"):
         described(tmp_path / "m")
+
+
+def test_a_model_with_the_tokens_for_a_prefix_and_a_suffix_can_insert(tmp_path: Path) -> None:
+    tokens = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+    added = {str(i): {"content": token} for i, token in enumerate(tokens)}
+    assert "insert" in info(tmp_path / "1", tokenizer_config={"added_tokens_decoder": added}).capabilities
+    del added["2"]
+    assert "insert" not in info(tmp_path / "2", tokenizer_config={"added_tokens_decoder": added}).capabilities

@@ -6,7 +6,7 @@ import pytest
 
 from pico_jupyter.engine.catalog.template_features import TemplateFeatures, detect_template_features
 from pico_jupyter.engine.catalog.weights import BrokenModel
-from pico_jupyter.types import TemplateSwitch
+from pico_jupyter.template_switch import TemplateSwitch
 
 QWEN3 = (
     "{{ messages[0].content }}"
@@ -159,7 +159,8 @@ def test_a_template_with_a_syntax_error_is_refused() -> None:
 @pytest.mark.parametrize(
     ("reasoning", "effort", "expected"),
     [
-        (None, "high", {}),
+        (None, None, {}),
+        (None, "high", {"reasoning_effort": "xhigh"}),
         (True, None, {"enable_thinking": True}),
         (True, "low", {"enable_thinking": True, "reasoning_effort": "low"}),
         (True, "high", {"enable_thinking": True, "reasoning_effort": "xhigh"}),

@@ -14,7 +14,7 @@ from pico_jupyter.engine.catalog import template_process
 from pico_jupyter.engine.catalog.template_features import TemplateFeatures
 from pico_jupyter.engine.catalog.template_process import TemplateProcess
 from pico_jupyter.engine.catalog.weights import BrokenModel
-from pico_jupyter.types import TemplateSwitch
+from pico_jupyter.template_switch import TemplateSwitch
 
 GROWTH = "{% set n = namespace(x='a') %}{% for _ in range(60) %}$GROW{% endfor %}"
 NESTED = "{% set n = namespace(x=[]) %}{% for _ in range(40) %}{% set n.x = [n.x, n.x] %}{% endfor %}"

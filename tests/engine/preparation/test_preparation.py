@@ -13,14 +13,17 @@ from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.preparation.preparation import Preparation
 from pico_jupyter.engine.scheduling.sequence import Generation
 from pico_jupyter.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound
+from pico_jupyter.questions import DetokenizePrompt, TokenizePrompt
 from pico_jupyter.types import (
     ChatPrompt,
+    CompletionPrompt,
     EngineOptions,
     GenerationRequest,
     Message,
     Prompt,
     RawPrompt,
     SamplingParams,
+    TextDelta,
     TextPart,
 )
 from tests.fakes.backend import ListSink
@@ -211,3 +214,42 @@ def test_only_the_latest_tokenizers_are_cached(tmp_path: Path, preparation: Prep
     for number in range(6):
         prepared(own, model=f"copy-{number}")
     assert repr(own) == "<Preparation [4 tokenizers]>"
+
+
+def tokenize(preparation: Preparation, prompt: Prompt, **more: object) -> TokenizePrompt:
+    return TokenizePrompt(GenerationRequest("r", "pico-tiny", prompt), **more)  # type: ignore[arg-type]  # any field
+
+
+def test_a_prompt_is_tokenized_as_it_is_prepared(preparation: Preparation) -> None:
+    found = preparation.tokenize(tokenize(preparation, HELLO, token_texts=True))
+    assert list(found.tokens) == prepared(preparation).prompt
+    assert "".join(found.token_texts) == found.text == "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
+    assert found.context_length == 4096
+
+
+def test_a_prompt_that_exceeds_the_context_is_tokenized_too(preparation: Preparation) -> None:
+    found = preparation.tokenize(tokenize(preparation, CompletionPrompt("1 " * 5000)))
+    assert len(found.tokens) > found.context_length
+    assert found.token_texts == ()
+
+
+def test_a_prompt_of_megabytes_is_not_tokenized(preparation: Preparation) -> None:
+    with pytest.raises(ContextLengthExceeded):
+        preparation.tokenize(tokenize(preparation, CompletionPrompt("word " * 400_000)))
+
+
+def test_tokens_become_text_with_special_tokens(preparation: Preparation) -> None:
+    tokens = prepared(preparation).prompt
+    text = preparation.detokenize(DetokenizePrompt("pico-tiny", tuple(tokens)))
+    assert text.startswith("<|im_start|>user\nHello")
+    with pytest.raises(InvalidRequest) as caught:
+        preparation.detokenize(DetokenizePrompt("pico-tiny", (10**6,)))
+    assert caught.value.param == "tokens"
+
+
+def test_tags_in_the_answer_to_a_completion_are_text(preparation: Preparation) -> None:
+    (sequence,) = prepared(preparation, CompletionPrompt("12 + 35 =")).sequences
+    tokens = preparation.tokenize(tokenize(preparation, CompletionPrompt("<think>hm</think>47"))).tokens
+    deltas = [delta for token in tokens for delta in sequence.parser.push(token)] + [*sequence.parser.flush()]
+    assert {type(delta) for delta in deltas} == {TextDelta}
+    assert sequence.parser.reasoning_tokens == 0

@@ -16,6 +16,7 @@ from pico_jupyter.errors import (
     ReasoningUnsupported,
     TemplateFailed,
 )
+from pico_jupyter.template_switch import TemplateSwitch
 from pico_jupyter.types import (
     ChatPrompt,
     GenerationRequest,
@@ -25,7 +26,6 @@ from pico_jupyter.types import (
     RawPrompt,
     Role,
     Structure,
-    TemplateSwitch,
     TextPart,
     ToolCall,
     VideoPart,

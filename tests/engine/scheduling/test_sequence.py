@@ -84,6 +84,13 @@ def test_a_token_ends_its_sequence_for_one_reason(token: int, parser: FakeParser
     assert made.open_sequences == ([] if reason else [sequence])
 
 
+def test_a_further_end_token_of_the_request_ends_its_sequence() -> None:
+    made, sequence, sink = generation(FakeParser())
+    made.end_tokens = frozenset({7})
+    made.append(sequence, SampledToken(1, 7))
+    assert (sequence.finish_reason, sink.text) == ("stop", "")
+
+
 def test_the_token_limit_is_length_even_with_tool_calls() -> None:
     made, sequence, sink = generation(FakeParser(has_tool_calls=True), max_tokens=1)
     made.append(sequence, SampledToken(1, 5))

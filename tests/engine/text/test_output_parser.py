@@ -210,6 +210,16 @@ def test_invalid_bytes_become_the_same_replacement_characters_in_any_split(data:
     assert run(data.draw(chunks_of(body))).text == body.decode("utf-8", "replace")
 
 
+@pytest.mark.parametrize(("text", "found"), [("a END b", "END"), ("a\nb", "\n"), ("a b", "")])
+def test_the_stop_string_that_ended_the_answer_is_reported(text: str, found: str) -> None:
+    vocabulary = ChunkVocabulary(PLAIN)
+    parser = parser_for(vocabulary, stop=["END", "\n"])
+    for character in text:
+        parser.push(vocabulary.token(character.encode()))
+    parser.flush()
+    assert parser.stop_string == found
+
+
 def stopped_text(text: str, stops: Sequence[str]) -> str:
     """The text before the first stop string, found by reading character by character."""
     for end in range(1, len(text) + 1):

@@ -1,0 +1,146 @@
+"""Writes the answers of v1/completions, whole or as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, assert_never
+
+from msgspec import UNSET, UnsetType
+
+from pico_jupyter.client import Completion
+from pico_jupyter.dialects import completions_schema as schema
+from pico_jupyter.dialects.completions_request import OpenAICompletionCall
+from pico_jupyter.dialects.framing import SSE_DONE, SSE_TYPE, encode_json, finite_logprob, sse_event, sse_keepalive
+from pico_jupyter.dialects.openai_answer import describe_openai_error, describe_usage
+from pico_jupyter.dialects.openai_answer_schema import OpenAIUsage
+from pico_jupyter.errors import PicoError
+from pico_jupyter.types import (
+    Accepted,
+    Delta,
+    Finished,
+    FinishReason,
+    Progress,
+    ReasoningDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCallDelta,
+    ToolCallPart,
+)
+
+
+class OpenAICompletionStream:
+    """Writes the SSE events of one streamed answer.
+
+    `created` is in seconds since the epoch. `echoes` are the texts of the prompts, if the answer begins with them.
+    """
+
+    content_type = SSE_TYPE
+
+    def __init__(
+        self, call: OpenAICompletionCall, completion_id: str, created: int, echoes: Sequence[str] = ()
+    ) -> None:
+        self._call = call
+        self._id = completion_id
+        self._created = created
+        self._echoes = echoes
+        self._is_begun = False
+        self._lengths = [0] * (call.n * len(call.requests))  # Characters of each text, as its tokens spell it.
+
+    def __repr__(self) -> str:
+        return f"<OpenAICompletionStream {self._id} [{len(self._lengths)} choices]>"
+
+    def encode(self, delta: Delta) -> bytes:
+        match delta:
+            case Accepted() | Progress() | ToolCallDelta() | ToolCallPart():
+                return b""
+            case TextDelta() | ReasoningDelta():
+                return self._begin() + self._text(delta)
+            case Finished():
+                return self._begin() + self._finish(delta)
+            case _:
+                assert_never(delta)
+
+    def keepalive(self, done: int, total: int) -> bytes:
+        return sse_keepalive(done, total)
+
+    def error(self, error: PicoError) -> bytes:
+        return sse_event(describe_openai_error(error)) + SSE_DONE
+
+    def _begin(self) -> bytes:
+        """Write the prompts before the first text."""
+        if self._is_begun or not self._echoes:
+            return b""
+        self._is_begun = True
+        texts = [echo for echo in self._echoes for _ in range(self._call.n)]
+        return b"".join([self._event(schema.CompletionChoice(text=text, index=i)) for i, text in enumerate(texts)])
+
+    def _text(self, delta: TextDelta | ReasoningDelta) -> bytes:
+        if not delta.text and not delta.logprobs:
+            return b""
+        logprobs = None
+        if delta.logprobs:
+            logprobs = _logprobs(delta.logprobs, self._lengths[delta.index])
+            self._lengths[delta.index] += sum(map(len, logprobs.tokens))
+        return self._event(schema.CompletionChoice(text=delta.text, index=delta.index, logprobs=logprobs))
+
+    def _finish(self, finished: Finished) -> bytes:
+        frames = [
+            self._event(schema.CompletionChoice(text="", index=i, finish_reason=_reason(reason)))
+            for i, reason in enumerate(finished.finish_reasons)
+        ]
+        if self._call.include_usage:
+            usage = describe_usage(finished.usage)
+            frames.append(sse_event(_completion(self._call, self._id, self._created, [], usage)))
+        return b"".join([*frames, SSE_DONE])
+
+    def _event(self, choice: schema.CompletionChoice) -> bytes:
+        usage = None if self._call.include_usage else UNSET
+        return sse_event(_completion(self._call, self._id, self._created, [choice], usage))
+
+
+def text_completion(
+    call: OpenAICompletionCall, answer: Completion, completion_id: str, created: int, echoes: Sequence[str] = ()
+) -> bytes:
+    """Encode a whole answer as one JSON object. `echoes` are the texts of the prompts, if it begins with them."""
+    choices = [
+        schema.CompletionChoice(
+            text=(echoes[i // call.n] if echoes else "") + choice.text,
+            index=i,
+            logprobs=_logprobs(choice.logprobs) if call.requests[0].top_logprobs is not None else None,
+            finish_reason=_reason(choice.finish_reason),
+        )
+        for i, choice in enumerate(answer.choices)
+    ]
+    return encode_json(_completion(call, completion_id, created, choices, describe_usage(answer.usage)))
+
+
+def _completion(
+    call: OpenAICompletionCall,
+    completion_id: str,
+    created: int,
+    choices: list[schema.CompletionChoice],
+    usage: OpenAIUsage | UnsetType | None,
+) -> schema.TextCompletion:
+    return schema.TextCompletion(id=completion_id, created=created, model=call.model, choices=choices, usage=usage)
+
+
+def _logprobs(entries: Sequence[TokenLogprob], start: int = 0) -> schema.CompletionLogprobs:
+    offsets = []
+    for entry in entries:
+        offsets.append(start)
+        start += len(entry.token)
+    return schema.CompletionLogprobs(
+        tokens=[entry.token for entry in entries],
+        token_logprobs=[finite_logprob(entry.logprob) for entry in entries],
+        top_logprobs=[_candidates(entry) for entry in entries],
+        text_offset=offsets,
+    )
+
+
+def _candidates(entry: TokenLogprob) -> dict[str, float]:
+    likeliest = {top.token: finite_logprob(top.logprob) for top in reversed(entry.top)}
+    return likeliest | {entry.token: finite_logprob(entry.logprob)}
+
+
+def _reason(reason: FinishReason) -> Literal["stop", "length"]:
+    return "length" if reason == "length" else "stop"
