@@ -84,15 +84,15 @@ def is_in_url(text: str, position: int) -> bool:
 def read_formula_block(text: str) -> str | None:
     """Return the lines of the display formula at the start of `text`, or None.
 
-    Only a formula on separate lines may contain empty lines.
+    A formula may contain empty lines only if its opening mark is alone on its line.
     """
     opening = BLOCK_OPENING.match(text)
     formula = read_formula(text[opening.end() :]) if opening else None
     if opening is None or formula is None:
         return None
     ending = BLOCK_ENDING.match(text, opening.end() + len(formula.raw))
-    is_split = EMPTY_LINE.search(formula.raw) and not LONELY_OPENING.match(formula.raw)
-    return None if ending is None or is_split else text[: ending.end()]
+    is_broken = EMPTY_LINE.search(formula.raw) and not LONELY_OPENING.match(formula.raw)
+    return None if ending is None or is_broken else text[: ending.end()]
 
 
 def _is_formula(tex: str) -> bool:

@@ -89,9 +89,9 @@ class ChatMagics(Magics):
             self._insert_code(answer.text)
 
     def _schema(self, name: str) -> Any:
-        """Return the value of the variable in --schema."""
+        """Return the value of `name`, the variable or expression of --schema; None if it is empty."""
         if name and not is_expression(name):
-            raise InvalidRequest(f"--schema {name}: not the name of a variable")
+            raise InvalidRequest(f"--schema {name}: not the name of a variable, an attribute or an item")
         return evaluate(name, self._shell.user_ns) if name else None
 
     def _images(self, word: str) -> list[Any]:

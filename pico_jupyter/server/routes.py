@@ -89,18 +89,18 @@ class _HeadMatches(Matcher):
 
 
 def rules(context: ServerContext) -> list[Rule]:
-    """The rules of all endpoints below each of MOUNTS, relative to the server's base URL."""
+    """The rules of ENDPOINTS below each of MOUNTS, and of the paths that exist only below pico/."""
     shared = {"context": context}
     endpoints = [
         (_with_any_slashes(mount + path), handler, {**shared, **arguments})
         for mount in MOUNTS
         for path, handler, arguments in ENDPOINTS
     ]
-    own = [
+    only_below_pico = [
         (_with_any_slashes("pico"), ollama.OllamaRootHandler, shared),
         (_with_any_slashes("pico/openapi.json"), openapi.OpenAPIHandler, shared),
     ]
-    return [*endpoints, *own]
+    return [*endpoints, *only_below_pico]
 
 
 def fallback_rules(base_url: str, context: ServerContext) -> list[TornadoRule]:

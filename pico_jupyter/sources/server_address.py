@@ -57,7 +57,7 @@ def find_server(environ: Mapping[str, str] = os.environ) -> ServerAddress | None
         # A single-user server of JupyterHub has no token of its own. It accepts the hub's token.
         return ServerAddress(parent.url, parent.token or hub_token)
     service = environ.get("JUPYTERHUB_SERVICE_URL", "")
-    return ServerAddress(_reachable(service), hub_token) if service and hub_token else None
+    return ServerAddress(_with_loopback(service), hub_token) if service and hub_token else None
 
 
 def running_servers() -> Iterator[ServerAddress]:
@@ -80,8 +80,8 @@ def read_address(info: Path) -> ServerAddress | None:
     return None
 
 
-def _reachable(service_url: str) -> str:
-    """Replace a host that means "all interfaces", which JupyterHub writes, by loopback."""
+def _with_loopback(service_url: str) -> str:
+    """Replace a host that means "all interfaces" by loopback. JupyterHub writes such hosts."""
     parts = urlsplit(service_url)
     port = f":{parts.port}" if parts.port else ""
     netloc = f"127.0.0.1{port}" if (parts.hostname or "") in ANY_HOST else parts.netloc

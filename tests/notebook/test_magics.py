@@ -86,7 +86,7 @@ def test_the_schema_is_a_variable(notebook: Notebook) -> None:
     ("name", "reason"),
     [
         ("Absent", "{Absent} is not defined"),
-        ("f()", "--schema f(): not the name of a variable"),
+        ("f()", "--schema f(): not the name of a variable, an attribute or an item"),
         ("text", "schema: must be a pydantic model"),
     ],
 )

@@ -57,7 +57,7 @@ class DecodeBatch:
         return f"<DecodeBatch [{len(self.rows)} rows | {max(len(row.tokens) for row in self.rows)} tokens]>"
 
     def begin(self, logits: mx.array) -> None:
-        """Sample the first tokens from `logits` (rows, vocabulary) of a prefill, which also computed the inputs."""
+        """Append the computed inputs to their rows. Sample the next tokens from `logits` (rows, vocabulary)."""
         inputs = self.inputs
         self._sample(logits)
         for row, token in zip(self.rows, ints(inputs), strict=True):
@@ -155,7 +155,7 @@ class DecodeBatch:
         return self.cache if len(self.rows) == 1 else kv.extract(self.cache, index)
 
     def reduce(self, keep: list[int]) -> None:
-        """Remove all rows except those at the indices `keep`. The cache of a single remaining row becomes scalar."""
+        """Remove all rows except those at the indices `keep`. If one row remains, its cache has no batch any more."""
         if not keep:
             self.rows = []
             return

@@ -274,7 +274,7 @@ def _looks_complete(files: Files) -> bool:
 
 
 def _hub_snapshots(cache: Path) -> Iterator[_ModelFolder]:
-    """The folder models--org--name/snapshots/REVISION of each cached model; its file refs/main contains REVISION."""
+    """The folder models--org--name/snapshots/REVISION of each cached model, where refs/main has REVISION."""
     for folder in _subfolders(cache):
         kind, _, rest = folder.name.partition("--")
         if kind != "models" or not rest:

@@ -145,7 +145,7 @@ class MediaPreparation:
         for kind in MEDIA_KINDS:
             expected = [part for part in parts if _kind(part) == kind]
             token = self.processor.placeholder(kind)
-            # The placeholder of the template may contain several tokens of the processor.
+            # The placeholder in the template may contain the token of the processor several times.
             placeholder = self._format.placeholder(kind) or token
             if token and text.count(token) > len(expected) * placeholder.count(token):
                 reason = f"{token} is not allowed in a prompt with images or videos"

@@ -161,7 +161,10 @@ class Lane:
         return short if is_first_short else ready[:1]
 
     def advance(self, task: PrefillTask, remaining: int) -> None:
-        """Record the remaining tokens of a prompt after a chunk. At 0, its rows decode, else it moves to the end."""
+        """Record the remaining tokens of a prompt after a chunk.
+
+        At 0, the rows of the prompt begin to decode. Otherwise the prompt moves to the end of `prefilling`.
+        """
         task.remaining = remaining
         task.generation.prefilled = min(task.computed, len(task.generation.prompt))
         self.prefilling.remove(task)

@@ -92,7 +92,7 @@ class RowConstraint:
         self._opened = 0
         self._is_opening = self._gate is not None and not self._gate.started
         self._is_reasoning = self._gate is not None and self._gate.started
-        self._may_space = False
+        self._allows_spacing = False
         self._has_ended = False
         self.matcher = None if self._whole is None else self._whole.deep_copy()
         if self._is_reasoning:
@@ -121,10 +121,10 @@ class RowConstraint:
             self._consume_opening(token)
         elif self._is_reasoning:
             self._consume_reasoning(token)
-        elif self._may_space and self._gate is not None and token in self._gate.spacing:
-            self._may_space = False
+        elif self._allows_spacing and self._gate is not None and token in self._gate.spacing:
+            self._allows_spacing = False
         elif self.matcher is not None and not self.matcher.is_stopped():
-            self._may_space = False
+            self._allows_spacing = False
             self.matcher.consume_token(token)
             self._end_triggered_call()
         elif self._trigger is not None:
@@ -145,7 +145,7 @@ class RowConstraint:
             return _allow_only(mask, self._eos_tokens) if is_over else False
         if self._is_opening and self._gate is not None and self._gate.opening:
             _allow(mask, self._gate.opening[:1])
-        if self._may_space and self._gate is not None:
+        if self._allows_spacing and self._gate is not None:
             _allow(mask, self._gate.spacing)
         if matcher.is_accepting():
             _allow(mask, self._eos_tokens)
@@ -180,7 +180,7 @@ class RowConstraint:
         self._reasoning_tokens += 1
         self._tail = (self._tail + self._token_bytes(token))[-len(closing) - 64 :]
         if closing in self._tail:
-            self._is_reasoning, self._tail, self._forced, self._may_space = False, b"", [], True
+            self._is_reasoning, self._tail, self._forced, self._allows_spacing = False, b"", [], True
             return
         self._limit_reasoning()
 

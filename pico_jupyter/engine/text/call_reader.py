@@ -162,7 +162,7 @@ class _Reader(ParameterReader):
     def _read_object(self) -> list[ParsedToolCall]:
         value = self._read_json(holds_calls=True)
         items = value if isinstance(value, list) else [value]
-        # An object without a tag may be an ordinary answer in JSON.
+        # Without tags around it, an object with no arguments may be an ordinary answer in JSON, so it is no call.
         return [_call_of_object(item, needs_arguments=bool(self._format.guards)) for item in items]
 
     def _read_json(self, *, holds_calls: bool) -> Any:

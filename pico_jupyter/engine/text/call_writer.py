@@ -41,13 +41,13 @@ class CallWriter:
         self.has_calls = True
 
     def read_parts(self, text: str) -> None:
-        """Add the new parts of calls in `certain_format`. `text` is the whole text from the first of these calls on."""
+        """Add the new parts of calls. `text` begins with the first call, and has all text from there on."""
         if self._parts is not None:
             for part in self._parts.read(text):
                 self.add_part(part.arguments, part.name)
 
     def end_parts(self) -> int:
-        """End the text given to read_parts(). Returns how many of its calls were added in parts."""
+        """Reset read_parts() for the next text. Returns the number of calls that it has added."""
         if self._parts is None:
             return 0
         count = self._parts.count

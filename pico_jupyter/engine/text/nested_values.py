@@ -67,7 +67,7 @@ def read_tags(cursor: TextCursor, prefix: str, properties: Mapping[str, Any], cl
 def _read_nested(
     cursor: TextCursor, prefix: str, schema: Any, closings: tuple[str, ...], siblings: Collection[str]
 ) -> Any:
-    """Read the value before the first of the tags `closings`: text, or an object or a list of tags.
+    """Read the value before the first of the tags `closings`: text, or tags that form an object or a list.
 
     It ends before another of these tags or before the tag of one of its `siblings`, if its own closing tag is missing.
     The tag at its end is not consumed.

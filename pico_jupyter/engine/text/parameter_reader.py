@@ -84,7 +84,7 @@ class ParameterReader(TextCursor):
     def _read_value(self, schema: Any, following: Collection[str]) -> str:
         """Read the value of a parameter. The parameters `following` may be next if the closing tag is missing."""
         start = self.at
-        begin = start if "string" in schema_types(schema) else self._json_end(start)
+        begin = start if "string" in schema_types(schema) else self._value_end(start)
         end = self._find_closing(begin)
         if end is None or self._opens_a_parameter(begin, end):
             without = self._end_without_closing(begin, len(self.text) if end is None else end, following)
@@ -129,7 +129,7 @@ class ParameterReader(TextCursor):
                 return int(ends.start())
         return int(match.start()) if match else None
 
-    def _json_end(self, start: int) -> int:
+    def _value_end(self, start: int) -> int:
         """The end of the JSON object or list at `start`; without one, `start`. Its strings may contain closing tags."""
         self.skip_space()
         at, self.at = self.at, start

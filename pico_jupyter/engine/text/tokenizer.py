@@ -104,9 +104,9 @@ class Tokenizer:
 
     @cached_property
     def control_tokens(self) -> frozenset[str]:
-        """The tokens that structure a prompt: the special ones, and the other added ones that the template names.
+        """The tokens that structure a prompt: special tokens, and added tokens that are in the template or are tags.
 
-        Tokens without a letter (such as a run of line breaks), or with only letters and digits, are ordinary text.
+        Except for tags, tokens without a letter (such as a run of line breaks) and words are ordinary text.
         """
         template, tags = str(self._hf.chat_template), self.output_format.tags
         added = self._hf.added_tokens_decoder.values()
