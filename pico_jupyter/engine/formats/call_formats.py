@@ -42,14 +42,16 @@ JSON_ALONE = CallFormat(
     ),
     evidence=('"parameters": dictionary of argument name', "Available Tools:"),
 )
-# Qwen2.5-Coder writes this instead of its tags.
+# Qwen2.5-Coder writes one of these instead of its tags.
 JSON_IN_FENCE = CallFormat(
     title="JSON in a code block",
     families=("Qwen2.5-Coder",),
     body=Body.OBJECTS,
-    sections=(("```json", "```"),),
+    sections=(("```json", "```"), ("```", "```"), ("<tools>", "</tools>")),
     is_single=True,
-    guards=('```json { "name" : "{name}"', '```json [ { "name" : "{name}"'),
+    guards=tuple(
+        f'{opening} {value} "name" : "{{name}}"' for opening in ("```json", "```", "<tools>") for value in ("{", "[ {")
+    ),
 )
 PYTHON_ALONE = CallFormat(
     title="Python alone",
@@ -338,7 +340,8 @@ CALL_FORMATS = (
         families=("Granite 3", "Phi-4-mini"),
         body=Body.OBJECTS,
         is_list=True,
-        sections=(("<|tool_call|>", "<|/tool_call|>"),),
+        # Granite 3.1 writes the tags as plain text without bars.
+        sections=(("<|tool_call|>", "<|/tool_call|>"), ("<tool_call>", "</tool_call>")),
         evidence=("<|tool_call|>",),
     ),
     CallFormat(

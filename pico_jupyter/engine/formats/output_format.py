@@ -15,6 +15,7 @@ from pico_jupyter.engine.formats.call_formats import (
     JSON_IN_FENCE,
     JSON_IN_TAGS,
     PYTHON_ALONE,
+    Body,
     CallFormat,
 )
 
@@ -198,14 +199,13 @@ def detect_reasoning(template: str, tokens: Container[str]) -> ReasoningFormat |
 def detect_call_formats(template: str, tokens: Container[str]) -> tuple[CallFormat, ...]:
     """Detect the formats of calls from the template or the vocabulary.
 
-    Small models often write the JSON of a call without tags or in a code block. If calls are JSON, these formats are
-    included.
+    Small models often write the JSON of a call without tags or in a code block. These formats are included if calls
+    contain JSON.
     """
     found = next((call for call in CALL_FORMATS if any(text in template for text in call.evidence)), None)
     found = found or next(
         (call for call in CALL_FORMATS if any(text in tokens for text in call.evidence)), JSON_IN_TAGS
     )
-    if found is JSON_IN_TAGS:
-        return (JSON_IN_TAGS, JSON_ALONE, JSON_IN_FENCE)
-    is_llama = found.title.startswith("Llama") or found.guards
-    return tuple(dict.fromkeys((found, PYTHON_ALONE, JSON_ALONE))) if is_llama else (found,)
+    if found.title.startswith("Llama") or found.guards:
+        return tuple(dict.fromkeys((found, PYTHON_ALONE, JSON_ALONE, JSON_IN_FENCE)))
+    return (found, JSON_ALONE, JSON_IN_FENCE) if found.body in (Body.OBJECTS, Body.JSON) else (found,)

@@ -8,6 +8,8 @@ from typing import Any
 
 from pico_jupyter.engine.formats.call_formats import JSON_IN_TAGS
 
+# The types of JSON schema without "null". For others, such as "float", the templates of Hermes never end.
+_TYPES = ("string", "number", "integer", "boolean", "object", "array")
 # The schema of values of any type. The template of Command R+ requires a type.
 _ANY_VALUE = {"type": ["string", "number", "boolean"]}
 
@@ -55,6 +57,9 @@ def _complete_object(schema: Mapping[str, Any]) -> dict[str, Any]:
 def _complete_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A schema with description and type. Of several types, the first one that is not null is used."""
     completed = {"description": "", **schema, "type": _type_name(schema)}
+    if "enum" in schema and "default" in schema and not isinstance(schema["default"], str):
+        # The template of gpt-oss appends the default of an enum to a text.
+        completed["default"] = json.dumps(schema["default"], ensure_ascii=False)
     if completed["type"] == "object":
         completed = {"description": "", "additionalProperties": _ANY_VALUE, **_complete_object(completed)}
         if members := _schema(schema.get("additionalProperties")):
@@ -69,7 +74,7 @@ def _type_name(schema: Mapping[str, Any]) -> str:
     if isinstance(named, list):
         named = next((name for name in named if name != "null"), None)
     if isinstance(named, str):
-        return named
+        return named.lower() if named.lower() in _TYPES else "string"
     options: Any = next((schema[key] for key in ("anyOf", "oneOf", "allOf") if isinstance(schema.get(key), list)), [])
     found = (_type_name(_schema(option)) for option in options if _schema(option).get("type") != "null")
     return next(found, "object" if "properties" in schema else "string")

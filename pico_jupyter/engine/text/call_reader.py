@@ -79,7 +79,8 @@ class _Reader(ParameterReader):
                 raise Incomplete
             end = self.at
             try:
-                if calls and not self._closings and not self._accept_separator():
+                has_separator = self._format.body is Body.OBJECTS or not self._closings
+                if calls and has_separator and not self._accept_separator():
                     raise NotACall("no further call")
                 self._add_call()
             except (NotACall, Incomplete) as error:

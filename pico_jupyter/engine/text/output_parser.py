@@ -222,7 +222,8 @@ class OutputParser:
                 self._space.reset_after_markup(follows_text=False)
                 self._output.assign_to_reasoning()
                 return text[len(tag) :]
-        if self._may_be_tag(text):
+        # A call without its usual tags may begin as they do.
+        if self._may_be_tag(text) or partial_length(text, self._collector.needles) == len(text):
             self._held = text
             return ""
         space = self._space.kept(has_text=True)

@@ -33,9 +33,10 @@ class ParameterReader(TextCursor):
         self._stops = stops
         self._progress = progress
         self._closings = tuple(closing for _, closing in call_format.sections if closing)
-        # A call may be followed by the end of its section, or by the next call.
+        # A call may be followed by the end of its section, or by the next call or section.
         starts = (pattern.partition("{")[0] for pattern in call_format.calls)
-        self._ends = (*self._closings, *(start for start in starts if start))
+        openings = (opening for opening, _ in call_format.sections)
+        self._ends = (*self._closings, *(start for start in (*openings, *starts) if start))
         self._schemas = {name: parameters for name, parameters in map(tool_parameters, tools) if name}
 
     def _read_tagged(self, properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -294,6 +294,33 @@ def test_an_object_has_a_type_of_its_members_for_command_r(
     assert rendered.startswith(f"f(a: Dict[str, {kind}])")
 
 
+ONLY_TEXTS = (  # As in gpt-oss and Hermes.
+    "{% macro kind(s) %}{% if s.type in ('string', 'integer') %}{{ s.type }}{% else %}{{ kind(s) }}{% endif %}"
+    "{% endmacro %}{{ tools[0].function.name }}"
+    "{% for name, p in tools[0].function.parameters.properties.items() %}({{ name }}: {{ kind(p) }}"
+    "{% if p.enum %}{{ ' = ' + p.default }}{% endif %}){% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("schema", "printed"),
+    [
+        ({"type": "integer", "enum": [1, 2], "default": 1}, "integer = 1"),
+        ({"type": "integer", "enum": [0, 1], "default": 0}, "integer = 0"),
+        ({"type": "INTEGER"}, "integer"),
+        ({"type": "float"}, "string"),
+        ({"type": "null"}, "string"),
+    ],
+    ids=str,
+)
+def test_defaults_and_types_that_a_template_refuses_are_replaced(
+    with_template: WithTemplate, schema: dict[str, Any], printed: str
+) -> None:
+    function = {"name": "f", "parameters": {"type": "object", "properties": {"a": schema}}}
+    tools = json.dumps([{"type": "function", "function": function}])
+    assert text_by(with_template(ONLY_TEXTS + PLAIN), QUESTION, tools=tools).startswith(f"f(a: {printed})")
+
+
 def test_tools_are_unchanged_for_other_templates(with_template: WithTemplate) -> None:
     tools = '[{"type": "function", "function": {"name": "f"}}]'
     rendered = text_by(with_template("{{ tools | tojson }}" + PLAIN), QUESTION, tools=tools)
