@@ -33,6 +33,10 @@ _MESSAGES = (
     (regex.compile(r"Pointer '(.*)' does not exist"), "the reference '#{}' does not exist"),
     (regex.compile(r"Resource '(.*?)'"), "the reference {!r} leads out of the schema"),
     (regex.compile(r"(look-around|backreference)"), "the keyword 'pattern' has a {}, which is not supported"),
+    (
+        regex.compile(r"(?:integer|float) range: (?:min=None, )?(min|max)=Some\((?=-?[0-9.]+(?:e|[0-9]{18}))"),
+        "the keyword '{}imum' has a number that is too large",
+    ),
     (regex.compile(r"(Unable to determine) if regex is empty"), "its patterns are too complex together"),
 )
 

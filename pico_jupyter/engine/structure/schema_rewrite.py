@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from pico_jupyter.engine.structure.schema_names import declare_names
 from pico_jupyter.engine.structure.schema_negation import (
     all_of,
     any_of,
@@ -19,12 +20,26 @@ from pico_jupyter.engine.structure.schema_negation import (
     other_values,
 )
 from pico_jupyter.engine.structure.schema_spelling import spell_bounds, spell_format, spell_pattern, spell_values
-from pico_jupyter.engine.structure.schema_values import KEYWORDS, Document, NotExact, has_key, listed
+from pico_jupyter.engine.structure.schema_values import KEYWORDS, Document, NotExact, has_key, listed, references
 
 # `oneOf` with more options is not rewritten.
 _MAX_OPTIONS = 8
 _REPLACED = ("not", "if", "oneOf", "dependencies", "dependentRequired", "dependentSchemas")
 _SCHEMAS_BY_NAME = {"properties", "patternProperties", "$defs", "definitions"}
+# The keywords without effect on values that llguidance 1.9 knows. It also takes each unknown key for a limit: beside a
+# recursive reference, it then refuses the schema.
+_ANNOTATIONS = {
+    "title",
+    "description",
+    "default",
+    "examples",
+    "$defs",
+    "definitions",
+    "$schema",
+    "$id",
+    "id",
+    "$anchor",
+}
 _SCHEMAS = {"items", "prefixItems", "additionalProperties", "anyOf", "oneOf", "allOf"}
 
 
@@ -45,6 +60,7 @@ class _Rewriter:
 
     def __init__(self, root: Any) -> None:
         self._document = Document(root)
+        self._referenced = {name for reference in references(root) for name in reference.split("/")}
 
     def rewrite(self, schema: Any) -> Any:
         """A schema whose parts are rewritten, from the outside to the inside."""
@@ -52,7 +68,8 @@ class _Rewriter:
             return [self.rewrite(item) for item in schema]
         if not isinstance(schema, Mapping):
             return schema
-        written = _spelled(self._with_chosen_values(schema))
+        schema = {key: value for key, value in schema.items() if self._is_used(key)}
+        written = self._with_declared_names(_spelled(self._with_chosen_values(schema)))
         for keyword in _REPLACED:
             if keyword not in written:
                 continue
@@ -63,6 +80,18 @@ class _Rewriter:
             removed = ("if", "then", "else") if keyword == "if" else (keyword,)
             written = _joined(_without(written, *removed), part)
         return {key: self._rewrite_value(key, value) for key, value in written.items()}
+
+    def _is_used(self, key: str) -> bool:
+        return key in KEYWORDS or key in _ANNOTATIONS or key in self._referenced
+
+    def _with_declared_names(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A schema without `propertyNames`, if its names can be declared."""
+        if "propertyNames" not in schema:
+            return schema
+        try:
+            return declare_names(schema, self._document.resolve_chain(schema["propertyNames"]))
+        except NotExact:
+            return schema
 
     def _rewrite_value(self, keyword: str, value: Any) -> Any:
         if keyword == "pattern" and isinstance(value, str):

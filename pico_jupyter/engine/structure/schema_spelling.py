@@ -34,6 +34,8 @@ _CLASS_STARTS = regex.compile(r"\\.|\[\^?(?:\\.|[^\\\]])*\]?", regex.DOTALL)
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 # The distance by which exclusive_bound() moves a bound.
 _STEP = 1e-6
+# llguidance 1.9 keeps bounds as floats and as 64-bit integers: this is the largest number that both can be.
+_LARGEST = 2**63 - 1024
 
 
 def spell_format(name: str) -> Any:
@@ -53,11 +55,32 @@ def spell_pattern(pattern: str) -> str:
 
 
 def spell_bounds(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Move the exclusive bounds of a schema with exclusive_bound(), if two of its bounds differ by less than 1."""
+    """Move large bounds into the range of llguidance, and exclusive ones with exclusive_bound() if two are close.
+
+    Bounds are close if they differ by less than 1.
+    """
+    schema = _within_range(schema)
     bounds = {key: schema[key] for key in _BOUNDS if _is_number(schema.get(key))}
     close = [key for key, value in bounds.items() if any(0 < abs(value - other) < 1 for other in bounds.values())]
     moved = [exclusive_bound(key, bounds[key]) for key in close if key.startswith("exclusive")]
     return {**schema, **{key: value for bound in moved for key, value in bound.items()}}
+
+
+def _within_range(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema whose bounds are at most _LARGEST from 0. Valid values beyond are not accepted.
+
+    If all valid values are beyond, one bound stays, which llguidance refuses.
+    """
+    for side, sign in (("Minimum", -1), ("Maximum", 1)):
+        for keyword in (side.lower(), f"exclusive{side}"):
+            value: Any = schema.get(keyword)
+            if not _is_number(value) or abs(value) <= _LARGEST:
+                continue
+            if value * sign < 0:
+                return {**{key: item for key, item in schema.items() if key not in _BOUNDS}, side.lower(): value}
+            others = {key: item for key, item in schema.items() if key != keyword}
+            schema = {side.lower(): sign * _LARGEST, **others}
+    return schema
 
 
 def exclusive_bound(keyword: str, value: float) -> dict[str, float]:

@@ -7,7 +7,7 @@ schemas that need too many steps.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import regex
@@ -50,6 +50,16 @@ def has_key(value: Any, keys: Collection[str]) -> bool:
     if isinstance(value, Mapping):
         return not value.keys().isdisjoint(keys) or any(has_key(item, keys) for item in value.values())
     return any(has_key(item, keys) for item in listed(value))
+
+
+def references(schema: Any) -> Iterator[str]:
+    """The references at any depth of a schema."""
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"]
+        schema = list(schema.values())
+    for part in listed(schema):
+        yield from references(part)
 
 
 def has_type(value: Any, name: str) -> bool:
@@ -103,6 +113,12 @@ class Document:
         if self._has_parts_with_ids:
             raise NotExact
         return self._at(reference)
+
+    def resolve_chain(self, schema: Any) -> Any:
+        """The schema at the end of a chain of references. Only its last reference may have other keywords beside it."""
+        while isinstance(schema, Mapping) and schema.keys() & KEYWORDS == {"$ref"}:
+            schema = self.resolve(schema["$ref"])
+        return schema
 
     def _at(self, reference: Any) -> Any:
         if reference == "#":
@@ -205,9 +221,8 @@ class Document:
             return False
 
     def _target(self, schema: Any) -> Mapping[str, Any]:
-        """The schema at the end of a chain of references."""
-        while isinstance(schema, Mapping) and schema.keys() & KEYWORDS == {"$ref"}:
-            schema = self.resolve(schema["$ref"])
+        """The schema at the end of a chain of references; {} if it has no keywords or is not certain."""
+        schema = self.resolve_chain(schema)
         return schema if isinstance(schema, Mapping) and "$ref" not in schema else {}
 
     def _are_disjoint(self, first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:

@@ -70,7 +70,10 @@ def test_options_of_llguidance_in_a_schema_have_no_effect() -> None:
         ({"contains": {}}, "the keyword 'contains' is not supported (at #/properties/p/contains)"),
         ({"if": {"pattern": "a"}, "then": {}}, "the keyword 'if' is not supported (at #/properties/p/if)"),
         ({"not": {"pattern": "a"}}, "the keyword 'not' is not supported (at #/properties/p/not)"),
-        ({"propertyNames": {}}, "the keyword 'propertyNames' is not supported (at #/properties/p/propertyNames)"),
+        (
+            {"propertyNames": {"format": "email"}},
+            "the keyword 'propertyNames' is not supported (at #/properties/p/propertyNames)",
+        ),
         ({"items": {"contains": {}}}, "the keyword 'contains' is not supported (at #/properties/p/items/contains)"),
         ({"type": "string", "format": "idn-email"}, "the format 'idn-email' is not supported (at #/properties/p)"),
         ({"$ref": "#/nope"}, "the reference '#/nope' does not exist (at #/properties/p)"),

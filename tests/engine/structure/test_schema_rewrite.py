@@ -67,7 +67,34 @@ US = {"properties": {"country": {"const": "US"}}, "required": ["country"]}
         ({"type": "string", "format": "html-selector"}, ['"any text"'], ["1"]),
         ({"type": "string", "format": "uri-reference"}, ['"/a/b?c#d"', '"http://a.b"', '"a.sock"'], ['"a b"', '"1:b"']),
         ({"type": "string", "format": "json-pointer"}, ['""', '"/a~0/b"'], ['"a"', '"/~2"']),
+        # propertyNames
+        (
+            {"type": "object", "propertyNames": {"$ref": "#/$defs/n"}, "additionalProperties": {"type": "null"},
+             "$defs": {"n": {"type": "string", "enum": ["a", "b/"]}}},
+            ["{}", '{"a":null}', '{"a":null,"b/":null}'],
+            ['{"c":null}', '{"a":1}'],
+        ),
+        (
+            {"propertyNames": {"enum": ["a", "b", 1]}, "properties": {"a": {"const": 1}, "c": True}},
+            ["{}", '{"a":1,"b":2}', "1"],
+            ['{"a":2}', '{"c":1}'],
+        ),
+        ({"propertyNames": {"const": "a"}, "required": ["a"]}, ['{"a":1}'], ["{}", '{"b":1}']),
+        ({"type": "object", "propertyNames": {"pattern": '^[^"]$'}}, ['{"a":1}', "{}"], ['{"ab":1}', '{"\\"":1}']),
+        ({"propertyNames": {"minLength": 2, "maxLength": 3}}, ['{"ab":1}'], ['{"a":1}', '{"abcd":1}']),
+        ({"propertyNames": {"format": "date"}}, ['{"2024-02-29":1,"1999-12-31":1}'], ['{"1999-02-29":1}', '{"a":1}']),
+        # Annotations beside references that are recursive
+        (
+            {"type": "object", "properties": {"n": {"discriminator": {}, "anyOf": [{"$ref": "#"}, {"type": "null"}]}}},
+            ['{"n":{"n":null}}'],
+            ['{"n":1}'],
+        ),
+        ({"$defs": {"n": {"items": {"deprecated": True, "$ref": "#/$defs/n"}}}, "$ref": "#/$defs/n"}, ["[[1]]"], []),
+        ({"$ref": "#/x-types/a", "x-types": {"a": {"type": "null"}}}, ["null"], ["1"]),
         # What llguidance enforces differently
+        ({"type": "integer", "minimum": -(2**63), "maximum": 2**64}, ["0", str(2**62)], [str(2**65), "1.5"]),
+        ({"type": "number", "minimum": -1e300, "exclusiveMaximum": 1e308}, ["0.5", "-5"], [str(10**309)]),
+        ({"type": "number", "maximum": 5, "exclusiveMaximum": 1e308}, ["5"], ["6"]),
         ({"type": "string", "pattern": '^[^"]$'}, ['"a"', '"\\\\"', '"\\n"'], ['"\\""']),
         ({"type": "string", "pattern": r"^\[[^\\\]]$"}, ['"[a"'], ['"[\\\\"', '"[]"', '"a"']),
         ({"patternProperties": {'^[^"]$': True}, "additionalProperties": False}, ['{"a":1}'], ['{"\\"":1}']),
@@ -110,6 +137,34 @@ def test_a_rewritten_schema_accepts_the_same_values(schema: Any, accepted: list[
 )
 def test_a_schema_without_an_exact_replacement_stays_as_it_is(schema: Any) -> None:
     assert rewrite_schema(schema) == schema
+
+
+@pytest.mark.parametrize(
+    ("bounds", "keyword"), [({"minimum": 10**40, "maximum": 10**41}, "minimum"), ({"maximum": -(2**64)}, "maximum")]
+)
+@pytest.mark.parametrize("kind", ["integer", "number"])
+def test_a_number_that_must_be_too_large_is_refused_by_name(kind: str, bounds: Any, keyword: str) -> None:
+    schema = {"properties": {"a": {"type": kind, **bounds}}}
+    message = check_grammar(answer_grammar(Structure("json_schema", json.dumps(schema)), "", str), VOCABULARY.ll)
+    assert message == f"the keyword '{keyword}' has a number that is too large (at #/properties/a)"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"propertyNames": {"format": "email"}},
+        {"propertyNames": {"enum": ["a", "bc"], "minLength": 2}},
+        {"propertyNames": {"$ref": "#/$defs/a", "maxLength": 2}, "$defs": {"a": {"minLength": 1}}},
+        {"propertyNames": {"maxLength": 2.5}},
+        {"propertyNames": False},
+        {"propertyNames": {"enum": [str(index) for index in range(200)]}},
+        {"propertyNames": {"pattern": "^a"}, "properties": {"b": True}},
+        {"propertyNames": {"enum": ["a"]}, "patternProperties": {"^a": True}},
+    ],
+)
+def test_names_that_cannot_be_declared_are_refused_by_name(schema: Any) -> None:
+    grammar = answer_grammar(Structure("json_schema", json.dumps(schema)), "", str)
+    assert check_grammar(grammar, VOCABULARY.ll) == "the keyword 'propertyNames' is not supported (at #/propertyNames)"
 
 
 def test_a_rewriting_ends_early_where_schemas_grow_exponentially() -> None:
