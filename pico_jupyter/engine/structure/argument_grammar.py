@@ -25,18 +25,14 @@ from pico_jupyter.engine.structure.lark import (
     text_literal,
 )
 from pico_jupyter.engine.structure.schema_members import grammar_schema
-from pico_jupyter.engine.structure.schema_spelling import DEFINED_FORMATS
+from pico_jupyter.engine.structure.schema_spelling import DATE_FORMATS, DEFINED_FORMATS
 from pico_jupyter.engine.structure.tool_arguments import JSON_ONLY, UNIONS, NotForcible, ToolSchema, refuse_keywords
 from pico_jupyter.engine.text.call_values import convert_text, resolve_schema, schema_types
 
 _TEXT_KEYWORDS = ("enum", "const", "pattern", "minLength", "maxLength", "format")
-_DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 # The values of the keyword `format` that are supported outside JSON, as regular expressions.
 _TEXT_FORMATS = {
-    "date": _DATE,
-    "time": _TIME,
-    "date-time": f"{_DATE}T{_TIME}",
+    **DATE_FORMATS,
     "email": r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,4}",
     "uuid": r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
     "ipv4": r"((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])",

@@ -37,6 +37,14 @@ _MESSAGES = (
         regex.compile(r"(?:integer|float) range: (?:min=None, )?(min|max)=Some\((?=-?[0-9.]+(?:e|[0-9]{18}))"),
         "the keyword '{}imum' has a number that is too large",
     ),
+    (
+        regex.compile(r"patternProperty regexes (.*) are (?:not )?disjoint"),
+        "the keyword 'patternProperties' needs patterns that never match the same name, unlike {}",
+    ),
+    (
+        regex.compile(r"(circular) references with sibling keys"),
+        "the keyword '$ref' is not supported in a {} reference with other keywords beside it",
+    ),
     (regex.compile(r"(Unable to determine) if regex is empty"), "its patterns are too complex together"),
 )
 

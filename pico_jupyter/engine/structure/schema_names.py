@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pico_jupyter.engine.structure.schema_spelling import DATE_FORMATS
 from pico_jupyter.engine.structure.schema_values import KEYWORDS, NotExact, listed
 
 # The value of the other members is copied for each name.
 _MAX_NAMES = 100
 _FORMATS = {
     "uuid": "^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
-    "date": "^[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
-    "|02-(?:0[1-9]|1[0-9]|2[0-8]))$|^(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29$",
+    "date": f"^{DATE_FORMATS['date']}$",
 }
 
 

@@ -74,6 +74,11 @@ def test_options_of_llguidance_in_a_schema_have_no_effect() -> None:
             {"propertyNames": {"format": "email"}},
             "the keyword 'propertyNames' is not supported (at #/properties/p/propertyNames)",
         ),
+        (
+            {"patternProperties": {"a": True, "b": True}},
+            "the keyword 'patternProperties' needs patterns that never match the same name, unlike /a/ and /b/"
+            " (at #/properties/p)",
+        ),
         ({"items": {"contains": {}}}, "the keyword 'contains' is not supported (at #/properties/p/items/contains)"),
         ({"type": "string", "format": "idn-email"}, "the format 'idn-email' is not supported (at #/properties/p)"),
         ({"$ref": "#/nope"}, "the reference '#/nope' does not exist (at #/properties/p)"),

@@ -66,6 +66,9 @@ US = {"properties": {"country": {"const": "US"}}, "required": ["country"]}
         # format
         ({"type": "string", "format": "html-selector"}, ['"any text"'], ["1"]),
         ({"type": "string", "format": "uri-reference"}, ['"/a/b?c#d"', '"http://a.b"', '"a.sock"'], ['"a b"', '"1:b"']),
+        ({"type": "string", "format": "date"}, ['"2000-02-29"'], ['"1900-02-29"', '"2023-02-30"', '"0000-01-01"']),
+        ({"type": "string", "format": "time"}, ['"23:59:59.5+01:00"'], ['"23:59:60Z"', '"24:00:00Z"', '"10:00:00"']),
+        ({"type": "string", "format": "date-time", "maxLength": 20}, ['"2023-01-31T10:00:00Z"'], ['"2023-01-31"']),
         ({"type": "string", "format": "json-pointer"}, ['""', '"/a~0/b"'], ['"a"', '"/~2"']),
         # propertyNames
         (
