@@ -32,10 +32,14 @@ _MESSAGES = (
     (regex.compile(r"Unsatisfiable schema: (.*)"), "no value matches the schema: {}"),
     (regex.compile(r"Pointer '(.*)' does not exist"), "the reference '#{}' does not exist"),
     (regex.compile(r"Resource '(.*?)'"), "the reference {!r} leads out of the schema"),
-    (regex.compile(r"(look-around|backreference)"), "the keyword 'pattern' has a {}, which is not supported"),
+    (regex.compile(r"(look-?around|backreference)"), "the keyword 'pattern' has a {}, which is not supported"),
     (
         regex.compile(r"(?:integer|float) range: (?:min=None, )?(min|max)=Some\((?=-?[0-9.]+(?:e|[0-9]{18}))"),
         "the keyword '{}imum' has a number that is too large",
+    ),
+    (
+        regex.compile(r"^min/maxProperties only()"),
+        "the keywords 'minProperties' and 'maxProperties' are supported only if all declared members are required",
     ),
     (
         regex.compile(r"patternProperty regexes (.*) are (?:not )?disjoint"),

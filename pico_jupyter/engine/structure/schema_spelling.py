@@ -119,13 +119,13 @@ def spell_values(values: list[Any]) -> dict[str, Any]:
 def _has_round_number(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(map(_has_round_number, value.values()))
-    return isinstance(value, float) and value.is_integer()
+    return isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST
 
 
 def _value(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         properties = {name: _value(item) for name, item in value.items()}
         return {"type": "object", "properties": properties, "required": [*value], "additionalProperties": False}
-    if isinstance(value, float) and value.is_integer():
+    if _has_round_number(value):
         return {"type": "number", "minimum": value - 0.25, "maximum": value + 0.25, "multipleOf": 0.5}
     return {"const": value}

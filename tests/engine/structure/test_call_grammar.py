@@ -272,6 +272,16 @@ def test_a_format_of_arguments_that_json_schema_does_not_define_has_no_effect(ti
     assert read_all(vocab.walk(grammar, random.Random(1)), call_format, request_tools)
 
 
+def test_a_date_outside_json_is_a_day_of_the_calendar() -> None:
+    call_format = format_named("Qwen3-Coder")
+    vocab = vocabulary(call_format, has_tokens=True)
+    request_tools = tool("f", {"properties": {"a": {"type": "string", "format": "date"}}, "required": ["a"]})
+    grammar = call_grammar(call_format, request_tools, vocab.literal, several=False, opened=False)
+    call = "<tool_call>\n<function=f>\n<parameter=a>\n2024-02-29\n</parameter>\n</function>\n</tool_call>"
+    assert vocab.accepts(grammar, call)
+    assert not vocab.accepts(grammar, call.replace("2024-02-29", "2023-02-31"))
+
+
 def test_the_arguments_of_a_call_match_a_rewritten_schema() -> None:
     call_format = format_named("JSON in tags")
     vocab = vocabulary(call_format, has_tokens=True)

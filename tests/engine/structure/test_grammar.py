@@ -79,6 +79,12 @@ def test_options_of_llguidance_in_a_schema_have_no_effect() -> None:
             "the keyword 'patternProperties' needs patterns that never match the same name, unlike /a/ and /b/"
             " (at #/properties/p)",
         ),
+        (
+            {"properties": {"a": True}, "minProperties": 1},
+            "the keywords 'minProperties' and 'maxProperties' are supported only if all declared members are required"
+            " (at #/properties/p)",
+        ),
+        ({"pattern": "\\ba"}, "the keyword 'pattern' has a lookaround, which is not supported (at #/properties/p)"),
         ({"items": {"contains": {}}}, "the keyword 'contains' is not supported (at #/properties/p/items/contains)"),
         ({"type": "string", "format": "idn-email"}, "the format 'idn-email' is not supported (at #/properties/p)"),
         ({"$ref": "#/nope"}, "the reference '#/nope' does not exist (at #/properties/p)"),

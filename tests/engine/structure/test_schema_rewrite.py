@@ -103,6 +103,7 @@ US = {"properties": {"country": {"const": "US"}}, "required": ["country"]}
         ({"patternProperties": {'^[^"]$': True}, "additionalProperties": False}, ['{"a":1}'], ['{"\\"":1}']),
         ({"exclusiveMinimum": 0, "maximum": 0.5}, ["0.1", "0.5"], ["0", "0.6"]),
         ({"maximum": 0.5, "not": {"maximum": 0}}, ["0.1", "0.5"], ["0", "0.6"]),
+        ({"enum": [1e300, "x"]}, ['"x"'], ["1", "2"]),
         ({"enum": [1.0, {"a": 2.0}, "x"]}, ["1", "1.0", '{"a":2.0}', '"x"'], ["1.5", "2", '{"a":3}']),
     ],
 )  # fmt: skip
