@@ -24,15 +24,20 @@ _RELATIVE_REFERENCE = (
 )
 _YEAR = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
 _LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
-_TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+_TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 _DATE = (
     f"(?:{_YEAR}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
     f"|02-(?:0[1-9]|1[0-9]|2[0-8]))|{_LEAP_YEAR}-02-29)"
 )
-# Regular expressions of dates and times. Python has no year 0 and no second 60, which llguidance 1.9 would accept.
+_COUNT = "[0-9]{1,6}"
+_HOURS = f"T(?:{_COUNT}H(?:{_COUNT}M(?:{_COUNT}S)?)?|{_COUNT}M(?:{_COUNT}S)?|{_COUNT}S)"
+_DAYS = f"(?:{_COUNT}D|{_COUNT}M(?:{_COUNT}D)?|{_COUNT}Y(?:{_COUNT}M(?:{_COUNT}D)?)?)"
+# Regular expressions of dates and times. Python has no year 0 and no second 60, which llguidance 1.9 would accept. The
+# numbers of digits are limited, because small models write digits without end.
 DATE_FORMATS = {"date": _DATE, "time": _TIME, "date-time": f"{_DATE}[Tt]{_TIME}"}
 _FORMATS: dict[str, dict[str, Any]] = {
     **{name: {"pattern": f"^{text}$"} for name, text in DATE_FORMATS.items()},
+    "duration": {"pattern": f"^P(?:{_COUNT}W|{_DAYS}(?:{_HOURS})?|{_HOURS})$"},
     "uri-reference": {"anyOf": [{"format": "uri"}, {"pattern": _RELATIVE_REFERENCE}]},
     "json-pointer": {"pattern": f"^{_POINTER}$"},
     "relative-json-pointer": {"pattern": f"^(?:0|[1-9][0-9]*)(?:#|{_POINTER})$"},

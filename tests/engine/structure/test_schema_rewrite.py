@@ -69,6 +69,8 @@ US = {"properties": {"country": {"const": "US"}}, "required": ["country"]}
         ({"type": "string", "format": "date"}, ['"2000-02-29"'], ['"1900-02-29"', '"2023-02-30"', '"0000-01-01"']),
         ({"type": "string", "format": "time"}, ['"23:59:59.5+01:00"'], ['"23:59:60Z"', '"24:00:00Z"', '"10:00:00"']),
         ({"type": "string", "format": "date-time", "maxLength": 20}, ['"2023-01-31T10:00:00Z"'], ['"2023-01-31"']),
+        ({"type": "string", "format": "time"}, ['"10:00:00.123456789Z"'], ['"10:00:00.1234567890Z"']),
+        ({"format": "duration"}, ['"P1Y2M3DT4H5M6S"', '"P2W"', '"PT5S"'], ['"P"', '"PT"', '"P1S"', '"P1234567D"']),
         ({"type": "string", "format": "json-pointer"}, ['""', '"/a~0/b"'], ['"a"', '"/~2"']),
         # propertyNames
         (
