@@ -33,6 +33,8 @@ SLOW = (
     "docs/test_clients.py",
     "docs/test_examples.py",
     "e2e",
+    "downloads/test_faults.py",
+    "downloads/test_manager.py",
     "engine/backends",
     "engine/preparation/test_media_preparation.py",
     "engine/test_embeddings.py",

@@ -95,5 +95,7 @@ def read_repo(name: str, param: str = "model") -> str:
     for prefix in _PREFIXES:
         plain = plain.removeprefix(prefix)
     if not re.fullmatch(_REPO, plain) or ".." in plain or "--" in plain:
-        raise invalid(param, "invalid model name")
+        raise invalid(
+            param, "invalid model name: models come from the Hugging Face hub, such as mlx-community/Qwen3-4B-4bit"
+        )
     return plain if "/" in plain else f"{PREFERRED_OWNER}/{plain}"
