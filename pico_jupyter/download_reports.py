@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
+
+from pico_jupyter.errors import InvalidRequest
+
+PREFERRED_OWNER = "mlx-community"
+REPO_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
+_PREFIXES = ("hf.co/", "huggingface.co/")
 
 DownloadState: TypeAlias = Literal["queued", "running", "paused", "failed", "complete"]
 HubFit: TypeAlias = Literal["yes", "tight", "no"]
@@ -85,3 +92,17 @@ class FoundModels(msgspec.Struct, frozen=True):
     """The models that a search found."""
 
     models: list[HubModel]
+
+
+def read_repo_name(name: str) -> str:
+    """Return `owner/name` for the name of a repository, which may have the prefix hf.co/ and the tag :latest.
+
+    A name without an owner belongs to mlx-community. Raises InvalidRequest.
+    """
+    plain = name.strip().removesuffix(":latest")
+    for prefix in _PREFIXES:
+        plain = plain.removeprefix(prefix)
+    if not re.fullmatch(f"({REPO_PART}/)?{REPO_PART}", plain) or ".." in plain or "--" in plain:
+        hint = "models come from the Hugging Face hub, such as mlx-community/Qwen3-4B-4bit"
+        raise InvalidRequest(f"invalid model name: {hint}", param="model", code="invalid_value")
+    return plain if "/" in plain else f"{PREFERRED_OWNER}/{plain}"

@@ -11,21 +11,20 @@ from msgspec import Meta
 from pico_jupyter.dialects.request_bodies import decode_fields, decode_object
 from pico_jupyter.dialects.request_errors import invalid
 from pico_jupyter.dialects.request_fields import RequestStruct, about
+from pico_jupyter.download_reports import REPO_PART, read_repo_name
 
 MAX_FOUND = 100
 DEFAULT_FOUND = 20
 MAX_WORDS = 200
 
-_REPO_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
-_REPO = f"({_REPO_PART}/)?{_REPO_PART}"
 RepoPart: TypeAlias = Annotated[
-    str, Meta(extra_json_schema={"pattern": f"^{_REPO_PART}$", "examples": ["mlx-community"]})
+    str, Meta(extra_json_schema={"pattern": f"^{REPO_PART}$", "examples": ["mlx-community"]})
 ]
 RepoName: TypeAlias = Annotated[
     str,
     Meta(
         description="`owner/name`. Without an owner: of mlx-community.",
-        extra_json_schema={"pattern": f"^{_REPO}$", "examples": ["mlx-community/Qwen3-0.6B-4bit"]},
+        extra_json_schema={"pattern": f"^({REPO_PART}/)?{REPO_PART}$", "examples": ["mlx-community/Qwen3-0.6B-4bit"]},
     ),
 ]
 Revision: TypeAlias = Annotated[
@@ -39,8 +38,6 @@ Words: TypeAlias = Annotated[str, Meta(max_length=MAX_WORDS, description="The wo
 FoundLimit: TypeAlias = Annotated[
     int, Meta(ge=1, le=MAX_FOUND, description=f"The maximum number of models (default: {DEFAULT_FOUND}).")
 ]
-PREFERRED_OWNER = "mlx-community"
-_PREFIXES = ("hf.co/", "huggingface.co/")
 
 
 class DownloadRequest(RequestStruct, frozen=True):
@@ -66,7 +63,7 @@ class HubSearch(msgspec.Struct, frozen=True):
 def parse_download(body: bytes) -> DownloadRequest:
     """Parse the body of a POST to pico/downloads. Raises InvalidRequest."""
     fields = decode_fields(decode_object(body), DownloadRequest)
-    model, revision = read_repo(fields.model), fields.revision or None
+    model, revision = read_repo_name(fields.model), fields.revision or None
     if revision and (not re.fullmatch(r"[A-Za-z0-9][\w./-]{0,199}", revision, re.ASCII) or ".." in revision):
         raise invalid("revision", "invalid revision")
     return DownloadRequest(model=model, revision=revision)
@@ -84,18 +81,3 @@ def parse_search(words: str, limit: str) -> HubSearch:
     if not re.fullmatch("[0-9]{1,6}", limit or str(DEFAULT_FOUND)) or not 1 <= int(limit or 1) <= MAX_FOUND:
         raise invalid("limit", f"'limit' must be from 1 to {MAX_FOUND}")
     return HubSearch(words, int(limit or DEFAULT_FOUND))
-
-
-def read_repo(name: str, param: str = "model") -> str:
-    """Return `owner/name` for the name of a repository, which may have the prefix hf.co/ and the tag :latest.
-
-    A name without an owner belongs to mlx-community. Raises InvalidRequest.
-    """
-    plain = name.strip().removesuffix(":latest")
-    for prefix in _PREFIXES:
-        plain = plain.removeprefix(prefix)
-    if not re.fullmatch(_REPO, plain) or ".." in plain or "--" in plain:
-        raise invalid(
-            param, "invalid model name: models come from the Hugging Face hub, such as mlx-community/Qwen3-4B-4bit"
-        )
-    return plain if "/" in plain else f"{PREFERRED_OWNER}/{plain}"

@@ -104,7 +104,7 @@ def _found_model(info: Any) -> HubModel:
         title=title,
         license=next((tag.removeprefix("license:") for tag in tags if tag.startswith("license:")), None),
         capabilities=["completion", "vision"] if info.pipeline_tag in _VISION else None,
-        parameters=f"{float(size[1]):.1f}{size[2].upper()}" if size else None,
+        parameters=f"{size[1]}{size[2].upper()}" if size else None,
         quantization=(f"{bits[1]}bit" if bits[1] else bits[2].lower()) if bits else None,
         gated=bool(info.gated) if info.gated is not None else None,
         downloads=info.downloads,

@@ -285,10 +285,13 @@ class Downloads:
             process.stdin.write(msgspec.json.encode(job) + b"\n")
             while (line := await process.stdout.readline()).endswith(b"\n"):
                 yield msgspec.json.decode(line, type=JobReport)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
             await process.wait()
+        finally:
+            # Popen.kill() of a process that has just ended competes with asyncio for its exit status.
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
 
 
 def _now() -> str:

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 
 from pico_jupyter.dialects import openai_answer
-from pico_jupyter.dialects.download_requests import parse_change, parse_download, parse_search, read_repo
+from pico_jupyter.dialects.download_requests import parse_change, parse_download, parse_search
 from pico_jupyter.download_reports import (
     DownloadList,
     FoundModels,
@@ -15,6 +15,7 @@ from pico_jupyter.download_reports import (
     HubModel,
     LocalState,
     RecommendedModels,
+    read_repo_name,
 )
 from pico_jupyter.downloads.recommended import fit_into, machine_memory, recommended_models
 from pico_jupyter.downloads.removal import find_deletable
@@ -72,7 +73,7 @@ class DownloadHandler(OwnHandler):
         """Pause or resume a download."""
         self.check_allowed()
         change, downloads = parse_change(self.body()), self.context.downloads
-        model = read_repo(f"{owner}/{name}")
+        model = read_repo_name(f"{owner}/{name}")
         if change.state == "paused":
             self.respond_struct(await downloads.pause(model))
         else:
@@ -83,7 +84,7 @@ class DownloadHandler(OwnHandler):
     async def delete(self, owner: str, name: str) -> None:
         """Cancel a download and delete its files."""
         self.check_allowed()
-        model = read_repo(f"{owner}/{name}")
+        model = read_repo_name(f"{owner}/{name}")
         self.respond_struct(FreedDisk(model, await self.context.downloads.cancel(model)))
 
 
@@ -145,7 +146,7 @@ class HubModelHandler(HubHandler):
     async def get(self, owner: str, name: str) -> None:
         """Describe a model of the hub."""
         self.check_allowed()
-        described = await self.context.downloads.describe(read_repo(f"{owner}/{name}"))
+        described = await self.context.downloads.describe(read_repo_name(f"{owner}/{name}"))
         self.respond_struct((await self.complete([described]))[0])
 
     head = get

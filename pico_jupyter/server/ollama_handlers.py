@@ -11,7 +11,6 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 
 from pico_jupyter import __version__
 from pico_jupyter.dialects import ollama_answer, ollama_models
-from pico_jupyter.dialects.download_requests import read_repo
 from pico_jupyter.dialects.framing import NDJSON_TYPE
 from pico_jupyter.dialects.ollama_answer import OllamaAnswerStream
 from pico_jupyter.dialects.ollama_request import (
@@ -23,6 +22,7 @@ from pico_jupyter.dialects.ollama_request import (
     parse_ollama_pull,
     parse_ollama_show,
 )
+from pico_jupyter.download_reports import read_repo_name
 from pico_jupyter.downloads.manager import ACTIVE
 from pico_jupyter.errors import Conflict, Forbidden, ModelNotFound, NotSupported, PicoError
 from pico_jupyter.questions import FindModel, ListModels, ListResident, LoadModel, UnloadModel
@@ -156,7 +156,7 @@ class OllamaPullHandler(DialectHandler):
         self.respond(ollama_answer.pull_success(call), NDJSON_TYPE if call.stream else ollama_answer.JSON_TYPE)
 
     async def _pull(self, call: OllamaPullCall) -> None:
-        downloads, model = self.context.downloads, read_repo(call.model)
+        downloads, model = self.context.downloads, read_repo_name(call.model)
         was_active = any(record.model == model and record.state in ACTIVE for record in downloads.records())
         downloads.start(model)
         self._answering = asyncio.create_task(self._stream(model) if call.stream else self._wait(model))
