@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from huggingface_hub import HfApi, hf_hub_url
+from huggingface_hub import HfApi, constants, get_session, hf_hub_url
+from huggingface_hub import ModelInfo as HubInfo
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]  # imported lazily
 
 from pico_jupyter.download_reports import HubModel
 from pico_jupyter.downloads.cache_layout import RepoFile
@@ -34,7 +36,7 @@ HEADER_BEGINNING = 1 << 17
 HEADER_LIMIT = 100 << 20
 SAFETENSORS = ".safetensors"
 # What a search asks the hub for.
-_SEARCH_FIELDS: Any = ["downloads", "gated", "tags", "safetensors", "pipeline_tag"]
+_SEARCH_FIELDS = ["downloads", "gated", "tags", "pipeline_tag"]
 _BITS = re.compile(r"(?<![a-z0-9])(\d{1,2})-?bits?(?![a-z])|(mxfp4|mxfp8|nvfp4|bf16|fp16|fp32)", re.IGNORECASE)
 _PARAMETERS = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNORECASE)
 _VISION = ("image-text-to-text", "video-text-to-text", "any-to-any")
@@ -42,10 +44,14 @@ _VISION = ("image-text-to-text", "video-text-to-text", "any-to-any")
 
 def search_hub(words: str, limit: int) -> list[HubModel]:
     """Find models in MLX format, those of mlx-community first. Raises errors of huggingface_hub and its HTTP client."""
-    found = HfApi().list_models(
-        filter="mlx", search=words or None, sort="downloads", limit=limit, expand=_SEARCH_FIELDS
-    )
-    models = [_found_model(info) for info in found]
+    query: dict[str, Any] = {"filter": "mlx", "sort": "downloads", "limit": limit, "expand": _SEARCH_FIELDS}
+    if words:
+        query["search"] = words
+    headers = build_hf_headers(library_name="pico_jupyter")
+    # HfApi.list_models() would wait for minutes if the hub limits the number of requests.
+    response = get_session().get(f"{constants.ENDPOINT}/api/models", params=query, headers=headers, timeout=TIMEOUT)
+    hf_raise_for_status(response)
+    models = [_found_model(HubInfo(**found)) for found in response.json()]  # type: ignore[no-untyped-call]
     return sorted(models, key=lambda model: not model.model.startswith("mlx-community/"))
 
 
@@ -93,7 +99,7 @@ def _number(config: dict[str, Any], key: str) -> int:
     return value if isinstance(value, int) and 0 < value < 10**6 else 0
 
 
-def _found_model(info: Any) -> HubModel:
+def _found_model(info: HubInfo) -> HubModel:
     """Describe a model from what the hub's list contains. Number of parameters and bits are often only in the name."""
     name = str(info.id)
     title = name.partition("/")[2] or name

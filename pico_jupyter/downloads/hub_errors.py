@@ -49,7 +49,7 @@ def retry_after(error: Exception) -> int:
 def describe_failure(error: Exception, model: str = "", missing: int = 0) -> JobFailed:
     """Describe the failure of a job for `model`. `missing` are the bytes that it still had to write."""
     if isinstance(error, PicoError):
-        return JobFailed("PicoError", error.message)
+        return JobFailed(type(error).__name__, error.message)
     if isinstance(error, OfflineModeIsEnabled):
         reason = "HF_HUB_OFFLINE is set, so the hub is not used. Unset it, or copy the model's folder to this machine."
         return JobFailed("HubUnavailable", reason)

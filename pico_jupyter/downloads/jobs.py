@@ -7,10 +7,10 @@ from typing import TypeAlias
 import msgspec
 
 from pico_jupyter.download_reports import HubModel
-from pico_jupyter.errors import Forbidden, HubUnavailable, InvalidRequest, NotFound, PicoError
+from pico_jupyter.errors import Conflict, Forbidden, HubUnavailable, InvalidRequest, NotFound, PicoError
 
 FAILURES: dict[str, type[PicoError]] = {
-    kind.__name__: kind for kind in (Forbidden, HubUnavailable, InvalidRequest, NotFound, PicoError)
+    kind.__name__: kind for kind in (Conflict, Forbidden, HubUnavailable, InvalidRequest, NotFound, PicoError)
 }
 
 

@@ -119,7 +119,8 @@ class FakeHub:
         self.faults: list[Fault] = []
         self.requests: list[str] = []
         self.transfers: list[Transfer] = []
-        self.url = ""
+        self.authorized_paths: list[str] = []
+        self.url = self.storage_url = ""
         self._lock = threading.Lock()
 
     def add(self, name: str, folder: Path, **options: bool) -> HubRepo:
@@ -157,6 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(parts.path)
         query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
         self.hub.requests.append(f"{self.command} {self.path} {self.headers.get('Range', '')}".rstrip())
+        if "Authorization" in self.headers:
+            self.hub.authorized_paths.append(path)
         if self.hub.is_down:
             self._reset()
             return
@@ -218,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         size = str(repo.files[file].stat().st_size)
         linked = {"X-Linked-Etag": f'"{blob}"', "X-Linked-Size": size}
-        self._answer({}, 302, **headers, **linked, Location=f"{self.hub.url}/cdn/{blob}")
+        self._answer({}, 302, **headers, **linked, Location=f"{self.hub.storage_url}/cdn/{blob}")
 
     def _send_blob(self, blob: str) -> None:
         for repo in self.hub.repos.values():
@@ -317,6 +320,8 @@ def running_hub(hub: FakeHub, port: int = 0) -> Iterator[FakeHub]:
     handler = type("HubHandler", (_Handler,), {"hub": hub})
     with _Server(("127.0.0.1", port), handler) as server:
         hub.url = f"http://127.0.0.1:{server.server_port}"
+        # Another host, as on the real hub: a client must not send its token there.
+        hub.storage_url = f"http://localhost:{server.server_port}"
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield hub
         server.shutdown()
