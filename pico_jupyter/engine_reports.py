@@ -23,6 +23,20 @@ class ResidentModel(msgspec.Struct, frozen=True):
     active: int
 
 
+class SkippedFolder(msgspec.Struct, frozen=True):
+    """A folder with files of a model that is not in the catalog. `reason`: why, and what to do."""
+
+    name: str
+    path: str
+    reason: str
+
+
+class SkippedFolders(msgspec.Struct, frozen=True):
+    """The folders with files of a model that are not in the catalog."""
+
+    skipped: tuple[SkippedFolder, ...]
+
+
 class ModelNeed(msgspec.Struct, frozen=True):
     """Memory that a model requires.
 

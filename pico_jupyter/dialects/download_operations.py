@@ -17,6 +17,7 @@ from pico_jupyter.download_reports import (
     HubModel,
     RecommendedModels,
 )
+from pico_jupyter.engine_reports import SkippedFolders
 from pico_jupyter.errors import Conflict, HubUnavailable, InvalidRequest, RequestTooLarge
 
 HUB_ERRORS: Errors = (HubUnavailable,)
@@ -70,6 +71,16 @@ DOWNLOAD_OPERATIONS: tuple[Operation, ...] = (
         answer=FreedDisk,
         errors=_WRITE_ERRORS,
         mount="pico",
+    ),
+    Operation(
+        "get",
+        "skipped",
+        "OpenAI",
+        "List the folders with files of a model that are not in the list of models, and the reasons.",
+        answer=SkippedFolders,
+        errors=READ_ERRORS,
+        mount="pico",
+        head=True,
     ),
     Operation(
         "get",

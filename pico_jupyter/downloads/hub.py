@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pico_jupyter.downloads.cache_layout import RepoFile
 from pico_jupyter.downloads.file_transfer import open_range
 from pico_jupyter.downloads.repo_files import choose_files
 from pico_jupyter.engine.catalog.model_files import NotALanguageModel, list_files, read_model
+from pico_jupyter.engine.catalog.template_process import TemplateProcess
 from pico_jupyter.engine.catalog.weights import BrokenModel
 from pico_jupyter.errors import PicoError
 from pico_jupyter.sizes import parameter_count
@@ -69,7 +71,7 @@ def describe_hub_model(model: str) -> HubModel:
         for file in files:
             _write_beginning(model, str(info.sha), file, folder)
         try:
-            described = read_model(folder, list_files(folder), name=model, repo=model, source="hub")
+            described = read_downloaded(folder, model)
         except NotALanguageModel as error:
             return msgspec.structs.replace(known, problem=f"not a language model ({error})")
         except BrokenModel as error:
@@ -82,6 +84,12 @@ def describe_hub_model(model: str) -> HubModel:
         parameters=parameter_count(described.parameter_count),
         quantization=described.quantization,
     )
+
+
+def read_downloaded(folder: Path, model: str) -> ModelInfo:
+    """Describe the model in a folder as the catalog does by default. Raises BrokenModel and NotALanguageModel."""
+    with closing(TemplateProcess()) as process:
+        return read_model(folder, list_files(folder), process, name=model, repo=model, source="hub", generic_tools=True)
 
 
 def cache_bytes(config: dict[str, Any], info: ModelInfo) -> int:

@@ -19,7 +19,7 @@ from huggingface_hub import HfApi, ModelInfo
 
 from pico_jupyter.downloads.cache_layout import CachedRepo, DownloadMarker, RepoFile
 from pico_jupyter.downloads.file_transfer import MAX_DELAY_SECONDS, FileTransfer
-from pico_jupyter.downloads.hub import describe_hub_model, search_hub
+from pico_jupyter.downloads.hub import describe_hub_model, read_downloaded, search_hub
 from pico_jupyter.downloads.hub_errors import describe_failure, disk_full, is_transient, retry_after
 from pico_jupyter.downloads.jobs import (
     DescribeJob,
@@ -33,7 +33,7 @@ from pico_jupyter.downloads.jobs import (
     SearchJob,
 )
 from pico_jupyter.downloads.repo_files import choose_files
-from pico_jupyter.engine.catalog.model_files import NotALanguageModel, list_files, read_model
+from pico_jupyter.engine.catalog.model_files import NotALanguageModel
 from pico_jupyter.engine.catalog.weights import BrokenModel
 from pico_jupyter.errors import InvalidRequest, PicoError
 
@@ -124,9 +124,8 @@ class _FetchRun:
 
     def _check_model(self, commit: str, *, is_complete: bool) -> None:
         """Raise InvalidRequest if this is not a language model, or if a complete model cannot be used."""
-        folder = self._repo.snapshot(commit)
         try:
-            read_model(folder, list_files(folder), name=self._job.model, repo=self._job.model, source="hub")
+            read_downloaded(self._repo.snapshot(commit), self._job.model)
         except NotALanguageModel as error:
             raise InvalidRequest(f"{self._job.model} is not a language model ({error})") from None
         except BrokenModel as error:

@@ -28,6 +28,7 @@ from pico_jupyter.questions import (
     FindModel,
     ListModels,
     ListResident,
+    ListSkipped,
     LoadModel,
     Question,
     ReadStatistics,
@@ -116,6 +117,8 @@ class LocalEngineClient:
         match question:
             case ListModels():
                 return await asyncio.to_thread(self._catalog.models)
+            case ListSkipped():
+                return await asyncio.to_thread(self._catalog.skipped)
             case FindModel():
                 return await asyncio.to_thread(self._catalog.find, question.name)
             case ListResident():

@@ -19,8 +19,9 @@ from pico_jupyter.download_reports import (
 )
 from pico_jupyter.downloads.recommended import fit_into, machine_memory, recommended_models
 from pico_jupyter.downloads.removal import find_deletable
+from pico_jupyter.engine_reports import SkippedFolders
 from pico_jupyter.errors import Conflict, Forbidden
-from pico_jupyter.questions import FindModel, ListModels, ListResident, UnloadModel
+from pico_jupyter.questions import FindModel, ListModels, ListResident, ListSkipped, UnloadModel
 from pico_jupyter.server.context import ServerContext
 from pico_jupyter.server.handlers import DialectHandler, permitted
 
@@ -86,6 +87,19 @@ class DownloadHandler(OwnHandler):
         self.check_allowed()
         model = read_repo_name(f"{owner}/{name}")
         self.respond_struct(FreedDisk(model, await self.context.downloads.cancel(model)))
+
+
+class SkippedHandler(OwnHandler):
+    """GET pico/skipped."""
+
+    methods = ("GET", "HEAD")
+
+    @permitted("read")
+    async def get(self) -> None:
+        """List the folders that contain files of a model and are not listed, with the reasons."""
+        self.respond_struct(SkippedFolders(await self.context.engine.ask(ListSkipped())))
+
+    head = get
 
 
 class HubHandler(OwnHandler):

@@ -72,6 +72,7 @@ ENDPOINTS: tuple[Rule, ...] = (
 OWN_ENDPOINTS: tuple[Rule, ...] = (
     ("pico/downloads", downloads.DownloadsHandler, {}),
     ("pico/downloads/([^/]+)/([^/]+)", downloads.DownloadHandler, {}),
+    ("pico/skipped", downloads.SkippedHandler, {}),
     ("pico/hub/recommended", downloads.HubRecommendedHandler, {}),
     ("pico/hub/search", downloads.HubSearchHandler, {}),
     ("pico/hub/models/([^/]+)/([^/]+)", downloads.HubModelHandler, {}),

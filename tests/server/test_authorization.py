@@ -88,6 +88,8 @@ OWN_ENDPOINTS = [
     Endpoint("POST", "pico/downloads", "write", 202, {"model": "org/small"}),
     Endpoint("PATCH", "pico/downloads/org/small", "write", 200, {"state": "running"}),
     Endpoint("DELETE", "pico/downloads/org/small", "write", 200),
+    Endpoint("GET", "pico/skipped", "read", 200),
+    Endpoint("HEAD", "pico/skipped", "read", 200),
     Endpoint("GET", "pico/hub/recommended", "read", 200),
     Endpoint("HEAD", "pico/hub/recommended", "read", 200),
     Endpoint("GET", "pico/hub/search?q=small", "read", 200),
