@@ -22,6 +22,7 @@ from pico_jupyter.errors import Conflict, HubUnavailable, InvalidRequest, Reques
 
 HUB_ERRORS: Errors = (HubUnavailable,)
 _WRITE_ERRORS: Errors = (*ACCESS_ERRORS, InvalidRequest, RequestTooLarge)
+_CHANGE_ERRORS: Errors = (*_WRITE_ERRORS, Conflict)
 _HUB_READ_ERRORS: Errors = (*READ_ERRORS, InvalidRequest, *HUB_ERRORS)
 
 DOWNLOAD_PARAMETERS: dict[str, Any] = {
@@ -60,7 +61,7 @@ DOWNLOAD_OPERATIONS: tuple[Operation, ...] = (
         "Pause or resume a download.",
         requests=(DownloadChange,),
         answer=Download,
-        errors=_WRITE_ERRORS,
+        errors=_CHANGE_ERRORS,
         mount="pico",
     ),
     Operation(
@@ -69,7 +70,7 @@ DOWNLOAD_OPERATIONS: tuple[Operation, ...] = (
         "OpenAI",
         "Cancel a download and delete its files. Of a complete download, only the entry in the list is removed.",
         answer=FreedDisk,
-        errors=_WRITE_ERRORS,
+        errors=_CHANGE_ERRORS,
         mount="pico",
     ),
     Operation(

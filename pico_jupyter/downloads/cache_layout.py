@@ -13,9 +13,11 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 
@@ -23,6 +25,8 @@ from pico_jupyter.errors import Conflict
 
 MARKER = ".pico-download.json"
 PARTIAL_SUFFIX = ".incomplete"
+LOCK_ATTEMPTS = 5
+LOCK_SECONDS = 0.05
 
 
 class RepoFile(msgspec.Struct, frozen=True):
@@ -159,14 +163,28 @@ class CachedRepo:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Exclude other processes. The lock ends with this process. Raises Conflict if another process holds it."""
-        locks = self.cache / ".locks" / self.folder_name
-        locks.mkdir(parents=True, exist_ok=True)
-        with (locks / "pico.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Conflict(f"another process is downloading or deleting {self.model}") from None
+        self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock_file.open("w") as file:
+            # is_locked() of another process holds the lock for a moment.
+            for _ in range(LOCK_ATTEMPTS):
+                if _try_lock(file, fcntl.LOCK_EX):
+                    break
+                time.sleep(LOCK_SECONDS)
+            else:
+                raise Conflict(f"another process is downloading or deleting {self.model}")
             yield
+
+    def is_locked(self) -> bool:
+        """Whether a process is downloading or deleting the model."""
+        try:
+            with self._lock_file.open("r") as file:
+                return not _try_lock(file, fcntl.LOCK_SH)
+        except OSError:
+            return False
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.cache / ".locks" / self.folder_name / "pico.lock"
 
 
 def hub_cache(environ: Mapping[str, str]) -> Path:
@@ -196,6 +214,14 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)
     temporary.replace(path)
+
+
+def _try_lock(file: TextIO, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _size(folder: Path) -> int:

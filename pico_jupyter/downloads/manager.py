@@ -123,12 +123,15 @@ class Downloads:
         return any(entry.record.state in ACTIVE for entry in self._entries.values())
 
     def records(self) -> list[Download]:
-        """The downloads of this process, and those that have begun earlier or in another process. Reads the disk."""
+        """The downloads of this process, and those that have begun earlier or in another process. Reads the disk.
+
+        A download that runs in another process has no rate.
+        """
         begun = {
             marker.model: Download(
                 id=marker.model,
                 model=marker.model,
-                state="failed" if marker.error else "paused",
+                state="running" if repo.is_locked() else "failed" if marker.error else "paused",
                 completed=repo.completed(marker),
                 total=marker.total,
                 error=marker.error or None,
@@ -162,12 +165,17 @@ class Downloads:
         return entry.record
 
     async def pause(self, model: str) -> Download:
-        """Stop a download that runs or is queued. Raises NotFound, and Conflict if it is complete."""
+        """Stop a download that runs or is queued.
+
+        Raises NotFound, and Conflict if it is complete or runs in another process.
+        """
         download = self.find(model)
         if download.state == "complete":
             raise Conflict(f"the download of {model} is complete")
         entry = self._entries.get(model)
         if entry is None:
+            if download.state == "running":
+                raise Conflict(f"another process is downloading or deleting {model}")
             return download
         if entry.record.state in ACTIVE:
             entry.stop("paused")

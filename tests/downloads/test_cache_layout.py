@@ -102,6 +102,13 @@ def test_another_process_cannot_delete_a_model_that_is_being_downloaded(repo: Ca
     assert repo.folder.exists()
 
 
+def test_a_lock_is_noticed_until_it_is_released(repo: CachedRepo) -> None:
+    assert not repo.is_locked()
+    with repo.locked():
+        assert repo.is_locked()
+    assert not repo.is_locked()
+
+
 def test_the_repository_of_a_snapshot_is_known(repo: CachedRepo) -> None:
     assert repo_of_snapshot(repo.snapshot("c1")) == repo
 

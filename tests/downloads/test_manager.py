@@ -206,7 +206,11 @@ async def test_two_processes_do_not_download_the_same_model(downloads: Downloads
     hub.faults = [SLOW]
     downloads.start(MODEL)
     await progressed(downloads)
-    error = await failure(make())
+    other = make()
+    assert [record.state for record in other.records()] == ["running"]
+    with pytest.raises(Conflict, match="another process"):
+        await other.pause(MODEL)
+    error = await failure(other)
     assert "another process" in error.message
 
 
