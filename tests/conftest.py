@@ -101,13 +101,14 @@ def server(tmp_path_factory: pytest.TempPathFactory, hub: FakeHub) -> Iterator[R
 
 
 @pytest.fixture(scope="session")
-def embedding_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def embedding_server(tmp_path_factory: pytest.TempPathFactory, hub: FakeHub) -> Iterator[RunningServer]:
     """A server that also has the random embedding model tiny-embed."""
     from tests.engine.embedding_models import write_bert  # noqa: PLC0415  # imports mlx, which fast tests do not need
 
     folder = tmp_path_factory.mktemp("embedding")
     write_bert(folder / "models" / "tiny-embed")
-    with running_server(folder, f"--PicoJupyter.model_dirs={folder / 'models'}") as running:
+    environ = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(folder / "hub")}
+    with running_server(folder, f"--PicoJupyter.model_dirs={folder / 'models'}", environ=environ) as running:
         yield running
 
 

@@ -22,9 +22,9 @@ from pico_jupyter.download_reports import HubModel
 from pico_jupyter.downloads.cache_layout import RepoFile
 from pico_jupyter.downloads.file_transfer import open_range
 from pico_jupyter.downloads.repo_files import choose_files
-from pico_jupyter.engine.catalog.model_files import NotALanguageModel, list_files, read_model
+from pico_jupyter.engine.catalog.model_files import list_files, read_model
 from pico_jupyter.engine.catalog.template_process import TemplateProcess
-from pico_jupyter.engine.catalog.weights import BrokenModel
+from pico_jupyter.engine.catalog.weights import BrokenModel, NotALanguageModel
 from pico_jupyter.errors import PicoError
 from pico_jupyter.sizes import parameter_count
 from pico_jupyter.types import ModelInfo

@@ -33,8 +33,7 @@ from pico_jupyter.downloads.jobs import (
     SearchJob,
 )
 from pico_jupyter.downloads.repo_files import choose_files
-from pico_jupyter.engine.catalog.model_files import NotALanguageModel
-from pico_jupyter.engine.catalog.weights import BrokenModel
+from pico_jupyter.engine.catalog.weights import BrokenModel, NotALanguageModel
 from pico_jupyter.errors import InvalidRequest, PicoError
 
 REPORT_SECONDS = 0.2
