@@ -11,10 +11,10 @@ from typing import Any
 from pico_jupyter.downloads.cache_layout import RepoFile
 from pico_jupyter.errors import InvalidRequest
 
-# Files in the repository's folder itself, and further chat templates. The names contain no path.
+# Files in the repository's folder itself, further chat templates, and the last layers of embedding models.
 _WANTED = re.compile(
     r"(?!\.)[\w.-]+\.(?:safetensors|json|jinja|txt|model|tiktoken)|(?:README|LICENSE|LICENCE|COPYING|NOTICE)(?:\.\w+)?"
-    r"|additional_chat_templates/(?!\.)[\w.-]+\.jinja"
+    r"|additional_chat_templates/(?!\.)[\w.-]+\.jinja|[0-9]+_(?:Pooling|Dense|Normalize)/(?:config\.json|model\.safetensors)"
 )
 _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -25,7 +25,7 @@ def choose_files(model: str, siblings: list[Any]) -> tuple[RepoFile, ...]:
     Raises InvalidRequest if the repository has no weights in safetensors format.
     """
     chosen = [_repo_file(sibling) for sibling in siblings if _WANTED.fullmatch(sibling.rfilename)]
-    weights = [file for file in chosen if file.path.endswith(".safetensors")]
+    weights = [file for file in chosen if file.path.endswith(".safetensors") and "/" not in file.path]
     if not weights:
         has_gguf = any(sibling.rfilename.endswith(".gguf") for sibling in siblings)
         found = "only GGUF files" if has_gguf else "no *.safetensors files"

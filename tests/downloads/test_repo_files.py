@@ -26,6 +26,7 @@ def chosen(*names: str) -> set[str]:
     [
         *("config.json", "tokenizer.json", "chat_template.jinja", "merges.txt", "tokenizer.model", "qwen.tiktoken"),
         *("model-00001-of-00002.safetensors", "README.md", "LICENSE", "additional_chat_templates/tool_use.jinja"),
+        *("1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"),
     ],
 )
 def test_a_file_that_a_model_needs_is_chosen(name: str) -> None:
@@ -38,6 +39,7 @@ def test_a_file_that_a_model_needs_is_chosen(name: str) -> None:
         *("modeling_x.py", "pytorch_model.bin", "model.pt", "model.gguf", "weights.npz", "run.sh", ".gitattributes"),
         *("onnx/model.safetensors", "original/params.json", "../config.json", "a/../../x.json", "/etc/x.json", "x.pkl"),
         *("additional_chat_templates/../x.jinja", "additional_chat_templates/a/b.jinja", "config.json\n"),
+        *("2_Dense/modeling.py", "2_Dense/../model.safetensors", "Dense/config.json"),
     ],
 )
 def test_programs_pickles_other_formats_and_other_folders_are_not_chosen(name: str) -> None:
