@@ -269,14 +269,14 @@ async def test_a_search_reports_the_hubs_limit_of_requests(downloads: Downloads,
 async def test_a_model_of_another_kind_is_refused_before_its_weights_are_fetched(
     downloads: Downloads, hub: FakeHub, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "bert"
+    folder = tmp_path / "speech"
     folder.mkdir()
-    (folder / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
+    (folder / "config.json").write_text('{"model_type": "whisper", "is_encoder_decoder": true}')
     (folder / "model.safetensors").write_bytes(bytes(1000))
-    hub.add("org/bert", folder)
-    error = await failure(downloads, "org/bert")
+    hub.add("org/speech", folder)
+    error = await failure(downloads, "org/speech")
     assert isinstance(error, InvalidRequest)
-    assert "not a language model (BertModel)" in error.message
+    assert "not a language model (an encoder-decoder model)" in error.message
     assert not [request for request in hub.requests if "/cdn/" in request]
     assert listed(tmp_path) == []
 
