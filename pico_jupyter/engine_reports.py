@@ -23,17 +23,35 @@ class ResidentModel(msgspec.Struct, frozen=True):
     active: int
 
 
+class SkippedFolder(msgspec.Struct, frozen=True):
+    """A folder with files of a model that is not in the catalog. `reason`: why, and what to do."""
+
+    name: str
+    path: str
+    reason: str
+
+
+class SkippedFolders(msgspec.Struct, frozen=True):
+    """The folders with files of a model that are not in the catalog."""
+
+    skipped: tuple[SkippedFolder, ...]
+
+
 class ModelNeed(msgspec.Struct, frozen=True):
     """Memory that a model requires.
 
     size: bytes of its weights when loaded. KV caches require more.
     fit: "loaded"; "fits": it can be loaded now, evicting idle models and cached prefixes if necessary; "later": it can
     be loaded after running requests finish; "never": it exceeds the budget.
+    is_tight: the machine has less free memory now, so other programs slow down if the model is loaded.
+    unload: idle models that free enough memory if they are unloaded first; empty if that does not suffice.
     """
 
     model: str
     size: int
     fit: Fit
+    is_tight: bool = False
+    unload: tuple[str, ...] = ()
 
 
 class ModelLoading(msgspec.Struct, frozen=True):
@@ -50,6 +68,7 @@ class MemoryReport(msgspec.Struct, frozen=True):
     budget: limit for all weights and caches. used: the part of it in use.
     available: bytes that a new model may occupy once all idle models and cached prefixes are evicted.
     is_starting: the model kernel is still starting. needs: one entry for each model of the catalog.
+    free: memory of the machine that programs can use now without swapping; 0: unknown.
     """
 
     budget: int
@@ -58,6 +77,7 @@ class MemoryReport(msgspec.Struct, frozen=True):
     is_starting: bool
     loading: ModelLoading | None
     needs: tuple[ModelNeed, ...]
+    free: int = 0
 
 
 class Embeddings(msgspec.Struct, frozen=True):

@@ -11,10 +11,12 @@ PicoError                     500
 ├── NotFound                  404   the path does not exist
 │   └── ModelNotFound         404   the model is not in the catalog
 ├── MethodNotAllowed          405   the path exists and does not support the method
+├── Conflict                  409   the operation is not possible now, because of other requests
 ├── RequestTooLarge           413   the body exceeds the limit
 ├── NotSupported              501   the endpoint is not implemented
 ├── QueueFull                 503   the queue is full, or the request waited too long in it
 ├── EngineUnavailable         503   the model kernel is not running; a retry starts it again
+├── HubUnavailable            503   the Hugging Face hub does not answer, or refuses requests for now
 ├── ModelLoadFailed           500   the model's files cannot be loaded
 ├── OutOfMemory               500   the model or the request does not fit into memory
 └── EngineFailed              500   the engine raised an exception, or the model kernel ended during the answer
@@ -107,6 +109,13 @@ class MethodNotAllowed(PicoError):
     default_code = "method_not_allowed"
 
 
+class Conflict(PicoError):
+    """The operation is not possible now, because of other requests."""
+
+    http_status = 409
+    default_code = "conflict"
+
+
 class RequestTooLarge(PicoError):
     """The request's body exceeds the limit."""
 
@@ -132,6 +141,13 @@ class EngineUnavailable(PicoError):
 
     http_status = 503
     default_code = "engine_unavailable"
+
+
+class HubUnavailable(PicoError):
+    """The Hugging Face hub does not answer, or refuses requests for now."""
+
+    http_status = 503
+    default_code = "hub_unavailable"
 
 
 class ModelLoadFailed(PicoError):

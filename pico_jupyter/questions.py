@@ -6,7 +6,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from pico_jupyter.engine_reports import Embeddings, EngineStatistics, MemoryReport, ResidentModel
+from pico_jupyter.engine_reports import Embeddings, EngineStatistics, MemoryReport, ResidentModel, SkippedFolder
 from pico_jupyter.types import GenerationRequest, ModelInfo
 
 A = TypeVar("A")
@@ -19,6 +19,10 @@ class Question(msgspec.Struct, Generic[A_co], frozen=True):
 
 class ListModels(Question[tuple[ModelInfo, ...]], frozen=True, tag="list_models"):
     """List the models of the catalog."""
+
+
+class ListSkipped(Question[tuple[SkippedFolder, ...]], frozen=True, tag="list_skipped"):
+    """List the folders with files of a model that are not in the catalog."""
 
 
 class FindModel(Question[ModelInfo], frozen=True, tag="find_model"):
@@ -98,6 +102,7 @@ class Embed(Question[Embeddings], frozen=True, tag="embed"):
 AnyQuestion: TypeAlias = (
     Embed
     | ListModels
+    | ListSkipped
     | FindModel
     | ListResident
     | DescribeMemory

@@ -9,7 +9,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from pico_jupyter.engine.catalog.catalog import BUILTIN_DIR
 from tests.e2e.running import RunningServer, running_server
+from tests.fakes.hub import FakeHub, HubRepo, running_hub
 from tests.property_examples import IN_CI, examples
 
 # A shell without job control starts background jobs with SIGINT ignored, and every child process inherits that. Some
@@ -33,6 +35,8 @@ SLOW = (
     "docs/test_clients.py",
     "docs/test_examples.py",
     "e2e",
+    "downloads/test_faults.py",
+    "downloads/test_manager.py",
     "engine/backends",
     "engine/preparation/test_media_preparation.py",
     "engine/test_embeddings.py",
@@ -56,6 +60,7 @@ SLOW = (
     "real",
     "server/test_authorization.py",
     "server/test_extension.py",
+    "sources/test_model_getter.py",
     "sources/test_own_server.py",
     "sources/test_server_source.py",
     "test_init.py",
@@ -81,19 +86,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("server")) as running:
+def hub() -> Iterator[FakeHub]:
+    """A hub with one small model, for servers of this test run."""
+    with running_hub(FakeHub(HubRepo("mlx-community/small-4bit", BUILTIN_DIR / "pico-tiny"))) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, hub: FakeHub) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("server")
+    environ = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(folder / "hub")}
+    with running_server(folder, environ=environ) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def embedding_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def embedding_server(tmp_path_factory: pytest.TempPathFactory, hub: FakeHub) -> Iterator[RunningServer]:
     """A server that also has the random embedding model tiny-embed."""
     from tests.engine.embedding_models import write_bert  # noqa: PLC0415  # imports mlx, which fast tests do not need
 
     folder = tmp_path_factory.mktemp("embedding")
     write_bert(folder / "models" / "tiny-embed")
-    with running_server(folder, f"--PicoJupyter.model_dirs={folder / 'models'}") as running:
+    environ = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(folder / "hub")}
+    with running_server(folder, f"--PicoJupyter.model_dirs={folder / 'models'}", environ=environ) as running:
         yield running
 
 

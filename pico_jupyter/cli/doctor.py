@@ -193,16 +193,11 @@ def _models(options: EngineOptions) -> Iterator[Finding]:
         if not Path(folder).expanduser().is_dir():
             remedy = "create it, or correct c.PicoJupyter.model_dirs (PICO_JUPYTER_MODEL_PATH)"
             yield Finding("problem", "models", f"{folder} is not a folder", remedy)
-    warnings = WarningCollector()
-    log = logging.getLogger("pico_jupyter")
-    log.addHandler(warnings)
-    try:
-        models = Catalog(options).models()
-    finally:
-        log.removeHandler(warnings)
+    catalog = Catalog(options)
+    models = catalog.models()
     yield Finding("ok", "models", f"{len(models)} found: {', '.join(info.name for info in models)}")
-    for message in warnings.messages:
-        yield Finding("note", "models", message)
+    for skipped in catalog.skipped():
+        yield Finding("note", "models", f"skipping {skipped.path}: {skipped.reason}")
     if all(info.source == "builtin" for info in models):
         remedy = "put an MLX model folder (config.json, *.safetensors) into a folder named by PICO_JUPYTER_MODEL_PATH"
         yield Finding("note", "models", "there are only the built-in models", remedy)

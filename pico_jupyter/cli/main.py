@@ -7,12 +7,13 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pico_jupyter import __version__
 from pico_jupyter.cli.doctor import diagnose
 from pico_jupyter.cli.model_doctor import diagnose_model
+from pico_jupyter.cli.model_getting import pull_model, remove_model, search_models
 from pico_jupyter.cli.model_tables import print_models, print_resident, show_model
 from pico_jupyter.cli.terminal_chat import TerminalChat
 from pico_jupyter.configuration import read_user_configuration
@@ -30,12 +31,25 @@ SUMMARIES = {
     "list": "list the models on this machine",
     "show": "show the details of a model",
     "run": "chat with a model",
+    "pull": "download a model from the Hugging Face hub, or resume its download",
+    "rm": "delete a model that was downloaded",
+    "search": "find models on the Hugging Face hub",
     "ps": "list the models that the running server has in memory",
     "doctor": "check this installation or a model, and suggest a remedy for each problem",
 }
 RUN_DESCRIPTION = (
     "Ask a model one question, or start a conversation in the terminal. Reasoning is dimmed, or in <think> tags if the "
     "output is not a terminal. Without PROMPT, the question is read from standard input if that is not a terminal."
+)
+PULL_DESCRIPTION = (
+    "Download a model from the Hugging Face hub into its cache, or resume its download. Ctrl-C pauses the download. If "
+    "a Jupyter server with pico_jupyter is running, the server downloads, and continues if the terminal is closed. "
+    "HF_TOKEN, HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE have the same effect as in the programs of Hugging Face. The "
+    "exit status is 0 if the model is complete, 1 after an error, and 130 after Ctrl-C."
+)
+SEARCH_DESCRIPTION = (
+    "Find models in MLX format on the Hugging Face hub. Without WORDS, print the models that pico_jupyter recommends, "
+    "those for small machines first. A size of - is unknown without a further request."
 )
 DOCTOR_DESCRIPTION = (
     "Check this installation, and suggest a remedy for each problem. With MODEL, render twelve conversations with the "
@@ -71,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jupyter pico",
         description="Local language models inside Jupyter, on MLX.",
-        epilog="`run` and `ps` use a running Jupyter server: the one given by PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN, "
-        "or else the first of your servers that has pico_jupyter.",
+        epilog="`run`, `ps`, `pull`, `rm` and `search` use a running Jupyter server: the one given by "
+        "PICO_JUPYTER_URL and PICO_JUPYTER_TOKEN, or else the first of your servers that has pico_jupyter.",
     )
     parser.add_argument("--version", action="version", version=f"pico_jupyter {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
@@ -87,7 +101,20 @@ def _parser() -> argparse.ArgumentParser:
         "name", metavar="MODEL", nargs="?", help="a name from `jupyter pico list`, or a folder"
     )
     _add_run_options(parsers["run"])
+    _add_getting_options(parsers)
     return parser
+
+
+def _add_getting_options(parsers: Mapping[str, argparse.ArgumentParser]) -> None:
+    parsers["pull"].description = PULL_DESCRIPTION
+    parsers["search"].description = SEARCH_DESCRIPTION
+    parsers["pull"].add_argument("name", metavar="NAME", help="OWNER/NAME on the hub; without OWNER: of mlx-community")
+    parsers["rm"].add_argument("name", metavar="NAME", help="a name from `jupyter pico list`")
+    parsers["search"].add_argument("words", metavar="WORDS", nargs="*", help="parts of a model's name")
+    for name in ("pull", "rm", "search"):
+        parsers[name].add_argument(
+            "--local", action="store_true", help="do not use a running server, but work in this process"
+        )
 
 
 def _add_run_options(run: argparse.ArgumentParser) -> None:
@@ -126,6 +153,12 @@ def _run_command(options: argparse.Namespace, parser: argparse.ArgumentParser) -
             show_model(Catalog(read_user_configuration().engine_options).find(options.name))
         case "run":
             _run(options)
+        case "pull":
+            pull_model(options.name, local=options.local)
+        case "rm":
+            remove_model(options.name, local=options.local)
+        case "search":
+            search_models(" ".join(options.words), local=options.local)
         case "ps":
             print_resident(find_running_server())
         case "doctor":

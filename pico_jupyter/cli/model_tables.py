@@ -26,7 +26,7 @@ def print_models(models: Iterable[ModelInfo]) -> None:
         )
         for info in models
     ]
-    _print_table(("NAME", "SIZE", "WEIGHTS", "PARAMETERS", "CAPABILITIES", "SOURCE"), rows)
+    print_table(("NAME", "SIZE", "WEIGHTS", "PARAMETERS", "CAPABILITIES", "SOURCE"), rows)
 
 
 def show_model(info: ModelInfo) -> None:
@@ -63,7 +63,7 @@ def print_resident(server: ServerAddress | None) -> None:
         (model["name"], about(model["size"]), f"{model['context_length']}", _until(model["expires_at"]))
         for model in get_json(server, "pico/api/ps")["models"]
     ]
-    _print_table(("NAME", "SIZE", "CONTEXT", "UNTIL"), rows)
+    print_table(("NAME", "SIZE", "CONTEXT", "UNTIL"), rows)
 
 
 def _reasoning(info: ModelInfo) -> str:
@@ -80,7 +80,8 @@ def _until(timestamp: str) -> str:
     return f"{seconds // 60} min {seconds % 60} s from now"
 
 
-def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows below their headings, in columns."""
     lines = [headings, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, assert_never
@@ -16,6 +17,7 @@ from pico_jupyter.dialects.framing import NDJSON_KEEPALIVE, NDJSON_TYPE, finite_
 from pico_jupyter.dialects.ollama_models import format_time
 from pico_jupyter.dialects.ollama_request import OllamaAnswerCall, OllamaLoadCall, OllamaPullCall
 from pico_jupyter.dialects.reasoning import InlineReasoning, fold_inline
+from pico_jupyter.download_reports import Download
 from pico_jupyter.errors import (
     ContextLengthExceeded,
     ModelNotFound,
@@ -166,6 +168,26 @@ def pull_success(call: OllamaPullCall) -> bytes:
     """Encode the answer to a pull of an installed model."""
     steps = ["pulling manifest", "success"] if call.stream else ["success"]
     return b"".join([ndjson_line(schema.OllamaPullStatus(step)) for step in steps])
+
+
+def pull_progress(record: Download) -> bytes:
+    """Encode the state of a download as lines of a stream. All files count as one layer."""
+    match record.state:
+        case "failed":  # The error is a line of its own.
+            return b""
+        case "paused":
+            return error_body(PicoError(f"the download of {record.model} was paused"))
+        case "complete":
+            steps = ("verifying sha256 digest", "writing manifest", "success")
+            return _layer(record) + b"".join([ndjson_line(schema.OllamaPullStatus(step)) for step in steps])
+        case _:
+            return _layer(record) if record.total else ndjson_line(schema.OllamaPullStatus("pulling manifest"))
+
+
+def _layer(record: Download) -> bytes:
+    digest = hashlib.sha256(record.model.encode()).hexdigest()
+    total = record.total or 0
+    return ndjson_line(schema.OllamaPullStatus(f"pulling {digest[:12]}", f"sha256:{digest}", total, record.completed))
 
 
 def error_body(error: PicoError) -> bytes:

@@ -163,9 +163,12 @@ class OllamaVersion(msgspec.Struct, frozen=True):
 
 
 class OllamaPullStatus(msgspec.Struct, frozen=True):
-    """The progress of a pull."""
+    """The progress of a pull. The last line of a stream has the status `success`."""
 
     status: str
+    digest: Annotated[str | UnsetType, Meta(description="The same in all lines with bytes.")] = UNSET
+    total: Annotated[int | UnsetType, Meta(description="Bytes of all files.")] = UNSET
+    completed: Annotated[int | UnsetType, Meta(description="Bytes on this machine.")] = UNSET
 
 
 class OllamaError(msgspec.Struct, frozen=True):

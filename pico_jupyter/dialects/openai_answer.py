@@ -15,6 +15,7 @@ from pico_jupyter.dialects.openai_request import OpenAIChatCall
 from pico_jupyter.dialects.reasoning import InlineReasoning, fold_inline
 from pico_jupyter.engine_reports import MemoryReport
 from pico_jupyter.errors import (
+    Conflict,
     ContextLengthExceeded,
     Forbidden,
     InvalidRequest,
@@ -312,7 +313,7 @@ def describe_openai_error(error: PicoError, prompt: str = "messages") -> schema.
             kind = "not_found_error"
         case ContextLengthExceeded():
             kind, param = "invalid_request_error", param or prompt
-        case InvalidRequest() | MethodNotAllowed() | RequestTooLarge() | NotSupported():
+        case InvalidRequest() | MethodNotAllowed() | Conflict() | RequestTooLarge() | NotSupported():
             kind = "invalid_request_error"
         case _:
             kind = "server_error"

@@ -17,13 +17,13 @@ from pico_jupyter.dialects.anthropic_answer_schema import AnthropicModel, Anthro
 from pico_jupyter.dialects.anthropic_errors import AnthropicError
 from pico_jupyter.dialects.anthropic_operations import ANTHROPIC_OPERATIONS
 from pico_jupyter.dialects.completions_operations import COMPLETIONS_OPERATIONS
+from pico_jupyter.dialects.download_operations import DOWNLOAD_OPERATIONS, DOWNLOAD_PARAMETERS, PULL_OPERATIONS
 from pico_jupyter.dialects.embedding_operations import EMBEDDING_OPERATIONS
 from pico_jupyter.dialects.framing import JSON_TYPE, NDJSON_TYPE, SSE_END, SSE_TYPE
 from pico_jupyter.dialects.openapi_operation import (
     ACCESS_ERRORS,
     GENERATE_ERRORS,
     MODEL_ERRORS,
-    NOT_FOUND_ERRORS,
     POST_ERRORS,
     READ_ERRORS,
     REFUSED_ERRORS,
@@ -143,17 +143,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=ollama_answer_schema.OllamaShowAnswer,
         errors=POST_ERRORS,
     ),
-    Operation(
-        "post",
-        "api/pull",
-        "Ollama",
-        "Succeed if the model is installed, and refuse otherwise: no model is downloaded.",
-        requests=(ollama_request.OllamaPullRequest, ollama_request.OllamaOldPullRequest),
-        answer=ollama_answer_schema.OllamaPullStatus,
-        chunk=ollama_answer_schema.OllamaPullStatus,
-        errors=POST_ERRORS,
-    ),
-    Operation("delete", "api/delete", "Ollama", "Refuse: models are not deleted over HTTP.", errors=NOT_FOUND_ERRORS),
+    *PULL_OPERATIONS,
     *(_refused(f"api/{name}", "not supported", REFUSED_ERRORS) for name in ("copy", "create", "push")),
     _refused("api/blobs/{digest}", "not supported", REFUSED_ERRORS, head=True),
     Operation(
@@ -167,6 +157,7 @@ OPERATIONS: tuple[Operation, ...] = (
         head=True,
         open=True,
     ),
+    *DOWNLOAD_OPERATIONS,
     _openai_get("openapi.json", "This document.", msgspec.Struct, ACCESS_ERRORS, "pico"),
 )
 
@@ -175,6 +166,7 @@ _PARAMETERS: Json = {
     "id": Annotated[ModelName, Meta(description="A name from the list of models.")],
     "response_id": Annotated[str, Meta(min_length=1, description="The id of a response.", extra_json_schema=_NO_SLASH)],
     "digest": Annotated[str, Meta(min_length=1, description="A digest in Ollama's format.")],
+    **DOWNLOAD_PARAMETERS,
 }
 
 _VERSION_HEADER: Json = {
@@ -251,7 +243,8 @@ def _describe(operation: Operation, *, authenticated: bool) -> Json:
         "summary": operation.summary,
         "responses": _responses(operation, authenticated=authenticated),
     }
-    parameters = [_parameter(name) for name in names]
+    parameters = [_parameter(name, "path") for name in names]
+    parameters += [_parameter(name, "query") for name in operation.query]
     if operation.anthropic is not None:
         parameters.append(_VERSION_HEADER)
     if parameters:
@@ -264,15 +257,17 @@ def _describe(operation: Operation, *, authenticated: bool) -> Json:
     return described
 
 
-def _parameter(name: str) -> Json:
-    return {"name": name, "in": "path", "required": True, "schema": msgspec.json.schema(_PARAMETERS[name])}
+def _parameter(name: str, place: Literal["path", "query"]) -> Json:
+    schema = msgspec.json.schema(_PARAMETERS[name])
+    return {"name": name, "in": place, "required": place == "path", "schema": schema}
 
 
 def _responses(operation: Operation, *, authenticated: bool) -> Json:
     responses: Json = {}
     content = _success(operation)
-    if content:
-        responses["200"] = {"description": operation.summary, "headers": _REQUEST_ID, "content": content}
+    if content or operation.is_empty:
+        success = {"description": operation.summary, "headers": _REQUEST_ID}
+        responses[str(operation.status)] = {**success, "content": content} if content else success
     authentication: Errors = (Unauthenticated,) if authenticated and not operation.open else ()
     for status, errors in _by_status((*operation.errors, *authentication)).items():
         responses[str(status)] = {

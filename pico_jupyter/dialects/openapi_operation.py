@@ -43,9 +43,10 @@ class Operation(msgspec.Struct, frozen=True):
     those of authentication. mount: "pico": only below pico/.
     anthropic: Struct of the answer to requests with the header anthropic-version. Their errors have Anthropic's format.
     head: HEAD is supported too. open: without authentication. text: the answer, if it is not JSON.
+    query: names of query parameters. status: of a success. is_empty: a success has no body.
     """
 
-    method: Literal["get", "post", "delete"]
+    method: Literal["get", "post", "patch", "delete"]
     path: str
     dialect: Dialect
     summary: str
@@ -58,3 +59,6 @@ class Operation(msgspec.Struct, frozen=True):
     open: bool = False
     text: str = ""
     anthropic: type[msgspec.Struct] | None = None
+    query: tuple[str, ...] = ()
+    status: int = 200
+    is_empty: bool = False

@@ -14,9 +14,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
+import psutil
+
 from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.engine.memory.capacity import Capacity
+from pico_jupyter.engine.memory.pressure import add_pressure
 from pico_jupyter.engine_reports import Embeddings, EngineStatistics, MemoryReport, ModelEvent
 from pico_jupyter.errors import EngineUnavailable, PicoError
 from pico_jupyter.questions import (
@@ -28,6 +31,7 @@ from pico_jupyter.questions import (
     FindModel,
     ListModels,
     ListResident,
+    ListSkipped,
     LoadModel,
     Question,
     ReadStatistics,
@@ -116,6 +120,8 @@ class LocalEngineClient:
         match question:
             case ListModels():
                 return await asyncio.to_thread(self._catalog.models)
+            case ListSkipped():
+                return await asyncio.to_thread(self._catalog.skipped)
             case FindModel():
                 return await asyncio.to_thread(self._catalog.find, question.name)
             case ListResident():
@@ -192,10 +198,13 @@ class LocalEngineClient:
         return _engine_of(starting)
 
     async def _describe_memory(self, engine: Engine | None) -> MemoryReport:
+        free = psutil.virtual_memory().available
         if engine is not None:
-            return cast(MemoryReport, await _result(await asyncio.to_thread(engine.memory)))
+            report = cast(MemoryReport, await _result(await asyncio.to_thread(engine.memory)))
+            return add_pressure(report, await _result(engine.resident()), free)
         try:
-            return await asyncio.to_thread(self._report_empty, is_starting=self._is_starting)
+            report = await asyncio.to_thread(self._report_empty, is_starting=self._is_starting)
+            return add_pressure(report, (), free)
         except (ImportError, OSError, RuntimeError) as error:
             raise EngineUnavailable(f"the memory use cannot be determined: {type(error).__name__}: {error}") from error
 

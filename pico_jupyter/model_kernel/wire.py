@@ -25,6 +25,7 @@ from pico_jupyter.questions import (
     Embed,
     FindModel,
     ListModels,
+    ListSkipped,
     LoadModel,
     Question,
     TokenizePrompt,
@@ -70,7 +71,7 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
     @property
     def channel(self) -> Channel:
         """Control for questions that must not wait for a long load, shell for the others."""
-        may_wait = ListModels | FindModel | LoadModel | Embed | TokenizePrompt | DetokenizePrompt
+        may_wait = ListModels | ListSkipped | FindModel | LoadModel | Embed | TokenizePrompt | DetokenizePrompt
         return "shell" if isinstance(self.question, may_wait) else "control"
 
 

@@ -6,6 +6,8 @@ COMMANDS = {
     "": "show the state: what answers, the settings, and the models in memory",
     "models": "list the models on this machine",
     "ps": "list the models in memory",
+    "pull NAME": "download a model from the Hugging Face hub, or resume its download",
+    "rm NAME": "delete a model that was downloaded",
     "load NAME": "load a model",
     "unload NAME": "unload a model",
     "model NAME": "set the model of later cells (default: the first that accepts the question)",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 import msgspec
+import tqdm.auto
 
+from pico_jupyter.download_reports import Download
+from pico_jupyter.engine.catalog.catalog import Catalog
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.notebook import clients
 from pico_jupyter.notebook.answer import Answer
@@ -20,9 +23,12 @@ from pico_jupyter.notebook.streams import INTERRUPTIBLE_SECONDS, AnswerStream, A
 from pico_jupyter.sources.background import BackgroundLoop, shared_loop
 from pico_jupyter.sources.calls import AnswerRequest, Source, choose_embedding_model, choose_model
 from pico_jupyter.sources.discovery import find_source
+from pico_jupyter.sources.model_getter import LocalGetter, ModelGetter, ServerGetter
 from pico_jupyter.sources.own_server import own_server
+from pico_jupyter.sources.pull_bar import PullBar
 from pico_jupyter.sources.server_address import ServerAddress, find_server, name_server
 from pico_jupyter.sources.server_source import ServerSource
+from pico_jupyter.types import EngineOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -195,6 +201,27 @@ class Pico:
         """Unload a model once its requests have finished. A model that is not loaded is no error. Raises PicoError."""
         self._wait(self._source.unload(name))
 
+    def pull(self, name: str) -> None:
+        """Download a model from the Hugging Face hub, or resume its download. Shows a progress bar of tqdm.
+
+        - `name`: OWNER/NAME on the hub. Without OWNER, of mlx-community.
+
+        An interrupt pauses the download. Raises PicoError.
+        """
+        getter = self._getter()
+        records = getter.pull(name)
+        try:
+            with PullBar(tqdm.auto.tqdm, name) as bar:
+                while (record := self._wait(_next(records))) is not None:
+                    bar.show(record)
+        except KeyboardInterrupt:
+            self._wait(getter.pause(name))
+            raise
+
+    def remove(self, name: str) -> int:
+        """Delete a model that was downloaded. Returns the bytes that this freed. Raises PicoError."""
+        return self._wait(self._getter().remove(name))
+
     def openai(self) -> OpenAI:
         """Return a client of the `openai` package for the server of this connection.
 
@@ -214,6 +241,11 @@ class Pico:
     def aollama(self) -> AsyncClient:
         """Return an asynchronous client of the `ollama` package. See `openai`."""
         return clients.async_ollama_client(self._address())
+
+    def _getter(self) -> ModelGetter:
+        if isinstance(self._source, ServerSource):
+            return ServerGetter(self._source.address)
+        return LocalGetter(Catalog(EngineOptions()))
 
     def _address(self) -> ServerAddress:
         return self._source.address if isinstance(self._source, ServerSource) else own_server()
@@ -261,6 +293,11 @@ def wait(future: concurrent.futures.Future[T]) -> T:
 def _begin(question: str, options: ChatArguments) -> Answer:
     schema = read_schema(options.get("schema"))
     return Answer(read_arguments(question, options, schema), schema=schema)
+
+
+async def _next(records: AsyncGenerator[Download, None]) -> Download | None:
+    """The next record; None at the end."""
+    return await anext(records, None)
 
 
 async def _whole(pieces: AsyncAnswerStream) -> Answer:

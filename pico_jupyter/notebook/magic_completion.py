@@ -31,7 +31,7 @@ def _after_pico(before: str, count: int, model_names: Callable[[], list[str]]) -
         return []
     if before == "reasoning":
         return list(SWITCH)
-    return model_names() if before in ("load", "unload", "model") else []
+    return model_names() if before in ("load", "unload", "model", "rm") else []
 
 
 def _after_chat(before: str, word: str, model_names: Callable[[], list[str]]) -> list[str]:

@@ -23,6 +23,7 @@ from pico_jupyter.notebook.interpolation import evaluate, interpolate, is_expres
 from pico_jupyter.notebook.magic_completion import words_at
 from pico_jupyter.notebook.magics_conversation import MagicsConversation
 from pico_jupyter.notebook.models import Models
+from pico_jupyter.sizes import about
 from pico_jupyter.sources.calls import Reasoning
 
 CODE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.DOTALL | re.M)
@@ -126,6 +127,11 @@ class ChatMagics(Magics):
         match command, argument:
             case "", "":
                 return self._status()
+            case "pull", name if name:
+                self._connect().pull(name)
+                return f"{name} is on this machine."
+            case "rm", name if name:
+                return f"{name} is deleted; this freed {about(self._connect().remove(name))}."
             case "load", name if name:
                 self._connect().load(name)
                 return f"{name} is in memory."

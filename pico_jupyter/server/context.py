@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pico_jupyter.client import EngineClient
 from pico_jupyter.dialects.dialect_settings import DialectSettings
+from pico_jupyter.downloads.manager import Downloads
 from pico_jupyter.server.media_sources import MediaSources
 from pico_jupyter.server.metrics import METRICS, ServerMetrics
 from pico_jupyter.server.response_store import ResponseStore
@@ -20,7 +21,8 @@ class ServerContext:
     `max_request_bytes` limits a request's body. After `keepalive_after` seconds of silence a stream gets a keep-alive.
     `media` fetches the images and videos that requests name by URL.
     `responses` keeps the answers of v1/responses. `record_activity` records the current time as the latest activity of
-    the server. `running` is the number of running requests.
+    the server. `running` is the number of running requests. `downloads` gets models, if `allow_pull`.
+    `memory_budget`: bytes for models; 0: a share of the memory.
     """
 
     engine: EngineClient
@@ -32,6 +34,9 @@ class ServerContext:
     record_activity: Callable[[], None] = field(repr=False)
     metrics: ServerMetrics = METRICS
     running: int = 0
+    downloads: Downloads = field(default_factory=Downloads)
+    allow_pull: bool = False
+    memory_budget: int = 0
 
     def __repr__(self) -> str:
         return f"<ServerContext {self.engine!r} [{self.running} running]>"

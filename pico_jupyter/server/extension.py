@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,6 +78,13 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         help="Seconds of silence after which a stream gets a keep-alive. Proxies close silent connections.",
     )
 
+    allow_pull = Bool(
+        None,
+        allow_none=True,
+        config=True,
+        help="Whether clients with the write permission may download and delete models. None: only if this server "
+        "requires a token or a password and was not started by JupyterHub.",
+    )
     allow_remote_media = Bool(
         None,
         allow_none=True,
@@ -128,6 +137,11 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         is_allowed = authenticated if self.allow_remote_media is None else self.allow_remote_media
         return MediaSources(Downloader() if is_allowed else None, self.max_media_bytes, self.media_timeout)
 
+    def may_pull(self, *, authenticated: bool, environ: Mapping[str, str] = os.environ) -> bool:
+        """Whether clients may download models. The default is for the server of a single user, not for a service."""
+        is_service = not authenticated or "JUPYTERHUB_API_TOKEN" in environ
+        return not is_service if self.allow_pull is None else bool(self.allow_pull)
+
     @property
     def engine(self) -> EngineClient:
         """The engine. Its process starts with the first request that needs it."""
@@ -141,14 +155,17 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         """Create the context that the handlers share."""
         assert self.serverapp is not None
         register_schemas(self.serverapp.event_logger)
+        authenticated = self.serverapp.identity_provider.auth_enabled
         self.context = ServerContext(
             engine=self.model_kernel(self.log, self.publish_event),
             settings=self.dialect_settings,
             max_request_bytes=self.max_request_bytes,
             keepalive_after=self.keepalive_after,
-            media=self.media_sources(authenticated=self.serverapp.identity_provider.auth_enabled),
+            media=self.media_sources(authenticated=authenticated),
             responses=ResponseStore(self.response_store_bytes, self.response_store_seconds),
             record_activity=self._record_activity,
+            allow_pull=self.may_pull(authenticated=authenticated),
+            memory_budget=self.memory_budget,
         )
 
     def initialize_handlers(self) -> None:
@@ -162,8 +179,8 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         self.log.info("pico_jupyter: OpenAI clients use %s/v1, Ollama clients %s/pico", base, base)
 
     def current_activity(self) -> bool:
-        """Whether requests are running. If so, Jupyter does not shut down the server as idle."""
-        return self.context.running > 0
+        """Whether requests or downloads are running. If so, Jupyter does not shut down the server as idle."""
+        return self.context.running > 0 or self.context.downloads.is_running
 
     async def stop_extension(self) -> None:
         """Stop the engine within `stop_seconds`.
@@ -171,6 +188,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         Raises nothing, because jupyter_server 2.x does not exit after an exception.
         """
         try:
+            await self.context.downloads.aclose()
             await asyncio.wait_for(self.engine.aclose(), self.stop_seconds)
         except TimeoutError:
             self.log.warning("pico_jupyter: the engine did not stop within %s s", self.stop_seconds)

@@ -28,12 +28,12 @@ MAX_ECHOED_PATH = 64
 SERVED = (
     "This server has v1/chat/completions, v1/chat, v1/responses, v1/completions, v1/embeddings, v1/rerank and "
     "v1/models of OpenAI's API, v1/messages and v1/messages/count_tokens of Anthropic's API, and api/chat, "
-    "api/generate, api/embed, api/tags, api/ps, api/show and api/version of Ollama's API."
+    "api/generate, api/embed, api/tags, api/ps, api/show, api/pull, api/delete and api/version of Ollama's API."
 )
 FOREIGN_ORIGIN = (
     "Pages of this origin may not use this server. The server's owner can allow an origin with ServerApp.allow_origin."
 )
-ALL_METHODS = "GET, POST, DELETE, HEAD, OPTIONS"
+ALL_METHODS = "GET, POST, PATCH, DELETE, HEAD, OPTIONS"
 
 # Parsing a body of this many bytes on the event loop would delay other requests noticeably.
 LARGE_BODY = 64 * 1024

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 
@@ -14,14 +16,18 @@ from pico_jupyter.dialects.ollama_answer import OllamaAnswerStream
 from pico_jupyter.dialects.ollama_request import (
     OllamaAnswerCall,
     OllamaLoadCall,
+    OllamaPullCall,
     parse_ollama_chat,
     parse_ollama_generate,
     parse_ollama_pull,
     parse_ollama_show,
 )
-from pico_jupyter.errors import Forbidden, ModelNotFound, NotSupported, PicoError
+from pico_jupyter.download_reports import read_repo_name
+from pico_jupyter.downloads.manager import ACTIVE
+from pico_jupyter.errors import Conflict, Forbidden, ModelNotFound, NotSupported, PicoError
 from pico_jupyter.questions import FindModel, ListModels, ListResident, LoadModel, UnloadModel
 from pico_jupyter.server.context import ServerContext
+from pico_jupyter.server.download_handlers import delete_model
 from pico_jupyter.server.generation import GenerationHandler
 from pico_jupyter.server.handlers import DialectHandler, NoEndpointHandler, permitted
 
@@ -127,20 +133,80 @@ class OllamaShowHandler(DialectHandler):
 
 
 class OllamaPullHandler(DialectHandler):
-    """POST api/pull. Downloads nothing. Succeeds for installed models, because some clients pull before every use."""
+    """POST api/pull. Succeeds at once for installed models, because some clients pull before every use.
+
+    If the client disconnects, a download that its request started is paused.
+    """
 
     dialect = ollama_answer
     methods = ("POST",)
+    _answering: asyncio.Task[None] | None = None
 
     @permitted("write")
     async def post(self) -> None:
-        """Succeed if the model is installed, and refuse otherwise."""
+        """Download a model, unless it is installed."""
         call = parse_ollama_pull(self.body())
         try:
             await self.context.engine.ask(FindModel(call.model))
         except ModelNotFound:
-            raise Forbidden("pulling models is disabled on this server") from None
+            if not self.context.allow_pull:
+                raise Forbidden("pulling models is disabled on this server") from None
+            await self._pull(call)
+            return
         self.respond(ollama_answer.pull_success(call), NDJSON_TYPE if call.stream else ollama_answer.JSON_TYPE)
+
+    async def _pull(self, call: OllamaPullCall) -> None:
+        downloads, model = self.context.downloads, read_repo_name(call.model)
+        was_active = any(record.model == model and record.state in ACTIVE for record in downloads.records())
+        downloads.start(model)
+        self._answering = asyncio.create_task(self._stream(model) if call.stream else self._wait(model))
+        with self.context.activity():
+            await asyncio.wait([self._answering])
+        if self._answering.cancelled():
+            if not was_active:
+                await downloads.pause(model)
+        else:
+            self._answering.result()
+
+    async def _wait(self, model: str) -> None:
+        async with aclosing(self.context.downloads.watch(model)) as records:
+            async for record in records:
+                last = record
+        if last.state != "complete":
+            raise Conflict(f"the download of {model} was paused or cancelled")
+        self.respond(ollama_answer.pull_success(OllamaPullCall(model, stream=False)))
+
+    async def _stream(self, model: str) -> None:
+        self.set_header("Content-Type", NDJSON_TYPE)
+        try:
+            async with aclosing(self.context.downloads.watch(model, self.context.keepalive_after)) as records:
+                async for record in records:
+                    self.write(ollama_answer.pull_progress(record))
+                    await self.flush()
+        except PicoError as error:
+            self.write(ollama_answer.error_body(error))
+        self.finish()
+
+    def on_connection_close(self) -> None:
+        """Stop the answer. Tornado calls this when the client disconnects."""
+        if self._answering is not None:
+            self._answering.cancel()
+
+
+class OllamaDeleteHandler(DialectHandler):
+    """DELETE api/delete."""
+
+    dialect = ollama_answer
+    methods = ("DELETE",)
+
+    @permitted("write")
+    async def delete(self) -> None:
+        """Delete a model that was downloaded."""
+        name = parse_ollama_show(self.body())
+        if not self.context.allow_pull:
+            raise Forbidden("deleting models is disabled on this server")
+        await delete_model(self.context, name)
+        self.finish()
 
 
 class OllamaRefusingHandler(DialectHandler):

@@ -13,9 +13,10 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, PathMatches
 from tornado.routing import Rule as TornadoRule
 
-from pico_jupyter.errors import Forbidden, NotSupported, PicoError
+from pico_jupyter.errors import NotSupported, PicoError
 from pico_jupyter.server import anthropic_handlers as anthropic
 from pico_jupyter.server import completion_handlers as completions
+from pico_jupyter.server import download_handlers as downloads
 from pico_jupyter.server import embedding_handlers as embedding
 from pico_jupyter.server import ollama_handlers as ollama
 from pico_jupyter.server import openai_handlers as openai
@@ -62,15 +63,20 @@ ENDPOINTS: tuple[Rule, ...] = (
     ("api/version", ollama.OllamaVersionHandler, {}),
     ("api/show", ollama.OllamaShowHandler, {}),
     ("api/pull", ollama.OllamaPullHandler, {}),
-    (
-        "api/delete",
-        ollama.OllamaRefusingHandler,
-        _refusal(Forbidden, "deleting models is disabled on this server", "DELETE"),
-    ),
+    ("api/delete", ollama.OllamaDeleteHandler, {}),
     ("api/(?:copy|create|push)", ollama.OllamaRefusingHandler, _refusal(NotSupported, "not supported", "POST")),
     ("api/blobs/.+?", ollama.OllamaRefusingHandler, _refusal(NotSupported, "not supported", "POST", "HEAD")),
 )
 
+# Endpoints of this API, which exist below pico/ only.
+OWN_ENDPOINTS: tuple[Rule, ...] = (
+    ("pico/downloads", downloads.DownloadsHandler, {}),
+    ("pico/downloads/([^/]+)/([^/]+)", downloads.DownloadHandler, {}),
+    ("pico/skipped", downloads.SkippedHandler, {}),
+    ("pico/hub/recommended", downloads.HubRecommendedHandler, {}),
+    ("pico/hub/search", downloads.HubSearchHandler, {}),
+    ("pico/hub/models/([^/]+)/([^/]+)", downloads.HubModelHandler, {}),
+)
 
 # Endpoints of Anthropic that this server does not have, such as v1/messages/batches.
 ANTHROPIC_PATHS = r"v1/(?:messages|complete)(?:/.*)?"
@@ -99,6 +105,7 @@ def rules(context: ServerContext) -> list[Rule]:
     only_below_pico = [
         (_with_any_slashes("pico"), ollama.OllamaRootHandler, shared),
         (_with_any_slashes("pico/openapi.json"), openapi.OpenAPIHandler, shared),
+        *((_with_any_slashes(path), handler, shared) for path, handler, _ in OWN_ENDPOINTS),
     ]
     return [*endpoints, *only_below_pico]
 

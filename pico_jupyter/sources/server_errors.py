@@ -8,6 +8,7 @@ from http.client import responses
 from typing import Any
 
 from pico_jupyter.errors import (
+    Conflict,
     EngineFailed,
     EngineUnavailable,
     Forbidden,
@@ -20,7 +21,7 @@ from pico_jupyter.errors import (
     Unauthenticated,
 )
 
-CLIENT_ERRORS = (InvalidRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, RequestTooLarge)
+CLIENT_ERRORS = (InvalidRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, Conflict, RequestTooLarge)
 SERVER_ERRORS = (NotSupported, EngineUnavailable, EngineFailed)
 BY_STATUS: dict[int, type[PicoError]] = {kind.http_status: kind for kind in (*CLIENT_ERRORS, *SERVER_ERRORS)}
 # For frames, which have no HTTP status.

@@ -132,10 +132,18 @@ class ServerSource:
             return answer
 
 
-def get_json(address: ServerAddress, path: str) -> Any:
+def get_json(address: ServerAddress, path: str, timeout: float = PROBE_SECONDS) -> Any:
     """Return the JSON at `path`, relative to the server's base URL. Raises PicoError."""
-    with _as_unavailable(), _connection(address, PROBE_SECONDS) as connection:
-        return json.loads(_send(connection, address, "GET", path, None).read())
+    return request_json(address, "GET", path, timeout=timeout)
+
+
+def request_json(
+    address: ServerAddress, method: str, path: str, body: object = None, *, timeout: float = PROBE_SECONDS
+) -> Any:
+    """Send a request and return the JSON of the answer, or None if it is empty. Raises PicoError."""
+    with _as_unavailable(), _connection(address, timeout) as connection:
+        answer = _send(connection, address, method, path, body).read()
+        return json.loads(answer) if answer else None
 
 
 def _read_answer(
@@ -179,14 +187,14 @@ def _answer(connection: http.client.HTTPConnection, address: ServerAddress, requ
 def _send(
     connection: http.client.HTTPConnection, address: ServerAddress, method: str, path: str, body: object
 ) -> http.client.HTTPResponse:
-    """Send a request with the server's token and return the response. Raises PicoError for any status but 200."""
+    """Send a request with the server's token and return the response. Raises PicoError unless it succeeds."""
     headers = {"Authorization": f"token {address.token}"} if address.token else {}
     if body is not None:
         headers["Content-Type"] = "application/json"
     data = None if body is None else json.dumps(body)
     connection.request(method, f"{urlsplit(address.url).path}{path}", data, headers)
     response = connection.getresponse()
-    if response.status != http.client.OK:
+    if response.status not in (http.client.OK, http.client.ACCEPTED):
         raise read_error_response(response.status, response.read(), response.getheader("Retry-After", ""))
     return response
 

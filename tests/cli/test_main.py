@@ -130,3 +130,20 @@ def copy_of_pico_tiny(folder: Path) -> None:
     folder.mkdir(parents=True)
     for file in source.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
+
+
+def test_search_without_words_prints_the_recommended_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search"]) == 0
+    heads, *rows = capsys.readouterr().out.splitlines()
+    assert heads.split() == ["NAME", "SIZE", "WEIGHTS", "PARAMETERS", "CAPABILITIES", "LICENSE"]
+    assert rows[0].startswith("mlx-community/")
+
+
+def test_a_name_that_is_no_repository_is_not_pulled(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pull", "a/b/c"]) == 1
+    assert "error: invalid model name" in capsys.readouterr().err
+
+
+def test_a_built_in_model_is_not_deleted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rm", "pico-tiny"]) == 1
+    assert capsys.readouterr().err == "error: pico-tiny is part of pico_jupyter and cannot be deleted\n"

@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ import httpx
 import psutil
 
 START_SECONDS = 60.0
+# No test asks the real hub.
+NO_HUB = {"HF_ENDPOINT": "http://127.0.0.1:9"}
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,17 @@ def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
 
 @contextlib.contextmanager
 def running_server(
-    folder: Path, *arguments: str, port: int = 0, token: str = "", stdin: int | None = None
+    folder: Path,
+    *arguments: str,
+    port: int = 0,
+    token: str = "",
+    stdin: int | None = None,
+    environ: Mapping[str, str] = NO_HUB,
 ) -> Iterator[RunningServer]:
-    """Start a Jupyter server with more `arguments` and stop it at the end."""
+    """Start a Jupyter server with more `arguments` and variables in `environ`, and stop it at the end."""
     token = token or secrets.token_hex(16)
     runtime = folder / "runtime"
-    environ = {**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime), "JUPYTER_TOKEN": token}
+    environ = {**os.environ, **environ, "JUPYTER_RUNTIME_DIR": str(runtime), "JUPYTER_TOKEN": token}
     command = [sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
     command += [f"--ServerApp.root_dir={folder}", "--no-browser", "--allow-root", *arguments]
     log = folder / "server.log"

@@ -16,6 +16,7 @@ from pico_jupyter.engine_reports import (
     ModelLoading,
     ModelNeed,
     ResidentModel,
+    SkippedFolder,
 )
 from pico_jupyter.errors import ModelNotFound, PicoError
 from pico_jupyter.questions import (
@@ -26,6 +27,7 @@ from pico_jupyter.questions import (
     FindModel,
     ListModels,
     ListResident,
+    ListSkipped,
     LoadModel,
     PromptTokens,
     ReadStatistics,
@@ -99,6 +101,7 @@ class ScriptedEngine:
     def __init__(self, script: Sequence[Step] = ANSWER) -> None:
         self.script = script
         self.catalog: tuple[ModelInfo, ...] = (MODEL,)
+        self.skipped: tuple[SkippedFolder, ...] = ()
         self.loaded: tuple[ResidentModel, ...] = ()
         self.embedded: list[Embed] = []
         self.requests: list[GenerationRequest] = []
@@ -139,6 +142,8 @@ class ScriptedEngine:
         match question:
             case ListModels():
                 return self.catalog
+            case ListSkipped():
+                return self.skipped
             case FindModel():
                 return self._find(question.name)
             case ListResident():

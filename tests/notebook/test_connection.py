@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import pico_jupyter
+from pico_jupyter.engine.catalog.catalog import BUILTIN_DIR
 from pico_jupyter.errors import (
     EngineUnavailable,
     InvalidRequest,
@@ -24,6 +25,7 @@ from pico_jupyter.sources.background import shared_loop
 from pico_jupyter.sources.calls import FinishPiece, ReasoningPiece, TextPiece
 from pico_jupyter.sources.discovery import shared_engine
 from tests.e2e.running import RunningServer, wait_for
+from tests.fakes.hub import FakeHub
 from tests.fakes.source import FakeSource
 
 LONG = "Repeat after me: " + "a b c d e f g h " * 30
@@ -36,6 +38,18 @@ def pico(request: pytest.FixtureRequest) -> Iterator[Pico]:
     else:
         server: RunningServer = request.getfixturevalue("server")
         yield connect(url=server.url, token=server.token)
+
+
+def test_a_model_is_pulled_with_a_progress_bar_and_removed(
+    server: RunningServer, hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.add("org/from-notebook", BUILTIN_DIR / "pico-tiny")
+    pico = connect(url=server.url, token=server.token)
+    pico.pull("org/from-notebook")
+    assert "org/from-notebook: 100%" in capsys.readouterr().err
+    assert "from-notebook" in pico.models.names
+    assert pico.remove("from-notebook") > 2_000_000
+    assert "from-notebook" not in pico.models.names
 
 
 def circle() -> Image.Image:

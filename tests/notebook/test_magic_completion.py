@@ -10,7 +10,7 @@ from pico_jupyter.notebook.magic_completion import words_at
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("%pico ", ["models", "ps", "load", "unload", "model", "reasoning", "new"]),
+        ("%pico ", ["models", "ps", "pull", "rm", "load", "unload", "model", "reasoning", "new"]),
         ("%pico mo", ["models", "model"]),
         ("%pico load ", ["tiny", "large"]),
         ("%pico load t", ["tiny"]),

@@ -11,12 +11,16 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from pico_jupyter.engine.catalog.catalog import BUILTIN_DIR
 from pico_jupyter.errors import EngineUnavailable
 from pico_jupyter.notebook import Answer, Pico
+from pico_jupyter.notebook.connection import connect
 from pico_jupyter.notebook.magics import ChatMagics, code_of
 from pico_jupyter.sources.background import shared_loop
 from pico_jupyter.sources.calls import AnswerRequest, FinishPiece, ReasoningPiece, TextPiece
 from pico_jupyter.sources.discovery import shared_engine
+from tests.e2e.running import RunningServer
+from tests.fakes.hub import FakeHub
 from tests.fakes.source import FakeSource
 
 ANSWER = (ReasoningPiece("hm"), TextPiece("625"), FinishPiece("stop"))
@@ -252,3 +256,16 @@ def test_help_has_the_options_and_the_commands(shell: InteractiveShell) -> None:
     shell.run_line_magic("reload_ext", "pico_jupyter")
     assert "--reasoning" in str(shell.object_inspect("%%chat")["docstring"])
     assert "%pico load NAME" in str(shell.object_inspect("%pico")["docstring"])
+
+
+def test_models_are_pulled_and_removed(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], server: RunningServer, hub: FakeHub
+) -> None:
+    hub.add("org/from-magic", BUILTIN_DIR / "pico-tiny")
+    shell.register_magics(ChatMagics(shell, lambda: connect(url=server.url, token=server.token)))
+    shell.run_cell("%pico pull org/from-magic")
+    assert capsys.readouterr().out == "org/from-magic is on this machine.\n"
+    shell.run_cell("%pico rm from-magic")
+    assert capsys.readouterr().out == "from-magic is deleted; this freed 2.9 MB.\n"
+    shell.run_cell("%pico rm pico-tiny")
+    assert "part of pico_jupyter" in capsys.readouterr().out

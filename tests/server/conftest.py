@@ -18,6 +18,7 @@ from tornado.testing import bind_unused_port
 from traitlets.config import Config
 
 from pico_jupyter.server.extension import PicoJupyter
+from tests.fakes.downloads import FakeDownloads
 from tests.fakes.engine_client import ScriptedEngine
 
 TOKEN = "s3cret"
@@ -84,6 +85,7 @@ async def start_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Async
         (extension,) = app.extension_manager.extension_apps["pico_jupyter"]
         engine = ScriptedEngine()
         extension.engine = engine
+        extension.context.downloads = FakeDownloads()
         if started:
             await app.extension_manager.start_all_extensions()
         sock, port = bind_unused_port()

@@ -16,6 +16,8 @@ from tornado.routing import PathMatches, Rule
 from pico_jupyter.server.handlers import DialectHandler
 from pico_jupyter.server.ollama_handlers import OllamaRootHandler
 from pico_jupyter.server.routes import ENDPOINTS as ROUTES
+from pico_jupyter.server.routes import OWN_ENDPOINTS as OWN_ROUTES
+from tests.fakes.downloads import FakeDownloads
 from tests.server.conftest import TOKEN, RunningServer, StartServer
 
 QUESTION = [{"role": "user", "content": "12 + 35?"}]
@@ -69,7 +71,7 @@ ENDPOINTS = [
     Endpoint("HEAD", "api/version", "read", 200),
     Endpoint("POST", "api/show", "read", 200, {"model": "tiny"}),
     Endpoint("POST", "api/pull", "write", 200, {"model": "tiny"}),
-    Endpoint("DELETE", "api/delete", "write", 403, {"model": "tiny"}),
+    Endpoint("DELETE", "api/delete", "write", 403, {"model": "tiny"}),  # a model in a folder
     Endpoint("POST", "api/copy", "write", 501),
     Endpoint("POST", "api/create", "write", 501),
     Endpoint("POST", "api/push", "write", 501),
@@ -80,20 +82,37 @@ ENDPOINTS = [
     Endpoint("POST", "api/embed", "execute", 200, {"model": "tiny", "input": "hi"}),
     Endpoint("POST", "api/embeddings", "execute", 200, {"model": "tiny", "prompt": "hi"}),
 ]
+OWN_ENDPOINTS = [
+    Endpoint("GET", "pico/downloads", "read", 200),
+    Endpoint("HEAD", "pico/downloads", "read", 200),
+    Endpoint("POST", "pico/downloads", "write", 202, {"model": "org/small"}),
+    Endpoint("PATCH", "pico/downloads/org/small", "write", 200, {"state": "running"}),
+    Endpoint("DELETE", "pico/downloads/org/small", "write", 200),
+    Endpoint("GET", "pico/skipped", "read", 200),
+    Endpoint("HEAD", "pico/skipped", "read", 200),
+    Endpoint("GET", "pico/hub/recommended", "read", 200),
+    Endpoint("HEAD", "pico/hub/recommended", "read", 200),
+    Endpoint("GET", "pico/hub/search?q=small", "read", 200),
+    Endpoint("HEAD", "pico/hub/search?q=small", "read", 200),
+    Endpoint("GET", "pico/hub/models/org/small", "read", 200),
+    Endpoint("HEAD", "pico/hub/models/org/small", "read", 200),
+]
 MOUNTS = ("", "pico/")
+MOUNTED = [(mount, endpoint) for mount in MOUNTS for endpoint in ENDPOINTS] + [("", one) for one in OWN_ENDPOINTS]
+ALLOWED = {"PicoJupyter": {"allow_pull": True}}
 
 
 async def statuses(server: RunningServer, **kwargs: Any) -> dict[str, int]:
     """The status of every endpoint on both mounts."""
+    server.extension.context.downloads = FakeDownloads()
     found = {}
-    for mount in MOUNTS:
-        for endpoint in ENDPOINTS:
-            response = await server.request(endpoint.method, mount + endpoint.path, json=endpoint.body, **kwargs)
-            found[mount + str(endpoint)] = response.status_code
+    for mount, endpoint in MOUNTED:
+        response = await server.request(endpoint.method, mount + endpoint.path, json=endpoint.body, **kwargs)
+        found[mount + str(endpoint)] = response.status_code
     return found
 
 
-EXPECTED = {mount + str(endpoint): endpoint.status for mount in MOUNTS for endpoint in ENDPOINTS}
+EXPECTED = {mount + str(endpoint): endpoint.status for mount, endpoint in MOUNTED}
 ALL_401 = dict.fromkeys(EXPECTED, 401)
 
 BASIC = base64.b64encode(f"user:{TOKEN}".encode()).decode()
@@ -101,11 +120,17 @@ BASIC = base64.b64encode(f"user:{TOKEN}".encode()).decode()
 
 def test_every_method_of_every_route_is_in_the_list() -> None:
     routes = [
-        (method, path) for path, handler, arguments in ROUTES for method in arguments.get("methods") or handler.methods
+        (method, path)
+        for path, handler, arguments in (*ROUTES, *OWN_ROUTES)
+        for method in arguments.get("methods") or handler.methods
     ]
     assert len(routes) > 20
     for method, path in routes:
-        listed = [one for one in ENDPOINTS if one.method == method and re.fullmatch(path, one.path)]
+        listed = [
+            one
+            for one in (*ENDPOINTS, *OWN_ENDPOINTS)
+            if one.method == method and re.fullmatch(path, one.path.partition("?")[0])
+        ]
         assert listed, f"{method} {path}"
 
 
@@ -229,9 +254,7 @@ class DenyWrite(DenyOne):
 @pytest.mark.parametrize("authorizer", [DenyRead, DenyExecute, DenyWrite])
 async def test_each_action_can_be_denied_separately(start_server: StartServer, authorizer: type[DenyOne]) -> None:
     server = await start_server(ServerApp={"authorizer_class": authorizer})
-    denied = {
-        mount + str(endpoint): 403 for mount in MOUNTS for endpoint in ENDPOINTS if endpoint.action == authorizer.denied
-    }
+    denied = {mount + str(endpoint): 403 for mount, endpoint in MOUNTED if endpoint.action == authorizer.denied}
     assert denied
     assert await statuses(server) == EXPECTED | denied
 
@@ -314,7 +337,7 @@ async def test_a_page_of_another_site_is_refused_even_with_the_cookie(server: Ru
 
 
 async def test_a_server_without_authentication_refuses_foreign_pages_only(start_server: StartServer) -> None:
-    server = await start_server(token="")
+    server = await start_server(token="", **ALLOWED)
     assert await statuses(server, token="") == EXPECTED
     received = len(server.engine.requests)
     evil = await server.post("api/chat", CHAT, token="", headers={"Origin": "https://evil.example"})

@@ -374,7 +374,7 @@ async def test_a_preflight_lists_methods_and_headers_and_allows_no_origin_by_def
     for path in {endpoint.path for endpoint in ENDPOINTS}:
         response = await preflight(server, mount + path)
         assert (response.status_code, response.content) == (204, b"")
-        assert response.headers["Access-Control-Allow-Methods"] == "GET, POST, DELETE, HEAD, OPTIONS"
+        assert response.headers["Access-Control-Allow-Methods"] == "GET, POST, PATCH, DELETE, HEAD, OPTIONS"
         assert response.headers["Access-Control-Allow-Headers"] == PREFLIGHT["Access-Control-Request-Headers"]
         assert response.headers["Access-Control-Max-Age"] == "600"
         assert "Access-Control-Allow-Origin" not in response.headers

@@ -103,7 +103,8 @@ async def test_the_memory_report_has_fits_and_loading(server: RunningServer) -> 
         "available": 9_000,
         "is_starting": False,
         "loading": {"model": "tiny", "done": 300, "total": 900},
-        "needs": [{"model": "tiny", "size": 900, "fit": "fits"}],
+        "needs": [{"model": "tiny", "size": 900, "fit": "fits", "is_tight": False, "unload": []}],
+        "free": 0,
     }
 
 

@@ -25,6 +25,7 @@ import msgspec
 from pico_jupyter.engine.catalog.model_files import Files, Source, list_files, read_model
 from pico_jupyter.engine.catalog.template_process import TemplateProcess
 from pico_jupyter.engine.catalog.weights import BrokenModel, NotALanguageModel
+from pico_jupyter.engine_reports import SkippedFolder
 from pico_jupyter.errors import InvalidRequest, ModelNotFound
 from pico_jupyter.types import EngineOptions, ModelInfo
 
@@ -33,6 +34,8 @@ BUILTIN_DIR = Path(__file__).resolve().parents[2] / "builtin"
 HUB_CACHE = Path(huggingface_hub.constants.HF_HUB_CACHE)
 HUB_PREFIXES = ("hf.co/", "huggingface.co/")
 NAME_PART = re.compile(r"[\w.-]+")
+# Where LM Studio stores models, now and in older versions, relative to the home folder.
+LM_STUDIO_FOLDERS = (".lmstudio/models", ".cache/lm-studio/models")
 MODEL_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]*)?")
 
 Signature: TypeAlias = tuple[tuple[str, int, int], ...]
@@ -42,12 +45,13 @@ log = logging.getLogger("pico_jupyter")
 
 @dataclass(slots=True, frozen=True)
 class _ModelFolder:
-    """A folder that may hold a model."""
+    """A folder that may hold a model. `is_foreign`: another program manages it."""
 
     path: Path
     org: str
     name: str
     source: Source
+    is_foreign: bool = False
 
     @property
     def repo(self) -> str:
@@ -62,11 +66,16 @@ class _CachedModel:
     info: ModelInfo | None
 
 
-class Catalog:
-    """The built-in models, the models in the model folders and those in the Hugging Face cache.
+class _OtherContent(Exception):
+    """The folder contains an incomplete model, or one in another format."""
 
-    The model folders are `options.model_dirs` and those in the variable PICO_JUPYTER_MODEL_PATH of `environ`. With
-    `hub_cache` None, no cache is searched. New models are found without a restart. Thread-safe.
+
+class Catalog:
+    """The built-in models, the models in the model folders, those of LM Studio, and those in the Hugging Face cache.
+
+    The model folders are `options.model_dirs` and those in the variable PICO_JUPYTER_MODEL_PATH of `environ`. LM
+    Studio's folders are below HOME of `environ`. With `hub_cache` None, no cache is searched. New models are found
+    without a restart. Thread-safe.
     """
 
     def __init__(
@@ -79,6 +88,8 @@ class Catalog:
     ) -> None:
         from_environ = [entry for entry in environ.get(MODEL_PATH_VARIABLE, "").split(os.pathsep) if entry]
         self._roots = [Path(entry).expanduser() for entry in (*options.model_dirs, *from_environ)]
+        home = environ.get("HOME")
+        self._lm_studio_roots = [Path(home) / folder for folder in LM_STUDIO_FOLDERS] if home else []
         self._preferred_org = options.preferred_org.lower()
         self._generic_tools = options.generic_tools
         self._hub_cache = hub_cache
@@ -87,7 +98,8 @@ class Catalog:
         self._cached: dict[Path, _CachedModel] = {}
         # The models of the latest scan, by name and by repository, in lower case.
         self._listed: dict[str, ModelInfo] = {}
-        self._warnings: dict[Path, str] = {}
+        # Why a folder with files of a model is not listed, by its path.
+        self._skipped: dict[Path, SkippedFolder] = {}
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -98,6 +110,12 @@ class Catalog:
         """All usable models: built-in models first, then those in folders, then those in the cache."""
         with self._lock:
             return tuple(self._scan())
+
+    def skipped(self) -> tuple[SkippedFolder, ...]:
+        """The folders that contain files of a model and are not listed, with the reasons."""
+        with self._lock:
+            self._scan()
+            return tuple(self._skipped[path] for path in sorted(self._skipped))
 
     def find(self, name: str) -> ModelInfo:
         """Find a model by its short name or org/name. Ignores case, the prefix hf.co/ and the tag :latest.
@@ -140,7 +158,8 @@ class Catalog:
                 found[identity] = (folder, info)
         for removed in self._cached.keys() - visited:
             del self._cached[removed]
-            self._warnings.pop(removed, None)
+        missing = {root for root in self._roots if not root.is_dir()}
+        self._skipped = {path: folder for path, folder in self._skipped.items() if path in visited | missing}
         models = _name_models(list(found.values()), self._preferred_org)
         repos = {info.repo.lower(): info for info in models if info.repo}
         self._listed = repos | {info.name.lower(): info for info in models}
@@ -151,30 +170,21 @@ class Catalog:
             if (folder / "config.json").is_file():
                 yield _ModelFolder(folder, "", folder.name, "builtin")
         for root in self._roots:
-            yield from self._folders_below(root)
+            if root.is_dir():
+                yield from _folders_below(root)
+            else:
+                self._skip(root, root.name, "the model folder does not exist")
+        for root in self._lm_studio_roots:
+            if root.is_dir():
+                yield from _folders_below(root, is_foreign=True)
         if self._hub_cache is not None:
             yield from _hub_snapshots(self._hub_cache)
-
-    def _folders_below(self, root: Path) -> Iterator[_ModelFolder]:
-        if not root.is_dir():
-            self._warn_once(root, "the model folder does not exist")
-            return
-        if _looks_like_model(root):
-            yield _ModelFolder(root, "", root.name, "folder")
-            return
-        for folder in _subfolders(root):
-            if _looks_like_model(folder):
-                yield _ModelFolder(folder, "", folder.name, "folder")
-                continue
-            for inner in _subfolders(folder):
-                if _looks_like_model(inner):
-                    yield _ModelFolder(inner, folder.name, inner.name, "folder")
 
     def _read(self, folder: _ModelFolder) -> ModelInfo | None:
         try:
             files = list_files(folder.path)
         except OSError as error:
-            self._warn_once(folder.path, f"cannot be listed: {error}")
+            self._skip(folder.path, folder.repo or folder.name, f"cannot be listed: {error}")
             return None
         signature = _signature(files)
         known = self._cached.get(folder.path)
@@ -184,13 +194,9 @@ class Catalog:
         return known.info
 
     def _read_files(self, folder: _ModelFolder, files: Files) -> ModelInfo | None:
-        if not NAME_PART.fullmatch(folder.name) or (folder.org and not NAME_PART.fullmatch(folder.org)):
-            self._warn_once(folder.path, "its name has characters other than letters, digits, '_', '-' and '.'")
-            return None
-        if folder.source == "hub" and not _looks_complete(files):
-            log.debug("skipping %s: the download is incomplete", folder.path)
-            return None
+        is_quiet = folder.is_foreign
         try:
+            _check_folder(folder, files)
             info = read_model(
                 folder.path,
                 files,
@@ -200,26 +206,30 @@ class Catalog:
                 source=folder.source,
                 generic_tools=self._generic_tools,
             )
+        except _OtherContent as error:
+            # In the cache, other kinds of models and running downloads are usual.
+            self._skip(folder.path, folder.repo or folder.name, str(error), is_quiet=is_quiet or folder.source == "hub")
         except NotALanguageModel as error:
-            if folder.source == "hub":
-                log.debug("skipping %s: %s", folder.path, error)
-            else:
-                self._warn_once(folder.path, f"not a language model ({error})")
-            return None
+            reason = f"not a language model ({error})"
+            self._skip(folder.path, folder.repo or folder.name, reason, is_quiet=is_quiet or folder.source == "hub")
         except (BrokenModel, OSError) as error:
-            self._warn_once(folder.path, str(error))
-            return None
+            self._skip(folder.path, folder.repo or folder.name, str(error), is_quiet=is_quiet)
         except Exception as error:  # noqa: BLE001  an unforeseen fault of one folder must not hide the other models
-            self._warn_once(folder.path, f"cannot be read ({type(error).__name__})")
-            return None
-        self._warnings.pop(folder.path, None)
-        return info
+            self._skip(folder.path, folder.repo or folder.name, f"cannot be read ({type(error).__name__})")
+        else:
+            self._skipped.pop(folder.path, None)
+            return info
+        return None
 
-    def _warn_once(self, path: Path, reason: str) -> None:
-        """Log that a folder is skipped, unless the last log entry for it had the same reason."""
-        if self._warnings.get(path) != reason:
-            self._warnings[path] = reason
-            log.warning("skipping %s: %s", path, reason)
+    def _skip(self, path: Path, name: str, reason: str, *, is_quiet: bool = False) -> None:
+        """Remember why a folder is skipped. Log it, unless the last log entry for it had the same reason.
+
+        is_quiet: not a warning, because the user may not expect that the folder is a model for this program.
+        """
+        skipped = SkippedFolder(name, str(path), reason)
+        if self._skipped.get(path) != skipped:
+            self._skipped[path] = skipped
+            log.log(logging.DEBUG if is_quiet else logging.WARNING, "skipping %s: %s", path, reason)
 
 
 def _parse_name(name: str) -> tuple[str, str]:
@@ -262,6 +272,43 @@ def _subfolders(folder: Path) -> list[Path]:
     except OSError:
         return []
     return [folder / name for name in sorted(names, key=str.lower)]
+
+
+def _folders_below(root: Path, *, is_foreign: bool = False) -> Iterator[_ModelFolder]:
+    """The folders NAME/ and ORG/NAME/ below `root` with files of a model, or `root` itself."""
+    if _looks_like_model(root):
+        yield _ModelFolder(root, "", root.name, "folder", is_foreign)
+        return
+    for folder in _subfolders(root):
+        if _looks_like_model(folder):
+            yield _ModelFolder(folder, "", folder.name, "folder", is_foreign)
+            continue
+        if _has_gguf(folder):
+            yield _ModelFolder(folder, "", folder.name, "folder", is_foreign)
+        for inner in _subfolders(folder):
+            if _looks_like_model(inner) or _has_gguf(inner):
+                yield _ModelFolder(inner, folder.name, inner.name, "folder", is_foreign)
+
+
+def _check_folder(folder: _ModelFolder, files: Files) -> None:
+    """Raise BrokenModel or _OtherContent if the files need not be read to know that this is no model."""
+    if not NAME_PART.fullmatch(folder.name) or (folder.org and not NAME_PART.fullmatch(folder.org)):
+        raise BrokenModel("its name has characters other than letters, digits, '_', '-' and '.'")
+    if _looks_complete(files):
+        return
+    if any(file.endswith(".gguf") for file in files):
+        raise _OtherContent(_gguf_reason(folder.name))
+    if folder.source == "hub":
+        raise _OtherContent("the download is incomplete")
+
+
+def _has_gguf(folder: Path) -> bool:
+    return any(folder.glob("*.gguf"))
+
+
+def _gguf_reason(name: str) -> str:
+    words = re.sub(r"[-_.]?gguf$", "", name, flags=re.IGNORECASE)
+    return f'GGUF files are not supported. To find a version in MLX format, run "jupyter pico search {words}"'
 
 
 def _looks_like_model(folder: Path) -> bool:

@@ -309,3 +309,55 @@ def test_an_unforeseen_error_in_one_folder_hides_no_other_model(
     write_model(tmp_path / "good")
     assert names(catalog(tmp_path)) == ["good"]
     assert caplog.messages == [f"skipping {tmp_path / 'deep'}: cannot be read (RecursionError)"]
+
+
+def reasons(found: Catalog) -> dict[str, str]:
+    return {skipped.name: skipped.reason for skipped in found.skipped()}
+
+
+@pytest.mark.parametrize("folder", [".lmstudio/models", ".cache/lm-studio/models"])
+def test_the_models_of_lm_studio_are_listed(tmp_path: Path, folder: str) -> None:
+    write_model(tmp_path / folder / "mlx-community" / "name")
+    found = Catalog(EngineOptions(), environ={"HOME": str(tmp_path)}, hub_cache=None, builtin_dir=tmp_path / "none")
+    (info,) = found.models()
+    assert (info.name, info.repo, info.source) == ("name", "mlx-community/name", "folder")
+
+
+def test_gguf_models_of_lm_studio_are_skipped_with_what_to_do_and_no_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / ".lmstudio/models/bartowski/Qwen3-4B-GGUF"
+    folder.mkdir(parents=True)
+    (folder / "Qwen3-4B-Q4_K_M.gguf").write_bytes(b"GGUF")
+    found = Catalog(EngineOptions(), environ={"HOME": str(tmp_path)}, hub_cache=None, builtin_dir=tmp_path / "none")
+    assert names(found) == []
+    assert reasons(found)["bartowski/Qwen3-4B-GGUF"].endswith('run "jupyter pico search Qwen3-4B"')
+    assert caplog.records == []
+
+
+def test_each_skipped_folder_has_its_reason_until_it_is_mended_or_removed(tmp_path: Path) -> None:
+    write_model(tmp_path / "good")
+    broken = write_model(tmp_path / "broken", model_type=None)
+    (tmp_path / "half").mkdir()
+    write_safetensors(tmp_path / "half" / "model.safetensors", {})
+    found = catalog(tmp_path)
+    assert reasons(found) == {"broken": "config.json has no model_type", "half": "config.json is missing"}
+    write_model(broken)
+    shutil.rmtree(tmp_path / "half")
+    assert reasons(found) == {}
+
+
+def test_a_missing_model_folder_is_skipped_until_it_exists(tmp_path: Path) -> None:
+    found = catalog(tmp_path / "later")
+    assert reasons(found) == {"later": "the model folder does not exist"}
+    write_model(tmp_path / "later" / "name")
+    assert reasons(found) == {}
+    assert names(found) == ["name"]
+
+
+def test_an_incomplete_download_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    snapshot = write_hub_model(tmp_path, "org/name")
+    (snapshot / "model.safetensors").unlink()
+    found = catalog(hub=tmp_path)
+    assert names(found) == []
+    assert reasons(found) == {"org/name": "the download is incomplete"}
