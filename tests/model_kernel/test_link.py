@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -41,6 +42,17 @@ from pico_jupyter.types import (
 from tests.fakes.engine_client import ACCEPTED, FINISHED, MEMORY, MODEL, ScriptedEngine
 from tests.fakes.link import REQUEST, Fault, Loopback, TextEngine, until
 from tests.property_examples import examples
+
+
+@pytest.fixture(autouse=True)
+async def ended_tasks() -> AsyncIterator[None]:
+    """End all tasks of a test, and those that they start as they end. Closing the loop would end only the former."""
+    yield
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
 
 PROMPT = "a secret prompt"
 LONG: list[Delta] = [TextDelta(f"{number} ") for number in range(200)]
