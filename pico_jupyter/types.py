@@ -96,12 +96,15 @@ class CompletionPrompt(msgspec.Struct, frozen=True, tag="completion"):
 
     tokens: used instead of `text`. suffix: the text after the answer, for models with the capability "insert".
     special_tokens: the tokenizer adds its BOS token to the text.
+    logprobs: the log-probabilities that `top_logprobs` requests include those of the prompt's tokens, which are then
+    computed without the prefix cache. They are in the first TextDelta of each choice, which has no text.
     """
 
     text: str = ""
     tokens: tuple[int, ...] = ()
     suffix: str = ""
     special_tokens: bool = True
+    logprobs: bool = False
 
 
 Prompt: TypeAlias = ChatPrompt | RawPrompt | CompletionPrompt
@@ -206,7 +209,10 @@ class TopLogprob(msgspec.Struct, frozen=True):
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
-    """A sampled token. Fields as in TopLogprob. `top`: the most likely tokens, in descending order."""
+    """A token of an answer or a prompt. Fields as in TopLogprob. `top`: the most likely tokens, in descending order.
+
+    The first token of a prompt follows nothing: its log-probability is 0 and `top` is empty.
+    """
 
     token: str
     logprob: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal, assert_never
 
@@ -44,10 +45,11 @@ class OpenAICompletionStream:
         self._created = created
         self._echoes = echoes
         self._is_begun = False
-        self._lengths = [0] * (call.n * len(call.requests))  # Characters of each text, as its tokens spell it.
+        # For each choice, where its next token begins in the text; None before the first token.
+        self._offsets: list[int | None] = [None] * (call.n * len(call.requests))
 
     def __repr__(self) -> str:
-        return f"<OpenAICompletionStream {self._id} [{len(self._lengths)} choices]>"
+        return f"<OpenAICompletionStream {self._id} [{len(self._offsets)} choices]>"
 
     def encode(self, delta: Delta) -> bytes:
         match delta:
@@ -77,11 +79,16 @@ class OpenAICompletionStream:
     def _text(self, delta: TextDelta | ReasoningDelta) -> bytes:
         if not delta.text and not delta.logprobs:
             return b""
-        logprobs = None
-        if delta.logprobs:
-            logprobs = _logprobs(delta.logprobs, self._lengths[delta.index])
-            self._lengths[delta.index] += sum(map(len, logprobs.tokens))
+        logprobs = self._next_logprobs(delta.index, delta.logprobs) if delta.logprobs else None
         return self._event(schema.CompletionChoice(text=delta.text, index=delta.index, logprobs=logprobs))
+
+    def _next_logprobs(self, index: int, entries: Sequence[TokenLogprob]) -> schema.CompletionLogprobs:
+        start = self._offsets[index]
+        is_prompt = start is None and self._call.scores_prompt
+        if start is None:
+            start = _start_of(entries, self._echoes[index // self._call.n] if self._echoes else "")
+        self._offsets[index] = start + sum(map(_length, entries))
+        return _logprobs(entries, start, is_prompt=is_prompt)
 
     def _finish(self, finished: Finished) -> bytes:
         frames = [
@@ -102,15 +109,17 @@ def text_completion(
     call: OpenAICompletionCall, answer: Completion, completion_id: str, created: int, echoes: Sequence[str] = ()
 ) -> bytes:
     """Encode a whole answer as one JSON object. `echoes` are the texts of the prompts, if it begins with them."""
-    choices = [
-        schema.CompletionChoice(
-            text=(echoes[i // call.n] if echoes else "") + choice.text,
-            index=i,
-            logprobs=_logprobs(choice.logprobs) if call.requests[0].top_logprobs is not None else None,
-            finish_reason=_reason(choice.finish_reason),
+    choices = []
+    for i, choice in enumerate(answer.choices):
+        echo = echoes[i // call.n] if echoes else ""
+        logprobs = None
+        if call.requests[0].top_logprobs is not None:
+            start = _start_of(choice.logprobs, echo)
+            logprobs = _logprobs(choice.logprobs, start, is_prompt=call.scores_prompt)
+        reason = _reason(choice.finish_reason)
+        choices.append(
+            schema.CompletionChoice(text=echo + choice.text, index=i, logprobs=logprobs, finish_reason=reason)
         )
-        for i, choice in enumerate(answer.choices)
-    ]
     return encode_json(_completion(call, completion_id, created, choices, describe_usage(answer.usage)))
 
 
@@ -124,22 +133,40 @@ def _completion(
     return schema.TextCompletion(id=completion_id, created=created, model=call.model, choices=choices, usage=usage)
 
 
-def _logprobs(entries: Sequence[TokenLogprob], start: int = 0) -> schema.CompletionLogprobs:
-    offsets = []
-    for entry in entries:
-        offsets.append(start)
-        start += len(entry.token)
+def _logprobs(entries: Sequence[TokenLogprob], start: int, *, is_prompt: bool) -> schema.CompletionLogprobs:
+    """Encode log-probabilities. The first token begins at `start`. If it begins a prompt, it has no log-probability."""
+    logprobs: list[float | None] = [finite_logprob(entry.logprob) for entry in entries]
+    candidates: list[dict[str, float] | None] = [_candidates(entry) for entry in entries]
+    if is_prompt:
+        logprobs[0] = candidates[0] = None
+    offsets = itertools.accumulate(map(_length, entries), initial=start)
     return schema.CompletionLogprobs(
         tokens=[entry.token for entry in entries],
-        token_logprobs=[finite_logprob(entry.logprob) for entry in entries],
-        top_logprobs=[_candidates(entry) for entry in entries],
-        text_offset=offsets,
+        token_logprobs=logprobs,
+        top_logprobs=candidates,
+        text_offset=[max(0, offset) for offset, _ in zip(offsets, entries, strict=False)],
     )
 
 
+def _start_of(entries: Sequence[TokenLogprob], echo: str) -> int:
+    """Where the first token begins: before the text (negative) if the tokenizer added a BOS token or a space to it."""
+    spelled = b"".join([entry.token_bytes for entry in entries])
+    return -_characters(spelled[: max(0, spelled.find(echo.encode("utf-8", "replace")))])
+
+
+def _length(entry: TokenLogprob) -> int:
+    return _characters(entry.token_bytes)
+
+
+def _characters(utf8: bytes) -> int:
+    """The number of characters that begin in a part of a text."""
+    return sum(byte & 0xC0 != 0x80 for byte in utf8)
+
+
 def _candidates(entry: TokenLogprob) -> dict[str, float]:
+    """The likeliest tokens and the token itself. Of tokens with the same text, the likeliest has the entry."""
     likeliest = {top.token: finite_logprob(top.logprob) for top in reversed(entry.top)}
-    return likeliest | {entry.token: finite_logprob(entry.logprob)}
+    return {entry.token: finite_logprob(entry.logprob)} | likeliest
 
 
 def _reason(reason: FinishReason) -> Literal["stop", "length"]:

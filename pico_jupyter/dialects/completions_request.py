@@ -24,6 +24,7 @@ MAX_TOKEN_ID = 2**31 - 1
 DEFAULT_MAX_TOKENS = 16
 
 PromptToken: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TOKEN_ID)]
+TokenLimit: TypeAlias = Annotated[int, Meta(ge=-1)]
 PromptList: TypeAlias = Annotated[list[str | PromptToken | list[PromptToken]], Meta(min_length=1)]
 
 
@@ -35,7 +36,8 @@ class OpenAICompletionRequest(GenerationFields, frozen=True, kw_only=True):
     ignored = frozenset({"service_tier", "store", "metadata"})
     prompt: Annotated[str | PromptList, about(f"A text or its tokens, or a list of up to {MAX_PROMPTS} of these.")]
     suffix: Annotated[str | None, about("Text after the answer, for models with the capability insert.")] = None
-    echo: Annotated[bool | None, about("Whether the answer begins with the prompt. Not with logprobs.")] = None
+    echo: Annotated[bool | None, about("Whether the answer, and the list of logprobs, begin with the prompt.")] = None
+    max_tokens: Annotated[TokenLimit | None, about("Default 16; -1: as many as fit; 0: an empty answer.")] = None
     n: Annotated[Choices | None, about("The number of answers to each prompt.")] = None
     best_of: Annotated[NotNegative | None, about("Refused unless it equals n.")] = None
     logprobs: Annotated[TopLogprobs | None, about("Likeliest candidates to list per token.")] = None
@@ -65,6 +67,11 @@ class OpenAICompletionCall(msgspec.Struct, frozen=True):
         """The number of answers to each prompt."""
         return self.requests[0].n
 
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether the log-probabilities of each answer begin with those of its prompt."""
+        return prompt_of(self.requests[0]).logprobs
+
 
 def parse_openai_completion(body: bytes, *, request_id: str, settings: DialectSettings) -> OpenAICompletionCall:
     """Parse the body of a POST to v1/completions. Raises InvalidRequest, which names the wrong field."""
@@ -85,8 +92,9 @@ def _build_requests(
     fields: OpenAICompletionRequest, model: str, request_id: str, settings: DialectSettings
 ) -> tuple[GenerationRequest, ...]:
     prompts = list(_read_prompts(fields))
+    has_no_answer = fields.max_tokens == 0 and fields.max_completion_tokens is None
     request = build_request(
-        fields,
+        msgspec.structs.replace(fields, max_tokens=fields.max_tokens or None),
         request_id=request_id,
         model=model,
         prompt=prompts[0],
@@ -96,7 +104,9 @@ def _build_requests(
         structure=read_structure(fields, read_response_format(fields.response_format), settings),
         tool_choice=ToolChoice(),
     )
-    if request.max_tokens is None and not _has_limit(fields):
+    if has_no_answer:
+        request = msgspec.structs.replace(request, max_tokens=0)
+    elif request.max_tokens is None and not _has_limit(fields):
         request = msgspec.structs.replace(request, max_tokens=DEFAULT_MAX_TOKENS)
     others = [
         msgspec.structs.replace(request, id=f"{request_id}-{i}", prompt=prompt)
@@ -113,9 +123,13 @@ def _has_limit(fields: OpenAICompletionRequest) -> bool:
 def _check_combinations(fields: OpenAICompletionRequest) -> None:
     if fields.best_of is not None and fields.best_of != (fields.n or 1):
         raise invalid("best_of", "'best_of' must equal 'n': this server returns all answers.", "unsupported_value")
-    if fields.echo and fields.logprobs is not None:
-        text = "'echo' and 'logprobs' cannot be combined: the log-probabilities of a prompt are not computed."
-        raise invalid("logprobs", text, "unsupported_value")
+    if _scores_prompt(fields) and fields.suffix:
+        text = "'suffix' cannot be combined with 'echo' and 'logprobs': the tokens of the prompt include the suffix."
+        raise invalid("suffix", text, "unsupported_value")
+
+
+def _scores_prompt(fields: OpenAICompletionRequest) -> bool:
+    return fields.echo is True and fields.logprobs is not None
 
 
 def _read_prompts(fields: OpenAICompletionRequest) -> Iterator[CompletionPrompt]:
@@ -133,7 +147,8 @@ def _read_prompt(prompt: object, param: str, fields: OpenAICompletionRequest) ->
     special = fields.add_special_tokens is not False
     match prompt:
         case str():
-            return CompletionPrompt(prompt, suffix=fields.suffix or "", special_tokens=special)
+            scored = _scores_prompt(fields)
+            return CompletionPrompt(prompt, suffix=fields.suffix or "", special_tokens=special, logprobs=scored)
         case list():
             tokens = tuple(token for token in prompt if isinstance(token, int))
         case _:
@@ -142,7 +157,7 @@ def _read_prompt(prompt: object, param: str, fields: OpenAICompletionRequest) ->
         raise invalid(param, f"Invalid value for '{param}': it is neither a text nor a list of its tokens.")
     if fields.suffix:
         raise invalid("suffix", "'suffix' needs a prompt of text.", "unsupported_value")
-    return CompletionPrompt(tokens=tokens)
+    return CompletionPrompt(tokens=tokens, logprobs=_scores_prompt(fields))
 
 
 def prompt_of(request: GenerationRequest) -> CompletionPrompt:

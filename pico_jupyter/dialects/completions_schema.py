@@ -11,11 +11,14 @@ from pico_jupyter.dialects.openai_answer_schema import FINGERPRINT, OpenAIUsage
 
 
 class CompletionLogprobs(msgspec.Struct, frozen=True):
-    """The log-probabilities of the tokens of a text. Each list has one item for each token."""
+    """The log-probabilities of the tokens of a text. Each list has one item for each token.
+
+    The first token of a prompt has null, because nothing precedes it.
+    """
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: Annotated[list[dict[str, float]], Meta(description="The token and the likeliest candidates.")]
+    token_logprobs: list[float | None]
+    top_logprobs: Annotated[list[dict[str, float] | None], Meta(description="The token and the likeliest candidates.")]
     text_offset: Annotated[list[int], Meta(description="Where each token begins in the text, in characters.")]
 
 

@@ -51,12 +51,14 @@ class SampledToken:
 
     `logprob` is the natural logarithm of the token's probability before penalties and filters. It is None if the row
     does not request it. `top` holds (token, log-probability) pairs of the likeliest tokens, in descending order.
+    `prompt` has the tokens of the prompt after its first, in the first token of a row inserted with `scores_prompt`.
     """
 
     row: int
     token: int
     logprob: float | None = None
     top: tuple[tuple[int, float], ...] = ()
+    prompt: tuple[SampledToken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +136,15 @@ class Backend(LoadedModel, Protocol):
         boundaries: Sequence[int] = (),
         draft: DraftModel | None = None,
         media: Media | None = None,
+        scores_prompt: bool = False,
     ) -> int:
         """Add rows that share a prompt of at least one token. Computes nothing yet.
 
         Returns the number of the prompt's tokens that were in the prefix cache. The last `generated` tokens of the
         prompt are an answer that the row began before it was removed; the row continues this answer. `boundaries` are
         ascending lengths in tokens at which later prompts will probably diverge from this one. The next turn of the
-        conversation diverges at the last boundary. `media` requires a model with vision.
+        conversation diverges at the last boundary. `media` requires a model with vision. `scores_prompt`: compute the
+        log-probabilities of the prompt's tokens, without the prefix cache and without `media`.
         """
 
     def keep(self, row: int, length: int) -> None:

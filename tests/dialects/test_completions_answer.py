@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from openai.types import Completion as SDKCompletion
 
 from pico_jupyter.client import Choice
 from pico_jupyter.dialects.completions_answer import OpenAICompletionStream, text_completion
 from pico_jupyter.dialects.completions_request import OpenAICompletionCall
 from pico_jupyter.errors import EngineFailed
-from pico_jupyter.types import Accepted, Delta, Progress, TextDelta
+from pico_jupyter.types import Accepted, Delta, Progress, TextDelta, TokenLogprob, TopLogprob
 from tests.dialects.samples import LOGPROB, Json, completion, completion_call, finished, sse_objects, written
 
 HEAD = (
@@ -26,8 +27,21 @@ def validated(frames: bytes) -> list[Json]:
     found = sse_objects(frames)
     for event in found:
         choices = [{**choice, "finish_reason": choice["finish_reason"] or "stop"} for choice in event["choices"]]
-        SDKCompletion.model_validate({**event, "choices": choices}, strict=True)
+        validate({**event, "choices": choices})
     return found
+
+
+def validate(answer: Json) -> None:
+    """The SDK's model declares no null for the first token of a prompt, which OpenAI sends."""
+    choices = []
+    for choice in answer["choices"]:
+        logprobs = dict(choice["logprobs"] or {})
+        if logprobs and logprobs["token_logprobs"][0] is None:
+            assert logprobs["top_logprobs"][0] is None
+            logprobs["token_logprobs"] = logprobs["token_logprobs"][1:]
+            logprobs["top_logprobs"] = logprobs["top_logprobs"][1:]
+        choices.append({**choice, "logprobs": logprobs or None})
+    SDKCompletion.model_validate({**answer, "choices": choices}, strict=True)
 
 
 def streamed(*deltas: Delta, echoes: tuple[str, ...] = (), **members: Any) -> list[Json]:
@@ -36,8 +50,9 @@ def streamed(*deltas: Delta, echoes: tuple[str, ...] = (), **members: Any) -> li
 
 def whole(*choices: Choice, echoes: tuple[str, ...] = (), **members: Any) -> list[Json]:
     body = text_completion(completion_call(**members), completion(*choices), "cmpl-x", 1763800000, echoes)
-    SDKCompletion.model_validate_json(body, strict=True)
-    found: list[Json] = json.loads(body)["choices"]
+    answer: Json = json.loads(body)
+    validate(answer)
+    found: list[Json] = answer["choices"]
     return found
 
 
@@ -90,6 +105,70 @@ def test_log_probabilities_are_lists_with_an_item_for_each_token() -> None:
     assert whole(Choice(text="HelHel", logprobs=[LOGPROB, LOGPROB]), logprobs=2)[0]["logprobs"] == expected
     found = streamed(TextDelta("Hel", 0, (LOGPROB,)), TextDelta("Hel", 0, (LOGPROB,)), finished(), logprobs=2)
     assert [event["choices"][0]["logprobs"]["text_offset"] for event in found[:2]] == [[0], [3]]
+
+
+def token(text: bytes, logprob: float, *top: TopLogprob) -> TokenLogprob:
+    return TokenLogprob(text.decode("utf-8", "replace"), logprob, text, top)
+
+
+SCORED = {"echo": True, "logprobs": 1}
+PROMPT = (token(b"1", 0.0), token(b" +", -0.5, TopLogprob(" -", -0.25, b" -")))
+SUM = token(b" 2", -0.125, TopLogprob(" 2", -0.125, b" 2"))
+
+
+def test_golden_bytes_of_a_prompt_with_log_probabilities() -> None:
+    choice = Choice(text=" 2", logprobs=[*PROMPT, SUM])
+    body = text_completion(completion_call(**SCORED), completion(choice), "cmpl-x", 1763800000, ("1 +",))
+    assert body.decode().startswith(
+        f'{{{HEAD},"choices":[{{"text":"1 + 2","index":0,"logprobs":{{"tokens":["1"," +"," 2"],'
+        '"token_logprobs":[null,-0.5,-0.125],"top_logprobs":[null,{" +":-0.5," -":-0.25},{" 2":-0.125}],'
+        '"text_offset":[0,1,3]},"finish_reason":"stop"}],'
+    )
+
+
+def test_golden_bytes_of_a_stream_that_begins_with_a_prompt_and_its_log_probabilities() -> None:
+    stream = stream_of(completion_call(stream=True, **SCORED), "1 +")
+    frames = written(stream, TextDelta("", 0, PROMPT), TextDelta(" 2", 0, (SUM,)), finished("length"))
+    assert frames.decode() == (
+        f'data: {{{HEAD},"choices":[{{"text":"1 +","index":0,"logprobs":null,"finish_reason":null}}]}}\n\n'
+        f'data: {{{HEAD},"choices":[{{"text":"","index":0,"logprobs":{{"tokens":["1"," +"],'
+        '"token_logprobs":[null,-0.5],"top_logprobs":[null,{" +":-0.5," -":-0.25}],"text_offset":[0,1]},'
+        '"finish_reason":null}]}\n\n'
+        f'data: {{{HEAD},"choices":[{{"text":" 2","index":0,"logprobs":{{"tokens":[" 2"],"token_logprobs":[-0.125],'
+        '"top_logprobs":[{" 2":-0.125}],"text_offset":[3]},"finish_reason":null}]}\n\n'
+        f'data: {{{HEAD},"choices":[{{"text":"","index":0,"logprobs":null,"finish_reason":"length"}}]}}\n\n'
+        "data: [DONE]\n\n"
+    )
+    validated(frames)
+
+
+def test_the_log_probabilities_of_each_choice_begin_with_its_prompt() -> None:
+    choices = [Choice(logprobs=list(PROMPT)), Choice(logprobs=[token(b"x", 0.0)])]
+    found = whole(*choices, echoes=("1 +", "x"), prompt=["1 +", "x"], **SCORED)
+    assert [choice["logprobs"]["token_logprobs"] for choice in found] == [[None, -0.5], [None]]
+    assert [choice["text"] for choice in found] == ["1 +", "x"]
+
+
+@pytest.mark.parametrize(
+    ("echo", "tokens", "offsets"),
+    [
+        ("Hi you", [b"<s>", b"Hi", b" you"], [0, 0, 2]),
+        ("Hi you", [b"<s>", b" Hi", b" you"], [0, 0, 2]),
+        ("<s>Hi", [b"<s>", b"Hi"], [0, 3]),
+        ("a\u20acb", [b"a", b"\xe2\x82", b"\xac", b"b"], [0, 1, 2, 2]),
+    ],
+    ids=["a BOS token", "a space of sentencepiece", "a BOS token in the text", "a character of two tokens"],
+)
+def test_offsets_count_the_characters_of_the_text(echo: str, tokens: list[bytes], offsets: list[int]) -> None:
+    entries = [token(text, -0.5) for text in tokens]
+    assert whole(Choice(logprobs=entries), echoes=(echo,), **SCORED)[0]["logprobs"]["text_offset"] == offsets
+    found = streamed(TextDelta("", 0, tuple(entries)), finished(), echoes=(echo,), **SCORED)
+    assert found[1]["choices"][0]["logprobs"]["text_offset"] == offsets
+
+
+def test_of_two_candidates_with_the_same_text_the_likelier_is_listed() -> None:
+    entry = token(b"\x80", -3.0, TopLogprob("\ufffd", -0.5, b"\x81"))
+    assert whole(Choice(logprobs=[entry]), logprobs=1)[0]["logprobs"]["top_logprobs"] == [{"\ufffd": -0.5}]
 
 
 def test_a_text_without_tokens_is_not_written() -> None:

@@ -58,7 +58,14 @@ def test_each_prompt_is_a_request_with_an_id_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("members", "limit"),
-    [({}, 16), ({"max_tokens": 5}, 5), ({"max_tokens": -1}, None), ({"options": {"num_predict": 9}}, 9)],
+    [
+        ({}, 16),
+        ({"max_tokens": 5}, 5),
+        ({"max_tokens": -1}, None),
+        ({"options": {"num_predict": 9}}, 9),
+        ({"max_tokens": 0, "echo": True}, 0),
+        ({"max_tokens": 0, "max_completion_tokens": 5}, 5),
+    ],
 )
 def test_an_answer_has_sixteen_tokens_if_the_request_has_no_limit(members: dict[str, object], limit: int) -> None:
     assert completion_call(**members).requests[0].max_tokens == limit
@@ -75,6 +82,24 @@ def test_log_probabilities_and_structures_are_read() -> None:
     assert completion_call().requests[0].top_logprobs is None
 
 
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"echo": True, "logprobs": 1}, True),
+        ({"echo": True, "logprobs": 0}, True),
+        ({"echo": True}, False),
+        ({"logprobs": 1}, False),
+    ],
+)
+def test_echo_and_logprobs_together_score_the_prompts(members: dict[str, object], expected: bool) -> None:
+    call = completion_call(prompt=["a", [1, 2]], **members)
+    assert call.scores_prompt is expected
+    assert prompts_of(call) == [
+        CompletionPrompt("a", logprobs=expected),
+        CompletionPrompt(tokens=(1, 2), logprobs=expected),
+    ]
+
+
 def test_best_of_may_repeat_n() -> None:
     assert completion_call(n=2, best_of=2) == completion_call(n=2)
 
@@ -83,7 +108,8 @@ def test_best_of_may_repeat_n() -> None:
     ("members", "param"),
     [
         ({"best_of": 2}, "best_of"),
-        ({"echo": True, "logprobs": 1}, "logprobs"),
+        ({"echo": True, "logprobs": 1, "suffix": ")"}, "suffix"),
+        ({"max_tokens": -2, "echo": True}, "max_tokens"),
         ({"prompt": [1], "suffix": ")"}, "suffix"),
         ({"stream_options": {}}, "stream_options"),
         ({"logprobs": True}, "logprobs"),

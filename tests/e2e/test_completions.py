@@ -63,6 +63,34 @@ def test_log_probabilities_have_an_item_for_each_token(client: openai.OpenAI) ->
     assert all(len(top) >= 2 for top in logprobs.top_logprobs)
 
 
+def test_echo_and_logprobs_score_prompts_of_different_lengths(client: openai.OpenAI) -> None:
+    prompts = ["12 + 35 = 47", PROMPT]
+    asked: dict[str, Any] = {"prompt": prompts, "echo": True, "logprobs": 1, **ASK}
+    scored = client.completions.create(**{**asked, "max_tokens": 0})
+    answered = client.completions.create(**{**asked, "max_tokens": 1})
+    assert [choice.text for choice in scored.choices] == prompts
+    assert [choice.finish_reason for choice in scored.choices] == ["length", "length"]
+    assert scored.usage.completion_tokens == 0
+    for prompt, choice, longer in zip(prompts, scored.choices, answered.choices, strict=True):
+        logprobs, others = choice.logprobs, longer.logprobs
+        assert "".join(logprobs.tokens) == prompt
+        assert logprobs.token_logprobs[0] is logprobs.top_logprobs[0] is None
+        assert all(map(str.startswith, [prompt[offset:] for offset in logprobs.text_offset], logprobs.tokens))
+        assert logprobs.token_logprobs[1:] == pytest.approx(others.token_logprobs[1:-1], abs=1e-4)
+        assert all(len(top) in (1, 2) for top in others.top_logprobs[1:])
+        assert others.text_offset[-1] == len(prompt)
+
+
+def test_a_stream_begins_with_the_scored_prompt(client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"prompt": PROMPT, "echo": True, "logprobs": 1, **ASK}
+    whole = client.completions.create(**asked).choices[0]
+    choices = [chunk.choices[0] for chunk in client.completions.create(stream=True, **asked)]
+    assert "".join(choice.text for choice in choices) == whole.text
+    parts = [choice.logprobs for choice in choices if choice.logprobs]
+    assert [token for part in parts for token in part.tokens] == whole.logprobs.tokens
+    assert [offset for part in parts for offset in part.text_offset] == whole.logprobs.text_offset
+
+
 def test_reasoning_is_plain_text(client: openai.OpenAI) -> None:
     begun = PROMPT.partition("<think>")[0]
     text = client.completions.create(prompt=begun, **{**ASK, "max_tokens": 100}).choices[0].text

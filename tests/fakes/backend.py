@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from pico_jupyter.delta_stream import DeltaStream
@@ -138,6 +138,7 @@ class _FakeRow:
     is_decoding: bool = False
     sampled: list[int] = field(default_factory=list)
     draft: DraftModel | None = None
+    scores_prompt: bool = False
 
     @property
     def cached(self) -> list[int]:
@@ -232,17 +233,18 @@ class FakeBackend:
         boundaries: Sequence[int] = (),
         draft: DraftModel | None = None,
         media: Media | None = None,
+        scores_prompt: bool = False,
     ) -> int:
         assert prompt, "a prompt has at least one token"
         self._fail("insert")
         original = list(prompt[: len(prompt) - generated])
-        cached = self.match(prompt)
+        cached = 0 if scores_prompt else self.match(prompt)
         shared = _FakePrompt(list(prompt), cached)
         for row, sampling in rows.items():
             assert row not in self._rows, f"row {row} exists already"
             answer = self._answer(original, sampling)
             assert list(islice(answer, generated)) == list(prompt[len(original) :]), "a row continues its own tokens"
-            self._rows[row] = _FakeRow(shared, sampling, answer, draft=draft)
+            self._rows[row] = _FakeRow(shared, sampling, answer, draft=draft, scores_prompt=scores_prompt)
         return cached
 
     def keep(self, row: int, length: int) -> None:
@@ -310,8 +312,12 @@ class FakeBackend:
             count += row.draft.tokens
         for _ in range(count):
             token = next(row.answer)
+            sampled = _fake_token(number, token, row.sampling)
+            if row.scores_prompt and not row.sampled:
+                scores = [_fake_token(number, token, row.sampling) for token in row.prompt.tokens[1:]]
+                sampled = replace(sampled, prompt=tuple(scores))
             row.sampled.append(token)
-            yield _fake_token(number, token, row.sampling)
+            yield sampled
 
     def _call(self, method: str) -> None:
         assert not self.is_closed, "called after close()"

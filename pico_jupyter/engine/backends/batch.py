@@ -203,7 +203,7 @@ def _logprobs_of(row: Row, logits: mx.array, token: mx.array) -> _Logprobs | Non
     if count is None:
         return None
     logprobs = logits - mx.logsumexp(logits)
-    top = top_candidates(logprobs, count) if count else mx.array([], mx.uint32)
+    top = top_candidates(logprobs[None], count)[0]
     return _Logprobs(logprobs[token], top, logprobs[top])
 
 

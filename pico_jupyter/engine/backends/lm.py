@@ -84,6 +84,8 @@ class LmBackend:
         self._batches: list[DecodeBatch] = []
         # Tokens that prefills have sampled and that step() has not returned yet.
         self._first_tokens: list[SampledToken] = []
+        # The scores of complete prompts, by row, until step() returns the first token of the row.
+        self._scores: dict[int, tuple[SampledToken, ...]] = {}
         self._skipped_pass = False
         self._speculations: dict[int, Speculation] = {}
         self._is_trimmable = kv.is_trimmable(self._new_cache())
@@ -124,7 +126,9 @@ class LmBackend:
         boundaries: Sequence[int] = (),
         draft: DraftModel | None = None,
         media: Media | None = None,
+        scores_prompt: bool = False,
     ) -> int:
+        assert not (media and scores_prompt), "the tokens of images and videos have no log-probabilities"
         tokens = list(prompt)
         continuation_start = boundaries[-1] if boundaries else len(tokens) - 1
         delta = self._model.rope_delta(media) if isinstance(self._model, VisionModel) else None
@@ -140,8 +144,9 @@ class LmBackend:
         if draft and not media and not any(sampling.constraint for sampling in rows.values()):
             self._speculate(rows, draft)
         shared = self._prefixes.overlap(tokens)
-        cache, cached = self.open_cache(tokens, media.spans if media else ())
-        prefill = Prefill(new_rows, tokens, cache, cached, media=media)
+        spans = media.spans if media else ()
+        cache, cached = (self._new_cache(), 0) if scores_prompt else self.open_cache(tokens, spans)
+        prefill = Prefill(new_rows, tokens, cache, cached, media=media, scores=[] if scores_prompt else None)
         if not self._is_trimmable:
             prefill.keep_at.update(boundaries)
             if shared - cached >= _MIN_CHECKPOINT_DISTANCE:
@@ -174,6 +179,12 @@ class LmBackend:
         return {row: prefill.remaining for prefill, row in pairs if prefill in computed}
 
     def step(self) -> list[SampledToken]:
+        sampled = self._step()
+        if not self._scores:
+            return sampled
+        return [replace(token, prompt=self._scores.pop(token.row, ())) for token in sampled]
+
+    def _step(self) -> list[SampledToken]:
         first, self._first_tokens = self._first_tokens, []
         # A step with first tokens skips the forward pass, but not twice in a row, because other rows wait for a pass.
         self._skipped_pass = bool(first) and not self._skipped_pass
@@ -209,11 +220,13 @@ class LmBackend:
         self._first_tokens = [token for token in self._first_tokens if token.row not in rows]
         for number in rows:
             self._speculations.pop(number, None)
+            self._scores.pop(number, None)
 
     def close(self) -> None:
         self._prefills.clear()
         self._batches.clear()
         self._first_tokens.clear()
+        self._scores.clear()
         self._speculations.clear()
         self._loading.clear()
         self._prefixes.clear()
@@ -306,6 +319,8 @@ class LmBackend:
         for prefill in prefills:
             for row in prefill.rows:
                 row.tokens = prefill.prompt[:-1]
+                if prefill.scores is not None:
+                    self._scores[row.number] = tuple(prefill.scores)
         if self._can_merge:
             is_shared = len(prefills) == 1 and len(rows) > 1
             new_batches = [DecodeBatch(rows, kv.merge([cache] * len(rows)) if is_shared else cache, inputs)]

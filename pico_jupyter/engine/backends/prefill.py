@@ -5,24 +5,28 @@ Invariants:
 - Prefill leaves the last token to the first decode step, which needs the logits after that token. Only a short last
   chunk includes the last token and returns the logits, which saves a decode step.
 - A prompt is computed from embeddings up to the end of its last image or video. No chunk ends inside an image or video.
+- A prompt whose tokens are scored is computed alone, in smaller chunks, because all logits of a chunk are in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 
-from pico_jupyter.engine.backend import Media
+from pico_jupyter.engine.backend import Media, SampledToken
 from pico_jupyter.engine.backends import kv
 from pico_jupyter.engine.backends.batch import positions_of
 from pico_jupyter.engine.backends.row import Row
+from pico_jupyter.engine.backends.sampling import top_candidates
 from pico_jupyter.engine.backends.vision import PromptEmbeddings, VisionModel
 
 # A last chunk of at most this many tokens includes the last token. It is short, because all its logits are computed.
 _MAX_WITH_LOGITS = 32
+# The size of a chunk whose tokens are scored: about 64 MB of float32 logits for a vocabulary of 128,000 tokens.
+_MAX_SCORED = 128
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +34,8 @@ class Prefill:
     """A prompt and the `rows` that will decode after it. The first `computed` tokens are in the cache.
 
     `keep_at` are lengths at which the prompt is stored in the prefix cache. `embeddings` are None before the first
-    chunk with media and after the last.
+    chunk with media and after the last. `scores` are the log-probabilities of the tokens after the first; None if they
+    are not requested.
     """
 
     rows: list[Row]
@@ -40,6 +45,7 @@ class Prefill:
     keep_at: set[int] = field(default_factory=set)
     media: Media | None = None
     embeddings: PromptEmbeddings | None = None
+    scores: list[SampledToken] | None = None
 
     @property
     def remaining(self) -> int:
@@ -77,6 +83,9 @@ class Prefill:
             # Tokens that were generated before a requeue have no embeddings.
             self._advance_media(model, min(self._end_of_chunk(limit), len(self.media.tokens)))
             return None
+        if self.scores is not None:
+            self._advance_scored(model, self._end_of_chunk(min(limit, _MAX_SCORED)), self.scores)
+            return None
         if self.next_keep is None and 0 < self.remaining <= min(limit, _MAX_WITH_LOGITS):
             chunk = self.tokens(self.computed, len(self.prompt))
             self.computed = len(self.prompt)
@@ -97,6 +106,14 @@ class Prefill:
                 return start_of_span if start_of_span > self.computed else end_of_span
         return end
 
+    def _advance_scored(self, model: Any, end: int, scores: list[SampledToken]) -> None:
+        """Compute the tokens up to `end`, and the log-probability of the token after each."""
+        if chunk := self.tokens(self.computed, end):
+            logits = model(mx.array([chunk]), cache=self.cache, **positions_of(self.rows[:1]))[0]
+            scores += _score(self.rows[0], logits.astype(mx.float32), self.tokens(self.computed + 1, end + 1))
+            mx.eval([layer.state for layer in self.cache])
+            self.computed = end
+
     def _advance_media(self, model: VisionModel, end: int) -> None:
         """Compute the tokens up to `end` from embeddings."""
         assert self.media
@@ -107,6 +124,27 @@ class Prefill:
         self.computed = end
         if not self.has_media_left:
             self.embeddings = None
+
+
+def _score(row: Row, logits: mx.array, tokens: list[int]) -> list[SampledToken]:
+    """The log-probability of each of the `tokens`, and the likeliest tokens in its place, as for sampled tokens.
+
+    `logits` (tokens, vocabulary) are those before each token.
+    """
+    logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+    chosen = mx.take_along_axis(logprobs, mx.array(tokens)[:, None], axis=-1)[:, 0]
+    top = top_candidates(logprobs, row.sampling.top_logprobs or 0)
+    top_values = mx.take_along_axis(logprobs, top, axis=-1)
+    mx.eval(chosen, top, top_values)
+    columns = tokens, _lists(chosen), _lists(top), _lists(top_values)
+    return [
+        SampledToken(row.number, token, logprob, tuple(zip(likeliest, values, strict=True)))
+        for token, logprob, likeliest, values in zip(*columns, strict=True)
+    ]
+
+
+def _lists(array: mx.array) -> list[Any]:
+    return cast("list[Any]", array.tolist())
 
 
 def select_batchable(first: Prefill, others: Sequence[Prefill], limit: int) -> list[Prefill]:
@@ -122,8 +160,10 @@ def select_batchable(first: Prefill, others: Sequence[Prefill], limit: int) -> l
 
 
 def _is_simple(prefill: Prefill) -> bool:
-    """Whether a prompt has one row, and one chunk of text remains."""
-    return len(prefill.rows) == 1 and prefill.remaining > 0 and prefill.next_keep is None and not prefill.has_media_left
+    """Whether a prompt has one row, and one chunk of text remains whose tokens are not scored."""
+    if len(prefill.rows) != 1 or prefill.scores is not None:
+        return False
+    return prefill.remaining > 0 and prefill.next_keep is None and not prefill.has_media_left
 
 
 def finish_together(model: Any, prefills: Sequence[Prefill]) -> tuple[kv.Cache, mx.array | None]:

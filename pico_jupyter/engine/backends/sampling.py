@@ -246,5 +246,7 @@ def _column(values: Sequence[float]) -> mx.array:
 
 
 def top_candidates(logprobs: mx.array, count: int) -> mx.array:
-    """The `count` likeliest token ids of one row, the likeliest first. `logprobs` is (vocabulary,)."""
-    return _likeliest(logprobs[None], min(count, logprobs.shape[-1]))[0]
+    """The `count` likeliest token ids of each row, the likeliest first. `logprobs` is (rows, vocabulary)."""
+    if not count:
+        return mx.zeros((logprobs.shape[0], 0), mx.uint32)
+    return _likeliest(logprobs, min(count, logprobs.shape[-1]))

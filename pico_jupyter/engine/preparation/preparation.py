@@ -26,7 +26,7 @@ from pico_jupyter.engine.text.output_parser import OutputParser
 from pico_jupyter.engine.text.tokenizer import Tokenizer, load_tokenizer
 from pico_jupyter.errors import ContextLengthExceeded, InvalidRequest, ModelLoadFailed, ModelNotFound
 from pico_jupyter.questions import DetokenizePrompt, Embed, PromptTokens, TokenizePrompt
-from pico_jupyter.types import EngineOptions, GenerationRequest, ModelInfo
+from pico_jupyter.types import CompletionPrompt, EngineOptions, GenerationRequest, ModelInfo
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,8 @@ class Preparation:
         media_preparation = self._media_preparation(info, tokenizer)
         generic_tools = self._options.generic_tools
         prompt = render_prompt(request, info, tokenizer, media_preparation, generic_tools=generic_tools)
-        if not prompt.tokens and prompt.max_tokens:
+        scores_prompt = isinstance(request.prompt, CompletionPrompt) and request.prompt.logprobs
+        if not prompt.tokens and (prompt.max_tokens or scores_prompt):
             raise InvalidRequest("the prompt is empty", param="prompt")
         draft = self._draft_for(request, info, tokenizer)
         return Generation(
@@ -126,6 +127,7 @@ class Preparation:
             boundaries=prompt.boundaries,
             draft=draft,
             end_tokens=prompt.end_tokens,
+            scores_prompt=scores_prompt,
             draft_tokens=_DRAFT_TOKENS if request.draft_tokens is None else request.draft_tokens,
         )
 

@@ -76,7 +76,7 @@ class Admission:
         lane = self._lanes.lane_of(generation)
         if lane and lane.is_isolating:
             return True
-        if not generation.texts and (generation.max_tokens == 0 or not generation.sequences):
+        if generation.only_loads:
             for sequence in generation.sequences:
                 sequence.finish_reason = "length"
             self._lifecycle.finish(generation)

@@ -121,7 +121,8 @@ class Lane:
 
     def insert(self, task: PrefillTask, draft: DraftModel | None) -> None:
         """Insert a prompt into the backend, or make it a follower of an earlier one with the same beginning."""
-        task.leader, task.shared = self._leader_for(task)
+        scores_prompt = task.generation.scores_prompt and not task.generated
+        task.leader, task.shared = (None, 0) if scores_prompt else self._leader_for(task)
         if leader := task.leader:
             if leader.is_inserted:
                 self.backend.keep(leader.row, task.shared)
@@ -137,6 +138,7 @@ class Lane:
             boundaries=generation.boundaries,
             draft=draft,
             media=generation.media,
+            scores_prompt=scores_prompt,
         )
         task.is_inserted = True
         task.remaining = len(task.tokens) - 1 - cached

@@ -15,6 +15,7 @@ from pico_jupyter.types import (
     FinishReason,
     ModelInfo,
     SamplingParams,
+    TextDelta,
     Timings,
     TokenLogprob,
     TokenUsage,
@@ -118,7 +119,8 @@ class Generation:
     to embed; their `vectors` are None until they are computed. Such a generation has no prompt. The prompt's tokens
     are negative in the spans of its `media`. `boundaries` are ascending lengths in tokens at which later prompts will
     probably diverge from this one. `draft` is the draft model; it proposes `draft_tokens` tokens a step. `keep_alive`
-    is in seconds. `end_tokens` end an answer, besides the tokens that always do.
+    is in seconds. `end_tokens` end an answer, besides the tokens that always do. A generation that `scores_prompt`
+    computes the log-probabilities of the prompt's tokens, also with max_tokens 0.
 
     The scheduler sets the fields from `phase` on. `arrival` is the position in the order of arrival, `reserved` the
     bytes reserved for KV caches, `prefilled` the number of computed prompt tokens, `failures` the number of failed
@@ -143,6 +145,7 @@ class Generation:
     texts: list[list[int]] = field(default_factory=list)
     vectors: list[bytes | None] = field(default_factory=list)
     end_tokens: frozenset[int] = frozenset()
+    scores_prompt: bool = False
     phase: Phase = "queue"
     arrival: int = 0
     reserved: int = 0
@@ -164,6 +167,12 @@ class Generation:
     def open_sequences(self) -> list[Sequence]:
         """The sequences that have not finished."""
         return [sequence for sequence in self.sequences if sequence.finish_reason is None]
+
+    @property
+    def only_loads(self) -> bool:
+        """Whether nothing is computed except the load of the model."""
+        is_empty = not self.sequences or (self.max_tokens == 0 and not self.scores_prompt)
+        return is_empty and not self.texts
 
     @property
     def models(self) -> tuple[ModelInfo, ...]:
@@ -190,10 +199,19 @@ class Generation:
     def append(self, sequence: Sequence, sampled: SampledToken) -> None:
         """Parse a sampled token and send the deltas to the sink. Sets finish_reason if the token is the last one."""
         assert self.vocabulary is not None
+        if self.scores_prompt and not sequence.tokens:
+            self._put_logprobs(sequence, SampledToken(sequence.row, self.prompt[0], 0.0), *sampled.prompt)
+        if self.max_tokens == 0:
+            # The token was sampled only because a backend returns the scores of a prompt with it.
+            self._finish(sequence, "length")
+            return
         sequence.tokens.append(sampled.token)
         if sampled.token in self.vocabulary.eos_token_ids or sampled.token in self.end_tokens:
             constraint = sequence.sampling.constraint
             self._finish(sequence, "length" if constraint is not None and constraint.error else "stop")
+            if self.scores_prompt:
+                # lm-evaluation-harness 0.4 ignores the last item, which it expects to be the sampled token.
+                self._put_logprobs(sequence, sampled)
             return
         for delta in sequence.parser.push(sampled.token, _logprob(sampled, self.vocabulary)):
             self.sink.put(delta)
@@ -201,6 +219,12 @@ class Generation:
             self._finish(sequence, "stop")
         elif len(sequence.tokens) >= self.max_tokens:
             self._finish(sequence, "length")
+
+    def _put_logprobs(self, sequence: Sequence, *tokens: SampledToken) -> None:
+        """Send the log-probabilities of tokens that the parser does not read."""
+        assert self.vocabulary is not None
+        entries = (_logprob(token, self.vocabulary) for token in tokens)
+        self.sink.put(TextDelta("", sequence.index, tuple(entry for entry in entries if entry)))
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         for delta in sequence.parser.flush():

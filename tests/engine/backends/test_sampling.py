@@ -260,21 +260,23 @@ def test_the_noise_of_one_position_is_independent_of_the_next() -> None:
 
 
 def test_candidates_are_in_descending_order() -> None:
-    distribution = logprobs(1)[0]
-    everything = cast("list[float]", distribution.tolist())
-    best = cast("list[int]", top_candidates(distribution, 5).tolist())
+    distribution = logprobs(1)
+    everything = cast("list[float]", distribution[0].tolist())
+    best = cast("list[int]", top_candidates(distribution, 5)[0].tolist())
     assert best == sorted(range(VOCABULARY), key=lambda token: -everything[token])[:5]
-    assert len(cast("list[int]", top_candidates(distribution, 99).tolist())) == VOCABULARY
+    assert top_candidates(distribution, 99).shape == (1, VOCABULARY)
+    assert top_candidates(distribution, 0).shape == (1, 0)
 
 
 @pytest.mark.parametrize("vocabulary", [2, 100, 4096, 5003, 30_000])
 @pytest.mark.parametrize("count", [1, 20, 64, 1000])
 def test_candidates_of_a_long_vocabulary_are_the_likeliest(vocabulary: int, count: int) -> None:
-    distribution = mx.round(logprobs(1, vocabulary=vocabulary)[0] * 8) / 8
-    best = cast("list[int]", top_candidates(distribution, count).tolist())
-    falling = sorted(cast("list[float]", distribution.tolist()), reverse=True)
-    assert distribution[mx.array(best)].tolist() == falling[:count]
-    assert len(set(best)) == min(count, vocabulary)
+    distributions = mx.round(logprobs(3, vocabulary=vocabulary) * 8) / 8
+    found = cast("list[list[int]]", top_candidates(distributions, count).tolist())
+    for distribution, best in zip(distributions, found, strict=True):
+        falling = sorted(cast("list[float]", distribution.tolist()), reverse=True)
+        assert distribution[mx.array(best)].tolist() == falling[:count]
+        assert len(set(best)) == min(count, vocabulary)
 
 
 def processed(row: RowSampling, tokens: Sequence[int]) -> list[float]:

@@ -78,6 +78,7 @@ class Rig:
         sampling: RowSampling = GREEDY,
         return_context: bool = False,
         draft: ModelInfo | None = None,
+        scores_prompt: bool = False,
     ) -> tuple[Generation, ListSink]:
         sink = ListSink()
         generation = Generation(
@@ -96,6 +97,7 @@ class Rig:
             return_context=return_context,
             draft=draft,
             draft_tokens=3 if draft else 0,
+            scores_prompt=scores_prompt,
         )
         self.scheduler.add(generation)
         return generation, sink
