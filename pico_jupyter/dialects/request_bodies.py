@@ -58,9 +58,7 @@ def decode_fields(raw: JsonObject, kind: type[Fields], texts: ErrorTexts = ()) -
     In `raw`, 16.0 becomes an integer, because JSON has one type of number. Integers above 64 bits are clamped if their
     field has no maximum.
     """
-    for name, has_maximum in _integer_fields(kind).items():
-        if raw.get(name) is not None:
-            raw[name] = _as_integers(raw[name], has_maximum=has_maximum)
+    _convert_integers(raw, kind)
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -96,6 +94,26 @@ def _decode(body: bytes) -> object:
 
 def _mend_surrogate(escape: re.Match[bytes]) -> bytes:
     return rb"\ufffd" if escape["lone"] else escape[0]
+
+
+def _convert_integers(raw: JsonObject, kind: type[msgspec.Struct]) -> None:
+    for name, has_maximum in _integer_fields(kind).items():
+        if raw.get(name) is not None:
+            raw[name] = _as_integers(raw[name], has_maximum=has_maximum)
+    for name, member in _struct_fields(kind).items():
+        if isinstance(raw.get(name), dict):
+            _convert_integers(raw[name], member)
+
+
+@functools.cache
+def _struct_fields(kind: type[msgspec.Struct]) -> dict[str, type[msgspec.Struct]]:
+    """Map each field whose objects are of one Struct to this Struct."""
+    found = {}
+    for field in struct_type(kind).fields:
+        structs = [member.cls for member in flatten(field.type) if isinstance(member, inspect.StructType)]
+        if len(structs) == 1:
+            found[field.encode_name] = structs[0]
+    return found
 
 
 @functools.cache

@@ -16,7 +16,12 @@ class Item(RequestStruct, frozen=True):
     role: str
 
 
+class Limits(RequestStruct, frozen=True):
+    tokens: int | None = None
+
+
 class Sample(RequestStruct, frozen=True):
+    limits: Limits | str | None = None
     whole: int | None = None
     count: Annotated[int, Meta(ge=-1)] | None = None
     seed: Seed | None = None
@@ -123,6 +128,7 @@ def test_a_boolean_a_string_and_a_fraction_are_not_integers(value: object) -> No
 
 def test_a_float_without_fraction_is_an_integer() -> None:
     assert read(whole=16.0).whole == 16
+    assert read(limits={"tokens": 16.0}).limits == Limits(16)
 
 
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**400, 1e300])
