@@ -1,4 +1,4 @@
-/** Decodes the engine's memory report, and formats sizes. */
+/** Decodes the engine's memory report, and formats sizes and durations. */
 
 import { array, Json, number, object, oneOf, string } from './json';
 
@@ -63,6 +63,16 @@ export function formatRoundedUp(count: number): string {
 /** A size rounded down, for available memory. */
 export function formatRoundedDown(count: number): string {
   return format(count, Math.floor);
+}
+
+/** A duration, for example "48 s", "3 min" or "1 h 20 min". */
+export function formatDuration(seconds: number): string {
+  const minutes = Math.round(seconds / 60);
+  if (seconds < 90) {
+    return `${Math.max(1, Math.round(seconds))} s`;
+  }
+  const rest = minutes % 60 ? ` ${minutes % 60} min` : '';
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h${rest}`;
 }
 
 function format(count: number, round: (value: number) => number): string {

@@ -117,6 +117,56 @@ export function Popover({ icon, label, face, className, kind, onOpen, children }
   );
 }
 
+interface ConfirmedActionProps {
+  /** The name of the action, for example "Delete". */
+  readonly action: string;
+  readonly label: string;
+  readonly icon: IconName;
+  readonly question: string;
+  readonly disabled?: boolean;
+  readonly onConfirm: () => void;
+}
+
+/** A button whose action deletes something: it asks first. Escape keeps everything. */
+export function ConfirmedAction({ action, label, icon, question, disabled, onConfirm }: ConfirmedActionProps): React.JSX.Element {
+  const { trans } = useServices();
+  const [isAsking, setAsking] = React.useState(false);
+  if (!isAsking) {
+    return <IconButton icon={icon} size={14} label={label} disabled={disabled} onClick={() => setAsking(true)} />;
+  }
+  const onKeyDown = (event: React.KeyboardEvent): void => {
+    if (event.key === 'Escape') {
+      event.stopPropagation();
+      setAsking(false);
+    }
+  };
+  return (
+    <div className="pico-confirm" role="group" aria-label={question} onKeyDown={onKeyDown}>
+      <span>{question}</span>
+      <KeepButton label={trans.__('Keep')} onClick={() => setAsking(false)} />
+      <button
+        type="button"
+        className="pico-button pico-danger"
+        onClick={() => {
+          setAsking(false);
+          onConfirm();
+        }}
+      >
+        {action}
+      </button>
+    </div>
+  );
+}
+
+function KeepButton({ label, onClick }: { label: string; onClick: () => void }): React.JSX.Element {
+  const button = useFocus<HTMLButtonElement>();
+  return (
+    <button ref={button} type="button" className="pico-button" onClick={onClick}>
+      {label}
+    </button>
+  );
+}
+
 /** Returns a ref whose element gets the focus when it is rendered for the first time. */
 export function useFocus<T extends HTMLElement>(): React.RefObject<T> {
   const ref = React.useRef<T>(null);
