@@ -267,7 +267,7 @@ test('requests name the model in the path or in the body', async () => {
 
 test.each([
   [download('a', { completed: 34e6, total: 270e6, rate: 3.1e6, secondsLeft: 76 }), '34 MB of 270 MB · 3.1 MB/s · 76 s left'],
-  [download('a', { total: null, rate: null, secondsLeft: null }), '30 B'],
+  [download('a', { total: null, rate: null, secondsLeft: null }), 'Starting…'],
   [download('a', { state: 'queued' }), 'Waiting for other downloads · 30 B of 100 B'],
   [download('a', { state: 'paused' }), 'Paused · 30 B of 100 B'],
   [download('a', { state: 'failed', error: 'the disk is full' }), 'Failed at 30 B of 100 B: the disk is full']

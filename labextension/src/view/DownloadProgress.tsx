@@ -3,6 +3,7 @@
 import * as React from 'react';
 import { Download, downloadedShare, shortName } from '../model/hub';
 import { formatBytes, formatDuration } from '../model/memory';
+import { LinkedText } from './controls';
 import { Translator, useServices } from './services';
 
 export function DownloadProgress({ download }: { download: Download }): React.JSX.Element {
@@ -13,7 +14,9 @@ export function DownloadProgress({ download }: { download: Download }): React.JS
   const text = downloadText(download, trans);
   return (
     <div className={`pico-load pico-download-${state}`}>
-      <span>{text}</span>
+      <span>
+        <LinkedText text={text} />
+      </span>
       <div
         className={`pico-bar${isUnknown ? ' pico-bar-unknown' : ''}`}
         role="progressbar"
@@ -41,6 +44,9 @@ export function downloadText(download: Download, trans: Translator): string {
     case 'complete':
       return trans.__('Complete · %1', formatBytes(completed));
     case 'running': {
+      if (total === null) {
+        return trans.__('Starting…');
+      }
       const speed = rate === null ? '' : trans.__('%1/s', formatBytes(Math.round(rate)));
       const left = secondsLeft === null ? '' : trans.__('%1 left', formatDuration(secondsLeft));
       return [amount, speed, left].filter(Boolean).join(' · ');

@@ -93,6 +93,9 @@ function searchText(isSearching: boolean, count: number, trans: Translator): str
   if (isSearching) {
     return trans.__('Searching…');
   }
+  if (count === 1) {
+    return trans.__('1 model found');
+  }
   return count ? trans.__('%1 models found', count) : trans.__('No model in MLX format matches.');
 }
 

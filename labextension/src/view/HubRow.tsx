@@ -4,7 +4,7 @@ import * as React from 'react';
 import { Download, HubModel, isActive, localModel, shortName } from '../model/hub';
 import { formatBytes, formatRoundedUp } from '../model/memory';
 import { Badges } from './Badges';
-import { ConfirmedAction } from './controls';
+import { ConfirmedAction, LinkedText } from './controls';
 import { DownloadProgress } from './DownloadProgress';
 import { Icon, IconName } from './icons';
 import { Translator, useObservable, useServices } from './services';
@@ -44,7 +44,7 @@ export function HubRow({ model: listed, onUse }: HubRowProps): React.JSX.Element
       {download && <DownloadProgress download={download} />}
       {failure?.model === model.model && (
         <p className="pico-failed" role="alert">
-          {failure.reason}
+          <LinkedText text={failure.reason} />
         </p>
       )}
       <HubActions model={model} download={download} onUse={onUse} />

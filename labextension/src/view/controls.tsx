@@ -167,6 +167,24 @@ function KeepButton({ label, onClick }: { label: string; onClick: () => void }):
   );
 }
 
+/** A text of the server, in which addresses are links. */
+export function LinkedText({ text }: { text: string }): React.JSX.Element {
+  const parts = text.split(/(https?:\/\/[^\s,]*[^\s,.])/);
+  return (
+    <>
+      {parts.map((part, index) =>
+        index % 2 ? (
+          <a key={index} href={part} target="_blank" rel="noopener noreferrer">
+            {part}
+          </a>
+        ) : (
+          part
+        )
+      )}
+    </>
+  );
+}
+
 /** Returns a ref whose element gets the focus when it is rendered for the first time. */
 export function useFocus<T extends HTMLElement>(): React.RefObject<T> {
   const ref = React.useRef<T>(null);
