@@ -143,7 +143,11 @@ def test_a_model_is_found_downloaded_used_and_deleted(page: Page, lab: RunningSe
     expect(popover).to_contain_text("Delete Copy-1.4M-4bit? This frees 2.9 MB.")
     expect(button(popover, "Keep")).to_be_focused()
     page.screenshot(path=SCREENSHOTS / "get-delete.png")
+    page.keyboard.press("Enter")
+    expect(button(popover, "Delete Copy-1.4M-4bit")).to_be_focused()
+    page.keyboard.press("Enter")
     button(popover, "Delete").click()
+    expect(popover.get_by_role("combobox")).to_be_focused()
     expect(popover.get_by_role("status")).to_contain_text("Copy-1.4M-4bit is deleted. This freed 2.9 MB.")
     expect(row(popover, "Copy-1.4M-4bit")).to_have_count(0)
     assert "Copy-1.4M-4bit" not in names(lab)
@@ -203,7 +207,7 @@ def test_a_gated_model_says_what_to_do_and_a_cancelled_download_leaves_nothing(
     page.screenshot(path=SCREENSHOTS / "get-gated.png")
     button(found, "Cancel the download of Gated-4bit").click()
     button(found, "Delete").click()
-    expect(button(found, "Download Gated-4bit")).to_be_visible()
+    expect(button(found, "Download Gated-4bit")).to_be_focused()
     assert "org/Gated-4bit" not in states(lab)
 
 

@@ -92,6 +92,7 @@ function HubActions({ model, download, onUse }: HubActionsProps): React.JSX.Elem
   const { chat, trans } = useServices();
   const { downloads } = chat.models;
   const { busy } = useObservable(downloads.state);
+  const button = React.useRef<HTMLButtonElement>(null);
   const { models, chosenName } = useObservable(chat.models.state);
   const local = localModel(model.model, models);
   const isBusy = busy.includes(model.model);
@@ -125,7 +126,7 @@ function HubActions({ model, download, onUse }: HubActionsProps): React.JSX.Elem
   const isStart = !isPresent && !download;
   return (
     <div className="pico-hub-actions">
-      <button type="button" className={`pico-button${isPresent || isStart ? ' pico-primary' : ''}`} aria-label={label} disabled={isDisabled} onClick={() => !isBusy && act()}>
+      <button ref={button} type="button" className={`pico-button${isPresent || isStart ? ' pico-primary' : ''}`} aria-label={label} disabled={isDisabled} onClick={() => !isBusy && act()}>
         {isStart && <Icon name="download" size={14} />} {text}
       </button>
       {isStart && model.diskBytes === null && !model.problem && (
@@ -139,27 +140,38 @@ function HubActions({ model, download, onUse }: HubActionsProps): React.JSX.Elem
           label={trans.__('Cancel the download of %1', name)}
           icon="close"
           question={trans.__('Cancel and delete %1?', formatBytes(download.completed))}
-          onConfirm={() => void downloads.cancel(model.model)}
+          onConfirm={() => {
+            button.current?.focus();
+            void downloads.cancel(model.model);
+          }}
         />
       )}
-      {isPresent && <DeleteModel name={model.model} shown={name} size={local?.size ?? model.diskBytes ?? 0} />}
+      {isPresent && <DeleteModel name={model.model} shown={name} size={local?.size ?? model.diskBytes ?? 0} onConfirm={() => button.current?.focus()} />}
     </div>
   );
 }
 
+interface DeleteModelProps {
+  readonly name: string;
+  /** The name that the user sees. */
+  readonly shown: string;
+  readonly size: number;
+  readonly onConfirm?: () => void;
+}
+
 /** Deletes a model after a question that says what this frees. */
-export function DeleteModel({ name, shown, size }: { name: string; shown: string; size: number }): React.JSX.Element {
+export function DeleteModel({ name, shown, size, onConfirm }: DeleteModelProps): React.JSX.Element {
   const { chat, trans } = useServices();
-  const { downloads } = chat.models;
-  const { busy } = useObservable(downloads.state);
   return (
     <ConfirmedAction
       action={trans.__('Delete')}
       label={trans.__('Delete %1', shown)}
       icon="trash"
       question={trans.__('Delete %1? This frees %2.', shown, formatBytes(size))}
-      disabled={busy.includes(name)}
-      onConfirm={() => void downloads.remove(name, size)}
+      onConfirm={() => {
+        onConfirm?.();
+        void chat.models.downloads.remove(name, size);
+      }}
     />
   );
 }

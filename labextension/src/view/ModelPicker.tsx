@@ -132,7 +132,7 @@ function ModelList({ models, close }: { models: readonly Model[]; close: () => v
       </div>
       {!shown.length && <p className="pico-note">{problem ?? trans.__('No model matches.')}</p>}
       {skipped.length > 0 && <SkippedFolders folders={skipped} />}
-      {atCursor && <LoadControl model={atCursor} />}
+      {atCursor && <LoadControl model={atCursor} onDelete={() => input.current?.focus()} />}
       <div className="pico-picker-foot">
         <button
           type="button"
@@ -245,7 +245,7 @@ function exceedsBudget(model: Model, memory: Memory | null): boolean {
 }
 
 /** Shows the model's memory use, with a button that loads or unloads it. */
-function LoadControl({ model }: { model: Model }): React.JSX.Element {
+function LoadControl({ model, onDelete }: { model: Model; onDelete: () => void }): React.JSX.Element {
   const { chat, trans } = useServices();
   const { failure, memory, busy } = useObservable(chat.models.state);
   const isLoaded = model.resident !== null;
@@ -269,7 +269,7 @@ function LoadControl({ model }: { model: Model }): React.JSX.Element {
             {isLoaded ? trans.__('Unload') : trans.__('Load now')}
           </button>
         )}
-        {!isBuiltIn(model.name) && <DeleteModel key={model.name} name={model.name} shown={model.name} size={model.size} />}
+        {!isBuiltIn(model.name) && <DeleteModel key={model.name} name={model.name} shown={model.name} size={model.size} onConfirm={onDelete} />}
       </div>
     </div>
   );

@@ -12,11 +12,13 @@ interface IconButtonProps {
   readonly onClick: () => void;
   readonly disabled?: boolean;
   readonly size?: number;
+  /** Whether the button has the focus when it appears. */
+  readonly autoFocus?: boolean;
 }
 
-export function IconButton({ icon, label, onClick, disabled, size }: IconButtonProps): React.JSX.Element {
+export function IconButton({ icon, label, size, ...rest }: IconButtonProps): React.JSX.Element {
   return (
-    <button type="button" className="pico-icon-button" aria-label={label} title={label} disabled={disabled} onClick={onClick}>
+    <button type="button" className="pico-icon-button" aria-label={label} title={label} {...rest}>
       <Icon name={icon} size={size} />
     </button>
   );
@@ -123,16 +125,16 @@ interface ConfirmedActionProps {
   readonly label: string;
   readonly icon: IconName;
   readonly question: string;
-  readonly disabled?: boolean;
   readonly onConfirm: () => void;
 }
 
 /** A button whose action deletes something: it asks first. Escape keeps everything. */
-export function ConfirmedAction({ action, label, icon, question, disabled, onConfirm }: ConfirmedActionProps): React.JSX.Element {
+export function ConfirmedAction({ action, label, icon, question, onConfirm }: ConfirmedActionProps): React.JSX.Element {
   const { trans } = useServices();
-  const [isAsking, setAsking] = React.useState(false);
+  // false: the user keeps everything, and the focus returns to the button.
+  const [isAsking, setAsking] = React.useState<boolean | null>(null);
   if (!isAsking) {
-    return <IconButton icon={icon} size={14} label={label} disabled={disabled} onClick={() => setAsking(true)} />;
+    return <IconButton icon={icon} size={14} label={label} autoFocus={isAsking === false} onClick={() => setAsking(true)} />;
   }
   const onKeyDown = (event: React.KeyboardEvent): void => {
     if (event.key === 'Escape') {
@@ -148,7 +150,7 @@ export function ConfirmedAction({ action, label, icon, question, disabled, onCon
         type="button"
         className="pico-button pico-danger"
         onClick={() => {
-          setAsking(false);
+          setAsking(null);
           onConfirm();
         }}
       >
