@@ -185,7 +185,7 @@ export function model(name: string, changes: Partial<Model> = {}): Model {
 
 /** `fits` has the fit of each model by name. */
 export function memory(changes: Partial<Memory> = {}, fits: Record<string, Fit> = {}): Memory {
-  const needs = new Map(Object.entries(fits).map(([name, fit]) => [name, { size: 1000, fit }]));
+  const needs = new Map(Object.entries(fits).map(([name, fit]) => [name, { size: 1000, fit, isTight: false, unload: [] }]));
   return { budget: 10_000, used: 0, available: 10_000, isStarting: false, loading: null, needs, ...changes };
 }
 

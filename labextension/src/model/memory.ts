@@ -9,6 +9,10 @@ export type Fit = 'loaded' | 'fits' | 'later' | 'never';
 export interface Need {
   readonly size: number;
   readonly fit: Fit;
+  /** Whether the model fits into the budget, but not into the memory of the machine that is free now. */
+  readonly isTight: boolean;
+  /** Idle models whose memory would suffice. */
+  readonly unload: readonly string[];
 }
 
 export interface Loading {
@@ -47,7 +51,12 @@ function readLoading(loading: Json): Loading {
 }
 
 function readNeed(need: Json): Need {
-  return { size: number(need.size), fit: oneOf(need.fit, ['loaded', 'fits', 'later', 'never'], 'fits') };
+  return {
+    size: number(need.size),
+    fit: oneOf(need.fit, ['loaded', 'fits', 'later', 'never'], 'fits'),
+    isTight: need.is_tight === true,
+    unload: array(need.unload).map(name => string(name))
+  };
 }
 
 /** A size with its unit, for example "2.5 kB". */

@@ -220,15 +220,21 @@ function FitLine({ model }: { model: Model }): React.JSX.Element | null {
   if (!memory || !need || model.resident !== null || need.fit === 'loaded') {
     return null;
   }
+  const look = need.fit === 'fits' && need.isTight ? 'later' : need.fit;
   return (
-    <div className={`pico-fit pico-fit-${need.fit}`}>
-      <Icon name={need.fit === 'fits' ? 'check' : need.fit === 'later' ? 'history' : 'alert'} size={12} />
+    <div className={`pico-fit pico-fit-${look}`}>
+      <Icon name={look === 'fits' ? 'check' : look === 'later' ? 'history' : 'alert'} size={12} />
       <span>{fitText(need, memory, trans)}</span>
     </div>
   );
 }
 
-function fitText({ size, fit }: Need, { available, budget }: Memory, trans: Translator): string {
+function fitText({ size, fit, isTight, unload }: Need, { available, budget }: Memory, trans: Translator): string {
+  if (isTight && fit === 'fits') {
+    return unload.length
+      ? trans.__('Tight: needs %1 of memory. Unload %2 first.', formatRoundedUp(size), unload.join(', '))
+      : trans.__('Tight: needs %1 of memory. Close other programs first.', formatRoundedUp(size));
+  }
   switch (fit) {
     case 'loaded':
     case 'fits':
