@@ -1,6 +1,7 @@
 /** Fakes: a clock that tests advance, a scripted backend, and a folder in memory. */
 
 import { ConversationFolder, FolderFile, PageChannel, UnsavedStore } from '../src/model/storage';
+import { Download, HubModel, ModelHub, Recommendation, SkippedFolder } from '../src/model/hub';
 import { Fit, Memory } from '../src/model/memory';
 import { ConversationStorage } from '../src/model/autosave';
 import { Backend, ChatRequest, Delta, Environment, Message, Model } from '../src/model/types';
@@ -86,11 +87,95 @@ export class ScriptedBackend implements Backend {
 
   async unload(): Promise<void> {}
 
+  async skipped(): Promise<SkippedFolder[]> {
+    return this.skippedFolders;
+  }
+
+  async hub(): Promise<FakeHub | null> {
+    return this.modelHub;
+  }
+
+  modelHub: FakeHub | null = new FakeHub();
+  skippedFolders: SkippedFolder[] = [];
+
   memoryRequests = 0;
   report = memory();
   list: Model[] = [model('tiny')];
   private readonly _deltas: (Delta | 'end' | Error)[] = [];
   private _wake: () => void = () => undefined;
+}
+
+/** A hub in memory. Its downloads change only when a test or a request changes them. */
+export class FakeHub implements ModelHub {
+  /** The requests that change something, and the searches. */
+  readonly requests: string[] = [];
+  listRequests = 0;
+  list: Download[] = [];
+  found: HubModel[] = [];
+  present: string[] = [];
+  error: Error | null = null;
+
+  async downloads(): Promise<Download[]> {
+    this.listRequests += 1;
+    this._check();
+    return this.list;
+  }
+
+  async download(name: string): Promise<void> {
+    this._note(`download ${name}`);
+    this.list = [...this.list.filter(other => other.model !== name), download(name)];
+  }
+
+  async pause(name: string): Promise<void> {
+    this._note(`pause ${name}`);
+    this.list = this.list.map(other => (other.model === name ? { ...other, state: 'paused' } : other));
+  }
+
+  async cancel(name: string): Promise<void> {
+    this._note(`cancel ${name}`);
+    this.list = this.list.filter(other => other.model !== name);
+  }
+
+  async recommended(): Promise<Recommendation> {
+    this._check();
+    return { total: 16 * 2 ** 30, free: 2 ** 33, models: [hubModel('org/Known', { isPresent: this.present.includes('org/Known') })] };
+  }
+
+  async search(words: string): Promise<HubModel[]> {
+    this._note(`search ${words}`);
+    return this.found;
+  }
+
+  async describe(name: string): Promise<HubModel> {
+    this._note(`describe ${name}`);
+    return hubModel(name, { diskBytes: 270 });
+  }
+
+  async remove(name: string): Promise<void> {
+    this._note(`remove ${name}`);
+    this.present = this.present.filter(other => other !== name);
+  }
+
+  private _note(request: string): void {
+    this._check();
+    this.requests.push(request);
+  }
+
+  private _check(): void {
+    if (this.error) {
+      throw this.error;
+    }
+  }
+}
+
+export function download(model: string, changes: Partial<Download> = {}): Download {
+  return { model, state: 'running', completed: 30, total: 100, rate: 10, secondsLeft: 7, error: '', ...changes };
+}
+
+export function hubModel(model: string, changes: Partial<HubModel> = {}): HubModel {
+  const texts = { title: model, description: '', license: '', parameters: '', quantization: '', problem: '' };
+  const sizes = { diskBytes: null, memoryBytes: null, machineGb: null, fit: null };
+  return { model, ...texts, ...sizes, capabilities: [], isPresent: false, isGated: false, ...changes };
 }
 
 export function model(name: string, changes: Partial<Model> = {}): Model {
@@ -100,7 +185,7 @@ export function model(name: string, changes: Partial<Model> = {}): Model {
 
 /** `fits` has the fit of each model by name. */
 export function memory(changes: Partial<Memory> = {}, fits: Record<string, Fit> = {}): Memory {
-  const needs = new Map(Object.entries(fits).map(([name, fit]) => [name, { size: 1000, fit }]));
+  const needs = new Map(Object.entries(fits).map(([name, fit]) => [name, { size: 1000, fit, isTight: false, unload: [] }]));
   return { budget: 10_000, used: 0, available: 10_000, isStarting: false, loading: null, needs, ...changes };
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { HttpFolder } from '../src/model/httpFolder';
-import { Send } from '../src/model/httpBackend';
+import { Send } from '../src/model/requests';
 import { object, parseJson } from '../src/model/json';
 
 /** A contents API over a map of texts; a folder's value is null. */

@@ -54,7 +54,7 @@ test('the memory report of the engine is decoded', () => {
     available: 95,
     is_starting: true,
     loading: { model: 'big', done: 1, total: 2 },
-    needs: [{ model: 'big', size: 200, fit: 'never' }]
+    needs: [{ model: 'big', size: 200, fit: 'fits', is_tight: true, unload: ['small'] }]
   };
   expect(readMemory(report)).toEqual({
     budget: 100,
@@ -62,7 +62,7 @@ test('the memory report of the engine is decoded', () => {
     available: 95,
     isStarting: true,
     loading: { model: 'big', done: 1, total: 2 },
-    needs: new Map([['big', { size: 200, fit: 'never' }]])
+    needs: new Map([['big', { size: 200, fit: 'fits', isTight: true, unload: ['small'] }]])
   });
   expect(readMemory('nonsense')).toMatchObject({ budget: 0, loading: null, needs: new Map() });
 });

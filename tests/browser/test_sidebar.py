@@ -13,8 +13,10 @@ from tests.e2e.running import RunningServer, wait_for
 def test_an_empty_conversation_describes_the_model_and_suggests_questions(page: Page, lab: RunningServer) -> None:
     panel = lab_sidebar(page, lab)
     expect(panel.root.get_by_text("toy model")).to_be_visible()
-    panel.root.get_by_text("Add a real model", exact=True).click()
-    expect(panel.root.get_by_text("hf download")).to_be_visible()
+    panel.button("Get a model").click()
+    panel.root.get_by_text("Other ways", exact=True).click()
+    expect(panel.root.get_by_text("jupyter pico pull")).to_be_visible()
+    panel.button("Close").click()
     panel.button("What can you do?").click()
     expect(panel.figures).to_be_visible()
 

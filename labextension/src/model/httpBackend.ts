@@ -1,18 +1,18 @@
 /** The backend over HTTP: a Jupyter server with pico_jupyter. The caller provides the function that sends requests. */
 
+import { HttpHub } from './httpHub';
+import { ModelHub, readSkipped, SkippedFolder } from './hub';
 import { Memory, readMemory } from './memory';
+import { checkedRequest, post, Send } from './requests';
 import { readEvents } from './sse';
 import { Backend, ChatRequest, Delta, Model } from './types';
-import { chatBody, readChunk, readComment, readModels, readServerError, ServerError } from './wire';
-
-/** Sends a request to a path of the server with the page's credentials. */
-export type Send = (path: string, init: RequestInit) => Promise<Response>;
+import { chatBody, readChunk, readComment, readModels, ServerError } from './wire';
 
 export class HttpBackend implements Backend {
   constructor(private readonly _send: Send) {}
 
   async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Delta, void> {
-    const response = await this._checked('v1/chat/completions', { ...post(chatBody(request)), signal });
+    const response = await checkedRequest(this._send, 'v1/chat/completions', { ...post(chatBody(request)), signal });
     if (!response.body) {
       throw new ServerError('The server sent no answer.');
     }
@@ -52,19 +52,15 @@ export class HttpBackend implements Backend {
     await this._json('api/generate', post({ model: name, keep_alive: 0, stream: false }));
   }
 
+  async skipped(): Promise<SkippedFolder[]> {
+    return readSkipped(await this._json('skipped', { method: 'GET' }));
+  }
+
+  async hub(): Promise<ModelHub> {
+    return new HttpHub(this._send);
+  }
+
   private async _json(path: string, init: RequestInit): Promise<unknown> {
-    return (await this._checked(path, init)).json();
+    return (await checkedRequest(this._send, path, init)).json();
   }
-
-  private async _checked(path: string, init: RequestInit): Promise<Response> {
-    const response = await this._send(`pico/${path}`, init);
-    if (!response.ok) {
-      throw readServerError(response.status, await response.text());
-    }
-    return response;
-  }
-}
-
-function post(body: unknown): RequestInit {
-  return { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
 }

@@ -1,7 +1,7 @@
 /** Stores conversations in a folder of the Jupyter server, over the HTTP contents API. */
 
 import { ConversationFolder, FolderFile } from './storage';
-import { Send } from './httpBackend';
+import { Send } from './requests';
 import { array, Json, object, parseJson, string } from './json';
 import { readServerError } from './wire';
 

@@ -1,4 +1,4 @@
-/** Decodes the engine's memory report, and formats sizes. */
+/** Decodes the engine's memory report, and formats sizes and durations. */
 
 import { array, Json, number, object, oneOf, string } from './json';
 
@@ -9,6 +9,10 @@ export type Fit = 'loaded' | 'fits' | 'later' | 'never';
 export interface Need {
   readonly size: number;
   readonly fit: Fit;
+  /** Whether the model fits into the budget, but not into the memory of the machine that is free now. */
+  readonly isTight: boolean;
+  /** Idle models whose memory would suffice. */
+  readonly unload: readonly string[];
 }
 
 export interface Loading {
@@ -47,7 +51,12 @@ function readLoading(loading: Json): Loading {
 }
 
 function readNeed(need: Json): Need {
-  return { size: number(need.size), fit: oneOf(need.fit, ['loaded', 'fits', 'later', 'never'], 'fits') };
+  return {
+    size: number(need.size),
+    fit: oneOf(need.fit, ['loaded', 'fits', 'later', 'never'], 'fits'),
+    isTight: need.is_tight === true,
+    unload: array(need.unload).map(name => string(name))
+  };
 }
 
 /** A size with its unit, for example "2.5 kB". */
@@ -63,6 +72,16 @@ export function formatRoundedUp(count: number): string {
 /** A size rounded down, for available memory. */
 export function formatRoundedDown(count: number): string {
   return format(count, Math.floor);
+}
+
+/** A duration, for example "48 s", "3 min" or "1 h 20 min". */
+export function formatDuration(seconds: number): string {
+  const minutes = Math.round(seconds / 60);
+  if (seconds < 90) {
+    return `${Math.max(1, Math.round(seconds))} s`;
+  }
+  const rest = minutes % 60 ? ` ${minutes % 60} min` : '';
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h${rest}`;
 }
 
 function format(count: number, round: (value: number) => number): string {

@@ -1,8 +1,11 @@
 /** Holds the list of models and the chosen one, loads and unloads models, and reports the progress of loads. */
 
+import { Downloads } from './downloads';
+import { SkippedFolder } from './hub';
 import { Memory } from './memory';
 import { Observable } from './observable';
 import { Attachment, AttachmentCandidate, Backend, ChatRequest, Delta, Environment, Model } from './types';
+import { reasonOf } from './wire';
 
 export const BUILT_IN = 'pico-tiny';
 export const BUILT_IN_VISION = 'pico-tiny-vl';
@@ -24,9 +27,11 @@ export interface ModelsState {
   readonly busy: readonly string[];
   /** Why a model could not be loaded or unloaded. */
   readonly failure: { readonly model: string; readonly reason: string } | null;
+  /** Folders with files of a model that are not listed. */
+  readonly skipped: readonly SkippedFolder[];
 }
 
-const INITIAL_STATE = { models: [], loading: true, problem: null, memory: null, busy: [], failure: null };
+const INITIAL_STATE = { models: [], loading: true, problem: null, memory: null, busy: [], failure: null, skipped: [] };
 
 export class Models {
   /** `preferred` stays chosen if the server lists it. `onChoose` is called with each new choice of the user. */
@@ -37,7 +42,10 @@ export class Models {
     private readonly _onChoose: (name: string) => void = () => undefined
   ) {
     this.state = new Observable<ModelsState>({ ...INITIAL_STATE, chosenName: preferred });
+    this.downloads = new Downloads(_backend, _environment, () => this.refresh());
   }
+
+  readonly downloads: Downloads;
 
   readonly state: Observable<ModelsState>;
 
@@ -49,6 +57,7 @@ export class Models {
   /** Load the list from the server. The chosen model changes only if it is no longer listed. */
   async refresh(): Promise<void> {
     this.state.patch({ loading: true });
+    void this.downloads.refresh();
     try {
       const reported = this._refreshMemory();
       const models = await this._backend.models();
@@ -60,6 +69,11 @@ export class Models {
     } catch (error) {
       this.state.patch({ loading: false, problem: reasonOf(error) });
     }
+  }
+
+  /** Load the list of the folders that are not listed. A server without this list has none. */
+  async refreshSkipped(): Promise<void> {
+    this.state.patch({ skipped: await this._backend.skipped().catch(() => []) });
   }
 
   /** The chosen model's name. Retries until the server lists a model. */
@@ -208,8 +222,9 @@ function once(run: () => void): () => void {
   };
 }
 
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** Whether a model is part of pico_jupyter. */
+export function isBuiltIn(name: string): boolean {
+  return name === BUILT_IN || name === BUILT_IN_VISION;
 }
 
 export function supportsReasoning(model: Model | undefined): boolean {

@@ -1,5 +1,6 @@
 /** The data of the chat: messages, models, requests and deltas. All values are immutable. */
 
+import { ModelHub, SkippedFolder } from './hub';
 import { Memory } from './memory';
 
 export type Reasoning = 'default' | 'on' | 'off';
@@ -107,6 +108,10 @@ export interface Backend {
   memory(): Promise<Memory>;
   load(name: string): Promise<void>;
   unload(name: string): Promise<void>;
+  /** The folders with files of a model that are not listed. */
+  skipped(): Promise<SkippedFolder[]>;
+  /** null if this backend cannot download models. */
+  hub(): Promise<ModelHub | null>;
 }
 
 /** Clock, timers and ids. Tests provide their own. */

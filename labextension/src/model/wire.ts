@@ -6,6 +6,10 @@ import { ChatRequest, Delta, Message, Model } from './types';
 /** The server answered with an error. */
 export class ServerError extends Error {}
 
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 export function chatBody(request: ChatRequest): Json {
   const system = request.system.trim() ? [{ role: 'system', content: request.system }] : [];
   return {

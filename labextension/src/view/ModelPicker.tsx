@@ -2,8 +2,13 @@
 
 import * as React from 'react';
 import { formatBytes, formatRoundedDown, formatRoundedUp, Memory, Need } from '../model/memory';
+import { SkippedFolder } from '../model/hub';
+import { isBuiltIn } from '../model/models';
 import { Model } from '../model/types';
-import { Icon, IconName } from './icons';
+import { Badges } from './Badges';
+import { GetModelsContext } from './GetModels';
+import { DeleteModel } from './HubRow';
+import { Icon } from './icons';
 import { LoadProgress } from './LoadProgress';
 import { IconButton, Popover, useFocus } from './controls';
 import { Translator, useObservable, useServices } from './services';
@@ -21,8 +26,12 @@ export function ModelPicker(): React.JSX.Element {
       <Icon name="down" size={14} />
     </>
   );
+  const onOpen = (): void => {
+    void chat.models.refresh();
+    void chat.models.refreshSkipped();
+  };
   return (
-    <Popover kind="dialog" className="pico-picker" label={trans.__('Model: %1', name)} face={face} onOpen={() => void chat.models.refresh()}>
+    <Popover kind="dialog" className="pico-picker" label={trans.__('Model: %1', name)} face={face} onOpen={onOpen}>
       {close => <ModelList models={models} close={close} />}
     </Popover>
   );
@@ -46,7 +55,8 @@ function dotState(model: Model | undefined, busy: readonly string[], memory: Mem
 
 function ModelList({ models, close }: { models: readonly Model[]; close: () => void }): React.JSX.Element {
   const { chat, trans } = useServices();
-  const { chosenName, memory, problem } = useObservable(chat.models.state);
+  const { chosenName, memory, problem, skipped } = useObservable(chat.models.state);
+  const openGetModels = React.useContext(GetModelsContext);
   const [filter, setFilter] = React.useState('');
   const [highlighted, setHighlighted] = React.useState(chosenName);
   const input = useFocus<HTMLInputElement>();
@@ -121,8 +131,38 @@ function ModelList({ models, close }: { models: readonly Model[]; close: () => v
         {group(trans.__('On disk'), loaded.length, shown.slice(loaded.length))}
       </div>
       {!shown.length && <p className="pico-note">{problem ?? trans.__('No model matches.')}</p>}
-      {atCursor && <LoadControl model={atCursor} />}
+      {skipped.length > 0 && <SkippedFolders folders={skipped} />}
+      {atCursor && <LoadControl model={atCursor} onDelete={() => input.current?.focus()} />}
+      <div className="pico-picker-foot">
+        <button
+          type="button"
+          className="pico-button"
+          onClick={() => {
+            close();
+            openGetModels();
+          }}
+        >
+          <Icon name="download" size={14} /> {trans.__('Get a model')}
+        </button>
+      </div>
     </>
+  );
+}
+
+/** Says why folders with files of a model are not in the list. */
+function SkippedFolders({ folders }: { folders: readonly SkippedFolder[] }): React.JSX.Element {
+  const { trans } = useServices();
+  return (
+    <details className="pico-skipped">
+      <summary>{folders.length === 1 ? trans.__('1 folder is not listed') : trans.__('%1 folders are not listed', folders.length)}</summary>
+      <ul>
+        {folders.map(({ name, path, reason }) => (
+          <li key={path} title={path}>
+            <strong>{name}</strong>: {reason}
+          </li>
+        ))}
+      </ul>
+    </details>
   );
 }
 
@@ -145,12 +185,6 @@ function ModelRow({ id, model, isChosen, isAtCursor, onPoint, onChoose }: ModelR
       row.current?.scrollIntoView({ block: 'nearest' });
     }
   }, [isAtCursor, isLoading]);
-  const badges: readonly [string, IconName, string][] = [
-    ['thinking', 'bulb', trans.__('Reasoning')],
-    ['vision', 'image', trans.__('Images')],
-    ['video', 'video', trans.__('Video')],
-    ['tools', 'tools', trans.__('Tools')]
-  ];
   return (
     <div
       ref={row}
@@ -170,17 +204,9 @@ function ModelRow({ id, model, isChosen, isAtCursor, onPoint, onChoose }: ModelR
         <span className="pico-muted pico-size">{formatBytes(model.resident ?? model.size)}</span>
         {isChosen && <Icon name="check" />}
       </div>
-      <div className="pico-badges">
-        {badges.map(
-          ([capability, icon, label]) =>
-            model.capabilities.includes(capability) && (
-              <span key={capability} className="pico-badge">
-                <Icon name={icon} size={12} /> {label}
-              </span>
-            )
-        )}
+      <Badges capabilities={model.capabilities}>
         {model.context > 0 && <span className="pico-badge">{trans.__('%1K context', Math.round(model.context / 1024))}</span>}
-      </div>
+      </Badges>
       {isLoading ? <LoadProgress model={model.name} /> : <FitLine model={model} />}
     </div>
   );
@@ -194,15 +220,21 @@ function FitLine({ model }: { model: Model }): React.JSX.Element | null {
   if (!memory || !need || model.resident !== null || need.fit === 'loaded') {
     return null;
   }
+  const look = need.fit === 'fits' && need.isTight ? 'later' : need.fit;
   return (
-    <div className={`pico-fit pico-fit-${need.fit}`}>
-      <Icon name={need.fit === 'fits' ? 'check' : need.fit === 'later' ? 'history' : 'alert'} size={12} />
+    <div className={`pico-fit pico-fit-${look}`}>
+      <Icon name={look === 'fits' ? 'check' : look === 'later' ? 'history' : 'alert'} size={12} />
       <span>{fitText(need, memory, trans)}</span>
     </div>
   );
 }
 
-function fitText({ size, fit }: Need, { available, budget }: Memory, trans: Translator): string {
+function fitText({ size, fit, isTight, unload }: Need, { available, budget }: Memory, trans: Translator): string {
+  if (isTight && fit === 'fits') {
+    return unload.length
+      ? trans.__('Tight: needs %1 of memory. Unload %2 first.', formatRoundedUp(size), unload.join(', '))
+      : trans.__('Tight: needs %1 of memory. Close other programs first.', formatRoundedUp(size));
+  }
   switch (fit) {
     case 'loaded':
     case 'fits':
@@ -219,17 +251,19 @@ function exceedsBudget(model: Model, memory: Memory | null): boolean {
 }
 
 /** Shows the model's memory use, with a button that loads or unloads it. */
-function LoadControl({ model }: { model: Model }): React.JSX.Element {
+function LoadControl({ model, onDelete }: { model: Model; onDelete: () => void }): React.JSX.Element {
   const { chat, trans } = useServices();
   const { failure, memory, busy } = useObservable(chat.models.state);
   const isLoaded = model.resident !== null;
-  const hasFailed = failure?.model === model.name;
+  const { deleted, failure: refusal } = useObservable(chat.models.downloads.state);
+  const reason = [failure, refusal].find(failed => failed?.model === model.name)?.reason;
   return (
     <div className="pico-residency">
       {memory && <MemoryGauge model={model} memory={memory} />}
       <div className="pico-residency-line">
-        <span role="status" className={hasFailed ? 'pico-failed' : ''}>
-          {hasFailed ? failure.reason : residencyText(model, memory, busy.includes(model.name), trans)}
+        <span role="status" className={reason ? 'pico-failed' : ''}>
+          {deleted && trans.__('%1 is deleted. This freed %2.', deleted.model, formatBytes(deleted.freed)) + ' '}
+          {reason ?? residencyText(model, memory, busy.includes(model.name), trans)}
         </span>
         {(isLoaded || !exceedsBudget(model, memory)) && (
           <button
@@ -241,6 +275,7 @@ function LoadControl({ model }: { model: Model }): React.JSX.Element {
             {isLoaded ? trans.__('Unload') : trans.__('Load now')}
           </button>
         )}
+        {!isBuiltIn(model.name) && <DeleteModel key={model.name} name={model.name} shown={model.name} size={model.size} onConfirm={onDelete} />}
       </div>
     </div>
   );

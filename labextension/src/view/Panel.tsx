@@ -5,6 +5,8 @@ import { ConversationState } from '../model/conversation';
 import { readBrowserFile } from './Attachments';
 import { Composer } from './Composer';
 import { hideCompositionKeys } from './composition';
+import { DownloadStrip } from './DownloadStrip';
+import { GetModels, GetModelsContext } from './GetModels';
 import { History } from './History';
 import { Icon } from './icons';
 import { Menu } from './Menu';
@@ -26,8 +28,17 @@ function Layout(): React.JSX.Element {
   const { conversation } = useObservable(chat.state);
   const state = useObservable(conversation.state);
   const isAnswering = chat.isAnswering(state);
+  const [isGetting, setGetting] = React.useState(false);
   const section = React.useRef<HTMLElement>(null);
   React.useEffect(() => void chat.models.refresh(), [chat]);
+  const wasGetting = React.useRef(false);
+  React.useEffect(() => {
+    // The field cannot have the focus before the view that covers it is closed.
+    if (wasGetting.current && !isGetting) {
+      focusMessage(section.current);
+    }
+    wasGetting.current = isGetting;
+  }, [isGetting]);
   const onKeyDown = (event: React.KeyboardEvent): void => {
     if (event.key === 'Escape' && isAnswering) {
       event.preventDefault();
@@ -37,31 +48,40 @@ function Layout(): React.JSX.Element {
   };
   const startConversation = (): void => {
     chat.startConversation();
-    section.current?.querySelector<HTMLElement>('.pico-composer textarea')?.focus();
+    focusMessage(section.current);
   };
+  const openGetModels = React.useCallback(() => setGetting(true), []);
   const { isDragging, ...drop } = useDrop(files => void Promise.all(files.map(readBrowserFile)).then(read => chat.attach(read)));
   return (
     <section
-      className={`pico-chat${isDragging ? ' pico-drag' : ''}`}
+      className={`pico-chat${isDragging ? ' pico-drag' : ''}${isGetting ? ' pico-is-getting' : ''}`}
       ref={section}
       aria-label={trans.__('Chat with a local model')}
       onKeyDownCapture={hideCompositionKeys}
       onKeyDown={onKeyDown}
       {...drop}
     >
-      <header className="pico-header">
-        <ModelPicker />
-        <span className="pico-spacer" />
-        {chat.library && <History library={chat.library} />}
-        <IconButton icon="plus" label={trans.__('New conversation')} disabled={!state.messages.length} onClick={startConversation} />
-        <Menu />
-      </header>
-      <Banner />
-      <MessageList key={state.id} conversation={conversation} state={state} isAnswering={isAnswering} />
-      <Composer messages={state.messages} isBusy={isAnswering} />
-      <Announcement state={state} />
+      <GetModelsContext.Provider value={openGetModels}>
+        <header className="pico-header">
+          <ModelPicker />
+          <span className="pico-spacer" />
+          {chat.library && <History library={chat.library} />}
+          <IconButton icon="plus" label={trans.__('New conversation')} disabled={!state.messages.length} onClick={startConversation} />
+          <Menu />
+        </header>
+        <Banner />
+        <DownloadStrip onOpen={openGetModels} />
+        <MessageList key={state.id} conversation={conversation} state={state} isAnswering={isAnswering} />
+        <Composer messages={state.messages} isBusy={isAnswering} />
+        <Announcement state={state} />
+        {isGetting && <GetModels onClose={() => setGetting(false)} />}
+      </GetModelsContext.Provider>
     </section>
   );
+}
+
+function focusMessage(panel: HTMLElement | null): void {
+  panel?.querySelector<HTMLElement>('.pico-composer textarea')?.focus();
 }
 
 interface Drop {

@@ -1,17 +1,16 @@
-/** Fills an empty conversation with a description of the model, suggested questions, and instructions to add models. */
+/** Fills an empty conversation with a description of the model, suggested questions, and a button to get models. */
 
 import * as React from 'react';
 import { BUILT_IN, BUILT_IN_VISION } from '../model/models';
-import { CopyButton } from './controls';
+import { GetModelsContext } from './GetModels';
 import { Icon } from './icons';
 import { CIRCLE, drawSample, SampleImage, SHAPES, SQUARE } from './sampleImages';
 import { Translator, useObservable, useServices } from './services';
 
-const DOWNLOAD = 'hf download mlx-community/Qwen3-4B-4bit';
-
 export function Welcome(): React.JSX.Element {
   const { chat, trans } = useServices();
   const { chosenName, problem, models } = useObservable(chat.models.state);
+  const openGetModels = React.useContext(GetModelsContext);
   const { description, questions } = introduction(chosenName, trans);
   return (
     <div className="pico-empty">
@@ -25,15 +24,11 @@ export function Welcome(): React.JSX.Element {
           <Suggestion key={question.text} question={question} isDisabled={!models.length} />
         ))}
       </div>
-      <details className="pico-more-models">
-        <summary>{trans.__('Add a real model')}</summary>
-        <p>{trans.__('Models in the Hugging Face cache are listed automatically. In a terminal:')}</p>
-        <div className="pico-command">
-          <code>{DOWNLOAD}</code>
-          <CopyButton label={trans.__('Copy command')} text={DOWNLOAD} size={14} />
-        </div>
-        <p>{trans.__('Or set PICO_JUPYTER_MODEL_PATH to a folder of MLX models.')}</p>
-      </details>
+      <p>
+        <button type="button" className="pico-button" onClick={openGetModels}>
+          <Icon name="download" size={14} /> {trans.__('Get a model')}
+        </button>
+      </p>
       <p className="pico-muted pico-keys">
         <kbd>Enter</kbd> {trans.__('send')} <kbd>Shift</kbd>+<kbd>Enter</kbd> {trans.__('new line')} <kbd>Esc</kbd> {trans.__('stop')}
       </p>

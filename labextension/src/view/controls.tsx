@@ -12,11 +12,13 @@ interface IconButtonProps {
   readonly onClick: () => void;
   readonly disabled?: boolean;
   readonly size?: number;
+  /** Whether the button has the focus when it appears. */
+  readonly autoFocus?: boolean;
 }
 
-export function IconButton({ icon, label, onClick, disabled, size }: IconButtonProps): React.JSX.Element {
+export function IconButton({ icon, label, size, ...rest }: IconButtonProps): React.JSX.Element {
   return (
-    <button type="button" className="pico-icon-button" aria-label={label} title={label} disabled={disabled} onClick={onClick}>
+    <button type="button" className="pico-icon-button" aria-label={label} title={label} {...rest}>
       <Icon name={icon} size={size} />
     </button>
   );
@@ -114,6 +116,74 @@ export function Popover({ icon, label, face, className, kind, onOpen, children }
       </button>
       {isOpen && <div className="pico-popover">{children(close)}</div>}
     </div>
+  );
+}
+
+interface ConfirmedActionProps {
+  /** The name of the action, for example "Delete". */
+  readonly action: string;
+  readonly label: string;
+  readonly icon: IconName;
+  readonly question: string;
+  readonly onConfirm: () => void;
+}
+
+/** A button whose action deletes something: it asks first. Escape keeps everything. */
+export function ConfirmedAction({ action, label, icon, question, onConfirm }: ConfirmedActionProps): React.JSX.Element {
+  const { trans } = useServices();
+  // false: the user keeps everything, and the focus returns to the button.
+  const [isAsking, setAsking] = React.useState<boolean | null>(null);
+  if (!isAsking) {
+    return <IconButton icon={icon} size={14} label={label} autoFocus={isAsking === false} onClick={() => setAsking(true)} />;
+  }
+  const onKeyDown = (event: React.KeyboardEvent): void => {
+    if (event.key === 'Escape') {
+      event.stopPropagation();
+      setAsking(false);
+    }
+  };
+  return (
+    <div className="pico-confirm" role="group" aria-label={question} onKeyDown={onKeyDown}>
+      <span>{question}</span>
+      <KeepButton label={trans.__('Keep')} onClick={() => setAsking(false)} />
+      <button
+        type="button"
+        className="pico-button pico-danger"
+        onClick={() => {
+          setAsking(null);
+          onConfirm();
+        }}
+      >
+        {action}
+      </button>
+    </div>
+  );
+}
+
+function KeepButton({ label, onClick }: { label: string; onClick: () => void }): React.JSX.Element {
+  const button = useFocus<HTMLButtonElement>();
+  return (
+    <button ref={button} type="button" className="pico-button" onClick={onClick}>
+      {label}
+    </button>
+  );
+}
+
+/** A text of the server, in which addresses are links. */
+export function LinkedText({ text }: { text: string }): React.JSX.Element {
+  const parts = text.split(/(https?:\/\/[^\s,]*[^\s,.])/);
+  return (
+    <>
+      {parts.map((part, index) =>
+        index % 2 ? (
+          <a key={index} href={part} target="_blank" rel="noopener noreferrer">
+            {part}
+          </a>
+        ) : (
+          part
+        )
+      )}
+    </>
   );
 }
 

@@ -31,6 +31,8 @@ const PATHS = {
   cursor: <path d="M9 4h2c.6 0 1 .4 1 1v14c0 .6-.4 1-1 1H9M15 4h-2M15 20h-2" />,
   play: <path d="M8 5.5 18 12 8 18.5z" />,
   folder: <path d="M3.5 6.5h6l2 2.5h9v9.5h-17z" />,
+  download: <path d="M12 4v11M7 10.5 12 15.5l5-5M5 19.5h14" />,
+  lock: <><rect x="5.5" y="10.5" width="13" height="9" rx="2" /><path d="M8.5 10.5V8a3.5 3.5 0 0 1 7 0v2.5" /></>,
   search: <><circle cx="10.5" cy="10.5" r="6" /><path d="m15 15 5 5" /></>
 } satisfies Record<string, React.ReactNode>;
 

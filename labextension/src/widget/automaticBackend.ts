@@ -1,6 +1,7 @@
 /** Uses the page's own Jupyter server if it has pico_jupyter, else the notebook's kernel. */
 
 import { HttpBackend } from '../model/httpBackend';
+import { ModelHub, SkippedFolder } from '../model/hub';
 import { Memory } from '../model/memory';
 import { Backend, ChatRequest, Delta, Model } from '../model/types';
 import { hasPicoEndpoints, PageServer } from './pageServer';
@@ -33,6 +34,14 @@ export class AutomaticBackend implements Backend {
 
   async unload(name: string): Promise<void> {
     await (await this._backend()).unload(name);
+  }
+
+  async skipped(): Promise<SkippedFolder[]> {
+    return (await this._backend()).skipped();
+  }
+
+  async hub(): Promise<ModelHub | null> {
+    return (await this._backend()).hub();
   }
 
   private _backend(): Promise<Backend> {

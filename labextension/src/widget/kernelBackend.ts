@@ -1,5 +1,6 @@
 /** The backend in the notebook's kernel, for pages that cannot reach a server with pico_jupyter. */
 
+import { SkippedFolder } from '../model/hub';
 import { Json, object, string } from '../model/json';
 import { Memory, readMemory } from '../model/memory';
 import { Backend, ChatRequest, Delta, Model } from '../model/types';
@@ -39,6 +40,14 @@ export class KernelBackend implements Backend {
 
   async unload(name: string): Promise<void> {
     await this._ask('unload', { name });
+  }
+
+  async skipped(): Promise<SkippedFolder[]> {
+    return [];
+  }
+
+  async hub(): Promise<null> {
+    return null;
   }
 
   private async _ask(type: string, content: Json): Promise<Json> {

@@ -1,7 +1,7 @@
 /** Finds the page's Jupyter server, and the folder on it that stores conversations. */
 
 import { HttpFolder } from '../model/httpFolder';
-import { Send } from '../model/httpBackend';
+import { Send } from '../model/requests';
 import { object, parseJson, string } from '../model/json';
 import { ConversationStorage } from '../model/autosave';
 import { Environment } from '../model/types';
