@@ -250,7 +250,7 @@ def settle() -> None:
 def test_weights_are_loaded_in_shares() -> None:
     backend = LmBackend(full_attention(), "tiny")
     weights = [weight for _, weight in tree_flatten(full_attention().parameters())]
-    shares = list(lm._load_shares(weights, share=10_000))
+    shares = list(lm.load_shares(weights, share=10_000))
     assert len(shares) > 2
     assert [id(one) for share in shares for one in share] == [id(one) for one in weights]
     assert backend.load_step() == 0
