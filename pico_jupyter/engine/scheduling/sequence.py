@@ -263,7 +263,7 @@ def resolve_sampling(
 
     def context_size(name: str) -> int:
         size = int(chosen.get(name, _DEFAULT_CONTEXT_SIZE))
-        return _ALL_TOKENS if size < 0 else size
+        return _ALL_TOKENS if size < 0 else min(size, _ALL_TOKENS)
 
     top_p = chosen.get("top_p", 1.0)
     return RowSampling(

@@ -64,6 +64,11 @@ def test_a_negative_context_size_is_the_whole_context() -> None:
     assert resolve(SamplingParams(repetition_context_size=-1)).repetition_context_size >= 1_000_000
 
 
+def test_a_context_size_above_any_context_is_the_whole_context() -> None:
+    whole = resolve(SamplingParams(presence_context_size=-1)).presence_context_size
+    assert resolve(SamplingParams(presence_context_size=2**62)).presence_context_size == whole
+
+
 def test_the_logit_bias_is_in_the_order_of_its_tokens() -> None:
     assert resolve(SamplingParams(logit_bias={7: 1.0, 3: -2.0})).logit_bias == ((3, -2.0), (7, 1.0))
 
