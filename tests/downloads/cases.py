@@ -27,6 +27,7 @@ from tests.fakes.hub import FakeHub, Fault, HubRepo, running_hub
 
 MODEL = "mlx-community/small-4bit"
 FOLDER = BUILTIN_DIR / "pico-tiny"
+WORKER = "pico_jupyter.downloads.worker"
 WEIGHTS = "/cdn/"
 END_SECONDS = 90.0
 KINDS = (
@@ -133,7 +134,8 @@ class Case:
         if self.outcome.kind == "killed worker":
             await self._has_written(until)
             for child in psutil.Process().children():
-                child.kill()
+                if WORKER in child.cmdline():  # The servers of other tests are children too.
+                    child.kill()
         elif self.outcome.kind == "paused":
             await self._has_written(until)
             return await self.downloads.pause(MODEL)
