@@ -159,7 +159,7 @@ def test_a_page_gets_the_memory_report() -> None:
     wait_for(lambda: page.received)
     told = page.received[0]["memory"]
     assert told["loading"] == {"model": "tiny", "done": 300, "total": 900}
-    assert list(told["needs"]) == [{"model": "tiny", "size": 900, "fit": "fits"}]
+    assert list(told["needs"]) == [{"model": "tiny", "size": 900, "fit": "fits", "is_tight": False, "unload": ()}]
 
 
 def test_a_page_stops_its_answer() -> None:
