@@ -43,6 +43,11 @@ test('code keeps its words and its dollar signs', () => {
   expect(html).toBe('<p>In bash <code dir="ltr">$$</code> is the process id; write <code dir="ltr">echo $$</code> to see it.</p>\n');
 });
 
+test('only two tildes strike text out, because one stands before an estimate', () => {
+  const html = toHtml('It costs ~$5 per month (~$60 per year), ~~not $9~~.', {});
+  expect(html).toBe('<p>It costs ~$5 per month (~$60 per year), <del>not $9</del>.</p>\n');
+});
+
 test('links use the definitions of other blocks', () => {
   expect(panelHtml('See [a] and [B][b].\n\n[a]: https://a.example\n\n- x\n\n  [b]: #b')).toContain('href="https://a.example"');
 });

@@ -5,6 +5,7 @@ labextension/src/model/formulas.ts has the same rule; tests/panel/formulas.json 
 - Code has precedence over formulas: a formula contains no backtick and no fence.
 - An opening sign has no letter or digit before it, a closing dollar sign has none after it. Scripts without blanks
   between words, for example Chinese, are exempt. `$` has no blank inside.
+- A subscript or a superscript alone is a formula inside a word too, for example CO$_2$ and 5 $^\circ$C.
 - Text that reads as prose is no formula, for example `$5 or 10$` and `\[optional\]`.
 """
 
@@ -35,11 +36,14 @@ FENCE_LINE = re.compile(r"\n[ \t]*~{3,}")
 EMPTY_LINE = re.compile(r"\n[ \t]*\n")
 # The closing dollar sign may be followed by the ending of a word such as "nth".
 AFTER = rf"(?:(?=(?:th|st|nd|rd|s)(?!{WORD_SIGN}))|(?!{WORD_SIGN}|[$({{]))"
+# What follows "_" or "^", in braces if it is longer than two signs.
+SCRIPT = r"(?:\{(?:[^{}$`\n]|\{[^{}$`\n]*\}){1,99}\}|\\[a-zA-Z]{1,20}(?:\{[^{}$`\n]*\})?|[a-zA-Z0-9+-]{1,2})"
 # The length of the longest display formula with its delimiters, in characters. The limit keeps the search linear.
 MAX_FORMULA = 4050
 FORMULA = re.compile(
     rf"\$\$(?!\s*[,;:!?)'\"/])(?P<display>(?:\\.|[^\\`$]|\$(?!\$)){{1,3999}}?)\$\${AFTER}"
     r"|\\\[(?P<bracketed>(?:\\[^\[\]]|[^\\`]){1,3999}?)\\\]"
+    rf"|\$(?P<script>_{SCRIPT}(?:\^{SCRIPT})?|\^{SCRIPT}(?:_{SCRIPT})?)\$(?![\d$_({{])"
     rf"|\$(?![\s$.,;:!?)'\"/])(?P<inline>(?:\\[^\n]|[^\\`$\n]){{1,999}}?)(?<!\s)\${AFTER}"
     r"|\\\((?P<parenthesised>(?:\\[^()]|[^\\`]){1,999}?)\\\)"
     r"|(?P<environment>\\begin\{(?P<name>[a-zA-Z]*\*?)\}[^`]{0,3999}?\\end\{(?P=name)\})",
@@ -63,7 +67,12 @@ class Formula:
 def read_formula(text: str, position: int = 0) -> Formula | None:
     """Return the formula that begins at `position`, or None."""
     found = FORMULA.match(text, position)
-    if found is None or (position and (WORD_BEFORE.match(text[position - 1]) or is_in_url(text, position))):
+    if found is None or (position and is_in_url(text, position)):
+        return None
+    before = text[position - 1] if position else ""
+    if found["script"] and before != "$":
+        return Formula(found[0], found["script"], "$")
+    if WORD_BEFORE.match(before):
         return None
     if FENCE_LINE.search(found[0]):
         return None

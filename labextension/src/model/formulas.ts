@@ -3,6 +3,7 @@
  * - Code binds tighter than mathematics: a formula has no backtick and no fence.
  * - An opening sign has no letter or digit before it, a closing dollar sign has none after it. Scripts without blanks
  *   between words, for example Chinese, are exempt. `$` has no blank inside.
+ * - A subscript or a superscript alone is a formula inside a word too, for example CO$_2$ and 5 $^\circ$C.
  * - Text that reads as prose is no formula, for example `$5 or 10$` and `\[optional\]`. */
 
 import type { Token, Tokens, TokenizerAndRendererExtension } from 'marked';
@@ -29,11 +30,14 @@ const FENCE_LINE = /\n[ \t]*~{3,}/;
 const EMPTY_LINE = /\n[ \t]*\n/;
 /** The closing dollar sign may be followed by the ending of a word such as "nth". */
 const AFTER = `(?:(?=(?:th|st|nd|rd|s)(?!${WORD_SIGN}))|(?!${WORD_SIGN}|[$({]))`;
+/** What follows `_` or `^`, in braces if it is longer than two signs. */
+const SCRIPT = '(?:\\{(?:[^{}$`\\n]|\\{[^{}$`\\n]*\\}){1,99}\\}|\\\\[a-zA-Z]{1,20}(?:\\{[^{}$`\\n]*\\})?|[a-zA-Z0-9+-]{1,2})';
 /** Formulas are limited in length, so that the search stays linear. */
 const FORMULA = new RegExp(
   [
     `^\\$\\$(?!\\s*[,;:!?)'"/])(?<display>(?:\\\\.|[^\\\\\`$]|\\$(?!\\$)){1,3999}?)\\$\\$${AFTER}`,
     '^\\\\\\[(?<bracketed>(?:\\\\[^[\\]]|[^\\\\`]){1,3999}?)\\\\\\]',
+    `^\\$(?<script>_${SCRIPT}(?:\\^${SCRIPT})?|\\^${SCRIPT}(?:_${SCRIPT})?)\\$(?![\\p{N}$_({])`,
     `^\\$(?![\\s$.,;:!?)'"/])(?<inline>(?:\\\\[^\\n]|[^\\\\\`$\\n]){1,999}?)(?<!\\s)\\$${AFTER}`,
     '^\\\\\\((?<parenthesised>(?:\\\\[^()]|[^\\\\`]){1,999}?)\\\\\\)',
     '^(?<environment>\\\\begin\\{(?<name>[a-zA-Z]*\\*?)\\}[^`]{0,3999}?\\\\end\\{\\k<name>\\})'
@@ -48,7 +52,13 @@ const LINE_OF_OPENING = /(?<=\n) {0,3}(?:\$\$|\\\[|\\begin\{)/g;
 /** The formula at the start of `source`, or null. `before` is the text before it. */
 export function readFormula(source: string, before: string): Formula | null {
   const found = FORMULA.exec(source);
-  if (!found?.groups || WORD_BEFORE.test(before.slice(-2)) || isInUrl(before)) {
+  if (!found?.groups || isInUrl(before)) {
+    return null;
+  }
+  if (found.groups.script && !before.endsWith('$')) {
+    return { raw: found[0], tex: found.groups.script, delimiter: '$' };
+  }
+  if (WORD_BEFORE.test(before.slice(-2))) {
     return null;
   }
   const { display, bracketed, inline, parenthesised, environment } = found.groups;

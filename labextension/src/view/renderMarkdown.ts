@@ -52,7 +52,11 @@ const markdownParser = new Marked({
       return checked ? '☑ ' : '☐ ';
     }
   },
-  tokenizer: { def: definition },
+  tokenizer: {
+    def: definition,
+    // Models write a single "~" before estimates. `false` means marked's own rule.
+    del: source => source.startsWith('~~') ? false : undefined
+  },
   hooks: { emStrongMask: maskFormulas },
   extensions: [
     formulaBlocks(false, formulaHtml),

@@ -103,7 +103,8 @@ def _literal(node: ast.expr) -> Any:
 def convert_text(text: str, schema: Any) -> Any:
     """The value of a parameter that a model wrote as plain text, with the type that its JSON schema names.
 
-    A schema without a type accepts any JSON value. Text that does not have one of the schema's types is returned as is.
+    A schema without a type accepts any JSON value. Text that does not have one of the schema's types is returned as is,
+    except null: models write it for a parameter that they leave out, and as a text it has a wrong type too.
     """
     types = schema_types(schema)
     if types == {"string"}:
@@ -114,6 +115,8 @@ def convert_text(text: str, schema: Any) -> Any:
         return text
     if isinstance(value, float) and value.is_integer() and "integer" in types and "number" not in types:
         value = int(value)
+    if value is None and "string" not in types:
+        return None
     is_finite = not isinstance(value, float) or math.isfinite(value)
     return value if is_finite and (not types or _type_names(value) & types) else text
 
