@@ -37,12 +37,20 @@ def merge_system_messages(messages: Sequence[Message]) -> list[Message]:
 
 
 def shortened_conversations(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """Yield the conversation without its oldest turn, without its two oldest, etc. Keeps system and last message."""
+    """Yield the conversation without its oldest turn, without its two oldest, etc. Keeps system and last message.
+
+    The last turn loses its oldest answers, which are calls with their results, and its question at the very end.
+    """
     system = [message for message in messages if message.role == "system"]
     others = [message for message in messages if message.role != "system"]
-    for start in range(1, len(others)):
-        if others[start].role == "user" or start == len(others) - 1:
-            yield [*system, *others[start:]]
+    questions = [index for index, message in enumerate(others) if message.role == "user"]
+    yield from ([*system, *others[start:]] for start in questions if start)
+    if questions:
+        question = questions[-1]
+        answers = (start for start in range(question + 2, len(others)) if others[start].role == "assistant")
+        yield from ([*system, others[question], *others[start:]] for start in answers)
+    if len(others) > 1 and others[-1].role != "user":
+        yield [*system, others[-1]]
 
 
 @dataclass(frozen=True, slots=True)

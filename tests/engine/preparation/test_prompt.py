@@ -528,6 +528,19 @@ def test_the_last_message_is_kept_even_if_it_is_a_tool_result(with_template: Wit
     assert text_of(render_prompt(request, NO_FEATURES, tokenizer), tokenizer) == "[tool]result[assistant]"
 
 
+@pytest.mark.parametrize("limit", range(50, 160, 10))
+def test_a_long_loop_of_calls_keeps_its_question(with_template: WithTemplate, limit: int) -> None:
+    rounds = [(message_of("assistant", f"call {i}"), message_of("tool", f"result {i}")) for i in range(6)]
+    messages = [*conversation(2), *(message for turn in rounds for message in turn)]
+    tokenizer = with_template(PLAIN)
+    request = request_for(chat(*messages, truncate=True), max_context=limit)
+    text = text_of(render_prompt(request, NO_FEATURES, tokenizer), tokenizer)
+    first = text.count("[tool]")
+    kept = "".join(f"[assistant]call {i}[tool]result {i}" for i in range(6 - first, 6))
+    assert text.endswith(f"[user]last{kept}[assistant]")
+    assert first > 0
+
+
 @pytest.mark.parametrize("limit", range(40, 90, 10))
 def test_a_cut_that_the_template_refuses_is_skipped(with_template: WithTemplate, limit: int) -> None:
     tokenizer = with_template(
