@@ -8,7 +8,7 @@ from typing import Any
 
 from pico_jupyter.engine.catalog.content_format import Content
 from pico_jupyter.engine.catalog.turn_rewriting import REWRITINGS, TemplateMessage, rewrite
-from pico_jupyter.engine.formats.call_formats import JSON_ALONE, JSON_IN_TAGS, CallFormat
+from pico_jupyter.engine.formats.call_formats import JSON_ALONE, JSON_IN_FENCE, JSON_IN_TAGS, CallFormat
 from pico_jupyter.engine.formats.output_format import OutputFormat
 from pico_jupyter.engine.preparation.call_history import split_parallel_calls
 from pico_jupyter.engine.preparation.control_text import ControlText, free_mark
@@ -124,7 +124,7 @@ def answer_call_formats(prompt: ChatPrompt, tokenizer: Tokenizer) -> tuple[CallF
     native = tokenizer.output_format.calls
     if not describes_tools(prompt, tokenizer):
         return native
-    return tuple(dict.fromkeys((JSON_IN_TAGS, *native, JSON_ALONE)))
+    return tuple(dict.fromkeys((JSON_IN_TAGS, *native, JSON_ALONE, JSON_IN_FENCE)))
 
 
 def _reasoning_tags(output_format: OutputFormat) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pico_jupyter.engine.formats.call_formats import JSON_IN_TAGS
+from pico_jupyter.engine.formats.call_formats import JSON_IN_FENCE, JSON_IN_TAGS
 from pico_jupyter.engine.preparation.prompt import render_prompt
 from pico_jupyter.engine.text import tokenizer as tokenizer_module
 from pico_jupyter.engine.text.tokenizer import Tokenizer
@@ -176,6 +176,10 @@ def test_generic_tools_stand_in_the_question_if_the_template_prints_no_system_me
 
 def test_calls_of_generic_tools_are_read_back_as_json_in_tags(with_template: WithTemplate) -> None:
     assert rendered_by(with_template(PLAIN), QUESTION, tools=TOOLS).calls[0] is JSON_IN_TAGS
+
+
+def test_calls_of_generic_tools_are_also_read_from_a_code_block(with_template: WithTemplate) -> None:
+    assert JSON_IN_FENCE in rendered_by(with_template(PLAIN), QUESTION, tools=TOOLS).calls
 
 
 @pytest.mark.parametrize("template", [PLAIN, ALTERNATES])
