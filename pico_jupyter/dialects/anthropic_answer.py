@@ -1,4 +1,4 @@
-"""Writes the answers of v1/messages, whole or as a stream, and the models for Anthropic's clients."""
+"""Writes the answers of v1/messages, whole or as a stream, and the list of models for Anthropic's clients."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from pico_jupyter.types import (
     ToolCallPart,
 )
 
-# Clients return a signature with the reasoning, and some of them drop reasoning without one. It is not checked.
+# Clients send the signature back with the reasoning. Some drop reasoning that has no signature. It is not checked.
 SIGNATURE = "pico_jupyter"
 _EMPTY_INPUT = Raw(b"{}")
 
 
 class AnthropicStream:
-    """Writes the SSE events of one streamed answer. `message_id` is its id, `request_id` is in errors."""
+    """Writes the SSE events of one streamed answer with the id `message_id`. Its errors contain `request_id`."""
 
     content_type = SSE_TYPE
 
@@ -116,7 +116,7 @@ class AnthropicStream:
         return self._piece(schema.InputJsonPiece(text))
 
     def _continue(self, block: schema.AnswerBlock, piece: schema.BlockPiece) -> bytes:
-        """Write a piece, after the start of its block if another block or none is open."""
+        """Write a piece of a block. Starts the block first, unless it is open."""
         beginning = b"" if self._open is type(block) else self._begin_block(block)
         return beginning + self._piece(piece)
 
@@ -137,7 +137,7 @@ class AnthropicStream:
         return signed + _event(schema.ContentBlockStop(self._blocks - 1))
 
     def _begin(self) -> bytes:
-        """Write the first event before the first block. An earlier event would turn early errors into events."""
+        """Write message_start before the first block. Until then, an error is a response with an error status."""
         if self._is_begun:
             return b""
         self._is_begun = True
@@ -214,7 +214,7 @@ def _tool_use(call: ToolCall) -> schema.ToolUseBlock:
 
 
 def _object_text(arguments: str) -> str:
-    """Return arguments as the text of a JSON object. Other text becomes {"arguments": text}."""
+    """Return arguments as the text of a JSON object. Text that is not a JSON object becomes {"arguments": text}."""
     try:
         value = msgspec.json.decode(arguments or "{}")
     except (msgspec.MsgspecError, RecursionError):

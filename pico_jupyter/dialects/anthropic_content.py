@@ -142,8 +142,8 @@ Messages: TypeAlias = Annotated[list[AnthropicMessage], Meta(min_length=1)]
 
 
 def read_anthropic_message(message: AnthropicMessage, param: str) -> list[Message]:
-    """Return the messages that the chat template gets: of a user's turn, one for each tool result, and one for the
-    rest. Raises InvalidRequest.
+    """Return the messages that the chat template gets. A user's turn becomes one message for each tool result, and one
+    for the other blocks. Raises InvalidRequest.
     """
     match message:
         case AnthropicSystemMessage():
@@ -159,7 +159,7 @@ def read_anthropic_message(message: AnthropicMessage, param: str) -> list[Messag
 
 
 def read_text(content: str | Sequence[AnthropicText]) -> tuple[Part, ...]:
-    """Return the parts of instructions: a text, or blocks of text, which are separate paragraphs."""
+    """Return the parts of instructions, which are a text or blocks of text. Each block is a paragraph."""
     if isinstance(content, str):
         return _text_parts(content)
     return _text_parts("\n\n".join(block.text for block in content if block.text))

@@ -108,7 +108,7 @@ class AnthropicRequest(GenerationFields, frozen=True, kw_only=True):
 
 
 class AnthropicCall(msgspec.Struct, frozen=True):
-    """A request to run, and the form of its answer. `omits_thinking`: blocks of reasoning are empty."""
+    """A request to run, and the form of its answer. With `omits_thinking`, blocks of reasoning are empty."""
 
     request: GenerationRequest
     model: str
@@ -154,7 +154,7 @@ def parse_anthropic_messages(body: bytes, *, request_id: str, settings: DialectS
 
 
 def _complete(request: GenerationRequest, fields: AnthropicRequest) -> GenerationRequest:
-    """Add what Anthropic's fields say in their own way: the stop sequences and the effort."""
+    """Add the stop sequences and the effort, which have other fields in Anthropic's API than in OpenAI's."""
     effort = None if fields.output_config is None else fields.output_config.effort
     changes: dict[str, Any] = {}
     if fields.stop_sequences is not None:
@@ -185,7 +185,7 @@ def _read_prompt(fields: AnthropicRequest, raw: JsonObject, tools: OfferedTools)
 
 
 def _read_tools(fields: AnthropicRequest) -> OfferedTools:
-    """Return the tools in the form of OpenAI's API, which chat templates know."""
+    """Return the tools in the form of OpenAI's API, which chat templates expect."""
     choice = fields.tool_choice
     tools = [_describe_tool(tool) for tool in fields.tools or ()]
     parallel = not (isinstance(choice, ToolChoiceAuto) and choice.disable_parallel_tool_use)
@@ -212,7 +212,7 @@ def _describe_tool(tool: AnthropicTool) -> JsonObject:
 
 
 def _refuse_server_tools(raw: JsonObject) -> None:
-    """Refuse tools of a type that this server does not have, by the name of the type."""
+    """Refuse tools of a type that this server does not have. The error names the type."""
     tools = raw.get("tools")
     for i, tool in enumerate(tools if isinstance(tools, list) else ()):
         kind = tool.get("type") if isinstance(tool, dict) else None
@@ -221,5 +221,5 @@ def _refuse_server_tools(raw: JsonObject) -> None:
             raise invalid(f"tools[{i}].type", text, "unsupported_value")
 
 
-# The texts that other endpoints use for content name the parts of OpenAI's messages.
+# Other endpoints describe content with texts that name the parts of OpenAI's messages.
 _TEXTS: ErrorTexts = ((r"messages\[\d+\]\.content.*", lambda fault, _: describe_generally(fault)),)

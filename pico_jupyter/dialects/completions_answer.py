@@ -32,7 +32,8 @@ from pico_jupyter.types import (
 class OpenAICompletionStream:
     """Writes the SSE events of one streamed answer.
 
-    `created` is in seconds since the epoch. `echoes` are the texts of the prompts, if the answer begins with them.
+    `created` is in seconds since the epoch. `echoes` are the texts of the prompts, or empty if the answer does
+    not begin with them.
     """
 
     content_type = SSE_TYPE
@@ -45,7 +46,7 @@ class OpenAICompletionStream:
         self._created = created
         self._echoes = echoes
         self._is_begun = False
-        # For each choice, where its next token begins in the text; None before the first token.
+        # For each choice, the position in the text at which its next token begins; None before the first token.
         self._offsets: list[int | None] = [None] * (call.n * len(call.requests))
 
     def __repr__(self) -> str:
@@ -134,7 +135,7 @@ def _completion(
 
 
 def _logprobs(entries: Sequence[TokenLogprob], start: int, *, is_prompt: bool) -> schema.CompletionLogprobs:
-    """Encode log-probabilities. The first token begins at `start`. If it begins a prompt, it has no log-probability."""
+    """Encode log-probabilities. The first token begins at `start`. That of a prompt has no log-probability."""
     logprobs: list[float | None] = [finite_logprob(entry.logprob) for entry in entries]
     candidates: list[dict[str, float] | None] = [_candidates(entry) for entry in entries]
     if is_prompt:
@@ -149,7 +150,7 @@ def _logprobs(entries: Sequence[TokenLogprob], start: int, *, is_prompt: bool) -
 
 
 def _start_of(entries: Sequence[TokenLogprob], echo: str) -> int:
-    """Where the first token begins: before the text (negative) if the tokenizer added a BOS token or a space to it."""
+    """The position of the first token. It is negative if the tokenizer added a BOS token or a space before the text."""
     spelled = b"".join([entry.token_bytes for entry in entries])
     return -_characters(spelled[: max(0, spelled.find(echo.encode("utf-8", "replace")))])
 
@@ -159,12 +160,12 @@ def _length(entry: TokenLogprob) -> int:
 
 
 def _characters(utf8: bytes) -> int:
-    """The number of characters that begin in a part of a text."""
+    """The number of characters whose first byte is in `utf8`, which may begin and end within a character."""
     return sum(byte & 0xC0 != 0x80 for byte in utf8)
 
 
 def _candidates(entry: TokenLogprob) -> dict[str, float]:
-    """The likeliest tokens and the token itself. Of tokens with the same text, the likeliest has the entry."""
+    """The likeliest tokens and the token itself, by their texts. Of tokens with the same text, the likeliest counts."""
     likeliest = {top.token: finite_logprob(top.logprob) for top in reversed(entry.top)}
     return {entry.token: finite_logprob(entry.logprob)} | likeliest
 

@@ -20,7 +20,7 @@ from pico_jupyter.types import CompletionPrompt, GenerationRequest, ToolChoice
 
 MAX_PROMPTS = 64
 MAX_TOKEN_ID = 2**31 - 1
-# As in OpenAI's API. A model that was not trained on chats would otherwise fill its context.
+# The default of OpenAI's API. Without it, a model that was not trained on chats would fill its context.
 DEFAULT_MAX_TOKENS = 16
 
 PromptToken: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TOKEN_ID)]
@@ -43,7 +43,7 @@ class OpenAICompletionRequest(GenerationFields, frozen=True, kw_only=True):
     logprobs: Annotated[TopLogprobs | None, about("Likeliest candidates to list per token.")] = None
     add_special_tokens: Annotated[bool | None, about("false: a text gets no BOS token.")] = None
     response_format: Annotated[ResponseFormat | None, about("What the text of the answer must be.")] = None
-    # The answer is plain text, in which reasoning is not told apart.
+    # The answer is plain text, so reasoning is not separated from it.
     include_reasoning: Annotated[Any, UNUSED] = None
     separate_reasoning: Annotated[Any, UNUSED] = None
     reasoning_split: Annotated[Any, UNUSED] = None
@@ -53,7 +53,7 @@ class OpenAICompletionRequest(GenerationFields, frozen=True, kw_only=True):
 
 
 class OpenAICompletionCall(msgspec.Struct, frozen=True):
-    """Prompts to continue, one request for each, and the form of the answer."""
+    """One request for each prompt to continue, and the form of the answer."""
 
     requests: tuple[GenerationRequest, ...]
     model: str

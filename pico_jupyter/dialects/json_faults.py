@@ -11,12 +11,12 @@ from pico_jupyter.errors import InvalidRequest
 
 MAX_NESTING = 100
 
-# In bytes. Only the beginning of a body is searched, because the search is slow.
+# Bytes at the beginning of a body that are searched. The rest is not, because the search is slow.
 _SEARCHED = 256 * 1024
-# The field of a value that is nested too deeply is named by its first steps.
+# If a value is nested too deeply, the error names only this many steps of its path.
 _NAMED_STEPS = 4
 _TOKEN = re.compile(rb'(?P<string>"(?:[^"\\]|\\.)*")|(?P<mark>[][{},:])|"|[^][{},:"\s]+', re.DOTALL)
-# Lone surrogates are valid here.
+# Any escape with these digits counts as valid here, even a lone surrogate.
 _ESCAPE = re.compile(rb"\\u[0-9a-fA-F]{4}")
 _ECHOED = 24
 
@@ -24,7 +24,7 @@ _ECHOED = 24
 def find_json_fault(body: bytes) -> InvalidRequest | None:
     """Return an error that names the first invalid value of a body, its position and its field.
 
-    None if the values are valid and the fault is elsewhere, such as in a missing bracket.
+    Returns None if all values are valid, and the fault is another one, such as a missing bracket.
     """
     path = _JsonPath()
     for token in _TOKEN.finditer(body[:_SEARCHED]):
@@ -42,7 +42,7 @@ def find_json_fault(body: bytes) -> InvalidRequest | None:
 
 
 class _JsonPath:
-    """The path of the current value. `text` is the last string, which may be a key."""
+    """The path of the current value. `text` is the latest string, which is a key if a colon follows."""
 
     def __init__(self) -> None:
         self.steps: list[str | int] = []
@@ -63,7 +63,7 @@ class _JsonPath:
                 self.steps.pop()
 
     def name(self, count: int | None = None) -> str:
-        """The first steps of the path, such as "messages[0].content"."""
+        """The path, such as "messages[0].content"; with `count`, only its first steps."""
         steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.steps[:count])
         return "".join(steps).strip(".")
 

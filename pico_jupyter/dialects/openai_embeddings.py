@@ -171,7 +171,7 @@ def _usage(embeddings: Embeddings) -> EmbeddingUsage:
 
 
 def _read_input(value: str | list[Any]) -> tuple[tuple[str | tuple[int, ...], ...], tuple[str, ...]]:
-    """The inputs, and the request field of each."""
+    """The inputs, and for each the name of its field in the request."""
     if isinstance(value, str):
         return (value,), ("input",)
     kinds = {type(item) for item in value}

@@ -44,8 +44,8 @@ _TEXT_FORMAT = {"format": {"type": "text"}}
 class ResponsesStream:
     """Writes one response: the events of a stream, or one object.
 
-    `now` returns seconds since the epoch. `save` gets the JSON of a response that is complete or incomplete, before
-    the client does.
+    `now` returns seconds since the epoch. `save` receives the JSON of a response that is complete or incomplete,
+    before the client receives it.
     """
 
     content_type = SSE_TYPE
@@ -140,7 +140,7 @@ class ResponsesStream:
         return f"{prefix}_{self._call.request.id}_o{index}", index
 
     def _message(self) -> tuple[MessageWriter, Events]:
-        """Return the message that is open, and the events that open it."""
+        """Return the open message. If no message is open, open one, and return its events too."""
         if isinstance(self._open, MessageWriter):
             return self._open, []
         events = [*self._begin(), *self._close()]
@@ -155,7 +155,7 @@ class ResponsesStream:
         return self._write_pieces(pieces, shown)
 
     def _write_pieces(self, pieces: list[str], logprobs: list[OpenAILogprob]) -> Events:
-        """Write pieces of the message. The last one has the log-probabilities; the pieces before it are tags."""
+        """Write pieces of the message. Log-probabilities belong to the last piece; the pieces before it are tags."""
         if not pieces:
             return []
         writer, events = self._message()
@@ -197,7 +197,7 @@ class ResponsesStream:
 
     def _finish(self, reason: FinishReason, usage: TokenUsage) -> Events:
         tags = self._write_pieces(self._inline.finish(reason), []) if self._inline is not None else []
-        # An answer that says nothing is an empty message.
+        # An answer without text and calls gets an empty message.
         is_silent = not self._calls and not isinstance(self._open, MessageWriter)
         empty = self._message()[1] if is_silent and reason == "stop" else []
         is_cut = reason == "length"

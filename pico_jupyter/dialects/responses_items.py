@@ -17,7 +17,7 @@ from pico_jupyter.dialects.responses_tools import CUSTOM_INPUT, qualified_name
 from pico_jupyter.errors import InvalidRequest
 from pico_jupyter.types import Message, Part, TextPart, ToolCall
 
-# encrypted_content of this server begins so. Other servers encrypt; their text cannot be read here.
+# The prefix of encrypted_content from this server. Other servers encrypt the text, so it cannot be read here.
 _PACKED = "pico:"
 
 
@@ -102,7 +102,7 @@ class ResponseHistory(Protocol):
         ...
 
     def find_items(self, item_ids: set[str]) -> dict[str, JsonObject]:
-        """Return those of the items that are stored."""
+        """Return the stored ones of these items, by their ids."""
         ...
 
 
@@ -127,7 +127,7 @@ def prepare_input(raw: JsonObject, history: ResponseHistory) -> None:
 
 
 def stored_input(value: str | list[JsonObject] | None, request_id: str) -> bytes:
-    """Return the JSON of the items of `input`, in the form that the API lists them: each with an id."""
+    """Return the items of `input` as JSON, in the form in which the API lists them. Each item has an id."""
     if isinstance(value, str):
         value = [{"type": "message", "role": "user", "content": value}]
     items = [_listed_item(item, f"{request_id}_{i}") for i, item in enumerate(value or ())]
@@ -135,7 +135,7 @@ def stored_input(value: str | list[JsonObject] | None, request_id: str) -> bytes
 
 
 def read_items(items: Sequence[ResponsesItem], param: str, model: str) -> list[Message]:
-    """Return the messages that the items at `param` are. The items of one answer become one message.
+    """Return the items of the field `param` as messages. The items of one answer become one message.
 
     Raises InvalidRequest for media that are not valid, and MediaUnsupported for audio and files.
     """
@@ -144,7 +144,7 @@ def read_items(items: Sequence[ResponsesItem], param: str, model: str) -> list[M
 
 
 def pack_reasoning(text: str) -> str:
-    """Return reasoning as encrypted_content. It is not a secret from the client, so it is only encoded."""
+    """Return reasoning as encrypted_content. It is encoded and not encrypted, because the client may read it."""
     return _PACKED + b2a_base64(text.encode(), newline=False).decode()
 
 
@@ -222,7 +222,7 @@ def _joined(parts: list[ResponsesPastText] | None) -> str:
 
 
 def _join_answers(messages: Sequence[Message]) -> list[Message]:
-    """Join the items of one answer, which are in this order: reasoning, text, calls."""
+    """Join the items of each answer to one message. Their order is reasoning, text, calls."""
     joined: list[Message] = []
     for message in messages:
         last = joined[-1] if joined else None
@@ -240,7 +240,7 @@ def _continues(last: Message, message: Message) -> bool:
 
 
 def _move_media(messages: Sequence[Message]) -> Iterator[Message]:
-    """Move the images of tool results into a message of the user after them, where all chat templates expect images."""
+    """Move the images of tool results into a user message after them. All chat templates accept images there."""
     moved: tuple[Part, ...] = ()
     for message in messages:
         if moved and message.role != "tool":

@@ -74,7 +74,7 @@ class MessageWriter:
 
 
 class ReasoningWriter:
-    """Writes a reasoning item. `packs`: the item has encrypted_content."""
+    """Writes a reasoning item. With `packs`, the item has encrypted_content."""
 
     def __init__(self, item_id: str, index: int, *, packs: bool) -> None:
         self._id = item_id
@@ -139,7 +139,7 @@ class FunctionCallWriter:
         return [schema.ResponsesArgumentsDelta(item_id=self._id, output_index=self._index, delta=arguments)]
 
     def finish(self, status: schema.ItemStatus) -> Events:
-        # Clients add up the deltas, so that empty arguments need one too.
+        # Clients concatenate the deltas, so empty arguments need a delta too.
         missing = [] if any(self._arguments) or status == "incomplete" else self.add("{}")
         item = self.item(status)
         done = schema.ResponsesArgumentsDone(
@@ -200,7 +200,7 @@ class CustomCallWriter:
 
 
 def _custom_input(arguments: str) -> str:
-    """Return the text in the arguments of the model's function. Arguments in another form are the text."""
+    """Return the text in the arguments of the model's function. Arguments in another form are returned as they are."""
     try:
         value = msgspec.json.decode(arguments, type=dict[str, str]).get(CUSTOM_INPUT)
     except (msgspec.MsgspecError, RecursionError):

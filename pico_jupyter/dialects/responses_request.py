@@ -91,7 +91,7 @@ class ResponsesRequest(GenerationFields, frozen=True, kw_only=True):
 class ResponsesCall(msgspec.Struct, frozen=True):
     """A request to run, and the form of its answer.
 
-    `fields` are returned in the response. `stored_input` has the input items as JSON text. `has_packed_reasoning`:
+    `fields` are returned in the response. `stored_input` has the input items as JSON text. With `has_packed_reasoning`,
     reasoning items have encrypted_content. `unknown_options` are the names in `options` that the server logs.
     """
 

@@ -1,7 +1,8 @@
 """Declares the tools of v1/responses, and turns them into functions that the model sees.
 
-Clients send tools of several kinds. The model knows only functions, so a tool in a namespace becomes a function whose
-name has the namespace before it, and a custom tool becomes a function with one text. Calls are turned back.
+Clients send tools of several kinds, but chat templates accept only functions. A tool in a namespace becomes a function
+whose name begins with the namespace. A custom tool becomes a function with one parameter, a text. The answer reports a
+call of such a function as a call of the client's tool.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pico_jupyter.dialects.request_fields import (
 )
 from pico_jupyter.dialects.tools import NO_TOOLS, OfferedTools, read_chosen_tools
 
-# The argument of the function that a custom tool becomes.
+# The only parameter of a function that stands for a custom tool.
 CUSTOM_INPUT = "input"
 HOSTED_TOOLS = (
     *("apply_patch", "code_interpreter", "computer", "computer_use", "computer_use_preview", "file_search"),
@@ -160,7 +161,7 @@ def read_responses_tools(
 
 
 def _functions(tools: Sequence[ShownTool]) -> Iterator[tuple[str, tuple[JsonObject, CalledTool]]]:
-    """Yield the model's function for each tool, by its name."""
+    """Yield for each tool the name of the model's function, the function, and the tool that it stands for."""
     for tool in tools:
         namespace, members = (tool.name, tool.tools) if isinstance(tool, ResponsesNamespace) else (None, [tool])
         for member in members:

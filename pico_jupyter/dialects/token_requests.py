@@ -44,7 +44,7 @@ class DetokenizeRequest(RequestStruct, frozen=True, kw_only=True):
 
 
 def parse_tokenize(body: bytes, *, request_id: str, settings: DialectSettings) -> TokenizePrompt:
-    """Parse the body of a POST to v1/tokenize: a text, or a chat. Raises InvalidRequest."""
+    """Parse the body of a POST to v1/tokenize, which is a text or a chat. Raises InvalidRequest."""
     raw = decode_object(body)
     if raw.get("messages") is not None:
         chat = decode_fields(raw, TokenizeChatRequest)

@@ -1,9 +1,9 @@
-"""CachedRepo: the folder of one model in the Hugging Face cache, and the download that has begun there.
+"""CachedRepo: the folder of one model in the Hugging Face cache, and the unfinished download in it.
 
 Invariants:
 - A model is in the catalog only if refs/main names one of its snapshots. A download writes refs/main last.
 - The marker file exists from the start of a download until it is complete. It lists the files with their sizes, so the
-  bytes that are on this machine are counted without asking the hub.
+  bytes on this machine are counted without a request to the hub.
 - A partial file has the name of its blob and the suffix ".incomplete".
 """
 
@@ -30,7 +30,7 @@ LOCK_SECONDS = 0.05
 
 
 class RepoFile(msgspec.Struct, frozen=True):
-    """A file to download. `blob`: its SHA-256 in hexadecimal digits, or its SHA-1 as git computes it."""
+    """A file to download. `blob` is its SHA-256, or its SHA-1 as git computes it, in hexadecimal digits."""
 
     path: str
     blob: str
@@ -38,7 +38,7 @@ class RepoFile(msgspec.Struct, frozen=True):
 
 
 class DownloadMarker(msgspec.Struct, frozen=True):
-    """A download that has begun. `started`: the time of its first attempt. `error`: why its last attempt failed."""
+    """An unfinished download. `started` is the time of its first attempt. `error` says why its last attempt failed."""
 
     model: str
     revision: str
@@ -76,11 +76,11 @@ class CachedRepo:
         return self.folder / "refs" / "main"
 
     def blob(self, name: str) -> Path:
-        """The file with the content `name`."""
+        """The file of the blob `name`."""
         return self.folder / "blobs" / name
 
     def partial(self, name: str) -> Path:
-        """The file that contains the beginning of the content `name`."""
+        """The file that contains the beginning of the blob `name`."""
         return self.folder / "blobs" / (name + PARTIAL_SUFFIX)
 
     def snapshot(self, commit: str) -> Path:
@@ -88,7 +88,7 @@ class CachedRepo:
         return self.folder / "snapshots" / commit
 
     def read_marker(self) -> DownloadMarker | None:
-        """Return the download that has begun here, or None."""
+        """Return the unfinished download in this folder, or None."""
         try:
             return msgspec.json.decode((self.folder / MARKER).read_bytes(), type=DownloadMarker)
         except (OSError, msgspec.DecodeError):
@@ -129,16 +129,16 @@ class CachedRepo:
         self.remove_marker()
 
     def remove(self) -> int:
-        """Delete the model with all that is partial. Returns the bytes that this freed."""
+        """Delete the model, including partial files. Returns the number of freed bytes."""
         with self.locked():
             freed = _size(self.folder)
-            # Without refs/main the catalog lists nothing, also if the deletion stops in the middle.
+            # Without refs/main, the catalog does not list the model, even if the deletion stops in the middle.
             self.main.unlink(missing_ok=True)
             shutil.rmtree(self.folder, ignore_errors=True)
         return freed - _size(self.folder)
 
     def cancel(self) -> int:
-        """Delete what a download has written, but no older version of the model. Returns the bytes that this freed."""
+        """Delete what a download has written, but no older version of the model. Returns the number of freed bytes."""
         marker = self.read_marker()
         if not self.main.exists():
             return self.remove() if self.folder.exists() else 0
@@ -165,7 +165,7 @@ class CachedRepo:
         """Exclude other processes. The lock ends with this process. Raises Conflict if another process holds it."""
         self._lock_file.parent.mkdir(parents=True, exist_ok=True)
         with self._lock_file.open("w") as file:
-            # is_locked() of another process holds the lock for a moment.
+            # Another process that calls is_locked() holds the lock for a moment.
             for _ in range(LOCK_ATTEMPTS):
                 if _try_lock(file, fcntl.LOCK_EX):
                     break
@@ -196,7 +196,7 @@ def hub_cache(environ: Mapping[str, str]) -> Path:
 
 
 def begun_downloads(cache: Path) -> Iterator[tuple[CachedRepo, DownloadMarker]]:
-    """The downloads in `cache` that have begun and are not complete."""
+    """The unfinished downloads in `cache`, each with its folder."""
     for path in sorted(cache.glob(f"models--*/{MARKER}")):
         with contextlib.suppress(OSError, msgspec.DecodeError):
             marker = msgspec.json.decode(path.read_bytes(), type=DownloadMarker)

@@ -1,7 +1,7 @@
 """FileTransfer: receives one file of the hub. It continues where an earlier attempt stopped, and verifies the content.
 
-A partial file contains only bytes that the hub sent for this content, in order. So no byte is requested twice, unless
-the hub ignores the range of a request or the content is wrong.
+A partial file contains the first bytes of the content, as the hub sent them. A byte is requested again only if the hub
+ignores the range of a request, or if the content is wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 from pico_jupyter.downloads.cache_layout import RepoFile
 from pico_jupyter.downloads.hub_errors import WrongFile, is_transient, retry_after
 
-# Attempts in a row in which no byte arrives.
+# The limit for consecutive attempts that receive no byte.
 MAX_ATTEMPTS = 6
 MAX_DELAY_SECONDS = 60.0
 READ_TIMEOUT = 30.0
@@ -29,14 +29,14 @@ SHA1_DIGITS = 40
 
 
 class _NotEnoughBytes(Exception):
-    """The hub closed the connection too early, and reported no error."""
+    """The hub closed the connection before the end of the file, and reported no error."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileTransfer:
     """Receives files of one commit of `model`. `on_bytes` is called after bytes have been written.
 
-    retry_seconds: the delay after the first failure in a row. It doubles with each further one.
+    retry_seconds: the delay after a first failure. It doubles with each consecutive failure.
     """
 
     model: str
@@ -73,7 +73,7 @@ class FileTransfer:
                 time.sleep(min(delay, MAX_DELAY_SECONDS))
 
     def _continue(self, file: RepoFile, output: BinaryIO, start: int) -> None:
-        """Append what one response contains to `output`, which has `start` bytes."""
+        """Append the content of one response to `output`, which has `start` bytes."""
         url = hf_hub_url(self.model, file.path, revision=self.commit)
         with open_range(url, start) as response:
             if start and response.status_code != 206:
@@ -112,7 +112,7 @@ def matches(path: Path, file: RepoFile) -> bool:
 
 
 def _write(output: BinaryIO, piece: bytes) -> None:
-    """Write all of `piece`. An unbuffered file may write less at once."""
+    """Write all of `piece`. One call of write() of an unbuffered file may write only a part."""
     view = memoryview(piece)
     while view:
         view = view[output.write(view) :]

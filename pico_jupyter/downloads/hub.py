@@ -30,14 +30,14 @@ from pico_jupyter.sizes import parameter_count
 from pico_jupyter.types import ModelInfo
 
 TIMEOUT = 20.0
-# The context that the estimated memory has room for.
+# The estimate of a model's memory includes a KV cache for this many tokens.
 CONTEXT_TOKENS = 8192
-# Larger files are read up to here: the catalog needs only their beginning.
+# Bytes that are read of a larger file. The catalog needs only its beginning.
 BEGINNING = 1 << 20
 HEADER_BEGINNING = 1 << 17
 HEADER_LIMIT = 100 << 20
 SAFETENSORS = ".safetensors"
-# What a search asks the hub for.
+# The fields of a model that a search requests from the hub.
 _SEARCH_FIELDS = ["downloads", "gated", "tags", "pipeline_tag"]
 _BITS = re.compile(r"(?<![a-z0-9])(\d{1,2})-?bits?(?![a-z])|(mxfp4|mxfp8|nvfp4|bf16|fp16|fp32)", re.IGNORECASE)
 _PARAMETERS = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNORECASE)
@@ -50,7 +50,7 @@ def search_hub(words: str, limit: int) -> list[HubModel]:
     if words:
         query["search"] = words
     headers = build_hf_headers(library_name="pico_jupyter")
-    # HfApi.list_models() would wait for minutes if the hub limits the number of requests.
+    # HfApi.list_models() is not used. It waits for minutes if the hub limits the number of requests.
     response = get_session().get(f"{constants.ENDPOINT}/api/models", params=query, headers=headers, timeout=TIMEOUT)
     hf_raise_for_status(response)
     models = [_found_model(HubInfo(**found)) for found in response.json()]  # type: ignore[no-untyped-call]
@@ -108,7 +108,7 @@ def _number(config: dict[str, Any], key: str) -> int:
 
 
 def _found_model(info: HubInfo) -> HubModel:
-    """Describe a model from what the hub's list contains. Number of parameters and bits are often only in the name."""
+    """Describe a model from its entry in the hub's list. Often only the name has the numbers of parameters and bits."""
     name = str(info.id)
     title = name.partition("/")[2] or name
     tags = [str(tag) for tag in info.tags or []]
@@ -126,7 +126,7 @@ def _found_model(info: HubInfo) -> HubModel:
 
 
 def _write_beginning(model: str, commit: str, file: RepoFile, folder: Path) -> None:
-    """Write a file with its real size of which only the beginning has content; the rest takes no room on the disk."""
+    """Write the beginning of a file, and extend it to its real size. The rest uses no space on the disk."""
     path = folder / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
     pieces = (

@@ -29,25 +29,25 @@ TOKEN_HELP = "create a token at {endpoint}/settings/tokens and set HF_TOKEN, or 
 
 
 class WrongFile(Exception):
-    """The hub sent a file with other content than it announced."""
+    """The content of a file differs from what the hub announced."""
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether a repetition may succeed: a failure of the network, an overloaded hub, or too many requests."""
+    """Whether a retry may succeed, as after a failure of the network, an overloaded hub, or too many requests."""
     if isinstance(error, HfHubHTTPError):
         return _status(error) in (408, 425, 429) or _status(error) >= 500
     return isinstance(error, TransportError)
 
 
 def retry_after(error: Exception) -> int:
-    """The seconds that the hub asks to wait; 0: it asks nothing."""
+    """The seconds that the hub asks clients to wait; 0 if it does not ask for a delay."""
     response = error.response if isinstance(error, HfHubHTTPError) else None
     text = response.headers.get("Retry-After", "") if response is not None else ""
     return int(text) if text.isdecimal() else 0
 
 
 def describe_failure(error: Exception, model: str = "", missing: int = 0) -> JobFailed:
-    """Describe the failure of a job for `model`. `missing` are the bytes that it still had to write."""
+    """Describe the failure of a job for `model`. `missing` is the number of bytes that were still to be written."""
     if isinstance(error, PicoError):
         return JobFailed(type(error).__name__, error.message)
     if isinstance(error, OfflineModeIsEnabled):
@@ -69,7 +69,7 @@ def describe_failure(error: Exception, model: str = "", missing: int = 0) -> Job
 
 
 def disk_full(missing: int) -> str:
-    """The text for a disk without room for `missing` bytes."""
+    """The text of the error if the disk has no space for `missing` bytes."""
     return (
         f"the disk with {constants.HF_HUB_CACHE} has no room for the remaining {at_least(missing)}. Delete files or "
         "models, then resume. HF_HOME moves the cache to another disk."

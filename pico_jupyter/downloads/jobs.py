@@ -1,4 +1,4 @@
-"""Defines what a manager sends to a child process, as one line of JSON, and what the child reports, one line each."""
+"""Defines the job that a manager sends to a child process, and the reports of the child. Each is a line of JSON."""
 
 from __future__ import annotations
 

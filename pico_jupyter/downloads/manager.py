@@ -1,8 +1,8 @@
-"""Downloads: the downloads of this process, and questions to the hub. Belongs to one event loop.
+"""Downloads: runs the downloads of this process, and asks the hub about models. Belongs to one event loop.
 
 Each download and each question runs in a child process, so this process never waits for the disk or the network, and a
-failure of a download cannot end it. The state of a download is on the disk: after a restart, and in other processes, a
-download that has begun is listed as paused and can be resumed.
+failure of a download cannot end it. The state of a download is on the disk. After a restart, and in other processes, an
+unfinished download is listed as paused and can be resumed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from pico_jupyter.errors import Conflict, HubUnavailable, NotFound, PicoError
 # -P: the working directory is not searched for modules.
 WORKER_COMMAND = (sys.executable, "-P", "-m", "pico_jupyter.downloads.worker")
 MAX_RUNNING = 2
-# Seconds of which the rate is the average.
+# The rate is the average of this many seconds.
 RATE_WINDOW = 5.0
 QUESTION_SECONDS = 60.0
 LINE_LIMIT = 16 << 20
@@ -62,7 +62,7 @@ class _Entry:
         self.changed = asyncio.Event()
 
     def stop(self, state: str, failure: PicoError | None = None) -> None:
-        """Leave the running state."""
+        """End with a `state` that is not running."""
         self.failure = failure
         error = None if failure is None else failure.message
         self.update(state=state, rate=None, seconds_left=None, file=None, error=error)
@@ -123,7 +123,7 @@ class Downloads:
         return any(entry.record.state in ACTIVE for entry in self._entries.values())
 
     def records(self) -> list[Download]:
-        """The downloads of this process, and those that have begun earlier or in another process. Reads the disk.
+        """The downloads of this process, and unfinished ones of earlier or other processes. Reads the disk.
 
         A download that runs in another process has no rate.
         """
@@ -183,8 +183,9 @@ class Downloads:
         return entry.record
 
     async def cancel(self, model: str) -> int:
-        """Stop a download and delete its files; of a complete one, only forget it. Returns the bytes that this freed.
+        """Stop a download and delete its files. Returns the number of freed bytes.
 
+        A complete download is only removed from the list.
         Raises NotFound, and Conflict if another process downloads the model.
         """
         is_complete = self.find(model).state == "complete"
@@ -202,10 +203,10 @@ class Downloads:
             del self._entries[model]
 
     async def watch(self, model: str, repeat_after: float | None = None) -> AsyncGenerator[Download, None]:
-        """The record of a download, and again whenever it changes, until it neither runs nor is queued.
+        """Yield the record of a download now and after each change, until the download neither runs nor is queued.
 
-        repeat_after: seconds without a change after which the record is repeated. Raises NotFound, and the error of a
-        download that fails.
+        repeat_after: the record is also yielded after this many seconds without a change. Raises NotFound, and the
+        error of a download that fails.
         """
         entry = self._entries.get(model)
         if entry is None:
@@ -277,7 +278,7 @@ class Downloads:
         raise PicoError("the process that asks the hub ended unexpectedly")
 
     async def _reports(self, job: Job) -> AsyncGenerator[JobReport, None]:
-        """Run a job in a child process. The process ends at the latest when the generator is closed."""
+        """Run a job in a child process, and yield its reports. Closing the generator ends the process."""
         process = await asyncio.create_subprocess_exec(
             *WORKER_COMMAND,
             stdin=asyncio.subprocess.PIPE,
@@ -295,7 +296,7 @@ class Downloads:
                 yield msgspec.json.decode(line, type=JobReport)
             await process.wait()
         finally:
-            # Popen.kill() of a process that has just ended competes with asyncio for its exit status.
+            # Popen.kill() competes with asyncio for the exit status of a process that has just ended.
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()

@@ -11,7 +11,7 @@ import psutil
 from pico_jupyter.download_reports import HubFit, HubModel, MachineMemory
 
 RECOMMENDED_FILE = Path(__file__).with_name("recommended.json")
-# The operating system, the browser and notebooks need the rest.
+# The share of the memory for models. The operating system, the browser and notebooks need the rest.
 USABLE_SHARE = 0.75
 
 
@@ -28,7 +28,7 @@ def machine_memory() -> MachineMemory:
 
 
 def fit_into(memory: MachineMemory, needed: int | None, budget: int = 0) -> HubFit | None:
-    """Whether `needed` bytes fit. `budget`: the limit for models that the user set; 0: a share of the memory."""
+    """Whether `needed` bytes fit. `budget` is the limit that the user set for models; 0 means a share of the memory."""
     if needed is None:
         return None
     if needed > (budget or USABLE_SHARE * memory.total):

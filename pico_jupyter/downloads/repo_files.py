@@ -1,6 +1,6 @@
 """Chooses the files of a repository to download: weights in safetensors format, tokenizer, template and descriptions.
 
-Programs, pickled weights and GGUF files are never chosen, so no code of a repository is on this machine.
+Programs, pickled weights and GGUF files are never chosen, so no code of a repository reaches this machine.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from pico_jupyter.downloads.cache_layout import RepoFile
 from pico_jupyter.errors import InvalidRequest
 
-# Files in the repository's folder itself, further chat templates, and the last layers of embedding models.
+# Files at the top of the repository, additional chat templates, and the last layers of embedding models.
 _WANTED = re.compile(
     r"(?!\.)[\w.-]+\.(?:safetensors|json|jinja|txt|model|tiktoken)|(?:README|LICENSE|LICENCE|COPYING|NOTICE)(?:\.\w+)?"
     r"|additional_chat_templates/(?!\.)[\w.-]+\.jinja|[0-9]+_(?:Pooling|Dense|Normalize)/(?:config\.json|model\.safetensors)"
@@ -20,7 +20,7 @@ _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def choose_files(model: str, siblings: list[Any]) -> tuple[RepoFile, ...]:
-    """Return the files to download, small ones first. `siblings` are those of huggingface_hub's ModelInfo.
+    """Return the files to download, small ones first. `siblings` is that field of huggingface_hub's ModelInfo.
 
     Raises InvalidRequest if the repository has no weights in safetensors format.
     """

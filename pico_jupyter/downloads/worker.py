@@ -37,10 +37,10 @@ from pico_jupyter.engine.catalog.weights import BrokenModel, NotALanguageModel
 from pico_jupyter.errors import InvalidRequest, PicoError
 
 REPORT_SECONDS = 0.2
-# Attempts to list the files. A wrong address or a missing network is reported soon.
+# Attempts to list the files. They are few, so that a wrong address or a missing network is reported soon.
 FIRST_ATTEMPTS = 3
 TIMEOUT = 20.0
-# Kept free, because other programs need room on the disk too.
+# Bytes that a download leaves free on the disk for other programs.
 SPARE_DISK_BYTES = 64 << 20
 
 
@@ -144,7 +144,7 @@ class _FetchRun:
         failure = describe_failure(error, self._job.model, missing)
         if marker is not None:
             _send(FetchProgress(marker.total - missing, marker.total, self._file))
-            with contextlib.suppress(OSError):  # The disk may be full. The manager keeps the text too.
+            with contextlib.suppress(OSError):  # The disk may be full. The manager has the text too.
                 self._repo.write_marker(msgspec.structs.replace(marker, error=failure.message))
         return failure
 

@@ -16,7 +16,7 @@ from pico_jupyter.types import Accepted, Delta, Finished, GenerationRequest, Pro
 def generate_all(engine: EngineClient, requests: Sequence[GenerationRequest]) -> DeltaStream:
     """Start requests and return the stream of all their deltas.
 
-    Choice i of a request has an index above those of all earlier requests. The stream has one Accepted and one
+    The choices of all requests are numbered in the order of the requests. The stream has one Accepted and one
     Finished. If a request fails, the stream fails and the other requests are aborted.
     """
     if len(requests) == 1:

@@ -1,7 +1,7 @@
 """Keeps responses in memory, so that clients can read them and continue their conversations.
 
-A response is removed if it was not used for some time. If the responses of one user need more bytes than allowed, those
-that were not used for the longest time are removed.
+A response is removed if it was not used for some time. If the responses of one user need more bytes than allowed, the
+least recently used ones are removed.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class UserResponses:
             return len(self._kept)
 
     def add(self, response_id: str, stored: StoredResponse) -> None:
-        """Keep a response. One that alone needs more bytes than allowed is not kept."""
+        """Store a response, unless it alone needs more bytes than allowed."""
         if stored.size > self._max_bytes:
             return
         item_ids = tuple(item["id"] for item in (*stored.input_items(), *stored.output_items()))
@@ -110,7 +110,7 @@ class UserResponses:
         return [*self.input_items(response_id), *self.find(response_id).output_items()]
 
     def input_items(self, response_id: str) -> list[dict[str, Any]]:
-        """Return all items that a response answers, those of earlier responses included. Raises NotFound."""
+        """Return all items that a response answers, including those of earlier responses. Raises NotFound."""
         stored = self.find(response_id)
         parts = [stored.input_items()]
         while stored.previous is not None:
@@ -119,7 +119,7 @@ class UserResponses:
         return [item for part in reversed(parts) for item in part]
 
     def find_items(self, item_ids: set[str]) -> dict[str, dict[str, Any]]:
-        """Return those of the items that are stored."""
+        """Return the stored ones of these items, by their ids."""
         with self._lock:
             self._expire()
             owners = {self._owners[item_id] for item_id in item_ids if item_id in self._owners}
@@ -163,8 +163,8 @@ class ResponseStore:
 def _owner(handler: JupyterHandler) -> str:
     """Return the name of the user.
 
-    With a token or a password, jupyter_server 2 gives each client without a cookie a random name. All of them are the
-    one person who has the token.
+    With a token or a password, jupyter_server 2 gives each client without a cookie a random name. All these
+    clients belong to one user, the owner of the token.
     """
     is_personal = type(handler.identity_provider) in (IdentityProvider, PasswordIdentityProvider)
     return "" if is_personal else str(handler.current_user.username)

@@ -35,7 +35,7 @@ _SMALLEST_NORM = 1e-12
 
 
 class EmbeddingNetwork(nn.Module):
-    """An encoder, and what turns its hidden states into vectors. `config` is the content of config.json."""
+    """An encoder, and the pooling and layers that turn its hidden states into vectors. `config` is from config.json."""
 
     def __init__(self, encoder: TextEncoder, recipe: EmbeddingRecipe, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class EmbeddingNetwork(nn.Module):
         self.dense = [nn.Linear(layer.inputs, layer.outputs, bias=layer.bias) for layer in recipe.dense]
         self._activations = [layer.activation for layer in recipe.dense]
         self._pooling = recipe.pooling
-        # The numbers that a layer computes for each token, and its attention heads.
+        # How many numbers a layer computes for each token, and how many attention heads it has.
         self.working_floats = 8 * recipe.dimensions + 3 * config.get("intermediate_size", 0)
         self.heads = config.get("num_attention_heads", 0)
 
@@ -78,7 +78,7 @@ class EmbeddingModel:
         self._network: EmbeddingNetwork | None = network
         self._name = name
         self._working_floats = network.working_floats
-        # Without a GPU, MLX stores all scores of an attention.
+        # Without a GPU, MLX stores all attention scores of a layer.
         self._heads = network.heads if is_on_cpu() else 0
         self._loading = list(load_shares(weights_of(network)))
         self._weights_nbytes = sum(weight.nbytes for weight in weights_of(network))
@@ -162,7 +162,7 @@ def _new_encoder(config: Mapping[str, Any], weights: Mapping[str, mx.array]) -> 
         return StaticEncoder(*weights["encoder.embeddings"].shape)
     if kind == "modernbert":
         return ModernBertEncoder(config)
-    # RoBERTa's positions begin after that of the padding token.
+    # RoBERTa's first position is the id of the padding token plus 1.
     first_position = config.get("pad_token_id", 1) + 1 if kind in ROBERTA_TYPES else 0
     return BertEncoder(config, first_position)
 
@@ -170,14 +170,14 @@ def _new_encoder(config: Mapping[str, Any], weights: Mapping[str, mx.array]) -> 
 def _new_decoder(config: Mapping[str, Any]) -> DecoderEncoder:
     kind = config["model_type"]
     module = importlib.import_module(f"mlx_lm.models.{'llama' if kind == 'mistral' else kind}")
-    # The head is not used, and with tied embeddings it has no weights.
+    # The head is not used. With tied embeddings, it has no weights to load.
     config = {**config, "tie_word_embeddings": True, "sliding_window_pattern": window_pattern(config)}
     model = module.Model(module.ModelArgs.from_dict(config)).model
     return DecoderEncoder(model, config, is_bidirectional=config.get("use_bidirectional_attention") is True)
 
 
 def _encoder_weights(folder: Path, kind: str) -> dict[str, mx.array]:
-    """The weights of an encoder by their names in the network. Checkpoints differ in the prefix of the names."""
+    """The weights of an encoder by their names in the network. The names in checkpoints have different prefixes."""
     prefix = "encoder.model." if kind in DECODER_TYPES else "encoder."
     weights: dict[str, mx.array] = {}
     for name, weight in _read_weights(folder).items():

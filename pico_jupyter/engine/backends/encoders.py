@@ -1,6 +1,6 @@
-"""Encoders: the networks of embedding models that mlx-lm does not have: BERT, RoBERTa, ModernBERT and token vectors.
+"""Defines the encoders of embedding models: BERT, RoBERTa, ModernBERT and model2vec, and the decoders of mlx-lm.
 
-The modules have the names of transformers' weights.
+The modules have the names that the weights have in transformers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import mlx.core as mx
 from mlx import nn
 
-# None: all tokens attend to all tokens.
+# With None, all tokens attend to all tokens.
 Mask = mx.array | None
 _ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
     "gelu": nn.gelu,
@@ -24,7 +24,7 @@ _ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
 
 
 class TextEncoder(Protocol):
-    """A network that is computed layer by layer. Tokens are (texts, tokens); hidden states have a third axis."""
+    """A network that is computed layer by layer. Tokens have the axes (texts, tokens); hidden states have a third."""
 
     layers: Sequence[Any]
 
@@ -288,7 +288,7 @@ class DecoderEncoder(nn.Module):
         return hidden * mx.array(self._scale, hidden.dtype)
 
     def advance(self, index: int, hidden: mx.array, mask: Mask) -> mx.array:
-        """See TextEncoder.advance. Padding is at the end, so a causal mask hides it from the tokens before."""
+        """See TextEncoder.advance. Padding is at the end, so a causal mask hides it from the tokens of the text."""
         length, window = hidden.shape[1], self._windows[index]
         if not self._is_bidirectional:
             positions = mx.arange(length)
@@ -305,12 +305,12 @@ class DecoderEncoder(nn.Module):
 
 
 def window_pattern(config: Mapping[str, Any]) -> int:
-    """The distance between two layers of Gemma that attend to all tokens. transformers 5 writes it with a "_"."""
+    """Every how many layers a layer of Gemma attends to all tokens. In transformers 5 the key begins with "_"."""
     return config.get("sliding_window_pattern") or config.get("_sliding_window_pattern") or 6
 
 
 def split_heads(hidden: mx.array, heads: int) -> mx.array:
-    """(texts, tokens, width) as (texts, heads, tokens, width of a head)."""
+    """Reshape (texts, tokens, width) to (texts, heads, tokens, width of a head)."""
     texts, tokens, _ = hidden.shape
     return hidden.reshape(texts, tokens, heads, -1).transpose(0, 2, 1, 3)
 
@@ -335,7 +335,7 @@ def _layer_norm(config: Mapping[str, Any]) -> nn.LayerNorm:
 
 
 def _modern_thetas(config: Mapping[str, Any]) -> tuple[float, float]:
-    """The base of the rotary positions of global and of local layers. transformers 5 writes rope_parameters."""
+    """The bases of the rotary positions of global and local layers. In transformers 5 they are in rope_parameters."""
     parameters = config.get("rope_parameters") or {}
     globally = parameters.get("full_attention", {}).get("rope_theta") or config.get("global_rope_theta", 160_000.0)
     locally = parameters.get("sliding_attention", {}).get("rope_theta") or config.get("local_rope_theta", 10_000.0)

@@ -1,4 +1,4 @@
-"""ModelDefaults: what generation_config.json sets for requests that do not set it."""
+"""ModelDefaults: the settings in generation_config.json, for requests that do not set them."""
 
 from __future__ import annotations
 

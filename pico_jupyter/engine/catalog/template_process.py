@@ -1,6 +1,7 @@
 """TemplateProcess: tests chat templates in a child process, which limits their time and memory.
 
-The files of a model are not trusted. A template can use much time and memory in functions that cannot be interrupted.
+The files of a model are not trusted. Functions that a template calls can use much time and memory, and cannot be
+interrupted.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ COMMAND = (sys.executable, "-P", "-m", "pico_jupyter.engine.catalog.template_wor
 MEMORY_LIMIT = 512 << 20
 # Seconds between two checks of the memory.
 CHECK_SECONDS = 0.05
-# Seconds for one template. The child limits its processor time itself, so only a child that is stuck exceeds them.
+# Seconds for one template. The child limits its own processor time, so only a child that is stuck needs more seconds.
 ANSWER_SECONDS = 60.0
 
 
@@ -39,7 +40,7 @@ class TemplateProcess:
     The answers are kept for as long as this process runs. Not thread-safe.
     """
 
-    # By the SHA-256 of the request: the features, or the reason why the template is broken.
+    # Maps the SHA-256 of a request to the features, or to the reason why the template is broken.
     _answers: ClassVar[dict[bytes, TemplateFeatures | str]] = {}
 
     def __init__(self) -> None:
@@ -70,7 +71,7 @@ class TemplateProcess:
 
     def _ask(self, request: bytes) -> TemplateFeatures | str:
         if self._child is None:
-            # An interrupt of a cell sends SIGINT to the process group of the kernel. The child must not be in it.
+            # Interrupting a cell sends SIGINT to the process group of the kernel, so the child has another group.
             self._child = subprocess.Popen(
                 COMMAND,
                 stdin=subprocess.PIPE,
@@ -88,7 +89,7 @@ class TemplateProcess:
 
 
 def _exchange(child: subprocess.Popen[bytes], request: bytes) -> bytes:
-    """Send a request and wait for its answer, a line; b"" if the child ends, exceeds a limit or is stuck."""
+    """Send a request, and return its answer, one line. Returns b"" if the child ends, exceeds a limit or is stuck."""
     assert child.stdin is not None
     assert child.stdout is not None
     remaining, answer = memoryview(request), b""

@@ -1,8 +1,8 @@
 """`python -m pico_jupyter.engine.catalog.template_worker`: the child process of TemplateProcess.
 
-It reads requests from its standard input until that is closed, at the latest when the parent process ends. A request is
-a line of JSON with the arguments of detect_template_features(). The answer is a line of JSON: TemplateFeatures, or the
-reason why the template is broken. The operating system ends the process if a request uses too much processor time.
+It reads requests from its standard input until the parent process closes it or ends. A request is a line
+of JSON with the arguments of detect_template_features(). The answer is a line of JSON: TemplateFeatures, or the reason
+why the template is broken. The operating system ends the process if a request uses too much processor time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pico_jupyter.engine.catalog.template_features import TemplateFeatures, dete
 from pico_jupyter.engine.catalog.template_sandbox import LIMIT_EXCEEDED
 from pico_jupyter.engine.catalog.weights import BrokenModel
 
-# Seconds of processor time for all renderings of one template together. The system counts whole seconds.
+# Seconds of processor time for all renderings of one template together. The limit can only be whole seconds.
 TIME_LIMIT = 2
 # Characters of a reason. jinja2's messages may contain text of the template.
 REASON_LIMIT = 1000

@@ -1,7 +1,7 @@
-"""Rewritings of conversations for chat templates that refuse some turns or leave their texts out.
+"""Rewrites conversations for chat templates that refuse some turns or omit their texts.
 
-HistoryFormat names those that a template needs. They are applied to every conversation of the model. A conversation
-without such turns stays as it is.
+HistoryFormat names the rewritings that a template needs. They are applied to every conversation of the model, and
+change only such turns.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _BLANK = " "
 
 
 def join_contents(contents: Sequence[Content], separator: str = PARAGRAPH) -> Content:
-    """Join contents, by default as paragraphs: to a string if all are strings, else to a list of parts.
+    """Join contents, by default as paragraphs. Returns a string if all are strings, otherwise a list of parts.
 
-    Texts that meet become one part, because LLaVA-NeXT's template prints only the first part of some messages.
+    Adjacent texts become one part, because LLaVA-NeXT's template prints only the first part of some messages.
     """
     contents = [content for content in contents if content]
     texts = [content for content in contents if isinstance(content, str)]
@@ -42,7 +42,7 @@ def join_contents(contents: Sequence[Content], separator: str = PARAGRAPH) -> Co
 
 
 def fill_answers(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """Give a blank text to each answer without a text, calls and reasoning."""
+    """Give a blank text to each answer that has no text, no calls and no reasoning."""
     is_empty = [
         m["role"] == "assistant" and not any(m.get(key) for key in ("content", "tool_calls", *REASONING_KEYS))
         for m in messages
@@ -63,12 +63,12 @@ def free_lone_results(messages: Sequence[TemplateMessage]) -> list[TemplateMessa
 
 
 def mark_result(content: Content) -> Content:
-    """The content of a tool result for a user message."""
+    """The content of a tool result with tags around it, for a user message."""
     return join_contents(["<tool_response>\n", content, "\n</tool_response>"], "")
 
 
 def add_blank_answers(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """Insert a blank answer between tool calls or results and a user message."""
+    """Insert a blank answer before a user message that follows tool calls or tool results."""
     answered: list[TemplateMessage] = []
     for message in messages:
         last = answered[-1] if answered else {}
@@ -86,7 +86,7 @@ def begin_with_question(messages: Sequence[TemplateMessage]) -> list[TemplateMes
 
 
 def add_question(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """Insert an empty user message at the start of a conversation that has none."""
+    """Insert an empty user message at the start of a conversation without user messages."""
     has_question = any(message["role"] == "user" for message in messages)
     return list(messages) if has_question else _with_question(messages, _system_length(messages))
 
@@ -102,7 +102,10 @@ def move_system_text(messages: Sequence[TemplateMessage]) -> list[TemplateMessag
 
 
 def move_passed_system_text(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """The same, unless the last message is a user message. Mistral Nemo prints a system message only before one."""
+    """Apply move_system_text(), unless the last message is a user message.
+
+    Mistral Nemo prints a system message only before a user message that is the last message.
+    """
     return list(messages) if messages[-1]["role"] == "user" else move_system_text(messages)
 
 
@@ -120,17 +123,17 @@ def merge_roles(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
 
 
 def fold_reasoning(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """Append the content of messages with calls to their reasoning. gpt-oss accepts only one of both there."""
+    """Append the content of messages with calls to their reasoning. There gpt-oss accepts only content or reasoning."""
     return [_fold(message) for message in messages]
 
 
 def split_call_texts(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """Move the text beside tool calls into an answer before them."""
+    """Move the text of a message with tool calls into a separate answer before it."""
     return [part for message in messages for part in _split(message)]
 
 
 def separate_call_texts(messages: Sequence[TemplateMessage]) -> list[TemplateMessage]:
-    """Insert an empty user message between a text and calls. Mistral's templates count calls as no turn."""
+    """Insert an empty user message between a text and calls. Mistral's templates do not count calls as a turn."""
     separated: list[TemplateMessage] = []
     for message in messages:
         follows_text = bool(separated) and separated[-1]["role"] == "assistant" and not separated[-1].get("tool_calls")
@@ -157,7 +160,7 @@ REWRITINGS: tuple[Rewriting, ...] = (
 
 
 def rewrite(messages: Sequence[TemplateMessage], rewritings: Sequence[Rewriting]) -> list[TemplateMessage]:
-    """The messages after all `rewritings`."""
+    """Apply `rewritings` to the messages."""
     rewritten = list(messages)
     for rewriting in rewritings:
         rewritten = rewriting(rewritten)
@@ -173,7 +176,7 @@ def _with_question(messages: Sequence[TemplateMessage], index: int) -> list[Temp
 
 
 def _with_text(message: TemplateMessage, messages: Sequence[TemplateMessage], text: str) -> TemplateMessage:
-    """The message with a text as its content: a list of parts if another message has one."""
+    """The message with `text` as its content, which is a list of parts if another message has a list of parts."""
     is_list = any(isinstance(other.get("content"), list) for other in messages)
     return {**message, "content": [_text_part(text)] if is_list else text}
 

@@ -35,7 +35,7 @@ class EmbeddingTask:
 
 @dataclass(slots=True, eq=False, repr=False)
 class EmbeddingLane(Lane):
-    """A Lane of texts instead of rows. `batch` are the texts that are computed now, `batch_seconds` the time so far."""
+    """A Lane of texts instead of rows. `batch` has the texts in progress, `batch_seconds` the time spent on them."""
 
     batch: list[EmbeddingTask] = field(default_factory=list)
     batch_seconds: float = 0.0
@@ -77,7 +77,7 @@ class EmbeddingLane(Lane):
         self._turns.remove(generation)
 
     def choose_batch(self, limit: int) -> None:
-        """Choose the texts of the next batch, at most `limit` tokens with padding, if the last one is complete."""
+        """If the last batch is complete, choose the texts of the next one: at most `limit` tokens with padding."""
         if self.batch:
             return
         generation = self._turns[0]
@@ -115,10 +115,10 @@ class EmbeddingLane(Lane):
         return [generation for generation in computed if None not in generation.vectors]
 
     def drop_batch(self) -> None:
-        """Forget the batch. Its texts without vectors remain to be computed."""
+        """Drop the batch. Its texts stay in the lane and are computed later."""
         self.batch, self.batch_seconds, self._steps = [], 0.0, None
 
 
 def batch_tokens(texts: Sequence[Sequence[int]]) -> int:
-    """The tokens of the largest batch with these texts."""
+    """The number of tokens of the largest batch that these texts can form."""
     return max(*map(len, texts), min(sum(map(len, texts)), MAX_BATCH_TOKENS))

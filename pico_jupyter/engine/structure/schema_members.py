@@ -1,13 +1,14 @@
-"""grammar_schema(): the form of a JSON schema that is compiled. Limits the members that the schema does not declare.
+"""grammar_schema(): prepares a JSON schema for compilation. It limits the members that the schema does not declare.
 
 JSON Schema allows any other members where `additionalProperties` is absent. A small model then adds members until it
-reaches its limit of tokens. An object that declares members and is silent about others is therefore limited:
+reaches its limit of tokens. A schema that declares members, but does not mention others, is
+therefore limited:
 
 - If all declared members are required, there are no others.
-- Otherwise others are possible beside none or all of the optional members. Their values are nested two levels deep
-  at most, and the object has at most one member more than the schema declares.
+- Otherwise, an object may have others if it has no optional member, or all of them. Their values have at most two
+  levels, and the object has at most one member more than the schema declares.
 
-A schema that is combined with others, as by `allOf`, is not limited: one part may declare the members of another.
+Schemas that are combined, as by `allOf`, are not limited, because one may declare members that another one does not.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from pico_jupyter.engine.structure.lark import move_references
 from pico_jupyter.engine.structure.schema_rewrite import rewrite_schema
 from pico_jupyter.engine.structure.schema_values import KEYWORDS, listed
 
-# Three variants replace each object with optional members, so objects that are nested deeper stay as they are.
+# Three variants replace each object with optional members. Objects within this many such objects are not limited.
 _MAX_VARIANTS = 3
 _MAX_DEPTH = 2
 _MAX_ITEMS = 8
-# The variants make a schema longer. One that would become longer than this is not limited.
+# The variants make a schema longer. A schema that would become longer than this is not limited.
 _MAX_CHARACTERS = 100_000
 _PLAIN = {"type", "properties", "required"}
 _BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
@@ -33,7 +34,7 @@ _COMBINATIONS = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "depend
 
 
 def grammar_schema(schema: Any, pointer: str = "#") -> Any:
-    """A schema for the place `pointer` of a document, in the form in which llguidance enforces it."""
+    """The schema at `pointer` of a document, in the form in which llguidance can enforce it."""
     rewritten = rewrite_schema(schema)
     limited = _limit(rewritten, 0, has_definitions=not _combines_references(rewritten))
     is_short = len(json.dumps(limited)) <= _MAX_CHARACTERS
@@ -41,7 +42,7 @@ def grammar_schema(schema: Any, pointer: str = "#") -> Any:
 
 
 def nested_value(depth: int) -> dict[str, Any]:
-    """A schema of values with at most `depth` levels of arrays and objects, which are short."""
+    """A schema of values with at most `depth` levels of arrays and objects. The arrays and objects are short."""
     scalar = {"type": ["string", "number", "boolean", "null"]}
     if not depth:
         return scalar
@@ -51,7 +52,7 @@ def nested_value(depth: int) -> dict[str, Any]:
 
 
 def _limit(schema: Any, variants: int, *, has_definitions: bool) -> Any:
-    """A copy of a schema whose objects are limited. `variants` counts the objects with variants around it."""
+    """A copy of a schema whose objects are limited. `variants` counts the enclosing objects that have variants."""
     if isinstance(schema, list):
         return [_limit(item, variants, has_definitions=has_definitions) for item in schema]
     if not isinstance(schema, Mapping) or (_combines(schema) and not _is_union(schema)):
@@ -71,7 +72,7 @@ def _limit(schema: Any, variants: int, *, has_definitions: bool) -> Any:
 
 
 def _member_limits(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords that limit the members of an object; none if the schema says something about other members."""
+    """The keywords that limit the members of an object; empty if the schema itself has keywords about other members."""
     properties = schema.get("properties")
     required = set(listed(schema.get("required")))
     if not isinstance(properties, Mapping) or not properties:
@@ -96,13 +97,13 @@ def _combines(schema: Mapping[str, Any]) -> bool:
 
 
 def _is_union(schema: Mapping[str, Any]) -> bool:
-    """Whether a schema consists of options, or of one part."""
+    """Whether a schema is only an `anyOf` or `oneOf`, or an `allOf` with one part."""
     limits = schema.keys() & KEYWORDS
     return limits in ({"anyOf"}, {"oneOf"}) or (limits == {"allOf"} and len(listed(schema["allOf"])) == 1)
 
 
 def _combines_references(schema: Any) -> bool:
-    """Whether a schema combines what a reference leads to with other limits."""
+    """Whether a schema combines the target of a reference with other limits."""
     if isinstance(schema, list):
         return any(map(_combines_references, schema))
     if not isinstance(schema, Mapping):

@@ -8,7 +8,7 @@ from typing import Any
 from pico_jupyter.engine.structure.schema_spelling import DATE_FORMATS
 from pico_jupyter.engine.structure.schema_values import KEYWORDS, NotExact, listed
 
-# The value of the other members is copied for each name.
+# The limit for listed names. The schema of the other members is copied for each name.
 _MAX_NAMES = 100
 _FORMATS = {
     "uuid": "^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
@@ -17,13 +17,16 @@ _FORMATS = {
 
 
 def declare_names(schema: Mapping[str, Any], names: Any) -> dict[str, Any]:
-    """A schema with the same valid values as `schema`, whose `propertyNames` is `names`. Raises NotExact."""
+    """Return `schema`, whose `propertyNames` is `names`, without this keyword, but with the same valid values.
+
+    Raises NotExact.
+    """
     if not isinstance(names, Mapping):
         raise NotExact
     limits = {key: value for key, value in names.items() if key in KEYWORDS and (key, value) != ("type", "string")}
     rest = {key: value for key, value in schema.items() if key != "propertyNames"}
     if "unevaluatedProperties" in schema or "patternProperties" in schema:
-        raise NotExact  # Both depend on which keyword declares a member.
+        raise NotExact  # Both keywords depend on which keyword declares a member.
     if limits.keys() in ({"enum"}, {"const"}):
         return _with_listed_names(rest, listed(limits.get("enum", [limits.get("const")])))
     others = rest.pop("additionalProperties", True)

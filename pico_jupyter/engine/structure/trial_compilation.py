@@ -1,8 +1,8 @@
-"""Compiles a grammar in a process of its own first, if it may take long. The process has a limit on its CPU time.
+"""Tests in a child process whether a grammar compiles, if this may take long. The CPU time of the process is limited.
 
-llguidance 1.9 has no limit of time, and a thread that compiles cannot be stopped. Patterns that a text must match at
-the same time can take hours, in a grammar of a hundred characters. The process is killed then. It has a vocabulary of
-bytes and of the special tokens, because that of a model takes seconds to build.
+llguidance 1.9 has no time limit, and a thread that compiles cannot be stopped. A grammar of a hundred characters can
+take hours, if a text must match several patterns at the same time. The process is then killed. Its vocabulary has only
+bytes and special tokens, because the vocabulary of a model takes seconds to build.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from llguidance import LLTokenizer, TokenizerWrapper
 from pico_jupyter.engine.structure.compile_thread import compile_on_thread
 from pico_jupyter.engine.structure.grammar_check import NO_TEXT, compile_grammar
 
-CPU_SECONDS = 2  # The process is killed when this is over, its start included.
+CPU_SECONDS = 2  # The limit of the process, including its start.
 TOO_SLOW = "the schema or grammar takes too long to compile"
-# Much more than CPU_SECONDS, for a busy computer.
+# Much more than CPU_SECONDS, because the computer may be busy.
 _WALL_SECONDS = 30.0
 _MEMORY_BYTES = 4 * 1024**3
-# What makes llguidance search texts that match several patterns.
+# The parts of a grammar for which llguidance searches texts that match several patterns.
 _MAY_BE_SLOW = regex.compile(r'[&~]|"(?:allOf|pattern|patternProperties|propertyNames)"')
 
 
 def trial_error(grammar: str, special_tokens: dict[int, str]) -> str:
-    """Why a grammar cannot be used; "" if it can, or if it cannot take long."""
+    """Return why a grammar cannot be used; "" if it can be used, or if it compiles quickly and is not tested."""
     if _MAY_BE_SLOW.search(grammar) is None:
         return ""
     command = [sys.executable, "-P", "-m", "pico_jupyter.engine.structure.trial_compilation"]
@@ -68,12 +68,12 @@ def _limit_resources() -> None:
 
 
 def main() -> None:
-    """Compile the grammar that stdin has, and write its error to stdout."""
+    """Read a grammar from stdin, compile it, and write its error to stdout."""
     given: list[Any] = json.load(sys.stdin)
     _limit_resources()
     vocabulary = LLTokenizer(TokenizerWrapper(_TrialVocabulary(given[1])))
     message = compile_on_thread(lambda: compile_grammar(given[0], vocabulary)[1], _WALL_SECONDS)
-    # Whether there is a first token depends on the vocabulary.
+    # Not reported: whether the grammar allows a first token depends on the vocabulary.
     sys.stdout.write("" if message == NO_TEXT else message)
 
 

@@ -14,8 +14,8 @@ _BRACKETS = {"{": "}", "[": "]", "(": ")"}
 JSON_QUOTES = ('"',)
 PYTHON_QUOTES = ('"', "'")
 _QUOTED = {quote: regex.compile(rf"[^{quote}\\]*+(?:\\.[^{quote}\\]*+)*+", regex.DOTALL) for quote in PYTHON_QUOTES}
-# What stands before an opening bracket that cannot begin a value there: an object in place of a key of another object,
-# and a call in place of an argument of another call.
+# The text before an opening bracket that is misplaced: before "{", an object where another object needs a key; before
+# "(", a call where another call needs an argument.
 _MISPLACED = {"{": regex.compile(r",\s{0,64}$"), "(": regex.compile(r",\s{0,64}[\w.\-]{1,128}$")}
 _LONGEST_MISPLACED = 200
 
@@ -26,9 +26,9 @@ class BracketScan:
     A string begins and ends with one of `quotes`. In strings quoted with `"` or `'`, a backslash escapes the next
     character. The value contains none of `stops` outside strings.
 
-    Small models write brackets too often, or not often enough. A bracket that closes nothing is removed. Brackets that
-    are missing are added before the one that closes an outer bracket, and before an item of a list that cannot be part
-    of the item before it.
+    Small models write too many or too few closing brackets. A bracket that closes nothing is removed. Missing brackets
+    are added before a bracket that closes an outer one, and before the next item of a list if the text there cannot be
+    part of the current item.
     """
 
     def __init__(self, start: int, quotes: Sequence[str], stops: Sequence[str] = ()) -> None:
@@ -38,7 +38,7 @@ class BracketScan:
         self._quote = ""
         self._stack: list[str] = []
         self._missing = dict.fromkeys(_BRACKETS.values(), 0)
-        # The texts that replace the text between two positions, in their order.
+        # The repairs in their order: two positions, and the text that replaces the text between them.
         self._repairs: list[tuple[int, int, str]] = []
         self._end: int | None = None
         self._quotes = quotes
@@ -51,8 +51,8 @@ class BracketScan:
         """Return the end of the value, and its repaired text.
 
         `text` begins with the text of the previous call of this method. One of `closings` outside a string also ends
-        the value; its last brackets are then missing. Raises Incomplete if the value has not ended, and NotACall at one
-        of the stops.
+        the value, and missing brackets are added. Raises Incomplete if the value has not ended, and NotACall at one of
+        the stops.
         """
         while self._end is None:
             if self._quote:
@@ -70,7 +70,7 @@ class BracketScan:
         return self._end, self._repaired(text, self._end)
 
     def end_of_text(self, text: str) -> tuple[int, str] | None:
-        """The end of a value that lacks only its own brackets at the end of the text: those around its last item."""
+        """The end of the text, and the repaired value. None if more is missing than the brackets after its last item."""
         is_between_items = not self._quote and text.rstrip().endswith(("}", ")"))
         if is_between_items and self._stack in (["]"], ["}"], ["]", "}"]):
             return len(text), self._repaired(text, len(text))
@@ -101,7 +101,7 @@ class BracketScan:
             self._end = None if self._stack else at + 1
 
     def _close_misplaced(self, token: str, at: int, text: str) -> None:
-        """Close the brackets that are missing before an item of a list that begins with `token`."""
+        """Add the brackets that are missing before `token`, if it begins the next item of a list."""
         pattern, bracket = _MISPLACED.get(token), _BRACKETS[token]
         if pattern is None or self._stack[-1:] != [bracket] or not self._missing["]"]:
             return

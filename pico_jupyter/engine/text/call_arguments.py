@@ -1,4 +1,4 @@
-"""The arguments of tool calls: a JSON object, whatever the model or a client wrote."""
+"""Turns the arguments of tool calls, which a model or a client wrote, into a JSON object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pico_jupyter.engine.text.call_values import NotACall, parse_object
 
 # The key for arguments that are not a JSON object.
 _WRAPPING_KEY = "value"
-# Arguments with more levels remain text. Escaping them, and most chat templates, are recursive.
+# Arguments with more levels remain text, because escaping is recursive, and so are most chat templates.
 _MAX_NESTING = 200
 
 
@@ -26,7 +26,7 @@ def parse_arguments(text: str) -> dict[str, Any]:
 
 
 def arguments_as_text(text: str, arguments: dict[str, Any]) -> str:
-    """The JSON text of `arguments`: as the model wrote it in `text`, if that is valid JSON."""
+    """The JSON text of `arguments`. If `text`, which the model wrote, is valid JSON, it is kept."""
     try:
         is_as_written = json.loads(text, parse_constant=_refuse_constant) == arguments
     except (ValueError, RecursionError):
@@ -37,7 +37,7 @@ def arguments_as_text(text: str, arguments: dict[str, Any]) -> str:
 def arguments_text(arguments: Any) -> str:
     """The arguments that a model wrote, as the JSON text of an object.
 
-    A text is parsed as the arguments of past calls are. Raises NotACall for a value that JSON cannot represent.
+    A text is parsed by parse_arguments(). Raises NotACall for a value that JSON cannot represent.
     """
     if isinstance(arguments, str):
         text, arguments = arguments, parse_arguments(arguments)

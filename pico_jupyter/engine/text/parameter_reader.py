@@ -50,11 +50,11 @@ class ParameterReader(TextCursor):
             self._check_reasoning(self.text[start : self.at])
             return arguments
         except Incomplete:
-            # Only one of these closing tags can complete the arguments.
+            # The arguments are incomplete until one of these tags follows.
             raise Incomplete(*self._format.call_closings, *self._ends) from None
 
     def _check_reasoning(self, text: str) -> None:
-        """Raise NotACall if the reasoning ends in the text of the parameters, because a call follows its end there."""
+        """Raise NotACall if the text of the parameters contains the end of the reasoning and a call after it."""
         stops, needles = ("|".join(map(regex.escape, texts)) for texts in (self._stops, self._format.needles))
         if stops and regex.search(rf"(?:{stops})\s*+(?:{needles})", text):
             raise NotACall("a call follows the reasoning")
@@ -83,7 +83,10 @@ class ParameterReader(TextCursor):
             arguments[groups["key"]] = convert_text(value.removeprefix("\n").removesuffix("\n"), schema)
 
     def _read_value(self, schema: Any, following: Collection[str]) -> str:
-        """Read the value of a parameter. The parameters `following` may be next if the closing tag is missing."""
+        """Read the value of a parameter.
+
+        Without a closing tag, it ends before one of the parameters `following`, or at the end of the call.
+        """
         start = self.at
         begin = start if "string" in schema_types(schema) else self._value_end(start)
         end = self._find_closing(begin)
@@ -96,7 +99,10 @@ class ParameterReader(TextCursor):
         return self.text[start:end]
 
     def _find_closing(self, at: int) -> int | None:
-        """The closing tag that the next parameter or the end of the call follows. None at the end of the answer."""
+        """The position of the closing tag before the next parameter or the end of the call.
+
+        None if the complete answer has no such tag.
+        """
         closing = self._format.parameter_closing
         while (at := self.text.find(closing, at)) >= 0:
             self.at = at + len(closing)
@@ -108,14 +114,15 @@ class ParameterReader(TextCursor):
         return None
 
     def _opens_a_parameter(self, begin: int, end: int) -> bool:
-        """Whether a parameter begins in the text that does not end there."""
+        """Whether a parameter begins between `begin` and `end`, and does not end there."""
         opened = sum(1 for _ in self._format.parameter_pattern.finditer(self.text, begin, end))
         return opened > self.text.count(self._format.parameter_closing, begin, end)
 
     def _end_without_closing(self, begin: int, end: int, following: Collection[str]) -> int | None:
         """The end of a parameter whose closing tag is missing: the next parameter, or the end of the call.
 
-        One tag ends the call only at the end of the answer or before another call. Elsewhere it may be part of a value.
+        A single closing tag of a call counts only at the end of the answer or before another call. Elsewhere it may be
+        part of a value.
         """
         for match in self._format.parameter_pattern.finditer(self.text, begin, end):
             if match["key"] in following:
@@ -131,7 +138,7 @@ class ParameterReader(TextCursor):
         return int(match.start()) if match else None
 
     def _value_end(self, start: int) -> int:
-        """The end of the JSON object or list at `start`; without one, `start`. Its strings may contain closing tags."""
+        """The end of the JSON object or list at `start`, or `start` itself. Strings in it may contain closing tags."""
         self.skip_space()
         at, self.at = self.at, start
         if self.text[at : at + 1] not in ("{", "["):
