@@ -32,8 +32,8 @@ from pico_jupyter.types import (
 class OpenAICompletionStream:
     """Writes the SSE events of one streamed answer.
 
-    `created` is in seconds since the epoch. `echoes` are the texts of the prompts, or empty if the answer does
-    not begin with them.
+    `created` is in seconds since the epoch. `echoes` are the texts of the prompts, or empty if the answer does not
+    begin with them.
     """
 
     content_type = SSE_TYPE

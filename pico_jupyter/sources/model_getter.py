@@ -44,7 +44,7 @@ class ModelGetter(Protocol):
 
 
 class ServerGetter:
-    """A ModelGetter that uses the downloads of a server. A download goes on after the end of this process."""
+    """A ModelGetter that uses the downloads of a server. A download continues after this process ends."""
 
     def __init__(self, address: ServerAddress) -> None:
         self._address = address
@@ -95,7 +95,7 @@ class ServerGetter:
 
 
 class LocalGetter:
-    """A ModelGetter that downloads in this process. `catalog`: where remove() finds models."""
+    """A ModelGetter that downloads in this process. remove() finds models in `catalog`."""
 
     def __init__(self, catalog: Catalog, cache: Path | None = None) -> None:
         self._catalog = catalog

@@ -1,4 +1,4 @@
-"""read_recipe(): how an embedding model turns texts into vectors, from the files of sentence-transformers."""
+"""read_recipe(): reads from the files of sentence-transformers how an embedding model turns texts into vectors."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class EmbeddingRecipe(msgspec.Struct, frozen=True):
 def read_recipe(folder: Path, config: Mapping[str, object]) -> EmbeddingRecipe | None:
     """The recipe of the model in `folder`, or None if it is not an embedding model.
 
-    A decoder without files of sentence-transformers is an embedding model if its folder's name says so. Conversions to
-    MLX often lack these files. Raises BrokenModel, and NotALanguageModel for an architecture that is not supported.
+    Conversions to MLX often lack the files of sentence-transformers. A decoder without them is an embedding model if
+    its folder's name says so. Raises BrokenModel, and NotALanguageModel for an architecture that is not supported.
     """
     kind = str(config.get("model_type"))
     has_files = any((folder / name).is_file() for name in SENTENCE_FILES)
@@ -93,7 +93,7 @@ def embedding_context(config: Mapping[str, object], recipe: EmbeddingRecipe, con
 
 
 def _is_encoder(config: Mapping[str, object]) -> bool:
-    """Whether the config is that of an encoder without a head for another task."""
+    """Whether the config describes an encoder that has no head for another task."""
     names = config.get("architectures")
     has_head = isinstance(names, list) and any("For" in str(name) for name in names)
     return config.get("model_type") in ENCODER_TYPES and not has_head

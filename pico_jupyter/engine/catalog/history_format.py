@@ -53,7 +53,7 @@ THINKING_PART = "part"
 class ToolsPlace:
     """Where a template reads the tools: in a variable, or in a field of the system message.
 
-    `is_text`: as JSON text, not as a list. `is_bare`: each tool is only its function.
+    With `is_text`, the tools are JSON text instead of a list. With `is_bare`, each tool is only its function.
     """
 
     variable: str = ""
@@ -104,7 +104,7 @@ class HistoryFormat:
     - `parallel_calls`: it prints several calls of one message. Some templates refuse them or print only the first.
     - `results`: it prints messages of the role "tool".
     - `reasoning_key`: the field of a past answer's reasoning, or THINKING_PART.
-    - `rewritings`: those without which it refuses some conversations, or leaves texts out.
+    - `rewritings`: without them, it refuses some conversations or omits texts.
     """
 
     tools: ToolsPlace | None = TOOLS_PLACES[0]
@@ -163,7 +163,7 @@ class _HistoryProbe:
         return _TOOL in self.rendered([self.user], place)
 
     def arguments_form(self) -> Literal["object", "text"] | None:
-        """The form of arguments that the template prints as JSON, or else any form that it prints; None without one."""
+        """The form of arguments that the template prints, preferably as JSON. None if it prints no arguments."""
         as_object, as_text = self._call({_KEY: _VALUE}), self._call(json.dumps({_KEY: _VALUE}))
         printed_object, printed_text = self._printed_call(as_object), self._printed_call(as_text)
         if printed_object and not (f"'{_KEY}'" in printed_object and f'"{_KEY}"' in printed_text):
@@ -188,7 +188,7 @@ class _HistoryProbe:
         return any(self._is_printed_reasoning(messages) for messages in self._reasoning_conversations(key))
 
     def rewritings(self, arguments: str | None, reasoning_key: str) -> tuple[Rewriting, ...]:
-        """Those that make the template print a conversation whole that it does not print whole without them."""
+        """The rewritings without which the template does not print all texts of some conversation."""
         conversations = self._turn_conversations() | self._call_conversations(arguments, reasoning_key)
         needed: list[Rewriting] = []
         for rewriting, samples in conversations.items():
@@ -220,7 +220,7 @@ class _HistoryProbe:
         }
 
     def _call_conversations(self, arguments: str | None, key: str) -> dict[Rewriting, list[list[TemplateMessage]]]:
-        """The same with calls and results; none if the template does not print both."""
+        """Conversations with calls and results, for the same purpose. Empty if the template does not print both."""
         if arguments is None:
             return {}
         first, second = self.message("user", "qzj1"), self.message("user", "qzj2")

@@ -1,4 +1,4 @@
-"""InfillFormat: how one model is asked for the text between a prefix and a suffix (fill in the middle).
+"""InfillFormat: the form of a prompt for the text between a prefix and a suffix (fill in the middle).
 
 A format is chosen by the added tokens of a vocabulary, never by the model's name. Some general models share the
 vocabulary of a code model. They have the tokens too, but were trained on them little or not at all.
@@ -72,5 +72,5 @@ INFILL_FORMATS = (
 
 
 def detect_infill_format(tokens: Container[str]) -> InfillFormat | None:
-    """The format whose tokens are all among the added `tokens` of a vocabulary; None without one."""
+    """The format whose tokens are all among the added `tokens` of a vocabulary; None if there is no such format."""
     return next((form for form in INFILL_FORMATS if all(token in tokens for token in form.tokens)), None)

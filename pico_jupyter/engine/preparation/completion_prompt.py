@@ -58,7 +58,7 @@ def _encode_literally(
 
 
 def _ids(infill: InfillFormat, tokenizer: Tokenizer) -> dict[str, int]:
-    """The ids of the tokens of a format that the vocabulary has, by their text."""
+    """The ids of those tokens of a format that the vocabulary has, by their text."""
     added = tokenizer.added_token_ids("".join((*infill.tokens, *infill.ends)))
     return {text: added[text] for text in (*infill.tokens, *infill.ends) if text in added}
 

@@ -37,9 +37,10 @@ def merge_system_messages(messages: Sequence[Message]) -> list[Message]:
 
 
 def shortened_conversations(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """Yield the conversation without its oldest turn, without its two oldest, etc. Keeps system and last message.
+    """Yield the conversation without its oldest turn, then without its two oldest, and so on.
 
-    The last turn loses its oldest answers, which are calls with their results, and its question at the very end.
+    The last turn first loses its oldest answers, which are calls with their results, and finally its question. The
+    system message and the last message are kept.
     """
     system = [message for message in messages if message.role == "system"]
     others = [message for message in messages if message.role != "system"]

@@ -1,4 +1,4 @@
-"""TokenizedText: a text with its tokens. encode_pieces() encodes a text, of a long one only the beginning."""
+"""TokenizedText: a text with its tokens. encode_pieces() encodes a text, or only the beginning of a long text."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """grammar_schema(): prepares a JSON schema for compilation. It limits the members that the schema does not declare.
 
 JSON Schema allows any other members where `additionalProperties` is absent. A small model then adds members until it
-reaches its limit of tokens. A schema that declares members, but does not mention others, is
-therefore limited:
+reaches its limit of tokens. So a schema that declares members, and does not mention others, is limited:
 
 - If all declared members are required, there are no others.
 - Otherwise, an object may have others if it has no optional member, or all of them. Their values have at most two

@@ -70,7 +70,7 @@ class BracketScan:
         return self._end, self._repaired(text, self._end)
 
     def end_of_text(self, text: str) -> tuple[int, str] | None:
-        """The end of the text, and the repaired value. None if more is missing than the brackets after its last item."""
+        """The end of the text, and the repaired value. None if it lacks more than the brackets after its last item."""
         is_between_items = not self._quote and text.rstrip().endswith(("}", ")"))
         if is_between_items and self._stack in (["]"], ["}"], ["]", "}"]):
             return len(text), self._repaired(text, len(text))

@@ -82,7 +82,7 @@ class CallCollector:
         return self.text[self._end :].lstrip(WHITESPACE).startswith(self.needles)
 
     def _read_next(self, final: bool, reasoning_ends: Sequence[str]) -> list[ParsedToolCall] | None:
-        """The calls at the end of those that are known. None if more text is needed."""
+        """The calls after the known ones. None if more text is needed."""
         is_incomplete = False
         self._awaited = ()
         text = self.text[self._end :].lstrip(WHITESPACE) if self._calls else self.text
@@ -112,8 +112,8 @@ class CallCollector:
     def reject(self, reasoning_ends: Sequence[str]) -> tuple[str, str]:
         """Remove the collected text. Returns the part of it that is no call, and the rest, which must be parsed again.
 
-        The part is the complete calls that stand in reasoning, up to the end of the reasoning, or the needle at the
-        start, or one character.
+        The part is the complete calls in reasoning, up to the end of the reasoning. Without complete calls, it is the
+        needle at the start, or one character.
         """
         end, text = self._end, self.pop()
         if found := first_match(text[:end], reasoning_ends):

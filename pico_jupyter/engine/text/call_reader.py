@@ -17,7 +17,7 @@ from pico_jupyter.engine.text.parameter_reader import ParameterReader
 from pico_jupyter.engine.text.text_cursor import TextCursor
 
 _VALUE = regex.compile(r"\s*+(?:\{|\[\s*+[\[{])")
-# The name of a call in Python's syntax, and what may stand before it on a line without a list.
+# The name of a call in Python's syntax, and the text that may precede it on a line without a list.
 _PYTHON_NAME = regex.compile(r"[\s,;]*+(\w[\w.\-]*+)\s*+(?=\()")
 _NAMESPACE = "functions."
 _BRACKETS = regex.compile(r"\s*+[}\])][}\])\s]*+")
@@ -41,9 +41,9 @@ def read_calls(
     """Return the calls at the start of `text`, and the length of this part of the text, tags included.
 
     `tools` is the JSON array of the request; the schemas in it give the types of parameters. `final`: no text follows.
-    While a text grows, pass the same object `progress` in each call. `stops` are texts that a call contains in its
-    values only: those that end the reasoning in which the call stands. Raises NotACall if the text is not a call, and
-    Incomplete (but not with `final`) if more text is needed.
+    While a text grows, pass the same object `progress` in each call. If the call stands in reasoning, `stops` are
+    the texts that end the reasoning. A call may contain them only in its values. Raises NotACall if the text is not a
+    call, and, without `final`, Incomplete if more text is needed.
     """
     reader = _Reader(text, call_format, tools, final=final, progress=progress or CallProgress(), stops=stops)
     try:
@@ -163,7 +163,7 @@ class _Reader(ParameterReader):
     def _read_object(self) -> list[ParsedToolCall]:
         value = self._read_json(holds_calls=True)
         items = value if isinstance(value, list) else [value]
-        # Without tags around it, an object with no arguments may be an ordinary answer in JSON, so it is no call.
+        # Without tags around it, an object without arguments is not a call. It may be an ordinary answer in JSON.
         return [_call_of_object(item, needs_arguments=bool(self._format.guards)) for item in items]
 
     def _read_json(self, *, holds_calls: bool) -> Any:
@@ -195,8 +195,8 @@ class _Reader(ParameterReader):
     ) -> tuple[int, str]:
         """The end of the value at `start`, and its repaired text.
 
-        At the end of the answer, a value that cannot be followed to its end ends before the first closing. Without a
-        closing it may be cut off, unless it `holds_calls` and lacks only the brackets around a call and its list.
+        At the end of the answer, a value whose end is not found ends before the first closing. If there is no closing,
+        it may be cut off, unless it `holds_calls` and lacks only the brackets around a call and its list.
         """
         try:
             return self._bracket_end(start, closings, quotes)

@@ -9,8 +9,8 @@ import tokenizers
 
 from pico_jupyter.errors import ContextLengthExceeded, InvalidRequest, ModelLoadFailed
 
-# No more than this many characters of a text are encoded for each token of the context, if the text may be cut.
-# Encoding 30 MB takes minutes.
+# If a text may be cut, at most this many of its characters are encoded for each token of the context, because encoding
+# 30 MB takes minutes.
 _CHARACTERS_PER_TOKEN = 32
 
 
@@ -27,7 +27,7 @@ class EmbeddingTokenizer:
         return f"<EmbeddingTokenizer [{self.vocab_size} tokens]>"
 
     def encode(self, text: str | Sequence[int], limit: int, param: str, *, truncate: bool) -> list[int]:
-        """The tokens of a text, at most `limit`. Tokens are returned as they are.
+        """The tokens of a text, at most `limit`. A text that is given as tokens is returned as it is.
 
         A longer text is cut if `truncate` is set. Its special tokens at the end are kept. Raises InvalidRequest and
         ContextLengthExceeded, which name the request field `param`.

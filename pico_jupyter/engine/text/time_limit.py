@@ -18,8 +18,8 @@ class _Stopped(BaseException):
 def call_with_time_limit(function: Callable[[], T], seconds: float) -> T:
     """Return the result of `function`, or raise its exception. Raises TimeoutError after `seconds`.
 
-    The thread of the function is then stopped before its next instruction of Python. A call of a C function continues
-    until it returns.
+    The thread is then stopped at the next Python instruction of the function. A running call of a C function first
+    returns.
     """
     result: Future[T] = Future()
     thread = threading.Thread(target=_run, args=(function, result), name="pico-limited", daemon=True)
