@@ -11,12 +11,12 @@ from pico_jupyter.errors import InvalidRequest
 
 MAX_NESTING = 100
 
-# Bytes at the beginning of a body that are searched. The rest is not, because the search is slow.
+# Only this many bytes at the beginning of a body are searched, because the search is slow.
 _SEARCHED = 256 * 1024
 # If a value is nested too deeply, the error names only this many steps of its path.
 _NAMED_STEPS = 4
 _TOKEN = re.compile(rb'(?P<string>"(?:[^"\\]|\\.)*")|(?P<mark>[][{},:])|"|[^][{},:"\s]+', re.DOTALL)
-# Any escape with these digits counts as valid here, even a lone surrogate.
+# Any escape of this form counts as valid, even that of a lone surrogate.
 _ESCAPE = re.compile(rb"\\u[0-9a-fA-F]{4}")
 _ECHOED = 24
 

@@ -11,7 +11,7 @@ from pico_jupyter.dialects.openai_answer_schema import OpenAILogprob
 
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 ResponseStatus: TypeAlias = Literal["in_progress", "completed", "incomplete", "failed"]
-# The codes of OpenAI's API. Codex reads the code for a prompt that is too long.
+# The codes that OpenAI's clients accept, and the code for a prompt that is too long, which Codex handles.
 FailureCode: TypeAlias = Literal["server_error", "rate_limit_exceeded", "invalid_prompt", "context_length_exceeded"]
 
 

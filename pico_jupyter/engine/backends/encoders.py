@@ -305,7 +305,7 @@ class DecoderEncoder(nn.Module):
 
 
 def window_pattern(config: Mapping[str, Any]) -> int:
-    """Every how many layers a layer of Gemma attends to all tokens. In transformers 5 the key begins with "_"."""
+    """The n of "every nth layer of Gemma attends to all tokens". In transformers 5 the key begins with "_"."""
     return config.get("sliding_window_pattern") or config.get("_sliding_window_pattern") or 6
 
 

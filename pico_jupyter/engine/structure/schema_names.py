@@ -17,10 +17,7 @@ _FORMATS = {
 
 
 def declare_names(schema: Mapping[str, Any], names: Any) -> dict[str, Any]:
-    """Return `schema`, whose `propertyNames` is `names`, without this keyword, but with the same valid values.
-
-    Raises NotExact.
-    """
+    """Replace the `propertyNames` of a schema, `names`, by keywords with the same valid values. Raises NotExact."""
     if not isinstance(names, Mapping):
         raise NotExact
     limits = {key: value for key, value in names.items() if key in KEYWORDS and (key, value) != ("type", "string")}

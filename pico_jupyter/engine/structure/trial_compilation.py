@@ -20,7 +20,7 @@ from llguidance import LLTokenizer, TokenizerWrapper
 from pico_jupyter.engine.structure.compile_thread import compile_on_thread
 from pico_jupyter.engine.structure.grammar_check import NO_TEXT, compile_grammar
 
-CPU_SECONDS = 2  # The limit of the process, including its start.
+CPU_SECONDS = 2  # The limit of the process. Whole seconds of its start are not counted.
 TOO_SLOW = "the schema or grammar takes too long to compile"
 # Much more than CPU_SECONDS, because the computer may be busy.
 _WALL_SECONDS = 30.0
