@@ -317,4 +317,6 @@ def describe_openai_error(error: PicoError, prompt: str = "messages") -> schema.
             kind = "invalid_request_error"
         case _:
             kind = "server_error"
+    if param is not None and param.startswith("messages"):  # The engine names its own field.
+        param = param if prompt == "messages" else prompt
     return schema.OpenAIError(schema.OpenAIErrorDetail(message, kind, param, error.code))

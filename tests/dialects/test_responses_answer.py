@@ -255,6 +255,8 @@ def test_a_prompt_that_is_too_long_has_the_code_that_codex_reads() -> None:
     frames = responses_stream(responses_call(stream=True)).error(ContextLengthExceeded("x"))
     assert b'"error":{"code":"context_length_exceeded","message":"x"}' in frames
     assert json.loads(responses_answer.error_body(ContextLengthExceeded("x")))["error"]["param"] == "input"
+    error = ContextLengthExceeded("x", param="messages[2]")
+    assert json.loads(responses_answer.error_body(error))["error"]["param"] == "input"
 
 
 def test_errors_have_the_form_of_openai() -> None:
