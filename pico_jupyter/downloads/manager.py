@@ -62,7 +62,7 @@ class _Entry:
         self.changed = asyncio.Event()
 
     def stop(self, state: str, failure: PicoError | None = None) -> None:
-        """End with a `state` that is not running."""
+        """End with a `state` other than "running"."""
         self.failure = failure
         error = None if failure is None else failure.message
         self.update(state=state, rate=None, seconds_left=None, file=None, error=error)

@@ -28,7 +28,7 @@ _FINAL_HEADER = "<|channel|>final<|message|>"
 def new_constraint(
     request: GenerationRequest, prompt: RenderedPrompt, tokenizer: Tokenizer, compiler: GrammarCompiler
 ) -> RowConstraint | None:
-    """The constraint of one choice of a request; None without one. Raises InvalidRequest."""
+    """The constraint of one choice of a request; None if nothing limits the choice. Raises InvalidRequest."""
     grammar, param = _grammar(request, prompt, tokenizer, compiler)
     trigger = None if grammar else _trigger(request, prompt, tokenizer, compiler)
     has_limit = request.max_reasoning_tokens is not None and prompt.reasoning
