@@ -53,7 +53,7 @@ def search_hub(words: str, limit: int) -> list[HubModel]:
     # HfApi.list_models() is not used. It waits for minutes if the hub limits the number of requests.
     response = get_session().get(f"{constants.ENDPOINT}/api/models", params=query, headers=headers, timeout=TIMEOUT)
     hf_raise_for_status(response)
-    models = [_found_model(HubInfo(**found)) for found in response.json()]  # type: ignore[no-untyped-call]
+    models = [_found_model(HubInfo(**found)) for found in response.json()]  # type: ignore[no-untyped-call]  # untyped in huggingface_hub
     return sorted(models, key=lambda model: not model.model.startswith("mlx-community/"))
 
 

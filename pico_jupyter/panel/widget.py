@@ -133,7 +133,7 @@ class ChatPanel(anywidget.AnyWidget):
     def _publish(self, update: bool) -> None:
         data, metadata = self._repr_mimebundle_()
         identity = {"display_id": self.model_id}
-        publish_display_data(data, metadata, transient=identity, update=update)  # type: ignore[no-untyped-call]
+        publish_display_data(data, metadata, transient=identity, update=update)  # type: ignore[no-untyped-call]  # untyped in IPython
 
     def _begin(self, text: str) -> concurrent.futures.Future[str]:
         future = self._page.copy().run(self._loop.submit, self._answer(text))

@@ -164,7 +164,7 @@ def test_a_chat_is_answered_while_many_texts_are_embedded(
     question = [{"role": "user", "content": "What is 12 + 35?"}]
     with embedding_server.http() as http, ThreadPoolExecutor(1) as executor:
         embedding = executor.submit(http.post, "v1/embeddings", json=body, timeout=120)
-        chat = client.chat.completions.create(model="pico-tiny", messages=question)  # type: ignore[arg-type]
+        chat = client.chat.completions.create(model="pico-tiny", messages=question)  # type: ignore[arg-type]  # a plain dict
         is_chat_first = not embedding.done()
         answer = embedding.result()
     assert is_chat_first

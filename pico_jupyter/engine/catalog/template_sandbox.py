@@ -69,7 +69,7 @@ class SandboxedTemplate:
         try:
             generator = _VariableCollector()
             generator.visit(_environment().parse(text))
-            code = compile(generator.stream.getvalue(), "<template>", "exec")  # type: ignore[attr-defined]
+            code = compile(generator.stream.getvalue(), "<template>", "exec")  # type: ignore[attr-defined]  # a StringIO
             self._template = jinja2.Template.from_code(_environment(), code, _environment().globals)
         except MemoryError as error:
             raise BrokenModel(LIMIT_EXCEEDED) from error
