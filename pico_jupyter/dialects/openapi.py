@@ -35,6 +35,7 @@ from pico_jupyter.dialects.openapi_operation import (
 from pico_jupyter.dialects.request_bodies import ignored_names
 from pico_jupyter.dialects.request_fields import IGNORED_KEYWORD, ModelName, RequestStruct
 from pico_jupyter.dialects.responses_operations import RESPONSES_OPERATIONS
+from pico_jupyter.dialects.tool_operations import TOOL_OPERATIONS, TOOL_PARAMETERS
 from pico_jupyter.engine_reports import MemoryReport
 from pico_jupyter.errors import PicoError, Unauthenticated
 
@@ -158,6 +159,7 @@ OPERATIONS: tuple[Operation, ...] = (
         open=True,
     ),
     *DOWNLOAD_OPERATIONS,
+    *TOOL_OPERATIONS,
     _openai_get("openapi.json", "This document.", msgspec.Struct, ACCESS_ERRORS, "pico"),
 )
 
@@ -167,6 +169,7 @@ _PARAMETERS: Json = {
     "response_id": Annotated[str, Meta(min_length=1, description="The id of a response.", extra_json_schema=_NO_SLASH)],
     "digest": Annotated[str, Meta(min_length=1, description="A digest in Ollama's format.")],
     **DOWNLOAD_PARAMETERS,
+    **TOOL_PARAMETERS,
 }
 
 _VERSION_HEADER: Json = {

@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from pico_jupyter import __version__
+from pico_jupyter.assistant.mcp_service import McpService
+from pico_jupyter.assistant.pages import Pages
+from pico_jupyter.assistant.tool_servers import ToolServers
 from pico_jupyter.client import EngineClient
 from pico_jupyter.dialects.dialect_settings import DialectSettings
 from pico_jupyter.downloads.manager import Downloads
@@ -22,7 +26,8 @@ class ServerContext:
     `media` fetches the images and videos that requests name by URL.
     `responses` keeps the answers of v1/responses. `record_activity` records the current time as the latest activity of
     the server. `running` is the number of running requests. `downloads` gets models, if `allow_pull`.
-    `memory_budget`: bytes for models; 0: a share of the memory.
+    `memory_budget`: bytes for models; 0: a share of the memory. `pages` are the pages of JupyterLab that are connected,
+    `mcp` serves the tools of their notebooks, and `tool_servers` are the MCP servers of the settings.
     """
 
     engine: EngineClient
@@ -37,6 +42,12 @@ class ServerContext:
     downloads: Downloads = field(default_factory=Downloads)
     allow_pull: bool = False
     memory_budget: int = 0
+    pages: Pages = field(default_factory=Pages)
+    tool_servers: ToolServers = field(default_factory=lambda: ToolServers({}))
+    mcp: McpService = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mcp = McpService(self.pages, __version__)
 
     def __repr__(self) -> str:
         return f"<ServerContext {self.engine!r} [{self.running} running]>"

@@ -1,4 +1,4 @@
-"""Moves the server's token from other headers to `Authorization: Bearer`, which Jupyter reads."""
+"""Moves the server's token from other headers to `Authorization: Bearer`, which Jupyter reads, and names users."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import base64
 import binascii
 import re
 
+from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvider
+from jupyter_server.base.handlers import JupyterHandler
 from tornado.httputil import HTTPHeaders
 
 JUPYTER_SCHEME = re.compile(r"(token|bearer)\s", re.IGNORECASE)
@@ -34,3 +36,13 @@ def _basic_password(authorization: str) -> str:
     except (binascii.Error, UnicodeDecodeError):
         return ""
     return password or user
+
+
+def owner_of(handler: JupyterHandler) -> str:
+    """Return the name of the user.
+
+    With a token or a password, jupyter_server 2 gives each client without a cookie a random name. All these
+    clients belong to one user, the owner of the token.
+    """
+    is_personal = type(handler.identity_provider) in (IdentityProvider, PasswordIdentityProvider)
+    return "" if is_personal else str(handler.current_user.username)

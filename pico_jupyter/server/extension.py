@@ -11,8 +11,10 @@ from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import ServerApp
-from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, validate
+from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, validate
 
+from pico_jupyter.assistant.tool_server_settings import read_settings
+from pico_jupyter.assistant.tool_servers import ToolServers
 from pico_jupyter.client import EngineClient
 from pico_jupyter.configuration import EngineConfiguration
 from pico_jupyter.dialects.dialect_settings import DialectSettings
@@ -114,6 +116,21 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         "latest.",
     )
 
+    mcp_servers = Dict(
+        config=True,
+        help="MCP servers whose tools the assistant may call after the user's approval, in the form of `mcpServers` in "
+        'other programs: {"name": {"command": "...", "args": [...], "env": {...}}} or {"name": {"url": "...", '
+        '"headers": {...}}}. `${NAME}` is replaced with the environment variable NAME.',
+    )
+
+    @validate("mcp_servers")  # type: ignore[untyped-decorator]  # mypy does not follow traitlets here
+    def _check_mcp_servers(self, proposal: dict[str, Any]) -> dict[str, Any]:
+        try:
+            read_settings(proposal["value"])
+        except ValueError as error:
+            raise TraitError(str(error)) from None
+        return dict(proposal["value"])
+
     @validate("ollama_version")  # type: ignore[untyped-decorator]  # mypy does not follow traitlets here
     def _check_ollama_version(self, proposal: dict[str, Any]) -> str:
         version = str(proposal["value"])
@@ -166,6 +183,7 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
             record_activity=self._record_activity,
             allow_pull=self.may_pull(authenticated=authenticated),
             memory_budget=self.memory_budget,
+            tool_servers=ToolServers(read_settings(self.mcp_servers)),
         )
 
     def initialize_handlers(self) -> None:
@@ -188,6 +206,8 @@ class PicoJupyter(EngineConfiguration, ExtensionApp):
         Raises nothing, because jupyter_server 2.x does not exit after an exception.
         """
         try:
+            await self.context.mcp.close()
+            await self.context.tool_servers.close()
             await self.context.downloads.aclose()
             await asyncio.wait_for(self.engine.aclose(), self.stop_seconds)
         except TimeoutError:

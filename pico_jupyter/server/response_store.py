@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvider
 from jupyter_server.base.handlers import JupyterHandler
 
 from pico_jupyter.errors import NotFound
+from pico_jupyter.server.credentials import owner_of
 
 MAX_ECHOED_ID = 80
 
@@ -157,14 +157,4 @@ class ResponseStore:
     def of(self, handler: JupyterHandler) -> UserResponses:
         """Return the responses of the user who sent the request of `handler`."""
         self._users = {name: responses for name, responses in self._users.items() if len(responses)}
-        return self._users.setdefault(_owner(handler), UserResponses(self._max_bytes, self._max_seconds))
-
-
-def _owner(handler: JupyterHandler) -> str:
-    """Return the name of the user.
-
-    With a token or a password, jupyter_server 2 gives each client without a cookie a random name. All these
-    clients belong to one user, the owner of the token.
-    """
-    is_personal = type(handler.identity_provider) in (IdentityProvider, PasswordIdentityProvider)
-    return "" if is_personal else str(handler.current_user.username)
+        return self._users.setdefault(owner_of(handler), UserResponses(self._max_bytes, self._max_seconds))

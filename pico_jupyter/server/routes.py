@@ -15,6 +15,7 @@ from tornado.routing import Rule as TornadoRule
 
 from pico_jupyter.errors import NotSupported, PicoError
 from pico_jupyter.server import anthropic_handlers as anthropic
+from pico_jupyter.server import assistant_handlers as assistant
 from pico_jupyter.server import completion_handlers as completions
 from pico_jupyter.server import download_handlers as downloads
 from pico_jupyter.server import embedding_handlers as embedding
@@ -76,7 +77,12 @@ OWN_ENDPOINTS: tuple[Rule, ...] = (
     ("pico/hub/recommended", downloads.HubRecommendedHandler, {}),
     ("pico/hub/search", downloads.HubSearchHandler, {}),
     ("pico/hub/models/([^/]+)/([^/]+)", downloads.HubModelHandler, {}),
+    ("pico/tools", assistant.ToolsHandler, {}),
+    ("pico/tools/([^/]+)", assistant.ToolCallHandler, {}),
 )
+
+# Endpoints that the OpenAPI document does not describe, because they have another protocol.
+PROTOCOL_ENDPOINTS: tuple[Rule, ...] = (("pico/mcp", assistant.McpHandler, {}),)
 
 # Endpoints of Anthropic that this server does not have, such as v1/messages/batches.
 ANTHROPIC_PATHS = r"v1/(?:messages|complete)(?:/.*)?"
@@ -105,7 +111,8 @@ def rules(context: ServerContext) -> list[Rule]:
     only_below_pico = [
         (_with_any_slashes("pico"), ollama.OllamaRootHandler, shared),
         (_with_any_slashes("pico/openapi.json"), openapi.OpenAPIHandler, shared),
-        *((_with_any_slashes(path), handler, shared) for path, handler, _ in OWN_ENDPOINTS),
+        (_with_any_slashes("pico/pages"), assistant.PagesHandler, shared),
+        *((_with_any_slashes(path), handler, shared) for path, handler, _ in (*OWN_ENDPOINTS, *PROTOCOL_ENDPOINTS)),
     ]
     return [*endpoints, *only_below_pico]
 

@@ -17,6 +17,7 @@ from pico_jupyter.server.handlers import DialectHandler
 from pico_jupyter.server.ollama_handlers import OllamaRootHandler
 from pico_jupyter.server.routes import ENDPOINTS as ROUTES
 from pico_jupyter.server.routes import OWN_ENDPOINTS as OWN_ROUTES
+from pico_jupyter.server.routes import PROTOCOL_ENDPOINTS
 from tests.fakes.downloads import FakeDownloads
 from tests.server.conftest import TOKEN, RunningServer, StartServer
 
@@ -96,6 +97,10 @@ OWN_ENDPOINTS = [
     Endpoint("HEAD", "pico/hub/search?q=small", "read", 200),
     Endpoint("GET", "pico/hub/models/org/small", "read", 200),
     Endpoint("HEAD", "pico/hub/models/org/small", "read", 200),
+    Endpoint("GET", "pico/tools", "read", 200),
+    Endpoint("HEAD", "pico/tools", "read", 200),
+    Endpoint("POST", "pico/tools/none__tool", "execute", 404, {}),
+    Endpoint("POST", "pico/mcp", "execute", 400, {}),  # not JSON-RPC
 ]
 MOUNTS = ("", "pico/")
 MOUNTED = [(mount, endpoint) for mount in MOUNTS for endpoint in ENDPOINTS] + [("", one) for one in OWN_ENDPOINTS]
@@ -121,7 +126,7 @@ BASIC = base64.b64encode(f"user:{TOKEN}".encode()).decode()
 def test_every_method_of_every_route_is_in_the_list() -> None:
     routes = [
         (method, path)
-        for path, handler, arguments in (*ROUTES, *OWN_ROUTES)
+        for path, handler, arguments in (*ROUTES, *OWN_ROUTES, *PROTOCOL_ENDPOINTS)
         for method in arguments.get("methods") or handler.methods
     ]
     assert len(routes) > 20
