@@ -129,6 +129,11 @@ def chat_magic(_: str) -> str:
     return f"{text}\n\n```text\n{describe_options()}```"
 
 
+def cell_magics(_: str) -> str:
+    """The descriptions of %fix and %explain."""
+    return "\n\n".join(inspect.getdoc(magic) or "" for magic in (ChatMagics.fix, ChatMagics.explain))
+
+
 def pico_magic(_: str) -> str:
     """The commands of %pico."""
     rows = [(f"`%pico {command}`".replace(" `", "`"), what) for command, what in COMMANDS.items()]
@@ -181,6 +186,7 @@ GENERATORS: dict[str, Callable[[str], str]] = {
         events,
         panel_settings,
         chat_magic,
+        cell_magics,
         pico_magic,
         kernel_magics,
         call_formats,

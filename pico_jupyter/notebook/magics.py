@@ -1,4 +1,4 @@
-"""The IPython extension: the magics %%chat, %chat and %pico."""
+"""The IPython extension: the magics %%chat, %chat, %fix, %explain and %pico."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from pico_jupyter.notebook.commands import describe_commands
 from pico_jupyter.notebook.connection import Pico, connect
 from pico_jupyter.notebook.front_ends import choose_display, current_cell
 from pico_jupyter.notebook.interpolation import evaluate, interpolate, is_expression
+from pico_jupyter.notebook.last_cell import LastCell
 from pico_jupyter.notebook.magic_completion import words_at
 from pico_jupyter.notebook.magics_conversation import MagicsConversation
 from pico_jupyter.notebook.models import Models
+from pico_jupyter.notebook.streams import AnswerStream
 from pico_jupyter.sizes import about
 from pico_jupyter.sources.calls import Reasoning
 
@@ -39,6 +41,8 @@ class ChatMagics(Magics):
         self._shell = shell
         self._connect = connect
         self._conversation = MagicsConversation()
+        self._last_cell = LastCell()
+        _register(shell.events.callbacks["post_run_cell"], self._last_cell.record)
         self._model = ""
         self._reasoning: Reasoning = "default"
 
@@ -78,16 +82,47 @@ class ChatMagics(Magics):
             stream=True,
         )
         answer = variables[options.into] = pieces.answer
-        display = choose_display(self._shell)
         try:
-            for piece in pieces:
-                display.update(piece, answer)
+            self._show(pieces)
         finally:
-            pieces.close()
-            display.end(answer)
             self._conversation.add(cell, answer, starts_over=options.new)
         if options.code:
             self._insert_code(answer.text)
+
+    def _show(self, pieces: AnswerStream) -> None:
+        """Display an answer as the model generates it."""
+        display = choose_display(self._shell)
+        try:
+            for piece in pieces:
+                display.update(piece, pieces.answer)
+        finally:
+            pieces.close()
+            display.end(pieces.answer)
+
+    @no_var_expand
+    @line_magic
+    def fix(self, line: str) -> None:
+        """Correct the cell that ran last and failed: %fix [what to mind].
+
+        A local model gets the cell and the error. The corrected cell is inserted below, and nothing runs.
+        """
+        with _errors_in_one_line():
+            self._insert_code(self._ask_about_cell(self._last_cell.fix(line.strip())))
+
+    @no_var_expand
+    @line_magic
+    def explain(self, line: str) -> None:
+        """Explain the cell that ran last, or its error: %explain [what to explain].
+
+        A local model gets the cell, and the error if it failed.
+        """
+        with _errors_in_one_line():
+            self._ask_about_cell(self._last_cell.explain(line.strip()))
+
+    def _ask_about_cell(self, question: str) -> str:
+        pieces = self._connect().chat(question, model=self._model, reasoning=self._reasoning, stream=True)
+        self._show(pieces)
+        return pieces.answer.text
 
     def _schema(self, name: str) -> Any:
         """Return the value of `name`, the variable or expression of --schema; None if it is empty."""

@@ -79,6 +79,53 @@ def test_the_cell_is_the_question_and_the_answer_is_stored(notebook: Notebook) -
     assert answer.text == "625"
 
 
+def test_fix_sends_the_failed_cell_with_its_error_and_inserts_the_correction(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = (TextPiece("Here:\n```python\nprint(1)\n```"), FinishPiece("stop"))
+    notebook = notebook_of(shell, FakeSource(*answer), capsys)
+    notebook.run("pritn(1)")
+    notebook.run("%fix keep it short")
+    (question,) = notebook.said
+    assert question.startswith("This cell of a Jupyter notebook fails.")
+    assert "```python\npritn(1)\n```" in question
+    assert "NameError: name 'pritn' is not defined" in question
+    assert question.endswith("keep it short")
+    assert shell.rl_next_input == "print(1)"
+    shell.rl_next_input = None
+
+
+def test_fix_without_a_failed_cell_says_so(notebook: Notebook) -> None:
+    notebook.run("1 + 1")
+    assert "It did not fail." in notebook.run("%fix")
+    assert notebook.source.calls == []
+
+
+@pytest.mark.parametrize("code", ["1 / 0", "x = (", "import nothing_like_this"])
+def test_explain_asks_about_every_kind_of_error(notebook: Notebook, code: str) -> None:
+    notebook.run(code)
+    assert "625" in notebook.run("%explain")
+    assert "Explain the error" in notebook.said[0]
+    assert code in notebook.said[0]
+
+
+def test_explain_asks_about_a_cell_without_error(notebook: Notebook) -> None:
+    notebook.run("total = sum(range(10))")
+    notebook.run("%chat hi")
+    notebook.run("%explain in one word")
+    (question,) = notebook.said
+    assert "what this cell of a Jupyter notebook does" in question
+    assert "total = sum(range(10))" in question
+    assert question.endswith("in one word")
+
+
+def test_a_long_error_keeps_its_end(notebook: Notebook) -> None:
+    notebook.run("raise ValueError('x' * 10_000 + 'end')")
+    notebook.run("%explain")
+    assert len(notebook.said[0]) < 5_000
+    assert "xxend" in notebook.said[0]
+
+
 def test_the_schema_is_a_variable(notebook: Notebook) -> None:
     notebook.shell.user_ns["Number"] = {"type": "integer"}
     notebook.run("%%chat --schema Number\nWhat is 348 + 277?")
