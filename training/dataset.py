@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from random import Random
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +17,24 @@ from tokenizers import Tokenizer
 
 from training.conversation import Sample, render_prompt, render_target
 
-LONGEST = 1024
+LONGEST = 1536
 CHUNK = 20_000
+MANY_TOOLS = 4
 
 Drawer = Callable[[Random], Sample]
 
 
 @dataclass(slots=True)
 class Dataset:
-    """All tokens in one array. Sample i is tokens[starts[i]:starts[i + 1]]. `learned` marks the tokens in the loss."""
+    """All tokens in one array. Sample i is tokens[starts[i]:starts[i + 1]]. `learned` marks the tokens in the loss.
+
+    `heads` has the number of tokens of the system message of each sample with tools, and 0 for the other samples.
+    """
 
     tokens: NDArray[np.uint16]
     learned: NDArray[np.bool_]
     starts: NDArray[np.int64]
+    heads: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -37,12 +43,24 @@ class Dataset:
         return np.diff(self.starts)
 
     def save(self, path: Path) -> None:
-        np.savez(path, tokens=self.tokens, learned=self.learned, starts=self.starts)
+        np.savez(path, tokens=self.tokens, learned=self.learned, starts=self.starts, heads=self.heads)
 
     @classmethod
     def load(cls, path: Path) -> "Dataset":
         with np.load(path) as file:
-            return cls(file["tokens"], file["learned"], file["starts"])
+            return cls(file["tokens"], file["learned"], file["starts"], file["heads"])
+
+    def groups(self) -> NDArray[np.int64]:
+        """A number for each system message with tools, so that samples with the same one can share a batch."""
+        heads = [
+            crc32(self.tokens[start : start + head].tobytes())
+            for start, head in zip(self.starts[:-1], self.heads, strict=True)
+        ]
+        return np.where(self.heads > 0, np.array(heads, np.int64), 0)
+
+    def shared(self, indices: NDArray[np.int64]) -> int:
+        """The number of tokens at the start of all samples of a batch that are equal and not learned."""
+        return int(self.heads[indices[0]])
 
     def batch(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Two arrays (samples, length): the token ids, padded on the right with 0, and a mask.
@@ -68,19 +86,21 @@ def encode(tokenizer: Tokenizer, draw: Drawer, samples: int, seed: int, *, learn
     rng = Random(seed)
     rows: list[NDArray[np.uint16]] = []
     masks: list[NDArray[np.bool_]] = []
+    heads: list[int] = []
     opening = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False).ids
     end = tokenizer.token_to_id("<|im_end|>")
     for start in range(0, samples, CHUNK):
         drawn = [draw(rng) for _ in range(min(CHUNK, samples - start))]
         questions = tokenizer.encode_batch_fast([render_prompt(s) for s in drawn], add_special_tokens=False)
         answers = tokenizer.encode_batch_fast([render_target(s) for s in drawn], add_special_tokens=False)
-        for question, answer in zip(questions, answers, strict=True):
+        for sample, question, answer in zip(drawn, questions, answers, strict=True):
             given = past_answers(question.ids, opening, end) if learn_past else [False] * len(question.ids)
             if len(given) + len(answer.ids) <= LONGEST:
                 rows.append(np.array(question.ids + answer.ids, np.uint16))
                 masks.append(np.array(given + [True] * len(answer.ids), np.bool_))
+                heads.append(question.ids.index(end) + 1 if len(sample.tools) >= MANY_TOOLS else 0)
     starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    return Dataset(np.concatenate(rows), np.concatenate(masks), starts.astype(np.int64))
+    return Dataset(np.concatenate(rows), np.concatenate(masks), starts.astype(np.int64), np.array(heads, np.int64))
 
 
 def past_answers(ids: list[int], opening: list[int], end: int) -> list[bool]:
@@ -107,27 +127,33 @@ def past_answers(ids: list[int], opening: list[int], end: int) -> list[bool]:
 def batches(dataset: Dataset, tokens: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """Yields batches without end, as arrays of sample indices. An epoch contains each sample once.
 
-    A batch has at most `tokens` tokens, including padding.
+    A batch has at most `tokens` tokens, including padding. Shared system messages do not count.
     """
     rng = np.random.default_rng(seed)
-    lengths = dataset.lengths()
+    lengths, groups_of, heads = dataset.lengths(), dataset.groups(), dataset.heads
     while True:
         order = rng.permutation(len(dataset))
         for start in range(0, len(order), CHUNK):
             chunk = order[start : start + CHUNK]
-            groups = _by_length(chunk[np.argsort(lengths[chunk], kind="stable")], lengths, tokens)
-            for index in rng.permutation(len(groups)):
-                yield groups[index]
+            made = _split(chunk[np.lexsort((lengths[chunk], groups_of[chunk]))], lengths - heads, groups_of, tokens)
+            for index in rng.permutation(len(made)):
+                yield made[index]
 
 
-def _by_length(ordered: NDArray[np.int64], lengths: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:
-    """Split samples that are ordered by length into batches of at most `tokens` tokens, including padding."""
-    groups, first = [], 0
+def _split(
+    ordered: NDArray[np.int64], lengths: NDArray[np.int64], groups_of: NDArray[np.int64], tokens: int
+) -> list[NDArray[np.int64]]:
+    """Split samples that are ordered by group and length into batches of one group.
+
+    A batch has at most `tokens` tokens, including padding. The tokens that all its samples share do not count.
+    """
+    made, first = [], 0
     for last in range(1, len(ordered) + 1):
-        if last == len(ordered) or lengths[ordered[last]] * (last + 1 - first) > tokens:
-            groups.append(ordered[first:last])
+        full = last == len(ordered) or groups_of[ordered[last]] != groups_of[ordered[first]]
+        if full or lengths[ordered[last]] * (last + 1 - first) > tokens:
+            made.append(ordered[first:last])
             first = last
-    return groups
+    return made
 
 
 def main() -> None:

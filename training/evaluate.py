@@ -17,9 +17,10 @@ from typing import Any
 
 from mlx_lm import batch_generate, load
 
-from training import faq, memory, sums, texts, tools
+from training import faq, memory, notebook, notebook_loop, notebook_tasks, sums, texts, tools
 from training.conversation import Sample, Turn, user
-from training.generator import FINAL_PAST_SKILLS, LAST_SHORT_SKILLS, draw, opened, two_questions
+from training.generator import FINAL_PAST_SKILLS, LAST_SHORT_SKILLS, Skills, draw, opened, two_questions
+from training.notebook_loop import Driver
 
 SEED = 424_242
 MOST_TOKENS = 420
@@ -73,6 +74,23 @@ def products(rng: Random) -> Turn:
     return sums.multiply(rng, 3, held_out=True)
 
 
+EASY_SKILLS: Skills = {
+    faq.frequently_asked: 4,
+    digits("+", 1): 2,
+    digits("+", 2): 2,
+    texts.echo: 2,
+    texts.list_things: 2,
+}
+
+
+def no_tool_needed(rng: Random) -> Sample:
+    """A question that has nothing to do with the notebook, with its tools and its system message."""
+    turn = draw(rng, EASY_SKILLS)
+    system = notebook.SYSTEM.format(name=f"{rng.choice(notebook_tasks.STEMS)}.ipynb")
+    messages = [{"role": "system", "content": system}, user(turn.question)]
+    return Sample(turn.skill, messages, turn.reasoning, turn.answer, [*notebook.TOOLS], value=turn.value)
+
+
 SKILLS: dict[str, SampleMaker] = {
     "add, 1 digit": alone(digits("+", 1)),
     "add, 2 digits": alone(digits("+", 2)),
@@ -98,6 +116,7 @@ SKILLS: dict[str, SampleMaker] = {
     "two questions": alone(partial(two_questions, skills=LAST_SHORT_SKILLS)),
     "tool call": tools.call,
     "tool result": tools.report,
+    "notebook: no tool needed": no_tool_needed,
 }
 
 
@@ -137,6 +156,28 @@ def measure(model: Any, tokenizer: Any, samples: list[Sample], *, think: bool) -
     return cell
 
 
+def measure_loops(driver: Driver, skill: str, count: int, *, think: bool) -> Cell:
+    """Measure a skill of notebook_loop. Every call and the answer must have the exact text."""
+    attempts = notebook_loop.attempts(skill, count)
+    driver.drive(attempts, think=think)
+    cell = Cell(total=count)
+    for one in attempts:
+        if one.right():
+            cell.correct += 1
+        else:
+            cell.failures.append((one.messages[1]["content"], "\n".join(one.expected), "\n".join(one.done)))
+    return cell
+
+
+def measure_skill(driver: Driver, skill: str, count: int) -> dict[str, Cell]:
+    """The cells of a row of the table: reasoning on and off."""
+    modes = {"on": True, "off": False}
+    if skill in notebook_loop.SKILLS:
+        return {mode: measure_loops(driver, skill, count, think=think) for mode, think in modes.items()}
+    samples = samples_of(SKILLS[skill], count)
+    return {mode: measure(driver.model, driver.tokenizer, samples, think=think) for mode, think in modes.items()}
+
+
 def table(results: dict[str, dict[str, Cell]]) -> str:
     lines = ["| skill | reasoning on | reasoning off |", "| --- | --- | --- |"]
     lines += [
@@ -153,17 +194,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--failures", type=int, default=0, help="failures to print per cell")
     options = parser.parse_args()
-    model, tokenizer = load(str(options.folder))
+    driver = Driver(*load(str(options.folder)))
     wanted = options.skills.split(";") if options.skills else [""]
     results: dict[str, dict[str, Cell]] = {}
-    for skill, make in SKILLS.items():
+    for skill in (*SKILLS, *notebook_loop.SKILLS):
         if not skill.startswith(tuple(wanted)):
             continue
-        samples = samples_of(make, options.count)
-        results[skill] = {
-            "on": measure(model, tokenizer, samples, think=True),
-            "off": measure(model, tokenizer, samples, think=False),
-        }
+        results[skill] = measure_skill(driver, skill, options.count)
         for mode, cell in results[skill].items():
             for question, expected, text in cell.failures[: options.failures]:
                 print(f"{skill}, {mode}: {question!r}\n  expected {expected!r}\n  written  {text!r}")

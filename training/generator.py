@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from training import memory, texts, tools, words
+from training import memory, notebook, texts, tools, words
 from training.conversation import Message, Sample, Turn, assistant, user
 from training.faq import frequently_asked, out_of_scope
 from training.sums import add, chain, compare, multiply, subtract, word_problem
@@ -179,6 +179,9 @@ POLISH_SKILLS: Skills = {
     texts.count: 5,
     texts.long_count: 6,
 }
+
+# The seventh stage: the notebook, and the mixture of the sixth.
+NOTEBOOK_SHARE = 0.22
 
 SYSTEM_PROMPTS = words.listed(
     """You are a helpful assistant.|You are pico-tiny.|Answer briefly.|Be concise.|
@@ -376,6 +379,13 @@ def _last_turn(rng: Random, skills: Skills, pairs: float) -> Turn:
 def draw_polish_sample(rng: Random) -> Sample:
     """One training sample of the sixth stage, meant for `training.dataset --learn-past`."""
     return draw_last_sample(rng, POLISH_SKILLS, pairs=0.22)
+
+
+def draw_notebook_sample(rng: Random) -> Sample:
+    """One training sample of the seventh stage, meant for `training.dataset --learn-past`."""
+    if rng.random() < NOTEBOOK_SHARE:
+        return notebook.use(rng, partial(_last_turn, skills=POLISH_SKILLS, pairs=0.1))
+    return draw_polish_sample(rng)
 
 
 def repeat_digits(rng: Random, sample: Sample) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 EPSILON = 1e-6
+KeysValues = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,18 @@ class Attention(nn.Module):
         self.q_norm = Norm(shape.head_width)
         self.k_norm = Norm(shape.head_width)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, past: KeysValues | None = None) -> Tensor:
         """x: (batch, length, hidden); cos, sin: (length, head width); mask: (length, length), 0 or -inf.
 
         If the rows differ, cos and sin have the batch as first axis, and the mask is (batch, 1, 1, length, length).
+        `past` holds the keys and values of a prefix that all rows share. The mask then has a column for each of them.
         """
+        return self.attend(x, cos, sin, mask, past)[0]
+
+    def attend(
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, past: KeysValues | None = None
+    ) -> tuple[Tensor, KeysValues]:
+        """The same, and the keys and values of x."""
         batch, length, _ = x.shape
         shape = self.shape
         heads, groups, width = shape.heads, shape.key_value_heads, shape.head_width
@@ -116,10 +124,16 @@ class Attention(nn.Module):
         projected = F.linear(x, weights).view(batch, length, heads + 2 * groups, width)
         turned = self._normed_and_turned(projected[:, :, : heads + groups].contiguous(), cos, sin).transpose(1, 2)
         q = turned[:, :heads].reshape(batch, groups, heads // groups * length, width)
-        k, v = turned[:, heads:], projected[:, :, heads + groups :].transpose(1, 2)
-        scores = (q @ k.transpose(-1, -2)).view(batch, groups, heads // groups, length, length)
-        attended = torch.add(mask, scores, alpha=width**-0.5).softmax(-1).view(batch, groups, -1, length) @ v
-        return self.o_proj(attended.view(batch, heads, length, width).transpose(1, 2).reshape(batch, length, -1))
+        own = turned[:, heads:], projected[:, :, heads + groups :].transpose(1, 2)
+        k, v = (
+            own
+            if past is None
+            else (torch.cat([p.expand(batch, -1, -1, -1), o], 2) for p, o in zip(past, own, strict=True))
+        )
+        scores = (q @ k.transpose(-1, -2)).view(batch, groups, heads // groups, length, -1)
+        attended = torch.add(mask, scores, alpha=width**-0.5).softmax(-1).view(batch, groups, -1, k.shape[2]) @ v
+        y = self.o_proj(attended.view(batch, heads, length, width).transpose(1, 2).reshape(batch, length, -1))
+        return y, own
 
     def _normed_and_turned(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Normalise queries and keys, and rotate them to their positions.
@@ -155,8 +169,8 @@ class Layer(nn.Module):
         self.input_layernorm = Norm(shape.hidden)
         self.post_attention_layernorm = Norm(shape.hidden)
 
-    def attend(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
-        return x + self.self_attn(self.input_layernorm(x), cos, sin, mask)
+    def attend(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, past: KeysValues | None = None) -> Tensor:
+        return x + self.self_attn(self.input_layernorm(x), cos, sin, mask, past)
 
     def feed(self, x: Tensor) -> Tensor:
         return x + self.mlp(self.post_attention_layernorm(x))
@@ -204,6 +218,21 @@ class Qwen3(nn.Module):
         last = self.model.layers[-1]
         x = last.feed(last.attend(x, cos, sin, mask)[learned])
         return F.linear(self.model.norm(x), self.model.embed_tokens.weight)
+
+    def forward_shared(self, ids: Tensor, learned: Tensor, shared: int) -> Tensor:
+        """As forward, for rows whose first `shared` tokens are equal and not learned. These are computed once."""
+        length, layers = ids.shape[1], self.model.layers
+        cos, sin, mask = self.cos[:length], self.sin[:length], self.mask[:length, :length]
+        p, x = self.model.embed_tokens(ids[:1, :shared]), self.model.embed_tokens(ids[:, shared:])
+        for layer in layers:
+            y, past = layer.self_attn.attend(
+                layer.input_layernorm(p), cos[:shared], sin[:shared], mask[:shared, :shared].contiguous()
+            )
+            x = layer.attend(x, cos[shared:], sin[shared:], mask[shared:].contiguous(), past)
+            if layer is layers[-1]:
+                return F.linear(self.model.norm(layer.feed(x[learned[:, shared:]])), self.model.embed_tokens.weight)
+            p, x = layer.feed(p + y), layer.feed(x)
+        raise ValueError("a model has at least one layer")
 
 
 def rope_tables(length: int, width: int, theta: float) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,8 +55,9 @@ class Run:
         self.progress = Progress(**state["progress"])
 
     def start_from(self, path: Path) -> None:
-        """Load the weights only, for a new schedule on a new mixture."""
-        self.model.load_state_dict(torch.load(path, weights_only=True)["model"])
+        """Load only the weights of a checkpoint or an exported folder, for a new schedule on a new mixture."""
+        weights = exported(path) if path.is_dir() else torch.load(path, weights_only=True)["model"]
+        self.model.load_state_dict(weights)
 
     def save(self, path: Path) -> None:
         progress = self.progress
@@ -69,15 +71,22 @@ class Run:
         """Do one update. Returns the weighted loss per learned token."""
         ids, learned = (torch.from_numpy(array) for array in dataset.batch(indices))
         targets = torch.roll(ids, -1, 1)[learned]
-        losses = F.cross_entropy(self.model(ids, learned), targets, reduction="none")
+        shared = dataset.shared(indices)
+        logits = self.model.forward_shared(ids, learned, shared) if shared else self.model(ids, learned)
+        losses = F.cross_entropy(logits, targets, reduction="none")
         weights = token_weights(learned, self.options.length_power)
         loss = (losses * weights).sum() / weights.sum()
         loss.backward()
         average_gradients(self.optimizer.parameters)
         self.optimizer.step(schedule(self.progress.step, self.options.steps, self.options.warmup, self.options.flat))
         self.progress.step += 1
-        self.progress.tokens += ids.numel() * workers()
+        self.progress.tokens += (ids.numel() - shared * (len(ids) - 1)) * workers()
         return loss.item()
+
+
+def exported(folder: Path) -> dict[str, Tensor]:
+    """The weights of a folder that training.export wrote, in float32."""
+    return {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
 
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:
@@ -146,7 +155,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save-seconds", type=float, default=180)
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint")
-    parser.add_argument("--start-from", type=Path, help="checkpoint with the initial weights")
+    parser.add_argument("--start-from", type=Path, help="checkpoint or model folder with the initial weights")
     return parser.parse_args()
 
 

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from training.conversation import Sample, assistant, user
 from training.dataset import Dataset, batches, encode
-from training.generator import draw_sample
+from training.generator import draw_notebook_sample, draw_sample
 
 TOKENIZER = Path(__file__).parents[2] / "pico_jupyter" / "builtin" / "pico-tiny" / "tokenizer.json"
 TALK = [user("Hi"), assistant("Hello!"), user("Thanks")]
@@ -51,6 +51,20 @@ def test_an_epoch_has_every_sample_once_and_no_batch_is_too_large(tokenizer: Tok
         drawn += indices.tolist()
 
     assert sorted(drawn) == list(range(len(data)))
+
+
+def test_the_samples_of_a_batch_share_their_system_message_with_tools(tokenizer: Tokenizer) -> None:
+    data = encode(tokenizer, draw_notebook_sample, 500, 1)
+    stream = batches(data, 4096, seed=0)
+    shared = 0
+    for _ in range(100):
+        ids, learned = data.batch(indices := next(stream))
+        head = data.shared(indices)
+        assert (ids[:, :head] == ids[:1, :head]).all()
+        assert not learned[:, : max(head - 1, 0)].any()
+        shared = max(shared, head)
+
+    assert shared > 500
 
 
 def test_a_dataset_can_be_saved_and_loaded(tokenizer: Tokenizer, tmp_path: Path) -> None:

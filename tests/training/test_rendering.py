@@ -10,7 +10,7 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from training.conversation import Sample, assistant, render_prompt, user
-from training.generator import draw_sample
+from training.generator import draw_notebook_sample, draw_sample
 
 TEMPLATE = Path(__file__).parents[2] / "training" / "chat_template.jinja"
 
@@ -31,6 +31,14 @@ def test_training_prompts_equal_the_rendering_of_the_template(template: jinja2.T
 
     for _ in range(1500):
         sample = draw_sample(rng)
+        assert render(template, sample, enable_thinking=sample.think) == render_prompt(sample)
+
+
+def test_prompts_with_a_notebook_equal_the_rendering_of_the_template(template: jinja2.Template) -> None:
+    rng = Random(12)
+
+    for _ in range(300):
+        sample = draw_notebook_sample(rng)
         assert render(template, sample, enable_thinking=sample.think) == render_prompt(sample)
 
 
