@@ -18,7 +18,7 @@ SYSTEM = (
     "You are an assistant in the Jupyter notebook {name}. Use the tools to read, change and run its cells. "
     "When you are done, say so in one sentence."
 )
-DEFINITIONS = Path(__file__).parents[1] / "pico_jupyter" / "server" / "notebook_tools.json"
+DEFINITIONS = Path(__file__).parents[1] / "pico_jupyter" / "assistant" / "notebook_tools.json"
 TOOLS: list[Tool] = json.loads(DEFINITIONS.read_text())
 SCENES = 150
 REJECTED_ANSWER = "You rejected this, so I stop here."

@@ -116,6 +116,7 @@ def attempt(make: TaskMaker, prepare: Prepare, number: int) -> Attempt:
     rng = Random(f"attempt {number}")
     name = notebook.scene(FIRST_UNSEEN + number % NAMES).name
     simulated = notebook.notebook_of(rng, name)
+    simulated.style = 0
     prepare(simulated)
     question, plan = make(rng, simulated)
     own = copy.deepcopy(simulated)
