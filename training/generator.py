@@ -388,6 +388,17 @@ def draw_notebook_sample(rng: Random) -> Sample:
     return draw_polish_sample(rng)
 
 
+def draw_recall_sample(rng: Random) -> Sample:
+    """One training sample of the eighth stage, meant for `training.dataset --learn-past`.
+
+    The seventh stage forgets some of the skills that its mixture has rarely.
+    """
+    kind = rng.random()
+    if kind < 0.55:
+        return draw_final_sample(rng)
+    return draw_notebook_sample(rng) if kind < 0.85 else draw_polish_sample(rng)
+
+
 def repeat_digits(rng: Random, sample: Sample) -> None:
     """Replace all digits by two random digits, for example 5271 by 5225. Repeated digits are hard to copy.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import re
 from collections.abc import AsyncIterator
@@ -18,13 +17,10 @@ from pico_jupyter.engine.engine import Engine
 from pico_jupyter.engine.local_client import LocalEngineClient, client_of
 from pico_jupyter.types import ChatPrompt, EngineOptions, GenerationRequest, Message, Role, TextPart
 from training.held_out import is_held_out
-from training.notebook import SYSTEM, TOOLS
-from training.simulated_notebook import NotebookCell, SimulatedNotebook
 
 SIX_MEGABYTES = 6_000_000
 SUMS = 60
 MARGIN = 0.5
-MAX_STEPS = 4
 
 
 @pytest.fixture
@@ -66,41 +62,6 @@ async def test_it_explains_how_its_reasoning_is_switched_off(engine: LocalEngine
         [choice] = (await ask(engine, "How do I turn reasoning off?", reasoning=reasoning)).choices
         assert "enable_thinking" in choice.text
         assert bool(choice.reasoning) is reasoning
-
-
-async def use_notebook(engine: LocalEngineClient, question: str, *, reasoning: bool) -> str:
-    """Send a question with the tools of the assistant, execute the calls, and return the last answer."""
-    notebook = SimulatedNotebook(random.Random(1), "demo.ipynb", [NotebookCell("3f2a", "print(7 * 8)")])
-    messages = [
-        Message("system", (TextPart(SYSTEM.format(name=notebook.name)),)),
-        Message("user", (TextPart(question),)),
-    ]
-    for step in range(MAX_STEPS):
-        prompt = ChatPrompt(tuple(messages), tools=json.dumps(TOOLS))
-        request = GenerationRequest(id=str(step), model="pico-tiny", prompt=prompt, reasoning=reasoning)
-        [choice] = (await collect(engine.generate(request))).choices
-        if not choice.tool_calls:
-            return choice.text
-        messages.append(Message("assistant", reasoning=choice.reasoning or None, tool_calls=tuple(choice.tool_calls)))
-        for call in choice.tool_calls:
-            result = notebook.call(call.name, json.loads(call.arguments))
-            messages.append(Message("tool", (TextPart(result),), tool_call_id=call.id, name=call.name))
-    raise AssertionError("too many steps")
-
-
-@pytest.mark.parametrize("reasoning", [True, False])
-@pytest.mark.parametrize(
-    ("question", "answer"),
-    [
-        ("Add a cell that prints 12 + 35 and run it.", "The cell printed 47."),
-        ("Run the first cell.", "The cell printed 56."),
-        ("Run cell 3f2a", "The cell printed 56."),
-        ("How many cells are there?", "The notebook has 1 cell."),
-        ("What is 12 + 35?", "12 + 35 = 47"),
-    ],
-)
-async def test_it_drives_a_notebook(engine: LocalEngineClient, question: str, answer: str, reasoning: bool) -> None:
-    assert await use_notebook(engine, question, reasoning=reasoning) == answer
 
 
 async def test_reasoning_improves_three_digit_sums_by_half(engine: LocalEngineClient) -> None:
