@@ -29,12 +29,12 @@ export const outputPlugin: JupyterFrontEndPlugin<void> = {
   optional: [INotebookTracker, IDocumentManager, IDefaultFileBrowser],
   activate: (
     app: JupyterFrontEnd,
-    { trans }: IPico,
+    { trans, saveSetting }: IPico,
     notebooks: INotebookTracker | null,
     documents: IDocumentManager | null,
     browser: IDefaultFileBrowser | null
   ) => {
-    const services = { app, trans, notebooks, documents, browser };
+    const services = { app, trans, saveSetting, notebooks, documents, browser };
     app.docRegistry.addWidgetExtension('Notebook', {
       createNew: ({ content: { rendermime }, sessionContext }: NotebookPanel): IDisposable => {
         // The widget manager adds its factory when the session is ready. PanelOutput waits for that before it renders the widget.

@@ -11,6 +11,7 @@ import { systemEnvironment } from '../model/environment';
 import { HttpBackend } from '../model/httpBackend';
 import { Models } from '../model/models';
 import { Observable } from '../model/observable';
+import { Environment } from '../model/types';
 import { broadcastPageChannel, localUnsavedStore, pageId } from '../page/browserPage';
 import { Preferences, Renderer } from '../view/services';
 import { ContentsFolder } from './contentsFolder';
@@ -18,7 +19,9 @@ import { loadSettings, PanelSettings, SETTINGS_ID } from './settings';
 
 export interface IPico {
   readonly models: Models;
+  readonly environment: Environment;
   readonly settings: Observable<PanelSettings>;
+  saveSetting(name: keyof PanelSettings, value: string | boolean): void;
   readonly preferences: Observable<Preferences>;
   readonly renderer: Observable<Renderer | null>;
   readonly trans: TranslationBundle;
@@ -41,9 +44,9 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
       ServerConnection.makeRequest(URLExt.join(serverSettings.baseUrl, path), init, serverSettings)
     );
     const environment = systemEnvironment(pageId());
-    const saveDefaultModel = (name: string): void =>
-      void registry?.set(SETTINGS_ID, 'defaultModel', name).catch(error => console.warn('pico_jupyter: settings', error));
-    const models = new Models(backend, environment, settings.get().defaultModel, saveDefaultModel);
+    const saveSetting = (name: keyof PanelSettings, value: string | boolean): void =>
+      void registry?.set(SETTINGS_ID, name, value).catch(error => console.warn('pico_jupyter: settings', error));
+    const models = new Models(backend, environment, settings.get().defaultModel, name => saveSetting('defaultModel', name));
     events.stream.connect((_, event) => {
       if (event.schema_id.startsWith('urn:pico-jupyter:events:')) {
         void models.refresh();
@@ -51,8 +54,10 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
     });
     return {
       models,
+      environment,
       settings,
-      preferences: derive(settings, ({ sendKey }) => ({ sendKey })),
+      saveSetting,
+      preferences: derive(settings, ({ sendKey, sharesNotebook }) => ({ sendKey, sharesNotebook })),
       renderer: lazyRenderer(),
       trans: (translator ?? nullTranslator).load('pico_jupyter'),
       newChat: role => {

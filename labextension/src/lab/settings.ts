@@ -14,6 +14,7 @@ export interface PanelSettings {
   /** null for the model's default. */
   readonly temperature: number | null;
   readonly sendKey: 'enter' | 'accel-enter';
+  readonly sharesNotebook: boolean;
   readonly folder: string;
 }
 
@@ -27,6 +28,7 @@ export function readSettings(composite: unknown): PanelSettings {
     system: string(values.system),
     temperature: typeof values.temperature === 'number' ? number(values.temperature) : null,
     sendKey: oneOf(values.sendKey, ['enter', 'accel-enter'], 'enter'),
+    sharesNotebook: values.sharesNotebook === true,
     folder: string(values.folder).replace(/^\/+|\/+$/g, '') || 'Chats'
   };
 }

@@ -8,6 +8,8 @@ import { AttachmentList, readBrowserFile } from './Attachments';
 import { ContextGauge } from './ContextGauge';
 import { Icon } from './icons';
 import { IconButton } from './controls';
+import { useMentions } from './Mentions';
+import { ShareButton, useOpenNotebook } from './ShareButton';
 import { ReasoningToggle } from './ReasoningToggle';
 import { useObservable, useServices } from './services';
 
@@ -19,12 +21,14 @@ interface ComposerProps {
 }
 
 export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element {
-  const { chat, trans, preferences } = useServices();
+  const { chat, trans, preferences, actions } = useServices();
   const { attachments } = useObservable(chat.state);
   const { sendKey } = useObservable(preferences);
+  const attachOpenNotebook = useOpenNotebook();
   const [text, setText] = React.useState('');
   const rejection = useRejection();
   const area = React.useRef<HTMLTextAreaElement>(null);
+  const mentions = useMentions(area, text, setText);
   const canSend = !isBusy && (text.trim() !== '' || attachments.length > 0);
 
   React.useLayoutEffect(() => {
@@ -36,11 +40,15 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
 
   const submit = (): void => {
     if (canSend) {
+      attachOpenNotebook();
       void chat.send(text);
       setText('');
     }
   };
-  const onKeyDown = (event: React.KeyboardEvent): void => {
+  const onKeyDown = (event: React.KeyboardEvent<HTMLTextAreaElement>): void => {
+    if (mentions.onKeyDown(event)) {
+      return;
+    }
     const isAccel = event.ctrlKey || event.metaKey;
     const sends = sendKey === 'enter' ? !event.shiftKey : isAccel;
     if (event.key === 'Enter' && sends) {
@@ -67,24 +75,27 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
   return (
     <div className="pico-composer">
       {attachments.length > 0 && <AttachmentList attachments={attachments} onRemove={id => chat.detach(id)} />}
-      {rejection && (
+      {(rejection || mentions.problem) && (
         <div className="pico-hint" role="status">
-          <Icon name="alert" size={14} /> {rejection}
+          <Icon name="alert" size={14} /> {rejection || mentions.problem}
         </div>
       )}
+      {mentions.list}
       <textarea
         ref={area}
         rows={1}
         dir="auto"
         value={text}
         aria-label={trans.__('Message')}
-        placeholder={trans.__('Ask a local model…')}
+        placeholder={actions.contexts ? trans.__('Ask a local model… (@ adds cells, errors, files)') : trans.__('Ask a local model…')}
         onChange={event => setText(event.target.value)}
         onKeyDown={onKeyDown}
         onPaste={onPaste}
+        {...mentions.field}
       />
       <div className="pico-composer-bar">
         <AttachButtons />
+        {actions.openNotebook && <ShareButton notebook={actions.openNotebook} />}
         <ReasoningToggle />
         <span className="pico-spacer" />
         <ContextGauge messages={messages} />

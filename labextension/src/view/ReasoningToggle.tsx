@@ -42,6 +42,7 @@ export function ReasoningToggle(): React.JSX.Element {
     >
       <span className="pico-toggle-icon">
         <Icon name="bulb" size={14} />
+        <span className="pico-toggle-word">{trans.__('Reasoning')}</span>
       </span>
       {REASONINGS.map(choice => {
         const [word, tip] = words[choice];

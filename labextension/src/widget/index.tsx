@@ -54,7 +54,7 @@ export default (): Views => {
       services = {
         chat,
         actions: {},
-        preferences: new Observable({ sendKey: 'enter' }),
+        preferences: new Observable({ sendKey: 'enter', sharesNotebook: false }),
         renderer: new Observable(renderer),
         trans: untranslated
       };
