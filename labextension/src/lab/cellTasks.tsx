@@ -12,7 +12,7 @@ import { CellTask, taskQuestion } from '../model/cellTasks';
 import { supportsReasoning } from '../model/models';
 import { CellProposalCard } from '../view/CellProposalCard';
 import { chatIcon } from './chatIcon';
-import { selectedCells } from './cells';
+import { cellCandidates, selectedCells } from './cells';
 import { errorOf } from './notebookContext';
 import { ASK } from './panelPlugin';
 import { IPico } from './pico';
@@ -34,14 +34,20 @@ export const cellTasksPlugin: JupyterFrontEndPlugin<void> = {
     const { trans } = pico;
     const isEnabled = (): boolean => !!notebooks.currentWidget?.content.activeCell;
     const tasks = new CellTasks(pico, notebooks, app);
-    commands.addCommand(EXPLAIN, { label: trans.__('Explain Cell'), icon: chatIcon, isEnabled, execute: () => tasks.explain() });
+    /** The cell under the pointer, for commands of the context menu; else the active cell. */
+    const cellAt = ({ atPointer }: { readonly atPointer?: unknown }): Cell | null => {
+      const { currentWidget, activeCell } = notebooks;
+      const node = atPointer ? app.contextMenuHitTest(({ classList }) => classList.contains('jp-Cell')) : undefined;
+      return currentWidget?.content.widgets.find(cell => cell.node === node) ?? activeCell;
+    };
+    commands.addCommand(EXPLAIN, { label: trans.__('Explain Cell'), icon: chatIcon, isEnabled, execute: args => tasks.explain(cellAt(args)) });
     const labels: Record<CellTask, string> = {
       fix: trans.__('Fix Cell'),
       document: trans.__('Document Cell'),
       continue: trans.__('Continue Below Cell')
     };
     for (const [command, task] of [[FIX, 'fix'], [DOCUMENT, 'document'], [CONTINUE, 'continue']] as const) {
-      commands.addCommand(command, { label: labels[task], icon: chatIcon, isEnabled, execute: () => tasks.propose(task, labels[task]) });
+      commands.addCommand(command, { label: labels[task], icon: chatIcon, isEnabled, execute: args => tasks.propose(task, labels[task], cellAt(args)) });
     }
     const all = [EXPLAIN, FIX, DOCUMENT, CONTINUE];
     const menu = new Menu({ commands });
@@ -69,21 +75,19 @@ class CellTasks {
     private readonly _app: JupyterFrontEnd
   ) {}
 
-  explain(): void {
+  explain(cell: Cell | null): void {
     const { trans } = this._pico;
-    const cell = this._notebooks.activeCell;
     const hasError = cell?.model.type === 'code' && errorOf(cell.model as ICodeCellModel) !== '';
     const text = hasError
       ? trans.__('This cell fails. Explain the error in a few sentences, and how to correct it.')
       : trans.__('Explain in a few sentences what this cell does.');
-    void this._app.commands.execute(ASK, { text, attachments: selectedCells(this._notebooks).map(candidate => ({ ...candidate })) });
+    void this._app.commands.execute(ASK, { text, attachments: this._candidates(cell) });
   }
 
-  /** Show the proposal of the model below the active cell. The previous one for this cell is closed. */
-  async propose(task: CellTask, label: string): Promise<void> {
+  /** Show the proposal of the model below the cell. The previous one for this cell is closed. */
+  async propose(task: CellTask, label: string, cell: Cell | null): Promise<void> {
     const { trans, models, settings } = this._pico;
     const panel = this._notebooks.currentWidget;
-    const cell = panel?.content.activeCell;
     if (!panel || !cell) {
       return;
     }
@@ -139,6 +143,14 @@ class CellTasks {
     layout.insertWidget(layout.widgets.findIndex(({ node }) => node.classList.contains('jp-Cell-inputWrapper')) + 1, card);
     this._cards.set(cell, card);
     await proposal.finished;
+  }
+
+  /** The selected cells if `cell` is one of them, else `cell`. */
+  private _candidates(cell: Cell | null): { [key: string]: string }[] {
+    const content = this._notebooks.currentWidget?.content;
+    const isSelected = !!content && !!cell && content.isSelectedOrActive(cell);
+    const candidates = isSelected || !cell ? selectedCells(this._notebooks) : cellCandidates(this._notebooks, content, [cell.model.toJSON()]);
+    return candidates.map(({ name, data }) => ({ name, data }));
   }
 
   private _apply(task: CellTask, panel: NotebookPanel, cell: Cell, after: string): void {

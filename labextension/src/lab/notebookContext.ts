@@ -106,7 +106,7 @@ function lastError(panel: NotebookPanel | null): { readonly name: string; readon
   return { name, text: `${last.cell.model.sharedModel.getSource()}\n\n${last.error}` };
 }
 
-/** The traceback in a cell's outputs, without terminal colours; '' if there is none. */
+/** The traceback in a cell's outputs, without terminal colours; '' without an error. */
 export function errorOf({ outputs }: ICodeCellModel): string {
   for (let index = 0; index < outputs.length; index += 1) {
     const output = object(outputs.get(index).toJSON());

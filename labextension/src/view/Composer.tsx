@@ -74,6 +74,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
 
   return (
     <div className="pico-composer">
+      {actions.openNotebook && <ShareButton notebook={actions.openNotebook} />}
       {attachments.length > 0 && <AttachmentList attachments={attachments} onRemove={id => chat.detach(id)} />}
       {(rejection || mentions.problem) && (
         <div className="pico-hint" role="status">
@@ -87,7 +88,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
         dir="auto"
         value={text}
         aria-label={trans.__('Message')}
-        placeholder={actions.contexts ? trans.__('Ask a local model… (@ adds cells, errors, files)') : trans.__('Ask a local model…')}
+        placeholder={trans.__('Ask a local model…')}
         onChange={event => setText(event.target.value)}
         onKeyDown={onKeyDown}
         onPaste={onPaste}
@@ -95,7 +96,6 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
       />
       <div className="pico-composer-bar">
         <AttachButtons />
-        {actions.openNotebook && <ShareButton notebook={actions.openNotebook} />}
         <ReasoningToggle />
         <span className="pico-spacer" />
         <ContextGauge messages={messages} />

@@ -34,6 +34,12 @@ export function Welcome(): React.JSX.Element {
       </p>
       <p className="pico-muted pico-keys">
         <kbd>Enter</kbd> {trans.__('send')} <kbd>Shift</kbd>+<kbd>Enter</kbd> {trans.__('new line')} <kbd>Esc</kbd> {trans.__('stop')}
+        {actions.contexts && (
+          <>
+            {' '}
+            <kbd>@</kbd> {trans.__('add cells, errors, files')}
+          </>
+        )}
       </p>
     </div>
   );
