@@ -8,7 +8,7 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { AppActions, Insertion } from '../view/services';
 import { insertCode, selectedCells } from './cells';
-import { contextSources, openNotebook } from './notebookContext';
+import { contextSources, sharedNotebook } from './notebookContext';
 import { IPico } from './pico';
 import { pickFiles, writeExport } from './serverFiles';
 
@@ -30,7 +30,7 @@ export function labActions(services: LabServices): AppActions {
     ...common,
     ...(notebooks && {
       contexts: contextSources(notebooks, trans, common.pickFiles),
-      openNotebook: openNotebook(notebooks, isShared => services.saveSetting('sharesNotebook', isShared)),
+      sharedNotebook: sharedNotebook(notebooks, isShared => services.saveSetting('sharesNotebook', isShared)),
       insertions: ['cursor', 'below', 'replace'],
       selectedCells: () => {
         const cells = selectedCells(notebooks);

@@ -9,7 +9,7 @@ import { ContextSource, cutMiddle, notebookText, Variable, variablesText } from 
 import { array, object, parseJson, string } from '../model/json';
 import { AttachmentCandidate } from '../model/types';
 import { Observable } from '../model/observable';
-import { OpenNotebook } from '../view/services';
+import { SharedNotebook } from '../view/services';
 import { selectedCells } from './cells';
 
 /** The kernel answers within this time, unless it is busy. */
@@ -71,7 +71,7 @@ export function contextSources(
 }
 
 /** The notebook that was used last, for messages that carry it. */
-export function openNotebook(notebooks: INotebookTracker, setShared: (isShared: boolean) => void): OpenNotebook {
+export function sharedNotebook(notebooks: INotebookTracker, setShared: (isShared: boolean) => void): SharedNotebook {
   const nameNow = (): string => PathExt.basename(notebooks.currentWidget?.context.path ?? '');
   const name = new Observable(nameNow());
   const update = (): void => name.set(nameNow());

@@ -9,7 +9,7 @@ import { ContextGauge } from './ContextGauge';
 import { Icon } from './icons';
 import { IconButton } from './controls';
 import { useMentions } from './Mentions';
-import { ShareButton, useOpenNotebook } from './ShareButton';
+import { ShareButton, useSharedNotebook } from './ShareButton';
 import { ReasoningToggle } from './ReasoningToggle';
 import { useObservable, useServices } from './services';
 
@@ -24,7 +24,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
   const { chat, trans, preferences, actions } = useServices();
   const { attachments } = useObservable(chat.state);
   const { sendKey } = useObservable(preferences);
-  const attachOpenNotebook = useOpenNotebook();
+  const attachSharedNotebook = useSharedNotebook();
   const [text, setText] = React.useState('');
   const rejection = useRejection();
   const area = React.useRef<HTMLTextAreaElement>(null);
@@ -40,7 +40,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
 
   const submit = (): void => {
     if (canSend) {
-      attachOpenNotebook();
+      attachSharedNotebook();
       void chat.send(text);
       setText('');
     }
@@ -74,7 +74,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
 
   return (
     <div className="pico-composer">
-      {actions.openNotebook && <ShareButton notebook={actions.openNotebook} />}
+      {actions.sharedNotebook && <ShareButton notebook={actions.sharedNotebook} />}
       {attachments.length > 0 && <AttachmentList attachments={attachments} onRemove={id => chat.detach(id)} />}
       {(rejection || mentions.problem) && (
         <div className="pico-hint" role="status">

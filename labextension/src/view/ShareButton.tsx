@@ -3,9 +3,9 @@
 import * as React from 'react';
 import { contextBudget, isSent } from '../model/context';
 import { Icon } from './icons';
-import { OpenNotebook, useObservable, useServices } from './services';
+import { SharedNotebook, useObservable, useServices } from './services';
 
-export function ShareButton({ notebook }: { notebook: OpenNotebook }): React.JSX.Element | null {
+export function ShareButton({ notebook }: { notebook: SharedNotebook }): React.JSX.Element | null {
   const { preferences, trans } = useServices();
   const { sharesNotebook } = useObservable(preferences);
   const name = useObservable(notebook.name);
@@ -31,12 +31,12 @@ export function ShareButton({ notebook }: { notebook: OpenNotebook }): React.JSX
 }
 
 /** Returns a function that attaches the open notebook if the user shares it, and if it changed since it was sent. */
-export function useOpenNotebook(): () => void {
+export function useSharedNotebook(): () => void {
   const { actions, chat, preferences } = useServices();
   return () => {
     const used = chat.state.get().attachments.reduce((sum, { data }) => sum + data.length, 0);
     const budget = contextBudget(chat.models.chosen?.context ?? 0, used);
-    const candidate = preferences.get().sharesNotebook ? actions.openNotebook?.read(budget) : null;
+    const candidate = preferences.get().sharesNotebook ? actions.sharedNotebook?.read(budget) : null;
     if (candidate && !isSent(chat.conversation.state.get().messages, candidate)) {
       chat.attach([candidate]);
     }

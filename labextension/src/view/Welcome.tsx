@@ -7,7 +7,7 @@ import { GetModelsContext } from './GetModels';
 import { Icon } from './icons';
 import { useContextReader } from './Mentions';
 import { CIRCLE, drawSample, SampleImage, SHAPES, SQUARE } from './sampleImages';
-import { OpenNotebook, Translator, useObservable, useServices } from './services';
+import { SharedNotebook, Translator, useObservable, useServices } from './services';
 
 export function Welcome(): React.JSX.Element {
   const { actions, chat, trans } = useServices();
@@ -26,7 +26,7 @@ export function Welcome(): React.JSX.Element {
           <Suggestion key={question.text} question={question} isDisabled={!models.length} />
         ))}
       </div>
-      {actions.openNotebook && <NotebookSuggestions notebook={actions.openNotebook} isDisabled={!models.length} />}
+      {actions.sharedNotebook && <NotebookSuggestions notebook={actions.sharedNotebook} isDisabled={!models.length} />}
       <p>
         <button type="button" className="pico-button" onClick={openGetModels}>
           <Icon name="download" size={14} /> {trans.__('Get a model')}
@@ -70,7 +70,7 @@ function Suggestion({ question, isDisabled }: { question: SuggestedQuestion; isD
 }
 
 /** Questions about the open notebook. */
-function NotebookSuggestions({ notebook, isDisabled }: { notebook: OpenNotebook; isDisabled: boolean }): React.JSX.Element | null {
+function NotebookSuggestions({ notebook, isDisabled }: { notebook: SharedNotebook; isDisabled: boolean }): React.JSX.Element | null {
   const { actions, chat, trans } = useServices();
   const { attach, problem } = useContextReader();
   const name = useObservable(notebook.name);

@@ -25,7 +25,7 @@ export interface AppActions {
   /** Parts of the open notebook that a message can carry. */
   readonly contexts?: readonly ContextSource[];
   /** The notebook that each message carries if the user wishes so. */
-  readonly openNotebook?: OpenNotebook;
+  readonly sharedNotebook?: SharedNotebook;
   /** Let the user pick files of the server. */
   readonly pickFiles?: () => Promise<readonly AttachmentCandidate[]>;
   readonly exportText?: (name: string, text: string) => void;
@@ -34,7 +34,7 @@ export interface AppActions {
 }
 
 /** The notebook that was used last. */
-export interface OpenNotebook {
+export interface SharedNotebook {
   /** The name of its file; '' if no notebook is open. */
   readonly name: Observable<string>;
   /** Its text in at most `budget` characters; null if no notebook is open. */
