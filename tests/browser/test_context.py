@@ -93,7 +93,7 @@ def test_a_part_that_cannot_be_read_says_why(panel: Panel) -> None:
 def test_a_busy_kernel_lists_no_variables(panel: Panel, cells: Locator) -> None:
     cells.nth(2).locator(".cm-content").click()
     panel.page.keyboard.press("Control+A")
-    panel.page.keyboard.type("import time; time.sleep(60)")
+    panel.page.keyboard.type("import time; time.sleep(10)")
     panel.page.keyboard.press("Control+Enter")
     expect(cells.nth(2).locator(".jp-InputPrompt")).to_have_text("[*]:")
     mention(panel, "var")
