@@ -123,3 +123,15 @@ def test_an_answer_of_two_calls_has_the_parts_of_both_and_no_whole_call(title: s
     assert answer.calls == [("f", '{"text": "x"}'), ("a.g", '{"count": 2}')]
     assert not any(isinstance(delta, ToolCallDelta) for delta in deltas)
     assert answer.text == ""
+
+
+@pytest.mark.parametrize("title", NAMES)
+def test_a_call_that_is_cut_anywhere_leaves_the_start_of_its_arguments_and_no_text(title: str) -> None:
+    call = NAMES[title]
+    text = write(call, "f", {"text": "x y", "count": 2})
+    for end in range(len(text)):
+        vocabulary = ChunkVocabulary(OutputFormat(calls=(call,)))
+        parser = parser_for(vocabulary, tools=json.dumps(TOOLS), calls_are_certain=True)
+        answer = fold([*parser.push(vocabulary.token(text[:end].encode())), *parser.flush()])
+        assert answer.text == ""
+        assert all('{"text": "x y", "count": 2}'.startswith(arguments) for _, arguments in answer.calls)
