@@ -178,6 +178,7 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     max_reasoning_tokens: the reasoning is closed after this many tokens; None: no limit.
     sampled: for each choice, the tokens that an engine sampled before it ended. The answer continues after them, and
     their deltas are not sent again.
+    low_priority: the request starts after all waiting requests without it.
     """
 
     id: str
@@ -201,6 +202,7 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     tool_choice: ToolChoice = ToolChoice()
     max_reasoning_tokens: int | None = None
     sampled: tuple[tuple[int, ...], ...] = ()
+    low_priority: bool = False
 
 
 class TopLogprob(msgspec.Struct, frozen=True):

@@ -128,6 +128,7 @@ class Preparation:
             draft=draft,
             end_tokens=prompt.end_tokens,
             scores_prompt=scores_prompt,
+            low_priority=request.low_priority,
             draft_tokens=_DRAFT_TOKENS if request.draft_tokens is None else request.draft_tokens,
         )
         generation.replay(request.sampled)

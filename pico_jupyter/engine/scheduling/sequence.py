@@ -120,7 +120,8 @@ class Generation:
     are negative in the spans of its `media`. `boundaries` are ascending lengths in tokens at which later prompts will
     probably diverge from this one. `draft` is the draft model; it proposes `draft_tokens` tokens a step. `keep_alive`
     is in seconds. `end_tokens` end an answer, besides the tokens that always do. A generation that `scores_prompt`
-    computes the log-probabilities of the prompt's tokens, also with max_tokens 0.
+    computes the log-probabilities of the prompt's tokens, also with max_tokens 0. A `low_priority` generation starts
+    after all others in the queue, and is preempted before all others.
 
     The scheduler sets the fields from `phase` on. `arrival` is the position in the order of arrival, `reserved` the
     bytes reserved for KV caches, `prefilled` the number of computed prompt tokens, `failures` the number of failed
@@ -146,6 +147,7 @@ class Generation:
     vectors: list[bytes | None] = field(default_factory=list)
     end_tokens: frozenset[int] = frozenset()
     scores_prompt: bool = False
+    low_priority: bool = False
     phase: Phase = "queue"
     arrival: int = 0
     reserved: int = 0
