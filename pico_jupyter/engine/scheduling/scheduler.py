@@ -169,7 +169,7 @@ class Scheduler:
             lane.decoding.pop(row, None)
 
     def _relieve_memory(self) -> None:
-        """Preempt generations, those of low priority and the newest first, until the memory is within the budget or only one runs."""
+        """Preempt until the memory is within the budget or only one runs: low priority first, then the newest."""
         while self._models.relieve_pressure() and len(running := self._lanes.generations) > 1:
             self._lifecycle.preempt(max(running, key=lambda one: (one.low_priority, one.arrival)))
 
