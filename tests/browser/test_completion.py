@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, Page, Request, expect
@@ -19,9 +20,11 @@ BEGINNING = "# What is 348 + 277?\n"
 
 
 @pytest.fixture(autouse=True)
-def settings(lab: RunningServer) -> None:
-    """The built-in model completes in all languages but markdown."""
+def settings(lab: RunningServer) -> Iterator[None]:
+    """The built-in model completes in all languages but markdown. Other tests have no completion."""
     save(lab, model="pico-tiny")
+    yield
+    save(lab)
 
 
 def save(lab: RunningServer, **settings: object) -> None:
