@@ -7,7 +7,6 @@ import { CellFacts, cellText, findCell, outline, outputImages, runText, shortId 
 import { SeenCells } from '../act/seenCells';
 import { failure, Proposal, Toolbox, ToolError, ToolResult } from '../act/toolbox';
 import { array, Json, object, string } from '../model/json';
-import { ToolDefinition } from '../model/types';
 import { untilAborted } from '../model/untilAborted';
 import { kernelProblem, kernelWait, untilKernelEnds } from './kernelState';
 import { listFiles, readFile } from './notebookFiles';
@@ -21,16 +20,11 @@ interface Undoable {
 }
 
 /** Create one for each turn, because it remembers what the model has read. */
-export class NotebookToolbox implements Toolbox {
+export class NotebookToolbox implements Pick<Toolbox, 'propose' | 'call'> {
   constructor(
     private readonly _panel: NotebookPanel,
-    private readonly _contents: Contents.IManager,
-    private readonly _definitions: () => Promise<readonly ToolDefinition[]>
+    private readonly _contents: Contents.IManager
   ) {}
-
-  tools(): Promise<readonly ToolDefinition[]> {
-    return this._definitions();
-  }
 
   async propose(name: string, args: Json): Promise<Proposal | null> {
     try {

@@ -11,6 +11,7 @@ import { systemEnvironment } from '../model/environment';
 import { HttpBackend } from '../model/httpBackend';
 import { Models } from '../model/models';
 import { Observable } from '../model/observable';
+import { Send } from '../model/requests';
 import { broadcastPageChannel, localUnsavedStore, pageId } from '../page/browserPage';
 import { Preferences, Renderer } from '../view/services';
 import { ContentsFolder } from './contentsFolder';
@@ -22,6 +23,10 @@ export interface IPico {
   readonly preferences: Observable<Preferences>;
   readonly renderer: Observable<Renderer | null>;
   readonly trans: TranslationBundle;
+  /** Sends requests with the page's credentials. */
+  readonly send: Send;
+  /** Saves a setting. */
+  save(key: string, value: string): void;
   /** Creates a chat. `role` becomes part of the chat's page id, which is the same after a reload. */
   newChat(role: 'sidebar' | 'tab'): Chat;
 }
@@ -37,13 +42,12 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
   activate: async (app: JupyterFrontEnd, registry: ISettingRegistry | null, translator: ITranslator | null): Promise<IPico> => {
     const { serverSettings, contents, events } = app.serviceManager;
     const settings = await loadSettings(registry);
-    const backend = new HttpBackend((path, init) =>
-      ServerConnection.makeRequest(URLExt.join(serverSettings.baseUrl, path), init, serverSettings)
-    );
+    const send: Send = (path, init) => ServerConnection.makeRequest(URLExt.join(serverSettings.baseUrl, path), init, serverSettings);
+    const backend = new HttpBackend(send);
     const environment = systemEnvironment(pageId());
-    const saveDefaultModel = (name: string): void =>
-      void registry?.set(SETTINGS_ID, 'defaultModel', name).catch(error => console.warn('pico_jupyter: settings', error));
-    const models = new Models(backend, environment, settings.get().defaultModel, saveDefaultModel);
+    const save = (key: string, value: string): void =>
+      void registry?.set(SETTINGS_ID, key, value).catch(error => console.warn('pico_jupyter: settings', error));
+    const models = new Models(backend, environment, settings.get().defaultModel, name => save('defaultModel', name));
     events.stream.connect((_, event) => {
       if (event.schema_id.startsWith('urn:pico-jupyter:events:')) {
         void models.refresh();
@@ -54,6 +58,8 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
       settings,
       preferences: derive(settings, ({ sendKey }) => ({ sendKey })),
       renderer: lazyRenderer(),
+      send,
+      save,
       trans: (translator ?? nullTranslator).load('pico_jupyter'),
       newChat: role => {
         const own = { ...environment, page: `${environment.page}-${role}` };

@@ -1,6 +1,8 @@
 /** Reads the user's settings. schema/panel.json describes them. */
 
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { POLICIES, Policy } from '../act/approvals';
+import { MAX_STEPS } from '../act/loop';
 import { number, object, oneOf, string } from '../model/json';
 import { Observable } from '../model/observable';
 import { Reasoning, REASONINGS } from '../model/types';
@@ -15,6 +17,9 @@ export interface PanelSettings {
   readonly temperature: number | null;
   readonly sendKey: 'enter' | 'accel-enter';
   readonly folder: string;
+  readonly approvals: Policy;
+  readonly maxSteps: number;
+  readonly allowsCode: boolean;
 }
 
 export const DEFAULTS = readSettings({});
@@ -27,7 +32,10 @@ export function readSettings(composite: unknown): PanelSettings {
     system: string(values.system),
     temperature: typeof values.temperature === 'number' ? number(values.temperature) : null,
     sendKey: oneOf(values.sendKey, ['enter', 'accel-enter'], 'enter'),
-    folder: string(values.folder).replace(/^\/+|\/+$/g, '') || 'Chats'
+    folder: string(values.folder).replace(/^\/+|\/+$/g, '') || 'Chats',
+    approvals: oneOf(values.approvals, POLICIES.filter(policy => policy !== 'never'), 'always'),
+    maxSteps: Math.max(1, Math.floor(number(values.maxSteps, MAX_STEPS))),
+    allowsCode: values.allowActFromCode === true
   };
 }
 

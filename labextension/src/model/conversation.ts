@@ -29,8 +29,9 @@ export class Conversation {
 
   readonly state: Observable<ConversationState>;
 
-  /** Send a message once no other answer is running. Resolves when the answer to the message has ended. */
-  async send(content: string, attachments: readonly Attachment[] = []): Promise<void> {
+  /** Send a message once no other answer is running. Resolves when the turn has ended. `act` runs the turn, instead of
+   * that of the options. */
+  async send(content: string, attachments: readonly Attachment[] = [], act?: Act): Promise<void> {
     if (this._running) {
       await this._running;
     }
@@ -40,7 +41,7 @@ export class Conversation {
     if (!title) {
       this.rename(titleOf(question));
     }
-    await this._answer();
+    await this._answer(undefined, act);
   }
 
   /** Remove the message and all after it, and request another answer. */
@@ -121,14 +122,13 @@ export class Conversation {
     this.state.patch({ messages, removed: removedIds.length ? [...removed, ...removedIds] : removed });
   }
 
-  private _answer(unfinished?: Message): Promise<void> {
-    this._running = this._takeTurn(unfinished).finally(() => (this._running = undefined));
+  private _answer(unfinished?: Message, act = this._options.act?.() ?? null): Promise<void> {
+    this._running = this._takeTurn(unfinished, act).finally(() => (this._running = undefined));
     return this._running;
   }
 
-  private async _takeTurn(unfinished?: Message): Promise<void> {
+  private async _takeTurn(unfinished: Message | undefined, act: Act | null): Promise<void> {
     const abort = (this._abort = new AbortController());
-    const act = this._options.act?.() ?? null;
     const turn = new ConversationTurn(this.state, this._options, abort.signal, unfinished);
     this.state.patch({ busy: true, progress: null });
     try {

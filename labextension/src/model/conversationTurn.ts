@@ -33,6 +33,10 @@ export class ConversationTurn implements Turn {
     private _unfinished?: Message
   ) {}
 
+  get conversation(): string {
+    return this._state.get().id;
+  }
+
   async ask(request: Partial<Pick<ChatRequest, 'tools' | 'system'>>): Promise<Message> {
     const { environment } = this._options;
     const unfinished = this._unfinished;
@@ -45,10 +49,11 @@ export class ConversationTurn implements Turn {
     let problem: unknown;
     const timing = startTiming(environment.now());
     try {
-      const settings = { ...(await untilAborted(this._options.settings(), this.signal)), ...request };
+      const settings = await untilAborted(this._options.settings(), this.signal);
+      const system = [request.system, settings.system].filter(Boolean).join('\n\n');
       answer = { ...answer, model: settings.model };
       this._publish(answer);
-      for await (const next of this._stream(answer, { ...settings, messages: past, continues: answer.content !== '' }, timing)) {
+      for await (const next of this._stream(answer, { ...settings, ...request, system, messages: past, continues: answer.content !== '' }, timing)) {
         answer = next;
         updates.request();
       }

@@ -11,6 +11,11 @@ export const REASONINGS: readonly Reasoning[] = ['default', 'on', 'off'];
 /** `interrupted`: the page closed while it received the answer. The message contains the deltas that arrived before. */
 export type Status = 'streaming' | 'done' | 'stopped' | 'interrupted' | 'failed';
 
+/** Whether the model only answers, or also works in the notebook. */
+export type Mode = 'chat' | 'act';
+
+export const MODES: readonly Mode[] = ['chat', 'act'];
+
 /** The writer of answers that Python code requested. */
 export const KERNEL = 'kernel';
 
@@ -121,6 +126,8 @@ export interface ChatRequest {
 
 /** A turn of a conversation in Act mode, which has several answers. */
 export interface Turn {
+  /** The id of the conversation. */
+  readonly conversation: string;
   /** Aborted when the user stops the turn. */
   readonly signal: AbortSignal;
   /** Request the next answer. Resolves when it has ended, rejects if it fails or is stopped. */

@@ -1,6 +1,7 @@
 /** The services that the application provides to the view. */
 
 import * as React from 'react';
+import { Assistant } from '../act/assistant';
 import { LinkDefinitions } from '../model/blocks';
 import { Chat } from '../model/chat';
 import { Observable } from '../model/observable';
@@ -41,6 +42,7 @@ export interface Renderer {
 
 export interface Services {
   readonly chat: Chat;
+  readonly assistant: Assistant;
   readonly actions: AppActions;
   readonly preferences: Observable<Preferences>;
   /** null until the renderer is loaded. Until then the source is shown as text. */
