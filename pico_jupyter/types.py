@@ -176,6 +176,8 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     draft_tokens: draft tokens per step, used if n is 1; 0 turns drafting off; None: the engine's default.
     structure: what the text of the answer must be; None: any text. tool_choice: which tools may or must be called.
     max_reasoning_tokens: the reasoning is closed after this many tokens; None: no limit.
+    sampled: for each choice, the tokens that an engine sampled before it ended. The answer continues after them, and
+    their deltas are not sent again.
     """
 
     id: str
@@ -198,6 +200,7 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     structure: Structure | None = None
     tool_choice: ToolChoice = ToolChoice()
     max_reasoning_tokens: int | None = None
+    sampled: tuple[tuple[int, ...], ...] = ()
 
 
 class TopLogprob(msgspec.Struct, frozen=True):

@@ -227,6 +227,11 @@ def memory(report: MemoryReport) -> bytes:
     return encode_json(report)
 
 
+def usage_report(report: schema.UsageReport) -> bytes:
+    """Encode the answer of v1/usage, an endpoint that OpenAI does not have."""
+    return encode_json(report)
+
+
 def error_body(error: PicoError) -> bytes:
     return encode_json(describe_openai_error(error))
 

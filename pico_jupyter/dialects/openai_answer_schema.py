@@ -178,6 +178,25 @@ class OpenAIModelList(msgspec.Struct, frozen=True, kw_only=True):
     data: list[OpenAIModel]
 
 
+class ModelUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """The answered requests of a model and their tokens. `prompt_tokens` includes `cached_tokens`."""
+
+    model: str
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cached_tokens: int
+
+
+class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The usage of the user who asks. `since`: start of the server, in seconds since the epoch."""
+
+    object: Literal["list"] = "list"
+    since: int
+    data: list[ModelUsage]
+
+
 class OpenAIErrorDetail(msgspec.Struct, frozen=True):
     """An error: its message, its type, the invalid field, and a code for programs."""
 

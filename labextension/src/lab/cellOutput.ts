@@ -36,7 +36,7 @@ export const outputPlugin: JupyterFrontEndPlugin<void> = {
     documents: IDocumentManager | null,
     browser: IDefaultFileBrowser | null
   ) => {
-    const services = { app, trans: pico.trans, notebooks, documents, browser };
+    const services = { app, trans: pico.trans, saveSetting: pico.saveSetting, notebooks, documents, browser };
     app.docRegistry.addWidgetExtension('Notebook', {
       createNew: (notebook: NotebookPanel): IDisposable => {
         const { content, sessionContext } = notebook;

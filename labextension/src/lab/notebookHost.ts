@@ -49,7 +49,7 @@ export class LabNotebookHost implements NotebookHost {
       if (panel) {
         trusted.delete(panel);
       }
-      this._pico.save('approvals', policy);
+      this._pico.saveSetting('approvals', policy);
     }
     this._update();
   }

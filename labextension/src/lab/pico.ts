@@ -12,6 +12,7 @@ import { HttpBackend } from '../model/httpBackend';
 import { Models } from '../model/models';
 import { Observable } from '../model/observable';
 import { Send } from '../model/requests';
+import { Environment } from '../model/types';
 import { broadcastPageChannel, localUnsavedStore, pageId } from '../page/browserPage';
 import { Preferences, Renderer } from '../view/services';
 import { ContentsFolder } from './contentsFolder';
@@ -19,14 +20,14 @@ import { loadSettings, PanelSettings, SETTINGS_ID } from './settings';
 
 export interface IPico {
   readonly models: Models;
+  readonly environment: Environment;
   readonly settings: Observable<PanelSettings>;
+  saveSetting(name: keyof PanelSettings, value: string | boolean): void;
   readonly preferences: Observable<Preferences>;
   readonly renderer: Observable<Renderer | null>;
   readonly trans: TranslationBundle;
   /** Sends requests with the page's credentials. */
   readonly send: Send;
-  /** Saves a setting. */
-  save(key: string, value: string): void;
   /** Creates a chat. `role` becomes part of the chat's page id, which is the same after a reload. */
   newChat(role: 'sidebar' | 'tab'): Chat;
 }
@@ -45,9 +46,9 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
     const send: Send = (path, init) => ServerConnection.makeRequest(URLExt.join(serverSettings.baseUrl, path), init, serverSettings);
     const backend = new HttpBackend(send);
     const environment = systemEnvironment(pageId());
-    const save = (key: string, value: string): void =>
-      void registry?.set(SETTINGS_ID, key, value).catch(error => console.warn('pico_jupyter: settings', error));
-    const models = new Models(backend, environment, settings.get().defaultModel, name => save('defaultModel', name));
+    const saveSetting = (name: keyof PanelSettings, value: string | boolean): void =>
+      void registry?.set(SETTINGS_ID, name, value).catch(error => console.warn('pico_jupyter: settings', error));
+    const models = new Models(backend, environment, settings.get().defaultModel, name => saveSetting('defaultModel', name));
     events.stream.connect((_, event) => {
       if (event.schema_id.startsWith('urn:pico-jupyter:events:')) {
         void models.refresh();
@@ -55,11 +56,12 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
     });
     return {
       models,
+      environment,
       settings,
-      preferences: derive(settings, ({ sendKey }) => ({ sendKey })),
+      saveSetting,
+      preferences: derive(settings, ({ sendKey, sharesNotebook }) => ({ sendKey, sharesNotebook })),
       renderer: lazyRenderer(),
       send,
-      save,
       trans: (translator ?? nullTranslator).load('pico_jupyter'),
       newChat: role => {
         const own = { ...environment, page: `${environment.page}-${role}` };

@@ -16,6 +16,7 @@ export interface PanelSettings {
   /** null for the model's default. */
   readonly temperature: number | null;
   readonly sendKey: 'enter' | 'accel-enter';
+  readonly sharesNotebook: boolean;
   readonly folder: string;
   readonly approvals: Policy;
   readonly maxSteps: number;
@@ -32,6 +33,7 @@ export function readSettings(composite: unknown): PanelSettings {
     system: string(values.system),
     temperature: typeof values.temperature === 'number' ? number(values.temperature) : null,
     sendKey: oneOf(values.sendKey, ['enter', 'accel-enter'], 'enter'),
+    sharesNotebook: values.sharesNotebook === true,
     folder: string(values.folder).replace(/^\/+|\/+$/g, '') || 'Chats',
     approvals: oneOf(values.approvals, POLICIES.filter(policy => policy !== 'never'), 'always'),
     maxSteps: Math.max(1, Math.floor(number(values.maxSteps, MAX_STEPS))),

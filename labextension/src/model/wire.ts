@@ -1,5 +1,6 @@
 /** Encodes requests and decodes chunks, errors and model lists of the server's HTTP API. */
 
+import { fenced } from './fences';
 import { array, Json, number, object, parseJson, string } from './json';
 import { ChatRequest, Delta, Message, Model, ToolCall } from './types';
 
@@ -57,13 +58,7 @@ function wireMessage(message: Message): Json {
 /** The message's text, with attached text files before it. */
 export function promptText(message: Message): string {
   const texts = (message.attachments ?? []).filter(attachment => attachment.kind === 'text');
-  return [...texts.map(({ name, data }) => fencedFile(name, data)), message.content].filter(Boolean).join('\n\n');
-}
-
-function fencedFile(name: string, text: string): string {
-  const longest = Math.max(2, ...Array.from(text.matchAll(/`{3,}/g), run => run[0].length));
-  const fence = '`'.repeat(longest + 1);
-  return `${name}:\n${fence}\n${text.replace(/\n$/, '')}\n${fence}`;
+  return [...texts.map(({ name, data }) => `${name}:\n${fenced(data, '')}`), message.content].filter(Boolean).join('\n\n');
 }
 
 /** The deltas of one `data:` payload, or null at the end of the stream. Throws a ServerError for an error payload. */

@@ -2,8 +2,8 @@
 
 import * as React from 'react';
 import { Approval } from '../act/approvals';
-import { lineDiff } from '../act/lineDiff';
 import { Proposal } from '../act/toolbox';
+import { Diff } from './Diff';
 import { Translator, useServices } from './services';
 
 interface ApprovalCardProps {
@@ -61,16 +61,16 @@ function cardTitle(proposal: Proposal, notebook: string, trans: Translator): str
   }
 }
 
-const SIGNS = { '+': 'pico-added', '-': 'pico-removed', ' ': '' } as const;
-
 /** The lines that change, or the code that runs. */
 function Change({ proposal }: { proposal: Proposal }): React.JSX.Element {
   const { trans } = useServices();
   const [before, after] = texts(proposal);
-  const lines = React.useMemo(() => lineDiff(before, after), [before, after]);
+  if (before !== after) {
+    return <Diff before={before} after={after} trans={trans} />;
+  }
   return (
-    <pre className="pico-diff" tabIndex={0} dir="ltr" role="region" aria-label={trans.__('Change')}>
-      {before === after ? after : lines.map(({ sign, text }, index) => <span key={index} className={SIGNS[sign]}>{`${sign} ${text}\n`}</span>)}
+    <pre className="pico-diff pico-diff-code" tabIndex={0} dir="ltr" role="region" aria-label={trans.__('What runs')}>
+      {after}
     </pre>
   );
 }

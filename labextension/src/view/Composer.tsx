@@ -9,6 +9,8 @@ import { AttachmentList, readBrowserFile } from './Attachments';
 import { ContextGauge } from './ContextGauge';
 import { Icon } from './icons';
 import { IconButton } from './controls';
+import { useMentions } from './Mentions';
+import { ShareButton, useSharedNotebook } from './ShareButton';
 import { ReasoningToggle } from './ReasoningToggle';
 import { useObservable, useServices } from './services';
 
@@ -20,12 +22,14 @@ interface ComposerProps {
 }
 
 export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element {
-  const { chat, trans, preferences } = useServices();
+  const { chat, trans, preferences, actions } = useServices();
   const { attachments, mode } = useObservable(chat.state);
   const { sendKey } = useObservable(preferences);
+  const attachSharedNotebook = useSharedNotebook();
   const [text, setText] = React.useState('');
   const rejection = useRejection();
   const area = React.useRef<HTMLTextAreaElement>(null);
+  const mentions = useMentions(area, text, setText);
   const isBlocked = useActProblem() !== '' && mode === 'act';
   const canSend = !isBusy && !isBlocked && (text.trim() !== '' || attachments.length > 0);
 
@@ -38,11 +42,15 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
 
   const submit = (): void => {
     if (canSend) {
+      attachSharedNotebook();
       void chat.send(text);
       setText('');
     }
   };
-  const onKeyDown = (event: React.KeyboardEvent): void => {
+  const onKeyDown = (event: React.KeyboardEvent<HTMLTextAreaElement>): void => {
+    if (mentions.onKeyDown(event)) {
+      return;
+    }
     const isAccel = event.ctrlKey || event.metaKey;
     const sends = sendKey === 'enter' ? !event.shiftKey : isAccel;
     if (event.key === 'Enter' && sends) {
@@ -69,12 +77,14 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
   return (
     <div className="pico-composer">
       <ActBar />
+      {actions.sharedNotebook && <ShareButton notebook={actions.sharedNotebook} />}
       {attachments.length > 0 && <AttachmentList attachments={attachments} onRemove={id => chat.detach(id)} />}
-      {rejection && (
+      {(rejection || mentions.problem) && (
         <div className="pico-hint" role="status">
-          <Icon name="alert" size={14} /> {rejection}
+          <Icon name="alert" size={14} /> {rejection || mentions.problem}
         </div>
       )}
+      {mentions.list}
       <textarea
         ref={area}
         rows={1}
@@ -85,6 +95,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
         onChange={event => setText(event.target.value)}
         onKeyDown={onKeyDown}
         onPaste={onPaste}
+        {...mentions.field}
       />
       <div className="pico-composer-bar">
         <AttachButtons />

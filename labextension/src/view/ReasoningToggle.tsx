@@ -34,6 +34,7 @@ export function ReasoningToggle(): React.JSX.Element {
     >
       <span className="pico-toggle-icon">
         <Icon name="bulb" size={14} />
+        <span className="pico-toggle-word">{trans.__('Reasoning')}</span>
       </span>
     </Segments>
   );

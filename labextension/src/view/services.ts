@@ -4,6 +4,7 @@ import * as React from 'react';
 import { Assistant } from '../act/assistant';
 import { LinkDefinitions } from '../model/blocks';
 import { Chat } from '../model/chat';
+import { ContextSource } from '../model/context';
 import { Observable } from '../model/observable';
 import { AttachmentCandidate } from '../model/types';
 
@@ -22,6 +23,10 @@ export interface AppActions {
   readonly insertions?: readonly Insertion[];
   /** The selected cells, with their outputs, of the notebook that was used last. */
   readonly selectedCells?: () => readonly AttachmentCandidate[];
+  /** Parts of the open notebook that a message can carry. */
+  readonly contexts?: readonly ContextSource[];
+  /** The notebook that each message carries if the user wishes so. */
+  readonly sharedNotebook?: SharedNotebook;
   /** Let the user pick files of the server. */
   readonly pickFiles?: () => Promise<readonly AttachmentCandidate[]>;
   readonly exportText?: (name: string, text: string) => void;
@@ -29,8 +34,19 @@ export interface AppActions {
   readonly openSettings?: () => void;
 }
 
+/** The notebook that was used last. */
+export interface SharedNotebook {
+  /** The name of its file; '' if no notebook is open. */
+  readonly name: Observable<string>;
+  /** Its text in at most `budget` characters; null if no notebook is open. */
+  readonly read: (budget: number) => AttachmentCandidate | null;
+  readonly setShared: (isShared: boolean) => void;
+}
+
 export interface Preferences {
   readonly sendKey: 'enter' | 'accel-enter';
+  /** Whether each message carries the open notebook. */
+  readonly sharesNotebook: boolean;
 }
 
 /** Renders text of a model as safe HTML: no scripts, no styles, and nothing is loaded from other servers. */

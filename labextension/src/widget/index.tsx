@@ -58,7 +58,7 @@ export default (): Views => {
         chat,
         assistant,
         actions: {},
-        preferences: new Observable({ sendKey: 'enter' }),
+        preferences: new Observable({ sendKey: 'enter', sharesNotebook: false }),
         renderer: new Observable(renderer),
         trans: untranslated
       };

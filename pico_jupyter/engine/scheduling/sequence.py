@@ -220,6 +220,14 @@ class Generation:
         elif len(sequence.tokens) >= self.max_tokens:
             self._finish(sequence, "length")
 
+    def replay(self, sampled: Items[Items[int]]) -> None:
+        """Continue after tokens that an engine sampled before it ended. Nothing is sent to the sink."""
+        sink, self.sink = self.sink, _Silent()
+        for sequence, tokens in zip(self.sequences, sampled, strict=False):
+            for token in tokens:
+                self.append(sequence, SampledToken(sequence.row, token))
+        self.sink = sink
+
     def _put_logprobs(self, sequence: Sequence, *tokens: SampledToken) -> None:
         """Send the log-probabilities of tokens that the parser does not read."""
         assert self.vocabulary is not None
@@ -231,6 +239,16 @@ class Generation:
             self.sink.put(delta)
         is_call = reason == "stop" and sequence.parser.has_tool_calls
         sequence.finish_reason = "tool_calls" if is_call else reason
+
+
+class _Silent:
+    """A sink that ignores everything."""
+
+    def put(self, delta: Delta) -> None:
+        """Ignore a delta."""
+
+    def fail(self, error: PicoError) -> None:
+        """Ignore an error."""
 
 
 def _logprob(sampled: SampledToken, vocabulary: TokenTable) -> TokenLogprob | None:

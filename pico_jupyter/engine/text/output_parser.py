@@ -91,7 +91,8 @@ class OutputParser:
         }
         is_certain = calls_are_certain and bool(request_tools)
         self._output = DeltaBuffer(index, hidden=self._visible.special_texts, has_no_text=is_certain)
-        self._calls = CallWriter(self._output, new_call_id, call_formats[0] if is_certain and call_formats else None)
+        certain_format = call_formats[0] if is_certain and call_formats else None
+        self._calls = CallWriter(self._output, new_call_id, certain_format, request_tools)
         self._tool_message = ToolMessage(self._calls, needles.message_ends, has_parts=calls_are_certain)
         self._enter(self._first_phase(reasoning_started, continuation))
         self._token_has_reasoning, self._undecided_tokens, self.reasoning_tokens = False, 0, 0
