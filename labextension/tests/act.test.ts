@@ -24,7 +24,7 @@ class MemoryToolbox implements Toolbox {
     return TOOLS;
   }
 
-  async propose(name: string): Promise<Proposal | null> {
+  async propose(name: string): Promise<Proposal | ToolResult | null> {
     switch (name) {
       case 'run_cell':
         return { kind: 'run', cell: 'ab12', source: this.source };
@@ -83,6 +83,15 @@ test('a call is made, its result goes to the model, and an answer without a call
       { role: 'tool', tool_call_id: 'c0', content: 'Output:\n47' }
     ]
   });
+});
+
+test('a call that cannot work is neither proposed nor made', async () => {
+  const toolbox = new MemoryToolbox();
+  toolbox.propose = async () => failure('Read a cell before you change it.');
+  const asked: Proposal[] = [];
+  const guarded = withApprovals(toolbox, () => 'never', async proposal => (asked.push(proposal), 'accept'));
+  expect(await guarded.call('edit_cell', {}, new AbortController().signal)).toEqual(failure('Read a cell before you change it.'));
+  expect([asked, toolbox.calls]).toEqual([[], []]);
 });
 
 test('the turn ends after its number of steps, and can be continued', async () => {

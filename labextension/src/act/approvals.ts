@@ -1,7 +1,7 @@
 /** Asks the user before tools change or run something. */
 
 import { Json } from '../model/json';
-import { failure, Proposal, Toolbox, ToolResult } from './toolbox';
+import { failure, isResult, Proposal, Toolbox, ToolResult } from './toolbox';
 
 /** `accept-turn`: accept this call and all later ones of the turn. */
 export type Approval = 'accept' | 'reject' | 'accept-turn';
@@ -24,14 +24,18 @@ export function withApprovals(toolbox: Toolbox, policy: () => Policy, ask: Ask):
     propose: (name, args) => toolbox.propose(name, args),
     call: async (name: string, args: Json, signal, note): Promise<ToolResult> => {
       const proposal = await toolbox.propose(name, args);
+      if (isResult(proposal)) {
+        return proposal;
+      }
       if (proposal && !acceptsAll && needsApproval(proposal, policy())) {
         const approval = await ask(proposal, signal);
         signal.throwIfAborted();
         if (approval === 'reject') {
           return failure(REJECTED);
         }
-        if (JSON.stringify(await toolbox.propose(name, args)) !== JSON.stringify(proposal)) {
-          return failure(CHANGED);
+        const now = await toolbox.propose(name, args);
+        if (JSON.stringify(now) !== JSON.stringify(proposal)) {
+          return isResult(now) ? now : failure(CHANGED);
         }
         acceptsAll = approval === 'accept-turn';
       }

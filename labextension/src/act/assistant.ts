@@ -16,7 +16,7 @@ export interface OpenNotebook {
 }
 
 export interface HostState {
-  /** The name of the notebook that the next turn works on; '' if there is none. */
+  /** The name of the notebook that the next turn works on; '' without one. */
   readonly notebook: string;
   readonly policy: Policy;
   /** The number of answers with tool calls after which a turn ends. */

@@ -30,7 +30,7 @@ export function shortId(id: string, ids: readonly string[]): string {
   return id.slice(0, length);
 }
 
-/** The cell with this short id or whole id. Throws a ToolError with the ids of all cells if there is none, or more than one. */
+/** The cell with this short id or whole id. Throws a ToolError with the ids of all cells without one, or with more than one. */
 export function findCell<T extends { readonly id: string }>(cells: readonly T[], wanted: string): T {
   const found = cells.filter(({ id }) => id === wanted);
   const similar = found.length ? found : cells.filter(({ id }) => wanted.length >= ID_LENGTH && id.startsWith(wanted));

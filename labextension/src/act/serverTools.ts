@@ -19,7 +19,7 @@ export class AssistantToolbox implements Toolbox {
     return array(object(await response.json()).tools) as readonly ToolDefinition[];
   }
 
-  async propose(name: string, args: Json): Promise<Proposal | null> {
+  async propose(name: string, args: Json): Promise<Proposal | ToolResult | null> {
     return name.includes(SEPARATOR) ? { kind: 'other', tool: name, source: JSON.stringify(args, null, 2) } : this._notebook.propose(name, args);
   }
 

@@ -22,10 +22,14 @@ export type Proposal =
 
 export interface Toolbox {
   tools(): Promise<readonly ToolDefinition[]>;
-  /** What a call will do. null if it changes nothing, or if `call` will fail. */
-  propose(name: string, args: Json): Promise<Proposal | null>;
+  /** What a call will do; null if it changes nothing; its result if it cannot work. Such a call must not be made. */
+  propose(name: string, args: Json): Promise<Proposal | ToolResult | null>;
   /** Calls a tool. Aborting `signal` ends the wait for its result. `note` receives the reason of a long wait. */
   call(name: string, args: Json, signal: AbortSignal, note?: (text: string) => void): Promise<ToolResult>;
+}
+
+export function isResult(proposal: Proposal | ToolResult | null): proposal is ToolResult {
+  return proposal !== null && 'text' in proposal;
 }
 
 /** A call failed. The message tells the model in one sentence what to do. */

@@ -35,8 +35,8 @@ export class ChatWidget extends ReactWidget {
   readonly assistant: Assistant;
 
   override render(): React.JSX.Element {
-    const { preferences, renderer, trans } = this._pico;
-    return <Panel chat={this.chat} assistant={this.assistant} actions={this._actions} preferences={preferences} renderer={renderer} trans={trans} />;
+    const { external, preferences, renderer, trans } = this._pico;
+    return <Panel chat={this.chat} assistant={this.assistant} external={external} actions={this._actions} preferences={preferences} renderer={renderer} trans={trans} />;
   }
 
   override dispose(): void {

@@ -7,7 +7,7 @@ import { ToolError } from '../act/toolbox';
 
 const MAX_ENTRIES = 200;
 
-/** The text of a file. Throws a ToolError if there is none. */
+/** The text of a file. Throws a ToolError without one. */
 export async function readFile(contents: Contents.IManager, folder: string, path: string): Promise<string> {
   const { content } = await get(contents, resolve(folder, path), { type: 'file', format: 'text', content: true }, `The text file ${path} cannot be read.`);
   return String(content);

@@ -26,12 +26,12 @@ export class NotebookToolbox implements Pick<Toolbox, 'propose' | 'call'> {
     private readonly _contents: Contents.IManager
   ) {}
 
-  async propose(name: string, args: Json): Promise<Proposal | null> {
+  async propose(name: string, args: Json): Promise<Proposal | ToolResult | null> {
     try {
       return this._proposals[name]?.(args) ?? null;
     } catch (error) {
       if (error instanceof ToolError) {
-        return null;
+        return failure(error.message);
       }
       throw error;
     }

@@ -6,6 +6,7 @@ import { ServerConnection } from '@jupyterlab/services';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/translation';
 import { Token } from '@lumino/coreutils';
+import { ExternalCalls } from '../act/externalCalls';
 import { Chat } from '../model/chat';
 import { systemEnvironment } from '../model/environment';
 import { HttpBackend } from '../model/httpBackend';
@@ -21,6 +22,8 @@ import { loadSettings, PanelSettings, SETTINGS_ID } from './settings';
 export interface IPico {
   readonly models: Models;
   readonly environment: Environment;
+  /** The calls of other programs that wait for approval. */
+  readonly external: ExternalCalls;
   readonly settings: Observable<PanelSettings>;
   saveSetting(name: keyof PanelSettings, value: string | boolean): void;
   readonly preferences: Observable<Preferences>;
@@ -57,6 +60,7 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
     return {
       models,
       environment,
+      external: new ExternalCalls(),
       settings,
       saveSetting,
       preferences: derive(settings, ({ sendKey, sharesNotebook }) => ({ sendKey, sharesNotebook })),

@@ -10,9 +10,11 @@ interface ApprovalCardProps {
   readonly proposal: Proposal;
   readonly notebook: string;
   readonly decide: (approval: Approval) => void;
+  /** Whether the call belongs to a turn, all of which the user can accept. */
+  readonly isTurn?: boolean;
 }
 
-export function ApprovalCard({ proposal, notebook, decide }: ApprovalCardProps): React.JSX.Element {
+export function ApprovalCard({ proposal, notebook, decide, isTurn = true }: ApprovalCardProps): React.JSX.Element {
   const { trans } = useServices();
   const card = React.useRef<HTMLDivElement>(null);
   const title = React.useId();
@@ -38,9 +40,11 @@ export function ApprovalCard({ proposal, notebook, decide }: ApprovalCardProps):
         <button type="button" className="pico-button" onClick={() => decide('reject')}>
           {trans.__('Reject')}
         </button>
-        <button type="button" className="pico-button" onClick={() => decide('accept-turn')}>
-          {trans.__('Accept all of this turn')}
-        </button>
+        {isTurn && (
+          <button type="button" className="pico-button" onClick={() => decide('accept-turn')}>
+            {trans.__('Accept all of this turn')}
+          </button>
+        )}
       </div>
     </div>
   );
