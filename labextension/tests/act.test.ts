@@ -85,6 +85,16 @@ test('a call is made, its result goes to the model, and an answer without a call
   });
 });
 
+test('accepting all of a turn accepts no tool of an MCP server', async () => {
+  const asked: string[] = [];
+  const guarded = withApprovals(new MemoryToolbox(), () => 'always', async ({ kind }) => (asked.push(kind), 'accept-turn'));
+  const { signal } = new AbortController();
+  for (const name of ['run_cell', 'edit_cell', 'files__read', 'run_cell']) {
+    await guarded.call(name, {}, signal);
+  }
+  expect(asked).toEqual(['run', 'other']);
+});
+
 test('a call that cannot work is neither proposed nor made', async () => {
   const toolbox = new MemoryToolbox();
   toolbox.propose = async () => failure('Read a cell before you change it.');

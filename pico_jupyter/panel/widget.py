@@ -122,7 +122,8 @@ class ChatPanel(anywidget.AnyWidget):
         """Let the assistant work in the notebook that contains the panel. Does not wait for it.
 
         The page asks for your approval as usual, and `messages` shows the steps. It refuses unless the setting
-        "Act: allow panel.act()" of Pico Chat is on. Raises InvalidRequest if no page displays the panel, or `text` is empty.
+        "Act: allow panel.act()" of Pico Chat is on. Raises InvalidRequest if no page displays the panel, or `text` is
+        empty.
         """
         if not text.strip():
             raise InvalidRequest("the text is empty")

@@ -27,7 +27,7 @@ export function withApprovals(toolbox: Toolbox, policy: () => Policy, ask: Ask):
       if (isResult(proposal)) {
         return proposal;
       }
-      if (proposal && !acceptsAll && needsApproval(proposal, policy())) {
+      if (proposal && !(acceptsAll && proposal.kind !== 'other') && needsApproval(proposal, policy())) {
         const approval = await ask(proposal, signal);
         signal.throwIfAborted();
         if (approval === 'reject') {
@@ -37,7 +37,7 @@ export function withApprovals(toolbox: Toolbox, policy: () => Policy, ask: Ask):
         if (JSON.stringify(now) !== JSON.stringify(proposal)) {
           return isResult(now) ? now : failure(CHANGED);
         }
-        acceptsAll = approval === 'accept-turn';
+        acceptsAll ||= approval === 'accept-turn';
       }
       return toolbox.call(name, args, signal, note);
     }

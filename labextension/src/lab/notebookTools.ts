@@ -181,13 +181,16 @@ export class NotebookToolbox implements Pick<Toolbox, 'propose' | 'call'> {
         throw new ToolError(problem);
       }
       note(kernelWait(sessionContext));
+      if (this._find(cell.id).source !== cell.source) {
+        throw new ToolError('The cell changed before it could run. Read it again.');
+      }
     }
     const widget = content.widgets.find(({ model }) => model.id === cell.id);
     const run = widget ? NotebookActions.runCells(content, [widget], sessionContext) : Promise.resolve(false);
     const isDone = await untilAborted(isCode ? untilKernelEnds(run, sessionContext) : run, signal);
     const { outputs } = this._find(cell.id);
     const result = { text: runText(outputs), images: outputImages(outputs) };
-    if (!isDone && !result.text.includes('Error:')) {
+    if (!isDone && !outputs.some(output => object(output).output_type === 'error')) {
       throw new ToolError('The cell was not run to its end, because the kernel was restarted or died.');
     }
     return result;

@@ -59,7 +59,7 @@ export function MessageList({ conversation, state, isAnswering }: MessageListPro
 function Approval({ id }: { id: string }): React.JSX.Element | null {
   const { assistant } = useServices();
   const turn = useObservable(assistant.turns).find(({ conversation }) => conversation === id);
-  return turn?.request ? <ApprovalCard {...turn.request} notebook={turn.notebook} /> : null;
+  return turn?.request ? <ApprovalCard {...turn.request} notebook={turn.notebook} isTurn={turn.request.proposal.kind !== 'other'} /> : null;
 }
 
 interface AutoScroll {
