@@ -4,8 +4,8 @@ markdown-it finds the code. These invariants hold even in renderers that find co
 
 - A "<" of the model remains only in fences that this module writes. Such a fence is at the start of a line, after an
   empty line, and longer than any fence in the code. Markup in other code is replaced by entities.
-- Backticks, tildes and dollar signs that could open code, struck text or a formula are replaced by entities. A dollar sign has its
-  own HTML element, because MathJax searches the text of rendered pages for formulas.
+- Backticks, tildes and dollar signs that could open code, struck text or a formula are replaced by entities. A dollar
+  sign has its own HTML element, because MathJax searches the text of rendered pages for formulas.
 - Every formula is closed, because nbconvert 7.17 searches for formulas before fences. A display formula inside a line,
   or with lines that Markdown could read as blocks, has no line breaks.
 - A link has a safe scheme or a relative destination, because nbconvert 7.17 renders javascript: links.
