@@ -60,8 +60,9 @@ function addSidebar(services: LabServices, pico: IPico, restorer: ILayoutRestore
   sidebar.id = 'pico-chat-sidebar';
   app.shell.add(sidebar, 'right', { rank: 900 });
   restorer?.add(sidebar, sidebar.id);
-  const { file, reasoning } = loadSidebarState(chat.state.get());
+  const { file, reasoning, mode } = loadSidebarState(chat.state.get());
   chat.setReasoning(reasoning);
+  chat.setMode(mode);
   if (file) {
     void chat.open(file);
   }

@@ -6,11 +6,13 @@ import { ServerConnection } from '@jupyterlab/services';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/translation';
 import { Token } from '@lumino/coreutils';
+import { ExternalCalls } from '../act/externalCalls';
 import { Chat } from '../model/chat';
 import { systemEnvironment } from '../model/environment';
 import { HttpBackend } from '../model/httpBackend';
 import { Models } from '../model/models';
 import { Observable } from '../model/observable';
+import { Send } from '../model/requests';
 import { Environment } from '../model/types';
 import { broadcastPageChannel, localUnsavedStore, pageId } from '../page/browserPage';
 import { Preferences, Renderer } from '../view/services';
@@ -20,11 +22,15 @@ import { loadSettings, PanelSettings, SETTINGS_ID } from './settings';
 export interface IPico {
   readonly models: Models;
   readonly environment: Environment;
+  /** The calls of other programs that wait for approval. */
+  readonly external: ExternalCalls;
   readonly settings: Observable<PanelSettings>;
   saveSetting(name: keyof PanelSettings, value: string | boolean): void;
   readonly preferences: Observable<Preferences>;
   readonly renderer: Observable<Renderer | null>;
   readonly trans: TranslationBundle;
+  /** Sends requests with the page's credentials. */
+  readonly send: Send;
   /** Creates a chat. `role` becomes part of the chat's page id, which is the same after a reload. */
   newChat(role: 'sidebar' | 'tab'): Chat;
 }
@@ -40,9 +46,8 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
   activate: async (app: JupyterFrontEnd, registry: ISettingRegistry | null, translator: ITranslator | null): Promise<IPico> => {
     const { serverSettings, contents, events } = app.serviceManager;
     const settings = await loadSettings(registry);
-    const backend = new HttpBackend((path, init) =>
-      ServerConnection.makeRequest(URLExt.join(serverSettings.baseUrl, path), init, serverSettings)
-    );
+    const send: Send = (path, init) => ServerConnection.makeRequest(URLExt.join(serverSettings.baseUrl, path), init, serverSettings);
+    const backend = new HttpBackend(send);
     const environment = systemEnvironment(pageId());
     const saveSetting = (name: keyof PanelSettings, value: string | boolean): void =>
       void registry?.set(SETTINGS_ID, name, value).catch(error => console.warn('pico_jupyter: settings', error));
@@ -55,10 +60,12 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
     return {
       models,
       environment,
+      external: new ExternalCalls(),
       settings,
       saveSetting,
       preferences: derive(settings, ({ sendKey, sharesNotebook }) => ({ sendKey, sharesNotebook })),
       renderer: lazyRenderer(),
+      send,
       trans: (translator ?? nullTranslator).load('pico_jupyter'),
       newChat: role => {
         const own = { ...environment, page: `${environment.page}-${role}` };

@@ -1,6 +1,8 @@
 /** Reads the user's settings. schema/panel.json describes them. */
 
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { POLICIES, Policy } from '../act/approvals';
+import { MAX_STEPS } from '../act/loop';
 import { number, object, oneOf, string } from '../model/json';
 import { Observable } from '../model/observable';
 import { Reasoning, REASONINGS } from '../model/types';
@@ -16,6 +18,9 @@ export interface PanelSettings {
   readonly sendKey: 'enter' | 'accel-enter';
   readonly sharesNotebook: boolean;
   readonly folder: string;
+  readonly approvals: Policy;
+  readonly maxSteps: number;
+  readonly allowsCode: boolean;
 }
 
 export const DEFAULTS = readSettings({});
@@ -29,7 +34,10 @@ export function readSettings(composite: unknown): PanelSettings {
     temperature: typeof values.temperature === 'number' ? number(values.temperature) : null,
     sendKey: oneOf(values.sendKey, ['enter', 'accel-enter'], 'enter'),
     sharesNotebook: values.sharesNotebook === true,
-    folder: string(values.folder).replace(/^\/+|\/+$/g, '') || 'Chats'
+    folder: string(values.folder).replace(/^\/+|\/+$/g, '') || 'Chats',
+    approvals: oneOf(values.approvals, POLICIES.filter(policy => policy !== 'never'), 'always'),
+    maxSteps: Math.max(1, Math.floor(number(values.maxSteps, MAX_STEPS))),
+    allowsCode: values.allowActFromCode === true
   };
 }
 

@@ -2,7 +2,7 @@
 
 import { fenced } from './fences';
 import { array, Json, number, object, parseJson, string } from './json';
-import { ChatRequest, Delta, Message, Model } from './types';
+import { ChatRequest, Delta, Message, Model, ToolCall } from './types';
 
 /** The server answered with an error. */
 export class ServerError extends Error {}
@@ -15,13 +15,31 @@ export function chatBody(request: ChatRequest): Json {
   const system = request.system.trim() ? [{ role: 'system', content: request.system }] : [];
   return {
     model: request.model,
-    messages: [...system, ...request.messages.map(wireMessage)],
+    messages: [...system, ...request.messages.flatMap(wireMessages)],
     stream: true,
     stream_options: { include_usage: true },
     ...(request.reasoning === 'default' ? {} : { reasoning: { effort: request.reasoning } }),
     ...(request.temperature === null ? {} : { temperature: request.temperature }),
-    ...(request.continues ? { continue_final_message: true } : {})
+    ...(request.continues ? { continue_final_message: true } : {}),
+    ...(request.tools?.length ? { tools: request.tools, tool_choice: 'auto', parallel_tool_calls: false } : {})
   };
+}
+
+/** A message. The results of its tool calls are messages of their own. */
+function wireMessages(message: Message): Json[] {
+  const { calls = [] } = message;
+  if (!calls.length) {
+    return [wireMessage(message)];
+  }
+  const tool_calls = calls.map(({ id, name, arguments: text }) => ({ id, type: 'function', function: { name, arguments: text || '{}' } }));
+  return [{ ...wireMessage(message), tool_calls }, ...calls.flatMap(wireResult)];
+}
+
+/** The result of a call. Its images follow as a message of the user, because few chat templates accept images in results. */
+function wireResult({ id, result = 'Error: This was not done.', images = [] }: ToolCall): Json[] {
+  const parts = images.map(url => ({ type: 'image_url', image_url: { url } }));
+  const shown = { role: 'user', content: [...parts, { type: 'text', text: 'The images of the output.' }] };
+  return [{ role: 'tool', tool_call_id: id, content: result }, ...(parts.length ? [shown] : [])];
 }
 
 /** Omits the reasoning of past answers, because most chat templates drop it and it would cost prompt tokens. */
@@ -61,6 +79,10 @@ export function readChunk(payload: string): Delta[] | null {
   }
   if (string(delta.content)) {
     deltas.push({ kind: 'text', text: string(delta.content) });
+  }
+  for (const call of array(delta.tool_calls).map(object)) {
+    const { name, arguments: text } = object(call.function);
+    deltas.push({ kind: 'call', index: number(call.index), id: string(call.id), name: string(name), arguments: string(text) });
   }
   if (string(choice.finish_reason)) {
     deltas.push({ kind: 'finish', reason: string(choice.finish_reason) });

@@ -4,6 +4,7 @@ import * as React from 'react';
 import { pastesFiles } from '../model/candidates';
 import { supportsAttachment, supportsImages, supportsVideo } from '../model/models';
 import { Message } from '../model/types';
+import { ActBar, useActProblem } from './ActBar';
 import { AttachmentList, readBrowserFile } from './Attachments';
 import { ContextGauge } from './ContextGauge';
 import { Icon } from './icons';
@@ -22,14 +23,15 @@ interface ComposerProps {
 
 export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element {
   const { chat, trans, preferences, actions } = useServices();
-  const { attachments } = useObservable(chat.state);
+  const { attachments, mode } = useObservable(chat.state);
   const { sendKey } = useObservable(preferences);
   const attachSharedNotebook = useSharedNotebook();
   const [text, setText] = React.useState('');
   const rejection = useRejection();
   const area = React.useRef<HTMLTextAreaElement>(null);
   const mentions = useMentions(area, text, setText);
-  const canSend = !isBusy && (text.trim() !== '' || attachments.length > 0);
+  const isBlocked = useActProblem() !== '' && mode === 'act';
+  const canSend = !isBusy && !isBlocked && (text.trim() !== '' || attachments.length > 0);
 
   React.useLayoutEffect(() => {
     if (area.current) {
@@ -74,6 +76,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
 
   return (
     <div className="pico-composer">
+      <ActBar />
       {actions.sharedNotebook && <ShareButton notebook={actions.sharedNotebook} />}
       {attachments.length > 0 && <AttachmentList attachments={attachments} onRemove={id => chat.detach(id)} />}
       {(rejection || mentions.problem) && (
@@ -88,7 +91,7 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
         dir="auto"
         value={text}
         aria-label={trans.__('Message')}
-        placeholder={trans.__('Ask a local model…')}
+        placeholder={mode === 'act' ? trans.__('What should be done in the notebook?') : trans.__('Ask a local model…')}
         onChange={event => setText(event.target.value)}
         onKeyDown={onKeyDown}
         onPaste={onPaste}

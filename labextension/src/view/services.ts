@@ -1,6 +1,8 @@
 /** The services that the application provides to the view. */
 
 import * as React from 'react';
+import { Assistant } from '../act/assistant';
+import { ExternalCalls } from '../act/externalCalls';
 import { LinkDefinitions } from '../model/blocks';
 import { Chat } from '../model/chat';
 import { ContextSource } from '../model/context';
@@ -57,6 +59,9 @@ export interface Renderer {
 
 export interface Services {
   readonly chat: Chat;
+  readonly assistant: Assistant;
+  /** The calls of other programs. Missing if the page has no notebooks for them. */
+  readonly external?: ExternalCalls;
   readonly actions: AppActions;
   readonly preferences: Observable<Preferences>;
   /** null until the renderer is loaded. Until then the source is shown as text. */

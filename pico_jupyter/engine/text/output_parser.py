@@ -222,6 +222,7 @@ class OutputParser:
             if tag and text.startswith(tag):
                 self._space.reset_after_markup(follows_text=False)
                 self._output.assign_to_reasoning()
+                self._strays = self._collector.strays_after(tag) if self._strays else ()
                 return text[len(tag) :]
         # A call without its usual tags may begin as they do.
         if self._may_be_tag(text) or partial_length(text, self._collector.needles) == len(text):
@@ -318,7 +319,7 @@ class OutputParser:
         self._calls.add(calls[self._calls.end_parts() :])
         self._space.reset_after_markup(follows_text=self._output.has_text)
         self._set_phase(OutputPhase.BEFORE_CONTENT)
-        self._strays = self._collector.closings
+        self._strays = self._collector.strays
         return rest
 
     def _may_end_reasoning(self, rest: str) -> bool:
@@ -326,7 +327,7 @@ class OutputParser:
         if first_match(rest, self._needles.reasoning_ends):
             return False
         rest = rest.lstrip(WHITESPACE)
-        tags = (*self._needles.reasoning, *self._collector.closings)
+        tags = (*self._needles.reasoning, *self._collector.strays)
         return not self._output.has_reasoning or any(n.startswith(rest) or rest.startswith(n) for n in tags)
 
     def _reject_call(self) -> str:

@@ -174,4 +174,5 @@ class ParameterReader(TextCursor):
             return start
 
     def _ends_parameter(self) -> bool:
-        return self.begins_any((self._format.parameter.partition("{")[0], *self._format.call_closings, *self._ends))
+        ends = (self._format.parameter.partition("{")[0], *self._format.call_closings, *self._ends, "```")
+        return self.begins_any(ends)
