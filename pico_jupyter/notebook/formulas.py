@@ -5,7 +5,7 @@ labextension/src/model/formulas.ts has the same rule; tests/panel/formulas.json 
 - Code has precedence over formulas: a formula contains no backtick and no fence.
 - An opening sign has no letter or digit before it, a closing dollar sign has none after it. Scripts without blanks
   between words, for example Chinese, are exempt. `$` has no blank inside.
-- A subscript or a superscript alone is a formula inside a word too, for example CO$_2$ and 5 $^\circ$C.
+- A subscript, a superscript or a command alone is a formula inside a word too, for example CO$_2$ and n$\times$m.
 - Text that reads as prose is no formula, for example `$5 or 10$` and `\[optional\]`.
 """
 
