@@ -164,7 +164,7 @@ class ChatCompletionChunk(msgspec.Struct, frozen=True, kw_only=True):
 class OpenAIModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model on this machine. `max_model_len` is the size of its context in tokens.
 
-    source: part of this package, in a folder of the settings, or downloaded from the hub. Only the latter can be deleted.
+    source: part of this package, in a folder of the settings, or downloaded from the hub. Only the last can be deleted.
     """
 
     id: str
