@@ -6,7 +6,7 @@ import { availability, Completions, readPiece } from '../src/model/completions';
 import { Model } from '../src/model/types';
 
 const CODER: Model = {
-  name: 'coder', size: 5, quantization: '', parameters: '', capabilities: ['completion', 'insert'], context: 0, resident: 5
+  name: 'coder', size: 5, quantization: '', parameters: '', capabilities: ['completion', 'insert'], context: 0, source: 'hub', resident: 5
 };
 const CHAT: Model = { ...CODER, name: 'chat', size: 1, capabilities: ['completion', 'thinking'] };
 const SETTINGS = { enabled: true, model: '', disabledLanguages: ['markdown'] };

@@ -299,7 +299,9 @@ def describe_usage(usage: TokenUsage) -> schema.OpenAIUsage:
 
 
 def _model(info: ModelInfo) -> schema.OpenAIModel:
-    return schema.OpenAIModel(id=info.name, created=int(info.modified), max_model_len=info.context_length)
+    return schema.OpenAIModel(
+        id=info.name, created=int(info.modified), max_model_len=info.context_length, source=info.source
+    )
 
 
 def describe_openai_error(error: PicoError, prompt: str = "messages") -> schema.OpenAIError:

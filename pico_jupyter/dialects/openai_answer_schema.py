@@ -162,13 +162,17 @@ class ChatCompletionChunk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenAIModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on this machine. `max_model_len` is the size of its context in tokens."""
+    """A model on this machine. `max_model_len` is the size of its context in tokens.
+
+    source: part of this package, in a folder of the settings, or downloaded from the hub. Only the last can be deleted.
+    """
 
     id: str
     object: Literal["model"] = "model"
     created: Annotated[int, Meta(description="When the model's files were last changed, in seconds since the epoch.")]
     owned_by: str = "pico_jupyter"
     max_model_len: int
+    source: Literal["builtin", "folder", "hub"]
 
 
 class OpenAIModelList(msgspec.Struct, frozen=True, kw_only=True):

@@ -108,6 +108,8 @@ export interface Model {
   readonly capabilities: readonly string[];
   /** The context length in tokens; 0 if unknown. */
   readonly context: number;
+  /** 'hub' if it was downloaded, so that it can be deleted; '' if unknown. */
+  readonly source: 'builtin' | 'folder' | 'hub' | '';
   /** Bytes in memory; null if the model is not loaded. */
   readonly resident: number | null;
 }

@@ -1,8 +1,10 @@
 /** Encodes requests and decodes chunks, errors and model lists of the server's HTTP API. */
 
 import { fenced } from './fences';
-import { array, Json, number, object, parseJson, string } from './json';
+import { array, Json, number, object, oneOf, parseJson, string } from './json';
 import { ChatRequest, Delta, Message, Model, ToolCall } from './types';
+
+const SOURCES = ['builtin', 'folder', 'hub'] as const;
 
 /** The server answered with an error. */
 export class ServerError extends Error {}
@@ -116,7 +118,7 @@ export function readServerError(status: number, body: string): ServerError {
 
 /** The models of api/tags that chat, with context lengths from v1/models and memory use from api/ps. */
 export function readModels(tags: unknown, listed: unknown, running: unknown): Model[] {
-  const contexts = new Map(array(object(listed).data).map(object).map(model => [string(model.id), number(model.max_model_len)]));
+  const known = new Map(array(object(listed).data).map(object).map(model => [string(model.id), model]));
   const resident = new Map(array(object(running).models).map(object).map(model => [plainName(model), number(model.size)]));
   const models = array(object(tags).models).map(object).map(tag => {
     const name = plainName(tag);
@@ -127,7 +129,8 @@ export function readModels(tags: unknown, listed: unknown, running: unknown): Mo
       quantization: string(details.quantization_level),
       parameters: string(details.parameter_size),
       capabilities: array(tag.capabilities).map(capability => string(capability)),
-      context: contexts.get(name) ?? 0,
+      context: number(known.get(name)?.max_model_len),
+      source: oneOf(known.get(name)?.source, SOURCES, ''),
       resident: resident.get(name) ?? null
     };
   });
