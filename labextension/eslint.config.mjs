@@ -1,4 +1,4 @@
-// Besides the recommended rules: src/model uses no DOM, src/view uses no network, and only src/lab imports JupyterLab.
+// Besides the recommended rules: src/model and src/act use no DOM, src/view uses no network, and only src/lab imports JupyterLab.
 import reactHooks from 'eslint-plugin-react-hooks';
 import tseslint from 'typescript-eslint';
 
@@ -29,6 +29,13 @@ export default tseslint.config(
     rules: {
       'no-restricted-globals': ['error', ...dom],
       'no-restricted-imports': ['error', { patterns: [applications, { group: ['react', 'react-dom', '../*'] }] }]
+    }
+  },
+  {
+    files: ['src/act/**'],
+    rules: {
+      'no-restricted-globals': ['error', ...dom],
+      'no-restricted-imports': ['error', { patterns: [applications, { group: ['react', 'react-dom', '../lab/*', '../view/*', '../widget/*', '../page/*'] }] }]
     }
   },
   {

@@ -44,6 +44,8 @@ class DeltaStream(AsyncIterator[Delta]):
         self.on_arrival: Callable[[], None] | None = None
         self.error: Exception | None = None
         self.is_complete = False
+        # For each choice, the tokens of the deltas that were fed. None: they are not collected.
+        self.tokens: list[list[int]] | None = None
         self._limit = limit
         self._unread: list[Delta] = []
         self._unread_bytes = 0
@@ -64,6 +66,18 @@ class DeltaStream(AsyncIterator[Delta]):
         if len(self._unread) > self._join_length or self._unread_bytes > self._limit:
             self._join()
         self._notify_reader()
+
+    def add_tokens(self, tokens: Sequence[Sequence[int]]) -> None:
+        """Collect new tokens of each choice. Call it before the feed() of their deltas."""
+        if self.tokens is not None:
+            extend_tokens(self.tokens, tokens)
+
+    def pop_tokens(self) -> list[list[int]]:
+        """Remove and return the collected tokens."""
+        if not self.tokens:
+            return []
+        tokens, self.tokens = self.tokens, []
+        return tokens
 
     def fail(self, error: Exception) -> None:
         """End the stream with an error. A complete stream ignores it."""
@@ -137,6 +151,13 @@ class DeltaStream(AsyncIterator[Delta]):
             self.is_complete = True
             self.error = EngineFailed("the answer was read too slowly")
             self.on_close()
+
+
+def extend_tokens(known: list[list[int]], tokens: Sequence[Sequence[int]]) -> None:
+    """Add the new tokens of each choice to the known ones."""
+    known.extend([] for _ in range(len(tokens) - len(known)))
+    for kept, new in zip(known, tokens, strict=False):
+        kept.extend(new)
 
 
 def join(deltas: Sequence[Delta]) -> list[Delta]:

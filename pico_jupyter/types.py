@@ -176,6 +176,9 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     draft_tokens: draft tokens per step, used if n is 1; 0 turns drafting off; None: the engine's default.
     structure: what the text of the answer must be; None: any text. tool_choice: which tools may or must be called.
     max_reasoning_tokens: the reasoning is closed after this many tokens; None: no limit.
+    sampled: for each choice, the tokens that an engine sampled before it ended. The answer continues after them, and
+    their deltas are not sent again.
+    low_priority: the request starts after all waiting requests without it.
     """
 
     id: str
@@ -198,6 +201,8 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     structure: Structure | None = None
     tool_choice: ToolChoice = ToolChoice()
     max_reasoning_tokens: int | None = None
+    sampled: tuple[tuple[int, ...], ...] = ()
+    low_priority: bool = False
 
 
 class TopLogprob(msgspec.Struct, frozen=True):

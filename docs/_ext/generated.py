@@ -115,7 +115,16 @@ def events(_: str) -> str:
 
 def panel_settings(_: str) -> str:
     """Every setting of the chat panel."""
-    schema = json.loads((ROOT / "labextension/schema/panel.json").read_text())
+    return _lab_settings("panel")
+
+
+def completion_settings(_: str) -> str:
+    """Every setting of inline completion."""
+    return _lab_settings("completion")
+
+
+def _lab_settings(name: str) -> str:
+    schema = json.loads((ROOT / f"labextension/schema/{name}.json").read_text())
     rows = [
         (f"`{name}`", _kind(setting), f"`{json.dumps(setting['default'])}`", setting["description"])
         for name, setting in schema["properties"].items()
@@ -185,6 +194,7 @@ GENERATORS: dict[str, Callable[[str], str]] = {
         metrics,
         events,
         panel_settings,
+        completion_settings,
         chat_magic,
         cell_magics,
         pico_magic,

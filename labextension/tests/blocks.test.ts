@@ -21,6 +21,8 @@ const TABLE: [string, string, Block[]][] = [
   ['a longer fence around a shorter one', '````\n```\n````', [code('```')]],
   ['an indented fence', '  ```\n  x\n    y\n  ```', [code('x\n  y')]],
   ['indented code', 'a\n\n    b\n\n    c\n\nd', [prose('a'), prose('    b\n\n    c'), prose('d')]],
+  ['a block of mathematics is a formula', '```math\nx^2\n```', [prose('$$\nx^2\n$$')]],
+  ['a block of mathematics that has no end yet is code', '```math\nx^2', [code('x^2', 'math')]],
   ['only the first word after the fence is the language', '```python title="a"\n1\n```', [code('1', 'python')]],
   ['a list with empty lines is one block', '- a\n\n- b\n\n  more\n\nend', [prose('- a\n\n- b\n\n  more'), prose('end')]],
   ['code inside a list stays there', '1. a\n   ```\n   x\n\n   y\n   ```\n2. b', [prose('1. a\n   ```\n   x\n\n   y\n   ```\n2. b')]],

@@ -147,6 +147,16 @@ test('an answer to earlier words is ignored', async () => {
   expect(all.downloads.state.get().search).toMatchObject({ words: 'new', isSearching: true, found: [] });
 });
 
+test('more models are found page by page, up to the limit of the server', async () => {
+  const all = await setUp();
+  all.downloads.search('smol');
+  await advance(all, 400);
+  for (let page = 0; page < 5; page += 1) {
+    await all.downloads.searchMore();
+  }
+  expect(all.hub.requests).toEqual(['search smol', 'search smol 40', 'search smol 60', 'search smol 80', 'search smol 100', 'search smol 100']);
+});
+
 test('empty words show the recommended models, and no search follows', async () => {
   const all = await setUp();
   all.downloads.search('smol');
@@ -252,14 +262,14 @@ test('requests name the model in the path or in the body', async () => {
   await hub.download('org/a');
   await hub.pause('org/a');
   await hub.cancel('org/a');
-  await hub.search('a & b');
+  await hub.search('a & b', 40);
   await hub.describe('org/a');
   await hub.remove('a');
   expect(sent.map(([path, { method, body }]) => [method, path, body].filter(Boolean).join(' '))).toEqual([
     'POST pico/downloads {"model":"org/a"}',
     'PATCH pico/downloads/org/a {"state":"paused"}',
     'DELETE pico/downloads/org/a',
-    'GET pico/hub/search?q=a%20%26%20b',
+    'GET pico/hub/search?q=a%20%26%20b&limit=40',
     'GET pico/hub/models/org/a',
     'DELETE pico/api/delete {"model":"a"}'
   ]);

@@ -141,8 +141,8 @@ export class FakeHub implements ModelHub {
     return { total: 16 * 2 ** 30, free: 2 ** 33, models: [hubModel('org/Known', { isPresent: this.present.includes('org/Known') })] };
   }
 
-  async search(words: string): Promise<HubModel[]> {
-    this._note(`search ${words}`);
+  async search(words: string, limit: number): Promise<HubModel[]> {
+    this._note(limit > 20 ? `search ${words} ${limit}` : `search ${words}`);
     return this.found;
   }
 
@@ -179,7 +179,7 @@ export function hubModel(model: string, changes: Partial<HubModel> = {}): HubMod
 }
 
 export function model(name: string, changes: Partial<Model> = {}): Model {
-  const facts = { size: 1, quantization: '4bit', parameters: '1M', capabilities: ['thinking'], context: 4096, resident: null };
+  const facts = { size: 1, quantization: '4bit', parameters: '1M', capabilities: ['thinking'], context: 4096, source: 'hub' as const, resident: null };
   return { name, ...facts, ...changes };
 }
 

@@ -106,10 +106,10 @@ test('a model that does not chat is not listed', () => {
 test('a model combines three responses', () => {
   const details = { quantization_level: '4bit', parameter_size: '4.0B' };
   const tags = { models: [{ name: 'a:latest', size: 9, details, capabilities: ['completion', 'thinking'] }] };
-  const listed = { data: [{ id: 'a', max_model_len: 4096 }] };
+  const listed = { data: [{ id: 'a', max_model_len: 4096, source: 'hub' }] };
   const running = { models: [{ name: 'a:latest', size: 12 }] };
   expect(readModels(tags, listed, running)).toEqual([
-    { name: 'a', size: 9, quantization: '4bit', parameters: '4.0B', capabilities: ['completion', 'thinking'], context: 4096, resident: 12 }
+    { name: 'a', size: 9, quantization: '4bit', parameters: '4.0B', capabilities: ['completion', 'thinking'], context: 4096, source: 'hub', resident: 12 }
   ]);
-  expect(readModels({ models: [{ name: 'b' }] }, null, 'oops')).toMatchObject([{ name: 'b', context: 0, resident: null }]);
+  expect(readModels({ models: [{ name: 'b' }] }, null, 'oops')).toMatchObject([{ name: 'b', context: 0, source: '', resident: null }]);
 });

@@ -92,6 +92,7 @@ def build_request(
         structure=structure,
         tool_choice=tool_choice,
         max_reasoning_tokens=read_reasoning_limit(fields),
+        low_priority=(fields.priority or 0) > 0,
         draft_tokens=options.draft_tokens if fields.num_draft_tokens is None else fields.num_draft_tokens,
     )
 

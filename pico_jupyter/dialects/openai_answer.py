@@ -227,6 +227,11 @@ def memory(report: MemoryReport) -> bytes:
     return encode_json(report)
 
 
+def usage_report(report: schema.UsageReport) -> bytes:
+    """Encode the answer of v1/usage, an endpoint that OpenAI does not have."""
+    return encode_json(report)
+
+
 def error_body(error: PicoError) -> bytes:
     return encode_json(describe_openai_error(error))
 
@@ -294,7 +299,9 @@ def describe_usage(usage: TokenUsage) -> schema.OpenAIUsage:
 
 
 def _model(info: ModelInfo) -> schema.OpenAIModel:
-    return schema.OpenAIModel(id=info.name, created=int(info.modified), max_model_len=info.context_length)
+    return schema.OpenAIModel(
+        id=info.name, created=int(info.modified), max_model_len=info.context_length, source=info.source
+    )
 
 
 def describe_openai_error(error: PicoError, prompt: str = "messages") -> schema.OpenAIError:

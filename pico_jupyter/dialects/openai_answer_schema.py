@@ -162,13 +162,17 @@ class ChatCompletionChunk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenAIModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on this machine. `max_model_len` is the size of its context in tokens."""
+    """A model on this machine. `max_model_len` is the size of its context in tokens.
+
+    source: part of this package, in a folder of the settings, or downloaded from the hub. Only the last can be deleted.
+    """
 
     id: str
     object: Literal["model"] = "model"
     created: Annotated[int, Meta(description="When the model's files were last changed, in seconds since the epoch.")]
     owned_by: str = "pico_jupyter"
     max_model_len: int
+    source: Literal["builtin", "folder", "hub"]
 
 
 class OpenAIModelList(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +180,25 @@ class OpenAIModelList(msgspec.Struct, frozen=True, kw_only=True):
 
     object: Literal["list"] = "list"
     data: list[OpenAIModel]
+
+
+class ModelUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """The answered requests of a model and their tokens. `prompt_tokens` includes `cached_tokens`."""
+
+    model: str
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cached_tokens: int
+
+
+class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The usage of the user who asks. `since`: start of the server, in seconds since the epoch."""
+
+    object: Literal["list"] = "list"
+    since: int
+    data: list[ModelUsage]
 
 
 class OpenAIErrorDetail(msgspec.Struct, frozen=True):

@@ -112,6 +112,12 @@ OPERATIONS: tuple[Operation, ...] = (
     _models("v1/models/{id}", "Describe a model.", openai_answer_schema.OpenAIModel, AnthropicModel, MODEL_ERRORS),
     _openai_get("v1", "Check that the server responds.", StatusBody, ACCESS_ERRORS),
     _openai_get("v1/memory", "Report the memory budget, the needs of each model, and running loads.", MemoryReport),
+    _openai_get(
+        "v1/usage",
+        "Report the user's answered requests and their tokens since the server's start, for each model.",
+        openai_answer_schema.UsageReport,
+        ACCESS_ERRORS,
+    ),
     _generating(
         "api/chat",
         "Chat, or load or unload a model. Streams unless `stream` is false.",

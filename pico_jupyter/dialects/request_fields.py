@@ -397,4 +397,5 @@ class GenerationFields(RequestStruct, frozen=True):
     draft_model: Annotated[ModelNameOrEmpty | None, about("A smaller model that proposes draft tokens.")] = None
     num_draft_tokens: Annotated[NotNegative | None, _DRAFT_TOKENS] = None
     keep_alive: Annotated[int | float | Duration | None, _KEEP_ALIVE] = None
+    priority: Annotated[Seed | None, about("Above 0: starts after all waiting requests with 0, the default.")] = None
     options: Annotated[OllamaOptions | None, about("Ollama's options.")] = None

@@ -82,6 +82,10 @@ class EmbeddingSink:
         self.aborted = False
         self._dimensions = question.dimensions
 
+    def attach(self, generation: Generation) -> None:
+        """Set the generation, whose vectors are the answer."""
+        self.generation = generation
+
     def put(self, delta: Delta) -> None:
         """Resolve the answer with the vectors of the generation."""
         if isinstance(delta, Finished) and self.generation:
@@ -364,7 +368,7 @@ class Engine:
 
     def _add(self, stream: EngineStream | EmbeddingSink, generation: Generation) -> None:
         if not stream.aborted:
-            stream.generation = generation
+            stream.attach(generation)
             self._scheduler.add(generation)
 
     def _abort(self, stream: EngineStream | EmbeddingSink) -> None:

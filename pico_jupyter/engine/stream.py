@@ -29,14 +29,14 @@ class DeltaDispatcher:
         changed, self.changed = self.changed, set()
         deliveries: dict[asyncio.AbstractEventLoop, list[_Delivery]] = {}
         for stream in changed:
-            deliveries.setdefault(stream.loop, []).append((stream, stream.outbox, stream.error))
+            deliveries.setdefault(stream.loop, []).append((stream, stream.outbox, stream.new_tokens(), stream.error))
             stream.outbox = []
         for loop, ready in deliveries.items():
             try:
                 loop.call_soon_threadsafe(_deliver, ready)
             except RuntimeError:
                 log.warning("the event loop of %d requests is closed", len(ready))
-                for stream, _, _ in ready:
+                for stream, *_ in ready:
                     on_lost(stream)
 
 
@@ -55,9 +55,27 @@ class EngineStream:
         self.outbox: list[Delta] = []
         self.error: PicoError | None = None
         self._dispatcher = dispatcher
+        self._delivered: list[int] = []  # for each choice, the number of tokens that were delivered
 
     def __repr__(self) -> str:
         return f"<EngineStream {self.deltas!r}>"
+
+    def attach(self, generation: Generation) -> None:
+        """Set the generation. The tokens that it continues are known to the reader."""
+        self.generation = generation
+        self._delivered = [len(sequence.tokens) for sequence in generation.sequences]
+
+    def new_tokens(self) -> list[list[int]]:
+        """The tokens of each choice since the last call. Empty if the reader does not collect them.
+
+        Between two steps of the engine, they are the tokens of the deltas in `outbox`.
+        """
+        if self.deltas.tokens is None or self.generation is None:
+            return []
+        sequences = self.generation.sequences
+        new = [sequence.tokens[count:] for sequence, count in zip(sequences, self._delivered, strict=True)]
+        self._delivered = [len(sequence.tokens) for sequence in sequences]
+        return new
 
     def put(self, delta: Delta) -> None:
         """Deliver a delta with the next flush."""
@@ -70,11 +88,12 @@ class EngineStream:
         self._dispatcher.changed.add(self)
 
 
-_Delivery: TypeAlias = tuple[EngineStream, list[Delta], PicoError | None]
+_Delivery: TypeAlias = tuple[EngineStream, list[Delta], list[list[int]], PicoError | None]
 
 
 def _deliver(deliveries: list[_Delivery]) -> None:
-    for stream, deltas, error in deliveries:
+    for stream, deltas, tokens, error in deliveries:
+        stream.deltas.add_tokens(tokens)
         if deltas:
             stream.deltas.feed(deltas)
         if error is not None:

@@ -113,7 +113,7 @@ class KernelProcess:
         self.exit_status: int | None = None
         self.blas: Path | None = None
         self.on_exit: Callable[[KernelProcess], None] = lambda _: None
-        self.client = LinkClient(self, silence_limit=silence_limit, on_silence=self.kill)
+        self.client = LinkClient(self, silence_limit=silence_limit, on_silence=self._end_frozen_process)
 
     def __repr__(self) -> str:
         state = "running" if self.exit_status is None else self.describe_exit()
@@ -148,6 +148,10 @@ class KernelProcess:
         """Kill the process if it is running. `on_exit` is called when it has ended."""
         if self._process is not None:
             self._process.kill()
+
+    def _end_frozen_process(self) -> bool:
+        self.kill()
+        return self._process is not None
 
     async def start(self, environ: Mapping[str, str], timeout: float, blas: Path | None = None) -> None:
         """Start the process and wait until all channels work. Raises EngineUnavailable; then call stop()."""

@@ -36,7 +36,12 @@ class LinkTransport(Protocol):
 
 
 class DeltaSink(Protocol):
-    """Receives the deltas of one stream, or the error that ends the stream. DeltaStream implements this protocol."""
+    """Receives the deltas of one stream, or the error that ends the stream. DeltaStream implements this protocol.
+
+    add_tokens() receives the new tokens of each choice, before their deltas.
+    """
+
+    def add_tokens(self, tokens: Sequence[Sequence[int]], /) -> None: ...
 
     def feed(self, deltas: Sequence[Delta], /) -> None: ...
 
@@ -63,7 +68,8 @@ class LinkClient:
 
     A request fails after `silence_limit` seconds without a message about it. A stream fails when more than
     `unread_limit` bytes of it are unread. `on_silence` is called when requests are running and no message at all has
-    arrived for `silence_limit` seconds. `on_event` is called with each published event.
+    arrived for `silence_limit` seconds. If it returns True, it has ended the kernel, and fail() will be called.
+    `on_event` is called with each published event.
     """
 
     def __init__(
@@ -72,7 +78,7 @@ class LinkClient:
         *,
         silence_limit: float = 20.0,
         unread_limit: int = UNREAD_LIMIT,
-        on_silence: Callable[[], None] = lambda: None,
+        on_silence: Callable[[], bool] = lambda: False,
     ) -> None:
         self._transport = transport
         self._on_silence = on_silence
@@ -88,6 +94,11 @@ class LinkClient:
 
     def __repr__(self) -> str:
         return f"<LinkClient [{len(self._streams)} streams | {len(self._questions)} questions]>"
+
+    @property
+    def stream_count(self) -> int:
+        """The number of running streams."""
+        return len(self._streams)
 
     def generate(self, request: GenerationRequest) -> DeltaStream:
         """See EngineClient.generate."""
@@ -183,6 +194,7 @@ class LinkClient:
         stream.received += len(batch.deltas)
         if isinstance(batch.deltas[-1], Finished):
             del self._streams[batch.id]
+        stream.sink.add_tokens(batch.tokens)
         stream.sink.feed(batch.deltas)
 
     def _fail_request(self, id_: int, error: PicoError) -> None:
@@ -208,13 +220,14 @@ class LinkClient:
         """Fail the silent requests. A blocked event loop receives no messages, and then no tick is counted either."""
         self._timer = None
         self._silent_ticks += 1
+        if self._silent_ticks > TICKS and self._on_silence():
+            self._start_timer()
+            return
         running: dict[int, _OpenStream | _OpenQuestion] = {**self._streams, **self._questions}
         for id_, request in running.items():
             request.silent_ticks += 1
             if request.silent_ticks > TICKS:
                 self._fail_and_abort(id_, "the model kernel does not answer")
-        if self._silent_ticks > TICKS:
-            self._on_silence()
         if self._streams or self._questions:
             self._start_timer()
         else:

@@ -57,7 +57,7 @@ class _Outgoing:
         # Accepted and Progress precede the text. They do not start the spacing, which would delay the first text.
         if not isinstance(deltas[-1], Accepted | Progress):
             self.sent_at = now
-        return wire.DeltaBatch(self.id, first, tuple(deltas))
+        return wire.DeltaBatch(self.id, first, tuple(deltas), tuple(map(tuple, self.deltas.pop_tokens())))
 
 
 class LinkServer:
@@ -124,6 +124,7 @@ class LinkServer:
 
     def _open_stream(self, request: wire.Generate, reply: Reply) -> None:
         stream = _Outgoing(request.id, self._engine.generate(request.request), reply)
+        stream.deltas.tokens = []
         self._streams[stream.id] = stream
         self._adapt_spacing()
         stream.deltas.on_arrival = partial(self._queue, stream)

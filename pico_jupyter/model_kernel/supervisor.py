@@ -1,30 +1,29 @@
 """ModelKernel: an EngineClient that starts the model kernel on demand and restarts it after a crash.
 
 At most one kernel runs. Requests that arrive during a start wait for its end. Cancelling a request does not cancel the
-start. If the kernel crashes, a request that has sent no text, reasoning or tool call yet is retried once. aclose() ends
-all processes.
+start. If the kernel crashes, the running requests continue in the next kernel, after the tokens that were received:
+their readers notice only a pause. crashes.py decides when a request fails instead. aclose() ends all processes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import math
 import os
 import time
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import cast
 
 import msgspec
 
-from pico_jupyter.delta_stream import DeltaStream
+from pico_jupyter.delta_stream import DeltaStream, extend_tokens
 from pico_jupyter.engine_reports import EngineStatistics
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
 from pico_jupyter.model_kernel.blas_check import KILLS, is_library_fault
+from pico_jupyter.model_kernel.crashes import Refusals, fate_after_crash, with_seed
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
 from pico_jupyter.model_kernel.launcher import KERNEL_COMMAND, KernelProcess, Log
 from pico_jupyter.questions import (
@@ -39,23 +38,14 @@ from pico_jupyter.questions import (
 from pico_jupyter.types import Accepted, Delta, EngineOptions, Finished, GenerationRequest, Progress
 
 START_SECONDS = 60.0
-MAX_CRASHES = 2
-REMEMBERED_CRASHES = 256
-# How long a request is refused after two crashes. The time is limited, because another request may be at fault.
-CRASH_MEMORY_SECONDS = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Crashes:
-    """The crashes while a request ran: their number, and the time of the latest."""
-
-    count: int
-    latest: float
 
 
 @dataclass(slots=True, eq=False)
 class _Attempt:
-    """A request, the stream of its answer, and the process that runs it. After a crash, another process can run it."""
+    """A request, the stream of its answer, and the process that runs it. After a crash, another process continues it.
+
+    `tokens` are the tokens of each choice whose deltas were received. `crashes` counts the crashes while it ran.
+    """
 
     kernel: ModelKernel
     request: GenerationRequest
@@ -63,6 +53,27 @@ class _Attempt:
     process: KernelProcess | None = None
     is_accepted: bool = False
     has_output: bool = False  # whether a text, reasoning or tool call was sent
+    tokens: list[list[int]] = field(default_factory=list)
+    crashes: int = 0
+    dispatched_tokens: int = 0
+
+    @property
+    def token_count(self) -> int:
+        """The number of received tokens."""
+        return sum(map(len, self.tokens))
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether another process can continue the answer without repeating a part of it."""
+        return not self.has_output or self.token_count > 0
+
+    def remaining_request(self) -> GenerationRequest:
+        """The request for the rest of the answer."""
+        self.dispatched_tokens = self.token_count
+        return msgspec.structs.replace(self.request, sampled=tuple(map(tuple, self.tokens)))
+
+    def add_tokens(self, tokens: Sequence[Sequence[int]]) -> None:
+        extend_tokens(self.tokens, tokens)
 
     def feed(self, deltas: Sequence[Delta]) -> None:
         if isinstance(deltas[0], Accepted) and self.is_accepted:
@@ -70,9 +81,9 @@ class _Attempt:
         self.is_accepted = True
         self.has_output = self.has_output or any(not isinstance(delta, Accepted | Progress) for delta in deltas)
         if deltas:
-            if isinstance(deltas[-1], Finished):
-                self.kernel.forget_crashes(self.request)
             self.stream.feed(deltas)
+            if isinstance(deltas[-1], Finished):
+                self.kernel.end(self)
 
     def fail(self, error: PicoError) -> None:
         self.kernel.retry(self, error)
@@ -114,7 +125,10 @@ class ModelKernel:
         self._clock = clock
         self._on_event = on_event
         self._find_blas = find_blas
-        self._crashes: OrderedDict[str, _Crashes] = OrderedDict()
+        self._refusals = Refusals(clock)
+        self._waiting: deque[_Attempt] = deque()  # suspects of two crashes, which run one after the other
+        self._suspect: _Attempt | None = None  # the one that runs
+        self._crashed_streams = 0  # the number of streams that ran when the latest kernel crashed
         self._closed = False
 
     def __repr__(self) -> str:
@@ -130,7 +144,10 @@ class ModelKernel:
     def generate(self, request: GenerationRequest) -> DeltaStream:
         """See EngineClient.generate. Starts the kernel if it does not run."""
         stream = DeltaStream()
-        self._dispatch(_Attempt(self, request, stream))
+        if refusal := self._refusals.of(request):
+            stream.fail(refusal)
+        else:
+            self._dispatch(_Attempt(self, with_seed(request), stream))
         return stream
 
     async def ask(self, question: Question[A]) -> A:
@@ -164,26 +181,54 @@ class ModelKernel:
         await asyncio.gather(*self._stopping, return_exceptions=True)
 
     def retry(self, attempt: _Attempt, error: PicoError) -> None:
-        """Send a request again if the kernel died and the request has no output yet. Otherwise fail the stream."""
+        """Continue a request in the next kernel if the kernel died. Otherwise fail the stream."""
         process = attempt.process
-        if isinstance(error, EngineFailed) and process is not None and process.exit_status is not None:
-            self._record_crash(attempt.request)
-            if not attempt.has_output:
-                self._dispatch(attempt)
-                return
-        attempt.stream.fail(error)
+        if not isinstance(error, EngineFailed) or process is None or process.exit_status is None:
+            self._fail(attempt, error)
+            return
+        attempt.crashes += 1
+        has_progress = attempt.token_count > attempt.dispatched_tokens
+        fate = fate_after_crash(attempt.crashes, is_alone=self._crashed_streams == 1, has_progress=has_progress)
+        if fate == "end":
+            self._fail(attempt, self._refusals.add(attempt.request))
+        elif not attempt.can_continue:
+            self._fail(attempt, error)
+        elif fate == "isolate":
+            self.end(attempt)
+            self._waiting.append(attempt)
+            attempt.stream.on_close = partial(self._forget, attempt)
+            self._run_next_suspect()
+        else:
+            self._dispatch(attempt)
 
-    def forget_crashes(self, request: GenerationRequest) -> None:
-        """Forget the crashes of a request that has finished."""
-        if self._crashes:
-            self._crashes.pop(_fingerprint(request), None)
+    def end(self, attempt: _Attempt) -> None:
+        """Handle the end of an attempt: the next suspect may run."""
+        if attempt is self._suspect:
+            self._suspect = None
+            self._run_next_suspect()
+
+    def _fail(self, attempt: _Attempt, error: PicoError) -> None:
+        attempt.stream.fail(error)
+        self.end(attempt)
+
+    def _run_next_suspect(self) -> None:
+        """Run the next of the requests that ran in two crashes, if none of them runs."""
+        while self._waiting and self._suspect is None:
+            attempt = self._waiting.popleft()
+            if not attempt.stream.is_complete:
+                self._suspect = attempt
+                self._dispatch(attempt)
+
+    def _forget(self, attempt: _Attempt) -> None:
+        """Handle that the reader closed the stream of a suspect."""
+        if attempt in self._waiting:
+            self._waiting.remove(attempt)
+        self.end(attempt)
 
     def _dispatch(self, attempt: _Attempt) -> None:
         """Send a request to the kernel. Starts the kernel first if it is not running."""
-        if self._crashes and (refusal := self._crash_refusal(attempt.request)):
-            attempt.stream.fail(refusal)
-        elif self._closed:
-            attempt.stream.fail(_shutting_down())
+        if self._closed:
+            self._fail(attempt, _shutting_down())
         elif self._process is not None:
             self._open_stream(attempt, self._process)
         else:
@@ -191,17 +236,23 @@ class ModelKernel:
 
     def _dispatch_started(self, attempt: _Attempt, starting: asyncio.Task[KernelProcess]) -> None:
         if attempt.stream.is_complete:
-            return
-        if starting.cancelled() or self._closed:
-            attempt.stream.fail(_shutting_down())
+            self.end(attempt)
+        elif starting.cancelled() or self._closed:
+            self._fail(attempt, _shutting_down())
         elif error := starting.exception():
-            attempt.stream.fail(_as_start_failure(error))
+            self._fail(attempt, _as_start_failure(error))
         else:
             self._open_stream(attempt, starting.result())
 
     def _open_stream(self, attempt: _Attempt, process: KernelProcess) -> None:
         attempt.process = process
-        attempt.stream.on_close = process.client.open_stream(attempt.request, attempt)
+        abort = process.client.open_stream(attempt.remaining_request(), attempt)
+
+        def close() -> None:
+            abort()
+            self.end(attempt)
+
+        attempt.stream.on_close = close
 
     async def _running(self, *, prepare: bool = False) -> KernelProcess:
         """Return the running kernel, or start one. `prepare` also starts the engine. Raises EngineUnavailable."""
@@ -292,30 +343,10 @@ class ModelKernel:
         how, tail = process.describe_exit(), process.tail or "(none)"
         self._log.warning("pico_jupyter: the model kernel died (%s). Its last lines:\n%s", how, tail)
         self._on_event(KernelCrashed(how))
+        self._crashed_streams = process.client.stream_count
         process.client.fail(EngineFailed(f"the model kernel died in the middle of the request ({how})"))
         if self._clock() - self._started_at >= self._stable_seconds:
             self._start_soon(prepare=True)
-
-    def _crash_refusal(self, request: GenerationRequest) -> EngineFailed | None:
-        """The error for a request during which the kernel has crashed too often."""
-        crashes = self._crashes.get(_fingerprint(request))
-        if crashes is None or crashes.count < MAX_CRASHES:
-            return None
-        left = crashes.latest + CRASH_MEMORY_SECONDS - self._clock()
-        if left > 0:
-            minutes = math.ceil(left / 60)
-            return EngineFailed(
-                f"the model kernel died twice during this request; the request is refused for {minutes} min"
-            )
-        self.forget_crashes(request)
-        return None
-
-    def _record_crash(self, request: GenerationRequest) -> None:
-        fingerprint = _fingerprint(request)
-        earlier = self._crashes.pop(fingerprint, None)
-        self._crashes[fingerprint] = _Crashes(1 if earlier is None else earlier.count + 1, self._clock())
-        while len(self._crashes) > REMEMBERED_CRASHES:
-            self._crashes.popitem(last=False)
 
 
 def _needs_no_kernel(question: Question[object]) -> bool:
@@ -325,11 +356,6 @@ def _needs_no_kernel(question: Question[object]) -> bool:
 def _answer_without_kernel(question: Question[A]) -> A:
     """Return the answer while no kernel is running: no resident models, or statistics that are all zero."""
     return cast(A, () if isinstance(question, ListResident) else EngineStatistics())
-
-
-def _fingerprint(request: GenerationRequest) -> str:
-    """Return the hash of a request without its id. A repeated request has the same hash."""
-    return hashlib.sha256(msgspec.msgpack.encode(msgspec.structs.replace(request, id=""))).hexdigest()
 
 
 def _as_start_failure(error: BaseException) -> PicoError:

@@ -86,11 +86,16 @@ LinkRequest: TypeAlias = Generate | Ask | Abort
 
 
 class DeltaBatch(msgspec.Struct, frozen=True):
-    """Consecutive deltas of one stream. `first` is the number of the first delta."""
+    """Consecutive deltas of one stream. `first` is the number of the first delta.
+
+    `tokens` has, for each choice, the tokens whose deltas are here or were sent before. Those of later deltas are not
+    among them, so another kernel can continue the answer exactly after this batch.
+    """
 
     id: int
     first: int
     deltas: tuple[Delta, ...]
+    tokens: tuple[tuple[int, ...], ...] = ()
 
 
 class DeltaBatches(msgspec.Struct, frozen=True, tag="deltas"):

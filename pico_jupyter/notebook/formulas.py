@@ -5,7 +5,7 @@ labextension/src/model/formulas.ts has the same rule; tests/panel/formulas.json 
 - Code has precedence over formulas: a formula contains no backtick and no fence.
 - An opening sign has no letter or digit before it, a closing dollar sign has none after it. Scripts without blanks
   between words, for example Chinese, are exempt. `$` has no blank inside.
-- A subscript or a superscript alone is a formula inside a word too, for example CO$_2$ and 5 $^\circ$C.
+- A subscript, a superscript or a command alone is a formula inside a word too, for example CO$_2$ and n$\times$m.
 - Text that reads as prose is no formula, for example `$5 or 10$` and `\[optional\]`.
 """
 
@@ -44,6 +44,7 @@ FORMULA = re.compile(
     rf"\$\$(?!\s*[,;:!?)'\"/])(?P<display>(?:\\.|[^\\`$]|\$(?!\$)){{1,3999}}?)\$\${AFTER}"
     r"|\\\[(?P<bracketed>(?:\\[^\[\]]|[^\\`]){1,3999}?)\\\]"
     rf"|\$(?P<script>_{SCRIPT}(?:\^{SCRIPT})?|\^{SCRIPT}(?:_{SCRIPT})?)\$(?![\d$_({{])"
+    r"|\$(?P<command>\\[a-zA-Z]{2,20})\$(?![$({])"
     rf"|\$(?![\s$.,;:!?)'\"/])(?P<inline>(?:\\[^\n]|[^\\`$\n]){{1,999}}?)(?<!\s)\${AFTER}"
     r"|\\\((?P<parenthesised>(?:\\[^()]|[^\\`]){1,999}?)\\\)"
     r"|(?P<environment>\\begin\{(?P<name>[a-zA-Z]*\*?)\}[^`]{0,3999}?\\end\{(?P=name)\})",
@@ -70,8 +71,9 @@ def read_formula(text: str, position: int = 0) -> Formula | None:
     if found is None or (position and is_in_url(text, position)):
         return None
     before = text[position - 1] if position else ""
-    if found["script"] and before != "$":
-        return Formula(found[0], found["script"], "$")
+    inside_words = found["script"] or found["command"]
+    if inside_words and before != "$":
+        return Formula(found[0], inside_words, "$")
     if WORD_BEFORE.match(before):
         return None
     if FENCE_LINE.search(found[0]):
@@ -80,7 +82,7 @@ def read_formula(text: str, position: int = 0) -> Formula | None:
         return Formula(found[0], found[0], "")
     bracketed = found["bracketed"] or found["parenthesised"]
     is_displayed = (found["display"] or found["bracketed"]) is not None
-    tex = bracketed or found["display"] or found["inline"]
+    tex = bracketed or found["display"] or found["inline"] or inside_words
     is_formula = _is_bracketed_formula(tex, is_displayed=is_displayed) if bracketed else _is_formula(tex)
     return Formula(found[0], tex, "$$" if is_displayed else "$") if is_formula else None
 

@@ -4,8 +4,8 @@ markdown-it finds the code. These invariants hold even in renderers that find co
 
 - A "<" of the model remains only in fences that this module writes. Such a fence is at the start of a line, after an
   empty line, and longer than any fence in the code. Markup in other code is replaced by entities.
-- Backticks, tildes and dollar signs that could open code or a formula are replaced by entities. A dollar sign has its
-  own HTML element, because MathJax searches the text of rendered pages for formulas.
+- Backticks, tildes and dollar signs that could open code, struck text or a formula are replaced by entities. A dollar
+  sign has its own HTML element, because MathJax searches the text of rendered pages for formulas.
 - Every formula is closed, because nbconvert 7.17 searches for formulas before fences. A display formula inside a line,
   or with lines that Markdown could read as blocks, has no line breaks.
 - A link has a safe scheme or a relative destination, because nbconvert 7.17 renders javascript: links.
@@ -27,7 +27,7 @@ from pico_jupyter.notebook.formulas import MAX_FORMULA, Delimiter, is_in_url, re
 
 LANGUAGE = re.compile(r"[\w+#.-]+")
 # Group 1 could open HTML, code, an image or a formula. Group 2 is a backslash that could open a formula.
-LIVE = re.compile(r"\\?(<|`|~{3,}|!(?=\[)|\$)|\\(\\|(?=begin\{))|\\.", re.DOTALL)
+LIVE = re.compile(r"\\?(<|`|~{3,}|(?<!~)~(?!~)|!(?=\[)|\$)|\\(\\|(?=begin\{))|\\.", re.DOTALL)
 # The "(" of a link or the ":" of a link definition, before a destination with an unsafe scheme or with escapes.
 UNSAFE_LINK = re.compile(
     r"(?<=\])[(:](?=[\x00-\x20]*(?![\x00-\x20]|(?:https?|ftp|mailto|tel):)[^:&\\/?#()\"']*[:&\\])", re.IGNORECASE
@@ -97,6 +97,8 @@ def _code(token: Token, first_line: str) -> str:
         kind = f' class="language-{language}"' if language else ""
         prefix = first_line[: first_line.index(token.markup)]
         return f"{prefix}<pre><code{kind}>{_entities(code)}</code></pre>\n"
+    if language == "math" and read_formula(formula := f"$$\n{code}\n$$"):
+        return f"\n{_prose(formula)}\n"
     longest = max(map(len, re.findall("`+", code)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"\n{fence}{language}\n{code}\n{fence}\n"
@@ -142,6 +144,8 @@ def _formula(tex: str, delimiter: Delimiter, *, line_before: str) -> str:
 
 def _live_entities(markup: re.Match[str]) -> str:
     """Replace group 1 or 2 of LIVE by entities. Other escaped characters stay."""
+    if markup[0] == "~" and is_in_url(markup.string, markup.start()):
+        return "~"
     if markup[1]:
         is_alone = markup[1] == "$" and not is_in_url(markup.string, markup.start())
         return _apart("$") if is_alone else _entities(markup[1])

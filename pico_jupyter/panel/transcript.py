@@ -20,10 +20,16 @@ def _turn(message: Mapping[str, Any]) -> str:
         f"**{_line(author)}**",
         fold(message.get("reasoning") or "", is_open=False),
         safe_markdown(message["content"]),
+        *(_call(call) for call in message.get("calls", ())),
         f"*Attached: {', '.join(names)}*" if names else "",
         f"*Failed: {_line(message.get('error', ''))}*" if message.get("status") == "failed" else "",
     ]
     return "\n\n".join(part for part in parts if part.strip())
+
+
+def _call(call: Mapping[str, Any]) -> str:
+    result = call.get("result")
+    return f"*Called {_line(call['name'])}: {_line('not done' if result is None else result.partition(chr(10))[0])}*"
 
 
 def _line(text: str) -> str:

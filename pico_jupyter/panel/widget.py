@@ -19,7 +19,7 @@ import msgspec
 from IPython.display import publish_display_data
 from traitlets import Dict, Enum, Float, Int, List, Unicode
 
-from pico_jupyter.errors import PicoError
+from pico_jupyter.errors import InvalidRequest, PicoError
 from pico_jupyter.panel.answer_message import AnswerMessage, new_message
 from pico_jupyter.panel.transcript import conversation_markdown
 from pico_jupyter.sources.background import shared_loop
@@ -117,6 +117,19 @@ class ChatPanel(anywidget.AnyWidget):
             return await asyncio.wrap_future(self._begin(text))
         finally:
             self._show_all()
+
+    def act(self, text: str) -> None:
+        """Let the assistant work in the notebook that contains the panel. Does not wait for it.
+
+        The page asks for your approval as usual, and `messages` shows the steps. It refuses unless the setting
+        "Act: allow panel.act()" of Pico Chat is on. Raises InvalidRequest if no page displays the panel, or `text` is
+        empty.
+        """
+        if not text.strip():
+            raise InvalidRequest("the text is empty")
+        if self.transport != "http":
+            raise InvalidRequest("act() needs a page of JupyterLab or Notebook 7 that displays this panel")
+        self.send({"type": "act", "text": text})
 
     def stop(self) -> None:
         """Abort all running requests of this panel, including those of its page."""

@@ -16,6 +16,7 @@ from pico_jupyter.downloads.manager import Downloads
 from pico_jupyter.server.media_sources import MediaSources
 from pico_jupyter.server.metrics import METRICS, ServerMetrics
 from pico_jupyter.server.response_store import ResponseStore
+from pico_jupyter.server.usage import UsageTotals
 
 
 @dataclass(slots=True)
@@ -24,10 +25,11 @@ class ServerContext:
 
     `max_request_bytes` limits a request's body. After `keepalive_after` seconds of silence a stream gets a keep-alive.
     `media` fetches the images and videos that requests name by URL.
-    `responses` keeps the answers of v1/responses. `record_activity` records the current time as the latest activity of
-    the server. `running` is the number of running requests. `downloads` gets models, if `allow_pull`.
-    `memory_budget`: bytes for models; 0: a share of the memory. `pages` are the pages of JupyterLab that are connected,
-    `mcp` serves the tools of their notebooks, and `tool_servers` are the MCP servers of the settings.
+    `responses` keeps the answers of v1/responses. `usage` counts the tokens of each user. `record_activity` records the
+    current time as the latest activity of the server. `running` is the number of running requests. `downloads` gets
+    models, if `allow_pull`. `memory_budget`: bytes for models; 0: a share of the memory. `pages` are the pages of
+    JupyterLab that are connected, `mcp` serves the tools of their notebooks, and `tool_servers` are the MCP servers of
+    the settings.
     """
 
     engine: EngineClient
@@ -38,6 +40,7 @@ class ServerContext:
     responses: ResponseStore
     record_activity: Callable[[], None] = field(repr=False)
     metrics: ServerMetrics = METRICS
+    usage: UsageTotals = field(default_factory=UsageTotals)
     running: int = 0
     downloads: Downloads = field(default_factory=Downloads)
     allow_pull: bool = False

@@ -80,6 +80,8 @@ class ErrorResponder(APIHandler):
         error: PicoError = kwargs["error"]
         if hasattr(self, "_jupyter_current_user"):
             self.set_cors_headers()  # Tornado's send_error cleared the headers that prepare() had set.
+        else:
+            self.closes_connection = True  # Tornado does so after an error before prepare(), such as a malformed path.
         for name, value in error_headers(error).items():
             self.set_header(name, value)
         if self.closes_connection:

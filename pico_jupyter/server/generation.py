@@ -18,6 +18,7 @@ from pico_jupyter.client import Completion, collect
 from pico_jupyter.delta_stream import DeltaStream
 from pico_jupyter.dialects.framing import FrameStream
 from pico_jupyter.server.context import ServerContext
+from pico_jupyter.server.credentials import owner_of
 from pico_jupyter.server.error_responses import as_pico_error
 from pico_jupyter.server.handlers import DialectHandler, permitted
 from pico_jupyter.server.merged_stream import generate_all
@@ -56,6 +57,7 @@ class GenerationHandler(DialectHandler):
     @permitted("execute")
     async def post(self) -> None:
         """Run answer(), and cancel it if the client disconnects. A disconnect raises no exception."""
+        self.meter.usage = self.context.usage.of(owner_of(self))
         self._work = asyncio.ensure_future(self.answer())
         if self._is_disconnected:
             self._work.cancel()

@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from pico_jupyter.engine_reports import Embeddings, EngineStatistics, ModelLoaded, ModelUnloaded
 from pico_jupyter.errors import PicoError
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
+from pico_jupyter.server.usage import UserUsage
 from pico_jupyter.types import (
     Accepted,
     Delta,
@@ -23,6 +24,7 @@ from pico_jupyter.types import (
     Progress,
     ReasoningDelta,
     TextDelta,
+    TokenUsage,
     ToolCallDelta,
     ToolCallPart,
 )
@@ -171,7 +173,10 @@ class ServerMetrics:
 
 
 class RequestMeter:
-    """Measures one request. Call observe() with each delta, then end() or fail()."""
+    """Measures one request. Call observe() with each delta, then end() or fail().
+
+    `usage` also counts the answered request and its tokens. Set it when the user is known.
+    """
 
     def __init__(self, metrics: ServerMetrics, dialect: str, endpoint: str, clock: Callable[[], float]) -> None:
         self._metrics = metrics
@@ -179,6 +184,7 @@ class RequestMeter:
         self._endpoint = endpoint
         self._clock = clock
         self._began = clock()
+        self.usage = UserUsage()
         self._model = ""
         self._outcome = ""
         self._first_at: float | None = None
@@ -206,6 +212,7 @@ class RequestMeter:
                 self._outcome = delta.finish_reasons[0]
                 seconds = 0.0 if self._first_at is None else self._latest_at - self._first_at
                 self._metrics.count_answer(self._model, delta, seconds, self._longest_gap)
+                self.usage.add(self._model, delta.usage)
             case Progress():
                 pass
             case _:
@@ -215,6 +222,7 @@ class RequestMeter:
         """Record a successful request for embeddings."""
         self._outcome = "embed"
         self._metrics.count_prompt_tokens(embeddings.model, embeddings.prompt_tokens)
+        self.usage.add(embeddings.model, TokenUsage(embeddings.prompt_tokens, 0))
 
     def end(self, outcome: str = "") -> None:
         """End the measurement. Later calls do nothing. The default outcome is the answer's finish reason."""

@@ -1,4 +1,4 @@
-"""Handles the endpoints of the OpenAI dialect. v1/chat and v1/memory are not part of OpenAI's API."""
+"""Handles the endpoints of the OpenAI dialect. v1/chat, v1/memory and v1/usage are not part of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pico_jupyter.dialects.openai_answer import OpenAIChatStream
 from pico_jupyter.dialects.openai_request import ChatPath, parse_openai_chat
 from pico_jupyter.questions import DescribeMemory, FindModel, ListModels
 from pico_jupyter.server.context import ServerContext
+from pico_jupyter.server.credentials import owner_of
 from pico_jupyter.server.error_responses import ErrorDialect
 from pico_jupyter.server.generation import GenerationHandler
 from pico_jupyter.server.handlers import DialectHandler, NoEndpointHandler, permitted
@@ -83,6 +84,20 @@ class OpenAIMemoryHandler(DialectHandler):
     async def get(self) -> None:
         """Report the memory for models, how much of it each model needs, and which models are loading."""
         self.respond(openai_answer.memory(await self.context.engine.ask(DescribeMemory())))
+
+    head = get
+
+
+class OpenAIUsageHandler(DialectHandler):
+    """GET v1/usage."""
+
+    dialect = openai_answer
+    methods = ("GET", "HEAD")
+
+    @permitted("read")
+    async def get(self) -> None:
+        """Report the requests and tokens of the user since the server's start."""
+        self.respond(openai_answer.usage_report(self.context.usage.report(owner_of(self))))
 
     head = get
 

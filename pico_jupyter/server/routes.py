@@ -52,6 +52,7 @@ ENDPOINTS: tuple[Rule, ...] = (
     ("v1/models/([^/].*?)", openai.OpenAIModelsHandler, {}),
     ("v1/models", openai.OpenAIModelsHandler, {}),
     ("v1/memory", openai.OpenAIMemoryHandler, {}),
+    ("v1/usage", openai.OpenAIUsageHandler, {}),
     ("v1/embeddings", embedding.OpenAIEmbeddingsHandler, {}),
     ("v1/rerank", embedding.RerankHandler, {}),
     ("v1", openai.OpenAIStatusHandler, {}),

@@ -10,6 +10,7 @@ import io
 import mimetypes
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def read_images(images: Any) -> Iterator[Attachment]:
 def read_videos(videos: Any) -> Iterator[Attachment]:
     """Convert one video, or a list or tuple of videos, to attachments. An InvalidRequest names the index."""
     for index, video in enumerate(_as_list(videos)):
-        yield _read_media("video", video, f"videos[{index}]", "a path, bytes or a URL")
+        yield _read_media("video", video, f"videos[{index}]", "a path, bytes, a binary file or a URL")
 
 
 def attach_file(kind: MediaKind, path: str | os.PathLike[str], *, param: str = "") -> Attachment:
@@ -65,11 +66,13 @@ def _read_image(image: Any, param: str) -> Attachment:
         file = io.BytesIO()
         image.savefig(file, format="png")
         return _attach("image", param, file.getvalue())
-    accepted = "a path, bytes, a URL, a Pillow image, a numpy array or a matplotlib figure"
+    accepted = "a path, bytes, a binary file, a URL, a Pillow image, a numpy array or a matplotlib figure"
     return _read_media("image", image, param, accepted)
 
 
 def _read_media(kind: MediaKind, media: Any, param: str, accepted: str) -> Attachment:
+    if isinstance(media, io.BufferedIOBase | io.RawIOBase | tempfile.SpooledTemporaryFile):
+        media = _read_file(media, param)
     if isinstance(media, bytes | bytearray | memoryview):
         return _attach(kind, param, bytes(media))
     if not isinstance(media, str | os.PathLike):
@@ -78,6 +81,18 @@ def _read_media(kind: MediaKind, media: Any, param: str, accepted: str) -> Attac
         return attach_file(kind, media, param=param)
     except InvalidRequest as error:
         raise InvalidRequest(f"{param}: {error.message}", param=param) from None
+
+
+def _read_file(file: Any, param: str) -> Any:
+    """The whole content of an open file. The file keeps its position."""
+    try:
+        position = file.tell()
+        file.seek(0)
+        content = file.read()
+        file.seek(position)
+        return content
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"{param}: the file cannot be read: {error}", param=param) from None
 
 
 def _attach(kind: MediaKind, name: str, data: bytes, mime: str = "") -> Attachment:

@@ -122,3 +122,8 @@ def test_what_is_not_supported_is_refused_by_name(members: dict[str, object], pa
     with pytest.raises(InvalidRequest) as caught:
         completion_call(**members)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize(("members", "is_low"), [({}, False), ({"priority": 0}, False), ({"priority": 1}, True)])
+def test_a_positive_priority_is_low_as_in_vllm(members: dict[str, object], is_low: bool) -> None:
+    assert completion_call(**members).requests[0].low_priority is is_low

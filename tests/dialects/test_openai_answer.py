@@ -360,6 +360,7 @@ def test_the_list_of_models() -> None:
                 "created": 1740592086,
                 "owned_by": "pico_jupyter",
                 "max_model_len": 40960,
+                "source": "hub",
             }
         ],
     }

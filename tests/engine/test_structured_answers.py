@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 from pico_jupyter.client import Choice, collect
@@ -74,6 +75,27 @@ async def test_an_answer_matches_its_schema_with_reasoning_on_off_and_by_default
     jsonschema.validate(json.loads(choice.text), PERSON)
     assert choice.finish_reason == "stop"
     assert bool(choice.reasoning) == (reasoning is not False)
+
+
+@pytest.mark.parametrize("begun", ["{", '{"name": "Ada", "age": ', '{"name":"Ad', '{"name": "Ada", "age": 3'])
+async def test_a_begun_answer_is_continued_in_its_structure(start: StartEngine, begun: str) -> None:
+    request = ask(structure=PERSON_SCHEMA, reasoning=None)
+    assert isinstance(request.prompt, ChatPrompt)
+    messages = (*request.prompt.messages, Message("assistant", (TextPart(begun),)))
+    prompt = msgspec.structs.replace(request.prompt, messages=messages, continue_final_message=True)
+    choice = await answer(start(), msgspec.structs.replace(request, prompt=prompt))
+    jsonschema.validate(json.loads(begun + choice.text), PERSON)
+    assert choice.reasoning == ""
+
+
+@pytest.mark.parametrize("begun", ["The person is: ", '{"city": '])
+async def test_the_structure_begins_after_a_text_that_is_no_part_of_it(start: StartEngine, begun: str) -> None:
+    request = ask(structure=PERSON_SCHEMA)
+    assert isinstance(request.prompt, ChatPrompt)
+    messages = (*request.prompt.messages, Message("assistant", (TextPart(begun),)))
+    prompt = msgspec.structs.replace(request.prompt, messages=messages, continue_final_message=True)
+    choice = await answer(start(), msgspec.structs.replace(request, prompt=prompt))
+    jsonschema.validate(json.loads(choice.text), PERSON)
 
 
 async def test_each_choice_has_a_grammar_of_its_own(start: StartEngine) -> None:

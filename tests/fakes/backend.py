@@ -336,14 +336,24 @@ def _fake_token(row: int, token: int, sampling: RowSampling) -> SampledToken:
     return SampledToken(row, token, -0.5, top)
 
 
-def played(deltas: AsyncGenerator[Delta, None]) -> DeltaStream:
-    """A stream of the generator's deltas. Closing the stream closes the generator."""
+@dataclass(frozen=True)
+class Tokens:
+    """In a script: the tokens of the first choice whose deltas follow."""
+
+    ids: tuple[int, ...]
+
+
+def played(deltas: AsyncGenerator[Delta | Tokens, None]) -> DeltaStream:
+    """A stream of the generator's deltas and tokens. Closing the stream closes the generator."""
 
     async def play() -> None:
         try:
             async with aclosing(deltas):
                 async for delta in deltas:
-                    stream.feed([delta])
+                    if isinstance(delta, Tokens):
+                        stream.add_tokens([delta.ids])
+                    else:
+                        stream.feed([delta])
         except Exception as error:  # noqa: BLE001  # every exception of a script ends the stream
             stream.fail(error)
 

@@ -7,7 +7,9 @@ Prompts:
 - `mark FILE` waits after a word, and creates FILE when the request is aborted.
 - `die` kills the process before any text. `die late` does so after some text. `die once FILE` does so only if FILE does
   not exist, and creates FILE.
-- `freeze` stops the whole process.
+- `tokens N FILE` generates N numbers, which are its tokens too, and kills the process after two of them for each line
+  that it can remove from FILE. It continues after the tokens of the request.
+- `freeze` stops the whole process. `freeze once FILE` does so only if FILE does not exist, and creates FILE.
 - `orphan SECONDS` starts a child process that holds the kernel's output open.
 - `load` reports a loaded model.
 """
@@ -26,11 +28,12 @@ from pico_jupyter.engine_reports import EngineStatistics, ModelLoaded
 from pico_jupyter.model_kernel import wire
 from pico_jupyter.model_kernel.kernel import read_connection, run
 from pico_jupyter.types import Accepted, Delta, GenerationRequest, RawPrompt, TextDelta
+from tests.fakes.backend import Tokens
 from tests.fakes.engine_client import ACCEPTED, FINISHED, ScriptedEngine
 
 
 class ObedientEngine(ScriptedEngine):
-    async def play(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+    async def play(self, request: GenerationRequest) -> AsyncGenerator[Delta | Tokens, None]:
         assert isinstance(request.prompt, RawPrompt)
         verb, _, rest = request.prompt.text.partition(" ")
         yield Accepted(ACCEPTED.model, os.getpid(), False)
@@ -49,14 +52,14 @@ class ObedientEngine(ScriptedEngine):
             self.statistics = EngineStatistics(resident_bytes=1000)
             self.notify(ModelLoaded("tiny", 1000, 0.5))
         elif verb == "freeze":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            async for delta in _die(rest, signal.SIGSTOP):
+                yield delta
+        elif verb == "tokens":
+            async for delta in _count_tokens(request, rest):
+                yield delta
         elif verb == "die":
-            if rest == "late":
-                yield TextDelta("last words")
-                await asyncio.sleep(0.2)
-            if not rest.startswith("once") or not _exists_already(Path(rest.removeprefix("once "))):
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield TextDelta("survived")
+            async for delta in _die(rest):
+                yield delta
         yield FINISHED
 
 
@@ -70,6 +73,26 @@ async def _count(rest: str) -> AsyncGenerator[Delta, None]:
         _touch(Path(file))
 
 
+async def _count_tokens(request: GenerationRequest, rest: str) -> AsyncGenerator[Delta | Tokens, None]:
+    number, file = rest.split(" ", 1)
+    known = request.sampled[0] if request.sampled else ()
+    for i in range(len(known), int(number)):
+        if i == len(known) + 2 and _remove_line(Path(file)):
+            await asyncio.sleep(0.2)  # until the numbers before are sent
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield Tokens((i,))
+        yield TextDelta(f"{i} ")
+
+
+async def _die(rest: str, how: signal.Signals = signal.SIGKILL) -> AsyncGenerator[Delta, None]:
+    if rest == "late":
+        yield TextDelta("last words")
+        await asyncio.sleep(0.2)
+    if not rest.startswith("once") or not _exists_already(Path(rest.removeprefix("once "))):
+        os.kill(os.getpid(), how)
+    yield TextDelta("survived")
+
+
 async def _wait_for_abort(mark: Path | None) -> None:
     try:
         await asyncio.Event().wait()
@@ -80,6 +103,13 @@ async def _wait_for_abort(mark: Path | None) -> None:
 
 def _touch(path: Path) -> None:
     path.touch()
+
+
+def _remove_line(path: Path) -> bool:
+    """Remove a line of the file. Returns False if it has none."""
+    lines = path.read_text().splitlines()
+    path.write_text("".join(f"{line}\n" for line in lines[1:]))
+    return bool(lines)
 
 
 def _exists_already(path: Path) -> bool:

@@ -16,11 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pico_jupyter.client import collect
 from pico_jupyter.engine_reports import EngineStatistics, ModelLoaded
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, ModelNotFound
 from pico_jupyter.model_kernel.blas import find_blas
+from pico_jupyter.model_kernel.crashes import REFUSAL_SECONDS
 from pico_jupyter.model_kernel.kernel_events import KernelCrashed, KernelEvent, KernelStarted
-from pico_jupyter.model_kernel.supervisor import CRASH_MEMORY_SECONDS, ModelKernel
+from pico_jupyter.model_kernel.supervisor import ModelKernel
 from pico_jupyter.questions import DescribeMemory, FindModel, ListModels, ListResident, LoadModel, UnloadModel
 from pico_jupyter.types import Accepted, Delta, EngineOptions, Finished, GenerationRequest, RawPrompt, TextDelta
 from tests.fakes.backend import FakeClock
@@ -218,6 +220,48 @@ async def test_a_request_with_text_is_not_retried(start_kernel: StartKernel) -> 
             await anext(deltas)
 
 
+def deaths(folder: Path, count: int) -> Path:
+    """A file that lets the scripted kernel die `count` times."""
+    file = folder / "deaths"
+    file.write_text("die\n" * count)
+    return file
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_an_answer_goes_on_in_the_next_kernel(start_kernel: StartKernel, tmp_path: Path, count: int) -> None:
+    deltas = await read(start_kernel(), f"tokens 9 {deaths(tmp_path, count)}")
+    assert text_of(deltas) == "0 1 2 3 4 5 6 7 8 "
+    assert sum(isinstance(delta, Accepted) for delta in deltas) == 1
+    assert sum(isinstance(delta, Finished) for delta in deltas) == 1
+
+
+async def test_an_answer_ends_with_an_error_after_the_third_crash(start_kernel: StartKernel, tmp_path: Path) -> None:
+    with pytest.raises(EngineFailed, match="refused for 5 min"):
+        await read(start_kernel(), f"tokens 9 {deaths(tmp_path, 3)}")
+
+
+async def test_requests_beside_a_killer_get_their_answers(start_kernel: StartKernel, tmp_path: Path) -> None:
+    kernel = start_kernel()
+    none = deaths(tmp_path, 0)
+    reading = [asyncio.create_task(read(kernel, f"tokens 40{number} {none}")) for number in range(3)]
+    with pytest.raises(EngineFailed, match="refused for 5 min"):
+        await read(kernel, "die")
+    for number, deltas in enumerate(await asyncio.gather(*reading)):
+        assert text_of(deltas).split() == [str(i) for i in range(400 + number)]
+
+
+async def test_closing_suspects_lets_the_next_one_run(start_kernel: StartKernel) -> None:
+    crashes: list[KernelEvent] = []
+    kernel = start_kernel(on_event=lambda event: crashes.append(event) if isinstance(event, KernelCrashed) else None)
+    dying = [kernel.generate(request(f"die {number}")) for number in range(3)]
+    await until(lambda: len(crashes) == 2)
+    for stream in dying[:2]:
+        stream.close()
+    with pytest.raises(EngineFailed):
+        await asyncio.wait_for(collect(dying[2]), 20)
+    assert text_of(await read(kernel, "count 1")) == "0 "
+
+
 async def test_a_request_that_killed_two_kernels_is_refused_for_minutes(start_kernel: StartKernel) -> None:
     clock = FakeClock()
     kernel = start_kernel(clock=clock)
@@ -228,7 +272,7 @@ async def test_a_request_that_killed_two_kernels_is_refused_for_minutes(start_ke
         await read(kernel, "die")
     assert kernel.pid == pid
     assert text_of(await read(kernel, "count 1")) == "0 "
-    clock.advance(CRASH_MEMORY_SECONDS)
+    clock.advance(REFUSAL_SECONDS)
     with pytest.raises(EngineFailed, match="the request is refused for"):
         await read(kernel, "die")
     assert kernel.pid != pid, "the request is tried again, and kills two more kernels"
@@ -270,9 +314,14 @@ async def test_a_kernel_that_crashes_early_is_restarted_on_demand_only(start_ker
     await until(lambda: repr(kernel) == "<ModelKernel not running>")
 
 
-async def test_a_frozen_kernel_fails_the_request_and_is_replaced(start_kernel: StartKernel) -> None:
+async def test_a_frozen_kernel_is_replaced_and_the_request_goes_on(start_kernel: StartKernel, tmp_path: Path) -> None:
     kernel = start_kernel(silence_limit=2.0)
-    with pytest.raises(EngineFailed, match="does not answer"):
+    assert text_of(await read(kernel, f"freeze once {tmp_path / 'frozen'}")) == "survived"
+
+
+async def test_a_request_that_freezes_every_kernel_ends_with_an_error(start_kernel: StartKernel) -> None:
+    kernel = start_kernel(silence_limit=2.0)
+    with pytest.raises(EngineFailed, match="refused for 5 min"):
         await read(kernel, "freeze")
     assert text_of(await read(kernel, "count 1")) == "0 "
 

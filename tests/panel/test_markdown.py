@@ -47,3 +47,11 @@ def test_the_markdown_of_a_conversation_has_all_messages() -> None:
         "**Model**\n\n*Failed: out of memory*"
     )
     assert conversation_markdown([]) == "*No messages yet.*"
+
+
+def test_the_calls_of_tools_have_a_line_each() -> None:
+    calls = [{"name": "run_cell", "result": "Output:\n47"}, {"name": "read_file"}]
+    answer = {"role": "assistant", "model": "tiny", "content": "", "calls": calls}
+    assert conversation_markdown([answer]) == (
+        f"**tiny**\n\n*Called {safe_markdown('run_cell')}: Output:*\n\n*Called {safe_markdown('read_file')}: not done*"
+    )

@@ -179,3 +179,19 @@ def test_a_page_gets_the_message_of_an_error() -> None:
     told = {message["id"]: message["message"] for message in page.received}
     assert told["1"] == "out of memory"
     assert "str" in told["2"]
+
+
+def test_act_sends_the_text_to_the_page_and_returns() -> None:
+    panel = ChatPanel("tiny", source=FakeSource())
+    page = Page(panel)
+    panel.transport = "http"
+    panel.act("add a cell")
+    assert page.received == [{"type": "act", "text": "add a cell"}]
+
+
+@pytest.mark.parametrize(("transport", "text"), [("", "add a cell"), ("kernel", "add a cell"), ("http", "  ")])
+def test_act_without_a_page_or_a_text_is_refused(transport: str, text: str) -> None:
+    panel = ChatPanel("tiny", source=FakeSource())
+    panel.transport = transport
+    with pytest.raises(InvalidRequest):
+        panel.act(text)

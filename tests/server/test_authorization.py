@@ -60,6 +60,8 @@ ENDPOINTS = [
     Endpoint("HEAD", "v1/models/tiny", "read", 200),
     Endpoint("GET", "v1/memory", "read", 200),
     Endpoint("HEAD", "v1/memory", "read", 200),
+    Endpoint("GET", "v1/usage", "read", 200),
+    Endpoint("HEAD", "v1/usage", "read", 200),
     Endpoint("GET", "v1", "read", 200),
     Endpoint("HEAD", "v1", "read", 200),
     Endpoint("POST", "api/chat", "execute", 200, CHAT),

@@ -417,3 +417,12 @@ async def test_an_incomplete_request_does_not_disturb_the_server(server: Running
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x")
     assert (await server.get("v1/models")).status_code == 200
+
+
+async def test_an_error_before_the_credentials_are_checked_says_that_the_connection_closes(
+    server: RunningServer,
+) -> None:
+    response = await server.get("v1/models/%ff")
+    assert response.status_code == 400
+    assert response.headers["Connection"] == "close"
+    assert (await server.get("v1/models")).status_code == 200

@@ -6,6 +6,7 @@ import base64
 import io
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,19 @@ def test_bytes_and_urls_are_not_changed() -> None:
     assert image(PNG).size == (1, 1)
     urls = ["data:image/png;base64,AA==", "jupyter:a.png", "https://example.com/a.png"]
     assert [attachment.data for attachment in read_images(urls)] == urls
+
+
+def test_an_open_file_is_read_from_its_start_and_keeps_its_position(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    with (tmp_path / "a.png").open("rb") as file, tempfile.SpooledTemporaryFile() as temporary:
+        temporary.write(PNG)
+        memory = io.BytesIO(PNG)
+        memory.seek(0, io.SEEK_END)
+        for opened in (file, memory, temporary):
+            position = opened.tell()
+            assert [a.data for a in read_images(opened)] == [a.data for a in read_images(PNG)]
+            assert opened.tell() == position
+    assert [a.data for a in read_videos(io.BytesIO(b"mp4"))] == [a.data for a in read_videos(b"mp4")]
 
 
 def decoded(attachment: Attachment) -> NDArray[np.uint8]:
@@ -164,12 +178,20 @@ def test_videos_are_paths_bytes_and_urls(tmp_path: Path) -> None:
     assert [clip.partition(";")[0] for clip in clips] == ["data:video/webm", "data:video/mp4", "jupyter:a.mp4"]
 
 
+def closed_file() -> io.BytesIO:
+    file = io.BytesIO(PNG)
+    file.close()
+    return file
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
         ("nothing.png", r"images\[0\]: cannot read 'nothing.png': No such file"),
         ([PNG, "/"], r"images\[1\]: cannot read '/': Is a directory"),
-        (3, r"images\[0\]: a path, bytes, a URL, .* not int"),
+        (closed_file(), r"images\[0\]: the file cannot be read: I/O operation on closed file"),
+        (io.StringIO("text"), r"images\[0\]: .* not StringIO"),
+        (3, r"images\[0\]: a path, bytes, a binary file, a URL, .* not int"),
         ({"a": 1}, r"images\[0\]: .* not dict"),
         (np.zeros((2, 2, 2), np.uint8), r"images\[0\]: an array of shape 2×2×2, not H×W"),
         (np.zeros((0, 2), np.uint8), "of shape 0×2"),

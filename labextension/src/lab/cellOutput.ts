@@ -9,10 +9,12 @@ import { IRenderMimeRegistry, MimeModel } from '@jupyterlab/rendermime';
 import { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { DisposableDelegate, IDisposable } from '@lumino/disposable';
 import { Panel, Widget } from '@lumino/widgets';
+import { NotebookHost } from '../act/assistant';
 import { object, string } from '../model/json';
 import { onActionsRequest } from '../view/embedding';
 import { acceptDrops } from './drop';
 import { cellActions, LabServices } from './labActions';
+import { LabNotebookHost } from './notebookHost';
 import { IPico } from './pico';
 
 const PANEL = 'application/vnd.pico-jupyter.panel+json';
@@ -29,19 +31,25 @@ export const outputPlugin: JupyterFrontEndPlugin<void> = {
   optional: [INotebookTracker, IDocumentManager, IDefaultFileBrowser],
   activate: (
     app: JupyterFrontEnd,
-    { trans }: IPico,
+    pico: IPico,
     notebooks: INotebookTracker | null,
     documents: IDocumentManager | null,
     browser: IDefaultFileBrowser | null
   ) => {
-    const services = { app, trans, notebooks, documents, browser };
+    const services = { app, trans: pico.trans, saveSetting: pico.saveSetting, notebooks, documents, browser };
     app.docRegistry.addWidgetExtension('Notebook', {
-      createNew: ({ content: { rendermime }, sessionContext }: NotebookPanel): IDisposable => {
+      createNew: (notebook: NotebookPanel): IDisposable => {
+        const { content, sessionContext } = notebook;
+        const { rendermime } = content;
+        const host = notebooks && new LabNotebookHost(pico, notebooks, app.serviceManager.contents, notebook);
         // The widget manager adds its factory when the session is ready. PanelOutput waits for that before it renders the widget.
         const managerReady = sessionContext.ready.then(() => new Promise<void>(resolve => setTimeout(resolve)));
-        const createRenderer = (): PanelOutput => new PanelOutput(rendermime, managerReady, services);
+        const createRenderer = (): PanelOutput => new PanelOutput(rendermime, managerReady, services, host);
         rendermime.addFactory({ safe: false, mimeTypes: [PANEL], createRenderer }, RANK);
-        return new DisposableDelegate(() => rendermime.removeMimeType(PANEL));
+        return new DisposableDelegate(() => {
+          rendermime.removeMimeType(PANEL);
+          host?.dispose();
+        });
       }
     });
   }
@@ -51,14 +59,15 @@ class PanelOutput extends Panel implements IRenderMime.IRenderer {
   constructor(
     private readonly _rendermime: IRenderMimeRegistry,
     private readonly _managerReady: Promise<void>,
-    services: LabServices
+    services: LabServices,
+    notebookHost: NotebookHost | null
   ) {
     super();
     this.addClass('pico-output');
     onActionsRequest(this.node, panel => {
       this._removeDropListeners?.();
       this._removeDropListeners = acceptDrops(this.node, services, candidates => panel.attach(candidates));
-      panel.setActions({ ...cellActions(services), saveMarkdown: markdown => this._saveMarkdown(markdown) });
+      panel.setActions({ ...cellActions(services), saveMarkdown: markdown => this._saveMarkdown(markdown), notebookHost });
     });
   }
 

@@ -8,12 +8,15 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { AppActions, Insertion } from '../view/services';
 import { insertCode, selectedCells } from './cells';
+import { contextSources, sharedNotebook } from './notebookContext';
+import { IPico } from './pico';
 import { pickFiles, writeExport } from './serverFiles';
 
 /** The services of JupyterLab that panels use. A service that the page lacks is null. */
 export interface LabServices {
   readonly app: JupyterFrontEnd;
   readonly trans: TranslationBundle;
+  readonly saveSetting: IPico['saveSetting'];
   readonly notebooks: INotebookTracker | null;
   readonly documents: IDocumentManager | null;
   readonly browser: IDefaultFileBrowser | null;
@@ -21,10 +24,13 @@ export interface LabServices {
 
 /** Actions for panels in the sidebar and in tabs. */
 export function labActions(services: LabServices): AppActions {
-  const { notebooks } = services;
+  const { notebooks, trans } = services;
+  const common = commonActions(services);
   return {
-    ...commonActions(services),
+    ...common,
     ...(notebooks && {
+      contexts: contextSources(notebooks, trans, common.pickFiles),
+      sharedNotebook: sharedNotebook(notebooks, isShared => services.saveSetting('sharesNotebook', isShared)),
       insertions: ['cursor', 'below', 'replace'],
       selectedCells: () => {
         const cells = selectedCells(notebooks);

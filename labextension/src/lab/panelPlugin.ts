@@ -6,6 +6,7 @@ import { IDocumentManager } from '@jupyterlab/docmanager';
 import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import { ILauncher } from '@jupyterlab/launcher';
 import { INotebookTracker } from '@jupyterlab/notebook';
+import { array, object, string } from '../model/json';
 import { labActions, LabServices } from './labActions';
 import { chatIcon } from './chatIcon';
 import { loadSidebarState, saveSidebarState } from './sidebarState';
@@ -13,6 +14,8 @@ import { IPico } from './pico';
 import { ChatWidget } from './ChatWidget';
 
 export const FOCUS = 'pico:focus';
+/** Asks in the sidebar: `text`, and `attachments` in the form of AttachmentCandidate. */
+export const ASK = 'pico:ask';
 const OPEN_TAB = 'pico:open-tab';
 const NEW = 'pico:new';
 const STOP = 'pico:stop';
@@ -33,7 +36,7 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     launcher: ILauncher | null,
     restorer: ILayoutRestorer | null
   ) => {
-    const services = { app, trans: pico.trans, notebooks, documents, browser };
+    const services = { app, trans: pico.trans, saveSetting: pico.saveSetting, notebooks, documents, browser };
     const sidebar = addSidebar(services, pico, restorer);
     const tabs = new WidgetTracker<MainAreaWidget<ChatWidget>>({ namespace: 'pico-jupyter' });
     addCommands(services, pico, sidebar, tabs);
@@ -57,8 +60,9 @@ function addSidebar(services: LabServices, pico: IPico, restorer: ILayoutRestore
   sidebar.id = 'pico-chat-sidebar';
   app.shell.add(sidebar, 'right', { rank: 900 });
   restorer?.add(sidebar, sidebar.id);
-  const { file, reasoning } = loadSidebarState(chat.state.get());
+  const { file, reasoning, mode } = loadSidebarState(chat.state.get());
   chat.setReasoning(reasoning);
+  chat.setMode(mode);
   if (file) {
     void chat.open(file);
   }
@@ -102,6 +106,15 @@ function addCommands(services: LabServices, pico: IPico, sidebar: ChatWidget, ta
     execute: () => {
       current().chat.startConversation();
       shell.activateById(current() === sidebar ? sidebar.id : (tabs.currentWidget?.id ?? sidebar.id));
+    }
+  });
+  commands.addCommand(ASK, {
+    label: trans.__('Ask a Local Model'),
+    isVisible: () => false,
+    execute: ({ text, attachments }) => {
+      shell.activateById(sidebar.id);
+      sidebar.chat.attach(array(attachments).map(object).map(({ name, data }) => ({ kind: 'text', name: string(name), data: string(data) })));
+      return sidebar.chat.send(string(text));
     }
   });
   commands.addCommand(STOP, {

@@ -6,11 +6,14 @@ import { ServerConnection } from '@jupyterlab/services';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/translation';
 import { Token } from '@lumino/coreutils';
+import { ExternalCalls } from '../act/externalCalls';
 import { Chat } from '../model/chat';
 import { systemEnvironment } from '../model/environment';
 import { HttpBackend } from '../model/httpBackend';
 import { Models } from '../model/models';
 import { Observable } from '../model/observable';
+import { Send } from '../model/requests';
+import { Environment } from '../model/types';
 import { broadcastPageChannel, localUnsavedStore, pageId } from '../page/browserPage';
 import { Preferences, Renderer } from '../view/services';
 import { ContentsFolder } from './contentsFolder';
@@ -18,10 +21,16 @@ import { loadSettings, PanelSettings, SETTINGS_ID } from './settings';
 
 export interface IPico {
   readonly models: Models;
+  readonly environment: Environment;
+  /** The calls of other programs that wait for approval. */
+  readonly external: ExternalCalls;
   readonly settings: Observable<PanelSettings>;
+  saveSetting(name: keyof PanelSettings, value: string | boolean): void;
   readonly preferences: Observable<Preferences>;
   readonly renderer: Observable<Renderer | null>;
   readonly trans: TranslationBundle;
+  /** Sends requests with the page's credentials. */
+  readonly send: Send;
   /** Creates a chat. `role` becomes part of the chat's page id, which is the same after a reload. */
   newChat(role: 'sidebar' | 'tab'): Chat;
 }
@@ -37,13 +46,12 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
   activate: async (app: JupyterFrontEnd, registry: ISettingRegistry | null, translator: ITranslator | null): Promise<IPico> => {
     const { serverSettings, contents, events } = app.serviceManager;
     const settings = await loadSettings(registry);
-    const backend = new HttpBackend((path, init) =>
-      ServerConnection.makeRequest(URLExt.join(serverSettings.baseUrl, path), init, serverSettings)
-    );
+    const send: Send = (path, init) => ServerConnection.makeRequest(URLExt.join(serverSettings.baseUrl, path), init, serverSettings);
+    const backend = new HttpBackend(send);
     const environment = systemEnvironment(pageId());
-    const saveDefaultModel = (name: string): void =>
-      void registry?.set(SETTINGS_ID, 'defaultModel', name).catch(error => console.warn('pico_jupyter: settings', error));
-    const models = new Models(backend, environment, settings.get().defaultModel, saveDefaultModel);
+    const saveSetting = (name: keyof PanelSettings, value: string | boolean): void =>
+      void registry?.set(SETTINGS_ID, name, value).catch(error => console.warn('pico_jupyter: settings', error));
+    const models = new Models(backend, environment, settings.get().defaultModel, name => saveSetting('defaultModel', name));
     events.stream.connect((_, event) => {
       if (event.schema_id.startsWith('urn:pico-jupyter:events:')) {
         void models.refresh();
@@ -51,9 +59,13 @@ export const servicePlugin: JupyterFrontEndPlugin<IPico> = {
     });
     return {
       models,
+      environment,
+      external: new ExternalCalls(),
       settings,
-      preferences: derive(settings, ({ sendKey }) => ({ sendKey })),
+      saveSetting,
+      preferences: derive(settings, ({ sendKey, sharesNotebook }) => ({ sendKey, sharesNotebook })),
       renderer: lazyRenderer(),
+      send,
       trans: (translator ?? nullTranslator).load('pico_jupyter'),
       newChat: role => {
         const own = { ...environment, page: `${environment.page}-${role}` };

@@ -1,6 +1,8 @@
 /** Reads the user's settings. schema/panel.json describes them. */
 
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { POLICIES, Policy } from '../act/approvals';
+import { MAX_STEPS } from '../act/loop';
 import { number, object, oneOf, string } from '../model/json';
 import { Observable } from '../model/observable';
 import { Reasoning, REASONINGS } from '../model/types';
@@ -14,7 +16,11 @@ export interface PanelSettings {
   /** null for the model's default. */
   readonly temperature: number | null;
   readonly sendKey: 'enter' | 'accel-enter';
+  readonly sharesNotebook: boolean;
   readonly folder: string;
+  readonly approvals: Policy;
+  readonly maxSteps: number;
+  readonly allowsCode: boolean;
 }
 
 export const DEFAULTS = readSettings({});
@@ -27,7 +33,11 @@ export function readSettings(composite: unknown): PanelSettings {
     system: string(values.system),
     temperature: typeof values.temperature === 'number' ? number(values.temperature) : null,
     sendKey: oneOf(values.sendKey, ['enter', 'accel-enter'], 'enter'),
-    folder: string(values.folder).replace(/^\/+|\/+$/g, '') || 'Chats'
+    sharesNotebook: values.sharesNotebook === true,
+    folder: string(values.folder).replace(/^\/+|\/+$/g, '') || 'Chats',
+    approvals: oneOf(values.approvals, POLICIES.filter(policy => policy !== 'never'), 'always'),
+    maxSteps: Math.max(1, Math.floor(number(values.maxSteps, MAX_STEPS))),
+    allowsCode: values.allowActFromCode === true
   };
 }
 

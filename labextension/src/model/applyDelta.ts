@@ -1,6 +1,6 @@
 /** Applies the deltas of an answer to its message, and measures their timing. */
 
-import { Delta, Message } from './types';
+import { Delta, Message, ToolCall } from './types';
 
 /** Times in milliseconds since the epoch. 0 means that the event has not happened yet. */
 export interface Timing {
@@ -14,7 +14,7 @@ export function startTiming(sent: number): Timing {
 }
 
 export function updateTiming(timing: Timing, delta: Delta, now: number): Timing {
-  if (delta.kind !== 'text' && delta.kind !== 'reasoning') {
+  if (delta.kind !== 'text' && delta.kind !== 'reasoning' && delta.kind !== 'call') {
     return timing;
   }
   const firstDelta = timing.firstDelta || now;
@@ -33,11 +33,19 @@ export function applyDelta(message: Message, delta: Delta, timing: Timing, now: 
       };
     case 'text':
       return { ...withTiming(message, timing, now), content: message.content + delta.text };
+    case 'call':
+      return { ...withTiming(message, timing, now), calls: withCall(message.calls ?? [], delta) };
     case 'finish':
       return { ...message, finish: delta.reason };
     case 'usage':
       return { ...message, stats: delta.stats };
   }
+}
+
+/** Adds a part of a call. Only its first part has an id and a name. */
+function withCall(calls: readonly ToolCall[], { index, id, name, arguments: text }: Delta & { kind: 'call' }): ToolCall[] {
+  const call = calls[index] ?? { id: id || `call${index}`, name, arguments: '' };
+  return [...calls.slice(0, index), { ...call, arguments: call.arguments + text }, ...calls.slice(index + 1)];
 }
 
 function withTiming(message: Message, timing: Timing, now: number): Message {

@@ -1,7 +1,7 @@
 /** Splits Markdown into blocks that are rendered one by one while the text grows. The marked library finds the blocks. */
 
 import { Lexer, Marked, Token, Tokenizer, Tokens } from 'marked';
-import { formulaBlocks } from './formulas';
+import { formulaBlocks, readFormulaBlock } from './formulas';
 
 /** The destinations of links by their labels in lower case. Links in all blocks may refer to them. */
 export type LinkDefinitions = Readonly<Record<string, Pick<Tokens.Def, 'href' | 'title'>>>;
@@ -91,7 +91,11 @@ function toBlocks(token: Token): Block[] {
     const kind = token.type === 'def' ? 'definitions' : 'markdown';
     return [{ kind, source: token.raw.replace(/\n+$/, ''), language: '', definitions: mergeDefinitions(definitionsIn(token)) }];
   }
-  const { text, lang = '' } = token as Tokens.Code;
+  const { text, lang = '', raw } = token as Tokens.Code;
+  const formula = `$$\n${text}\n$$`;
+  if (lang === 'math' && /\n *(?:`{3,}|~{3,})\s*$/.test(raw) && readFormulaBlock(formula)) {
+    return [{ kind: 'markdown', source: formula, language: '', definitions: NO_DEFINITIONS }];
+  }
   return [{ kind: 'code', source: text.replace(/\n$/, ''), language: lang.split(/\s/, 1)[0], definitions: NO_DEFINITIONS }];
 }
 

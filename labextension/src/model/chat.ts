@@ -6,13 +6,14 @@ import { fileName, Library } from './library';
 import { Models, supportsAttachment, supportsReasoning } from './models';
 import { Observable } from './observable';
 import { hasCommonMessage } from './transcript';
-import { Attachment, AttachmentCandidate, Environment, KERNEL, Message, Reasoning, Transcript } from './types';
+import { Act, Attachment, AttachmentCandidate, Environment, KERNEL, Message, Mode, Reasoning, Transcript } from './types';
 
 export interface ChatState {
   readonly conversation: Conversation;
   /** The name of the conversation's file; null before the first save. */
   readonly file: string | null;
   readonly reasoning: Reasoning;
+  readonly mode: Mode;
   readonly attachments: readonly Attachment[];
   /** An attachment that the model did not accept; null if it accepted all. */
   readonly rejected: AttachmentCandidate | null;
@@ -45,6 +46,7 @@ export class Chat {
       conversation,
       file: null,
       reasoning: _options.reasoning ?? 'default',
+      mode: 'chat',
       attachments: [],
       rejected: null,
       library: storage ? new Library(storage) : null,
@@ -112,6 +114,14 @@ export class Chat {
     }
   }
 
+  /** Send a request of Python code. `act` runs its turn. */
+  async sendFromCode(content: string, act: Act): Promise<void> {
+    const { conversation } = this;
+    const answered = conversation.send(content, [], act);
+    this._ensureAutosave(conversation);
+    await answered;
+  }
+
   async remove(name: string): Promise<void> {
     const autosave = this._autosaves.get(name);
     this._autosaves.delete(name);
@@ -150,6 +160,15 @@ export class Chat {
     this.state.patch({ reasoning });
   }
 
+  setMode(mode: Mode): void {
+    this.state.patch({ mode });
+  }
+
+  /** Use `act` for turns in Act mode. */
+  setAct(act: Act): void {
+    this._act = act;
+  }
+
   /** Attach the candidates that the chosen model accepts. The state keeps the first rejected one. */
   attach(candidates: readonly AttachmentCandidate[]): void {
     const { chosen } = this.models;
@@ -183,7 +202,8 @@ export class Chat {
 
   private _newConversation(transcript?: Transcript): Conversation {
     const { environment } = this._options;
-    return new Conversation({ backend: this.models, environment, transcript, settings: () => this._settings() });
+    const act = (): Act | null => (this.state.get().mode === 'act' ? this._act : null);
+    return new Conversation({ backend: this.models, environment, transcript, settings: () => this._settings(), act });
   }
 
   private _newTranscript(messages: readonly Message[]): Transcript | undefined {
@@ -234,6 +254,7 @@ export class Chat {
     this.state.patch({ saveError: autosave?.problem.get() ?? null });
   }
 
+  private _act: Act | null = null;
   private _storage: ConversationStorage | null;
   private readonly _autosaves = new Map<string, Autosave>();
   private _unfollowErrors: (() => void) | undefined;

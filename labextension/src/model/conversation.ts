@@ -1,28 +1,18 @@
 /** One conversation: its messages, and the answer that it is receiving. */
 
-import { applyDelta, startTiming, updateTiming } from './applyDelta';
+import { ConversationState, ConversationTurn, newMessage, TurnOptions } from './conversationTurn';
 import { shorten } from './names';
 import { Observable } from './observable';
 import { interruptAbandoned, mergeTranscripts } from './transcript';
-import { Attachment, Backend, ChatRequest, Environment, Message, Transcript } from './types';
+import { Act, Attachment, Message, Transcript } from './types';
 
-/** The shown text changes at most thirty times a second. */
-const UPDATE_MS = 33;
+export type { ConversationState, Settings } from './conversationTurn';
+
 const TITLE_LENGTH = 60;
 
-export type Settings = Pick<ChatRequest, 'model' | 'reasoning' | 'system' | 'temperature'>;
-
-export interface ConversationState extends Transcript {
-  readonly busy: boolean;
-  /** Progress of a load or of prefill, from 0 to 1. */
-  readonly progress: number | null;
-}
-
-export interface ConversationOptions {
-  readonly backend: Pick<Backend, 'chat'>;
-  readonly environment: Environment;
-  /** Called once for each answer. May wait until the models are known. */
-  readonly settings: () => Promise<Settings>;
+export interface ConversationOptions extends TurnOptions {
+  /** Called once for each turn. Without a function, or if it returns null, a turn is one answer without tools. */
+  readonly act?: () => Act | null;
   readonly transcript?: Transcript;
 }
 
@@ -39,18 +29,19 @@ export class Conversation {
 
   readonly state: Observable<ConversationState>;
 
-  /** Send a message once no other answer is running. Resolves when the answer to the message has ended. */
-  async send(content: string, attachments: readonly Attachment[] = []): Promise<void> {
+  /** Send a message once no other answer is running. Resolves when the turn has ended. `act` runs the turn, instead of
+   * that of the options. */
+  async send(content: string, attachments: readonly Attachment[] = [], act?: Act): Promise<void> {
     if (this._running) {
       await this._running;
     }
-    const question = this._newMessage('user', { content, ...(attachments.length ? { attachments } : {}) });
+    const question = newMessage(this.state.get(), this._options.environment, 'user', { content, ...(attachments.length ? { attachments } : {}) });
     const { messages, title } = this.state.get();
     this._setMessages([...messages, question]);
     if (!title) {
       this.rename(titleOf(question));
     }
-    await this._answer();
+    await this._answer(undefined, act);
   }
 
   /** Remove the message and all after it, and request another answer. */
@@ -72,11 +63,11 @@ export class Conversation {
     }
   }
 
-  /** Request more text for the answer, which must be the last message. */
+  /** Request more text for the answer, which must be the last message. If it has tool calls, another answer follows it. */
   async continue(id: string): Promise<void> {
     const last = this.state.get().messages.at(-1);
     if (!this.state.get().busy && last?.id === id && last.role === 'assistant') {
-      await this._answer(last);
+      await this._answer(last.calls ? undefined : last);
     }
   }
 
@@ -124,12 +115,6 @@ export class Conversation {
     return busy || index < 0 ? null : messages.slice(0, index);
   }
 
-  private _newMessage(role: Message['role'], rest: Partial<Message>): Message {
-    const { environment } = this._options;
-    const created = Math.max(environment.now(), (this.state.get().messages.at(-1)?.created ?? 0) + 1);
-    return { id: environment.newId(), role, content: '', status: 'done', created, changed: created, ...rest };
-  }
-
   private _setMessages(messages: readonly Message[]): void {
     const kept = new Set(messages.map(message => message.id));
     const { messages: present, removed } = this.state.get();
@@ -137,106 +122,27 @@ export class Conversation {
     this.state.patch({ messages, removed: removedIds.length ? [...removed, ...removedIds] : removed });
   }
 
-  private _answer(unfinished?: Message): Promise<void> {
-    this._running = this._receive(unfinished).finally(() => (this._running = undefined));
+  private _answer(unfinished?: Message, act = this._options.act?.() ?? null): Promise<void> {
+    this._running = this._takeTurn(unfinished, act).finally(() => (this._running = undefined));
     return this._running;
   }
 
-  private async _receive(unfinished?: Message): Promise<void> {
-    const { environment, backend } = this._options;
+  private async _takeTurn(unfinished: Message | undefined, act: Act | null): Promise<void> {
     const abort = (this._abort = new AbortController());
-    const past = this.state.get().messages.filter(message => message !== unfinished);
-    const sent = environment.now();
-    let answer = this._startAnswer(unfinished);
-    const publish = (changes: Partial<ConversationState> = {}): void => {
-      const { messages } = this.state.get();
-      this.state.patch({ messages: messages.map(message => (message.id === answer.id ? answer : message)), ...changes });
-    };
-    const updates = new Throttle(environment, publish);
-    this.state.patch({ messages: [...past, answer], busy: true, progress: null });
+    const turn = new ConversationTurn(this.state, this._options, abort.signal, unfinished);
+    this.state.patch({ busy: true, progress: null });
     try {
-      const settings = await untilAborted(this._options.settings(), abort.signal);
-      const continues = answer.content !== '';
-      const messages = continues ? [...past, answer] : past;
-      answer = { ...answer, model: settings.model };
-      publish();
-      let timing = startTiming(sent);
-      for await (const delta of backend.chat({ ...settings, messages, continues }, abort.signal)) {
-        const now = environment.now();
-        timing = updateTiming(timing, delta, now);
-        answer = { ...applyDelta(answer, delta, timing, now), changed: now };
-        if (delta.kind === 'progress') {
-          publish({ progress: delta.done / delta.total });
-        } else {
-          updates.request();
-        }
-      }
-      answer = { ...answer, status: 'done' };
+      await (act ? act(turn) : turn.ask({}));
     } catch (error) {
-      answer = { ...answer, status: 'failed', error: error instanceof Error ? error.message : String(error) };
+      turn.fail(error);
     } finally {
-      updates.cancel();
-      const { writer: _, ...rest } = answer;
-      answer = { ...rest, changed: environment.now() };
-      if (abort.signal.aborted) {
-        answer = { ...answer, status: 'stopped', error: undefined };
-      }
-      publish({ busy: false, progress: null });
+      turn.end(null);
+      this.state.patch({ busy: false, progress: null });
     }
-  }
-
-  /** The answer before its first delta. It is empty, or has the text of the unfinished answer that it continues. */
-  private _startAnswer(unfinished: Message | undefined): Message {
-    const { environment } = this._options;
-    const fresh = { status: 'streaming', writer: environment.page, changed: environment.now() } as const;
-    if (!unfinished?.content) {
-      const { id, created } = unfinished ?? {};
-      return this._newMessage('assistant', { ...fresh, ...(id ? { id, created } : {}) });
-    }
-    return { ...unfinished, ...fresh, error: undefined, finish: undefined };
   }
 
   private _abort: AbortController | undefined;
   private _running: Promise<void> | undefined;
-}
-
-/** Resolves with `work`, or rejects when the signal aborts first. */
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-  });
-  return Promise.race([work, aborted]);
-}
-
-/** Limits how often `run` is called. The first request calls it at once. Requests that follow too soon share one later call. */
-class Throttle {
-  constructor(
-    private readonly _environment: Environment,
-    private readonly _run: () => void
-  ) {}
-
-  request(): void {
-    if (this._cancel) {
-      this._isWanted = true;
-      return;
-    }
-    this._run();
-    this._isWanted = false;
-    this._cancel = this._environment.after(UPDATE_MS, () => {
-      this._cancel = undefined;
-      if (this._isWanted) {
-        this.request();
-      }
-    });
-  }
-
-  cancel(): void {
-    this._cancel?.();
-    this._cancel = undefined;
-  }
-
-  private _cancel: (() => void) | undefined;
-  private _isWanted = false;
 }
 
 export function titleOf(question: Message): string {

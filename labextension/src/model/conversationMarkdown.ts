@@ -17,6 +17,7 @@ export function turn(message: Message, head: string, text: string): string {
     head,
     foldReasoning(message.reasoning ?? ''),
     text,
+    ...(message.calls ?? []).map(({ name, result }) => `*Called ${line(name)}: ${line((result ?? 'not done').split('\n', 1)[0])}*`),
     names.length ? `*Attached: ${names.join(', ')}*` : '',
     message.status === 'failed' ? `*Failed: ${line(message.error ?? '')}*` : ''
   ];

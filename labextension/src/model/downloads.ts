@@ -7,6 +7,9 @@ import { reasonOf } from './wire';
 
 /** Delay between two requests while a download is active. */
 const POLL_MS = 1000;
+/** The models of the first page of a search, and of each further one; and of all, as the server limits them. */
+const PAGE = 20;
+export const MAX_FOUND = 100;
 /** A search starts this long after the last key. */
 const SEARCH_MS = 400;
 
@@ -14,6 +17,8 @@ export interface Search {
   readonly words: string;
   readonly isSearching: boolean;
   readonly found: readonly HubModel[];
+  /** The number of models that were asked for. If as many were found, there may be more. */
+  readonly limit: number;
   readonly problem: string | null;
 }
 
@@ -97,8 +102,18 @@ export class Downloads {
       this.state.patch({ search: null });
       return;
     }
-    this.state.patch({ search: { words, isSearching: true, found: search?.found ?? [], problem: null } });
-    this._cancelSearch = this._environment.after(SEARCH_MS, () => void this._search(words));
+    this.state.patch({ search: { words, isSearching: true, found: search?.found ?? [], limit: PAGE, problem: null } });
+    this._cancelSearch = this._environment.after(SEARCH_MS, () => void this._search(words, PAGE));
+  }
+
+  /** Find more models for the words of the search. */
+  async searchMore(): Promise<void> {
+    const { search } = this.state.get();
+    if (search && !search.isSearching) {
+      const limit = Math.min(search.limit + PAGE, MAX_FOUND);
+      this.state.patch({ search: { ...search, isSearching: true, limit } });
+      await this._search(search.words, limit);
+    }
   }
 
   /** Start a download, or resume it. */
@@ -173,20 +188,20 @@ export class Downloads {
     await Promise.all([
       this._onChange(),
       recommendation && this.loadRecommended(),
-      search && this._search(search.words)
+      search && this._search(search.words, search.limit)
     ]);
   }
 
-  private async _search(words: string): Promise<void> {
-    const answer = await this._ask(words);
+  private async _search(words: string, limit: number): Promise<void> {
+    const answer = await this._ask(words, limit);
     if (this.state.get().search?.words === words) {
-      this.state.patch({ search: { words, isSearching: false, ...answer } });
+      this.state.patch({ search: { words, isSearching: false, limit, ...answer } });
     }
   }
 
-  private async _ask(words: string): Promise<{ found: HubModel[]; problem: string | null }> {
+  private async _ask(words: string, limit: number): Promise<{ found: HubModel[]; problem: string | null }> {
     try {
-      return { found: (await (await this._hub())?.search(words.trim())) ?? [], problem: null };
+      return { found: (await (await this._hub())?.search(words.trim(), limit)) ?? [], problem: null };
     } catch (error) {
       return { found: [], problem: reasonOf(error) };
     }

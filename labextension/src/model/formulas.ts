@@ -3,7 +3,7 @@
  * - Code binds tighter than mathematics: a formula has no backtick and no fence.
  * - An opening sign has no letter or digit before it, a closing dollar sign has none after it. Scripts without blanks
  *   between words, for example Chinese, are exempt. `$` has no blank inside.
- * - A subscript or a superscript alone is a formula inside a word too, for example CO$_2$ and 5 $^\circ$C.
+ * - A subscript, a superscript or a command alone is a formula inside a word too, for example CO$_2$ and n$\times$m.
  * - Text that reads as prose is no formula, for example `$5 or 10$` and `\[optional\]`. */
 
 import type { Token, Tokens, TokenizerAndRendererExtension } from 'marked';
@@ -38,6 +38,7 @@ const FORMULA = new RegExp(
     `^\\$\\$(?!\\s*[,;:!?)'"/])(?<display>(?:\\\\.|[^\\\\\`$]|\\$(?!\\$)){1,3999}?)\\$\\$${AFTER}`,
     '^\\\\\\[(?<bracketed>(?:\\\\[^[\\]]|[^\\\\`]){1,3999}?)\\\\\\]',
     `^\\$(?<script>_${SCRIPT}(?:\\^${SCRIPT})?|\\^${SCRIPT}(?:_${SCRIPT})?)\\$(?![\\p{N}$_({])`,
+    '^\\$(?<command>\\\\[a-zA-Z]{2,20})\\$(?![$({])',
     `^\\$(?![\\s$.,;:!?)'"/])(?<inline>(?:\\\\[^\\n]|[^\\\\\`$\\n]){1,999}?)(?<!\\s)\\$${AFTER}`,
     '^\\\\\\((?<parenthesised>(?:\\\\[^()]|[^\\\\`]){1,999}?)\\\\\\)',
     '^(?<environment>\\\\begin\\{(?<name>[a-zA-Z]*\\*?)\\}[^`]{0,3999}?\\\\end\\{\\k<name>\\})'
@@ -55,8 +56,9 @@ export function readFormula(source: string, before: string): Formula | null {
   if (!found?.groups || isInUrl(before)) {
     return null;
   }
-  if (found.groups.script && !before.endsWith('$')) {
-    return { raw: found[0], tex: found.groups.script, delimiter: '$' };
+  const insideWords = found.groups.script ?? found.groups.command;
+  if (insideWords && !before.endsWith('$')) {
+    return { raw: found[0], tex: insideWords, delimiter: '$' };
   }
   if (WORD_BEFORE.test(before.slice(-2))) {
     return null;

@@ -28,8 +28,8 @@ export class HttpHub implements ModelHub {
     return readRecommendation(await this._json('hub/recommended'));
   }
 
-  async search(words: string): Promise<HubModel[]> {
-    return readHubModels(await this._json(`hub/search?q=${encodeURIComponent(words)}`));
+  async search(words: string, limit: number): Promise<HubModel[]> {
+    return readHubModels(await this._json(`hub/search?q=${encodeURIComponent(words)}&limit=${limit}`));
   }
 
   async describe(model: string): Promise<HubModel> {

@@ -67,7 +67,8 @@ export interface ModelHub {
   /** Stop a download and delete its files. Of a complete one, only the entry is removed. */
   cancel(model: string): Promise<void>;
   recommended(): Promise<Recommendation>;
-  search(words: string): Promise<HubModel[]>;
+  /** At most `limit` models, at most 100. */
+  search(words: string, limit: number): Promise<HubModel[]>;
   describe(model: string): Promise<HubModel>;
   /** Delete a model from the disk. */
   remove(name: string): Promise<void>;

@@ -231,6 +231,10 @@ export function supportsReasoning(model: Model | undefined): boolean {
   return model?.capabilities.includes('thinking') ?? false;
 }
 
+export function supportsTools(model: Model | undefined): boolean {
+  return model?.capabilities.includes('tools') ?? false;
+}
+
 export function supportsImages(model: Model | undefined): boolean {
   return model?.capabilities.includes('vision') ?? false;
 }

@@ -9,7 +9,7 @@ import { Formula, formulaBlocks, isInUrl, readFormula, textBefore } from './form
 
 const LANGUAGE = /^[\p{L}\p{N}_+#.-]+/u;
 /** Group 1 could open HTML, code, an image or a formula. Group 2 is a backslash that could open a formula. */
-const LIVE = /\\?(<|`|~{3,}|!(?=\[)|\$)|\\(\\|(?=begin\{))|\\./gsu;
+const LIVE = /\\?(<|`|~{3,}|(?<!~)~(?!~)|!(?=\[)|\$)|\\(\\|(?=begin\{))|\\./gsu;
 /** The "(" of a link or the ":" of a link definition, if the destination has escapes or a scheme that is not in the list. */
 const UNSAFE_LINK = /(?<=\])[(:](?=[\x00-\x20]*(?![\x00-\x20]|(?:https?|ftp|mailto|tel):)[^:&\\/?#()"']*[:&\\])/giu;
 /** The start of a link label that has no end in its block. nbconvert would search for the end in a later fence. */
@@ -93,6 +93,9 @@ function newlines(text: string): number {
 
 /** `openingLine` is the first line of a fence in a list or a quote. It is null for other code. */
 function safeCodeBlock({ text, lang = '' }: Tokens.Code, openingLine: string | null): string {
+  if (openingLine === null && lang === 'math' && readFormula(`$$\n${text}\n$$`, '')) {
+    return `\n${prose(`$$\n${text}\n$$`)}\n`;
+  }
   if (openingLine === null) {
     return `\n${fenced(text.replace(/\n$/, ''), lang)}\n`;
   }
@@ -129,6 +132,9 @@ function prose(text: string): string {
 
 function escapeLive(text: string): string {
   return text.replace(UNSAFE_LINK, entities).replace(LIVE, (escaped, live?: string, slash?: string, start = 0, linked = '') => {
+    if (escaped === '~' && isInUrl(linked.slice(0, start))) {
+      return '~';
+    }
     if (live) {
       return live === '$' && !isInUrl(linked.slice(0, start)) ? apart('$') : entities(live);
     }

@@ -1,7 +1,7 @@
 /** Encodes and decodes the JSON file of a conversation, and merges two versions of it. */
 
 import { array, Json, number, object, oneOf, parseJson, string } from './json';
-import { Attachment, Message, Stats, Status, Transcript } from './types';
+import { Attachment, Message, Stats, Status, ToolCall, Transcript } from './types';
 
 const FORMAT = 'pico_jupyter.chat';
 /** If an answer has not grown for this long, its writer has probably stopped. */
@@ -53,10 +53,24 @@ function optional(message: Json): Partial<Message> {
   const texts = ['reasoning', 'model', 'error', 'finish', 'writer'].filter(key => string(message[key]));
   const numbers = ['firstMs', 'thinkingMs', 'decodeMs'].filter(key => typeof message[key] === 'number');
   const attachments = array(message.attachments).map(object).map(readAttachment);
+  const calls = array(message.calls).map(object).map(readCall);
   return {
     ...Object.fromEntries([...texts, ...numbers].map(key => [key, message[key]])),
     ...(message.stats ? { stats: readStats(object(message.stats)) } : {}),
-    ...(attachments.length ? { attachments } : {})
+    ...(attachments.length ? { attachments } : {}),
+    ...(calls.length ? { calls } : {})
+  };
+}
+
+function readCall(call: Json, index: number): ToolCall {
+  const images = array(call.images).map(image => string(image)).filter(image => image.startsWith('data:image/'));
+  return {
+    id: string(call.id, `call${index}`),
+    name: string(call.name),
+    arguments: string(call.arguments),
+    ...(typeof call.result === 'string' ? { result: call.result } : {}),
+    ...(call.failed === true ? { failed: true } : {}),
+    ...(images.length ? { images } : {})
   };
 }
 

@@ -1,6 +1,7 @@
 /** The data of the chat: messages, models, requests and deltas. All values are immutable. */
 
 import { ModelHub, SkippedFolder } from './hub';
+import { Json } from './json';
 import { Memory } from './memory';
 
 export type Reasoning = 'default' | 'on' | 'off';
@@ -9,6 +10,11 @@ export const REASONINGS: readonly Reasoning[] = ['default', 'on', 'off'];
 
 /** `interrupted`: the page closed while it received the answer. The message contains the deltas that arrived before. */
 export type Status = 'streaming' | 'done' | 'stopped' | 'interrupted' | 'failed';
+
+/** Whether the model only answers, or also works in the notebook. */
+export type Mode = 'chat' | 'act';
+
+export const MODES: readonly Mode[] = ['chat', 'act'];
 
 /** The writer of answers that Python code requested. */
 export const KERNEL = 'kernel';
@@ -35,6 +41,28 @@ export interface Stats {
   readonly reasoningTokens: number;
 }
 
+/** A tool that a model may call, in OpenAI's format. */
+export interface ToolDefinition {
+  readonly type: 'function';
+  readonly function: { readonly name: string; readonly description: string; readonly parameters: Json };
+}
+
+/** A call of a tool, and its result once it has one. */
+export interface ToolCall {
+  readonly id: string;
+  readonly name: string;
+  /** JSON, as the model wrote it. */
+  readonly arguments: string;
+  readonly result?: string;
+  /** The result is an error. */
+  readonly failed?: boolean;
+  /** Images of the result, as data URLs. */
+  readonly images?: readonly string[];
+}
+
+/** Why a turn in Act mode ended before the model had finished: too many steps, or several failed calls in a row. */
+export type Finish = 'step_limit' | 'tool_errors';
+
 export interface Message {
   readonly id: string;
   readonly role: 'user' | 'assistant';
@@ -47,8 +75,10 @@ export interface Message {
   readonly attachments?: readonly Attachment[];
   readonly model?: string;
   readonly error?: string;
-  /** Why the answer ended, for example 'stop' or 'length'. */
+  /** Why the answer ended, for example 'stop' or 'length', or a Finish. */
   readonly finish?: string;
+  /** The tools that the model called. An answer with calls streams until all of them have results. */
+  readonly calls?: readonly ToolCall[];
   readonly stats?: Stats;
   /** Durations in milliseconds: until the first delta, of the reasoning, and from the first delta to the last. */
   readonly firstMs?: number;
@@ -78,6 +108,8 @@ export interface Model {
   readonly capabilities: readonly string[];
   /** The context length in tokens; 0 if unknown. */
   readonly context: number;
+  /** 'hub' if it was downloaded, so that it can be deleted; '' if unknown. */
+  readonly source: 'builtin' | 'folder' | 'hub' | '';
   /** Bytes in memory; null if the model is not loaded. */
   readonly resident: number | null;
 }
@@ -90,13 +122,33 @@ export interface ChatRequest {
   readonly temperature: number | null;
   /** Whether the model continues the last message, which is an answer. */
   readonly continues: boolean;
+  /** The tools that the model may call. */
+  readonly tools?: readonly ToolDefinition[];
 }
+
+/** A turn of a conversation in Act mode, which has several answers. */
+export interface Turn {
+  /** The id of the conversation. */
+  readonly conversation: string;
+  /** Aborted when the user stops the turn. */
+  readonly signal: AbortSignal;
+  /** Request the next answer. Resolves when it has ended, rejects if it fails or is stopped. */
+  ask(request: Pick<ChatRequest, 'tools' | 'system'>): Promise<Message>;
+  setResult(message: string, call: string, result: { readonly text: string; readonly images?: readonly string[]; readonly failed?: boolean }): void;
+  /** End the turn. The last answer keeps the reason. null: the model has finished. */
+  end(reason: Finish | null): void;
+}
+
+/** Runs a turn in Act mode. */
+export type Act = (turn: Turn) => Promise<void>;
 
 /** One part of an answer, in order of arrival. */
 export type Delta =
   | { readonly kind: 'progress'; readonly done: number; readonly total: number }
   | { readonly kind: 'reasoning'; readonly text: string }
   | { readonly kind: 'text'; readonly text: string }
+  /** A part of a tool call. Parts with the same index belong together. */
+  | { readonly kind: 'call'; readonly index: number; readonly id: string; readonly name: string; readonly arguments: string }
   | { readonly kind: 'finish'; readonly reason: string }
   | { readonly kind: 'usage'; readonly stats: Stats };
 

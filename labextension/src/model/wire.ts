@@ -1,7 +1,10 @@
 /** Encodes requests and decodes chunks, errors and model lists of the server's HTTP API. */
 
-import { array, Json, number, object, parseJson, string } from './json';
-import { ChatRequest, Delta, Message, Model } from './types';
+import { fenced } from './fences';
+import { array, Json, number, object, oneOf, parseJson, string } from './json';
+import { ChatRequest, Delta, Message, Model, ToolCall } from './types';
+
+const SOURCES = ['builtin', 'folder', 'hub'] as const;
 
 /** The server answered with an error. */
 export class ServerError extends Error {}
@@ -14,13 +17,31 @@ export function chatBody(request: ChatRequest): Json {
   const system = request.system.trim() ? [{ role: 'system', content: request.system }] : [];
   return {
     model: request.model,
-    messages: [...system, ...request.messages.map(wireMessage)],
+    messages: [...system, ...request.messages.flatMap(wireMessages)],
     stream: true,
     stream_options: { include_usage: true },
     ...(request.reasoning === 'default' ? {} : { reasoning: { effort: request.reasoning } }),
     ...(request.temperature === null ? {} : { temperature: request.temperature }),
-    ...(request.continues ? { continue_final_message: true } : {})
+    ...(request.continues ? { continue_final_message: true } : {}),
+    ...(request.tools?.length ? { tools: request.tools, tool_choice: 'auto', parallel_tool_calls: false } : {})
   };
+}
+
+/** A message. The results of its tool calls are messages of their own. */
+function wireMessages(message: Message): Json[] {
+  const { calls = [] } = message;
+  if (!calls.length) {
+    return [wireMessage(message)];
+  }
+  const tool_calls = calls.map(({ id, name, arguments: text }) => ({ id, type: 'function', function: { name, arguments: text || '{}' } }));
+  return [{ ...wireMessage(message), tool_calls }, ...calls.flatMap(wireResult)];
+}
+
+/** The result of a call. Its images follow as a message of the user, because few chat templates accept images in results. */
+function wireResult({ id, result = 'Error: This was not done.', images = [] }: ToolCall): Json[] {
+  const parts = images.map(url => ({ type: 'image_url', image_url: { url } }));
+  const shown = { role: 'user', content: [...parts, { type: 'text', text: 'The images of the output.' }] };
+  return [{ role: 'tool', tool_call_id: id, content: result }, ...(parts.length ? [shown] : [])];
 }
 
 /** Omits the reasoning of past answers, because most chat templates drop it and it would cost prompt tokens. */
@@ -39,13 +60,7 @@ function wireMessage(message: Message): Json {
 /** The message's text, with attached text files before it. */
 export function promptText(message: Message): string {
   const texts = (message.attachments ?? []).filter(attachment => attachment.kind === 'text');
-  return [...texts.map(({ name, data }) => fencedFile(name, data)), message.content].filter(Boolean).join('\n\n');
-}
-
-function fencedFile(name: string, text: string): string {
-  const longest = Math.max(2, ...Array.from(text.matchAll(/`{3,}/g), run => run[0].length));
-  const fence = '`'.repeat(longest + 1);
-  return `${name}:\n${fence}\n${text.replace(/\n$/, '')}\n${fence}`;
+  return [...texts.map(({ name, data }) => `${name}:\n${fenced(data, '')}`), message.content].filter(Boolean).join('\n\n');
 }
 
 /** The deltas of one `data:` payload, or null at the end of the stream. Throws a ServerError for an error payload. */
@@ -66,6 +81,10 @@ export function readChunk(payload: string): Delta[] | null {
   }
   if (string(delta.content)) {
     deltas.push({ kind: 'text', text: string(delta.content) });
+  }
+  for (const call of array(delta.tool_calls).map(object)) {
+    const { name, arguments: text } = object(call.function);
+    deltas.push({ kind: 'call', index: number(call.index), id: string(call.id), name: string(name), arguments: string(text) });
   }
   if (string(choice.finish_reason)) {
     deltas.push({ kind: 'finish', reason: string(choice.finish_reason) });
@@ -99,7 +118,7 @@ export function readServerError(status: number, body: string): ServerError {
 
 /** The models of api/tags that chat, with context lengths from v1/models and memory use from api/ps. */
 export function readModels(tags: unknown, listed: unknown, running: unknown): Model[] {
-  const contexts = new Map(array(object(listed).data).map(object).map(model => [string(model.id), number(model.max_model_len)]));
+  const known = new Map(array(object(listed).data).map(object).map(model => [string(model.id), model]));
   const resident = new Map(array(object(running).models).map(object).map(model => [plainName(model), number(model.size)]));
   const models = array(object(tags).models).map(object).map(tag => {
     const name = plainName(tag);
@@ -110,7 +129,8 @@ export function readModels(tags: unknown, listed: unknown, running: unknown): Mo
       quantization: string(details.quantization_level),
       parameters: string(details.parameter_size),
       capabilities: array(tag.capabilities).map(capability => string(capability)),
-      context: contexts.get(name) ?? 0,
+      context: number(known.get(name)?.max_model_len),
+      source: oneOf(known.get(name)?.source, SOURCES, ''),
       resident: resident.get(name) ?? null
     };
   });

@@ -9,6 +9,7 @@ import { LoadProgress } from './LoadProgress';
 import { Markdown } from './Markdown';
 import { CopyButton, IconButton } from './controls';
 import { useObservable, useServices } from './services';
+import { Steps } from './Steps';
 import { Thinking } from './Thinking';
 
 interface AnswerProps {
@@ -16,6 +17,8 @@ interface AnswerProps {
   readonly conversation: Conversation;
   readonly isBusy: boolean;
   readonly isLast: boolean;
+  /** Whether the answer follows another one of the same turn. */
+  readonly follows: boolean;
   /** Progress before the first token, from 0 to 1. */
   readonly progress: number | null;
 }
@@ -24,24 +27,29 @@ export const Answer = React.memo(function Answer(props: AnswerProps) {
   const { trans } = useServices();
   const { message, isBusy, isLast } = props;
   const isStreaming = message.status === 'streaming';
+  const hasCalls = !!message.calls?.length;
+  const isStep = hasCalls && !isLast;
   return (
     <article
-      className={`pico-message pico-answer${isLast ? ' pico-last' : ''}`}
+      className={`pico-message pico-answer${isLast ? ' pico-last' : ''}${props.follows ? ' pico-follows' : ''}`}
       aria-label={trans.__('Answer from %1', message.model ?? '')}
       aria-busy={isStreaming}
     >
-      <div className="pico-who">
-        <span className="pico-avatar">
-          <Icon name="chat" size={12} />
-        </span>
-        {message.model}
-      </div>
-      {message.reasoning && <Thinking message={message} isLive={isStreaming && !message.content} />}
-      {isStreaming && !message.content && !message.reasoning && <Waiting message={message} progress={props.progress} />}
-      <Markdown source={message.content} isLive={isStreaming && message.content !== ''} />
+      {!props.follows && (
+        <div className="pico-who">
+          <span className="pico-avatar">
+            <Icon name="chat" size={12} />
+          </span>
+          {message.model}
+        </div>
+      )}
+      {message.reasoning && <Thinking message={message} isLive={isStreaming && !message.content && !hasCalls} />}
+      {isStreaming && !message.content && !message.reasoning && !hasCalls && <Waiting message={message} progress={props.progress} />}
+      <Markdown source={message.content} isLive={isStreaming && message.content !== '' && !hasCalls} />
+      {hasCalls && <Steps message={message} />}
       {message.status === 'failed' && <Failure {...props} />}
       {isStreaming && !isBusy && <p className="pico-note">{trans.__('This answer is being written in another window.')}</p>}
-      {!isStreaming && <Footer {...props} />}
+      {!isStreaming && !isStep && <Footer {...props} />}
     </article>
   );
 });
@@ -81,7 +89,8 @@ function Failure({ message, conversation }: AnswerProps): React.JSX.Element {
 
 function Footer({ message, conversation, isBusy, isLast }: AnswerProps): React.JSX.Element {
   const { trans } = useServices();
-  const canContinue = isLast && message.content !== '' && (message.status !== 'done' || message.finish === 'length');
+  const isCutOff = ['length', 'step_limit', 'tool_errors'].includes(message.finish ?? '');
+  const canContinue = isLast && (message.content !== '' || !!message.calls) && (message.status !== 'done' || isCutOff);
   return (
     <footer className="pico-footer">
       <span className="pico-actions">
@@ -101,10 +110,15 @@ function Footer({ message, conversation, isBusy, isLast }: AnswerProps): React.J
 
 function Outcome({ message }: { message: Message }): React.JSX.Element | null {
   const { trans } = useServices();
+  const reasons: Readonly<Record<string, string | undefined>> = {
+    length: trans.__('Cut off: token limit reached'),
+    step_limit: trans.__('Paused: step limit reached'),
+    tool_errors: trans.__('Ended: two errors in a row')
+  };
   const words: Partial<Record<Message['status'], string>> = {
     stopped: trans.__('Stopped'),
     interrupted: trans.__('Interrupted'),
-    done: message.finish === 'length' ? trans.__('Cut off: token limit reached') : undefined
+    done: reasons[message.finish ?? '']
   };
   const word = words[message.status];
   return word ? <span className="pico-muted">{word}</span> : null;

@@ -16,18 +16,40 @@ interface AttachmentListProps {
 
 export function AttachmentList({ attachments, onRemove }: AttachmentListProps): React.JSX.Element {
   const { trans } = useServices();
+  const [openId, setOpenId] = React.useState('');
+  const open = attachments.find(({ id }) => id === openId);
   return (
-    <ul className="pico-tray" aria-label={trans.__('Attachments')}>
-      {attachments.map(({ id, kind, name, data }) => (
-        <li key={id} className="pico-chip">
-          {kind === 'image' ? <img src={data} alt="" /> : <Icon name={ICONS[kind]} />}
-          <span className="pico-chip-name" dir="auto" title={name}>
-            {name}
-          </span>
-          {onRemove && <IconButton icon="close" size={12} label={trans.__('Remove %1', name)} onClick={() => onRemove(id)} />}
-        </li>
-      ))}
-    </ul>
+    <>
+      <ul className="pico-tray" aria-label={trans.__('Attachments')}>
+        {attachments.map(({ id, kind, name, data }) => (
+          <li key={id} className="pico-chip">
+            {kind === 'image' ? <img src={data} alt="" /> : <Icon name={ICONS[kind]} />}
+            {kind === 'text' ? (
+              <button
+                type="button"
+                className="pico-chip-name"
+                dir="auto"
+                title={trans.__('Show what is sent of %1', name)}
+                aria-expanded={id === openId}
+                onClick={() => setOpenId(id === openId ? '' : id)}
+              >
+                {name}
+              </button>
+            ) : (
+              <span className="pico-chip-name" dir="auto" title={name}>
+                {name}
+              </span>
+            )}
+            {onRemove && <IconButton icon="close" size={12} label={trans.__('Remove %1', name)} onClick={() => onRemove(id)} />}
+          </li>
+        ))}
+      </ul>
+      {open && (
+        <pre className="pico-preview" tabIndex={0} dir="auto" aria-label={trans.__('Content of %1', open.name)}>
+          {open.data}
+        </pre>
+      )}
+    </>
   );
 }
 

@@ -4,10 +4,13 @@ import * as React from 'react';
 import { pastesFiles } from '../model/candidates';
 import { supportsAttachment, supportsImages, supportsVideo } from '../model/models';
 import { Message } from '../model/types';
+import { ActBar, useActProblem } from './ActBar';
 import { AttachmentList, readBrowserFile } from './Attachments';
 import { ContextGauge } from './ContextGauge';
 import { Icon } from './icons';
 import { IconButton } from './controls';
+import { useMentions } from './Mentions';
+import { ShareButton, useSharedNotebook } from './ShareButton';
 import { ReasoningToggle } from './ReasoningToggle';
 import { useObservable, useServices } from './services';
 
@@ -19,13 +22,16 @@ interface ComposerProps {
 }
 
 export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element {
-  const { chat, trans, preferences } = useServices();
-  const { attachments } = useObservable(chat.state);
+  const { chat, trans, preferences, actions } = useServices();
+  const { attachments, mode } = useObservable(chat.state);
   const { sendKey } = useObservable(preferences);
+  const attachSharedNotebook = useSharedNotebook();
   const [text, setText] = React.useState('');
   const rejection = useRejection();
   const area = React.useRef<HTMLTextAreaElement>(null);
-  const canSend = !isBusy && (text.trim() !== '' || attachments.length > 0);
+  const mentions = useMentions(area, text, setText);
+  const isBlocked = useActProblem() !== '' && mode === 'act';
+  const canSend = !isBusy && !isBlocked && (text.trim() !== '' || attachments.length > 0);
 
   React.useLayoutEffect(() => {
     if (area.current) {
@@ -36,11 +42,15 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
 
   const submit = (): void => {
     if (canSend) {
+      attachSharedNotebook();
       void chat.send(text);
       setText('');
     }
   };
-  const onKeyDown = (event: React.KeyboardEvent): void => {
+  const onKeyDown = (event: React.KeyboardEvent<HTMLTextAreaElement>): void => {
+    if (mentions.onKeyDown(event)) {
+      return;
+    }
     const isAccel = event.ctrlKey || event.metaKey;
     const sends = sendKey === 'enter' ? !event.shiftKey : isAccel;
     if (event.key === 'Enter' && sends) {
@@ -66,22 +76,26 @@ export function Composer({ messages, isBusy }: ComposerProps): React.JSX.Element
 
   return (
     <div className="pico-composer">
+      <ActBar />
+      {actions.sharedNotebook && <ShareButton notebook={actions.sharedNotebook} />}
       {attachments.length > 0 && <AttachmentList attachments={attachments} onRemove={id => chat.detach(id)} />}
-      {rejection && (
+      {(rejection || mentions.problem) && (
         <div className="pico-hint" role="status">
-          <Icon name="alert" size={14} /> {rejection}
+          <Icon name="alert" size={14} /> {rejection || mentions.problem}
         </div>
       )}
+      {mentions.list}
       <textarea
         ref={area}
         rows={1}
         dir="auto"
         value={text}
         aria-label={trans.__('Message')}
-        placeholder={trans.__('Ask a local model…')}
+        placeholder={mode === 'act' ? trans.__('What should be done in the notebook?') : trans.__('Ask a local model…')}
         onChange={event => setText(event.target.value)}
         onKeyDown={onKeyDown}
         onPaste={onPaste}
+        {...mentions.field}
       />
       <div className="pico-composer-bar">
         <AttachButtons />

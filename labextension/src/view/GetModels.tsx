@@ -1,7 +1,7 @@
 /** Lets the user find, download and delete models. Covers the conversation. */
 
 import * as React from 'react';
-import { DownloadsState } from '../model/downloads';
+import { DownloadsState, MAX_FOUND } from '../model/downloads';
 import { groupByMachine, HubModel, shortName } from '../model/hub';
 import { formatBytes, formatRoundedDown } from '../model/memory';
 import { CopyButton, IconButton, useFocus } from './controls';
@@ -100,7 +100,7 @@ function searchText(isSearching: boolean, count: number, trans: Translator): str
 }
 
 function Lists({ state, onUse }: { state: DownloadsState; onUse: () => void }): React.JSX.Element {
-  const { trans } = useServices();
+  const { chat, trans } = useServices();
   const { downloads, recommendation, search } = state;
   const groups = !search && recommendation ? groupByMachine(recommendation) : null;
   const listed = search?.found ?? recommendation?.models ?? [];
@@ -126,6 +126,11 @@ function Lists({ state, onUse }: { state: DownloadsState; onUse: () => void }): 
               </ul>
             </section>
           )
+      )}
+      {search && !search.problem && search.found.length >= search.limit && search.limit < MAX_FOUND && (
+        <button type="button" className="pico-button" disabled={search.isSearching} onClick={() => void chat.models.downloads.searchMore()}>
+          {trans.__('Show more')}
+        </button>
       )}
     </>
   );

@@ -146,9 +146,17 @@ function HubActions({ model, download, onUse }: HubActionsProps): React.JSX.Elem
           }}
         />
       )}
-      {isPresent && <DeleteModel name={model.model} shown={name} size={local?.size ?? model.diskBytes ?? 0} onConfirm={() => button.current?.focus()} />}
+      {isPresent && !local && <span className="pico-muted">{unusableText(model, trans)}</span>}
+      {isPresent && (local?.source ?? 'hub') === 'hub' && <DeleteModel name={model.model} shown={name} size={local?.size ?? model.diskBytes ?? 0} onConfirm={() => button.current?.focus()} />}
     </div>
   );
+}
+
+/** Why a model that is on this machine cannot be chosen for a conversation. */
+function unusableText({ capabilities }: HubModel, trans: Translator): string {
+  return capabilities.includes('embedding') && !capabilities.includes('completion')
+    ? trans.__('It makes embeddings, and does not chat. Programs use it with v1/embeddings.')
+    : trans.__('It is not in the list of models yet.');
 }
 
 interface DeleteModelProps {

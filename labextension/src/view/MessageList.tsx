@@ -3,10 +3,11 @@
 import * as React from 'react';
 import { Conversation, ConversationState } from '../model/conversation';
 import { Answer } from './Answer';
+import { ApprovalCard } from './ApprovalCard';
 import { Welcome } from './Welcome';
 import { Icon } from './icons';
 import { Question } from './Question';
-import { useServices } from './services';
+import { useObservable, useServices } from './services';
 
 /** Pixels from the end within which the list counts as scrolled to its end. */
 const NEAR_END = 48;
@@ -37,10 +38,12 @@ export function MessageList({ conversation, state, isAnswering }: MessageListPro
                 conversation={conversation}
                 isBusy={isAnswering}
                 isLast={isLast}
+                follows={messages[index - 1]?.role === 'assistant' && !!messages[index - 1].calls}
                 progress={isLast ? progress : null}
               />
             );
           })}
+          <Approval id={state.id} />
         </div>
       </div>
       {isScrolledUp && (
@@ -50,6 +53,13 @@ export function MessageList({ conversation, state, isAnswering }: MessageListPro
       )}
     </div>
   );
+}
+
+/** What waits for the user's approval in this conversation. */
+function Approval({ id }: { id: string }): React.JSX.Element | null {
+  const { assistant } = useServices();
+  const turn = useObservable(assistant.turns).find(({ conversation }) => conversation === id);
+  return turn?.request ? <ApprovalCard {...turn.request} notebook={turn.notebook} isTurn={turn.request.proposal.kind !== 'other'} /> : null;
 }
 
 interface AutoScroll {

@@ -3,7 +3,6 @@
 import * as React from 'react';
 import { formatBytes, formatRoundedDown, formatRoundedUp, Memory, Need } from '../model/memory';
 import { SkippedFolder } from '../model/hub';
-import { isBuiltIn } from '../model/models';
 import { Model } from '../model/types';
 import { Badges } from './Badges';
 import { GetModelsContext } from './GetModels';
@@ -264,6 +263,7 @@ function LoadControl({ model, onDelete }: { model: Model; onDelete: () => void }
         <span role="status" className={reason ? 'pico-failed' : ''}>
           {deleted && trans.__('%1 is deleted. This freed %2.', deleted.model, formatBytes(deleted.freed)) + ' '}
           {reason ?? residencyText(model, memory, busy.includes(model.name), trans)}
+          {model.source === 'folder' && ` ${trans.__('It is in a folder of yours, so it is deleted there.')}`}
         </span>
         {(isLoaded || !exceedsBudget(model, memory)) && (
           <button
@@ -275,7 +275,7 @@ function LoadControl({ model, onDelete }: { model: Model; onDelete: () => void }
             {isLoaded ? trans.__('Unload') : trans.__('Load now')}
           </button>
         )}
-        {!isBuiltIn(model.name) && <DeleteModel key={model.name} name={model.name} shown={model.name} size={model.size} onConfirm={onDelete} />}
+        {model.source === 'hub' && <DeleteModel key={model.name} name={model.name} shown={model.name} size={model.size} onConfirm={onDelete} />}
       </div>
     </div>
   );

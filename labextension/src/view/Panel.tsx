@@ -5,6 +5,7 @@ import { ConversationState } from '../model/conversation';
 import { readBrowserFile } from './Attachments';
 import { Composer } from './Composer';
 import { hideCompositionKeys } from './composition';
+import { ExternalApproval } from './ExternalApproval';
 import { DownloadStrip } from './DownloadStrip';
 import { GetModels, GetModelsContext } from './GetModels';
 import { History } from './History';
@@ -24,7 +25,7 @@ export function Panel(services: Services): React.JSX.Element {
 }
 
 function Layout(): React.JSX.Element {
-  const { chat, trans } = useServices();
+  const { chat, external, trans } = useServices();
   const { conversation } = useObservable(chat.state);
   const state = useObservable(conversation.state);
   const isAnswering = chat.isAnswering(state);
@@ -72,6 +73,7 @@ function Layout(): React.JSX.Element {
         <Banner />
         <DownloadStrip onOpen={openGetModels} />
         <MessageList key={state.id} conversation={conversation} state={state} isAnswering={isAnswering} />
+        {external && <ExternalApproval calls={external} />}
         <Composer messages={state.messages} isBusy={isAnswering} />
         <Announcement state={state} />
         {isGetting && <GetModels onClose={() => setGetting(false)} />}

@@ -1,14 +1,16 @@
 /** Fills an empty conversation with a description of the model, suggested questions, and a button to get models. */
 
 import * as React from 'react';
+import { ContextSource } from '../model/context';
 import { BUILT_IN, BUILT_IN_VISION } from '../model/models';
 import { GetModelsContext } from './GetModels';
 import { Icon } from './icons';
+import { useContextReader } from './Mentions';
 import { CIRCLE, drawSample, SampleImage, SHAPES, SQUARE } from './sampleImages';
-import { Translator, useObservable, useServices } from './services';
+import { SharedNotebook, Translator, useObservable, useServices } from './services';
 
 export function Welcome(): React.JSX.Element {
-  const { chat, trans } = useServices();
+  const { actions, chat, trans } = useServices();
   const { chosenName, problem, models } = useObservable(chat.models.state);
   const openGetModels = React.useContext(GetModelsContext);
   const { description, questions } = introduction(chosenName, trans);
@@ -24,6 +26,7 @@ export function Welcome(): React.JSX.Element {
           <Suggestion key={question.text} question={question} isDisabled={!models.length} />
         ))}
       </div>
+      {actions.sharedNotebook && <NotebookSuggestions notebook={actions.sharedNotebook} isDisabled={!models.length} />}
       <p>
         <button type="button" className="pico-button" onClick={openGetModels}>
           <Icon name="download" size={14} /> {trans.__('Get a model')}
@@ -31,6 +34,12 @@ export function Welcome(): React.JSX.Element {
       </p>
       <p className="pico-muted pico-keys">
         <kbd>Enter</kbd> {trans.__('send')} <kbd>Shift</kbd>+<kbd>Enter</kbd> {trans.__('new line')} <kbd>Esc</kbd> {trans.__('stop')}
+        {actions.contexts && (
+          <>
+            {' '}
+            <kbd>@</kbd> {trans.__('add cells, errors, files')}
+          </>
+        )}
       </p>
     </div>
   );
@@ -57,6 +66,41 @@ function Suggestion({ question, isDisabled }: { question: SuggestedQuestion; isD
       {data && <img src={data} alt="" width={32} height={32} />}
       {text}
     </button>
+  );
+}
+
+/** Questions about the open notebook. */
+function NotebookSuggestions({ notebook, isDisabled }: { notebook: SharedNotebook; isDisabled: boolean }): React.JSX.Element | null {
+  const { actions, chat, trans } = useServices();
+  const { attach, problem } = useContextReader();
+  const name = useObservable(notebook.name);
+  const ask = (id: ContextSource['id'], question: string): void => {
+    const source = actions.contexts?.find(candidate => candidate.id === id);
+    if (source) {
+      void attach(source).then(async isAttached => {
+        if (isAttached) {
+          await chat.send(question);
+        }
+      });
+    }
+  };
+  if (!name) {
+    return null;
+  }
+  return (
+    <section className="pico-suggestions" aria-label={trans.__('Questions about %1', name)}>
+      <p className="pico-muted">{name}</p>
+      <button type="button" disabled={isDisabled} onClick={() => ask('notebook', trans.__('What does this notebook do?'))}>
+        {trans.__('What does this notebook do?')}
+      </button>
+      <button type="button" disabled={isDisabled} onClick={() => ask('cell', trans.__('Explain in a few sentences what this cell does.'))}>
+        {trans.__('Explain the selected cell')}
+      </button>
+      <button type="button" disabled={isDisabled} onClick={() => ask('error', trans.__('Explain this error, and how to correct it.'))}>
+        {trans.__('Explain the last error')}
+      </button>
+      {problem && <p className="pico-hint">{problem}</p>}
+    </section>
   );
 }
 

@@ -1,6 +1,7 @@
 /** Connects a panel in a cell's output with JupyterLab. The two are in different bundles, so the panel sends a
  * DOM event, and the output's renderer responds with the actions. */
 
+import { NotebookHost } from '../act/assistant';
 import { AttachmentCandidate } from '../model/types';
 import { AppActions } from './services';
 
@@ -17,6 +18,8 @@ export interface EmbeddedPanel {
 export interface CellActions extends AppActions {
   /** Saves the conversation in the notebook, for readers without the panel. */
   readonly saveMarkdown: (markdown: string) => void;
+  /** Gives the assistant the notebook that contains the panel. */
+  readonly notebookHost: NotebookHost | null;
 }
 
 export function requestActions(element: HTMLElement, panel: EmbeddedPanel): void {

@@ -1,8 +1,11 @@
 /** The services that the application provides to the view. */
 
 import * as React from 'react';
+import { Assistant } from '../act/assistant';
+import { ExternalCalls } from '../act/externalCalls';
 import { LinkDefinitions } from '../model/blocks';
 import { Chat } from '../model/chat';
+import { ContextSource } from '../model/context';
 import { Observable } from '../model/observable';
 import { AttachmentCandidate } from '../model/types';
 
@@ -21,6 +24,10 @@ export interface AppActions {
   readonly insertions?: readonly Insertion[];
   /** The selected cells, with their outputs, of the notebook that was used last. */
   readonly selectedCells?: () => readonly AttachmentCandidate[];
+  /** Parts of the open notebook that a message can carry. */
+  readonly contexts?: readonly ContextSource[];
+  /** The notebook that each message carries if the user wishes so. */
+  readonly sharedNotebook?: SharedNotebook;
   /** Let the user pick files of the server. */
   readonly pickFiles?: () => Promise<readonly AttachmentCandidate[]>;
   readonly exportText?: (name: string, text: string) => void;
@@ -28,8 +35,19 @@ export interface AppActions {
   readonly openSettings?: () => void;
 }
 
+/** The notebook that was used last. */
+export interface SharedNotebook {
+  /** The name of its file; '' if no notebook is open. */
+  readonly name: Observable<string>;
+  /** Its text in at most `budget` characters; null if no notebook is open. */
+  readonly read: (budget: number) => AttachmentCandidate | null;
+  readonly setShared: (isShared: boolean) => void;
+}
+
 export interface Preferences {
   readonly sendKey: 'enter' | 'accel-enter';
+  /** Whether each message carries the open notebook. */
+  readonly sharesNotebook: boolean;
 }
 
 /** Renders text of a model as safe HTML: no scripts, no styles, and nothing is loaded from other servers. */
@@ -41,6 +59,9 @@ export interface Renderer {
 
 export interface Services {
   readonly chat: Chat;
+  readonly assistant: Assistant;
+  /** The calls of other programs. Missing if the page has no notebooks for them. */
+  readonly external?: ExternalCalls;
   readonly actions: AppActions;
   readonly preferences: Observable<Preferences>;
   /** null until the renderer is loaded. Until then the source is shown as text. */

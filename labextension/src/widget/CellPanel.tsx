@@ -11,18 +11,19 @@ import { subscribeToConversation } from './subscribeToConversation';
 const PAGE_ACTIONS: AppActions = { exportText: download };
 
 export function CellPanel({ services, frame }: { services: Services; frame: HTMLElement }): React.JSX.Element {
-  const { chat } = services;
+  const { chat, assistant } = services;
   const [actions, setAppActions] = React.useState<CellActions | null>(null);
   React.useEffect(() => {
     // An element has a size only once it is in the page, and only then do its events reach the application.
     const observer = new ResizeObserver(() => requestActions(frame, { setActions, attach: candidates => chat.attach(candidates) }));
     const setActions = (found: CellActions): void => {
       observer.disconnect();
+      assistant.host.set(found.notebookHost);
       setAppActions(found);
     };
     observer.observe(frame);
     return () => observer.disconnect();
-  }, [chat, frame]);
+  }, [assistant, chat, frame]);
   React.useEffect(() => {
     if (!actions) {
       return undefined;

@@ -2,6 +2,7 @@
 
 import * as React from 'react';
 import { createRoot } from 'react-dom/client';
+import { Assistant } from '../act/assistant';
 import { Chat } from '../model/chat';
 import { systemEnvironment } from '../model/environment';
 import { number, oneOf, string } from '../model/json';
@@ -51,14 +52,17 @@ export default (): Views => {
         stopKernel: () => model.send({ type: 'stop' })
       });
       chat.conversation.interruptAbandoned();
+      const assistant = new Assistant(chat.models);
+      chat.setAct(assistant.act);
       services = {
         chat,
+        assistant,
         actions: {},
-        preferences: new Observable({ sendKey: 'enter' }),
+        preferences: new Observable({ sendKey: 'enter', sharesNotebook: false }),
         renderer: new Observable(renderer),
         trans: untranslated
       };
-      const stop = synchronize(chat, model, environment);
+      const stop = synchronize(chat, assistant, model, environment);
       const stashUnsaved = (): void => chat.stashUnsaved();
       addEventListener('pagehide', stashUnsaved);
       if (server) {

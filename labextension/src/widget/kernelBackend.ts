@@ -15,6 +15,9 @@ export class KernelBackend implements Backend {
 
   async *chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<Delta, void> {
     signal.throwIfAborted();
+    if (request.tools) {
+      throw new ServerError('Act needs a Jupyter server with pico_jupyter.');
+    }
     const call = new KernelCall(this._model, this._newId(), signal);
     try {
       call.send('chat', { ...request });

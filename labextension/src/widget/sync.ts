@@ -1,7 +1,8 @@
 /** Synchronises the chat with the traits of the Python object. */
 
+import { Assistant } from '../act/assistant';
 import { Chat } from '../model/chat';
-import { object, oneOf, string } from '../model/json';
+import { Json, object, oneOf, string } from '../model/json';
 import { hasCommonMessage, readMessages } from '../model/transcript';
 import { Environment, Message, REASONINGS } from '../model/types';
 import { subscribeToConversation } from './subscribeToConversation';
@@ -16,9 +17,9 @@ interface Common {
 }
 
 /** Synchronises until the returned function is called. */
-export function synchronize(chat: Chat, model: WidgetModel, environment: Environment): () => void {
+export function synchronize(chat: Chat, assistant: Assistant, model: WidgetModel, environment: Environment): () => void {
   const common = { messages: chat.conversation.state.get().messages };
-  const disposers = [chatToTraits(chat, model, environment, common), traitsToChat(chat, model, common)];
+  const disposers = [chatToTraits(chat, model, environment, common), traitsToChat(chat, assistant, model, common)];
   return () => disposers.forEach(dispose => dispose());
 }
 
@@ -68,16 +69,24 @@ function pushSettings(chat: Chat, model: WidgetModel): void {
   }
 }
 
-function traitsToChat(chat: Chat, model: WidgetModel, common: Common): () => void {
+function traitsToChat(chat: Chat, assistant: Assistant, model: WidgetModel, common: Common): () => void {
   const listeners: readonly [string, (content: unknown) => void][] = [
     ['change:messages', () => showMessages(chat, readMessages(model.get('messages')), common)],
     ['change:model', () => chat.models.choose(string(model.get('model')) || chat.models.state.get().chosenName)],
     ['change:file', () => openFile(chat, string(model.get('file')))],
     ['change:reasoning', () => chat.setReasoning(oneOf(model.get('reasoning'), REASONINGS, 'default'))],
-    ['msg:custom', content => object(content).type === 'stop' && chat.conversation.stop()]
+    ['msg:custom', content => receive(chat, assistant, object(content))]
   ];
   listeners.forEach(([event, listener]) => model.on(event, listener));
   return () => listeners.forEach(([event, listener]) => model.off(event, listener));
+}
+
+function receive(chat: Chat, assistant: Assistant, { type, text }: Json): void {
+  if (type === 'stop') {
+    chat.conversation.stop();
+  } else if (type === 'act') {
+    void chat.sendFromCode(string(text), assistant.actForCode);
+  }
 }
 
 function showMessages(chat: Chat, messages: readonly Message[], common: Common): void {

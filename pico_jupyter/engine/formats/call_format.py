@@ -21,6 +21,10 @@ _FIELD = r"""[^\s<>{}\[\]()"'`|=,;]{1,256}"""
 _PLACEHOLDER = regex.compile(r"\\\{(name|key|id|type)\\\}")
 
 
+# The code blocks in which some models put their calls, tags included.
+_FENCES = ("```", "```xml", "```json")
+
+
 class Body(Enum):
     """How a call's name and arguments are written."""
 
@@ -92,11 +96,12 @@ class CallFormat(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def needles(self) -> tuple[str, ...]:
-        """The texts with which a call begins; empty for a format with guards."""
+        """The texts with which a call begins, also in a code block; empty for a format with guards."""
         if self.guards:
             return ()
         starts = (pattern.partition("{")[0].rstrip() for pattern in self.calls)
-        return tuple(dict.fromkeys(text for text in (*(opening for opening, _ in self.sections), *starts) if text))
+        texts = tuple(dict.fromkeys(text for text in (*(opening for opening, _ in self.sections), *starts) if text))
+        return (*texts, *(f"{fence}\n{text}" for fence in _FENCES for text in texts if not text[0].isalpha()))
 
     @cached_property
     def last_closings(self) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ from typing import Any
 import llguidance
 
 from pico_jupyter.engine.preparation.prompt import RenderedPrompt
+from pico_jupyter.engine.preparation.template_messages import text_of
 from pico_jupyter.engine.structure.compiler import GrammarCompiler
 from pico_jupyter.engine.structure.constraint import ReasoningGate, RowConstraint, Trigger
 from pico_jupyter.engine.structure.grammar import NotForcible, answer_grammar, call_grammar, message_call_grammar
 from pico_jupyter.engine.structure.tool_arguments import tool_schema
 from pico_jupyter.engine.text.tokenizer import Tokenizer
 from pico_jupyter.errors import InvalidRequest
-from pico_jupyter.types import GenerationRequest
+from pico_jupyter.types import ChatPrompt, GenerationRequest
 
 # Whitespace that is allowed between reasoning and answer, if it is one token.
 _SPACINGS = ("\n", "\n\n")
@@ -34,12 +35,14 @@ def new_constraint(
     has_limit = request.max_reasoning_tokens is not None and prompt.reasoning
     if not grammar and trigger is None and not has_limit:
         return None
+    matcher = _matcher(grammar, param, _callable_tools(request, prompt), compiler) if grammar else None
+    begun = _after_begun_text(matcher, request, compiler) if matcher else None
     return RowConstraint(
         vocab_size=compiler.ll_tokenizer.vocab_size,
         token_bytes=tokenizer.token_bytes,
         eos_tokens=sorted(tokenizer.eos_token_ids),
-        matcher=_matcher(grammar, param, _callable_tools(request, prompt), compiler) if grammar else None,
-        gate=_gate(request, prompt, tokenizer) if prompt.reasoning else None,
+        matcher=begun or matcher,
+        gate=_gate(request, prompt, tokenizer) if prompt.reasoning and begun is None else None,
         trigger=trigger,
     )
 
@@ -130,6 +133,18 @@ def _matcher(
                 text = f"Invalid value for 'tools': in the parameters of '{tool.name}', {message}"
                 raise InvalidRequest(text, param="tools") from error
         raise
+
+
+def _after_begun_text(
+    matcher: llguidance.LLMatcher, request: GenerationRequest, compiler: GrammarCompiler
+) -> llguidance.LLMatcher | None:
+    """The matcher after the text that the request continues; None if the grammar does not allow this text."""
+    prompt = request.prompt
+    if not isinstance(prompt, ChatPrompt) or not prompt.continue_final_message:
+        return None
+    tokens = compiler.ll_tokenizer.tokenize_str(text_of(prompt.messages[-1].content))
+    begun = matcher.deep_copy()
+    return begun if tokens and begun.try_consume_tokens(tokens) == len(tokens) else None
 
 
 def _without_schema(tool: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class Preparation:
         if not prompt.tokens and (prompt.max_tokens or scores_prompt):
             raise InvalidRequest("the prompt is empty", param="prompt")
         draft = self._draft_for(request, info, tokenizer)
-        return Generation(
+        generation = Generation(
             id=request.id,
             info=info,
             prompt=prompt.tokens,
@@ -128,8 +128,11 @@ class Preparation:
             draft=draft,
             end_tokens=prompt.end_tokens,
             scores_prompt=scores_prompt,
+            low_priority=request.low_priority,
             draft_tokens=_DRAFT_TOKENS if request.draft_tokens is None else request.draft_tokens,
         )
+        generation.replay(request.sampled)
+        return generation
 
     def tokenize(self, question: TokenizePrompt) -> PromptTokens:
         """Render and tokenize a prompt. Raises the errors of prepare(), and ContextLengthExceeded for huge prompts."""

@@ -1,6 +1,7 @@
 """RequestQueue: the generations that wait for admission, first come, first served, up to a limit.
 
-A requeued generation is placed before those that never ran, and has no timeout.
+A requeued generation is placed before those that never ran, and has no timeout. Generations of low priority are after
+all others.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class RequestQueue:
         return len(self._waiting)
 
     def __iter__(self) -> Iterator[Generation]:
-        """Iterate over a copy, so the queue may change during the iteration."""
-        return iter(list(self._waiting))
+        """Iterate over a copy, so the queue may change during the iteration. Generations of low priority are last."""
+        return iter(sorted(self._waiting, key=lambda one: one.low_priority))
 
     def add(self, generation: Generation, *, free_rows: int) -> None:
         """Append a generation. Raises QueueFull if `max_queue` plus `free_rows` generations are waiting."""

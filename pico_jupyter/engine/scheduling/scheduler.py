@@ -1,7 +1,7 @@
 """Scheduler: decides which generation runs next. Its state changes only when its methods are called.
 
 Invariants:
-- Admission is first come, first served (admission.py).
+- Admission is first come, first served, among generations of the same priority (admission.py).
 - A generation ends exactly once: finished, failed or aborted (lifecycle.py).
 - One step admits waiting generations, loads one share of a model's weights, and runs one turn of a lane.
 """
@@ -169,9 +169,9 @@ class Scheduler:
             lane.decoding.pop(row, None)
 
     def _relieve_memory(self) -> None:
-        """Preempt the newest generations until the memory is within the budget or only one runs."""
+        """Preempt until the memory is within the budget or only one runs: low priority first, then the newest."""
         while self._models.relieve_pressure() and len(running := self._lanes.generations) > 1:
-            self._lifecycle.preempt(max(running, key=lambda one: one.arrival))
+            self._lifecycle.preempt(max(running, key=lambda one: (one.low_priority, one.arrival)))
 
     def _report_progress(self) -> None:
         """Send Progress about once a second to every generation that waits for its first token."""

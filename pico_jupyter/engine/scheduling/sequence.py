@@ -120,7 +120,8 @@ class Generation:
     are negative in the spans of its `media`. `boundaries` are ascending lengths in tokens at which later prompts will
     probably diverge from this one. `draft` is the draft model; it proposes `draft_tokens` tokens a step. `keep_alive`
     is in seconds. `end_tokens` end an answer, besides the tokens that always do. A generation that `scores_prompt`
-    computes the log-probabilities of the prompt's tokens, also with max_tokens 0.
+    computes the log-probabilities of the prompt's tokens, also with max_tokens 0. A `low_priority` generation starts
+    after all others in the queue, and is preempted before all others.
 
     The scheduler sets the fields from `phase` on. `arrival` is the position in the order of arrival, `reserved` the
     bytes reserved for KV caches, `prefilled` the number of computed prompt tokens, `failures` the number of failed
@@ -146,6 +147,7 @@ class Generation:
     vectors: list[bytes | None] = field(default_factory=list)
     end_tokens: frozenset[int] = frozenset()
     scores_prompt: bool = False
+    low_priority: bool = False
     phase: Phase = "queue"
     arrival: int = 0
     reserved: int = 0
@@ -220,6 +222,14 @@ class Generation:
         elif len(sequence.tokens) >= self.max_tokens:
             self._finish(sequence, "length")
 
+    def replay(self, sampled: Items[Items[int]]) -> None:
+        """Continue after tokens that an engine sampled before it ended. Nothing is sent to the sink."""
+        sink, self.sink = self.sink, _Silent()
+        for sequence, tokens in zip(self.sequences, sampled, strict=False):
+            for token in tokens:
+                self.append(sequence, SampledToken(sequence.row, token))
+        self.sink = sink
+
     def _put_logprobs(self, sequence: Sequence, *tokens: SampledToken) -> None:
         """Send the log-probabilities of tokens that the parser does not read."""
         assert self.vocabulary is not None
@@ -231,6 +241,16 @@ class Generation:
             self.sink.put(delta)
         is_call = reason == "stop" and sequence.parser.has_tool_calls
         sequence.finish_reason = "tool_calls" if is_call else reason
+
+
+class _Silent:
+    """A sink that ignores everything."""
+
+    def put(self, delta: Delta) -> None:
+        """Ignore a delta."""
+
+    def fail(self, error: PicoError) -> None:
+        """Ignore an error."""
 
 
 def _logprob(sampled: SampledToken, vocabulary: TokenTable) -> TokenLogprob | None:

@@ -13,7 +13,13 @@ _BRACKETS = {"{": "}", "[": "]", "(": ")"}
 # The quotes of strings in JSON and in Python.
 JSON_QUOTES = ('"',)
 PYTHON_QUOTES = ('"', "'")
-_QUOTED = {quote: regex.compile(rf"[^{quote}\\]*+(?:\\.[^{quote}\\]*+)*+", regex.DOTALL) for quote in PYTHON_QUOTES}
+# Comments are skipped as strings are.
+_COMMENTS = {"//": "\n", "/*": "*/", "#": "\n"}
+# A backtick that does not begin the end of a code block.
+_BACKTICK = r"`(?!``)(?!`?\Z)"
+_QUOTED = {
+    quote: regex.compile(rf"[^{quote}\\]*+(?:\\.[^{quote}\\]*+)*+", regex.DOTALL) for quote in (*PYTHON_QUOTES, "`")
+}
 # The text before an opening bracket that is misplaced: before "{", an object where another object needs a key; before
 # "(", a call where another call needs an argument.
 _MISPLACED = {"{": regex.compile(r",\s{0,64}$"), "(": regex.compile(r",\s{0,64}[\w.\-]{1,128}$")}
@@ -24,7 +30,8 @@ class BracketScan:
     """The brackets of the value that begins at `start`. Brackets in strings do not count.
 
     A string begins and ends with one of `quotes`. In strings quoted with `"` or `'`, a backslash escapes the next
-    character. The value contains none of `stops` outside strings.
+    character. If these are the quotes, there may be comments, and strings between backticks. The value contains none of
+    `stops` outside strings.
 
     Small models write too many or too few closing brackets. A bracket that closes nothing is removed. Missing brackets
     are added before a bracket that closes an outer one, and before the next item of a list if the text there cannot be
@@ -43,9 +50,11 @@ class BracketScan:
         self._end: int | None = None
         self._quotes = quotes
         self._stops = stops
-        self._partial = (*quotes, *stops)
+        has_comments = set(quotes) <= set(PYTHON_QUOTES)
+        self._partial = (*quotes, *stops, *(_COMMENTS if has_comments else ()))
         self._longest = max(map(len, self._partial))
-        self._tokens = regex.compile("|".join((*map(regex.escape, self._partial), r"[{}\[\]()]")))
+        others = (r"[{}\[\]()]", *([_BACKTICK] if has_comments else ()))
+        self._tokens = regex.compile("|".join((*map(regex.escape, self._partial), *others)))
 
     def end(self, text: str, closings: Sequence[str]) -> tuple[int, str]:
         """Return the end of the value, and its repaired text.
@@ -87,8 +96,10 @@ class BracketScan:
         """Process a bracket or a quote."""
         if token in self._stops:
             raise NotACall("the reasoning ends in the value")
-        if token in self._quotes:
+        if token in self._quotes or token == "`":
             self._quote = token
+        elif token in _COMMENTS and token in self._partial:
+            self._quote = _COMMENTS[token]
         elif token in _BRACKETS:
             self._close_misplaced(token, at, text)
             self._stack.append(_BRACKETS[token])

@@ -13,19 +13,21 @@ from pico_jupyter.engine.text.matching import first_match
 from pico_jupyter.engine.text.text_space import WHITESPACE
 
 _MAX_REJECTED = 64
+_FENCE = "```"
 
 
 class CallCollector:
     """Collects the tool calls of one answer in `formats`. `tools` is the JSON array of the request.
 
-    `needles` are the texts at which a call begins, and `closings` those at which it ends. `text` is the collected text,
-    from its needle on.
+    `needles` are the texts at which a call begins, and `closings` those at which it ends. `strays` are texts that the
+    model may write after a call and that are no content. `text` is the collected text, from its needle on.
     """
 
     def __init__(self, formats: Sequence[CallFormat], tools: Sequence[Mapping[str, Any]]) -> None:
         self._tagged = tuple(call for call in formats if call.needles)
         self.needles = tuple(dict.fromkeys(needle for call in self._tagged for needle in call.needles))
         self.closings = tuple(dict.fromkeys(closing for call in self._tagged for closing in call.last_closings))
+        self.strays = self.closings
         self.text = ""
         self._rejected = 0
         # The complete calls at the start of the text, and the position after them.
@@ -97,11 +99,19 @@ class CallCollector:
             except Incomplete as error:
                 is_incomplete, self._awaited = True, error.awaited
                 continue
+            if len(progress.fences) % 2:
+                self.strays = (*self.closings, _FENCE)
             self._end, self._progress = len(self.text) - len(text) + length, {}
             return calls
         if is_incomplete:
             return None
         raise NotACall
+
+    def strays_after(self, text: str) -> tuple[str, ...]:
+        """The strays that may follow the stray `text`. A code block ends once."""
+        if text == _FENCE:
+            self.strays = self.closings
+        return self.strays
 
     def pop(self) -> str:
         """Return and remove the collected text."""

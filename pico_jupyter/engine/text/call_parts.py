@@ -1,23 +1,25 @@
 """CallParts: returns the parts of tool calls while the model generates them.
 
-A grammar must guarantee the form of the calls: either a JSON object with the name before the arguments, or a pattern
-with the name and then a JSON object. Calls in other formats are not returned in parts.
+A grammar must guarantee the form of the calls. JSON is returned as the model writes it. Arguments in other formats are
+converted to JSON.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import regex
 
 from pico_jupyter.engine.formats.call_formats import Body, CallFormat
+from pico_jupyter.engine.text.argument_parts import ArgumentParts
 
 _OBJECT = regex.compile(
     r'\{\s*+(?:"type"\s*+:\s*+"function"\s*+,\s*+)?"name"\s*+:\s*+"(?P<name>[^"\\]+)"\s*+,\s*+'
     r'"(?:arguments|parameters)"\s*+:\s*+(?=\{)'
 )
+_PYTHON_HEAD = regex.compile(r"(?P<name>\w[\w.\-]*+)\s*+\(")
 _MARKS = regex.compile(r'["{}\\]')
 
 
@@ -29,9 +31,16 @@ class ParsedCallPart(msgspec.Struct, frozen=True):
 
 
 class CallParts:
-    """The parts of the calls of one answer in `call_format`. `count` is the number of calls that have begun."""
+    """The parts of the calls of one answer in `call_format`. `count` is the number of calls that have begun.
 
-    def __init__(self, call_format: CallFormat) -> None:
+    `tools` is the JSON array of the request.
+    """
+
+    def __init__(self, call_format: CallFormat, tools: Sequence[Mapping[str, Any]]) -> None:
+        self._format = call_format
+        self._tools = tools
+        # The arguments of the open call, if they are not JSON.
+        self._converted: ArgumentParts | None = None
         self._heads = _head_patterns(call_format)
         self.count = 0
         self._at = 0
@@ -46,18 +55,26 @@ class CallParts:
         """Return the new parts. `text` is the whole text so far, from the opening of the first call on."""
         parts: list[ParsedCallPart] = []
         while self._is_open or self._begin(text, parts):
-            end = self._scan(text)
-            if end > self._at:
-                parts.append(ParsedCallPart(text[self._at : end]))
-            self._at = end
+            if part := self._read_converted(self._converted, text) if self._converted else self._read_json(text):
+                parts.append(ParsedCallPart(part))
             if self._is_open:
                 break
         return parts
+
+    def _read_json(self, text: str) -> str:
+        start, self._at = self._at, self._scan(text)
+        return text[start : self._at]
+
+    def _read_converted(self, arguments: ArgumentParts, text: str) -> str:
+        part = arguments.read(text)
+        self._at, self._is_open = arguments.at, arguments.is_open
+        return part
 
     def reset(self) -> None:
         """Prepare for another text."""
         self.count = self._at = self._depth = 0
         self._is_open = self._is_in_string = False
+        self._converted = None
 
     def _begin(self, text: str, parts: list[ParsedCallPart]) -> bool:
         """Find the arguments of the next call."""
@@ -68,7 +85,10 @@ class CallParts:
         self._at = match.end()
         self._is_open = True
         self.count += 1
-        parts.append(ParsedCallPart("", str(match["name"]).removeprefix("functions.")))
+        name = str(match["name"]).removeprefix("functions.")
+        parts.append(ParsedCallPart("", name))
+        if self._format.body not in (Body.OBJECTS, Body.JSON):
+            self._converted = ArgumentParts(self._format, self._tools, name, self._at)
         return True
 
     def _scan(self, text: str) -> int:
@@ -98,5 +118,15 @@ def _head_patterns(call_format: CallFormat) -> Sequence[Any]:
             return (_OBJECT,)
         case Body.JSON:
             return tuple(regex.compile(rf"{pattern.pattern}\s*+(?=\{{)") for pattern in call_format.call_patterns)
+        case Body.PYTHON:
+            return (_PYTHON_HEAD,)
+        case Body.UNQUOTED:
+            return tuple(regex.compile(rf"{pattern.pattern}\s*+\{{") for pattern in call_format.call_patterns)
         case _:
-            return ()
+            openings = "|".join(regex.escape(opening) for opening, _ in call_format.sections)
+            return tuple(
+                regex.compile(pattern.pattern if literal else rf"(?:{openings})\s*+{pattern.pattern}(?=[\s<])")
+                for pattern, literal in zip(
+                    call_format.call_patterns, (not text.startswith("{") for text in call_format.calls), strict=True
+                )
+            )

@@ -18,8 +18,12 @@ class ParsedToolCall(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class CallProgress:
-    """What is known about a growing text: its calls up to the position `at`, and the brackets of its values."""
+    """What is known about a growing text: its calls up to the position `at`, and the brackets of its values.
+
+    `fences` are the positions at which a code block around calls begins or ends.
+    """
 
     calls: list[ParsedToolCall] = field(default_factory=list)
     at: int = 0
     scans: dict[int, BracketScan] = field(default_factory=dict)
+    fences: set[int] = field(default_factory=set)

@@ -20,11 +20,12 @@ _VALUE = regex.compile(r"\s*+(?:\{|\[\s*+[\[{])")
 # The name of a call in Python's syntax, and the text that may precede it on a line without a list.
 _PYTHON_NAME = regex.compile(r"[\s,;]*+(\w[\w.\-]*+)\s*+(?=\()")
 _NAMESPACE = "functions."
+_FENCE = regex.compile(r"\s*+```\w*+")
 _BRACKETS = regex.compile(r"\s*+[}\])][}\])\s]*+")
 # The brackets before the first string of a value, and its quote.
 _OPENING = regex.compile(r"[\[{\s]*+(.?)")
 _NAME_KEYS = ("name", "tool_name", "function")
-_ARGUMENT_KEYS = ("arguments", "parameters")
+_ARGUMENT_KEYS = ("arguments", "parameters", "args", "params", "input")
 # The keys of a call without arguments.
 _CALL_KEYS = {*_NAME_KEYS, "id", "index", "tool_call_id", "type"}
 
@@ -62,6 +63,15 @@ class _Reader(ParameterReader):
     def read(self) -> list[ParsedToolCall]:
         if self._format.guards:
             self._check_guards()
+            return self._read_all()
+        self._skip_fence()
+        calls = self._read_all()
+        # The text may be an example of a call. Without the code block, unknown tools are the caller's concern.
+        if self.text.startswith("`") and any(call.name not in self._schemas for call in calls):
+            raise NotACall("no tool of the request is named")
+        return calls
+
+    def _read_all(self) -> list[ParsedToolCall]:
         for opening, closing in self._format.sections:
             if self.accept(opening):
                 # Some models write the tag twice.
@@ -121,6 +131,7 @@ class _Reader(ParameterReader):
         raise NotACall("no tool of the request is named")
 
     def _read_call(self) -> list[ParsedToolCall]:
+        self._skip_fence()
         # Some models write calls as JSON, as other families do, between their own section tags.
         if self._format.body is Body.OBJECTS or (self._format.sections and self._begins_value()):
             return self._read_object()
@@ -132,7 +143,7 @@ class _Reader(ParameterReader):
         closings = self._format.call_closings * (2 if self._format.sections else 1)
         is_closed = [self._accept_end((closing,)) for closing in closings]
         # Only the text after the parameters shows that they have ended.
-        if self._format.body is Body.PARAMETERS and not any(is_closed) and not self.begins_any(self._ends):
+        if self._format.body is Body.PARAMETERS and not any(is_closed) and not self.begins_any((*self._ends, "```")):
             raise NotACall("no end of the call")
         return [call]
 
@@ -146,17 +157,22 @@ class _Reader(ParameterReader):
                 if match.end("name") == len(self.text) and not self.final:
                     raise Incomplete
                 self.at = match.end()
+                # Some models write the opening of a call twice.
+                while match.start("name") > match.start() and self.accept(match[0]):
+                    pass
                 return str(match["name"]).removeprefix(_NAMESPACE)
         raise NotACall("no name")
 
     def _read_arguments(self, name: str) -> Any:
+        self._skip_fence()
         match self._format.body:
-            case Body.JSON:
-                return self._read_json(holds_calls=False)
             case Body.UNQUOTED if self.begins_any("{"):
                 return self._read_unquoted()
             case Body.UNQUOTED:
                 raise NotACall("no object")
+            # Some models write the arguments as JSON, as other families do.
+            case _ if self._format.body is Body.JSON or self.begins_any("{"):
+                return self._read_json(holds_calls=False)
             case _:
                 return self._read_tagged(self._schemas.get(name, {}))
 
@@ -173,7 +189,7 @@ class _Reader(ParameterReader):
         if self.text[self.at] not in "{[":
             raise NotACall("no JSON object")
         start = self.at
-        closings = (*self._format.call_closings, *self._closings)
+        closings = (*self._format.call_closings, *self._closings, "```")
         opening = _OPENING.match(self.text, start)
         second = opening[1] if opening else ""
         if not second and not self.final:
@@ -248,16 +264,31 @@ class _Reader(ParameterReader):
         return self._accept_end(self._closings)
 
     def _accept_end(self, closings: Sequence[str]) -> bool:
-        """Skip one of `closings`, and superfluous brackets before it, which small models often write."""
+        """Skip one of `closings`, and brackets or the end of a code block before it, which small models often add."""
         if any(self.accept(closing) for closing in closings):
             return True
         start = self.at
+        if any(closings) and self._skip_fence() and any(self.accept(closing) for closing in closings):
+            return True
+        self.at = start
+        self._progress.fences.discard(start)
         match = _BRACKETS.match(self.text, start) if any(closings) else None
         self.at = match.end() if match else start
         if match and any(self.accept(closing) for closing in closings):
             return True
         self.at = start
         return False
+
+    def _skip_fence(self) -> bool:
+        """Skip the opening or the end of a code block. Returns whether there is one."""
+        match = _FENCE.match(self.text, self.at, partial=not self.final)
+        if match is None:
+            return False
+        if match.partial or (match.end() == len(self.text) and not self.final):
+            raise Incomplete
+        self._progress.fences.add(self.at)
+        self.at = match.end()
+        return True
 
     def _accept_separator(self) -> bool:
         """Skip the text between two JSON objects. Returns whether another object follows."""

@@ -31,22 +31,41 @@ _BAD_ESCAPE = regex.compile(r'\\(?:u(?![0-9a-fA-F]{4})|[^"\\/bfnrtu])')
 _MAX_REFERENCES = 8
 _UNIONS = ("anyOf", "oneOf")
 _PYTHON_NAMES = {"true": True, "false": False, "null": None}
+# Numbers that JSON does not have. They become texts, so that the tool can report them.
+_NOT_FINITE = ("NaN", "Infinity")
+# What JavaScript has and Python does not: comments, keys without quotes, strings between backticks, and undefined.
+_JSON5 = regex.compile(
+    rf"""(?P<string>{_STRINGS.pattern})|(?P<comment>//[^\n]*+|/\*.*?\*/)"""
+    r"""|(?<=[{,\s/])(?P<key>[\p{L}_$][\w$\-]*+)(?=\s*+:)|\b(?P<undefined>undefined)\b|`(?P<text>[^`\\]*+)`""",
+    regex.DOTALL,
+)
 
 
 def parse_object(text: str) -> Any:
-    """Parse JSON. Raw line breaks in strings, unknown escapes, trailing commas and Python literals are accepted.
+    """Parse JSON, JSON5 or a Python literal. Raw line breaks in strings and unknown escapes are accepted.
 
-    Raises NotACall.
+    Numbers that are not finite become texts. Raises NotACall.
     """
     for candidate in (text, _BAD_ESCAPE.sub(lambda match: "\\" + match[0], text)):
         try:
-            return json.loads(candidate, strict=False)
+            return json.loads(candidate, strict=False, parse_constant=str)
         except (ValueError, RecursionError):
             pass
     try:
-        return _literal(_parse_python(text))
+        is_nested = text.lstrip().startswith(("{", "["))
+        return _literal(_parse_python(_JSON5.sub(_without_json5, text) if is_nested else text))
     except RecursionError as error:
         raise NotACall("nested too deeply") from error
+
+
+def _without_json5(match: Any) -> str:
+    """A part of JSON5 in Python's syntax."""
+    if match["comment"]:
+        return " "
+    if match["undefined"]:
+        return "None"
+    text = next((match[name] for name in ("key", "text") if match[name] is not None), None)
+    return str(match[0]) if text is None else json.dumps(text, ensure_ascii=False)
 
 
 def parse_python_calls(text: str) -> list[tuple[str, dict[str, Any]]]:
@@ -92,6 +111,12 @@ def _literal(node: ast.expr) -> Any:
             return [_literal(element) for element in elements]
         case ast.Name(name) if name in _PYTHON_NAMES:
             return _PYTHON_NAMES[name]
+        case ast.Name(name) if name in _NOT_FINITE:
+            return name
+        case ast.UnaryOp(ast.USub(), ast.Name(name)) if name in _NOT_FINITE:
+            return f"-{name}"
+        case ast.UnaryOp(ast.UAdd(), ast.Constant(int() | float() as number)):
+            return number
         case ast.Constant(value) if value is None or isinstance(value, str | int | float | bool):
             return value
         case ast.UnaryOp(ast.USub(), ast.Constant(int() | float() as number)):

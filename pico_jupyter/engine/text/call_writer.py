@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pico_jupyter.engine.formats.call_formats import CallFormat
 from pico_jupyter.engine.text.call_parts import CallParts
@@ -15,16 +16,20 @@ class CallWriter:
     """Adds calls to `output`. `new_call_id` returns the id of the next call.
 
     `certain_format`: a grammar allows only calls in this format, so their parts are added as they are generated.
-    `has_calls` is true once a call or a part of one was added.
+    `tools` is the JSON array of the request. `has_calls` is true once a call or a part of one was added.
     """
 
     def __init__(
-        self, output: DeltaBuffer, new_call_id: Callable[[], str], certain_format: CallFormat | None = None
+        self,
+        output: DeltaBuffer,
+        new_call_id: Callable[[], str],
+        certain_format: CallFormat | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.has_calls = False
         self._output = output
         self._new_call_id = new_call_id
-        self._parts = None if certain_format is None else CallParts(certain_format)
+        self._parts = None if certain_format is None else CallParts(certain_format, tools)
 
     def __repr__(self) -> str:
         return f"<CallWriter [{'has calls' if self.has_calls else 'no calls'}]>"

@@ -64,6 +64,14 @@ def read_tags(cursor: TextCursor, prefix: str, properties: Mapping[str, Any], cl
     return value if isinstance(value, dict) else {}
 
 
+def read_tag(cursor: TextCursor, prefix: str, key: str, *, schema: Any, closing: str, siblings: Collection[str]) -> Any:
+    """Read the value after the tag `key`, and the tag that closes it. `closing` ends the call."""
+    own = f"{prefix}</{key}>"
+    value = _read_nested(cursor, prefix, schema, (own, closing), siblings)
+    cursor.accept(own)
+    return value
+
+
 def _read_nested(
     cursor: TextCursor, prefix: str, schema: Any, closings: tuple[str, ...], siblings: Collection[str]
 ) -> Any:

@@ -91,7 +91,8 @@ class OutputParser:
         }
         is_certain = calls_are_certain and bool(request_tools)
         self._output = DeltaBuffer(index, hidden=self._visible.special_texts, has_no_text=is_certain)
-        self._calls = CallWriter(self._output, new_call_id, call_formats[0] if is_certain and call_formats else None)
+        certain_format = call_formats[0] if is_certain and call_formats else None
+        self._calls = CallWriter(self._output, new_call_id, certain_format, request_tools)
         self._tool_message = ToolMessage(self._calls, needles.message_ends, has_parts=calls_are_certain)
         self._enter(self._first_phase(reasoning_started, continuation))
         self._token_has_reasoning, self._undecided_tokens, self.reasoning_tokens = False, 0, 0
@@ -221,6 +222,7 @@ class OutputParser:
             if tag and text.startswith(tag):
                 self._space.reset_after_markup(follows_text=False)
                 self._output.assign_to_reasoning()
+                self._strays = self._collector.strays_after(tag) if self._strays else ()
                 return text[len(tag) :]
         # A call without its usual tags may begin as they do.
         if self._may_be_tag(text) or partial_length(text, self._collector.needles) == len(text):
@@ -317,7 +319,7 @@ class OutputParser:
         self._calls.add(calls[self._calls.end_parts() :])
         self._space.reset_after_markup(follows_text=self._output.has_text)
         self._set_phase(OutputPhase.BEFORE_CONTENT)
-        self._strays = self._collector.closings
+        self._strays = self._collector.strays
         return rest
 
     def _may_end_reasoning(self, rest: str) -> bool:
@@ -325,7 +327,7 @@ class OutputParser:
         if first_match(rest, self._needles.reasoning_ends):
             return False
         rest = rest.lstrip(WHITESPACE)
-        tags = (*self._needles.reasoning, *self._collector.closings)
+        tags = (*self._needles.reasoning, *self._collector.strays)
         return not self._output.has_reasoning or any(n.startswith(rest) or rest.startswith(n) for n in tags)
 
     def _reject_call(self) -> str:

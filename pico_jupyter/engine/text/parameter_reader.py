@@ -11,7 +11,7 @@ from pico_jupyter.engine.formats.call_formats import Body, CallFormat
 from pico_jupyter.engine.text.bracket_scan import JSON_QUOTES, BracketScan
 from pico_jupyter.engine.text.call_progress import CallProgress
 from pico_jupyter.engine.text.call_values import Incomplete, NotACall, convert_text, schema_types, tool_parameters
-from pico_jupyter.engine.text.nested_values import read_tags
+from pico_jupyter.engine.text.nested_values import read_tag, read_tags
 from pico_jupyter.engine.text.text_cursor import TextCursor
 
 
@@ -29,6 +29,7 @@ class ParameterReader(TextCursor):
         stops: Sequence[str],
     ) -> None:
         super().__init__(text, final)
+        self.open_value: tuple[str, Any, int] | None = None
         self._format = call_format
         self._stops = stops
         self._progress = progress
@@ -38,6 +39,9 @@ class ParameterReader(TextCursor):
         openings = (opening for opening, _ in call_format.sections)
         self._ends = (*self._closings, *(start for start in (*openings, *starts) if start))
         self._schemas = {name: parameters for name, parameters in map(tool_parameters, tools) if name}
+        # A value may end at these texts.
+        ends = (call_format.quote or call_format.parameter_closing, call_format.parameter.partition("{")[0])
+        self.value_ends = (*filter(None, ends), *call_format.call_closings, *self._ends)
 
     def _read_tagged(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         start = self.at
@@ -67,20 +71,37 @@ class ParameterReader(TextCursor):
 
     def _read_parameters(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
-        while True:
-            self.skip_space()
-            match = self._format.parameter_pattern.match(self.text, self.at, partial=True)
-            if match is None or (match.partial and self.final):
-                return arguments
-            if match.partial:
-                raise Incomplete
-            self.at = match.end()
-            groups = match.groupdict()
-            schema = {"type": "string"} if groups.get("type") in ("true", "string") else properties.get(groups["key"])
-            # These may follow if the closing tag of this parameter is missing.
-            following = properties.keys() - arguments.keys() - {groups["key"]}
-            value = self._read_value(schema, following)
-            arguments[groups["key"]] = convert_text(value.removeprefix("\n").removesuffix("\n"), schema)
+        while (parameter := self.read_parameter(properties, arguments)) is not None:
+            arguments[parameter[0]] = parameter[1]
+        return arguments
+
+    def read_parameter(self, properties: Mapping[str, Any], read: Collection[str]) -> tuple[str, Any] | None:
+        """The name and value of the next parameter, or None at the end of the arguments.
+
+        `properties` are the schemas of all parameters, and `read` the names of those before it. While Incomplete is
+        raised in a value, `open_value` is its name, its schema and its start.
+        """
+        self.open_value = None
+        self.skip_space()
+        match = self._format.parameter_pattern.match(self.text, self.at, partial=True)
+        if match is None or (match.partial and self.final):
+            return None
+        if match.partial:
+            raise Incomplete
+        groups = match.groupdict()
+        if self._format.body is Body.TAGS and groups["key"].startswith("/"):
+            return None
+        self.at = match.end()
+        key = groups["key"]
+        schema = {"type": "string"} if groups.get("type") in ("true", "string") else properties.get(key)
+        self.open_value = (key, schema, self.at)
+        # These may follow if the closing tag of this parameter is missing.
+        following = properties.keys() - set(read) - {key}
+        if self._format.body is Body.TAGS:
+            closing = self._format.call_closings[0]
+            return key, read_tag(self, self._format.quote, key, schema=schema, closing=closing, siblings=following)
+        value = self._read_value(schema, following)
+        return key, convert_text(value.removeprefix("\n").removesuffix("\n"), schema)
 
     def _read_value(self, schema: Any, following: Collection[str]) -> str:
         """Read the value of a parameter.
@@ -153,4 +174,5 @@ class ParameterReader(TextCursor):
             return start
 
     def _ends_parameter(self) -> bool:
-        return self.begins_any((self._format.parameter.partition("{")[0], *self._format.call_closings, *self._ends))
+        ends = (self._format.parameter.partition("{")[0], *self._format.call_closings, *self._ends, "```")
+        return self.begins_any(ends)

@@ -200,7 +200,8 @@ class Tokenizer:
                 continue_final_message=continue_final_message,
                 **{**required, **visible},
             )
-            return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+            text = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+            return _with_last_space(text, messages[-1].get("content")) if continue_final_message else text
 
         attempts: list[tuple[list[dict[str, Any]] | None, Mapping[str, Any]]] = [
             ([dict(tool) for tool in tools] or None, {})
@@ -222,6 +223,14 @@ class Tokenizer:
         """The variables that some templates need in every conversation, and the special tokens that the model lacks."""
         absent = {name: "" for name in SPECIAL_TOKENS if getattr(self._hf, name, None) is None}
         return absent | required_variables(datetime.date.today())
+
+
+def _with_last_space(text: str, content: Any) -> str:
+    """The text of a prompt, with the whitespace at the end of the continued `content` if the template removes it."""
+    parts = content if isinstance(content, list) else [{"text": content}]
+    continued = str(parts[-1].get("text") or "") if parts else ""
+    written = continued.strip()
+    return text + continued[len(continued.rstrip()) :] if written and text.endswith(written) else text
 
 
 def _template_failed(error: Exception | None) -> TemplateFailed:

@@ -298,6 +298,15 @@ def test_the_last_message_may_be_continued(with_template: WithTemplate) -> None:
     assert not rendered.reasoning_started
 
 
+@pytest.mark.parametrize("begun", ["x =", "x = ", "x =\n\n", " x = "])
+@pytest.mark.parametrize("trim", ["", " | trim"])
+def test_a_continued_message_keeps_its_last_space(with_template: WithTemplate, begun: str, trim: str) -> None:
+    tokenizer = with_template(OPENS_THE_BLOCK.replace("message.content", f"message.content{trim}"))
+    prompt = chat(message_of("user", "q"), message_of("assistant", begun), continue_final_message=True)
+    text = text_of(render_prompt(request_for(prompt), info(), tokenizer), tokenizer)
+    assert text.endswith("assistant\n" + (begun.lstrip() if trim else begun))
+
+
 def test_a_continued_message_may_end_inside_its_reasoning(with_template: WithTemplate) -> None:
     prompt = chat(message_of("user", "q"), message_of("assistant", "<think>\nSo, 1 + 1"), continue_final_message=True)
     assert render_prompt(request_for(prompt), info(), with_template(OPENS_THE_BLOCK)).reasoning_started

@@ -40,6 +40,14 @@ def test_requeued_requests_are_in_front_in_order_of_arrival() -> None:
     assert list(rig.queue) == [first, second, third]
 
 
+def test_requests_of_low_priority_are_after_all_others() -> None:
+    rig = Rig()
+    low, requeued, later = rig.add(), rig.made(), rig.add()
+    low.low_priority = requeued.low_priority = True
+    rig.queue.requeue([requeued])
+    assert list(rig.queue) == [later, requeued, low]
+
+
 def test_a_full_queue_raises() -> None:
     rig = Rig(max_queue=1)
     rig.add(free_rows=1)

@@ -9,7 +9,6 @@ import pytest
 
 from pico_jupyter.engine.formats.call_formats import CALL_FORMATS, CallFormat
 from pico_jupyter.engine.formats.output_format import OutputFormat
-from pico_jupyter.engine.text.call_parts import CallParts
 from pico_jupyter.engine.text.delta_buffer import OutputDelta
 from pico_jupyter.types import ToolCallDelta, ToolCallPart
 from tests.engine.text.test_output_parser import HARMONY, ChunkVocabulary, fold, parser_for, splits
@@ -104,9 +103,3 @@ def test_a_call_without_certainty_is_whole() -> None:
     parser = parser_for(vocabulary, tools=TOOLS)
     deltas = [*parser.push(vocabulary.token(OBJECTS.encode())), *parser.flush()]
     assert [type(delta) for delta in deltas] == [ToolCallDelta]
-
-
-def test_a_format_without_json_has_no_parts() -> None:
-    parts = CallParts(format_of("Qwen3-Coder"))
-    assert parts.read(XML) == []
-    assert parts.count == 0
