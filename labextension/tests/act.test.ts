@@ -64,7 +64,7 @@ test('a call is made, its result goes to the model, and an answer without a call
   toolbox.results = [{ text: 'Output:\n47' }];
   const done = conversation.send('run it');
   await flushPromises();
-  expect(backend.requests[0]).toMatchObject({ tools: TOOLS, system: 'act\n\ns', model: 'tiny' });
+  expect(backend.requests[0]).toMatchObject({ tools: TOOLS, mustCall: true, system: 'act\n\ns', model: 'tiny' });
   await backend.send({ kind: 'call', index: 0, id: 'c0', name: 'run_cell', arguments: '{"cell"' }, call('', ':"ab12"}'), 'end');
   expect(toolbox.calls).toEqual(['run_cell {"cell":"ab12"}']);
   expect(conversation.state.get().messages[1]).toMatchObject({ status: 'done', calls: [{ name: 'run_cell', result: 'Output:\n47' }] });

@@ -104,6 +104,7 @@ def test_a_cell_is_added_and_run_with_approval_and_undone(
     expect(cells.nth(1)).to_contain_text("47")
     assert result(requests, 2) == "Output:\n47"
     assert requests[0]["messages"][0]["content"].startswith("You are an assistant in the Jupyter notebook act.ipynb.")
+    assert [request["tool_choice"] for request in requests] == ["required", "auto", "auto"]
     assert [tool["function"]["name"] for tool in requests[0]["tools"]][:2] == ["read_notebook", "read_cell"]
     steps = panel.root.get_by_role("list", name="Steps")
     expect(steps.nth(0)).to_contain_text("Add a code cell")

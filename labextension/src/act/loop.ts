@@ -24,12 +24,13 @@ export interface LoopOptions {
   readonly note: (text: string) => void;
 }
 
-/** Runs until the model answers without a call, a limit is reached, or the user stops. */
+/** Runs a turn. The first answer is a call, because a request in Act mode is about the notebook.
+ * The turn ends when the model answers without a call, a limit is reached, or the user stops. */
 export async function runLoop(turn: Turn, options: LoopOptions): Promise<void> {
   const tools = await options.toolbox.tools();
   let failures = 0;
   for (let step = 1; ; step += 1) {
-    const answer = await turn.ask({ tools, system: options.system });
+    const answer = await turn.ask({ tools, system: options.system, mustCall: step === 1 });
     for (const call of answer.calls ?? []) {
       const result = await callTool(call, turn.signal, options);
       turn.setResult(answer.id, call.id, result);

@@ -37,7 +37,7 @@ export class ConversationTurn implements Turn {
     return this._state.get().id;
   }
 
-  async ask(request: Partial<Pick<ChatRequest, 'tools' | 'system'>>): Promise<Message> {
+  async ask(request: Partial<Pick<ChatRequest, 'tools' | 'mustCall' | 'system'>>): Promise<Message> {
     const { environment } = this._options;
     const unfinished = this._unfinished;
     this._unfinished = undefined;

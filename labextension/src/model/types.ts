@@ -124,6 +124,8 @@ export interface ChatRequest {
   readonly continues: boolean;
   /** The tools that the model may call. */
   readonly tools?: readonly ToolDefinition[];
+  /** Whether the model must call one of them. A grammar enforces it, also in small models. */
+  readonly mustCall?: boolean;
 }
 
 /** A turn of a conversation in Act mode, which has several answers. */
@@ -133,7 +135,7 @@ export interface Turn {
   /** Aborted when the user stops the turn. */
   readonly signal: AbortSignal;
   /** Request the next answer. Resolves when it has ended, rejects if it fails or is stopped. */
-  ask(request: Pick<ChatRequest, 'tools' | 'system'>): Promise<Message>;
+  ask(request: Pick<ChatRequest, 'tools' | 'mustCall' | 'system'>): Promise<Message>;
   setResult(message: string, call: string, result: { readonly text: string; readonly images?: readonly string[]; readonly failed?: boolean }): void;
   /** End the turn. The last answer keeps the reason. null: the model has finished. */
   end(reason: Finish | null): void;

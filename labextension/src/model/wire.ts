@@ -23,7 +23,7 @@ export function chatBody(request: ChatRequest): Json {
     ...(request.reasoning === 'default' ? {} : { reasoning: { effort: request.reasoning } }),
     ...(request.temperature === null ? {} : { temperature: request.temperature }),
     ...(request.continues ? { continue_final_message: true } : {}),
-    ...(request.tools?.length ? { tools: request.tools, tool_choice: 'auto', parallel_tool_calls: false } : {})
+    ...(request.tools?.length ? { tools: request.tools, tool_choice: request.mustCall ? 'required' : 'auto', parallel_tool_calls: false } : {})
   };
 }
 
