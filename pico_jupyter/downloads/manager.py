@@ -45,7 +45,7 @@ LINE_LIMIT = 16 << 20
 ACTIVE = ("queued", "running")
 
 
-class _Entry:
+class _Managed:
     """A download that was started or resumed in this process."""
 
     def __init__(self, record: Download, revision: str) -> None:
@@ -112,7 +112,7 @@ class Downloads:
         self._cache = cache or hub_cache(environ)
         self._environ = {**environ, "HF_HUB_CACHE": str(self._cache), "HF_HUB_DISABLE_TELEMETRY": "1"}
         self._retry_seconds = retry_seconds
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _Managed] = {}
 
     def __repr__(self) -> str:
         return f"<Downloads [{len(self._entries)} in this process]>"
@@ -160,7 +160,7 @@ class Downloads:
         known = next((download for download in self.records() if download.model == model), None)
         if known is None or known.state == "complete":
             known = Download(id=model, model=model, state="queued", started=_now())
-        entry = self._entries[model] = _Entry(msgspec.structs.replace(known, state="queued", error=None), revision)
+        entry = self._entries[model] = _Managed(msgspec.structs.replace(known, state="queued", error=None), revision)
         self._start_queued()
         return entry.record
 
@@ -238,7 +238,7 @@ class Downloads:
         for entry in self._entries.values():
             await self._end(entry)
 
-    async def _end(self, entry: _Entry) -> None:
+    async def _end(self, entry: _Managed) -> None:
         if entry.task is not None:
             entry.task.cancel()
             await asyncio.wait([entry.task])
@@ -251,7 +251,7 @@ class Downloads:
             entry.update(state="running")
             entry.task = asyncio.create_task(self._run(entry))
 
-    async def _run(self, entry: _Entry) -> None:
+    async def _run(self, entry: _Managed) -> None:
         record = entry.record
         job = FetchJob(record.model, entry.revision, str(self._cache), record.started, self._retry_seconds)
         try:

@@ -23,7 +23,6 @@ from functools import partial
 from typing import TypeVar
 
 from pico_jupyter.delta_stream import DeltaStream
-from pico_jupyter.engine.backends.embedding import shortened
 from pico_jupyter.engine.backends.lm import release_thread
 from pico_jupyter.engine.backends.loading import load
 from pico_jupyter.engine.catalog.catalog import Catalog
@@ -36,11 +35,12 @@ from pico_jupyter.engine.preparation.prompt import media_of
 from pico_jupyter.engine.scheduling.backend_call import BackendCallFailed
 from pico_jupyter.engine.scheduling.scheduler import Scheduler
 from pico_jupyter.engine.scheduling.sequence import Generation, Sink
+from pico_jupyter.engine.sinks import EmbeddingSink, LoadSink
 from pico_jupyter.engine.stream import DeltaDispatcher, EngineStream
-from pico_jupyter.engine_reports import Embeddings, EngineStatistics, MemoryReport, ModelEvent, ResidentModel
+from pico_jupyter.engine_reports import EngineStatistics, MemoryReport, ModelEvent, ResidentModel
 from pico_jupyter.errors import EngineFailed, EngineUnavailable, PicoError
 from pico_jupyter.questions import DetokenizePrompt, Embed, PromptTokens, TokenizePrompt
-from pico_jupyter.types import Delta, EngineOptions, Finished, GenerationRequest, ModelInfo
+from pico_jupyter.types import EngineOptions, GenerationRequest, ModelInfo
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -56,46 +56,6 @@ class _Command:
 
     run: Callable[[], None]
     refuse: Callable[[PicoError], None]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _LoadSink:
-    """The sink of a request that only loads a model. Resolves a future when the model is loaded."""
-
-    loaded: Future[None]
-
-    def put(self, delta: Delta) -> None:
-        if isinstance(delta, Finished):
-            self.loaded.set_result(None)
-
-    def fail(self, error: PicoError) -> None:
-        self.loaded.set_exception(error)
-
-
-class EmbeddingSink:
-    """The sink of a question for embeddings. Resolves `answer` when all vectors are computed."""
-
-    def __init__(self, question: Embed) -> None:
-        self.answer: Future[Embeddings] = Future()
-        self.answer.set_running_or_notify_cancel()
-        self.generation: Generation | None = None
-        self.aborted = False
-        self._dimensions = question.dimensions
-
-    def attach(self, generation: Generation) -> None:
-        """Set the generation, whose vectors are the answer."""
-        self.generation = generation
-
-    def put(self, delta: Delta) -> None:
-        """Resolve the answer with the vectors of the generation."""
-        if isinstance(delta, Finished) and self.generation:
-            vectors = tuple(shortened(vector, self._dimensions) for vector in self.generation.vectors if vector)
-            tokens, name = delta.usage.prompt_tokens, self.generation.info.name
-            self.answer.set_result(Embeddings(name, vectors, tokens, delta.timings))
-
-    def fail(self, error: PicoError) -> None:
-        """Fail the answer."""
-        self.answer.set_exception(error)
 
 
 class Engine:
@@ -214,7 +174,7 @@ class Engine:
         """Load a model. The future is resolved after the load. `keep_alive` is in seconds; None: as configured."""
         loaded: Future[None] = Future()
         loaded.set_running_or_notify_cancel()
-        sink = _LoadSink(loaded)
+        sink = LoadSink(loaded)
         prepare = partial(self._preparation.prepare_load, name, keep_alive, sink)
         self._prepare(self._preparing, prepare, self._scheduler.add, sink)
         return loaded
