@@ -8,6 +8,7 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,25 @@ class RunningServer:
         """The model kernel's process, if it runs."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if "pico_jupyter.model_kernel" in _command_line(child)]
+
+    @contextlib.contextmanager
+    def killing_kernels(self) -> Iterator[None]:
+        """Kill each model kernel that runs inside the `with` block."""
+        is_over = threading.Event()
+
+        def kill() -> None:
+            while not is_over.wait(0.05):
+                for kernel in self.model_kernels():
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        kernel.kill()
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
 
 
 def _command_line(process: psutil.Process) -> list[str]:

@@ -63,8 +63,8 @@ def outcome(body: str) -> str:
 
 
 @pytest.mark.parametrize("deltas", [1, 17, 60])
-def test_a_model_kernel_killed_at_any_step_leaves_no_client_waiting(own_server: RunningServer, deltas: int) -> None:
-    """Half of the clients stream. Each gets an error, or a whole answer of the next kernel."""
+def test_a_model_kernel_killed_at_any_step_is_not_noticed_by_clients(own_server: RunningServer, deltas: int) -> None:
+    """Half of the clients stream."""
     body = {"model": "pico-tiny", "messages": [QUESTION], "max_tokens": 400, "temperature": 2, "logit_bias": NEVER_ENDS}
     seen = threading.Semaphore(0)
 
@@ -90,6 +90,4 @@ def test_a_model_kernel_killed_at_any_step_leaves_no_client_waiting(own_server: 
         [kernel] = own_server.model_kernels()
         kernel.kill()
         ends = [answer.result(timeout=60) for answer in answers]
-    outcomes = [outcome(end) for end in ends]
-    assert set(outcomes) <= {"error", "length"}
-    assert "error" in outcomes, "the kernel was killed in the middle of answers"
+    assert {outcome(end) for end in ends} == {"length"}

@@ -13,24 +13,26 @@ import pytest
 from tests.e2e.running import RunningServer, running_server, wait_for
 
 COUNT = "Count from 1 to 9."
+# Without the tokens that end an answer, it is long enough to be killed in its middle.
+NEVER_ENDS = {"2": -100, "0": -100}
 LONG = "Repeat after me: " + "a b c d e f g h " * 20
 SCHEMA = {
     "type": "object",
-    "properties": {"n": {"type": "string", "minLength": 60, "maxLength": 90}},
+    "properties": {"n": {"type": "string", "minLength": 1500, "maxLength": 1800}},
     "required": ["n"],
 }
 REQUESTS: dict[str, dict[str, Any]] = {
-    "greedy": {"temperature": 0, "max_tokens": 400},
-    "seeded": {"temperature": 1.0, "seed": 11, "max_tokens": 400},
-    "reasoning": {"temperature": 0, "reasoning": "on", "max_tokens": 400},
-    "two choices": {"temperature": 1.0, "seed": 3, "n": 2, "max_tokens": 200},
-    "logprobs": {"temperature": 0, "logprobs": True, "top_logprobs": 2, "max_tokens": 200},
+    "greedy": {"temperature": 0, "max_tokens": 2000, "logit_bias": NEVER_ENDS},
+    "seeded": {"temperature": 1.0, "seed": 11, "max_tokens": 2000, "logit_bias": NEVER_ENDS},
+    "reasoning": {"temperature": 0, "reasoning": "on", "max_tokens": 2000, "logit_bias": NEVER_ENDS},
+    "two choices": {"temperature": 1.0, "seed": 3, "n": 2, "max_tokens": 1000, "logit_bias": NEVER_ENDS},
+    "logprobs": {"temperature": 0, "logprobs": True, "top_logprobs": 2, "max_tokens": 1000, "logit_bias": NEVER_ENDS},
     "grammar": {
         "temperature": 0,
-        "max_tokens": 120,
+        "max_tokens": 1500,
         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA, "strict": True}},
     },
-    "stop string": {"temperature": 0, "stop": ["zzz"], "max_tokens": 120},
+    "stop string": {"temperature": 0, "stop": ["zzz"], "max_tokens": 1500, "logit_bias": NEVER_ENDS},
 }
 
 
@@ -97,7 +99,7 @@ def test_a_stream_survives_two_kills(server: RunningServer) -> None:
 
 
 def test_a_whole_answer_survives_a_kill(server: RunningServer) -> None:
-    options = {"temperature": 0, "max_tokens": 400}
+    options = {"temperature": 0, "max_tokens": 2000, "logit_bias": NEVER_ENDS}
     with server.http() as client:
         undisturbed = client.post("v1/chat/completions", json=body(options, stream=False)).json()
         answers: list[dict[str, Any]] = []

@@ -87,12 +87,13 @@ def test_requests_that_fail_or_are_aborted_are_in_the_metrics(own_server: Runnin
         with http.stream("POST", "v1/chat/completions", json=endless) as response:
             lines = response.iter_lines()
             next(lines)
-            own_server.model_kernels()[0].kill()
-            assert "server_error" in "".join(lines)
+            with own_server.killing_kernels():
+                assert "server_error" in "".join(lines)
     shown = metrics(own_server)
     assert shown[outcome("api/chat", "model_not_found")] == 1
-    assert shown[outcome("v1/chat/completions", "engine_failed")] == 1
-    assert shown["model_kernel_crashes_total"] == 1
+    failed = [shown.get(outcome("v1/chat/completions", end), 0) for end in ("engine_failed", "engine_unavailable")]
+    assert sum(failed) == 1
+    assert shown["model_kernel_crashes_total"] >= 1
     assert not any(SECRET in name for name in shown)
 
 
