@@ -132,8 +132,9 @@ def read_sampling(fields: GenerationFields, options: Options) -> SamplingParams:
 
 def read_max_tokens(fields: GenerationFields, options: Options) -> int | None:
     """Return the limit on text and reasoning tokens together. None: as many as the context holds."""
-    if fields.max_tokens == 0:
-        raise InvalidRequest("Invalid value for 'max_tokens': it must be at least 1.", param="max_tokens")
+    for name in ("max_completion_tokens", "max_tokens"):
+        if getattr(fields, name) == 0:
+            raise InvalidRequest(f"Invalid value for '{name}': it must be at least 1.", param=name)
     given = (fields.max_completion_tokens, fields.max_tokens, options.max_tokens)
     limit = next((value for value in given if value is not None), -1)
     return None if limit == -1 else limit

@@ -372,7 +372,7 @@ class GenerationFields(RequestStruct, frozen=True):
     separate_reasoning: Annotated[bool | None, about("false: reasoning is in the text, in <think> tags.")] = None
     reasoning_split: Annotated[bool | None, about("The same as separate_reasoning.")] = None
     reasoning_format: Annotated[ReasoningFormat | None, _REASONING_FORMAT] = None
-    max_completion_tokens: Annotated[Positive | None, about("Token limit for answer and reasoning together.")] = None
+    max_completion_tokens: Annotated[MaxTokens | None, about("Token limit for text and reasoning; -1: none.")] = None
     max_tokens: Annotated[MaxTokens | None, about("Used if max_completion_tokens is omitted; -1: as many as fit.")] = (
         None
     )

@@ -88,7 +88,7 @@ PROTOCOL_ENDPOINTS: tuple[Rule, ...] = (("pico/mcp", assistant.McpHandler, {}),)
 # Endpoints of Anthropic that this server does not have, such as v1/messages/batches.
 ANTHROPIC_PATHS = r"v1/(?:messages|complete)(?:/.*)?"
 # Endpoints of OpenAI's clients if their base URL lacks v1.
-PATHS_WITHOUT_V1 = "(?:chat/completions|completions|responses|embeddings)"
+PATHS_WITHOUT_V1 = "(?:chat/completions|completions|responses|embeddings|models|rerank)"
 
 
 class _HeadMatches(Matcher):

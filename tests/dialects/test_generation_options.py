@@ -142,6 +142,8 @@ def test_unknown_options_are_reported_and_retired_ones_are_not() -> None:
         ({"max_tokens": 5}, 5),
         ({"max_tokens": -1}, None),
         ({"max_completion_tokens": 6}, 6),
+        ({"max_completion_tokens": -1}, None),
+        ({"max_completion_tokens": -1, "max_tokens": 5}, None),
         ({"max_tokens": 5, "max_completion_tokens": 6}, 6),
         ({"max_tokens": -1, "max_completion_tokens": 6}, 6),
         ({"options": {"num_predict": 7}}, 7),
@@ -170,7 +172,7 @@ def test_the_token_limit_in_its_spellings(members: dict[str, object], max_tokens
         ("max_tokens", 1.5),
         ("max_tokens", "5"),
         ("max_completion_tokens", 0),
-        ("max_completion_tokens", -1),
+        ("max_completion_tokens", -2),
         ("max_completion_tokens", True),
     ],
 )

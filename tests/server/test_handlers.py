@@ -218,7 +218,9 @@ async def test_an_unknown_path_of_the_second_mount_is_reported_as_json(server: R
     assert response.json()["error"].startswith(f"There is no such endpoint: POST /{path}. This server has v1/chat")
 
 
-@pytest.mark.parametrize("path", ["v1/audio/speech", "v1/files", "completions", "chat/completions", "embeddings"])
+@pytest.mark.parametrize(
+    "path", ["v1/audio/speech", "v1/files", "completions", "chat/completions", "embeddings", "models", "rerank"]
+)
 async def test_an_endpoint_of_openai_that_is_missing_is_a_404_that_says_what_is_served(
     server: RunningServer, path: str
 ) -> None:
