@@ -47,7 +47,7 @@ class McpService:
             await self._task
 
     async def _run(self) -> None:
-        from pico_jupyter.assistant.mcp_server import create_manager, end_watcher  # noqa: PLC0415  # 0.5 s
+        from pico_jupyter.assistant.mcp_server import create_manager, end_watcher  # noqa: PLC0415  # slow import
 
         self._manager = create_manager(self._pages, self._version)
         async with self._manager.run():

@@ -89,7 +89,7 @@ class ToolServer:
 
     async def _run(self) -> None:
         # The task that opened the connection also closes it, as its task groups require.
-        from pico_jupyter.assistant.tool_connection import ToolConnection  # noqa: PLC0415  # takes 0.5 s
+        from pico_jupyter.assistant.tool_connection import ToolConnection  # noqa: PLC0415  # the import takes 0.5 s
 
         try:
             async with AsyncExitStack() as stack:
